@@ -1,0 +1,29 @@
+"""The batch size is that of a step over all devices; each takes its share."""
+
+
+def per_device_batch_size(batch_size: int, world_size: int) -> int:
+    """Return the share of one device.
+
+    Raises:
+        ValueError: If the devices cannot share equally, or there is nothing to share.
+
+    Example:
+        >>> per_device_batch_size(32, 4)
+        8
+        >>> per_device_batch_size(30, 4)
+        Traceback (most recent call last):
+        ...
+        ValueError: The batch size 30 cannot be shared by 4 devices. Set --data.batch_size 28 or 32.
+    """
+    if batch_size < 1:
+        raise ValueError(
+            f"The batch size must be at least 1, got {batch_size}. Set --data.batch_size 32."
+        )
+    share, rest = divmod(batch_size, world_size)
+    if rest == 0:
+        return share
+    sizes = [str(size * world_size) for size in (share, share + 1) if size > 0]
+    raise ValueError(
+        f"The batch size {batch_size} cannot be shared by {world_size} devices. "
+        f"Set --data.batch_size {' or '.join(sizes)}."
+    )

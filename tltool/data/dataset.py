@@ -1,0 +1,100 @@
+"""The dataset: names of photos and their labels in, tensors out; and how tensors become a batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tltool.data.decode import decode_image
+from tltool.data.sampler import Draw
+from tltool.data.transforms import ImageTransform
+
+Decoder = Callable[..., Image.Image]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Photos by name, each with the index of its class, or without labels.
+
+    Example:
+        >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 1])
+        >>> len(samples), samples.class_counts(3)
+        (3, [1, 2, 0])
+    """
+
+    paths: Sequence[str]
+    labels: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def subset(self, indices: Sequence[int]) -> "Samples":
+        """Return the samples at these indices, in this order."""
+        labels = None if self.labels is None else [self.labels[index] for index in indices]
+        return Samples([self.paths[index] for index in indices], labels)
+
+    def class_counts(self, num_classes: int) -> list[int]:
+        """Return the number of photos of each class."""
+        labels = torch.tensor(self.labels or [], dtype=torch.long)
+        return torch.bincount(labels, minlength=num_classes).tolist()
+
+
+class ImageDataset(Dataset[dict[str, Any]]):
+    """Decode and transform one photo at a time.
+
+    Args:
+        samples: The photos.
+        transform: From image to tensor.
+        decode: From a path, a mode and a size to an image; see `decode_image`.
+
+    An item is a dict of ``image``, ``path``, and ``label`` where labels are known. It is asked for
+    by an index, or by a `Draw` of `ShuffledSampler`, whose seed then decides the augmentation.
+    """
+
+    def __init__(
+        self, samples: Samples, transform: ImageTransform, *, decode: Decoder = decode_image
+    ) -> None:
+        self.samples = samples
+        self.transform = transform
+        self.decode = decode
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | Draw) -> dict[str, Any]:
+        index = key.position if isinstance(key, Draw) else key
+        path = self.samples.paths[index]
+        image = self.decode(path, mode=self.transform.mode, size=self.transform.decode_size)
+        item: dict[str, Any] = {"image": self._transform(image, key), "path": path}
+        if self.samples.labels is not None:
+            item["label"] = self.samples.labels[index]
+        return item
+
+    def _transform(self, image: Image.Image, key: int | Draw) -> Tensor:
+        if not (isinstance(key, Draw) and self.transform.is_random):
+            return self.transform(image)
+        with torch.random.fork_rng(devices=[]):
+            # Not `torch.manual_seed`, which would seed the GPU's generator too.
+            torch.default_generator.manual_seed(key.seed)
+            return self.transform(image)
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a batch: ``images`` (B, C, H, W), ``paths``, and ``labels`` (B,) where they are known.
+
+    Example:
+        >>> batch = collate([{"image": torch.zeros(3, 2, 2), "path": "a.jpg", "label": 1}])
+        >>> batch["images"].shape, batch["labels"], batch["paths"]
+        (torch.Size([1, 3, 2, 2]), tensor([1]), ['a.jpg'])
+    """
+    batch: dict[str, Any] = {
+        "images": torch.stack([item["image"] for item in items]),
+        "paths": [item["path"] for item in items],
+    }
+    if "label" in items[0]:
+        batch["labels"] = torch.tensor([item["label"] for item in items])
+    return batch

@@ -1,0 +1,85 @@
+"""What lies in a folder: class folders and photos, hidden files left out."""
+
+import difflib
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from tltool.data.decode import is_image_name
+
+_IGNORED_FOLDERS = {"__MACOSX"}  # the twin that macOS writes into zip files
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the photos in a folder and its subfolders, sorted by their path.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.JPG", "a.png", ".DS_Store", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [path.name for path in list_images(folder)]
+        ['a.png', 'b.JPG']
+    """
+    return sorted(_walk(folder), key=lambda path: path.parts)
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """Return the visible subfolders of a folder, sorted by name."""
+    return sorted(
+        (path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name)),
+        key=class_name,
+    )
+
+
+def class_name(folder: Path) -> str:
+    """Return the name of a class folder, with composed accents: macOS hands out decomposed ones."""
+    return unicodedata.normalize("NFC", folder.name)
+
+
+def check_folder(root: Path) -> None:
+    """Raise unless ``root`` is a folder.
+
+    Raises:
+        FileNotFoundError: If nothing is there; the message offers the nearest name that is.
+        NotADirectoryError: If it is a file.
+    """
+    if root.is_dir():
+        return
+    if root.exists():
+        raise NotADirectoryError(
+            f"'{root}' is a file, but the data must be a folder. Set --data.root '{root.parent}', "
+            "or the folder that holds one folder for each class."
+        )
+    raise FileNotFoundError(f"There is no folder '{root}'. {_advice(root)}")
+
+
+def _advice(root: Path) -> str:
+    missing = root.absolute()
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    rest = root.absolute().relative_to(missing)
+    there = [path.name for path in list_folders(missing.parent)]
+    near = difflib.get_close_matches(missing.name, there, n=1)
+    if near and (missing.parent / near[0] / rest).is_dir():
+        return f"Did you mean --data.root '{missing.parent / near[0] / rest}'?"
+    listed = ", ".join(there[:10]) or "none"
+    return (
+        f"Set --data.root to the folder with your photos; '{missing.parent}' has these folders: "
+        f"{listed}."
+    )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()  # links are followed, and may lead in a circle
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [name for name in folders if _is_visible(name) and real not in seen]
+        if real not in seen:
+            yield from (Path(parent, name) for name in files if is_image_name(name))
+        seen.add(real)
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name not in _IGNORED_FOLDERS
