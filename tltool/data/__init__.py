@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tltool.data.datamodule import ImageDataModule
+    from tltool.data.elpv import ELPVDataModule
     from tltool.data.folder import ImageFolderDataModule
 
-__all__ = ["ImageDataModule", "ImageFolderDataModule"]
+__all__ = ["ELPVDataModule", "ImageDataModule", "ImageFolderDataModule"]
 
 _ROOMS = {
+    "ELPVDataModule": "elpv",
     "ImageDataModule": "datamodule",
     "ImageFolderDataModule": "folder",
 }

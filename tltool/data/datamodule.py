@@ -16,7 +16,7 @@ from tltool.data.batch_size import per_device_batch_size
 from tltool.data.broken import describe_broken, find_broken
 from tltool.data.dataset import ImageDataset, Samples, collate
 from tltool.data.sampler import ShuffledSampler
-from tltool.data.split import check_val_fraction
+from tltool.data.split import check_fraction
 from tltool.data.transforms import Augmentation, ImageTransform
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class ImageDataModule(LightningDataModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        check_val_fraction(val_fraction)
+        check_fraction(val_fraction, name="val_fraction")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation: Augmentation = augmentation
@@ -134,14 +134,14 @@ class ImageDataModule(LightningDataModule):
         """Return the paths that can be decoded, or all if broken files are to stop the run."""
         if self.broken_files == "stop":
             return paths
-        broken = find_broken(paths, show_progress=_is_rank_zero())
+        broken = find_broken(paths, show_progress=self._is_rank_zero)
         if broken:
             self.warn("%s", describe_broken(broken, len(paths)))
         return [path for path in paths if path not in set(broken)]
 
     def warn(self, message: str, *args: object) -> None:
         """Log a warning, on the first of the ranks only."""
-        if _is_rank_zero():
+        if self._is_rank_zero:
             log.warning(message, *args)
 
     @property
@@ -178,7 +178,7 @@ class ImageDataModule(LightningDataModule):
             self.samples(part)
         if stage == "fit":
             self._check_batch_size()
-        if stage != "predict" and _is_rank_zero():
+        if stage != "predict" and self._is_rank_zero:
             log.info(self.summary())
 
     def dataset(self, part: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
@@ -250,6 +250,10 @@ class ImageDataModule(LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
+    @property
+    def _is_rank_zero(self) -> bool:
+        return getattr(rank_zero_only, "rank", 0) == 0
+
     def _check_batch_size(self) -> None:
         num_photos = len(self.samples("train"))
         if self.batch_size > num_photos:
@@ -257,10 +261,6 @@ class ImageDataModule(LightningDataModule):
                 f"The batch size {self.batch_size} is larger than the {num_photos} training "
                 f"photos. Set --data.batch_size {_power_of_two_below(num_photos)}."
             )
-
-
-def _is_rank_zero() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 _PURPOSES = {"train": "training", "val": "validation", "test": "testing"}

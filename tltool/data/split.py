@@ -2,7 +2,10 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+_CHOICE = 4  # groups to choose from: with more, every seed would give the same split
 
 
 def split_stratified(
@@ -33,7 +36,7 @@ def split_stratified(
         >>> len(train), len(val)
         (8, 2)
     """
-    check_val_fraction(val_fraction)
+    check_fraction(val_fraction, name="val_fraction")
     by_class: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
         by_class.setdefault(label, []).append(index)
@@ -45,19 +48,18 @@ def split_stratified(
     return [index for index in range(len(names)) if index not in val], sorted(val)
 
 
-def check_val_fraction(val_fraction: float) -> None:
-    """Raise unless ``val_fraction`` is in ``(0, 1)``.
+def check_fraction(fraction: float, *, name: str) -> None:
+    """Raise unless a fraction is in ``(0, 1)``.
 
     Example:
-        >>> check_val_fraction(20)
+        >>> check_fraction(20, name="val_fraction")
         Traceback (most recent call last):
         ...
-        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2 ...
+        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
     """
-    if not 0 < val_fraction < 1:
+    if not 0 < fraction < 1:
         raise ValueError(
-            f"`val_fraction` must be between 0 and 1, got {val_fraction}. "
-            "Set --data.val_fraction 0.2 to validate on a fifth of the photos."
+            f"`{name}` must be between 0 and 1, got {fraction}. Set --data.{name} 0.2."
         )
 
 
@@ -65,3 +67,70 @@ def _rank(name: str, seed: int) -> bytes:
     # macOS hands out decomposed names, Linux what was written: one form, one split.
     name = unicodedata.normalize("NFC", name)
     return hashlib.blake2b(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+
+
+def split_by_group(
+    groups: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+) -> dict[str, list[int]]:
+    """Split photos so that no group is on both sides: what is left after the other parts trains.
+
+    Photos of one patient, one camera or one module are alike; a model that has trained on some of
+    them recognizes the others. Groups are ordered by a hash of seed and name. Each part takes
+    groups until it has its fraction of the photos, at least one group, and of the next few always
+    the one that brings its mix of classes nearest to that of all photos.
+
+    Args:
+        groups: Group of each photo.
+        labels: Class index of each photo.
+        fractions: Share of the photos of each part but ``train``, in ``(0, 1)``.
+        seed: Another seed, another split.
+
+    Returns:
+        The indices of each part and of ``train``, in order.
+
+    Raises:
+        ValueError: If there are fewer groups than parts.
+
+    Example:
+        >>> groups = ["a", "a", "b", "b", "c", "c"]
+        >>> split_by_group(groups, [0, 1, 0, 1, 0, 1], {"val": 0.3}, seed=0)
+        {'val': [4, 5], 'train': [0, 1, 2, 3]}
+    """
+    counts: dict[str, Counter[int]] = {}
+    for group, label in zip(groups, labels, strict=True):
+        counts.setdefault(group, Counter())[label] += 1
+    if len(counts) <= len(fractions):
+        raise ValueError(
+            f"{len(counts)} groups cannot be split into train, {', '.join(fractions)}: each part "
+            "needs at least one group of its own. Use more groups, or give each photo its part."
+        )
+    waiting = sorted(counts, key=lambda group: _rank(group, seed))
+    part_of: dict[str, str] = {}
+    for position, (part, fraction) in enumerate(fractions.items()):
+        reserved = len(fractions) - position  # one for each later part, and one for train
+        for group in _take_groups(waiting[: len(waiting) - reserved], counts, labels, fraction):
+            waiting.remove(group)
+            part_of[group] = part
+    split: dict[str, list[int]] = {part: [] for part in (*fractions, "train")}
+    for index, group in enumerate(groups):
+        split[part_of.get(group, "train")].append(index)
+    return split
+
+
+def _take_groups(
+    waiting: list[str], counts: Mapping[str, Counter[int]], labels: Sequence[int], fraction: float
+) -> Iterator[str]:
+    goal = {label: count / len(labels) for label, count in Counter(labels).items()}
+    waiting, taken = list(waiting), Counter[int]()
+    while waiting:
+        best = min(waiting[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
+        nearer = taken.total() + counts[best].total() / 2 <= fraction * len(labels)
+        if taken and not nearer:
+            return
+        waiting.remove(best)
+        taken += counts[best]
+        yield best
+
+
+def _distance(counts: Counter[int], goal: Mapping[int, float]) -> float:
+    return sum((counts[label] / counts.total() - share) ** 2 for label, share in goal.items())

@@ -1,0 +1,114 @@
+"""Photos of solar cells from the package ``elpv-dataset``: real photos, no download at run time."""
+
+import logging
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal
+
+from tltool.data.classes import check_class_names
+from tltool.data.datamodule import ImageDataModule, Splits, relabel
+from tltool.data.dataset import Samples
+from tltool.data.layout import WHOLE
+from tltool.data.split import check_fraction, split_by_group
+from tltool.data.transforms import Augmentation
+
+log = logging.getLogger(__name__)
+
+_CLASSES = {"defective": ["intact", "defective"], "probability": ["0", "1/3", "2/3", "1"]}
+_LICENSE = (
+    "The photos of elpv-dataset are licensed CC-BY-NC-SA-4.0: no commercial use, name the source "
+    "(Buerhop-Lutz et al., 2018), share under the same terms."
+)
+
+
+class ELPVDataModule(ImageDataModule):
+    """2,624 electroluminescence photos of solar cells, each with the probability of a defect.
+
+    300 x 300 pixels, grayscale, cut from 44 modules (Buerhop-Lutz et al., 2018, "A Benchmark for
+    Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
+    https://github.com/zae-bayern/elpv-dataset). **License of the photos: CC-BY-NC-SA-4.0**, not for
+    commercial use. They come with ``pip install 'tltool[quickstart]'``.
+
+    Photos with neighboring numbers come from one module and are alike: a random split scores 10 to
+    20 points too high. So blocks of neighbors are split, never the photos in a block.
+
+    Args:
+        target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the
+            four probabilities 0, 1/3, 2/3, 1 as classes.
+        block_size: Number of neighboring photos that stay together.
+        val_fraction: Share of the photos that validates.
+        test_fraction: Share of the photos that tests.
+        batch_size: See `ImageDataModule`, also for the other arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Literal["defective", "probability"] = "defective",
+        block_size: int = 64,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        augmentation: Augmentation = "none",
+        broken_files: Literal["stop", "skip"] = "stop",
+        seed: int = 0,
+        data_config: dict[str, Any] | None = None,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            augmentation=augmentation,
+            broken_files=broken_files,
+            seed=seed,
+            val_fraction=val_fraction,
+            data_config=data_config,
+            class_names=class_names,
+        )
+        self.target: Literal["defective", "probability"] = target
+        check_fraction(test_fraction, name="test_fraction")
+        self.block_size = block_size
+        self.test_fraction = test_fraction
+
+    @property
+    def place(self) -> str:
+        """The package, for messages."""
+        return "elpv-dataset"
+
+    def find_classes(self) -> list[str]:
+        """See `ImageDataModule`."""
+        return list(_CLASSES[self.target])
+
+    def find_splits(self) -> Splits:
+        """See `ImageDataModule`."""
+        if self._is_rank_zero:
+            log.info(_LICENSE)
+        folder = _find_package()
+        rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
+        block_of = {str(folder / row[0]): str(i // self.block_size) for i, row in enumerate(rows)}
+        label_of = {str(folder / row[0]): self._label(float(row[1])) for row in rows}
+        check_class_names(self.find_classes(), self.class_names, place=self.place, part=WHOLE)
+        kept = self.without_broken(list(label_of))
+        samples = Samples(kept, relabel([label_of[path] for path in kept], self.class_names))
+        fractions = {"val": self.val_fraction, "test": self.test_fraction}
+        blocks = [block_of[path] for path in kept]
+        parts = split_by_group(blocks, samples.labels or [], fractions, seed=self.seed)
+        return Splits(**{part: samples.subset(indices) for part, indices in parts.items()})
+
+    def _label(self, probability: float) -> str:
+        if self.target == "defective":
+            return "defective" if probability > 0 else "intact"
+        return _CLASSES["probability"][round(3 * probability)]
+
+
+def _find_package() -> Path:
+    """Return the folder of the data, without importing the package, which would load NumPy."""
+    try:
+        package = distribution("elpv-dataset")
+    except PackageNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The photos of solar cells are in a package that is not installed. "
+            "Type: pip install 'tltool[quickstart]'"
+        ) from error
+    return Path(str(package.locate_file("elpv_dataset/data")))
