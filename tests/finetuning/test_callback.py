@@ -1,0 +1,188 @@
+"""The callback freezes, sets learning rates and resumes."""
+
+import logging
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from tltool.finetuning import (
+    Finetuning,
+    FinetuningStrategy,
+    FullFinetuning,
+    LinearProbe,
+    Phase,
+    Schedule,
+)
+
+pytestmark = [
+    # Lightning 2.6 with torch 2.14: its LeafSpec() is deprecated.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The '(train|val)_dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+]
+
+
+class Phases(FinetuningStrategy):
+    def __init__(self, *phases):
+        self.phases = phases
+
+    def schedule(self, group_names, max_epochs):
+        return Schedule(self.phases)
+
+
+def harsh_sgd(groups):
+    return torch.optim.SGD(groups, lr=1.0, weight_decay=1.0)
+
+
+def momentum_sgd(groups):
+    return torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+
+
+def snapshot(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def assert_same(before, after):
+    assert before.keys() == after.keys()
+    different = [key for key in before if not torch.equal(before[key], after[key])]
+    assert not different
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"])
+def test_a_frozen_backbone_is_bit_identical_after_20_harsh_steps(make_task, fit, name):
+    task = make_task(name, harsh_sgd, weight_decay=1.0, drop_path_rate=0.5)
+    before, head = snapshot(task.backbone), snapshot(task.head)
+    fit(task, Finetuning(LinearProbe(decay="none")), max_epochs=5)
+    assert_same(before, snapshot(task.backbone))
+    assert not torch.equal(head["1.weight"], task.head[1].weight)
+
+
+class Modes(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.seen.append((pl_module.backbone.model.layer4[0].bn1.training, pl_module.head.training))
+
+
+def test_modes_survive_validation(make_task, fit):
+    modes = Modes()
+    fit(make_task(), Finetuning(LinearProbe()), modes, max_epochs=2, val_check_interval=2)
+    assert set(modes.seen) == {(False, True)}
+
+
+def test_a_phase_unfreezes_at_its_epoch(make_task, fit):
+    modes = Modes()
+    phases = Phases(Phase("probe", "head", epochs=1), Phase("all", ("*",)))
+    fit(make_task(), Finetuning(phases), modes, max_epochs=2)
+    assert modes.seen == [(False, True)] * 4 + [(True, True)] * 4
+
+
+def test_learning_rates_are_the_optimizers_times_scale_and_factor(make_task, fit):
+    phase = Phase("all", ("*",), lr_scale={"backbone.*": 0.5}, warmup=0.25, decay="linear")
+    task = make_task()
+    fit(task, Finetuning(Phases(phase)), max_epochs=2)  # 8 steps, 2 of them warmup
+    factors = [0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12]
+    assert [rates["head"] for rates in task.rates] == pytest.approx([0.1 * f for f in factors])
+    assert [rates["backbone.layer1/no_decay"] for rates in task.rates] == pytest.approx(
+        [0.05 * f for f in factors]
+    )
+
+
+def test_an_accumulated_step_has_one_learning_rate(make_task, fit):
+    task = make_task()
+    fit(task, Finetuning(LinearProbe(decay="linear")), max_epochs=2, accumulate_grad_batches=2)
+    expected = [0.0875, 0.0875, 0.0625, 0.0625, 0.0375, 0.0375, 0.0125, 0.0125]
+    assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
+
+
+def test_a_phase_that_max_steps_cuts_short_decays_to_its_end(make_task, fit):
+    task = make_task()
+    fit(task, Finetuning(LinearProbe(decay="linear")), max_epochs=9, max_steps=5)
+    expected = [0.09, 0.07, 0.05, 0.03, 0.01]
+    assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
+
+
+def test_without_max_epochs_the_error_says_what_to_set(make_task, fit):
+    with pytest.raises(ValueError, match="Trainer has no `max_epochs`"):
+        fit(make_task(), Finetuning(LinearProbe()), max_epochs=-1, max_steps=5)
+
+
+def test_resuming_after_an_unfreeze_equals_training_straight(make_task, fit, tmp_path):
+    def callbacks(directory):
+        phases = Phases(Phase("probe", "head", epochs=1), Phase("all", ("*",), decay="cosine"))
+        saves = ModelCheckpoint(tmp_path / directory, save_last=True, save_top_k=0)
+        return [Finetuning(phases), saves]
+
+    options = {"max_epochs": 4, "enable_checkpointing": True}
+    straight, stopped, resumed = [
+        make_task("test_resnet", momentum_sgd, dropout=0.0) for _ in "abc"
+    ]
+    fit(straight, *callbacks("a"), **options)
+    fit(stopped, *callbacks("b"), StopAfter(2), **options)
+    fit(resumed, *callbacks("b"), ckpt_path=tmp_path / "b" / "last.ckpt", **options)
+    assert [*stopped.rates, *resumed.rates] == straight.rates
+    assert_same(snapshot(straight), snapshot(resumed))
+
+
+class StopAfter(Callback):
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+def test_rates_are_logged_by_layer_group(make_task, fit, tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    fit(make_task(), Finetuning(LinearProbe(decay="none")), logger=logger, log_every_n_steps=2)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    logged = [
+        (row["step"], row["lr/head"], row["lr/backbone.layer1"]) for row in rows if row["lr/head"]
+    ]
+    assert [(step, float(h), float(b)) for step, h, b in logged] == [
+        (step, pytest.approx(0.1), 0.0) for step in "1357"
+    ]
+
+
+def test_each_phase_is_said_once(make_task, fit, caplog):
+    phases = Phases(Phase("probe", "head", epochs=2), Phase("all", ("*",), lr_scale={"head": 2.0}))
+    with caplog.at_level(logging.INFO, logger="tltool.finetuning.callback"):
+        fit(make_task(), Finetuning(phases), max_epochs=3)
+    said = [record.message for record in caplog.records if record.name.startswith("tltool")]
+    assert said == [
+        "Phase probe: trains head (291 of 372,979 parameters) for 2 epochs, lr 0.1.",
+        "Phase all: trains backbone.stem, backbone.layer1, backbone.layer2, backbone.layer3, "
+        "backbone.layer4, head (372,979 of 372,979 parameters) for 1 epoch, lr 0.1 to 0.2.",
+    ]
+
+
+def test_a_scheduler_of_the_task_is_refused(make_task, fit):
+    task = make_task()
+    optimizer = task.configure_optimizers()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    task.configure_optimizers = lambda: ([optimizer], [scheduler])
+    with pytest.raises(ValueError, match="Return only the optimizer from `configure_optimizers`"):
+        fit(task, Finetuning(LinearProbe()))
+
+
+def test_an_optimizer_that_lacks_parameters_is_refused(make_task, fit):
+    task = make_task()
+    task.configure_optimizers = lambda: torch.optim.SGD(task.head.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"lacks 45 parameters, among them 'backbone.model.conv1"):
+        fit(task, Finetuning(LinearProbe()))
+
+
+def test_an_optimizer_with_one_group_for_all_is_refused(make_task, fit):
+    task = make_task()
+    task.configure_optimizers = lambda: torch.optim.SGD(task.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"Make the groups by `param_groups\("):
+        fit(task, Finetuning(FullFinetuning()))
+
+
+def test_validating_needs_no_schedule(make_task, make_trainer):
+    Finetuning(LinearProbe()).setup(make_trainer(), make_task(), "validate")

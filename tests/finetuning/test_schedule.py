@@ -1,0 +1,111 @@
+"""Laws of phases and schedules."""
+
+import itertools
+
+import pytest
+
+from tltool.finetuning.schedule import Phase, Schedule, match_groups
+
+GROUPS = ["backbone.stem", "backbone.layer1", "backbone.layer2", "head"]
+
+
+def test_the_learning_rate_is_constant_without_warmup_and_decay():
+    phase = Phase("probe", ("head",))
+    assert {phase.lr_factor(step / 10) for step in range(11)} == {1.0}
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+def test_the_learning_rate_rises_in_the_warmup_and_falls_to_zero_after_it(decay):
+    phase = Phase("all", ("*",), warmup=0.25, decay=decay)
+    factors = [phase.lr_factor(step / 100) for step in range(101)]
+    assert all(a < b for a, b in itertools.pairwise(factors[:26]))
+    assert all(a > b for a, b in itertools.pairwise(factors[25:]))
+    assert (factors[0], factors[25]) == (0, 1)
+    assert factors[100] == pytest.approx(0)
+
+
+def test_each_epoch_has_one_phase():
+    schedule = Schedule((Phase("a", ("head",), epochs=2), Phase("b", ("*",), epochs=3)))
+    assert [schedule.phase_at(epoch).name for epoch in range(6)] == list("aabbbb")
+    assert [schedule.span(phase) for phase in schedule.phases] == [(0, 2), (2, 5)]
+
+
+def test_resolving_gives_group_names_and_lengths_and_changes_nothing_when_repeated():
+    schedule = Schedule((Phase("a", ("head",), epochs=2), Phase("b", ("backbone.layer?", "head"))))
+    resolved = schedule.resolve(GROUPS, max_epochs=5)
+    assert resolved.phases[1].trains == ("backbone.layer1", "backbone.layer2", "head")
+    assert resolved.phases[1].epochs == 3
+    assert resolved.resolve(GROUPS, max_epochs=5) == resolved
+
+
+def test_one_group_may_be_a_plain_string():
+    assert Phase("probe", "head").trains == ("head",)
+
+
+def test_a_group_named_in_full_comes_before_a_pattern():
+    phase = Phase("all", ("*",), lr_scale={"backbone.*": 0.1, "backbone.stem": 0.01})
+    resolved = Schedule((phase,)).resolve(GROUPS, max_epochs=1).phases[0]
+    assert [resolved.group_lr_scale(group) for group in GROUPS] == [0.01, 0.1, 0.1, 1.0]
+
+
+def test_two_patterns_for_one_learning_rate_are_refused():
+    phase = Phase("all", ("*",), lr_scale={"backbone.*": 0.1, "*.stem": 0.01})
+    with pytest.raises(ValueError, match="Make the patterns exclusive"):
+        Schedule((phase,)).resolve(GROUPS, max_epochs=1)
+
+
+def test_a_learning_rate_of_a_frozen_group_is_refused():
+    phase = Phase("probe", ("head",), lr_scale={"backbone.*": 0.1})
+    with pytest.raises(ValueError, match=r"does not train in it\. Add it"):
+        Schedule((phase,)).resolve(GROUPS, max_epochs=1)
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"Did you mean 'backbone\.layer1'"):
+        match_groups(["backbone.layr1"], GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"trains": ()}, "Name at least one layer group"),
+        ({"epochs": 0}, "at least 1, or leave the phase out"),
+        ({"warmup": 1.0}, r"in \[0, 1\)"),
+        ({"warmup": -0.1}, r"in \[0, 1\)"),
+        ({"lr_scale": 0.0}, "To freeze a group, leave it out of `trains`"),
+        ({"lr_scale": {"head": float("nan")}}, "must be positive"),
+        ({"decay": "cosin"}, "Did you mean 'cosine'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Phase(**{"name": "a", "trains": ("head",), **fields})
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ((3, 3), "'b' would last to epoch 6, but training ends after epoch 5"),
+        ((5, None), "'b' would begin after epoch 5"),
+        ((2, 2), "Leave out `epochs` of the last phase 'b'"),
+    ],
+)
+def test_phases_that_do_not_end_with_training_are_refused(lengths, message):
+    phases = (Phase("a", ("head",), lengths[0]), Phase("b", ("*",), lengths[1]))
+    with pytest.raises(ValueError, match=message):
+        Schedule(phases).resolve(GROUPS, max_epochs=5)
+
+
+def test_only_the_last_phase_may_have_no_length():
+    with pytest.raises(ValueError, match=r"'b' never comes\. Set its `epochs`"):
+        Schedule((Phase("a", ("head",)), Phase("b", ("*",))))
+
+
+def test_two_phases_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="named 'a'"):
+        Schedule((Phase("a", ("head",), 1), Phase("a", ("*",))))
+
+
+def test_a_schedule_without_phases_is_refused():
+    with pytest.raises(ValueError, match="at least one phase"):
+        Schedule(())

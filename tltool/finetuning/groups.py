@@ -1,0 +1,127 @@
+"""Layer groups: which parameters belong together, by name, from the input side to the head."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+
+def layer_groups(model: nn.Module) -> dict[str, list[str]]:
+    """Return the parameter names of a model's layer groups.
+
+    Groups hold names of parameters and not modules, because modules nest: the root of a vision
+    transformer owns its position embedding.
+
+    Args:
+        model: A module with a ``backbone`` (whose ``layer_groups()`` maps a name to parameter names
+            relative to the backbone) and a ``head``.
+
+    Returns:
+        ``{"backbone.<group>": [...], ..., "head": [...]}``, names relative to ``model``. Each
+        parameter is in exactly one group; a shared one counts by its first name.
+
+    Raises:
+        ValueError: If a parameter is in no group or in two.
+    """
+    by_group: Mapping[str, Sequence[str]] = model.get_submodule("backbone").layer_groups()  # type: ignore[operator]
+    groups = {
+        f"backbone.{group}": [f"backbone.{name}" for name in names]
+        for group, names in by_group.items()
+    }
+    own = [name for name, _ in model.named_parameters()]
+    groups["head"] = [name for name in own if name.startswith("head.")]
+    check_partition(groups, own)
+    return {group: names for group, names in groups.items() if names}
+
+
+def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequence[str]) -> None:
+    """Check that each parameter is in exactly one group.
+
+    Raises:
+        ValueError: If not; the message names the parameter.
+
+    Example:
+        >>> check_partition({"head": ["fc.weight"]}, ["fc.weight", "scale"])
+        Traceback (most recent call last):
+        ...
+        ValueError: Parameter 'scale' is in no layer group. ...
+    """
+    count = Counter(name for names in groups.values() for name in names)
+    for name in parameter_names:
+        if count[name] == 0:
+            raise ValueError(
+                f"Parameter {name!r} is in no layer group. Put it inside the backbone or the head, "
+                "so that a phase can train it or freeze it."
+            )
+    for name, times in count.items():
+        if name not in parameter_names:
+            raise ValueError(
+                f"Layer groups hold {name!r}, which is no parameter of the model. Make "
+                "`layer_groups()` return names as in `named_parameters()`."
+            )
+        if times > 1:
+            holders = [group for group, names in groups.items() if name in names]
+            raise ValueError(
+                f"Parameter {name!r} is in more than one layer group: {', '.join(holders)}. Remove "
+                "it from all but one."
+            )
+
+
+def name_groups(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
+    """Give numbered groups of parameters the names of the modules that they belong to.
+
+    A group is named after the shortest module path that it has for itself (``layer1``,
+    ``blocks.3``, ``stages.0``). A first group of several modules is the ``stem``; a later one is
+    named after its largest part, as ``blocks.11`` for the last block of a vision transformer
+    together with the norm behind it.
+
+    Args:
+        groups: Parameter names by any key, in order from the input on, as timm's
+            ``group_parameters`` returns them.
+
+    Example:
+        >>> vit = [["cls_token", "embed.weight"], ["blocks.0.weight"], ["blocks.1.weight", "norm"]]
+        >>> list(name_groups(dict(enumerate(vit))))
+        ['stem', 'blocks.0', 'blocks.1']
+    """
+    ordered = [list(names) for names in groups.values() if names]
+    named: dict[str, list[str]] = {}
+    for index, names in enumerate(ordered):
+        others = [name for other in ordered if other is not names for name in other]
+        name = _name_group(names, others, first=index == 0)
+        number = 2
+        while name in named:
+            name = f"{name.removesuffix(f'_{number - 1}')}_{number}"
+            number += 1
+        named[name] = names
+    return named
+
+
+def _name_group(names: Sequence[str], others: Sequence[str], *, first: bool) -> str:
+    top_level = Counter(name.partition(".")[0] for name in names)
+    if first and len(top_level) > 1:
+        return "stem"
+    largest = top_level.most_common(1)[0][0]
+    paths = [_module_path(name) for name in names if name.partition(".")[0] == largest]
+    common = _common_prefix(paths)
+    # "head" would read like the task's own head.
+    candidates = [common[:n] for n in range(1, len(common) + 1) if common[:n] != ["head"]]
+    taken = [_module_path(name) for name in others]
+    free = (path for path in candidates if not any(other[: len(path)] == path for other in taken))
+    return ".".join(next(free, common))
+
+
+def _module_path(parameter_name: str) -> list[str]:
+    """Return the module that owns a parameter; for the root's own parameters, their name."""
+    parts = parameter_name.split(".")
+    return parts[:-1] or parts
+
+
+def _common_prefix(paths: Sequence[Sequence[str]]) -> list[str]:
+    prefix = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        prefix.append(parts[0])
+    return prefix
