@@ -48,22 +48,16 @@ def set_trainable_(module: M, groups: Mapping[str, Sequence[str]], trains: Colle
     for group, names in groups.items():
         for name in names:
             parameters[name].requires_grad_(group in trains)
-            if group not in trains:
-                parameters[
-                    name
-                ].grad = None  # An optimizer would go on stepping with a left-over gradient.
-    modes = {
-        member: not owners.isdisjoint(trains)
-        for member, owners in module_groups(module, groups).items()
-    }
+            if group not in trains:  # An optimizer would go on stepping with a left-over gradient.
+                parameters[name].grad = None
+    members = module_groups(module, groups)
+    modes = {member: not owners.isdisjoint(trains) for member, owners in members.items()}
+    # Parents come before their children. The method, because LeViT clears a cache in it.
     for member, mode in modes.items():
-        member.train(
-            mode
-        )  # Not the attribute alone: LeViT clears a cache here. Parents come before children.
+        member.train(mode)
+    # The second parent of a shared module has set it again.
     for member, mode in modes.items():
-        member.training = (
-            mode  # A module that two parents share was set by the second of them again.
-        )
+        member.training = mode
     return module
 
 
