@@ -1,0 +1,213 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from torch import nn
+
+from tltool.layers import ACTIVATIONS
+from tltool.models.description import rebuild
+from tltool.models.heads import LinearHead, MLPHead
+
+
+def parse_head(*args: str) -> Any:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--head", type=Callable[[int, int], nn.Module])
+    config = parser.parse_args(["--head", "tltool.models.heads.MLPHead", *args])
+    return parser.instantiate(config).head(8, 3)
+
+
+def test_a_linear_head_is_a_linear_layer():
+    head = LinearHead(8, 3)
+    x = torch.randn(5, 8)
+    assert torch.equal(head(x), nn.functional.linear(x, head.output.weight, head.output.bias))
+
+
+def test_an_mlp_head_is_the_sequential_that_one_writes_by_hand():
+    head = MLPHead(8, 3, hidden_features=[16, 4], activation="tanh", norm="batch")
+    layers = [nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.Tanh()]
+    layers += [nn.Linear(16, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)]
+    by_hand = nn.Sequential(*layers)
+    by_hand.load_state_dict(
+        dict(zip(by_hand.state_dict(), head.state_dict().values(), strict=True))
+    )
+    x = torch.randn(32, 8)
+    assert torch.equal(head(x), by_hand(x))
+
+
+def test_a_norm_after_the_activation_normalizes_its_outputs():
+    head = MLPHead(8, 3, norm="batch", norm_position="after")
+    hidden = head.hidden(torch.randn(64, 8))
+    assert torch.allclose(hidden.mean(dim=0), torch.zeros(256), atol=1e-5)
+
+
+def test_a_norm_before_the_activation_leaves_relu_outputs_non_negative():
+    head = MLPHead(8, 3, norm="batch", norm_position="before")
+    assert head.hidden(torch.randn(64, 8)).min() == 0
+
+
+def test_a_linear_layer_in_front_of_batch_norm_has_no_bias():
+    assert MLPHead(8, 3, norm="batch").hidden[0].linear.bias is None
+
+
+def test_a_linear_layer_in_front_of_an_activation_keeps_its_bias():
+    assert MLPHead(8, 3, norm="batch", norm_position="after").hidden[0].linear.bias is not None
+
+
+def test_no_hidden_layer_is_a_linear_head():
+    head = MLPHead(8, 3, hidden_features=[])
+    x = torch.randn(5, 8)
+    assert torch.equal(head(x), head.output(x))
+
+
+def test_any_depth_is_built():
+    assert len(MLPHead(8, 3, hidden_features=[7, 6, 5, 4]).hidden) == 4
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_each_activation_trains_in_a_head(activation, norm):
+    torch.manual_seed(0)
+    x, labels = torch.randn(64, 8), torch.arange(64) % 3
+    head = MLPHead(8, 3, hidden_features=[16, 16], activation=activation, norm=norm)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(head(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_every_parameter_of_a_deep_head_gets_a_gradient():
+    head = MLPHead(8, 3, hidden_features=[16, 16], activation={"name": "maxout", "k": 3})
+    head(torch.randn(64, 8)).square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_maxout_has_k_pieces_in_the_head():
+    head = MLPHead(8, 3, hidden_features=[16], activation={"name": "maxout", "k": 3})
+    assert head.hidden[0].maxout.linear.weight.shape == (48, 8)
+
+
+def test_prelu_per_channel_has_a_slope_for_each_hidden_feature():
+    head = MLPHead(8, 3, hidden_features=[16, 4], activation={"name": "prelu", "per_channel": True})
+    assert [layer.activation.weight.numel() for layer in head.hidden] == [16, 4]
+
+
+def test_the_dropout_beside_selu_is_alpha_dropout():
+    head = MLPHead(8, 3, activation="selu", dropout=0.1)
+    assert isinstance(head.hidden[0].dropout, nn.AlphaDropout)
+
+
+def test_the_dropout_beside_relu_is_dropout():
+    assert type(MLPHead(8, 3, dropout=0.1).hidden[0].dropout) is nn.Dropout
+
+
+def test_dropout_changes_the_logits_in_training_only():
+    head = MLPHead(8, 3, dropout=0.5)
+    x = torch.randn(5, 8)
+    assert not torch.equal(head.train()(x), head(x))
+    assert torch.equal(head.eval()(x), head(x))
+
+
+def test_the_hidden_biases_start_at_the_value_asked_for():
+    head = MLPHead(8, 3, hidden_features=[16, 4], bias=0.01)
+    assert all((layer.linear.bias == 0.01).all() for layer in head.hidden)
+
+
+def test_the_output_biases_start_at_zero_whatever_the_hidden_ones():
+    assert (MLPHead(8, 3, bias=0.01).output.bias == 0).all()
+
+
+def test_the_initializer_is_that_of_the_hidden_layers():
+    head = MLPHead(64, 3, initializer={"name": "normal", "std": 0.5})
+    assert head.hidden[0].linear.weight.std().item() == pytest.approx(0.5, rel=0.05)
+
+
+def test_zero_output_weights_give_zero_logits():
+    head = MLPHead(8, 3, output_initializer="zeros")
+    assert (head(torch.randn(5, 8)) == 0).all()
+
+
+def test_one_image_alone_gets_the_logits_that_it_gets_in_a_batch():
+    head = MLPHead(8, 3, norm="batch").double()
+    x = torch.randn(16, 8, dtype=torch.float64)
+    head(x)
+    head.eval()
+    assert torch.allclose(head(x)[2:3], head(x[2:3]), atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "maxout"])
+def test_a_last_training_batch_of_one_trains(activation):
+    head = MLPHead(8, 3, norm="batch", activation=activation).train()
+    head(torch.randn(1, 8)).sum().backward()
+    assert head.output.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LinearHead(8, 3, dropout=0.1),
+        MLPHead(8, 3, hidden_features=(16, 4), activation={"name": "maxout", "k": 3}, norm="batch"),
+    ],
+)
+def test_a_head_is_rebuilt_from_its_description(head):
+    again = rebuild(head.description)
+    again.load_state_dict(head.state_dict())
+    x = torch.randn(5, 8)
+    assert torch.equal(again.eval()(x), head.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [
+        ("gelu", "GELU(approximate='none')"),
+        ("{name: leaky_relu, negative_slope: 0.2}", "LeakyReLU(negative_slope=0.2)"),
+    ],
+)
+def test_the_command_line_takes_an_activation(text, layer):
+    head = parse_head(f"--head.activation={text}")
+    assert repr(head.hidden[0].activation) == layer
+
+
+@pytest.mark.parametrize("text", ["null", "none"])
+def test_the_command_line_takes_no_norm(text):
+    assert not hasattr(parse_head(f"--head.norm={text}").hidden[0], "norm")
+
+
+def test_the_command_line_takes_a_list_of_widths():
+    head = parse_head("--head.hidden_features=[16, 4]", "--head.norm=batch")
+    assert [layer.norm.num_features for layer in head.hidden] == [16, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ({"hidden_features": [0]}, r"Write \[256\] for one hidden layer, \[\] for none"),
+        ({"hidden_features": [16.5]}, "must be whole numbers"),
+        ({"dropout": 1.0}, r"must be in \[0, 1\), got 1.0"),
+        ({"dropout": -0.1}, r"must be in \[0, 1\), got -0.1"),
+        ({"norm_position": "behind"}, "must be before or after, got 'behind'"),
+        ({"activation": "rleu"}, "Did you mean 'relu'"),
+        ({"norm": "bacth"}, "Did you mean 'batch'"),
+        ({"initializer": "kaimimg"}, "Did you mean 'kaiming'"),
+    ],
+)
+def test_a_wrong_argument_says_what_to_write(arguments, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        MLPHead(8, 3, **arguments)
+
+
+def test_one_width_in_place_of_a_list_says_what_to_write():
+    with pytest.raises(TypeError, match=r"Write \[256\] for one layer"):
+        MLPHead(8, 3, hidden_features=256)
+
+
+@pytest.mark.parametrize("sizes", [(0, 3), (8, 0), (8.0, 3)])
+def test_a_size_that_is_no_count_is_refused(sizes):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+        LinearHead(*sizes)

@@ -1,0 +1,151 @@
+"""Activation functions by name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from tltool.layers.learned_activations import MaxoutLinear, SwishBeta, prelu
+from tltool.layers.lookup import lookup
+from tltool.layers.spec import Spec, build, parse_spec
+
+
+class Activation(NamedTuple):
+    """How an activation is made, and what follows from its formula.
+
+    What it is good for, its paper and its weakness are told in `activation_facts`; its gain is
+    computed in `gains`.
+    """
+
+    name: str
+    factory: Callable[..., nn.Module]
+    initializer: str
+    """The initializer of the linear layer in front that suits it, a name in ``INITIALIZERS``."""
+    zero_centered: bool = False
+    """Whether the mean of its outputs is 0 where its inputs are standard normal."""
+    uses_exp: bool = False
+    """Whether it computes an exponential or a relative of it (tanh, erf, logarithm)."""
+    takes_channels: bool = False
+    """Whether ``factory`` wants the number of channels as its first argument."""
+    is_layer: bool = False
+    """Whether it is a linear layer of its own, and not a function of one number."""
+
+
+_LECTURE = (
+    Activation("sigmoid", nn.Sigmoid, "xavier_normal", uses_exp=True),
+    Activation("tanh", nn.Tanh, "xavier_normal", zero_centered=True, uses_exp=True),
+    Activation("relu", nn.ReLU, "kaiming_normal"),
+    Activation("leaky_relu", nn.LeakyReLU, "kaiming_normal"),
+    Activation("prelu", prelu, "kaiming_normal", takes_channels=True),
+    Activation("elu", nn.ELU, "kaiming_normal", uses_exp=True),
+    Activation("selu", nn.SELU, "lecun_normal", zero_centered=True, uses_exp=True),
+    Activation("maxout", MaxoutLinear, "kaiming_normal", is_layer=True),
+    Activation("silu", nn.SiLU, "kaiming_normal", uses_exp=True),
+)
+
+
+def _gelu_tanh() -> nn.GELU:
+    return nn.GELU(approximate="tanh")
+
+
+_LATER = (
+    Activation("gelu", nn.GELU, "kaiming_normal", uses_exp=True),
+    Activation("mish", nn.Mish, "kaiming_normal", uses_exp=True),
+    Activation("gelu_tanh", _gelu_tanh, "kaiming_normal", uses_exp=True),
+    Activation("swish_beta", SwishBeta, "kaiming_normal", uses_exp=True),
+    Activation("celu", nn.CELU, "kaiming_normal", uses_exp=True),
+    Activation("softplus", nn.Softplus, "kaiming_normal", uses_exp=True),
+    Activation("softsign", nn.Softsign, "xavier_normal", zero_centered=True),
+    Activation("relu6", nn.ReLU6, "kaiming_normal"),
+    Activation("hardtanh", nn.Hardtanh, "xavier_normal", zero_centered=True),
+    Activation("hardsigmoid", nn.Hardsigmoid, "xavier_normal"),
+    Activation("hardswish", nn.Hardswish, "kaiming_normal"),
+    Activation("identity", nn.Identity, "lecun_normal", zero_centered=True),
+)
+
+#: Each activation by its name, in the order of the lecture; ``swish`` is another name of ``silu``.
+ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in (*_LECTURE, *_LATER)}
+ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
+
+
+def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Module:
+    """Return a new activation module.
+
+    Args:
+        spec: A name in ``ACTIVATIONS``, or a mapping of a name and arguments of its constructor,
+            such as ``{name: leaky_relu, negative_slope: 0.2}``.
+        num_channels: Width of the layer, for activations that learn something for each channel;
+            ``None`` if it is not known.
+
+    Returns:
+        A module that keeps the shape of its input.
+
+    Raises:
+        ValueError: If the name or an argument is unknown, or if it is maxout, which is no function
+            of one number.
+        TypeError: If ``spec`` or an argument is of the wrong type.
+
+    Example:
+        >>> create_activation("gelu")
+        GELU(approximate='none')
+        >>> create_activation({"name": "leaky_relu", "negative_slope": 0.2})
+        LeakyReLU(negative_slope=0.2)
+    """
+    name, arguments = parse_spec(spec, kind="activation")
+    entry = lookup(ACTIVATIONS, name, kind="activation")
+    if entry.is_layer:
+        raise ValueError(
+            f"{name} is no function of one number: it takes the place of the linear layer too. In "
+            f"a head, set `activation: {name}`; the head builds it as MaxoutLinear(in_features, "
+            "out_features, k). Elsewhere, use tltool.layers.MaxoutLinear instead of nn.Linear."
+        )
+    if entry.takes_channels:
+        return build(entry.factory, name, arguments, num_channels)
+    return build(entry.factory, name, arguments)
+
+
+def create_maxout(
+    spec: Spec,
+    in_features: int,
+    out_features: int,
+    *,
+    bias: bool = True,
+    create_norm: Callable[[int], nn.Module | None] | None = None,
+) -> MaxoutLinear:
+    """Return a maxout layer.
+
+    Args:
+        spec: ``maxout`` or ``{name: maxout, k: 3}``.
+        in_features: Number of input features.
+        out_features: Number of output features.
+        bias: Whether the pieces have a bias.
+        create_norm: Makes the normalization of the pieces from their number; ``None`` for none.
+
+    Raises:
+        ValueError: If an argument other than ``k`` is given.
+
+    Example:
+        >>> create_maxout({"name": "maxout", "k": 3}, 8, 4).k
+        3
+    """
+    name, arguments = parse_spec(spec, kind="activation")
+
+    def maxout(*, k: int = 2) -> MaxoutLinear:
+        norm = create_norm(k * out_features) if create_norm else None
+        return MaxoutLinear(in_features, out_features, k, bias=bias, norm=norm)
+
+    return build(maxout, name, arguments)
+
+
+def is_maxout(spec: Spec) -> bool:
+    """Return whether ``spec`` names an activation that is a linear layer of its own.
+
+    Raises:
+        ValueError: If the name is unknown.
+
+    Example:
+        >>> is_maxout({"name": "maxout", "k": 3})
+        True
+    """
+    name, _ = parse_spec(spec, kind="activation")
+    return lookup(ACTIVATIONS, name, kind="activation").is_layer

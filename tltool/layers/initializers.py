@@ -1,0 +1,152 @@
+"""Initial weights by name."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tltool.layers.activations import ACTIVATIONS
+from tltool.layers.gains import activation_gain
+from tltool.layers.learned_activations import MaxoutLinear
+from tltool.layers.lookup import lookup
+from tltool.layers.spec import Spec, build, parse_spec
+
+M = TypeVar("M", bound=nn.Module)
+Fan = Literal["fan_in", "fan_out", "fan_avg"]
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def zeros(weight: Tensor, activation: Spec | None) -> None:
+    """Set all weights to zero: right for output layers only, as equal units stay equal."""
+    nn.init.zeros_(weight)
+
+
+def normal(
+    weight: Tensor, activation: Spec | None, *, mean: float = 0.0, std: float = 0.01
+) -> None:
+    """Draw from a normal distribution of a fixed width, whatever the layer's size."""
+    nn.init.normal_(weight, mean, std)
+
+
+def xavier_normal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
+    """Keep signal and gradient of a near-linear layer (Glorot & Bengio, 2010).
+
+    https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    _scaled_normal(weight, gain, "fan_avg")
+
+
+def kaiming_normal(
+    weight: Tensor,
+    activation: Spec | None,
+    *,
+    gain: float | None = None,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+) -> None:
+    """Keep the signal's second moment through rectifiers (He et al., 2015).
+
+    https://arxiv.org/abs/1502.01852. The gain ``None`` is that of the activation that follows, and
+    that of relu if none is known.
+    """
+    _scaled_normal(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
+
+
+def lecun_normal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
+    """Keep the variance of a signal through a linear layer (LeCun et al., 1998).
+
+    http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf
+    """
+    _scaled_normal(weight, gain, "fan_in")
+
+
+def auto(weight: Tensor, activation: Spec | None) -> None:
+    """Use the initializer that suits the activation that follows, with the activation's gain."""
+    name, _ = parse_spec(activation or "identity", kind="activation")
+    suited = lookup(ACTIVATIONS, name, kind="activation").initializer
+    fan: Fan = "fan_avg" if suited.startswith("xavier") else "fan_in"
+    _scaled_normal(weight, activation_gain(activation), fan)
+
+
+def _scaled_normal(weight: Tensor, gain: float, fan: Fan) -> None:
+    nn.init.normal_(weight, 0.0, gain / math.sqrt(_fan(weight, fan)))
+
+
+def _fan(weight: Tensor, fan: Fan) -> float:
+    """Return how many weights an output reads (fan in), an input feeds (fan out), or their mean."""
+    receptive_field = weight[0, 0].numel()
+    fans = {
+        "fan_in": weight.shape[1] * receptive_field,
+        "fan_out": weight.shape[0] * receptive_field,
+    }
+    return fans[fan] if fan != "fan_avg" else sum(fans.values()) / 2
+
+
+#: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation.
+INITIALIZERS: dict[str, Callable[..., None]] = {
+    "auto": auto,
+    "zeros": zeros,
+    "normal": normal,
+    "xavier": xavier_normal,
+    "xavier_normal": xavier_normal,
+    "kaiming": kaiming_normal,
+    "kaiming_normal": kaiming_normal,
+    "lecun": lecun_normal,
+    "lecun_normal": lecun_normal,
+}
+
+
+@torch.no_grad()
+def init_weights_(
+    module: M, initializer: Spec = "auto", *, activation: Spec | None = None, bias: float = 0.0
+) -> M:
+    """Draw the weights of all linear and convolutional layers of a module anew, in place.
+
+    Args:
+        module: A layer, or a module that holds layers.
+        initializer: A name in ``INITIALIZERS``, or a mapping of a name and its arguments such as
+            ``{name: normal, std: 0.01}``.
+        activation: The activation behind the layers, which decides on the scale of ``auto`` and
+            ``kaiming``; ``None`` for none.
+        bias: Value of every bias. The small positive 0.01 that some recommend keeps relu units
+            alive at the start.
+
+    Returns:
+        The same module.
+
+    Raises:
+        ValueError: If the name or an argument is unknown, or if the module has no such layer.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        >>> layer = init_weights_(nn.Linear(8, 4), "zeros", bias=0.01)
+        >>> layer.weight.sum().item(), round(layer.bias[0].item(), 4)
+        (0.0, 0.01)
+    """
+    name, arguments = parse_spec(initializer, kind="initializer")
+    factory = lookup(INITIALIZERS, name, kind="initializer")
+    layers = list(_weighted_layers(module))
+    if not layers:
+        raise ValueError(
+            f"Cannot initialize {type(module).__name__}: it holds no linear or convolutional "
+            "layer. Pass a module that has one."
+        )
+    for weights, biases in layers:
+        for weight in weights:
+            build(factory, name, arguments, weight, activation)
+        if biases is not None:
+            nn.init.constant_(biases, bias)
+    return module
+
+
+def _weighted_layers(module: nn.Module) -> Iterator[tuple[list[Tensor], Tensor | None]]:
+    """Yield the weights and the bias of each layer; each piece of maxout is a weight of its own."""
+    maxouts = {child.linear: child for child in module.modules() if isinstance(child, MaxoutLinear)}
+    for child in module.modules():
+        if child in maxouts:
+            pieces = child.weight.view(maxouts[child].k, -1, child.in_features)
+            yield list(pieces), child.bias
+        elif isinstance(child, WEIGHTED):
+            yield [child.weight], child.bias

@@ -1,0 +1,112 @@
+"""What a user writes for a layer: a name, or a mapping of a name and its arguments."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tltool.layers.lookup import lookup
+
+T = TypeVar("T")
+
+#: ``gelu``, or ``{name: leaky_relu, negative_slope: 0.2}``.
+Spec = str | Mapping[str, Any]
+
+# Parameters of torch's constructors that no configuration sets: where a module lies is the
+# trainer's matter, and the last two are deprecated names of nn.Hardtanh.
+NOT_CONFIGURABLE = {"device", "dtype", "min_value", "max_value"}
+FORWARDED = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def parse_spec(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:
+    """Split a specification into its name and its arguments.
+
+    Raises:
+        TypeError: If it is neither a name nor a mapping.
+        ValueError: If the mapping has no ``name``.
+
+    Example:
+        >>> parse_spec({"name": "leaky_relu", "negative_slope": 0.2}, "activation")
+        ('leaky_relu', {'negative_slope': 0.2})
+    """
+    if isinstance(spec, str):
+        return spec, {}
+    if not isinstance(spec, Mapping):
+        raise TypeError(
+            f"`{kind}` must be a name, or a mapping of a name and its arguments such as "
+            f"{{name: leaky_relu, negative_slope: 0.2}}; got {spec!r}, a {type(spec).__name__}."
+        )
+    arguments = {str(key): value for key, value in spec.items()}
+    name = arguments.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(
+            f"`{kind}` as a mapping needs a `name`, as in {{name: elu, alpha: 0.5}}; got "
+            f"{dict(spec)!r}."
+        )
+    return name, arguments
+
+
+def build(
+    factory: Callable[..., T], name: str, arguments: Mapping[str, Any], *injected: object
+) -> T:
+    """Return ``factory(*injected, **arguments)`` after a check against the factory's signature.
+
+    Args:
+        factory: A class or a function whose signature is its schema.
+        name: The name that stands for the factory in a table; for the messages.
+        arguments: What the user wrote.
+        *injected: Leading positional arguments that the caller knows, such as a layer's width.
+
+    Raises:
+        ValueError: If an argument is unknown or missing.
+        TypeError: If an argument is no number (or no true or false, no text) where one is needed.
+
+    Example:
+        >>> from torch import nn
+        >>> build(nn.LeakyReLU, "leaky_relu", {"negative_slope": 0.2})
+        LeakyReLU(negative_slope=0.2)
+    """
+    parameters = configurable_parameters(factory, num_injected=len(injected))
+    for key, value in arguments.items():
+        if not parameters:
+            raise ValueError(f"{name} takes no arguments, got {key!r}. Write just `{name}`.")
+        _check_type(name, lookup(parameters, key, kind=f"{name} argument"), value)
+    for key, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and key not in arguments:
+            raise ValueError(f"{name} needs `{key}`: write {{name: {name}, {key}: ...}}.")
+    return factory(*injected, **arguments)
+
+
+def configurable_parameters(
+    factory: Callable[..., object], num_injected: int = 0
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters of ``factory`` that a user may set, by name.
+
+    Example:
+        >>> from torch import nn
+        >>> list(configurable_parameters(nn.ELU))
+        ['alpha', 'inplace']
+    """
+    named = list(inspect.signature(factory).parameters.items())[num_injected:]
+    return {
+        name: parameter
+        for name, parameter in named
+        if name not in NOT_CONFIGURABLE and parameter.kind not in FORWARDED
+    }
+
+
+def _check_type(name: str, parameter: inspect.Parameter, value: object) -> None:
+    """Compare a value with its default: YAML reads ``1e-2`` as text, which torch notices late."""
+    default = parameter.default
+    if default is inspect.Parameter.empty or default is None:
+        return
+    expected: type | tuple[type, ...] = type(default)
+    if isinstance(default, float):
+        expected = (int, float)
+    is_bool_for_number = isinstance(value, bool) and not isinstance(default, bool)
+    if isinstance(value, expected) and not is_bool_for_number:
+        return
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    raise TypeError(
+        f"`{parameter.name}` of {name} must be {words.get(type(default), type(default).__name__)}, "
+        f"as its default {default!r}; got {value!r}, a {type(value).__name__}."
+    )

@@ -1,0 +1,214 @@
+"""Heads: from pooled features to logits."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from tltool.layers.activations import create_activation, create_maxout, is_maxout
+from tltool.layers.initializers import init_weights_
+from tltool.layers.norms import create_norm, find_norm
+from tltool.layers.spec import parse_spec
+from tltool.models.description import described
+
+
+@described
+class LinearHead(nn.Module):
+    """A linear layer on pooled features.
+
+    Args:
+        num_features: Number of input features, the backbone's ``num_features``.
+        num_classes: Number of output classes.
+        initializer: Name of the initializer of the weights, or a mapping of a name and its
+            arguments.
+        bias: Initial value of the biases.
+        dropout: Probability of zeroing an input feature while training, in ``[0, 1)``.
+
+    Shape:
+        - Input: ``(B, num_features)``
+        - Output: ``(B, num_classes)``, unnormalized logits
+
+    Raises:
+        ValueError: If an argument is out of its range, or a name is unknown.
+
+    Example:
+        >>> import torch
+        >>> LinearHead(512, 10)(torch.randn(4, 512)).shape
+        torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        *,
+        initializer: str | Mapping[str, Any] = "auto",
+        bias: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _check_sizes(num_features, num_classes)
+        _check_dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.output = init_weights_(nn.Linear(num_features, num_classes), initializer, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits ``(B, num_classes)`` of features ``(B, num_features)``."""
+        logits: Tensor = self.output(self.dropout(features))
+        return logits
+
+
+@described
+class MLPHead(nn.Module):
+    """A multi-layer perceptron on pooled features.
+
+    Each hidden layer is ``Linear -> norm (optional) -> activation -> dropout``; with
+    ``norm_position="after"`` the norm comes behind the activation. The output layer is a plain
+    ``Linear``.
+
+    Args:
+        num_features: Number of input features, the backbone's ``num_features``.
+        num_classes: Number of output classes.
+        hidden_features: Width of each hidden layer. Empty for a linear head.
+        activation: Name of the activation, or a mapping of a name and its arguments such as
+            ``{name: leaky_relu, negative_slope: 0.2}``. ``maxout`` takes the place of the linear
+            layer too (see ``MaxoutLinear``).
+        norm: Name of the normalization of each hidden layer, a mapping of a name and its arguments,
+            or ``None``. A linear layer right in front of batch norm drops its bias, which the
+            normalization would cancel (Ioffe & Szegedy, 2015, https://arxiv.org/abs/1502.03167,
+            section 3.2).
+        norm_position: Whether the norm stands before or after the activation.
+        initializer: Name of the initializer of the hidden weights, or a mapping of a name and its
+            arguments; ``auto`` is what suits the activation.
+        bias: Initial value of the hidden biases; a small positive one, 0.01, keeps relu units alive
+            at the start. The output's biases start at 0.
+        dropout: Probability of zeroing a hidden feature while training, in ``[0, 1)``. Beside selu
+            it is alpha dropout, which keeps mean and variance (Klambauer et al., 2017,
+            https://arxiv.org/abs/1706.02515).
+        output_initializer: Name of the initializer of the output weights, or a mapping.
+
+    Shape:
+        - Input: ``(B, num_features)``
+        - Output: ``(B, num_classes)``, unnormalized logits
+
+    Raises:
+        ValueError: If an argument is out of its range, or a name is unknown.
+        TypeError: If an argument is of the wrong type.
+
+    Example:
+        >>> import torch
+        >>> head = MLPHead(512, 10, hidden_features=[256], norm="batch")
+        >>> head(torch.randn(4, 512)).shape
+        torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        *,
+        hidden_features: Sequence[int] = (256,),
+        activation: str | Mapping[str, Any] = "relu",
+        norm: str | Mapping[str, Any] | None = None,
+        norm_position: Literal["before", "after"] = "before",
+        initializer: str | Mapping[str, Any] = "auto",
+        bias: float = 0.0,
+        dropout: float = 0.0,
+        output_initializer: str | Mapping[str, Any] = "auto",
+    ) -> None:
+        super().__init__()
+        _check_sizes(num_features, num_classes)
+        _check_hidden_features(hidden_features)
+        _check_dropout(dropout)
+        if norm_position not in {"before", "after"}:
+            raise ValueError(f"`norm_position` must be before or after, got {norm_position!r}.")
+        widths = [num_features, *hidden_features]
+        self.hidden = nn.Sequential(
+            *(
+                _hidden_layer(
+                    in_features, out_features, activation, norm, norm_position, dropout=dropout
+                )
+                for in_features, out_features in pairwise(widths)
+            )
+        )
+        if hidden_features:
+            init_weights_(self.hidden, initializer, activation=activation, bias=bias)
+        self.output = init_weights_(nn.Linear(widths[-1], num_classes), output_initializer)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits ``(B, num_classes)`` of features ``(B, num_features)``."""
+        logits: Tensor = self.output(self.hidden(features))
+        return logits
+
+
+def _hidden_layer(
+    in_features: int,
+    out_features: int,
+    activation: str | Mapping[str, Any],
+    norm: str | Mapping[str, Any] | None,
+    norm_position: Literal["before", "after"],
+    *,
+    dropout: float,
+) -> nn.Sequential:
+    """Return linear layer, norm, activation and dropout, by these names."""
+    entry = find_norm(norm)
+    before = norm_position == "before"
+    bias = not (before and entry is not None and entry.cancels_bias)
+    layers: list[tuple[str, nn.Module | None]] = []
+    if is_maxout(activation):
+        maxout = create_maxout(
+            activation,
+            in_features,
+            out_features,
+            bias=bias,
+            create_norm=lambda num_pieces: create_norm(norm, num_pieces) if before else None,
+        )
+        layers += [("maxout", maxout)]
+    else:
+        layers += [
+            ("linear", nn.Linear(in_features, out_features, bias=bias)),
+            ("norm", create_norm(norm, out_features) if before else None),
+            ("activation", create_activation(activation, num_channels=out_features)),
+        ]
+    if not before:
+        layers += [("norm", create_norm(norm, out_features))]
+    layers += [("dropout", _create_dropout(dropout, activation))]
+    return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if layer is not None))
+
+
+def _create_dropout(
+    dropout: float, activation: str | Mapping[str, Any]
+) -> nn.Dropout | nn.AlphaDropout | None:
+    if not dropout:
+        return None
+    name, _ = parse_spec(activation, kind="activation")
+    return nn.AlphaDropout(dropout) if name == "selu" else nn.Dropout(dropout)
+
+
+def _check_sizes(num_features: int, num_classes: int) -> None:
+    for name, value in (("num_features", num_features), ("num_classes", num_classes)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+
+
+def _check_hidden_features(hidden_features: Sequence[int]) -> None:
+    if isinstance(hidden_features, int):
+        raise TypeError(
+            f"`hidden_features` must be a list with the width of each hidden layer, got "
+            f"{hidden_features}. Write [{hidden_features}] for one layer."
+        )
+    if not all(isinstance(width, int) and width >= 1 for width in hidden_features):
+        raise ValueError(
+            f"`hidden_features` must be whole numbers of at least 1, got "
+            f"{list(hidden_features)!r}. Write [256] for one hidden layer, [] for none."
+        )
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(
+            f"`dropout` is the probability of zeroing a feature and must be in [0, 1), "
+            f"got {dropout}."
+        )
