@@ -70,10 +70,10 @@ def decode_image(
     _register_heif(path)
     try:
         with Image.open(path) as image:
-            orientation = _orientation(image)
             if size is not None:
                 image.draft(None, (2 * size, 2 * size))
             image.load()
+            orientation = _orientation(image)  # After the load, where Pillow turns TIFF by itself.
             pixels = _convert(image, mode)
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise BrokenImageError(
@@ -98,9 +98,7 @@ def _convert(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
     if image.mode.startswith("I"):
         return _sixteen_to_eight_bits(image).convert(mode)
     if image.mode == "F":
-        raise ValueError(
-            "it has 32-bit float pixels, whose range no standard gives; save it as 8 or 16 bits"
-        )
+        raise ValueError(_NO_RANGE)
     if not image.has_transparency_data:
         return image.convert(mode)
     white = Image.new("RGBA", image.size, "white")
@@ -110,9 +108,7 @@ def _convert(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)  # (H, W)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            "it has 32-bit pixels, whose range no standard gives; save it as 8 or 16 bits"
-        )
+        raise ValueError(_NO_RANGE)
     return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
 
 

@@ -68,6 +68,7 @@ class ELPVDataModule(ImageDataModule):
         )
         self.target: Literal["defective", "probability"] = target
         check_fraction(test_fraction, name="test_fraction")
+        self.name = "elpv"
         self.block_size = block_size
         self.test_fraction = test_fraction
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tltool.data.classes import check_class_names, check_class_sizes
 from tltool.data.datamodule import ImageDataModule, Splits, relabel
 from tltool.data.dataset import Samples
-from tltool.data.layout import WHOLE, Found, find_photos, no_photos
+from tltool.data.layout import WHOLE, Found, describe_files, find_photos
 from tltool.data.listing import check_folder, list_images
 from tltool.data.split import split_stratified
 from tltool.data.transforms import Augmentation
@@ -67,6 +67,7 @@ class ImageFolderDataModule(ImageDataModule):
             class_names=class_names,
         )
         self.root = Path(root).expanduser()
+        self.name = self.root.resolve().name
 
     @property
     def place(self) -> str:
@@ -93,7 +94,9 @@ class ImageFolderDataModule(ImageDataModule):
             )
         parts = {part: self._samples(classes) for part, classes in found.items()}
         if whole and splits_itself:
-            parts["train"], parts["val"] = self._split(parts.pop(whole))
+            parts["train"], parts["val"] = self._split(
+                parts.pop(whole), depth=0 if whole == WHOLE else 1
+            )
         self._warn_about_missing_classes(parts)
         return Splits(**parts)
 
@@ -104,7 +107,7 @@ class ImageFolderDataModule(ImageDataModule):
         check_folder(self.root)
         paths = self.without_broken([str(path) for path in list_images(self.root)])
         if not paths:
-            raise FileNotFoundError(no_photos(self.root))
+            raise FileNotFoundError(f"'{self.root}' has no photos. {describe_files(self.root)}")
         return Samples(paths)
 
     @functools.cached_property
@@ -127,8 +130,10 @@ class ImageFolderDataModule(ImageDataModule):
         paths = [str(path) for paths in classes.values() for path in paths]
         return Samples(paths, relabel(names, self.class_names))
 
-    def _split(self, samples: Samples) -> tuple[Samples, Samples]:
-        names = [Path(path).relative_to(self.root).as_posix() for path in samples.paths]
+    def _split(self, samples: Samples, *, depth: int) -> tuple[Samples, Samples]:
+        # Names from the class folder on: the split is the same wherever the classes lie.
+        parts = [Path(path).relative_to(self.root).parts[depth:] for path in samples.paths]
+        names = ["/".join(part) for part in parts]
         train, val = split_stratified(
             names, samples.labels or [], val_fraction=self.val_fraction, seed=self.seed
         )

@@ -60,7 +60,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
         else:
             found[part] = folder
     if not found and others and all(name.lower() in _PART_NAMES for name in others):
-        raise FileNotFoundError(no_photos(root / others[0], {}))
+        raise FileNotFoundError(_no_photos(root / others[0], {}))
     if found and others:
         log.warning(
             "'%s' has %s; left out the folders beside: %s.",
@@ -76,18 +76,24 @@ def _photos_by_class(folder: Path) -> Found:
     for class_folder in list_folders(folder):
         classes.setdefault(class_name(class_folder), []).extend(list_images(class_folder))
     if not classes or not any(classes.values()):
-        raise FileNotFoundError(no_photos(folder, classes))
+        raise FileNotFoundError(_no_photos(folder, classes))
     return classes
 
 
-def no_photos(folder: Path, classes: Found | None = None) -> str:
-    """Return the message for a folder without photos, or with photos but no class folders."""
+def describe_files(folder: Path) -> str:
+    """Return the sentence that says which suffixes are read, and which ones are there."""
     suffixes = Counter(path.suffix.lower() for path in folder.rglob("*") if path.is_file())
     seen = ", ".join(suffix or "no suffix" for suffix, _ in suffixes.most_common(5))
-    lost = classes == {} and list_images(folder)
+    return (
+        f"Files with these suffixes are read: {' '.join(IMAGE_SUFFIXES)}; "
+        f"here are: {seen or 'no files'}."
+    )
+
+
+def _no_photos(folder: Path, classes: Found) -> str:
+    lost = not classes and list_images(folder)
     flat = " There are photos, but not in class folders." if lost else ""
     return (
         f"'{folder}' has no class folders with photos.{flat} Put the photos of each class into a "
-        f"folder of its own: {folder}/<class>/*. Files with these suffixes are read: "
-        f"{' '.join(IMAGE_SUFFIXES)}; here are: {seen or 'no files'}."
+        f"folder of its own: {folder}/<class>/*. {describe_files(folder)}"
     )
