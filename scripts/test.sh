@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Run all checks. Without arguments: the fast tier. --all: everything, as CI does. Further arguments go to pytest.
+set -euo pipefail
+source "$(dirname "$0")/environment.sh" dev
+tier=(-m "not slow")
+if [ "${1:-}" = --all ]; then
+  tier=()
+  shift
+fi
+# Two processes on two cores, one thread each: more threads only wait for each other.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+ruff check .
+ruff format --check .
+mypy
+lint-imports
+pytest -n "${TEST_PROCESSES:-2}" --dist loadfile "${tier[@]}" "$@"

@@ -1,0 +1,94 @@
+"""The command line: finds the command first and imports only what it needs."""
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tltool
+
+
+class Command(NamedTuple):
+    """Where a command lives, when it is used, and what it does."""
+
+    module: str
+    moment: str
+    summary: str
+
+
+COMMANDS = {
+    "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
+    "validate": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"),
+    "test": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the test images"),
+    "predict": Command("tltool.commands.predict", "after", "write a table of predictions for a folder of images"),
+    "report": Command("tltool.commands.report", "after", "say what a run achieved, beside its baselines"),
+}
+
+
+def help_text() -> str:
+    """Return the overview of all commands, by the moment they are used."""
+    lines = ["usage: tltool COMMAND [options]    (tltool COMMAND --help for its options)", ""]
+    for moment in dict.fromkeys(command.moment for command in COMMANDS.values()):
+        for name, command in COMMANDS.items():
+            if command.moment == moment:
+                lines.append(f"  {moment:<8}{name:<14}{command.summary}")
+    lines += ["", "start here: tltool fit --data.root photos    (photos/<class>/*.jpg)"]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(help_text())
+        return 0
+    if argv[0] == "--version":
+        print(f"tltool {tltool.__version__}")
+        return 0
+    command = COMMANDS.get(argv[0])
+    if command is None:
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        print(f"error: unknown command {argv[0]!r}.{hint} See tltool --help.", file=sys.stderr)
+        return 2
+    try:
+        return int(importlib.import_module(command.module).main(argv))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = message_for_user(error)
+        if message is None or os.environ.get("TLTOOL_TRACEBACK"):
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 1
+
+
+def message_for_user(error: BaseException) -> str | None:
+    """Return the message of an error that tltool raised on purpose, or ``None`` for a defect.
+
+    An error raised in tltool's own code is written for the user and needs no traceback; one raised in a
+    library is shown whole. A data loader's worker sends its error as text, with the traceback in front.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    text = str(error)
+    if text.startswith("Caught ") and "Original Traceback" in text:
+        name = type(error).__name__
+        head, _, message = text.rpartition(f"\n{name}: ")
+        files = [line for line in head.splitlines() if line.lstrip().startswith("File ")]
+        return message.strip() if files and _is_own(files[-1].split('"')[1]) else None
+    if frames and _is_own(frames[-1].filename) and isinstance(error, ValueError | TypeError | OSError):
+        return text if not isinstance(error, OSError) or error.errno is None else None
+    return None
+
+
+def _is_own(filename: str) -> bool:
+    return Path(filename).is_relative_to(Path(__file__).parent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

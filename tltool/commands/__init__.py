@@ -1,0 +1,1 @@
+"""Commands beside `fit`: one file each, thin."""

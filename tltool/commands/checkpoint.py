@@ -1,0 +1,51 @@
+"""What `validate`, `test` and `predict` share: a checkpoint and data are all they need."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jsonargparse import ActionConfigFile, Namespace
+from lightning.pytorch import Trainer
+
+from tltool.commands.parser import Parser
+from tltool.commands.terminal import set_up_logging
+from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
+from tltool.data.datamodule import ImageDataModule
+from tltool.tasks.image_task import ImageTask, load_task
+
+
+class Setup(NamedTuple):
+    """The pieces of an evaluation."""
+
+    task: ImageTask
+    data: ImageDataModule
+    trainer: Trainer
+    config: Namespace
+
+
+def checkpoint_parser(command: str, description: str) -> Parser:
+    """Return a parser for ``--ckpt_path``, ``--data`` and ``--trainer``."""
+    parser = Parser(prog=f"tltool {command}", description=description)
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with the options below.")
+    parser.add_argument("--ckpt_path", required=True, type=str, help="Checkpoint file, such as best.ckpt.")
+    parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    defaults: dict[str, Any] = {
+        "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
+        "trainer.logger": False,
+        "trainer.enable_checkpointing": False,
+        "trainer.enable_model_summary": False,
+        "trainer.devices": 1,
+    }
+    parser.set_defaults(defaults)
+    return parser
+
+
+def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
+    """Parse the arguments, rebuild the task, and make the data as the task needs it."""
+    set_up_logging()
+    config = parser.parse_args(list(argv))
+    task = load_task(config.ckpt_path)
+    config.data.init_args.data_config = task.data_config
+    config.data.init_args.class_names = task.class_names
+    objects = parser.instantiate_classes(config)
+    return Setup(task, objects.data, Trainer(**objects.trainer), config)

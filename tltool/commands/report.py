@@ -1,0 +1,153 @@
+"""`tltool report`: what a run achieved, beside two baselines that need no training."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from tltool.commands.parser import Parser
+from tltool.commands.terminal import set_up_logging
+from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
+from tltool.data.datamodule import ImageDataModule, Part
+from tltool.data.decode import decode_image
+from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.features.extract import extract_features
+from tltool.models.backbone import Backbone
+from tltool.models.description import rebuild
+from tltool.tasks.image_task import ImageTask, load_task
+from tltool.tracking.pictures import draw_curves, draw_predictions, read_metrics
+
+NUM_PHOTOS = 12
+
+
+class Score(NamedTuple):
+    """An accuracy on ``num_photos`` photos."""
+
+    accuracy: float
+    num_photos: int
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the accuracy, from the size of the evaluation set."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_photos)
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.3f} +- {self.standard_error:.3f}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool report RUN``."""
+    parser = argparse.ArgumentParser("tltool report", description="Say what a run achieved.")
+    parser.add_argument("run", type=Path, help="a run's folder, such as runs/photos/0; runs/photos for its latest")
+    run = _latest(parser.parse_args(argv[1:]).run)
+    set_up_logging()
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        raise FileNotFoundError(
+            f"{str(run)!r} has no checkpoints/best.ckpt. Name the folder of a finished run, for example runs/photos/0."
+        )
+    task = load_task(checkpoint)
+    data = _data_of(run, task)
+    part: Part = "test" if data.splits.test else "val"
+    probabilities, labels, paths = _predict(task, data, part)
+    scores = _scores(task, data, part, probabilities, labels)
+    _print_table(scores, f"{run}: accuracy on {len(labels)} {part} photos")
+    curves, photos = run / "curves.png", run / "predictions.png"
+    draw_curves(read_metrics(run / "metrics.csv"), curves, title=str(run))
+    _draw_photos(task, probabilities, labels, paths, photos)
+    print(f"curves       {curves}\npredictions  {photos}")
+    print(f"next         tltool predict --ckpt_path {checkpoint} --data.root FOLDER")
+    return 0
+
+
+def _latest(run: Path) -> Path:
+    """Return the run itself, or of a folder of numbered runs the latest."""
+    numbers = [int(p.name) for p in run.iterdir() if p.name.isdecimal()] if run.is_dir() else []
+    return run / str(max(numbers)) if numbers else run
+
+
+def _data_of(run: Path, task: ImageTask) -> ImageDataModule:
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    parser = Parser(prog="tltool report")
+    parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
+    data = config["data"]
+    data["init_args"] |= {"data_config": task.data_config, "class_names": task.class_names}
+    module: ImageDataModule = parser.instantiate_classes(parser.parse_object({"data": data})).data
+    return module
+
+
+def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> tuple[Tensor, Tensor, list[str]]:
+    """Return probabilities ``(N, num_classes)``, labels ``(N,)`` and paths of one part."""
+    loader = data.val_dataloader() if part == "val" else data.test_dataloader()
+    trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
+    batches: list[Any] = trainer.predict(task, dataloaders=loader) or []
+    probabilities = torch.cat([batch["probabilities"] for batch in batches])
+    paths = [path for batch in batches for path in batch["paths"]]
+    return probabilities, torch.tensor(data.samples(part).labels), paths
+
+
+def _scores(
+    task: ImageTask, data: ImageDataModule, part: Part, probabilities: Tensor, labels: Tensor
+) -> dict[str, tuple[Score, str]]:
+    """Return the scores of both baselines and of the run, each with what it means."""
+    train_labels = torch.tensor(data.samples("train").labels)
+    majority = train_labels.mode().values
+    backbone = rebuild(task.recipe["backbone"])  # As it was before training.
+    assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
+    features = {}
+    for name in ("train", part):
+        loader = data._loader(data.dataset(name))  # in order, not augmented
+        features[name], _ = extract_features(
+            backbone, loader, description=f"features of the {name} photos", total=len(loader)
+        )
+    probe = fit_ridge_probe(features["train"], train_labels, data.num_classes)
+    return {
+        "majority class": (
+            _score(labels == majority, labels),
+            f"Always saying {data.class_names[int(majority)]!r}; a model below it learned nothing.",
+        ),
+        "closed-form probe": (
+            _score(probe.predict(features[part]) == labels, labels),
+            "Ridge regression on the frozen features: what the pretraining gives without training.",
+        ),
+        "this run": (
+            _score(probabilities.argmax(dim=1) == labels, labels),
+            "The checkpoint with the best validation accuracy.",
+        ),
+    }
+
+
+def _score(correct: Tensor, labels: Tensor) -> Score:
+    return Score(correct.double().mean().item(), len(labels))
+
+
+def _print_table(scores: dict[str, tuple[Score, str]], title: str) -> None:
+    table = Table("", "accuracy", "what it means", title=title, title_justify="left")
+    for name, (score, meaning) in scores.items():
+        table.add_row(name, str(score), meaning)
+    Console().print(table)
+
+
+def _draw_photos(task: ImageTask, probabilities: Tensor, labels: Tensor, paths: list[str], output: Path) -> None:
+    """Draw the most confident errors first, then photos spread over the evaluation set."""
+    confidence, predicted = probabilities.max(dim=1)
+    wrong = (predicted != labels).nonzero().flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True)][: NUM_PHOTOS // 2].tolist()
+    right = [i for i in range(len(labels)) if predicted[i] == labels[i]]
+    step = max(1, len(right) // (NUM_PHOTOS - len(worst)))
+    chosen = worst + right[::step][: NUM_PHOTOS - len(worst)]
+    mode = "L" if task.data_config["input_size"][0] == 1 else "RGB"
+    draw_predictions(
+        [decode_image(paths[i], mode=mode) for i in chosen],
+        [f"{task.class_names[predicted[i]]} {confidence[i]:.2f}\n(is {task.class_names[labels[i]]})" for i in chosen],
+        [bool(predicted[i] == labels[i]) for i in chosen],
+        output,
+    )

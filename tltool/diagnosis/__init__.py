@@ -1,0 +1,1 @@
+"""What the data and the features say before and after training: functions that return findings."""

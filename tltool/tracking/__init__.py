@@ -1,0 +1,1 @@
+"""Where results go: the run folder, checkpoints, loggers, the report."""

@@ -1,0 +1,60 @@
+"""Checkpoints that a crash cannot spoil: best and last, each written whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint beside its place, flush it to the disk, then move it there in one step.
+
+    Lightning's own writer goes through the system's temporary folder; on another file system the move is
+    a copy, which a kill can cut short over the good checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """See ``TorchCheckpointIO.save_checkpoint``."""
+        if storage_options is not None:
+            raise TypeError("`storage_options` are not supported: checkpoints are local files.")
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keep ``best.ckpt`` by a validation metric, and ``last.ckpt`` from the first step on.
+
+    Args:
+        monitor: Metric that decides which is best.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, monitor: str = "val/accuracy", mode: str = "max") -> None:
+        super().__init__(
+            monitor=monitor,
+            mode=mode,
+            filename="best",
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,  # The folder is new, so a newer best replaces the older one.
+        )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the starting point, so that a run killed in its first epoch can be resumed too."""
+        super().on_train_start(trainer, pl_module)
+        if self.dirpath and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Trainer's connector
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")

@@ -1,0 +1,56 @@
+"""Progress on the terminal: a bar while an epoch runs, one line when it is done."""
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+
+class EpochLines(TQDMProgressBar):
+    """Show a bar that goes away, none where nobody watches, and leave one line of metrics for each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = 0.0
+        self._epoch: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Draw no bar into a file or a pipe."""
+        super().setup(trainer, pl_module, stage)
+        if not sys.stderr.isatty():
+            self.disable()
+
+    def init_train_tqdm(self) -> Tqdm:
+        """Return a bar that disappears at its end."""
+        bar = super().init_train_tqdm()
+        bar.leave = False
+        return bar
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return nothing for the bar itself: the numbers are in the epoch's line."""
+        return {}
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Print the line of the epoch before, and start the clock."""
+        super().on_train_epoch_start(trainer, *args)
+        self._print_line(trainer)
+        self._start, self._epoch = time.monotonic(), trainer.current_epoch
+
+    def on_train_end(self, trainer: Trainer, *args: Any) -> None:
+        """Print the line of the last epoch."""
+        super().on_train_end(trainer, *args)
+        self._print_line(trainer)
+
+    def _print_line(self, trainer: Trainer) -> None:
+        # Not in on_train_epoch_end: the module logs its training metrics after the callbacks' turn.
+        if self._epoch is None or not trainer.is_global_zero:
+            return
+        names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+        metrics = trainer.callback_metrics
+        values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+        seconds = time.monotonic() - self._start
+        Tqdm.write(f"epoch {self._epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.0f} s", file=sys.stdout)
+        self._epoch = None

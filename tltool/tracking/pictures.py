@@ -1,0 +1,65 @@
+"""Pictures of a run: its curves, and some of its predictions."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Blue and vermilion of Okabe & Ito (2008), told apart by the color-blind and in greyscale.
+TRAIN_COLOR, VAL_COLOR = "#0072B2", "#D55E00"
+
+
+def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return (epoch, value) pairs of each metric in a ``metrics.csv``."""
+    metrics: dict[str, list[tuple[int, float]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if value and row["epoch"] and name not in {"epoch", "step"}:
+                    metrics.setdefault(name, []).append((int(row["epoch"]), float(value)))
+    return metrics
+
+
+def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title: str) -> None:
+    """Draw loss and accuracy against epochs, training and validation."""
+    figure = _figure(8, 3.2)
+    for position, name in enumerate(("loss", "accuracy")):
+        axes = figure.add_subplot(1, 2, position + 1)
+        for stage, color, style in (("train", TRAIN_COLOR, "o--"), ("val", VAL_COLOR, "s-")):
+            points = metrics.get(f"{stage}/{name}", [])
+            axes.plot([epoch + 1 for epoch, _ in points], [v for _, v in points], style, color=color, label=stage)
+        axes.set(xlabel="epoch", ylabel=f"cross-entropy {name}" if name == "loss" else name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    _save(figure, output)
+
+
+def draw_predictions(photos: Sequence[Image.Image], captions: Sequence[str], right: Sequence[bool], output: Path) -> None:
+    """Draw photos in a grid, the caption of a wrong prediction marked by color and by a cross."""
+    columns = 6
+    rows = -(-len(photos) // columns)
+    figure = _figure(1.9 * columns, 2.25 * rows)
+    for position, (photo, caption, is_right) in enumerate(zip(photos, captions, right, strict=True)):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        axes.imshow(photo, cmap="gray" if photo.mode == "L" else None)
+        axes.set_axis_off()
+        mark = "\N{CHECK MARK}" if is_right else "\N{MULTIPLICATION X}"
+        axes.set_title(f"{mark} {caption}", fontsize=8, color=TRAIN_COLOR if is_right else VAL_COLOR)
+    _save(figure, output)
+
+
+def _figure(width: float, height: float) -> Any:
+    mpl.rcParams["font.family"] = "DejaVu Sans"
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, output: Path) -> None:
+    partial = output.with_name(f".partial-{output.name}")
+    figure.savefig(partial, dpi=110)
+    partial.replace(output)
