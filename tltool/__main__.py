@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tltool
+
+
+# The last frame of a traceback in text, and the message behind it.
+WORKER_ERROR = re.compile(
+    r"^Caught .*Original Traceback.*\n  File \"(?P<file>[^\"]+)\", line \d+, in [^\n]*\n(?:[ ].*\n)*"
+    r"[\w.]+: (?P<message>.*)$",
+    re.DOTALL,
+)
 
 
 class Command(NamedTuple):
@@ -72,17 +81,21 @@ def message_for_user(error: BaseException) -> str | None:
     """Return the message of an error that tltool raised on purpose, or ``None`` for a defect.
 
     An error raised in tltool's own code is written for the user and needs no traceback; one raised in a
-    library is shown whole. A data loader's worker sends its error as text, with the traceback in front.
+    library is shown whole, unless tltool's own error is its cause.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    text = str(error)
-    if text.startswith("Caught ") and "Original Traceback" in text:
-        name = type(error).__name__
-        head, _, message = text.rpartition(f"\n{name}: ")
-        files = [line for line in head.splitlines() if line.lstrip().startswith("File ")]
-        return message.strip() if files and _is_own(files[-1].split('"')[1]) else None
-    if frames and _is_own(frames[-1].filename) and isinstance(error, ValueError | TypeError | OSError):
-        return text if not isinstance(error, OSError) or error.errno is None else None
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause)
+        worker = WORKER_ERROR.search(text)
+        if worker:  # A data loader's worker sends its error as text, with the traceback in front.
+            return worker["message"].strip() if _is_own(worker["file"]) else None
+        frames = traceback.extract_tb(cause.__traceback__)
+        raised_here = bool(frames) and _is_own(frames[-1].filename)
+        if raised_here and isinstance(cause, ValueError | TypeError | OSError):
+            return text
+        if type(cause).__name__ == "MisconfigurationException":  # Lightning's word for a user's error.
+            return text
+        cause = cause.__cause__
     return None
 
 

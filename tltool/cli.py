@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from torch import nn
+from torch.optim import Optimizer
 
 from tltool.commands.parser import Parser
 from tltool.commands.terminal import set_up_logging
@@ -19,6 +20,8 @@ from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules ar
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.models.backbone import Backbone
+from tltool.models.heads import LinearHead, MLPHead
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 from tltool.tracking.checkpoints import AtomicCheckpointIO, BestAndLast
 from tltool.tracking.epoch_lines import EpochLines
@@ -166,8 +169,20 @@ def _equal(value: Any, default: Any) -> bool:
     return value == default or (isinstance(default, tuple) and value == list(default))
 
 
+def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
+    found = {child for child in cls.__subclasses__() if child.__module__.startswith(("torch.optim", "timm.optim"))}
+    return found.union(*(_all_subclasses(child) for child in found))
+
+
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     set_up_logging()
+    Parser.known_classes = {
+        "model.backbone": (Backbone,),
+        "model.head": (LinearHead, MLPHead),
+        "data": tuple(ImageDataModule.__subclasses__()),
+        "optimizer": tuple(_all_subclasses(Optimizer)),
+        "finetuning": tuple(FinetuningStrategy.__subclasses__()),
+    }
     FitCLI(argv)
     return 0

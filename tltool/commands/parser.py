@@ -4,39 +4,49 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-# What jsonargparse says of a key, a flag or an argument that does not exist.
-UNKNOWN = re.compile(
-    r"[Uu]nrecognized arguments: (?:--)?([\w.]+)|Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected"
-    r"|No action for key \"([\w.]+)\"|Key \"([\w.]+)\" is not expected"
+# What jsonargparse says of a key that does not exist, of a class that does not, and of what is missing.
+UNKNOWN_KEY = re.compile(
+    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.]+)|Option '(?P<option>[\w.]+)' is not accepted"""
+    r"""|Key ['"](?P<key>[\w.]+)['"] is not expected|No action for key "(?P<action>[\w.]+)\""""
 )
+UNKNOWN_CLASS = re.compile(r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL)
+MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
 
 
 class Parser(LightningArgumentParser):
-    """LightningCLI's parser whose errors fit on the screen."""
+    """LightningCLI's parser whose errors fit on the screen and name the nearest option."""
+
+    #: Classes that a section accepts by short name, set once by the command line.
+    known_classes: ClassVar[dict[str, tuple[type[Any], ...]]] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print what is wrong and the nearest option, then exit with status 2."""
-        command = self.prog.split()[-1]
-        sys.stderr.write(f"error: {shorten(message)}{self.hint(message)}\n")
-        sys.stderr.write(f"See tltool {command} --help, or tltool {command} --print_config for all keys.\n")
+        """Print what is wrong and what to type instead, then exit with status 2."""
+        sys.stderr.write(f"error: {self.explain(message)}\n")
+        sys.stderr.write("See --help for the options, or --print_config for all keys with their defaults.\n")
         sys.exit(2)
 
-    def hint(self, message: str) -> str:
-        """Return " Did you mean ...?" for an unknown key, or nothing."""
-        found = UNKNOWN.search(message)
-        if not found:
-            return ""
-        key = next(group for group in found.groups() if group)
-        options = set(self.option_names())
-        nested = sorted(option for option in options if option.rpartition(".")[2] == key.rpartition(".")[2])
-        near = nested or difflib.get_close_matches(key, sorted(options), n=1, cutoff=0.6)
-        near = near or _same_leaf(key, options)
-        return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    def explain(self, message: str) -> str:
+        """Return an error message of jsonargparse with the nearest key or class behind it."""
+        unknown_class = UNKNOWN_CLASS.search(message)
+        if unknown_class:
+            section, name = unknown_class["section"], unknown_class["name"]
+            names = sorted({cls.__name__ for cls in self.known_classes.get(section, ())})
+            return f"Unknown class {name!r} for {section}.{_nearest(name, names)} Choose one of: {', '.join(names)}."
+        unknown_key = UNKNOWN_KEY.search(message)
+        if unknown_key:
+            key = next(group for group in unknown_key.groups() if group)
+            return f"{shorten(message).rstrip('.')}.{_nearest_key(key, set(self.option_names()))}"
+        missing = MISSING.search(message)
+        if missing and "required" in message:
+            leaf = missing["key"].rpartition(".")[2]
+            options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
+            return f"{shorten(message).rstrip('.')}. Set {' or '.join(f'--{o}' for o in options)}."
+        return shorten(message)
 
     def option_names(self) -> Iterable[str]:
         """Yield the dotted name of each option, also of the classes that can be named here."""
@@ -46,14 +56,20 @@ class Parser(LightningArgumentParser):
             for cls in classes:
                 yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
 
-    #: Classes that a section accepts, for hints: section -> classes.
-    known_classes: dict[str, tuple[type[Any], ...]] = {}  # noqa: RUF012  # set once by the command line
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _same_leaf(key: str, options: set[str]) -> list[str]:
-    leaves = {option.rpartition(".")[2]: option for option in sorted(options, reverse=True)}
-    near = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1, cutoff=0.6)
-    return [leaves[leaf] for leaf in near]
+def _nearest_key(key: str, options: set[str]) -> str:
+    """Return " Did you mean ...?", by the last part of the name first: --strategy is trainer.strategy."""
+    leaves: dict[str, list[str]] = {}
+    for option in sorted(options):
+        leaves.setdefault(option.rpartition(".")[2], []).append(option)
+    leaf = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
+    near = leaves[leaf[0]] if leaf else difflib.get_close_matches(key, sorted(options), n=1)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def shorten(message: str, limit: int = 600) -> str:

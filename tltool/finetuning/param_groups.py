@@ -1,9 +1,11 @@
 """Parameter groups of the optimizer: named, and without weight decay where it does harm."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from tltool.finetuning.groups import layer_groups
 
@@ -11,7 +13,7 @@ NO_DECAY = "/no_decay"
 
 
 def param_groups(
-    task: nn.Module, weight_decay: float, no_weight_decay: Collection[str] = ()
+    task: nn.Module, weight_decay: float | None, no_weight_decay: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Return the optimizer's parameter groups: one or two for each layer group.
 
@@ -22,7 +24,7 @@ def param_groups(
 
     Args:
         task: A module with a ``backbone`` and a ``head``.
-        weight_decay: Weight decay of all other parameters.
+        weight_decay: Weight decay of all other parameters; ``None`` for the optimizer's own.
         no_weight_decay: Names of further parameters without weight decay, in full or from a dot on:
             ``pos_embed`` is also ``backbone.model.pos_embed``.
 
@@ -50,7 +52,8 @@ def param_groups(
         ):
             if members:
                 params = [parameters[member] for member in members]
-                result.append({"params": params, "name": name, "weight_decay": decay})
+                own = {} if decay is None else {"weight_decay": decay}
+                result.append({"params": params, "name": name, **own})
     return result
 
 
@@ -58,3 +61,101 @@ def _is_excluded(name: str, parameter: nn.Parameter, no_weight_decay: Collection
     if parameter.ndim < 2 or name.endswith(".bias"):
         return True
     return any(name == other or name.endswith(f".{other}") for other in no_weight_decay)
+
+
+def split_by_layer_(
+    optimizer: Optimizer, module: nn.Module, layers: Mapping[str, Sequence[str]]
+) -> Optimizer:
+    """Split parameter groups that reach over several layers, in place, for a rate in each layer.
+
+    Done before the first step and before a checkpoint is loaded, so groups never change during a
+    run. A part is named after its layer, as ``backbone.layer1.0/no_decay``.
+
+    Args:
+        optimizer: An optimizer that has made no step.
+        module: The model that the parameters belong to.
+        layers: Parameter names by layer, as `layers` returns them.
+
+    Returns:
+        ``optimizer``.
+    """
+    parameters = dict(module.named_parameters())
+    layer_of = {id(parameters[name]): layer for layer, names in layers.items() for name in names}
+    split: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        parts: dict[str, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            parts.setdefault(layer_of[id(parameter)], []).append(parameter)
+        for layer, params in parts.items():
+            part = {**group, "params": params}
+            if len(parts) > 1 and "name" in group:
+                part["name"] = _part_name(group["name"], layer)
+            split.append(part)
+    optimizer.param_groups[:] = split
+    return optimizer
+
+
+@dataclass(frozen=True)
+class RateGroup:
+    """Where a parameter group of the optimizer lies in the model.
+
+    Args:
+        group: Its layer group.
+        depth: Number of layers between it and the head; 0 where layers make no difference.
+        label: Its name in logs.
+    """
+
+    group: str
+    depth: int
+    label: str
+
+
+def rate_groups(
+    optimizer: Optimizer,
+    module: nn.Module,
+    groups: Mapping[str, Sequence[str]],
+    layers: Mapping[str, Sequence[str]],
+) -> list[RateGroup]:
+    """Return where each parameter group of an optimizer lies.
+
+    Args:
+        optimizer: Holds all parameters of the model.
+        module: The model.
+        groups: Parameter names by layer group.
+        layers: Parameter names by layer, or empty where layers make no difference.
+
+    Raises:
+        ValueError: If the optimizer lacks a parameter, or one of its groups lies in two layer
+            groups.
+    """
+    # By identity: two fresh batch norms have equal values.
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    parameters = dict(module.named_parameters())
+    missing = [name for name, parameter in parameters.items() if id(parameter) not in held]
+    if missing:
+        raise ValueError(
+            f"The optimizer lacks {len(missing)} parameters, among them {missing[0]!r}. Give it "
+            "all of them, frozen ones too, for example by `param_groups(self, weight_decay)`."
+        )
+    group_of = {id(parameters[name]): group for group, names in groups.items() for name in names}
+    depths = {layer: len(layers) - 1 - index for index, layer in enumerate(layers)}
+    depth_of = {id(parameters[n]): depths[layer] for layer, names in layers.items() for n in names}
+    result = []
+    for number, param_group in enumerate(optimizer.param_groups):
+        ids = [id(p) for p in param_group["params"]]
+        owners = {group_of[i] for i in ids if i in group_of}
+        if len(owners) != 1:
+            raise ValueError(
+                f"Parameter group {number} of the optimizer holds "
+                f"{', '.join(sorted(owners)) or 'no layer group'}, but each needs a learning rate "
+                "of its own. Make the groups by `param_groups(self, weight_decay)`."
+            )
+        group = owners.pop()
+        label = str(param_group.get("name", group)).removesuffix(NO_DECAY)
+        result.append(RateGroup(group, depth_of.get(ids[0], 0), label))
+    return result
+
+
+def _part_name(name: str, layer: str) -> str:
+    group, mark, rest = name.partition(NO_DECAY)
+    return (layer if layer.startswith(f"{group}.") else f"{group}:{layer}") + mark + rest

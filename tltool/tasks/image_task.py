@@ -173,10 +173,20 @@ class ImageTask(LightningModule):
             self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)
 
     def configure_optimizers(self) -> Optimizer:
-        """Make the optimizer over all parameters, in named groups."""
-        decay = getattr(self.make_optimizer, "keywords", {}).get("weight_decay")
-        groups = param_groups(self, weight_decay=decay, no_weight_decay=self._no_weight_decay())
-        return self.make_optimizer(groups)
+        """Make the optimizer over all parameters, in named groups.
+
+        Raises:
+            ValueError: If the optimizer cannot work with parameter groups, or with these parameters.
+        """
+        # None: the factory has bound its own weight decay.
+        groups = param_groups(self, weight_decay=None, no_weight_decay=self._no_weight_decay())
+        try:
+            optimizer = self.make_optimizer(groups)
+        except ValueError as error:
+            raise ValueError(f"This optimizer cannot train the task: {error}. Choose another, such as AdamW.") from error
+        if isinstance(optimizer, torch.optim.SparseAdam):
+            raise ValueError("SparseAdam needs sparse gradients, and images give dense ones. Use Adam.")
+        return optimizer
 
     def _no_weight_decay(self) -> set[str]:
         return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}

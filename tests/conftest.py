@@ -1,0 +1,30 @@
+import os
+
+import pytest
+import torch
+from PIL import Image
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+os.environ.setdefault("WANDB_CONSOLE", "off")
+
+COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 50, 40)}
+
+
+def write_photos(root, classes=("blue", "red"), per_class=12, size=48):
+    """Write noisy photos of one color for each class."""
+    generator = torch.Generator().manual_seed(0)
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        color = torch.tensor(COLORS[name], dtype=torch.float)
+        for index in range(per_class):
+            pixels = color + 25 * torch.randn(size, size, 3, generator=generator)
+            image = Image.fromarray(pixels.clamp(0, 255).to(torch.uint8).numpy())
+            image.save(root / name / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of 12 blue and 12 red photos."""
+    return write_photos(tmp_path_factory.mktemp("data") / "photos")

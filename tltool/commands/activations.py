@@ -1,0 +1,167 @@
+"""`tltool activations`: what activations there are, and what is wrong with each."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tltool.layers.activation_behavior import (
+    Saturation,
+    activation_behavior,
+    outputs_and_slopes,
+    saturated_region,
+)
+from tltool.layers.activation_facts import ACTIVATION_FACTS, ADVICE
+from tltool.layers.activations import ACTIVATIONS, Activation
+from tltool.layers.gains import (
+    PYTORCH_REASONS,
+    activation_gain,
+    activation_moments,
+    pytorch_gain,
+    settled_second_moment,
+)
+from tltool.layers.lookup import lookup
+
+DEPTH = 10  # layers, over which the gradient that is left is told
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool activations [NAME] [--plot FILE]``."""
+    parser = argparse.ArgumentParser(
+        prog="tltool activations",
+        description="Show all activations, or one in detail. Any of these names can be the "
+        "`activation` of a head.",
+    )
+    parser.add_argument("name", nargs="?", help="one activation, to see its formula and numbers")
+    parser.add_argument("--plot", metavar="FILE", help="draw them into FILE (.png, .svg or .pdf)")
+    args = parser.parse_args(list(argv[1:]))
+    try:
+        chosen = lookup(ACTIVATIONS, args.name, kind="activation") if args.name else None
+    except ValueError as error:  # A wrong argument, as argparse's own errors are.
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console(markup=False, highlight=False)
+    if chosen:
+        console.print(detail(chosen))
+    else:
+        console.print(overview())
+        console.print(ADVICE)
+        console.print("More about one of them: tltool activations NAME")
+    if args.plot:
+        from tltool.commands.activation_plot import save_plot
+
+        drawn = save_plot(args.plot, [chosen.name] if chosen else None)
+        console.print(f"Drew {', '.join(drawn)}: {args.plot}")
+    return 0
+
+
+def overview() -> Table:
+    """Return the table of all activations, in the lecture's order."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("activation", no_wrap=True)
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("saturated", no_wrap=True)
+    table.add_column("problem")
+    table.add_column("verdict")
+    for name, facts in ACTIVATION_FACTS.items():
+        gain = f"{activation_gain(name):.2f}"
+        saturated = region(saturated_region(name))
+        table.add_row(name, gain, saturated, facts.problem, facts.verdict)
+    return table
+
+
+def detail(entry: Activation) -> Table:
+    """Return all that is known about one activation."""
+    name, facts = entry.name, ACTIVATION_FACTS[entry.name]
+    mean, _ = activation_moments(name)
+    rows = [
+        ("activation", f"{name} (or swish)" if name == "silu" else name),
+        ("formula", facts.formula),
+        *([] if entry.is_layer else shape_rows(entry)),
+        ("mean", f"{number(round(mean, 6))}: {'' if entry.zero_centered else 'not '}zero-centered"),
+        ("gain", f"{activation_gain(name):.3f}, {pytorch_comparison(name)}"),
+        ("initializer", entry.initializer),
+        ("learned", facts.learned),
+        ("uses exp", "yes" if entry.uses_exp else "no"),
+        ("problem", facts.problem),
+        ("weakness", facts.weakness),
+        ("verdict", facts.verdict),
+        ("origin", facts.origin),
+        ("paper", f"{facts.paper}, {facts.url}"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for label, text in rows:
+        table.add_row(label, text)
+    return table
+
+
+def shape_rows(entry: Activation) -> list[tuple[str, str]]:
+    """Return what can be said of a function of one number: values, slopes, gradient left."""
+    behavior = activation_behavior(entry.name)
+    points = torch.tensor([-10.0, 0.0, 10.0], dtype=torch.float64)
+    outputs, slopes = outputs_and_slopes(entry.name, points)
+    return [
+        ("range", f"from {number(behavior.lowest)} to {number(behavior.highest)}"),
+        ("f at -10, 0, 10", ", ".join(number(value) for value in outputs.tolist())),
+        ("f' at -10, 0, 10", ", ".join(number(value) for value in slopes.tolist())),
+        ("gradient left", gradient_left(behavior.steepest_slope)),
+        (
+            "can die",
+            f"where {region(behavior.saturation)} for all images" if entry.can_die else "no",
+        ),
+        ("saturated", region(behavior.saturation)),
+    ]
+
+
+def gradient_left(steepest_slope: float) -> str:
+    """Say how much of a gradient is left at most behind a stack of activations."""
+    left, steepest = number(steepest_slope**DEPTH), number(steepest_slope)
+    return f"at most a factor of {left} after {DEPTH} layers (its slope is at most {steepest})"
+
+
+def pytorch_comparison(name: str) -> str:
+    """Say what PyTorch's ``calculate_gain`` makes of an activation, and why."""
+    torchs = pytorch_gain(name)
+    if torchs is None:
+        return "not known to PyTorch's calculate_gain"
+    if math.isclose(torchs, activation_gain(name), abs_tol=5e-4):
+        return "as PyTorch's calculate_gain"
+    settled = settled_second_moment(name, torchs)
+    return (
+        f"where PyTorch's calculate_gain is {torchs:.3f}. {PYTORCH_REASONS[name]} With PyTorch's, "
+        f"the second moment in front of deep layers settles at {settled:.2f} instead of 1."
+    )
+
+
+def region(saturation: Saturation) -> str:
+    """Return the saturated inputs as text.
+
+    Example:
+        >>> region(Saturation(-3.0, 3.0)), region(Saturation(0.0)), region(Saturation())
+        ('|z| >= 3', 'z <= 0', 'never')
+    """
+    below, above = saturation
+    if -below == above:
+        return "never" if math.isinf(above) else f"|z| >= {number(above)}"
+    parts = [f"z <= {number(below)}"] if math.isfinite(below) else []
+    parts += [f"z >= {number(above)}"] if math.isfinite(above) else []
+    return " or ".join(parts)
+
+
+def number(value: float) -> str:
+    """Return a number with at most three digits, as one writes it by hand.
+
+    Example:
+        >>> number(4.5396e-05), number(-1.75809), number(float("inf")), number(-0.0)
+        ('4.54e-5', '-1.76', 'inf', '0')
+    """
+    if abs(value) < 1e-12 and value:  # The rest of a quadrature, or of exp far out.
+        return "0" if abs(value) < 1e-300 else f"{value:.1e}"
+    text = f"{value + 0.0:.3g}"
+    mantissa, exponent_mark, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent_mark else mantissa
