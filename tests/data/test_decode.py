@@ -90,10 +90,10 @@ def test_a_transparent_palette_color_is_laid_on_white(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
-    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    values = np.array([[0, 128, 129, 257, 32896, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / f"photo.{suffix}")
     decoded = pixels(decode_image(tmp_path / f"photo.{suffix}", mode="L"))
-    assert decoded.tolist() == [[0, 1, 128, 255]]
+    assert decoded.tolist() == [[0, 0, 1, 1, 128, 255]]
 
 
 @pytest.mark.parametrize("value", [0.5, 1e6])

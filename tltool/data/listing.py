@@ -75,10 +75,12 @@ def _walk(folder: Path) -> Iterator[Path]:
     seen = set()  # links are followed, and may lead in a circle
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        folders[:] = [name for name in folders if _is_visible(name) and real not in seen]
-        if real not in seen:
-            yield from (Path(parent, name) for name in files if is_image_name(name))
+        folders[:] = [name for name in folders if _is_visible(name)]
+        if real in seen:
+            folders.clear()
+            continue
         seen.add(real)
+        yield from (Path(parent, name) for name in files if is_image_name(name))
 
 
 def _is_visible(name: str) -> bool:
