@@ -1,6 +1,7 @@
 """A small task around timm's tiny architectures."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -25,12 +26,22 @@ class Backbone(nn.Module):
     def forward(self, images):
         return self.model(images)
 
-    def layer_groups(self):
-        groups = group_parameters(self.model, self.model.group_matcher(coarse=True))
+    def layer_groups(self, coarse=True):
+        classifier = () if coarse else classifier_names(self.model)
+        named = [*self.model.named_parameters(), *((name, None) for name in classifier)]
+        matcher = self.model.group_matcher(coarse=coarse)
+        groups = group_parameters(SimpleNamespace(named_parameters=lambda: named), matcher)
         return {
             group: [f"model.{name}" for name in names]
-            for group, names in name_groups(groups).items()
+            for group, names in name_groups(groups, classifier).items()
         }
+
+
+def classifier_names(model):
+    """Names of the weights that `num_classes=0` has removed."""
+    names = model.pretrained_cfg["classifier"]
+    names = (names,) if isinstance(names, str) else names
+    return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
 
 
 class Task(LightningModule):
@@ -101,10 +112,10 @@ def make_trainer(tmp_path):
 
 @pytest.fixture
 def fit(make_trainer):
-    def run(task, *callbacks, ckpt_path=None, **options):
+    def run(task, *callbacks, ckpt_path=None, weights_only=None, **options):
         trainer = make_trainer(*callbacks, **options)
         loader = DataLoader(Images(), batch_size=4)
-        trainer.fit(task, loader, loader, ckpt_path=ckpt_path)
+        trainer.fit(task, loader, loader, ckpt_path=ckpt_path, weights_only=weights_only)
         return trainer
 
     return run

@@ -5,16 +5,21 @@ import logging
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader, IterableDataset
 
 from tltool.finetuning import (
+    LPFT,
+    BatchNormOnly,
     Finetuning,
     FinetuningStrategy,
     FullFinetuning,
+    LayerwiseDecay,
     LinearProbe,
     Phase,
     Schedule,
+    Until,
 )
 
 pytestmark = [
@@ -156,9 +161,173 @@ def test_each_phase_is_said_once(make_task, fit, caplog):
     said = [record.message for record in caplog.records if record.name.startswith("tltool")]
     assert said == [
         "Phase probe: trains head (291 of 372,979 parameters) for 2 epochs, lr 0.1.",
-        "Phase all: trains backbone.stem, backbone.layer1, backbone.layer2, backbone.layer3, "
-        "backbone.layer4, head (372,979 of 372,979 parameters) for 1 epoch, lr 0.1 to 0.2.",
+        "Phase all: trains everything (372,979 of 372,979 parameters) for 1 epoch, lr 0.1 to 0.2.",
     ]
+
+
+def test_layer_wise_decay_gives_each_layer_its_rate(make_task, fit):
+    task = make_task("test_vit")
+    fit(task, Finetuning(LayerwiseDecay(0.5, warmup=0.0, decay="none")), max_epochs=1)
+    rates = task.rates[0]
+    assert rates["head"] == pytest.approx(0.1)
+    assert rates["backbone.blocks.5"] == pytest.approx(0.05)
+    assert rates["backbone.stem"] == pytest.approx(0.1 * 0.5**7)
+
+
+def test_a_phase_in_steps_ends_before_a_batch(make_task, fit):
+    modes = Modes()
+    phases = Phases(Phase("warm", "head", steps=3), Phase("all", ("*",)))
+    fit(make_task(), Finetuning(phases), modes, max_epochs=2)
+    assert modes.seen == [(False, True)] * 3 + [(True, True)] * 5
+
+
+def test_the_phase_in_effect_is_known_to_others(make_task, fit):
+    finetuning = Finetuning(Phases(Phase("probe", "head", epochs=1), Phase("all", ("*",))))
+    fit(make_task(), finetuning, max_epochs=2)
+    assert finetuning.phase is finetuning.schedule.phases[1]
+
+
+class Metric(Callback):
+    """Log the numbers that a test wants a validation to give."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("metric", float(self.values[trainer.current_epoch]))
+
+
+class PhaseNames(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        finetuning = next(c for c in trainer.callbacks if isinstance(c, Finetuning))
+        self.seen.append(finetuning.phase.name)
+
+
+def until_metric(patience=1, **fields):
+    until = Until("metric", max_epochs=5, patience=patience)
+    return Phases(Phase("probe", "head", until=until), Phase("all", ("*",), **fields))
+
+
+def test_a_phase_ends_when_its_metric_stops_improving(make_task, fit):
+    names, metric = PhaseNames(), Metric(3, 2, 2, 2, 1, 1, 1)
+    fit(make_task(), Finetuning(until_metric(patience=2)), metric, names, max_epochs=7)
+    assert names.seen == ["probe"] * 4 + ["all"] * 3
+
+
+def test_a_phase_ends_after_its_longest_time_though_its_metric_improves(make_task, fit):
+    names, metric = PhaseNames(), Metric(*range(7, 0, -1))
+    fit(make_task(), Finetuning(until_metric()), metric, names, max_epochs=7)
+    assert names.seen == ["probe"] * 5 + ["all"] * 2
+
+
+def test_training_stops_when_a_metric_has_ended_the_last_phase(make_task, fit):
+    phase = Phase("probe", "head", until=Until("metric", max_epochs=7, patience=2))
+    trainer = fit(make_task(), Finetuning(Phases(phase)), Metric(*[1] * 7), max_epochs=7)
+    assert trainer.current_epoch == 3
+
+
+def test_a_metric_that_is_not_logged_is_refused_with_the_choices(make_task, fit):
+    phase = Phase("probe", "head", until=Until("val/acc", max_epochs=2))
+    with pytest.raises(ValueError, match=r"does not log\. Choose one of: val/loss"):
+        fit(make_task(), Finetuning(Phases(phase)))
+
+
+class Weights(Callback):
+    """Keep the head's weights at the end of each epoch, and those that an epoch begins with."""
+
+    def __init__(self):
+        self.ends, self.starts, self.states = [], [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 0:
+            self.starts.append(pl_module.head[1].weight.detach().clone())
+            self.states.append(pl_module.head[1].weight in trainer.optimizers[0].state)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.ends.append(pl_module.head[1].weight.detach().clone())
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_a_phase_can_start_from_the_best_weights_of_the_one_before(make_task, fit, best):
+    weights = Weights()
+    strategy = until_metric(patience=2, start_from_best=best)
+    task = make_task("test_resnet", momentum_sgd)
+    fit(task, Finetuning(strategy), Metric(3, 1, 2, 2, 0, 0), weights, max_epochs=6)
+    assert torch.equal(weights.starts[4], weights.ends[1 if best else 3])
+    assert weights.states == [False, True, True, True, not best, True]
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5])
+def test_resuming_around_the_end_of_a_metric_phase_equals_training_straight(
+    make_task, fit, tmp_path, epochs
+):
+    def run(directory, *callbacks, **options):
+        task = make_task("test_resnet", momentum_sgd, dropout=0.0)
+        finetuning = Finetuning(until_metric(patience=2, start_from_best=True))
+        saves = ModelCheckpoint(tmp_path / directory, save_last=True, save_top_k=0)
+        metric = Metric(3, 1, 2, 2, 0, 0)
+        fit(
+            task,
+            finetuning,
+            metric,
+            saves,
+            *callbacks,
+            enable_checkpointing=True,
+            max_epochs=6,
+            **options,
+        )
+        return task
+
+    straight = run("a")
+    run("b", StopAfter(epochs))
+    resumed = run("b", ckpt_path=tmp_path / "b" / "last.ckpt", weights_only=True)
+    assert_same(snapshot(straight), snapshot(resumed))
+
+
+def test_groups_that_never_train_are_reported(make_task, fit, caplog):
+    phases = Phases(Phase("top", ("backbone.layer4", "head")))
+    fit(make_task(), Finetuning(phases), max_epochs=1)
+    assert "No phase trains backbone.stem, backbone.layer1, backbone.layer2" in caplog.text
+
+
+@pytest.mark.parametrize("strategy", [LPFT(3), until_metric()])
+def test_a_dry_run_walks_into_the_first_phase(make_task, fit, strategy):
+    finetuning = Finetuning(strategy)
+    fit(make_task(), finetuning, fast_dev_run=2)
+    assert finetuning.phase.name == "probe"
+
+
+def test_training_data_without_a_length_have_one_rate_in_an_epoch(make_task, make_trainer):
+    task = make_task()
+    loader = DataLoader(Stream(), batch_size=2)
+    make_trainer(Finetuning(LinearProbe(decay="linear")), max_epochs=2).fit(task, loader, loader)
+    assert [rates["head"] for rates in task.rates] == pytest.approx([0.075] * 2 + [0.025] * 2)
+
+
+def test_steps_need_training_data_with_a_length(make_task, make_trainer):
+    loader = DataLoader(Stream(), batch_size=2)
+    phases = Phases(Phase("warm", "head", steps=3), Phase("all", ("*",)))
+    with pytest.raises(ValueError, match=r"the training data have no length\. Give"):
+        make_trainer(Finetuning(phases)).fit(make_task(), loader, loader)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.randn(3, 32, 32), 0)] * 4)
+
+
+def test_a_changing_number_of_steps_is_refused(make_task, fit):
+    scheduler = GradientAccumulationScheduler({1: 2})
+    with pytest.raises(ValueError, match="Keep `accumulate_grad_batches`"):
+        fit(make_task(), scheduler, Finetuning(LinearProbe()))
+
+
+def test_a_kind_that_the_model_lacks_is_refused_before_training(make_task, fit):
+    with pytest.raises(ValueError, match="No norms would train in"):
+        fit(make_task("test_nfnet"), Finetuning(BatchNormOnly()))
 
 
 def test_a_scheduler_of_the_task_is_refused(make_task, fit):

@@ -9,6 +9,7 @@ from torch import nn
 
 from tltool.finetuning.freeze import set_trainable_
 from tltool.finetuning.groups import layer_groups, name_groups
+from tltool.finetuning.parameter_kinds import parameters_of_kind
 
 NAMES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "test_nfnet"]
 
@@ -32,7 +33,7 @@ def test_a_frozen_backbone_is_in_eval_mode_throughout(make_task, name):
 def test_unfreezing_all_undoes_freezing(make_task, name):
     task = make_task(name)
     set_trainable_(task, layer_groups(task), ["head"])
-    set_trainable_(task, layer_groups(task), layer_groups(task))
+    set_trainable_(task, layer_groups(task), list(layer_groups(task)))
     assert all(m.training for m in task.modules())
     assert all(p.requires_grad for p in task.parameters())
 
@@ -118,6 +119,33 @@ def test_the_state_dict_keeps_its_keys_and_values(make_task):
     after = task.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_only_parameters_of_the_chosen_kind_train(make_task):
+    task = make_task()
+    groups = layer_groups(task)
+    kinds = dict.fromkeys(groups, "norms") | {"head": "all"}
+    set_trainable_(task, groups, kinds)
+    trained = {name for name, p in task.named_parameters() if p.requires_grad}
+    assert trained == parameters_of_kind(task, "norms") | set(groups["head"])
+    assert all(m.training for m in task.modules())
+
+
+@pytest.mark.parametrize(("batch_norm", "training"), [("statistics", True), ("frozen", False)])
+def test_batch_norms_of_a_trained_group_can_stay_fixed(make_task, batch_norm, training):
+    task = make_task("test_efficientnet")
+    set_trainable_(task, layer_groups(task), list(layer_groups(task)), batch_norm=batch_norm)
+    norms = [m for m in task.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {norm.training for norm in norms} == {training}
+    assert not any(norm.weight.requires_grad or norm.bias.requires_grad for norm in norms)
+    assert task.backbone.model.conv_stem.weight.requires_grad
+
+
+def test_a_choice_that_leaves_nothing_to_train_is_refused(make_task):
+    task = make_task("test_nfnet")
+    kinds = {"backbone.stem": "norms", "head": "all"}
+    with pytest.raises(ValueError, match=r"No norms would train in backbone.stem.*Choose other"):
+        set_trainable_(task, layer_groups(task), kinds)
 
 
 def test_an_unknown_group_is_refused_with_the_choices(make_task):

@@ -1,17 +1,25 @@
 """The Lightning door of fine-tuning: applies a schedule while the Trainer runs."""
 
+import dataclasses
+import gc
 import logging
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.optim import Optimizer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups
-from tltool.finetuning.schedule import Phase, Schedule
+from tltool.finetuning.freeze import set_trainable_, trainable_names
+from tltool.finetuning.groups import layer_groups, layers
+from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
+from tltool.finetuning.param_groups import RateGroup, rate_groups, split_by_layer_
+from tltool.finetuning.phase import Phase
+from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.timeline import Timeline, make_timeline
 
 log = logging.getLogger(__name__)
 
@@ -20,150 +28,318 @@ class Finetuning(Callback):
     """Freeze, unfreeze and set learning rates as a fine-tuning strategy says.
 
     The task has a ``backbone`` and a ``head`` (see `layer_groups`) and one optimizer that holds all
-    parameters; its learning rates are the base that each phase multiplies. They are set before each
-    batch from the progress of training alone, so a resumed run goes on where it was. An accumulated
-    step takes the rate of its last batch; each rate is that of the step's middle, so no step has a
-    rate of zero.
+    parameters (see `param_groups`); its learning rates are the base that each phase multiplies.
+    They are set before each batch from the progress of training alone, so a resumed run goes on
+    where it was. An accumulated step takes the rate of its step, and with a dataset without a
+    length, each epoch has one rate.
+
+    Under DDP the wrapper is rebuilt when other parameters train, because its reducer sums only the
+    gradients that it knew at the wrap
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/20340). Ranks compare what trains at
+    each phase, and their weights at each phase and epoch. Running statistics of batch norms are
+    averaged over the ranks before validation and saving.
 
     Args:
         strategy: Makes the schedule from the task's layer groups, at the start of ``fit``.
 
     Raises:
-        ValueError: When ``fit`` starts, if the schedule does not fit the model or the length of
-            training.
+        ValueError: When ``fit`` starts, if the schedule does not fit the model or the training.
+        RuntimeError: During ``fit``, if ranks disagree.
     """
 
     schedule: Schedule
-    """The schedule of the running fit."""
+    """The resolved schedule of the running fit."""
+
+    phase: Phase | None
+    """The phase in effect, once training has started."""
 
     def __init__(self, strategy: FinetuningStrategy) -> None:
         self.strategy = strategy
+        self._reset()
+
+    def _reset(self) -> None:
+        self.phase = None
         self._groups: dict[str, list[str]] = {}
-        self._group_of_param_group: list[str] = []
-        self._phase: Phase | None = None
+        self._rate_groups: list[RateGroup] = []
+        self._timeline = Timeline(())
+        self._steps_per_epoch = 0
+        self._reduced: set[str] = set()
+        self._live_norms: list[_BatchNorm] = []
+        self._progress = PhaseProgress()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a schedule that metrics decide needs to go on."""
+        return vars(self._progress).copy()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self._progress = PhaseProgress(**state_dict)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the schedule, and freeze before a distributed strategy wraps the model."""
         if stage != "fit":
             return
-        if trainer.max_epochs is None or trainer.max_epochs < 0:
-            raise ValueError(
-                "Phases are counted in epochs, but the Trainer has no `max_epochs`. Set it; "
-                "`max_steps` may end training earlier."
-            )
+        self._reset()
         self._groups = layer_groups(pl_module)
-        names = list(self._groups)
-        schedule = self.strategy.schedule(names, trainer.max_epochs)
-        self.schedule = schedule.resolve(names, trainer.max_epochs)
-        self._phase = None
-        set_trainable_(pl_module, self._groups, self.schedule.phases[0].trains)
+        self.schedule = _make_schedule(self.strategy, list(self._groups), trainer)
+        _check_strategy(trainer, self.schedule)
+        for phase in self.schedule.phases:
+            trainable_names(pl_module, self._groups, _kinds(phase), batch_norm=phase.batch_norm)
+        never = self.schedule.never_trained(list(self._groups))
+        if never and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            log.warning(
+                "No phase trains %s. Train longer, or list them in the schedule's `frozen` if "
+                "that is what you want.",
+                ", ".join(never),
+            )
+        self._set_trainable(pl_module, self.schedule.phases[0])
+        self._reduced = _trained(pl_module)
         pl_module.train()  # Modes follow in `on_train_start`: Lightning warns of eval mode before.
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember the base learning rates, before a checkpoint brings those of its last step."""
+        """Note the base learning rates, before a checkpoint brings those of its last step."""
         if trainer.lr_scheduler_configs:
             raise ValueError(
                 "The task has a learning-rate scheduler, and the phases set learning rates too. "
                 "Return only the optimizer from `configure_optimizers`, and use `warmup` and "
                 "`decay` of the fine-tuning strategy."
             )
-        _check_optimizers(trainer.optimizers, pl_module)
-        self._group_of_param_group = _match_param_groups(
-            trainer.optimizers[0], pl_module, self._groups
-        )
-        for param_group in trainer.optimizers[0].param_groups:
+        if len(trainer.optimizers) != 1:
+            raise ValueError(
+                f"Fine-tuning needs one optimizer, but the task has {len(trainer.optimizers)}."
+            )
+        optimizer = trainer.optimizers[0]
+        by_layer = any(phase.layer_decay < 1 for phase in self.schedule.phases)
+        fine = layers(pl_module) if by_layer else {}
+        if by_layer:
+            split_by_layer_(optimizer, pl_module, fine)
+        self._rate_groups = rate_groups(optimizer, pl_module, self._groups, fine)
+        for param_group in optimizer.param_groups:
             param_group.setdefault("initial_lr", param_group["lr"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
-        self._apply(trainer, pl_module)
+        self._steps_per_epoch = _steps_per_epoch(trainer, self.schedule)
+        self._lay_out(trainer)
+        batch_idx = 0
+        if trainer.fit_loop.restarted_mid_epoch:
+            batch_idx = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        self._apply(trainer, pl_module, self._step(trainer, batch_idx))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
-        self._apply(trainer, pl_module)
+        if _steps_per_epoch(trainer, self.schedule) != self._steps_per_epoch:
+            raise ValueError(
+                "The number of optimizer steps in an epoch has changed, and phases are laid out in "
+                "steps. Keep `accumulate_grad_batches` and the length of the training data."
+            )
+        self._apply(trainer, pl_module, self._step(trainer, 0))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the learning rate of each group, and log it when the logger's turn comes."""
-        phase = self.schedule.phase_at(trainer.current_epoch)
-        factor = phase.lr_factor(self._progress(trainer, phase, batch_idx))
+        step = self._step(trainer, batch_idx)
+        span = self._timeline.at(step)
+        if span.phase is not self.phase:
+            self._apply(trainer, pl_module, step)
+        factor = span.phase.lr_factor(span.progress(step))
         param_groups = trainer.optimizers[0].param_groups
-        for group, param_group in zip(self._group_of_param_group, param_groups, strict=True):
-            scale = phase.group_lr_scale(group) if group in phase.trains else 0.0
+        for place, param_group in zip(self._rate_groups, param_groups, strict=True):
+            scale = span.phase.group_lr_scale(place.group, place.depth)
             param_group["lr"] = param_group["initial_lr"] * scale * factor
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if trainer.loggers and every and (trainer.global_step + 1) % every == 0:
-            names = self._group_of_param_group
-            rates = {f"lr/{g}": p["lr"] for g, p in zip(names, param_groups, strict=True)}
+            groups = zip(self._rate_groups, param_groups, strict=True)
+            rates = {f"lr/{place.label}": param_group["lr"] for place, param_group in groups}
             pl_module.log_dict(rates, on_step=True, on_epoch=False)
 
-    def _progress(self, trainer: Trainer, phase: Phase, batch_idx: int) -> float:
-        """Return the share of the phase that is done in the middle of a batch's step."""
-        start, end = self.schedule.span(phase)
-        batches = trainer.num_training_batches
-        if math.isinf(batches):  # An iterable dataset without a length: one rate for each epoch.
-            return (trainer.current_epoch + 0.5 - start) / (end - start)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches)
-        if trainer.max_steps > 0:
-            end = min(end, trainer.max_steps / steps)
-        done = trainer.current_epoch + (batch_idx // trainer.accumulate_grad_batches + 0.5) / steps
-        return min((done - start) / (end - start), 1.0)
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give all ranks the same running statistics."""
+        average_batch_norm_(self._live_norms)
 
-    def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        phase = self.schedule.phase_at(trainer.current_epoch)
-        set_trainable_(pl_module, self._groups, phase.trains)
-        if phase is self._phase:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the metric of a phase that ends by one, before a checkpoint is written."""
+        if not trainer.sanity_checking and self.phase is not None:
+            self._watch(trainer, pl_module, self.phase)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
+        check_same_weights(pl_module)
+        if not trainer.enable_validation and self.phase is not None:
+            self._watch(trainer, pl_module, self.phase)
+        if (trainer.current_epoch + 1) * self._steps_per_epoch >= self._timeline.spans[-1].end:
+            trainer.should_stop = True
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save running statistics of all ranks; the checkpoint holds the same tensors."""
+        average_batch_norm_(self._live_norms)
+
+    def _step(self, trainer: Trainer, batch_idx: int) -> int:
+        if math.isinf(trainer.num_training_batches):
+            return trainer.current_epoch
+        step = batch_idx // trainer.accumulate_grad_batches
+        return trainer.current_epoch * self._steps_per_epoch + step
+
+    def _lay_out(self, trainer: Trainer) -> None:
+        assert trainer.max_epochs is not None  # noqa: S101  # checked in `setup`
+        endless = math.isinf(trainer.num_training_batches)
+        self._timeline = make_timeline(
+            self.schedule,
+            steps_per_epoch=self._steps_per_epoch,
+            max_epochs=trainer.max_epochs,
+            max_steps=trainer.max_steps if trainer.max_steps > 0 and not endless else None,
+            ended=self._progress.ended,
+        )
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        """Bring the phase of a step into effect, also when it is in effect already."""
+        phase = self._timeline.at(step).phase
+        if phase.name != self._progress.phase:
+            if phase.start_from_best:
+                self._restore_best(trainer, pl_module)
+            self._progress = PhaseProgress(phase.name, self._progress.ended)
+        self._set_trainable(pl_module, phase)
+        if phase is self.phase:
             return
-        self._phase = phase
+        self.phase = phase
+        trained = _trained(pl_module)
+        check_same_trainable(trained)
+        if isinstance(trainer.strategy, DDPStrategy) and trained != self._reduced:
+            _rebuild_reducer(trainer.strategy, pl_module)
+            self._reduced = trained
+        check_same_weights(pl_module)
         if trainer.is_global_zero:
-            log.info(describe_phase(phase, pl_module, trainer.optimizers[0]))
+            log.info(self._describe(phase, trainer, pl_module))
 
+    def _set_trainable(self, pl_module: LightningModule, phase: Phase) -> None:
+        set_trainable_(pl_module, self._groups, _kinds(phase), batch_norm=phase.batch_norm)
+        norms = (module for module in pl_module.modules() if isinstance(module, _BatchNorm))
+        self._live_norms = [norm for norm in norms if norm.training]
 
-def describe_phase(phase: Phase, module: LightningModule, optimizer: Optimizer) -> str:
-    """Return a sentence that says what trains in a phase, once it was applied to the module."""
-    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
-    total, trained = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
-    base = sorted({group["initial_lr"] for group in optimizer.param_groups})
-    scales = sorted({phase.group_lr_scale(group) for group in phase.trains})
-    rates = " to ".join(
-        f"{rate:g}" for rate in dict.fromkeys((base[0] * scales[0], base[-1] * scales[-1]))
-    )
-    return (
-        f"Phase {phase.name}: trains {', '.join(phase.trains)} ({trained:,} of {total:,} "
-        f"parameters) for {phase.epochs} epoch{'s' if phase.epochs != 1 else ''}, lr {rates}."
-    )
+    def _watch(self, trainer: Trainer, pl_module: LightningModule, phase: Phase) -> None:
+        progress, until = self._progress, phase.until
+        if until is None or phase.name in progress.ended:
+            return
+        if until.metric not in trainer.callback_metrics:
+            raise ValueError(
+                f"Phase {phase.name!r} ends by {until.metric!r}, which the task does not log. "
+                f"Choose one of: {', '.join(sorted(trainer.callback_metrics))}."
+            )
+        # Ranks must decide alike, also where a metric is not synchronized.
+        value = trainer.strategy.broadcast(float(trainer.callback_metrics[until.metric]))
+        if until.improves(value, progress.best):
+            progress.best, progress.misses = value, 0
+            if any(other.start_from_best for other in self.schedule.phases):
+                progress.best_weights = self._snapshot(pl_module)
+        else:
+            progress.misses += 1
+        if progress.misses >= until.patience:
+            progress.ended[phase.name] = trainer.current_epoch + 1
+            self._lay_out(trainer)
 
+    def _snapshot(self, pl_module: LightningModule) -> dict[str, Tensor]:
+        """Return copies of what the phase changes."""
+        tensors = {name: p for name, p in pl_module.named_parameters() if p.requires_grad}
+        live = set(self._live_norms)
+        for path, module in pl_module.named_modules():
+            if module in live:
+                tensors |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
-def _check_optimizers(optimizers: Sequence[Optimizer], module: LightningModule) -> None:
-    """Check that one optimizer holds each parameter."""
-    if len(optimizers) != 1:
-        raise ValueError(f"Fine-tuning needs one optimizer, but the task has {len(optimizers)}.")
-    # By identity: two fresh batch norms have equal values.
-    held = {id(p) for group in optimizers[0].param_groups for p in group["params"]}
-    missing = [name for name, p in module.named_parameters() if id(p) not in held]
-    if missing:
-        raise ValueError(
-            f"The optimizer lacks {len(missing)} parameters, among them {missing[0]!r}. Give it "
-            "all of them, frozen ones too, for example by `param_groups(self, weight_decay)`."
+    def _restore_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the best weights; what the optimizer knows of the later ones is void."""
+        tensors: dict[str, Tensor] = dict(pl_module.named_buffers())
+        tensors |= dict(pl_module.named_parameters())
+        with torch.no_grad():
+            for name, best in self._progress.best_weights.items():
+                tensors[name].copy_(best)
+                trainer.optimizers[0].state.pop(tensors[name], None)
+        if not self._progress.best_weights:
+            log.warning("The metric of phase %r was never a number.", self._progress.phase)
+
+    def _describe(self, phase: Phase, trainer: Trainer, pl_module: LightningModule) -> str:
+        sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+        total, trained = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
+        rates = [
+            param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
+            for place, param_group in zip(
+                self._rate_groups, trainer.optimizers[0].param_groups, strict=True
+            )
+            if place.group in phase.trains
+        ]
+        extremes = dict.fromkeys(f"{rate:g}" for rate in (min(rates), max(rates)))
+        return (
+            f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
+            f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
 
 
-def _match_param_groups(
-    optimizer: Optimizer, module: LightningModule, groups: Mapping[str, Sequence[str]]
-) -> list[str]:
-    """Return the layer group of each of the optimizer's parameter groups."""
-    parameters = dict(module.named_parameters())
-    owner = {id(parameters[name]): group for group, names in groups.items() for name in names}
-    matched = [
-        {owner[id(p)] for p in group["params"] if id(p) in owner}
-        for group in optimizer.param_groups
-    ]
-    for number, names in enumerate(matched):
-        if len(names) != 1:
-            raise ValueError(
-                f"Parameter group {number} of the optimizer holds "
-                f"{', '.join(sorted(names)) or 'no layer group'}, but each needs a learning rate "
-                "of its own. Make the groups by `param_groups(self, weight_decay)`."
-            )
-    return [names.pop() for names in matched]
+@dataclasses.dataclass
+class PhaseProgress:
+    """What only the past of a run tells: plain data and tensors, stored in checkpoints."""
+
+    phase: str = ""
+    ended: dict[str, int] = dataclasses.field(default_factory=dict)
+    best: float | None = None
+    misses: int = 0
+    best_weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+
+
+def _make_schedule(strategy: FinetuningStrategy, groups: list[str], trainer: Trainer) -> Schedule:
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        first = strategy.schedule(groups, max_epochs=1000).phases[0]
+        dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
+        return Schedule((dry,)).resolve(groups, max_epochs=1)
+    if trainer.max_epochs is None or trainer.max_epochs < 0:
+        raise ValueError(
+            "Phases are counted in epochs, but the Trainer has no `max_epochs`. Set it; "
+            "`max_steps` may end training earlier."
+        )
+    return strategy.schedule(groups, trainer.max_epochs).resolve(groups, trainer.max_epochs)
+
+
+def _check_strategy(trainer: Trainer, schedule: Schedule) -> None:
+    supported = SingleDeviceStrategy | DDPStrategy | ModelParallelStrategy
+    if not isinstance(trainer.strategy, supported):
+        raise ValueError(
+            f"Fine-tuning phases do not work with {type(trainer.strategy).__name__}, which fixes "
+            "what trains when it wraps the model. Set `trainer.strategy` to ddp, or to "
+            "ModelParallelStrategy for sharded weights."
+        )
+    best = next((phase.name for phase in schedule.phases if phase.start_from_best), None)
+    if best is not None and isinstance(trainer.strategy, ModelParallelStrategy):
+        raise ValueError(
+            f"Phase {best!r} has `start_from_best`, which needs whole weights on each rank. Remove "
+            "it, or set `trainer.strategy` to ddp."
+        )
+
+
+def _steps_per_epoch(trainer: Trainer, schedule: Schedule) -> int:
+    batches = trainer.num_training_batches
+    if not math.isinf(batches):
+        return math.ceil(batches / trainer.accumulate_grad_batches)
+    in_steps = next((phase.name for phase in schedule.phases if phase.steps), None)
+    if in_steps is not None:
+        raise ValueError(
+            f"Phase {in_steps!r} is counted in steps, but the training data have no length. Give "
+            "them one, set `limit_train_batches`, or count the phase in epochs."
+        )
+    return 1  # The unit is the epoch then.
+
+
+def _rebuild_reducer(strategy: DDPStrategy, module: nn.Module) -> None:
+    module.zero_grad(set_to_none=True)  # Gradients may be views of the old reducer's buckets.
+    strategy.model = module
+    gc.collect()  # The old reducer's hooks on the gradients must be gone.
+    strategy.configure_ddp()
+
+
+def _kinds(phase: Phase) -> dict[str, Any]:
+    return {group: phase.group_parameters(group) for group in phase.groups}
+
+
+def _trained(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}

@@ -4,13 +4,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.groups import check_partition
+from tltool.finetuning.parameter_kinds import parameters_of_kind
+from tltool.finetuning.phase import BatchNormMode, ParameterKind
+from tltool.layers.lookup import lookup
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def set_trainable_(module: M, groups: Mapping[str, Sequence[str]], trains: Collection[str]) -> M:
+def set_trainable_(
+    module: M,
+    groups: Mapping[str, Sequence[str]],
+    trains: Collection[str] | Mapping[str, ParameterKind],
+    *,
+    batch_norm: BatchNormMode = "train",
+) -> M:
     """Make some layer groups trainable and freeze all others, in place.
 
     A frozen group has no gradients **and** is in eval mode as a whole. Without the second, running
@@ -25,14 +35,17 @@ def set_trainable_(module: M, groups: Mapping[str, Sequence[str]], trains: Colle
         module: The model. If it has a ``backbone`` and a ``head``, modules beside them (losses,
             metrics, augmentations) keep their mode.
         groups: Parameter names by group, from the input on, as `layer_groups` returns them.
-        trains: Names of the groups that train.
+        trains: Names of the groups that train; in a mapping, with the kind of parameters that do.
+        batch_norm: What batch norms do in groups that train: ``train``; ``statistics``, normalize
+            by the batch and update running statistics, with fixed weights; ``frozen``, normalize by
+            the running statistics, with fixed weights.
 
     Returns:
         ``module``.
 
     Raises:
-        ValueError: If ``trains`` names no group of ``groups``, or these are no partition of the
-            parameters.
+        ValueError: If ``trains`` names no group of ``groups``, these are no partition of the
+            parameters, or no parameter would train.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.Linear(2, 1))
@@ -42,23 +55,53 @@ def set_trainable_(module: M, groups: Mapping[str, Sequence[str]], trains: Colle
     """
     parameters = dict(module.named_parameters())
     check_partition(groups, list(parameters))
-    unknown = sorted(set(trains) - set(groups))
-    if unknown:
-        raise ValueError(f"Unknown layer group {unknown[0]!r}. Choose from: {', '.join(groups)}.")
-    for group, names in groups.items():
-        for name in names:
-            parameters[name].requires_grad_(group in trains)
-            if group not in trains:  # An optimizer would go on stepping with a left-over gradient.
-                parameters[name].grad = None
+    trained = trainable_names(module, groups, trains, batch_norm=batch_norm)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
+        if name not in trained:  # An optimizer would go on stepping with a left-over gradient.
+            parameter.grad = None
     members = module_groups(module, groups)
     modes = {member: not owners.isdisjoint(trains) for member, owners in members.items()}
     # Parents come before their children. The method, because LeViT clears a cache in it.
     for member, mode in modes.items():
         member.train(mode)
-    # The second parent of a shared module has set it again.
+    # Again without the method, for what the second parent of a shared module has set.
     for member, mode in modes.items():
-        member.training = mode
+        member.training = mode and not (batch_norm == "frozen" and isinstance(member, _BatchNorm))
     return module
+
+
+def trainable_names(
+    module: nn.Module,
+    groups: Mapping[str, Sequence[str]],
+    trains: Collection[str] | Mapping[str, ParameterKind],
+    *,
+    batch_norm: BatchNormMode = "train",
+) -> set[str]:
+    """Return the names of the parameters that `set_trainable_` would make trainable.
+
+    Raises:
+        ValueError: If ``trains`` names no group, or no parameter would train.
+    """
+    lookup(dict.fromkeys(("train", "statistics", "frozen")), batch_norm, kind="batch_norm")
+    kinds: Mapping[str, ParameterKind]
+    kinds = trains if isinstance(trains, Mapping) else dict.fromkeys(trains, "all")
+    trained: set[str] = set()
+    for group, kind in kinds.items():
+        names = set(lookup(groups, group, kind="layer group"))
+        trained |= names if kind == "all" else names & parameters_of_kind(module, kind)
+    if batch_norm != "train":
+        trained -= _batch_norm_parameters(module)
+    idle = {kind for group, kind in kinds.items() if trained.isdisjoint(groups[group])}
+    for kind in sorted(idle):
+        of_kind = [group for group, other in kinds.items() if other == kind]
+        if all(trained.isdisjoint(groups[group]) for group in of_kind):
+            what = "parameters" if kind == "all" else kind
+            raise ValueError(
+                f"No {what} would train in {', '.join(of_kind)} with batch norm {batch_norm!r}. "
+                "Choose other `parameters`, or leave the groups out."
+            )
+    return trained
 
 
 def module_groups(
@@ -91,3 +134,12 @@ def module_groups(
     for root in ("backbone", "head") if task_like else ("",):
         visit(module.get_submodule(root), None)
     return members
+
+
+def _batch_norm_parameters(module: nn.Module) -> set[str]:
+    return {
+        f"{path}.{name}" if path else name
+        for path, member in module.named_modules()
+        if isinstance(member, _BatchNorm)
+        for name, _ in member.named_parameters(recurse=False)
+    }

@@ -1,7 +1,8 @@
 """Layer groups: which parameters belong together, by name, from the input side to the head."""
 
+import inspect
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,6 +34,37 @@ def layer_groups(model: nn.Module) -> dict[str, list[str]]:
     groups["head"] = [name for name in own if name.startswith("head.")]
     check_partition(groups, own)
     return {group: names for group, names in groups.items() if names}
+
+
+def layers(model: nn.Module) -> dict[str, list[str]]:
+    """Return the parameter names of a model's layers: finer than groups, for layer-wise decay.
+
+    Args:
+        model: As in `layer_groups`. The backbone's ``layer_groups(coarse=False)`` gives its layers;
+            parameters in the layer of the classifier that the backbone was pretrained with, such as
+            a norm behind the pooling, are under ``head`` there. Without such an argument, groups
+            are layers.
+
+    Returns:
+        ``{"backbone.<layer>": [...], ..., "head": [...]}``, from the input on; a partition.
+
+    Raises:
+        ValueError: If a parameter is in no layer or in two.
+    """
+    backbone: Any = model.get_submodule("backbone")
+    if "coarse" not in inspect.signature(backbone.layer_groups).parameters:
+        return layer_groups(model)
+    by_layer: dict[str, Sequence[str]] = dict(backbone.layer_groups(coarse=False))
+    beside_classifier = by_layer.pop("head", ())
+    own = [name for name, _ in model.named_parameters()]
+    result = {
+        f"backbone.{layer}": [f"backbone.{name}" for name in names]
+        for layer, names in by_layer.items()
+    }
+    result["head"] = [f"backbone.{name}" for name in beside_classifier]
+    result["head"] += [name for name in own if name.startswith("head.")]
+    check_partition(result, own)
+    return result
 
 
 def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequence[str]) -> None:
@@ -68,7 +100,9 @@ def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequen
             )
 
 
-def name_groups(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
+def name_groups(
+    groups: Mapping[Any, Sequence[str]], classifier: Collection[str] = ()
+) -> dict[str, list[str]]:
     """Give numbered groups of parameters the names of the modules that they belong to.
 
     A group is named after the shortest module path that it has for itself (``layer1``,
@@ -80,12 +114,16 @@ def name_groups(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
         groups: Parameter names by any key, in order from the input on, as timm's
             ``group_parameters`` returns them.
 
+        classifier: Names of parameters of the classifier, if ``groups`` holds them: they are left
+            out, and what is in a group with them is the group ``head``.
+
     Example:
         >>> vit = [["cls_token", "embed.weight"], ["blocks.0.weight"], ["blocks.1.weight", "norm"]]
         >>> list(name_groups(dict(enumerate(vit))))
         ['stem', 'blocks.0', 'blocks.1']
     """
-    ordered = [list(names) for names in groups.values() if names]
+    with_head = next((names for names in groups.values() if set(classifier) & set(names)), ())
+    ordered = [list(names) for names in groups.values() if names and names is not with_head]
     named: dict[str, list[str]] = {}
     for index, names in enumerate(ordered):
         others = [name for other in ordered if other is not names for name in other]
@@ -95,7 +133,8 @@ def name_groups(groups: Mapping[Any, Sequence[str]]) -> dict[str, list[str]]:
             name = f"{name.removesuffix(f'_{number - 1}')}_{number}"
             number += 1
         named[name] = names
-    return named
+    beside_classifier = [name for name in with_head if name not in classifier]
+    return named | {"head": beside_classifier} if beside_classifier else named
 
 
 def _name_group(names: Sequence[str], others: Sequence[str], *, first: bool) -> str:

@@ -1,101 +1,28 @@
-"""What trains when, and how fast: plain data and pure functions, without torch."""
+"""Schedules: phases in their order, fitted to a model and to a length of training."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, TypeVar
 
+from tltool.finetuning.phase import ParameterKind, Phase
 from tltool.layers.lookup import lookup
 
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training in which the same layer groups train.
-
-    Args:
-        name: Shown in logs and plans; unique in its schedule.
-        trains: Layer groups that train, by name or pattern: ``head``, ``backbone.layer4``,
-            ``backbone.*``. All others are frozen.
-        epochs: Length in epochs; ``None`` for the rest of training (the last phase only).
-        lr_scale: Factor on the optimizer's learning rate: one number, or a number for each group
-            (names or patterns; a group that is not listed keeps 1.0).
-        warmup: Share of the phase over which the learning rate rises linearly from zero, in ``[0,
-            1)``.
-        decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
-            (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
-
-    Raises:
-        ValueError: If a value is out of its range.
-
-    Example:
-        >>> phase = Phase("probe", trains=("head",), epochs=3, warmup=0.5, decay="linear")
-        >>> [phase.lr_factor(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
-
-    name: str
-    trains: tuple[str, ...]
-    epochs: int | None = None
-    lr_scale: float | dict[str, float] = 1.0
-    warmup: float = 0.0
-    decay: Literal["none", "cosine", "linear"] = "none"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.trains, str):  # A tuple of letters otherwise.
-            object.__setattr__(self, "trains", (self.trains,))
-        if not self.trains:
-            raise ValueError(
-                f"Phase {self.name!r} trains nothing: `trains` is empty. Name at least one layer "
-                "group, for example 'head'."
-            )
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(
-                f"Phase {self.name!r} has `epochs` {self.epochs}. Give it at least 1, or leave the "
-                "phase out."
-            )
-        if not 0 <= self.warmup < 1:
-            raise ValueError(
-                f"Phase {self.name!r} has `warmup` {self.warmup}, but it is a share of the phase, "
-                "in [0, 1). For one tenth of its steps set 0.1."
-            )
-        lookup(_DECAYS, self.decay, kind="decay")
-        scales = self.lr_scale.values() if isinstance(self.lr_scale, Mapping) else [self.lr_scale]
-        for scale in scales:
-            if not (scale > 0 and math.isfinite(scale)):
-                raise ValueError(
-                    f"Phase {self.name!r} has `lr_scale` {scale}, but it must be positive. To "
-                    "freeze a group, leave it out of `trains`."
-                )
-
-    def lr_factor(self, progress: float) -> float:
-        """Return the factor of warmup and decay, in ``[0, 1]``.
-
-        Args:
-            progress: Share of the phase that is done, in ``[0, 1]``.
-        """
-        if progress < self.warmup:
-            return progress / self.warmup
-        return _DECAYS[self.decay]((progress - self.warmup) / (1 - self.warmup))
-
-    def group_lr_scale(self, group: str) -> float:
-        """Return the factor of ``lr_scale`` for one layer group."""
-        if not isinstance(self.lr_scale, Mapping):
-            return self.lr_scale
-        return next((s for pattern, s in self.lr_scale.items() if fnmatchcase(group, pattern)), 1.0)
-
-
-_DECAYS: dict[str, Callable[[float], float]] = {
-    "none": lambda progress: 1.0,
-    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
-    "linear": lambda progress: 1 - progress,
-}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Phases in their order.
+
+    Args:
+        phases: At least one; only the last may be without a length.
+        frozen: Layer groups that are meant never to train. Others that never train are reported.
+
+    Raises:
+        ValueError: If phases contradict each other.
 
     Example:
         >>> schedule = Schedule((Phase("probe", ("head",), epochs=2), Phase("all", ("*",))))
@@ -106,6 +33,7 @@ class Schedule:
     """
 
     phases: tuple[Phase, ...]
+    frozen: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -116,96 +44,180 @@ class Schedule:
         if twice is not None:
             raise ValueError(f"Two phases are named {twice!r}. Give each its own name.")
         for phase, following in zip(self.phases, self.phases[1:], strict=False):
-            if phase.epochs is None:
+            if phase.is_open:
                 raise ValueError(
-                    f"Phase {phase.name!r} has no `epochs`, so it lasts to the end of training and "
+                    f"Phase {phase.name!r} has no length, so it lasts to the end of training and "
                     f"phase {following.name!r} never comes. Set its `epochs`."
                 )
+        for before, phase in zip((None, *self.phases), self.phases, strict=False):
+            if phase.start_from_best and (before is None or before.until is None):
+                raise ValueError(
+                    f"Phase {phase.name!r} has `start_from_best`, but no phase that ends by a "
+                    "metric comes before it. Give that phase `until`, or remove `start_from_best`."
+                )
 
-    def span(self, phase: Phase) -> tuple[int, float]:
-        """Return where a phase begins and ends, in epochs; without `epochs` it ends at infinity."""
-        index = self.phases.index(phase)
-        start = sum(earlier.epochs or 0 for earlier in self.phases[:index])
-        return start, math.inf if phase.epochs is None else start + phase.epochs
+    def epochs_of(self, phase: Phase) -> tuple[int, float]:
+        """Return the epochs in which a phase begins and ends at the latest.
+
+        Phases in steps count as no epoch; one for the rest of training ends at infinity.
+        """
+        start = sum(_max_epochs(p) for p in self.phases[: self.phases.index(phase)])
+        return start, math.inf if phase.is_open else start + _max_epochs(phase)
 
     def phase_at(self, epoch: int) -> Phase:
-        """Return the phase of an epoch, counted from 0; the last one after the end."""
-        return next(
-            (phase for phase in self.phases if epoch < self.span(phase)[1]), self.phases[-1]
-        )
+        """Return the phase of an epoch, counted from 0, as planned; the last one after the end."""
+        return next((p for p in self.phases if epoch < self.epochs_of(p)[1]), self.phases[-1])
 
     def resolve(self, group_names: Sequence[str], max_epochs: int) -> "Schedule":
-        """Return the schedule with the names of groups for patterns, and the length of each phase.
+        """Return the schedule with group names for patterns and numbers, checked against training.
+
+        A resolved phase has a mapping for ``parameters``, and one without a length that follows
+        phases in epochs gets its ``epochs``.
 
         Args:
             group_names: Layer groups of the model, from the input on.
             max_epochs: Length of training.
 
         Raises:
-            ValueError: If a name or pattern matches no group, or if the phases do not end with
-                training.
+            ValueError: If an address matches no group, or the phases do not end with training.
         """
-        phases = tuple(_resolve_groups(phase, group_names) for phase in self.phases)
-        last = self.phases[-1]
-        for phase in self.phases:
-            start, end = self.span(phase)
-            if start >= max_epochs or max_epochs < end < math.inf:
-                moment = (
-                    f"begin after epoch {start}" if start >= max_epochs else f"last to epoch {end}"
+        phases = [_resolve_groups(phase, group_names) for phase in self.phases]
+        frozen = tuple(match_groups(self.frozen, group_names))
+        for phase in phases:
+            both = [group for group in frozen if group in phase.trains]
+            if both:
+                raise ValueError(
+                    f"{both[0]!r} is listed in `frozen`, but phase {phase.name!r} trains it. "
+                    "Remove it from one of them."
                 )
+        self._check_epochs(max_epochs)
+        last = phases[-1]
+        start, end = self.epochs_of(self.phases[-1])
+        if end == math.inf and all(phase.epochs is not None for phase in phases[:-1]):
+            phases[-1] = dataclasses.replace(last, epochs=max_epochs - start)
+        return Schedule(tuple(phases), frozen)
+
+    def _check_epochs(self, max_epochs: int) -> None:
+        for phase in self.phases:
+            start, end = self.epochs_of(phase)
+            late = start >= max_epochs
+            if late or max_epochs < end < math.inf:
+                moment = f"begin after epoch {start}" if late else f"last to epoch {end}"
                 raise ValueError(
                     f"Phase {phase.name!r} would {moment}, but training ends after epoch "
                     f"{max_epochs}. Raise `max_epochs`, or shorten a phase."
                 )
-        if end < max_epochs:
+        if end < max_epochs and not any(phase.steps for phase in self.phases):
             raise ValueError(
                 f"The phases end after {end} epochs, but training lasts {max_epochs}. Leave out "
-                f"`epochs` of the last phase {last.name!r} for the rest of training, or set "
+                f"the length of the last phase {phase.name!r} for the rest of training, or set "
                 f"`max_epochs` to {end}."
             )
-        return Schedule((*phases[:-1], dataclasses.replace(phases[-1], epochs=max_epochs - start)))
+
+    def never_trained(self, group_names: Sequence[str]) -> list[str]:
+        """Return the groups that no phase trains and that ``frozen`` does not list."""
+        patterns = [*self.frozen, *(p for phase in self.phases for p in phase.trains)]
+        known = match_groups(patterns, group_names)
+        return [group for group in group_names if group not in known]
+
+    def as_config(self) -> dict[str, Any]:
+        """Return plain data that `ChosenGroups` makes the same schedule from, without defaults.
+
+        Example:
+            >>> Schedule((Phase("probe", ("head",), epochs=2),)).as_config()
+            {'phases': [{'name': 'probe', 'trains': ['head'], 'epochs': 2}]}
+        """
+        config: dict[str, Any] = _without_defaults(self)
+        return config
 
 
-def match_groups(patterns: Sequence[str], group_names: Sequence[str]) -> list[str]:
-    """Return the groups that a name or a pattern (``fnmatch``) matches, in the groups' order.
+def match_groups(addresses: Sequence[int | str], group_names: Sequence[str]) -> list[str]:
+    """Return the groups that are addressed, in the groups' order.
+
+    Args:
+        addresses: Names, patterns (``fnmatch``), or numbers from either end.
+        group_names: Layer groups of the model, from the input on.
 
     Raises:
-        ValueError: If one of them matches nothing.
+        ValueError: If an address matches nothing.
 
     Example:
-        >>> match_groups(["head", "backbone.layer*"], ["backbone.stem", "backbone.layer1", "head"])
+        >>> match_groups([-1, "backbone.layer*"], ["backbone.stem", "backbone.layer1", "head"])
         ['backbone.layer1', 'head']
     """
-    for pattern in patterns:
-        if not any(fnmatchcase(group, pattern) for group in group_names):
+    matched = {group for address in addresses for group in _match(address, group_names)}
+    return [group for group in group_names if group in matched]
+
+
+def _match(address: int | str, group_names: Sequence[str]) -> list[str]:
+    try:
+        number = int(address)
+    except ValueError:
+        pattern = str(address)
+        matched = [group for group in group_names if fnmatchcase(group, pattern)]
+        if not matched:
             lookup(dict.fromkeys(group_names), pattern, kind="layer group")
-    return [g for g in group_names if any(fnmatchcase(g, pattern) for pattern in patterns)]
+        return matched
+    if not -len(group_names) <= number < len(group_names):
+        raise ValueError(
+            f"There is no layer group number {number}: the model has {len(group_names)}, from 0 "
+            f"({group_names[0]}) to {len(group_names) - 1} or -1 ({group_names[-1]})."
+        )
+    return [group_names[number]]
 
 
 def _resolve_groups(phase: Phase, group_names: Sequence[str]) -> Phase:
     trains = match_groups(phase.trains, group_names)
-    if not isinstance(phase.lr_scale, Mapping):
-        return dataclasses.replace(phase, trains=tuple(trains))
-    for pattern in phase.lr_scale:
-        if not match_groups([pattern], group_names) or not any(
-            fnmatchcase(g, pattern) for g in trains
-        ):
+    parameters, lr_scale = phase.parameters, phase.lr_scale
+    kinds: dict[str, ParameterKind]
+    if isinstance(parameters, dict):
+        kinds = dict.fromkeys(trains, "all")
+        kinds |= _resolve_mapping(phase, "parameters", parameters, group_names)
+    else:
+        kinds = {group: "all" if group == "head" else parameters for group in trains}
+    if isinstance(lr_scale, dict):
+        scales = _resolve_mapping(phase, "lr_scale", lr_scale, group_names)
+        lr_scale = dict.fromkeys(trains, 1.0) | scales
+    return dataclasses.replace(phase, trains=tuple(trains), parameters=kinds, lr_scale=lr_scale)
+
+
+def _resolve_mapping(
+    phase: Phase, field: str, values: Mapping[str, T], group_names: Sequence[str]
+) -> dict[str, T]:
+    """Return the value of each addressed group; its full name comes before a pattern."""
+    trains = match_groups(phase.trains, group_names)
+    addressed: dict[str, list[str]] = {group: [] for group in trains}
+    for address in values:
+        matched = [g for g in match_groups([address], group_names) if g in addressed]
+        if not matched:
             raise ValueError(
-                f"Phase {phase.name!r} has an `lr_scale` for {pattern!r}, which does not train in "
-                f"it. Add it to `trains`, or leave it out. It trains: {', '.join(trains)}."
+                f"Phase {phase.name!r} has `{field}` for {address!r}, which does not train in it. "
+                f"Add it to `trains`, or leave it out. It trains: {', '.join(trains)}."
             )
-    scales = {group: _scale_of(group, phase.name, phase.lr_scale) for group in trains}
-    return dataclasses.replace(phase, trains=tuple(trains), lr_scale=scales)
+        for group in matched:
+            addressed[group].append(address)
+    for group, addresses in addressed.items():
+        if len(addresses) > 1 and group not in addresses:
+            raise ValueError(
+                f"Phase {phase.name!r} has more than one `{field}` for {group!r}: "
+                f"{', '.join(addresses)}. Make the patterns exclusive, or list the group by its "
+                "name, which comes first."
+            )
+    return {
+        group: values[group if group in addresses else addresses[0]]
+        for group, addresses in addressed.items()
+        if addresses
+    }
 
 
-def _scale_of(group: str, phase: str, scales: Mapping[str, float]) -> float:
-    if group in scales:
-        return scales[group]
-    matching = [pattern for pattern in scales if fnmatchcase(group, pattern)]
-    if len(matching) > 1:
-        raise ValueError(
-            f"Phase {phase!r} has more than one `lr_scale` for {group!r}: "
-            f"{', '.join(matching)}. Make the patterns exclusive, or list the group by its name, "
-            "which comes first."
-        )
-    return scales[matching[0]] if matching else 1.0
+def _max_epochs(phase: Phase) -> int:
+    return phase.until.max_epochs if phase.until else phase.epochs or 0
+
+
+def _without_defaults(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = [f for f in dataclasses.fields(value) if getattr(value, f.name) != f.default]
+        return {field.name: _without_defaults(getattr(value, field.name)) for field in fields}
+    if isinstance(value, tuple):
+        return [_without_defaults(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,18 +1,22 @@
 """Fine-tuning strategies: each makes a schedule from the model's layer groups."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from tltool.finetuning.schedule import Phase, Schedule
+from tltool.finetuning.phase import BatchNormMode, Decay, ParameterKind, Phase
+from tltool.finetuning.schedule import Schedule
+
+EVERYTHING = ("backbone.*", "head")
 
 
 class FinetuningStrategy:
     """A recipe for what trains when.
 
     Subclass it as a frozen dataclass, so that its fields are its configuration. (This class itself
-    is none: jsonargparse treats a dataclass as a closed type, of which subclasses cannot be named
-    in YAML.)
+    is
+    none: jsonargparse treats a dataclass as a closed type, of which subclasses cannot be named in
+        YAML.)
     """
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -44,18 +48,19 @@ class LinearProbe(FinetuningStrategy):
     """
 
     warmup: float = 0.0
-    decay: Literal["none", "cosine", "linear"] = "cosine"
+    decay: Decay = "cosine"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        return Schedule((Phase("probe", trains=("head",), warmup=self.warmup, decay=self.decay),))
+        phase = Phase("probe", ("head",), warmup=self.warmup, decay=self.decay)
+        return Schedule((phase,), frozen=("backbone.*",))
 
 
 @dataclass(frozen=True)
 class FullFinetuning(FinetuningStrategy):
     """Train the backbone and the head together, from the first step.
 
-    Pretrained layers beat random ones best when they are fine-tuned (Yosinski et al., 2014,
+    Pretrained layers do best when they are fine-tuned (Yosinski et al., 2014,
     https://arxiv.org/abs/1411.1792); the warmup keeps the first gradients of an untrained head from
     spoiling them (Goyal et al., 2017, section 2.2, https://arxiv.org/abs/1706.02677).
 
@@ -64,6 +69,7 @@ class FullFinetuning(FinetuningStrategy):
             its pretrained weights than the head to its random ones.
         warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
         decay: How the learning rate falls afterwards.
+        batch_norm: What batch norms do, see `Phase`.
 
     Example:
         >>> FullFinetuning().schedule(["backbone.stem", "head"], max_epochs=5).phases[0].trains
@@ -72,15 +78,289 @@ class FullFinetuning(FinetuningStrategy):
 
     backbone_lr_scale: float = 1.0
     warmup: float = 0.1
-    decay: Literal["none", "cosine", "linear"] = "cosine"
+    decay: Decay = "cosine"
+    batch_norm: BatchNormMode = "train"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
         phase = Phase(
             "full",
-            trains=("backbone.*", "head"),
-            lr_scale={"backbone.*": self.backbone_lr_scale, "head": 1.0},
+            EVERYTHING,
+            lr_scale={"backbone.*": self.backbone_lr_scale},
             warmup=self.warmup,
             decay=self.decay,
+            batch_norm=self.batch_norm,
         )
         return Schedule((phase,))
+
+
+@dataclass(frozen=True)
+class LPFT(FinetuningStrategy):
+    """First a linear probe, then full fine-tuning from there.
+
+    A head that fits the features already does not distort them when the backbone begins to train,
+    which helps most on data unlike the training data (Kumar et al., 2022,
+    https://arxiv.org/abs/2202.10054).
+
+    Args:
+        probe_epochs: Length of the probe; ``None`` for a third of the training.
+        full_lr_scale: Factor on the learning rate after the probe.
+        warmup: Share of the second phase over which its learning rate rises from zero, in [0, 1).
+        decay: How the learning rate falls in each phase.
+        batch_norm: What batch norms do in the second phase, see `Phase`.
+
+    Example:
+        >>> schedule = LPFT(probe_epochs=2).schedule(["backbone.stem", "head"], max_epochs=8)
+        >>> [(phase.name, phase.trains) for phase in schedule.phases]
+        [('probe', ('head',)), ('full', ('backbone.*', 'head'))]
+    """
+
+    probe_epochs: int | None = None
+    full_lr_scale: float = 0.1
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        epochs = max(max_epochs // 3, 1) if self.probe_epochs is None else self.probe_epochs
+        if epochs >= max_epochs:
+            raise ValueError(
+                f"LPFT probes for {epochs} of {max_epochs} epochs, so nothing is left for "
+                "fine-tuning. Raise `max_epochs`, or use LinearProbe."
+            )
+        full = Phase(
+            "full",
+            EVERYTHING,
+            lr_scale=self.full_lr_scale,
+            warmup=self.warmup,
+            decay=self.decay,
+            batch_norm=self.batch_norm,
+        )
+        return Schedule((Phase("probe", ("head",), epochs=epochs, decay=self.decay), full))
+
+
+@dataclass(frozen=True)
+class GradualUnfreezing(FinetuningStrategy):
+    """Train the head, then unfreeze one more layer group every few epochs, from the head down.
+
+    Layers near the input hold the most general features, so they change last (Howard & Ruder, 2018,
+    section 3.3, https://arxiv.org/abs/1801.06146). Groups that the training is too short for stay
+    frozen, and a log line names them.
+
+    Args:
+        epochs_per_group: Length of each phase but the last, which lasts for the rest of training.
+        num_groups: How many groups of the backbone are unfrozen in the end; ``None`` for as many as
+            the training has room for.
+        backbone_lr_scale: Factor on the learning rate of the backbone.
+        warmup: Share of each phase over which its learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls in each phase.
+        batch_norm: What batch norms do in unfrozen groups, see `Phase`.
+
+    Example:
+        >>> groups = ["backbone.stem", "backbone.layer1", "head"]
+        >>> for phase in GradualUnfreezing().schedule(groups, max_epochs=5).phases:
+        ...     print(phase.name, *phase.trains)
+        head head
+        layer1 backbone.layer1 head
+        stem backbone.stem backbone.layer1 head
+    """
+
+    epochs_per_group: int = 1
+    num_groups: int | None = None
+    backbone_lr_scale: float = 1.0
+    warmup: float = 0.0
+    decay: Decay = "none"
+    batch_norm: BatchNormMode = "train"
+
+    def __post_init__(self) -> None:
+        if self.epochs_per_group < 1:
+            raise ValueError(
+                f"`epochs_per_group` must be at least 1, got {self.epochs_per_group}. To train "
+                "everything from the start, use FullFinetuning."
+            )
+        if self.num_groups is not None and self.num_groups < 1:
+            raise ValueError(
+                f"`num_groups` must be at least 1, got {self.num_groups}. To train the head alone, "
+                "use LinearProbe."
+            )
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        room = (max_epochs - 1) // self.epochs_per_group
+        available = len(group_names) - 1
+        count = min(room, available) if self.num_groups is None else self.num_groups
+        if count > available:
+            raise ValueError(
+                f"`num_groups` is {count}, but the backbone has {available} layer groups. Set it "
+                f"to at most {available}."
+            )
+        phases = [
+            self._phase(group_names, number, last=number == count) for number in range(count + 1)
+        ]
+        intended = group_names[: available - count] if self.num_groups is not None else ()
+        return Schedule(tuple(phases), frozen=tuple(intended))
+
+    def _phase(self, group_names: Sequence[str], number: int, *, last: bool) -> Phase:
+        """Return the phase in which so many groups of the backbone train."""
+        trains = tuple(group_names[len(group_names) - 1 - number :])
+        return Phase(
+            trains[0].removeprefix("backbone."),
+            trains,
+            epochs=None if last else self.epochs_per_group,
+            lr_scale=dict.fromkeys(trains[:-1], self.backbone_lr_scale),
+            warmup=self.warmup,
+            decay=self.decay,
+            batch_norm=self.batch_norm,
+        )
+
+
+@dataclass(frozen=True)
+class LayerwiseDecay(FinetuningStrategy):
+    """Train everything, with a smaller learning rate for each layer further from the head.
+
+    As vision transformers are fine-tuned after masked pretraining (Bao et al., 2021,
+    https://arxiv.org/abs/2106.08254), from discriminative fine-tuning (Howard & Ruder, 2018,
+    section 3.2, https://arxiv.org/abs/1801.06146). Layers and rates are those of timm.
+
+    Args:
+        layer_decay: Factor from each layer to the next one towards the input, in ``(0, 1)``.
+        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+        batch_norm: What batch norms do, see `Phase`.
+    """
+
+    layer_decay: float = 0.75
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        phase = Phase(
+            "layerwise",
+            EVERYTHING,
+            layer_decay=self.layer_decay,
+            warmup=self.warmup,
+            decay=self.decay,
+            batch_norm=self.batch_norm,
+        )
+        return Schedule((phase,))
+
+
+@dataclass(frozen=True)
+class LastBlocks(FinetuningStrategy):
+    """Train the head and the last layer groups of the backbone; the others stay frozen.
+
+    How many layers transfer as they are depends on how far the data are from those of the
+    pretraining (Yosinski et al., 2014, https://arxiv.org/abs/1411.1792).
+
+    Args:
+        num_groups: How many groups of the backbone train. A final norm that is a group by itself
+            comes along and is not counted.
+        backbone_lr_scale: Factor on the learning rate of the backbone.
+        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+        batch_norm: What batch norms do in these groups, see `Phase`.
+
+    Example:
+        >>> groups = ["backbone.stem", "backbone.layers.0", "backbone.norm", "head"]
+        >>> LastBlocks(1).schedule(groups, max_epochs=5).phases[0].trains
+        ('backbone.layers.0', 'backbone.norm', 'head')
+    """
+
+    num_groups: int = 1
+    backbone_lr_scale: float = 1.0
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        backbone = [group for group in group_names if group != "head"]
+        counted = [group for group in backbone if not re.search(r"\bnorm\d*$", group)]
+        if not 1 <= self.num_groups <= len(counted):
+            raise ValueError(
+                f"`num_groups` must be from 1 to {len(counted)}, the groups of this backbone, got "
+                f"{self.num_groups}. For none of them use LinearProbe."
+            )
+        first = backbone.index(counted[-self.num_groups])
+        trains = tuple(backbone[first:])
+        phase = Phase(
+            "last",
+            (*trains, "head"),
+            lr_scale=dict.fromkeys(trains, self.backbone_lr_scale),
+            warmup=self.warmup,
+            decay=self.decay,
+            batch_norm=self.batch_norm,
+        )
+        return Schedule((phase,), frozen=tuple(backbone[:first]))
+
+
+@dataclass(frozen=True)
+class BatchNormOnly(FinetuningStrategy):
+    """Train the head and the normalization layers of the backbone.
+
+    Scales and shifts alone, less than one parameter in a hundred, adapt even random features
+    (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
+    norms.
+
+    Args:
+        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+    """
+
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        return _one_kind("norms", self.warmup, self.decay)
+
+
+@dataclass(frozen=True)
+class BitFit(FinetuningStrategy):
+    """Train the head and the biases of the backbone.
+
+    Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
+    2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
+    only.
+
+    Args:
+        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+    """
+
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        return _one_kind("biases", self.warmup, self.decay)
+
+
+@dataclass(frozen=True)
+class ChosenGroups(FinetuningStrategy):
+    """Phases that are written out.
+
+    Args:
+        phases: See `Phase`.
+        frozen: Layer groups that are meant never to train; others that no phase trains are
+            reported.
+
+    Example:
+        >>> phases = (Phase("head", (-1,), epochs=2), Phase("top", (-1, -2), lr_scale=0.1))
+        >>> len(ChosenGroups(phases).schedule(["backbone.stem", "head"], max_epochs=5).phases)
+        2
+    """
+
+    phases: tuple[Phase, ...]
+    frozen: tuple[int | str, ...] = ()
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        return Schedule(self.phases, frozen=self.frozen)
+
+
+def _one_kind(kind: ParameterKind, warmup: float, decay: Decay) -> Schedule:
+    return Schedule((Phase(kind, EVERYTHING, parameters=kind, warmup=warmup, decay=decay),))

@@ -1,0 +1,235 @@
+"""A phase of training: what trains in it, for how long, and how fast."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from tltool.layers.lookup import lookup
+
+Decay = Literal["none", "cosine", "linear"]
+"""How a learning rate falls."""
+
+ParameterKind = Literal["all", "norms", "biases", "adapters"]
+"""Which parameters inside a layer group."""
+
+BatchNormMode = Literal["train", "statistics", "frozen"]
+"""What batch norms do in groups that train."""
+
+_DECAYS: dict[str, Callable[[float], float]] = {
+    "none": lambda progress: 1.0,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+    "linear": lambda progress: 1 - progress,
+}
+
+
+@dataclass(frozen=True)
+class Until:
+    """The end of a phase that a metric decides: when it stops improving.
+
+    Args:
+        metric: Name that the task logs in validation, for example ``val/loss``.
+        max_epochs: The phase ends after so many epochs at the latest. Warmup and decay run over
+            them.
+        patience: The phase ends with the epoch in which so many validations in a row brought no
+            improvement.
+        mode: Whether the metric should become small (``min``) or large (``max``).
+        min_delta: A smaller change is no improvement.
+
+    Example:
+        >>> until = Until("val/loss", max_epochs=10, min_delta=0.1)
+        >>> until.improves(0.5, best=None), until.improves(0.45, best=0.5)
+        (True, False)
+    """
+
+    metric: str
+    max_epochs: int
+    patience: int = 3
+    mode: Literal["min", "max"] = "min"
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1 or self.patience < 1:
+            raise ValueError(
+                f"`until` {self.metric!r} has `max_epochs` {self.max_epochs} and `patience` "
+                f"{self.patience}. Give each at least 1."
+            )
+        lookup({"min": 0, "max": 0}, self.mode, kind="mode")
+        if self.min_delta < 0:
+            raise ValueError(f"`min_delta` must not be negative, got {self.min_delta}.")
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Tell whether ``value`` is better than ``best``; NaN never is."""
+        if best is None:
+            return not math.isnan(value)
+        gain = best - value if self.mode == "min" else value - best
+        return gain > self.min_delta
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training in which the same parameters train.
+
+    Groups are addressed by name (``head``, ``backbone.layer4``), by pattern (``backbone.*``) or by
+    number from either end (``0`` is next to the input, ``-1`` is the head).
+
+    Args:
+        name: Shown in logs and plans; unique in its schedule.
+        trains: Layer groups that train. All others are frozen.
+        epochs: Length in epochs. Without a length, a phase lasts for the rest of training.
+        steps: Length in optimizer steps instead.
+        until: End by a metric instead.
+        parameters: Which parameters of the trained groups train: ``all``, those of normalization
+            layers, the biases, or adapters. A word is about the backbone, and a head trains as a
+            whole; a mapping says it for each group, and one that is not listed trains as a whole.
+        lr_scale: Factor on the optimizer's learning rate: one number, or a number for each group;
+            one that is not listed keeps 1.0.
+        layer_decay: Further factor for each layer between a parameter and the head, in ``(0, 1]``;
+            1.0 for the same rate in all layers. Layers are finer than groups: single blocks.
+        warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
+        decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
+            (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
+        batch_norm: What batch norms do in groups that train: ``train`` all of it, ``statistics``
+            for running statistics without the weights, ``frozen`` for neither: they normalize by
+            the running statistics as in evaluation, which suits small batches. In frozen groups
+            they are frozen.
+        start_from_best: Begin with the best weights of the phase before, which must end by a
+            metric.
+
+    Raises:
+        ValueError: If a value is out of its range, or two lengths are given.
+
+    Example:
+        >>> phase = Phase("probe", trains=("head",), epochs=3, warmup=0.5, decay="linear")
+        >>> [phase.lr_factor(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+
+    name: str
+    trains: tuple[int | str, ...]
+    epochs: int | None = None
+    steps: int | None = None
+    until: Until | None = None
+    parameters: ParameterKind | dict[str, ParameterKind] = "all"
+    lr_scale: float | dict[str, float] = 1.0
+    layer_decay: float = 1.0
+    warmup: float = 0.0
+    decay: Decay = "none"
+    batch_norm: BatchNormMode = "train"
+    start_from_best: bool = False
+
+    def __post_init__(self) -> None:
+        trains = (self.trains,) if isinstance(self.trains, int | str) else tuple(self.trains)
+        object.__setattr__(self, "trains", trains)
+        if not self.trains:
+            raise ValueError(
+                f"Phase {self.name!r} trains nothing: `trains` is empty. Name at least one layer "
+                "group, for example 'head'."
+            )
+        self._check_length()
+        self._check_rates()
+        kinds = self.parameters
+        for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
+            lookup(dict.fromkeys(("all", "norms", "biases", "adapters")), kind, kind="parameters")
+        lookup(dict.fromkeys(("train", "statistics", "frozen")), self.batch_norm, "batch_norm")
+
+    def _check_length(self) -> None:
+        given = [f for f in ("epochs", "steps", "until") if getattr(self, f) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"Phase {self.name!r} has {' and '.join(f'`{field}`' for field in given)}, but one "
+                "length is enough. Keep one of them."
+            )
+        for field, length in (("epochs", self.epochs), ("steps", self.steps)):
+            if length is not None and length < 1:
+                raise ValueError(
+                    f"Phase {self.name!r} has `{field}` {length}. Give it at least 1, or leave the "
+                    "phase out."
+                )
+
+    def _check_rates(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ValueError(
+                f"Phase {self.name!r} has `warmup` {self.warmup}, but it is a share of the phase, "
+                "in [0, 1). For one tenth of its steps set 0.1."
+            )
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(
+                f"Phase {self.name!r} has `layer_decay` {self.layer_decay}, but it must be in "
+                "(0, 1]. Usual values are 0.65 to 0.9; 1.0 gives all layers the same rate."
+            )
+        lookup(_DECAYS, self.decay, kind="decay")
+        scales = self.lr_scale
+        for scale in scales.values() if isinstance(scales, dict) else [scales]:
+            if not (scale > 0 and math.isfinite(scale)):
+                raise ValueError(
+                    f"Phase {self.name!r} has `lr_scale` {scale}, but it must be positive. To "
+                    "freeze a group, leave it out of `trains`."
+                )
+
+    def lr_factor(self, progress: float) -> float:
+        """Return the factor of warmup and decay, in ``[0, 1]``.
+
+        Args:
+            progress: Share of the phase that is done, in ``[0, 1]``.
+        """
+        if progress < self.warmup:
+            return progress / self.warmup
+        return _DECAYS[self.decay]((progress - self.warmup) / (1 - self.warmup))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups that train, in a resolved phase."""
+        return tuple(str(group) for group in self.trains)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the phase has no length and lasts for the rest of training."""
+        return self.epochs is None and self.steps is None and self.until is None
+
+    def describe_groups(self, num_groups: int) -> str:
+        """Return the trained groups of a resolved phase in words."""
+        which = [f"{k} of {g}" if k != "all" else g for g, k in self._group_kinds()]
+        if len(which) == num_groups and len(set(dict(self._group_kinds()).values())) == 1:
+            return "everything"
+        if len(which) <= 4:
+            return ", ".join(which)
+        return f"{which[0]} to {which[-1]} ({len(which)} of {num_groups} groups)"
+
+    def describe_length(self) -> str:
+        """Return the length in words."""
+        if self.until:
+            at_most = _plural(self.until.max_epochs, "epoch")
+            return f"until {self.until.metric} stops improving (at most {at_most})"
+        if self.steps is not None:
+            return f"for {_plural(self.steps, 'step')}"
+        return (
+            "for the rest of training"
+            if self.epochs is None
+            else f"for {_plural(self.epochs, 'epoch')}"
+        )
+
+    def group_lr_scale(self, group: str, depth: int = 0) -> float:
+        """Return the factor of ``lr_scale`` and ``layer_decay`` in a resolved phase.
+
+        Args:
+            group: Name of a layer group; one that does not train has the factor 0.
+            depth: Number of layers between the parameter and the head.
+        """
+        if group not in self.trains:
+            return 0.0
+        scales = self.lr_scale
+        scale = scales.get(group, 1.0) if isinstance(scales, dict) else scales
+        return float(scale * self.layer_decay**depth)
+
+    def _group_kinds(self) -> list[tuple[str, ParameterKind]]:
+        return [(group, self.group_parameters(group)) for group in self.groups]
+
+    def group_parameters(self, group: str) -> ParameterKind:
+        """Return which parameters of a group train, in a resolved phase."""
+        kinds = self.parameters
+        return kinds.get(group, "all") if isinstance(kinds, dict) else kinds
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
