@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -49,49 +47,8 @@ def test_one_channel_equals_timm(data_config, noise, crop_mode):
     assert ImageTransform(config).mode == "L"
 
 
-@pytest.mark.parametrize("augmentation", ["none", "flip", "flip_both", "crop"])
-def test_every_augmentation_gives_the_input_size(data_config, noise, augmentation):
-    config = data_config | {"input_size": (3, 24, 40)}
-    assert ImageTransform(config, augmentation=augmentation)(noise()).shape == (3, 24, 40)
-
-
-def test_flip_gives_the_photo_or_its_mirror(data_config, noise):
-    plain = ImageTransform(data_config)(noise())
-    flip = ImageTransform(data_config, augmentation="flip")
-    seen = {
-        (torch.equal(out, plain), torch.equal(out, plain.flip(-1)))
-        for out in (flip(noise()) for _ in range(30))
-    }
-    assert seen == {(True, False), (False, True)}
-
-
-def test_flip_both_gives_four_views(data_config, noise):
-    flip = ImageTransform(data_config, augmentation="flip_both")
-    assert len({flip(noise()).numpy().tobytes() for _ in range(60)}) == 4
-
-
-def test_crop_gives_other_views_each_time(data_config, noise):
-    crop = ImageTransform(data_config, augmentation="crop")
-    assert len({crop(noise()).numpy().tobytes() for _ in range(10)}) == 10
-
-
-def test_an_unknown_augmentation_gets_the_nearest_name(data_config):
-    with pytest.raises(ValueError, match=r"Unknown augmentation 'flipp'. Did you mean 'flip'"):
-        ImageTransform(data_config, augmentation="flipp")
-
-
-@pytest.mark.parametrize("augmentation", ["none", "crop"])
-def test_a_transform_can_be_pickled(data_config, augmentation):
-    transform = ImageTransform(data_config, augmentation=augmentation)
-    assert pickle.loads(pickle.dumps(transform)).decode_size == transform.decode_size
-
-
 def test_decode_size_is_the_edge_before_the_crop(data_config):
     assert ImageTransform(data_config | {"crop_pct": 0.5}).decode_size == 64
-
-
-def test_decode_size_keeps_the_smallest_random_crop_sharp(data_config):
-    assert ImageTransform(data_config, augmentation="crop").decode_size == 114
 
 
 def test_unnormalize_gives_back_the_pixels(data_config):

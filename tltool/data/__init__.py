@@ -1,23 +1,19 @@
 """Datamodules, datasets, transforms, samplers: where the photos come from."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tltool.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
-    from tltool.data.elpv import ELPVDataModule
-    from tltool.data.folder import ImageFolderDataModule
+    from tltool.data.datamodule import ImageDataModule as ImageDataModule
+    from tltool.data.elpv import ELPVDataModule as ELPVDataModule
+    from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
 
-__all__ = ["ELPVDataModule", "ImageDataModule", "ImageFolderDataModule"]
-
-_ROOMS = {
-    "ELPVDataModule": "elpv",
-    "ImageDataModule": "datamodule",
-    "ImageFolderDataModule": "folder",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "ELPVDataModule": "tltool.data.elpv",
+        "ImageDataModule": "tltool.data.datamodule",
+        "ImageFolderDataModule": "tltool.data.folder",
+    },
+)

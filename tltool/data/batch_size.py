@@ -27,3 +27,20 @@ def per_device_batch_size(batch_size: int, world_size: int) -> int:
         f"The batch size {batch_size} cannot be shared by {world_size} devices. "
         f"Set --data.batch_size {' or '.join(sizes)}."
     )
+
+
+def check_batch_size(batch_size: int, num_photos: int) -> None:
+    """Raise if a batch needs more photos than there are.
+
+    Example:
+        >>> check_batch_size(32, 20)
+        Traceback (most recent call last):
+        ...
+        ValueError: The batch size 32 is larger than the 20 training photos. Set ...batch_size 16.
+    """
+    if batch_size > num_photos:
+        fitting = 1 << (num_photos.bit_length() - 1)  # the largest power of two
+        raise ValueError(
+            f"The batch size {batch_size} is larger than the {num_photos} training photos. "
+            f"Set --data.batch_size {fitting}."
+        )

@@ -1,41 +1,22 @@
 """Find the files that cannot be decoded, before they are split."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-from rich.progress import track
+from collections.abc import Sequence
 
 from tltool.data.decode import BrokenImageError, decode_image
+from tltool.data.threads import map_in_threads
 
 
-def find_broken(
-    paths: Sequence[str],
-    *,
-    decode: Callable[[str], object] = decode_image,
-    num_threads: int = 4,
-    show_progress: bool = False,
-) -> list[str]:
+def find_broken(paths: Sequence[str], *, show_progress: bool = False) -> list[str]:
     """Decode every file once and return those that fail, in order.
-
-    Args:
-        paths: The files.
-        decode: What raises `BrokenImageError` on a broken one.
-        num_threads: Number of files decoded at the same time; Pillow decodes without Python's lock.
-        show_progress: Whether a bar is shown.
 
     Example:
         >>> find_broken(["missing.jpg"])
         ['missing.jpg']
     """
-    with ThreadPoolExecutor(num_threads) as pool:
-        results = track(
-            pool.map(lambda path: _is_broken(path, decode), paths),
-            description="Looking for broken photos",
-            total=len(paths),
-            disable=not show_progress,
-            transient=True,
-        )
-        return [path for path, is_broken in zip(paths, results, strict=True) if is_broken]
+    results = map_in_threads(
+        _is_broken, paths, description="Looking for broken photos", show_progress=show_progress
+    )
+    return [path for path, is_broken in zip(paths, results, strict=True) if is_broken]
 
 
 def describe_broken(broken: Sequence[str], num_photos: int) -> str:
@@ -50,9 +31,9 @@ def describe_broken(broken: Sequence[str], num_photos: int) -> str:
     return f"Left out {len(broken)} of {num_photos} photos that cannot be read: {named}{more}."
 
 
-def _is_broken(path: str, decode: Callable[[str], object]) -> bool:
+def _is_broken(path: str) -> bool:
     try:
-        decode(path)
+        decode_image(path)
     except BrokenImageError:
         return True
     return False

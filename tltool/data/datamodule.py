@@ -2,41 +2,37 @@
 
 import functools
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from lightning.fabric.utilities import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Sampler
 
-from tltool.data.batch_size import per_device_batch_size
+from tltool.data.augmentation import Augmentation
+from tltool.data.batch_size import check_batch_size, per_device_batch_size
 from tltool.data.broken import describe_broken, find_broken
-from tltool.data.dataset import ImageDataset, Samples, collate
+from tltool.data.dataset import Collate, Decoder, ImageDataset, collate
+from tltool.data.decode import decode_image
+from tltool.data.mixing import MixingCollate, check_alpha
+from tltool.data.preprocessing import (
+    PixelStatistics,
+    Preprocessing,
+    measure_pixels,
+    resolve_preprocessing,
+)
 from tltool.data.sampler import ShuffledSampler
+from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fraction
-from tltool.data.transforms import Augmentation, ImageTransform
+from tltool.data.threads import map_in_threads
+from tltool.data.transforms import ImageTransform
+from tltool.data.workers import resolve_num_workers
 
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
 
-_REMEDIES = {
-    "train": "Give a folder with one folder of photos for each class, or with train/ and val/.",
-    "val": "Put them into a folder val/<class>/, beside train/.",
-    "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
-}
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The photos of each part; ``None`` where the data has no such part."""
-
-    train: Samples | None = None
-    val: Samples | None = None
-    test: Samples | None = None
+_PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
 
 
 class ImageDataModule(LightningDataModule):
@@ -50,8 +46,18 @@ class ImageDataModule(LightningDataModule):
         batch_size: Number of photos in a step, over all devices: each takes its share.
         num_workers: Number of processes that decode, for each device; ``None`` takes one less than
             its share of the CPU cores, at most 8, and 0 decodes in the main process.
-        augmentation: Random changes of the training photos, see `ImageTransform`. With ``none`` a
-            frozen backbone sees a photo always the same, so its features are computed only once.
+        preprocessing: What is subtracted from the pixels and what they are divided by: ``backbone``
+            as in its own training, ``dataset`` mean and standard deviation of the training photos,
+            ``center`` their mean only, ``mean_image`` the mean photo, ``none``. See
+            `resolve_preprocessing`.
+        augmentation: Random changes of the training photos, from weak to strong, see
+            `AUGMENTATIONS`. With ``none`` a frozen backbone sees a photo always the same, so its
+            features are computed only once.
+        random_erasing: Probability of erasing a rectangle of a training photo, see
+            `ImageTransform`.
+        mixup: How strongly two training photos are blended, see `MixingCollate`; 0 for not at all.
+        cutmix: How large a part of a training photo another one fills, see `MixingCollate`; 0 for
+            none.
         broken_files: ``stop`` with an error that names the file, or ``skip``: decode all files
             once, before the split, and leave the broken ones out.
         seed: Seed of the split.
@@ -68,7 +74,11 @@ class ImageDataModule(LightningDataModule):
         *,
         batch_size: int = 32,
         num_workers: int | None = None,
+        preprocessing: Preprocessing = "backbone",
         augmentation: Augmentation = "none",
+        random_erasing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         broken_files: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         val_fraction: float = 0.2,
@@ -77,9 +87,15 @@ class ImageDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         check_fraction(val_fraction, name="val_fraction")
+        check_alpha(mixup, name="mixup")
+        check_alpha(cutmix, name="cutmix")
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.preprocessing: Preprocessing = preprocessing
         self.augmentation: Augmentation = augmentation
+        self.random_erasing = random_erasing
+        self.mixup = mixup
+        self.cutmix = cutmix
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
@@ -100,6 +116,20 @@ class ImageDataModule(LightningDataModule):
         return Samples(next(part for part in parts if part is not None).paths)
 
     @property
+    def decoder(self) -> Decoder:
+        """What turns a path into a photo."""
+        return decode_image
+
+    @property
+    def place(self) -> str:
+        """Where the data lies, for messages."""
+        return type(self).__name__
+
+    def remedy(self, part: Part) -> str:
+        """Return the sentence that says what to do when a part is missing."""
+        return "Choose data that has it."
+
+    @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the labels."""
         return list(self.given_class_names or self._found_classes)
@@ -114,6 +144,11 @@ class ImageDataModule(LightningDataModule):
         """The number of training photos of each class."""
         return self.samples("train").class_counts(self.num_classes)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether a training photo may look different at two visits."""
+        return self.transform(augment=True).is_random or self.mixup > 0 or self.cutmix > 0
+
     @functools.cached_property
     def splits(self) -> Splits:
         """The photos of each part, looked up once."""
@@ -127,7 +162,8 @@ class ImageDataModule(LightningDataModule):
         """Return the photos of one part, or raise an error that says where to put them."""
         samples: Samples | None = getattr(self.splits, part)
         if samples is None or not samples:
-            raise ValueError(f"{self.place} has no photos for {_PURPOSES[part]}. {_REMEDIES[part]}")
+            purpose = _PURPOSES[part]
+            raise ValueError(f"{self.place} has no photos for {purpose}. {self.remedy(part)}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:
@@ -144,28 +180,12 @@ class ImageDataModule(LightningDataModule):
         if self._is_rank_zero:
             log.warning(message, *args)
 
-    @property
-    def place(self) -> str:
-        """Where the data lies, for messages."""
-        return type(self).__name__
-
     def summary(self) -> str:
         """Return one line that says how many photos of which classes there are.
 
         ``photos: 244 train, 153 val, 2 classes (ants 123, bees 121)``
         """
-        parts = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
-        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in parts.items() if samples)
-        return f"photos: {sizes}, {self.num_classes} classes ({self._describe_classes()})"
-
-    def _describe_classes(self) -> str:
-        known = self.splits.train or self.splits.val or self.splits.test
-        counts = known.class_counts(self.num_classes) if known else [0] * self.num_classes
-        if self.num_classes > 6:
-            return f"{min(counts)} to {max(counts)} photos each"
-        return ", ".join(
-            f"{name} {count}" for name, count in zip(self.class_names, counts, strict=True)
-        )
+        return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
         """Look the photos up and check what this stage needs."""
@@ -177,37 +197,64 @@ class ImageDataModule(LightningDataModule):
         for part in needed.get(stage, ()):
             self.samples(part)
         if stage == "fit":
-            self._check_batch_size()
+            check_batch_size(self.batch_size, len(self.samples("train")))
         if stage != "predict" and self._is_rank_zero:
             log.info(self.summary())
 
-    def dataset(self, part: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
-        """Return the photos of one part as a dataset, augmented or as in evaluation."""
-        samples = self.find_unlabeled() if part == "predict" else self.samples(part)
-        return ImageDataset(samples, self.transform(augment=augment))
+    def resolved_data_config(self) -> dict[str, Any]:
+        """Return the preprocessing in numbers, as plain data for a checkpoint.
 
-    def transform(self, *, augment: bool = False) -> ImageTransform:
-        """Return the transform from image to tensor."""
+        The statistics of the training photos are computed at the first call and kept.
+        """
         if self.data_config is None:
             raise ValueError(
                 "The preprocessing is not known: `data_config` is None. Pass that of the backbone: "
                 f"{type(self).__name__}(..., data_config=backbone.data_config)."
             )
-        return ImageTransform(
-            self.data_config, augmentation=self.augmentation if augment else "none"
+        return resolve_preprocessing(
+            self.data_config, self.preprocessing, lambda: self._pixel_statistics
         )
+
+    @functools.cached_property
+    def _pixel_statistics(self) -> PixelStatistics:
+        transform = ImageTransform(self.data_config or {})
+        dataset = ImageDataset(self.samples("train"), transform, decode=self.decoder)
+        return measure_pixels(
+            map_in_threads(
+                dataset.pixels,
+                range(len(dataset)),
+                description="Measuring the mean of the training photos",
+                show_progress=self._is_rank_zero,
+            )
+        )
+
+    def transform(self, *, augment: bool = False) -> ImageTransform:
+        """Return the transform from photo to tensor."""
+        config = self.resolved_data_config()
+        if not augment:
+            return ImageTransform(config)
+        return ImageTransform(
+            config, augmentation=self.augmentation, random_erasing=self.random_erasing
+        )
+
+    def dataset(self, part: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
+        """Return the photos of one part as a dataset, augmented or as in evaluation."""
+        samples = self.find_unlabeled() if part == "predict" else self.samples(part)
+        return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the training photos, shuffled anew in each epoch."""
-        self._check_batch_size()
         dataset = self.dataset("train", augment=True)
+        check_batch_size(self.batch_size, len(dataset))
         sampler = ShuffledSampler(
             dataset,
             seed=self._shuffle_seed(),
             world_size=self._world_size,
             rank=self.trainer.global_rank if self.trainer else 0,
         )
-        return self._loader(dataset, sampler)
+        mixes = self.mixup > 0 or self.cutmix > 0
+        mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
+        return self._loader(dataset, sampler, mixing if mixes else collate)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the validation photos, in order."""
@@ -222,16 +269,20 @@ class ImageDataModule(LightningDataModule):
         return self._loader(self.dataset("predict"))
 
     def _loader(
-        self, dataset: ImageDataset, sampler: Sampler[Any] | None = None
+        self,
+        dataset: ImageDataset,
+        sampler: Sampler[Any] | None = None,
+        collate_fn: Collate = collate,
     ) -> DataLoader[dict[str, Any]]:
-        num_workers = self._resolve_num_workers()
+        num_devices = self.trainer.num_devices if self.trainer else 1  # of this node
+        num_workers = resolve_num_workers(self.num_workers, num_devices)
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
             dataset,
             batch_size=per_device_batch_size(self.batch_size, self._world_size),
             sampler=sampler,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             persistent_workers=num_workers > 0,
             pin_memory=on_gpu,
         )
@@ -241,11 +292,6 @@ class ImageDataModule(LightningDataModule):
         seed = torch.initial_seed() % 2**63
         return self.trainer.strategy.broadcast(seed) if self.trainer else seed
 
-    def _resolve_num_workers(self) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        return min(8, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
-
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
@@ -253,24 +299,3 @@ class ImageDataModule(LightningDataModule):
     @property
     def _is_rank_zero(self) -> bool:
         return getattr(rank_zero_only, "rank", 0) == 0
-
-    def _check_batch_size(self) -> None:
-        num_photos = len(self.samples("train"))
-        if self.batch_size > num_photos:
-            raise ValueError(
-                f"The batch size {self.batch_size} is larger than the {num_photos} training "
-                f"photos. Set --data.batch_size {_power_of_two_below(num_photos)}."
-            )
-
-
-_PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
-
-
-def _power_of_two_below(number: int) -> int:
-    return 1 << (number.bit_length() - 1)
-
-
-def relabel(labels: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Return class names as indices into ``class_names``."""
-    index = {name: position for position, name in enumerate(class_names)}
-    return [index[label] for label in labels]

@@ -1,7 +1,6 @@
 """The dataset: names of photos and their labels in, tensors out; and how tensors become a batch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,36 +10,11 @@ from torch.utils.data import Dataset
 
 from tltool.data.decode import decode_image
 from tltool.data.sampler import Draw
+from tltool.data.samples import Samples
 from tltool.data.transforms import ImageTransform
 
 Decoder = Callable[..., Image.Image]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Photos by name, each with the index of its class, or without labels.
-
-    Example:
-        >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 1])
-        >>> len(samples), samples.class_counts(3)
-        (3, [1, 2, 0])
-    """
-
-    paths: Sequence[str]
-    labels: Sequence[int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def subset(self, indices: Sequence[int]) -> "Samples":
-        """Return the samples at these indices, in this order."""
-        labels = None if self.labels is None else [self.labels[index] for index in indices]
-        return Samples([self.paths[index] for index in indices], labels)
-
-    def class_counts(self, num_classes: int) -> list[int]:
-        """Return the number of photos of each class."""
-        labels = torch.tensor(self.labels or [], dtype=torch.long)
-        return torch.bincount(labels, minlength=num_classes).tolist()
+Collate = Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
@@ -67,12 +41,21 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | Draw) -> dict[str, Any]:
         index = key.position if isinstance(key, Draw) else key
-        path = self.samples.paths[index]
-        image = self.decode(path, mode=self.transform.mode, size=self.transform.decode_size)
-        item: dict[str, Any] = {"image": self._transform(image, key), "path": path}
+        image = self._transform(self._image(index), key)
+        item: dict[str, Any] = {"image": image, "path": self.samples.paths[index]}
         if self.samples.labels is not None:
             item["label"] = self.samples.labels[index]
+        if isinstance(key, Draw):
+            item["seed"] = key.seed
         return item
+
+    def pixels(self, index: int) -> Tensor:
+        """Return the 8-bit pixels ``(C, H, W)`` of a photo before the normalization."""
+        return self.transform.pixels(self._image(index))
+
+    def _image(self, index: int) -> Image.Image:
+        path = self.samples.paths[index]
+        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size)
 
     def _transform(self, image: Image.Image, key: int | Draw) -> Tensor:
         if not (isinstance(key, Draw) and self.transform.is_random):

@@ -5,12 +5,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
+from tltool.data.augmentation import Augmentation
 from tltool.data.classes import check_class_names
-from tltool.data.datamodule import ImageDataModule, Splits, relabel
-from tltool.data.dataset import Samples
+from tltool.data.datamodule import ImageDataModule
 from tltool.data.layout import WHOLE
+from tltool.data.preprocessing import Preprocessing
+from tltool.data.samples import Samples, Splits, relabel
 from tltool.data.split import check_fraction, split_by_group
-from tltool.data.transforms import Augmentation
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ class ELPVDataModule(ImageDataModule):
         block_size: Number of neighboring photos that stay together.
         val_fraction: Share of the photos that validates.
         test_fraction: Share of the photos that tests.
-        batch_size: See `ImageDataModule`, also for the other arguments.
     """
 
     def __init__(
@@ -50,7 +50,11 @@ class ELPVDataModule(ImageDataModule):
         test_fraction: float = 0.15,
         batch_size: int = 32,
         num_workers: int | None = None,
+        preprocessing: Preprocessing = "backbone",
         augmentation: Augmentation = "none",
+        random_erasing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         broken_files: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         data_config: dict[str, Any] | None = None,
@@ -59,7 +63,11 @@ class ELPVDataModule(ImageDataModule):
         super().__init__(
             batch_size=batch_size,
             num_workers=num_workers,
+            preprocessing=preprocessing,
             augmentation=augmentation,
+            random_erasing=random_erasing,
+            mixup=mixup,
+            cutmix=cutmix,
             broken_files=broken_files,
             seed=seed,
             val_fraction=val_fraction,
@@ -70,6 +78,7 @@ class ELPVDataModule(ImageDataModule):
         check_fraction(test_fraction, name="test_fraction")
         self.name = "elpv"
         self.block_size = block_size
+        self.name = "elpv"
         self.test_fraction = test_fraction
 
     @property

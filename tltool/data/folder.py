@@ -4,13 +4,20 @@ import functools
 from pathlib import Path
 from typing import Any, Literal
 
+from tltool.data.augmentation import Augmentation
 from tltool.data.classes import check_class_names, check_class_sizes
-from tltool.data.datamodule import ImageDataModule, Splits, relabel
-from tltool.data.dataset import Samples
+from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.layout import WHOLE, Found, describe_files, find_photos
 from tltool.data.listing import check_folder, list_images
+from tltool.data.preprocessing import Preprocessing
+from tltool.data.samples import Samples, Splits, relabel
 from tltool.data.split import split_stratified
-from tltool.data.transforms import Augmentation
+
+_REMEDIES = {
+    "train": "Give a folder with one folder of photos for each class, or with train/ and val/.",
+    "val": "Put them into a folder val/<class>/, beside train/.",
+    "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
+}
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -29,7 +36,6 @@ class ImageFolderDataModule(ImageDataModule):
 
     Args:
         root: The folder.
-        batch_size: See `ImageDataModule`, also for the other arguments.
 
     Example:
         >>> import tempfile
@@ -49,7 +55,11 @@ class ImageFolderDataModule(ImageDataModule):
         *,
         batch_size: int = 32,
         num_workers: int | None = None,
+        preprocessing: Preprocessing = "backbone",
         augmentation: Augmentation = "none",
+        random_erasing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         broken_files: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         val_fraction: float = 0.2,
@@ -59,7 +69,11 @@ class ImageFolderDataModule(ImageDataModule):
         super().__init__(
             batch_size=batch_size,
             num_workers=num_workers,
+            preprocessing=preprocessing,
             augmentation=augmentation,
+            random_erasing=random_erasing,
+            mixup=mixup,
+            cutmix=cutmix,
             broken_files=broken_files,
             seed=seed,
             val_fraction=val_fraction,
@@ -68,11 +82,16 @@ class ImageFolderDataModule(ImageDataModule):
         )
         self.root = Path(root).expanduser()
         self.name = self.root.resolve().name
+        self.name = self.root.resolve().name
 
     @property
     def place(self) -> str:
         """The folder, for messages."""
         return f"'{self.root}'"
+
+    def remedy(self, part: Part) -> str:
+        """See `ImageDataModule`."""
+        return _REMEDIES[part]
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of ``train``, or else of the first part there is."""

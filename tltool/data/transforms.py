@@ -1,4 +1,4 @@
-"""From pixels to the tensor that the backbone expects: geometry, augmentation, normalization."""
+"""From a decoded photo to the tensor that the backbone expects."""
 
 import math
 from collections.abc import Mapping
@@ -7,19 +7,24 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 from timm.data import transforms_factory
-from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode, v2  # type: ignore[import-untyped]
+from torch import Tensor
+from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from tltool.data.augmentation import (
+    AUGMENTATIONS,
+    Augmentation,
+    check_probability,
+    crop_decode_size,
+    random_crop,
+)
+from tltool.data.preprocessing import shift_and_scale
 from tltool.layers.lookup import lookup
 
-Augmentation = Literal["none", "flip", "flip_both", "crop"]
-
-_CROP_AREA = (0.08, 1.0)
 _CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 class ImageTransform:
-    """Turn a decoded image into a normalized tensor.
+    """Turn a decoded photo into a normalized tensor.
 
     Without augmentation the result equals timm's own evaluation transform of the same
     configuration, to the last bit.
@@ -27,10 +32,11 @@ class ImageTransform:
     Args:
         data_config: The preprocessing of the backbone, as ``timm.data.resolve_model_data_config``
             gives it: ``input_size`` as ``(C, H, W)``, ``interpolation``, ``mean``, ``std``,
-            ``crop_pct``, ``crop_mode``.
-        augmentation: ``none``; ``flip`` left to right; ``flip_both`` also upside down; ``crop`` to
-            a random part of 8 % to 100 % of the area, resized, and flipped left to right (Szegedy
-            et al., 2014, https://arxiv.org/abs/1409.4842).
+            ``crop_pct``, ``crop_mode``; or that of a checkpoint, see `resolve_preprocessing`.
+        augmentation: Name of a preset, see `AUGMENTATIONS`.
+        random_erasing: Probability of filling a rectangle of 2 % to 33 % of the area with zeros,
+            which after the normalization is the mean (Zhong et al., 2017,
+            https://arxiv.org/abs/1708.04896).
 
     Attributes:
         mode: What `decode_image` should decode to: ``"RGB"`` or ``"L"``.
@@ -38,7 +44,7 @@ class ImageTransform:
         is_random: Whether two calls may differ.
 
     Shape:
-        - Input: an image of any size
+        - Input: a photo of any size
         - Output: ``(C, H, W)``, float
 
     Example:
@@ -49,25 +55,40 @@ class ImageTransform:
     """
 
     def __init__(
-        self, data_config: Mapping[str, Any], *, augmentation: Augmentation = "none"
+        self,
+        data_config: Mapping[str, Any],
+        *,
+        augmentation: Augmentation = "none",
+        random_erasing: float = 0.0,
     ) -> None:
         config = check_data_config(data_config)
-        channels, height, width = config["input_size"]
+        check_probability(random_erasing, name="random_erasing")
+        preset = lookup(AUGMENTATIONS, augmentation, kind="augmentation")
+        channels, *edges = config["input_size"]
         self.mode: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
-        self.is_random = augmentation != "none"
-        crops = augmentation == "crop"
-        edge = max(height, width)
-        smallest_part = math.sqrt(_CROP_AREA[0]) if crops else config["crop_pct"]
-        self.decode_size = math.ceil(edge / smallest_part)
-        self.geometry = _random_crop(config) if crops else _evaluation_geometry(config)
-        self.augment = v2.Compose(lookup(_flips(), augmentation, kind="augmentation"))
-        self.mean = torch.tensor(config["mean"]).view(-1, 1, 1)  # (C, 1, 1)
-        self.std = torch.tensor(config["std"]).view(-1, 1, 1)  # (C, 1, 1)
+        self.is_random = augmentation != "none" or random_erasing > 0
+        self.decode_size = (
+            crop_decode_size(max(edges))
+            if preset.crops
+            else math.ceil(max(edges) / config["crop_pct"])
+        )
+        self.geometry = random_crop(config) if preset.crops else _evaluation_geometry(config)
+        self.operations = preset.operations([round(255 * value) for value in config["mean"]])
+        self.erase = v2.RandomErasing(random_erasing)
+        self.shift, self.scale = shift_and_scale(config)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Return the tensor of one image."""
-        pixels: Tensor = self.augment(self.geometry(image))  # (C, H, W), uint8
-        return pixels.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+        """Return the normalized tensor of one photo."""
+        pixels = self.pixels(image).to(torch.float32).div_(255)
+        erased: Tensor = self.erase(pixels.sub_(self.shift).div_(self.scale))
+        return erased
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Return the 8-bit pixels ``(C, H, W)`` before the normalization."""
+        pixels: Tensor = self.geometry(image)
+        for operation in self.operations:
+            pixels = operation(pixels)
+        return pixels
 
 
 def check_data_config(data_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,36 +136,14 @@ def unnormalize(images: Tensor, data_config: Mapping[str, Any]) -> Tensor:
         >>> unnormalize(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 3), config)
         tensor([[[  0, 128, 255]]], dtype=torch.uint8)
     """
-    mean = torch.tensor(data_config["mean"], device=images.device).view(-1, 1, 1)
-    std = torch.tensor(data_config["std"], device=images.device).view(-1, 1, 1)
-    return (images * std + mean).mul(255).round().clamp(0, 255).to(torch.uint8)
+    shift, scale = shift_and_scale(data_config)
+    pixels = images * scale.to(images.device) + shift.to(images.device)
+    return pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _evaluation_geometry(config: Mapping[str, Any]) -> Any:
     return transforms_factory.create_transform(
         **{key: config[key] for key in _CONFIG_KEYS},
         is_training=False,
-        normalize=False,  # the tensor stays uint8; normalization follows the augmentation
+        normalize=False,  # the tensor stays uint8; augmentation comes before the normalization
     )
-
-
-def _random_crop(config: Mapping[str, Any]) -> v2.Compose:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                list(config["input_size"][1:]),
-                scale=_CROP_AREA,
-                interpolation=InterpolationMode(config["interpolation"]),
-            ),
-            v2.PILToTensor(),
-        ]
-    )
-
-
-def _flips() -> dict[str, list[nn.Module]]:
-    return {
-        "none": [nn.Identity()],
-        "flip": [v2.RandomHorizontalFlip()],
-        "flip_both": [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()],
-        "crop": [v2.RandomHorizontalFlip()],
-    }

@@ -1,0 +1,71 @@
+"""Which photos there are: their names and labels, and the part that each belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+_NAMED = 6  # classes that a line has room for
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Photos by name, each with the index of its class, or without labels.
+
+    Example:
+        >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 1])
+        >>> len(samples), samples.class_counts(3)
+        (3, [1, 2, 0])
+    """
+
+    paths: Sequence[str]
+    labels: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def subset(self, indices: Sequence[int]) -> "Samples":
+        """Return the samples at these indices, in this order."""
+        labels = None if self.labels is None else [self.labels[index] for index in indices]
+        return Samples([self.paths[index] for index in indices], labels)
+
+    def class_counts(self, num_classes: int) -> list[int]:
+        """Return the number of photos of each class."""
+        labels = torch.tensor(self.labels or [], dtype=torch.long)
+        return torch.bincount(labels, minlength=num_classes).tolist()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The photos of each part; ``None`` where the data has no such part."""
+
+    train: Samples | None = None
+    val: Samples | None = None
+    test: Samples | None = None
+
+    def describe(self, class_names: Sequence[str]) -> str:
+        """Return one line that says how many photos of which classes there are.
+
+        Example:
+            >>> Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0])).describe(["ants", "bees"])
+            'photos: 2 train, 1 val, 2 classes (ants 1, bees 1)'
+        """
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in parts.items() if samples)
+        counted = self.train or self.val or self.test or Samples([], [])
+        counts = counted.class_counts(len(class_names))
+        named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
+        each = f"{min(counts)} to {max(counts)} photos each"
+        classes = ", ".join(named) if len(named) <= _NAMED else each
+        return f"photos: {sizes}, {len(class_names)} classes ({classes})"
+
+
+def relabel(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    """Return class names as indices into ``class_names``.
+
+    Example:
+        >>> relabel(["bees", "ants"], ["ants", "bees"])
+        [1, 0]
+    """
+    index = {name: position for position, name in enumerate(class_names)}
+    return [index[name] for name in names]
