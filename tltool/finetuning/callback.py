@@ -84,7 +84,9 @@ class Finetuning(Callback):
         self.schedule = _make_schedule(self.strategy, list(self._groups), trainer)
         _check_strategy(trainer, self.schedule)
         for phase in self.schedule.phases:
-            trainable_names(pl_module, self._groups, _kinds(phase), batch_norm=phase.batch_norm)
+            kinds = _kinds(phase)
+            names = trainable_names(pl_module, self._groups, kinds, batch_norm=phase.batch_norm)
+            check_same_trainable(names)
         never = self.schedule.never_trained(list(self._groups))
         if never and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             log.warning(

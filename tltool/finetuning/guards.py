@@ -29,8 +29,8 @@ def check_same_trainable(names: Collection[str]) -> None:
     if other is not None:
         raise RuntimeError(
             f"Rank {other} trains {digests[other][1]} parameters and rank 0 trains "
-            f"{digests[0][1]}, and they are not the same. Build the same model and the same "
-            "schedule on all ranks."
+            f"{digests[0][1]} parameters, which are not the same. Build the same model and the "
+            "same schedule on all ranks."
         )
 
 
