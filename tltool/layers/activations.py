@@ -14,7 +14,7 @@ class Activation(NamedTuple):
     """How an activation is made, and what follows from its formula.
 
     What it is good for, its paper and its weakness are told in `activation_facts`; its gain is
-    computed in `gains`.
+    computed in `gains`, its saturated region in `activation_behavior`.
     """
 
     name: str
@@ -25,6 +25,8 @@ class Activation(NamedTuple):
     """Whether the mean of its outputs is 0 where its inputs are standard normal."""
     uses_exp: bool = False
     """Whether it computes an exponential or a relative of it (tanh, erf, logarithm)."""
+    can_die: bool = False
+    """Whether it has no gradient where it is saturated, so that a unit may never come back."""
     takes_channels: bool = False
     """Whether ``factory`` wants the number of channels as its first argument."""
     is_layer: bool = False
@@ -34,7 +36,7 @@ class Activation(NamedTuple):
 _LECTURE = (
     Activation("sigmoid", nn.Sigmoid, "xavier_normal", uses_exp=True),
     Activation("tanh", nn.Tanh, "xavier_normal", zero_centered=True, uses_exp=True),
-    Activation("relu", nn.ReLU, "kaiming_normal"),
+    Activation("relu", nn.ReLU, "kaiming_normal", can_die=True),
     Activation("leaky_relu", nn.LeakyReLU, "kaiming_normal"),
     Activation("prelu", prelu, "kaiming_normal", takes_channels=True),
     Activation("elu", nn.ELU, "kaiming_normal", uses_exp=True),
@@ -56,10 +58,10 @@ _LATER = (
     Activation("celu", nn.CELU, "kaiming_normal", uses_exp=True),
     Activation("softplus", nn.Softplus, "kaiming_normal", uses_exp=True),
     Activation("softsign", nn.Softsign, "xavier_normal", zero_centered=True),
-    Activation("relu6", nn.ReLU6, "kaiming_normal"),
-    Activation("hardtanh", nn.Hardtanh, "xavier_normal", zero_centered=True),
-    Activation("hardsigmoid", nn.Hardsigmoid, "xavier_normal"),
-    Activation("hardswish", nn.Hardswish, "kaiming_normal"),
+    Activation("relu6", nn.ReLU6, "kaiming_normal", can_die=True),
+    Activation("hardtanh", nn.Hardtanh, "xavier_normal", zero_centered=True, can_die=True),
+    Activation("hardsigmoid", nn.Hardsigmoid, "xavier_normal", can_die=True),
+    Activation("hardswish", nn.Hardswish, "kaiming_normal", can_die=True),
     Activation("identity", nn.Identity, "lecun_normal", zero_centered=True),
 )
 

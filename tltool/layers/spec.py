@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from tltool.layers.lookup import lookup
 
@@ -14,6 +14,13 @@ Spec = str | Mapping[str, Any]
 # Parameters of torch's constructors that no configuration sets: where a module lies is the
 # trainer's matter, and the last two are deprecated names of nn.Hardtanh.
 NOT_CONFIGURABLE = {"device", "dtype", "min_value", "max_value"}
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "null",
+}
 FORWARDED = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
@@ -58,7 +65,7 @@ def build(
 
     Raises:
         ValueError: If an argument is unknown or missing.
-        TypeError: If an argument is no number (or no true or false, no text) where one is needed.
+        TypeError: If an argument is of another type than the annotation in the signature.
 
     Example:
         >>> from torch import nn
@@ -95,18 +102,19 @@ def configurable_parameters(
 
 
 def _check_type(name: str, parameter: inspect.Parameter, value: object) -> None:
-    """Compare a value with its default: YAML reads ``1e-2`` as text, which torch notices late."""
-    default = parameter.default
-    if default is inspect.Parameter.empty or default is None:
+    """Compare a value with its annotation: YAML may read ``1e-2`` as text, and torch take it."""
+    options = get_args(parameter.annotation) or (parameter.annotation,)
+    if get_origin(parameter.annotation) is Literal:
+        lookup(dict.fromkeys(options), str(value), kind=f"{name} {parameter.name}")
         return
-    expected: type | tuple[type, ...] = type(default)
-    if isinstance(default, float):
-        expected = (int, float)
-    is_bool_for_number = isinstance(value, bool) and not isinstance(default, bool)
-    if isinstance(value, expected) and not is_bool_for_number:
+    allowed = tuple(option for option in options if option in WORDS)
+    if not allowed:
         return
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    is_bool_for_number = isinstance(value, bool) and bool not in allowed
+    is_whole_number = float in allowed and isinstance(value, int)
+    if (isinstance(value, allowed) or is_whole_number) and not is_bool_for_number:
+        return
     raise TypeError(
-        f"`{parameter.name}` of {name} must be {words.get(type(default), type(default).__name__)}, "
-        f"as its default {default!r}; got {value!r}, a {type(value).__name__}."
+        f"`{parameter.name}` of {name} must be {' or '.join(WORDS[option] for option in allowed)}; "
+        f"got {value!r}, a {type(value).__name__}."
     )

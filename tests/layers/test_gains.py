@@ -1,0 +1,111 @@
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tltool.layers import ACTIVATIONS, activation_gain, create_activation
+from tltool.layers.gains import (
+    PYTORCH_REASONS,
+    activation_moments,
+    moment_growth,
+    pytorch_gain,
+    settled_second_moment,
+)
+
+ELEMENTWISE = [name for name, entry in ACTIVATIONS.items() if not entry.is_layer]
+
+
+def expectation(f):
+    """E[f(z)] by Gauss-Legendre quadrature between the kinks of all activations."""
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    total = 0.0
+    for low, high in pairwise([-12, -6, -3, -1, 0, 1, 3, 6, 12]):
+        z = torch.from_numpy((high - low) / 2 * nodes + (high + low) / 2)
+        density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        total += (torch.from_numpy(weights) * density * f(z)).sum().item() * (high - low) / 2
+    return total
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_gain_makes_the_second_moment_one(name):
+    f = create_activation(name).double().requires_grad_(False)
+    second_moment = expectation(lambda z: (activation_gain(name) * f(z)) ** 2)
+    assert second_moment == pytest.approx(1, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_mean_is_the_expectation(name):
+    f = create_activation(name).double().requires_grad_(False)
+    assert activation_moments(name)[0] == pytest.approx(expectation(f), abs=1e-6)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.2, 1.0])
+def test_the_gain_of_leaky_relu_is_that_of_he_et_al(slope):
+    gain = activation_gain({"name": "leaky_relu", "negative_slope": slope})
+    assert gain == pytest.approx(math.sqrt(2 / (1 + slope**2)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("k", "second_moment"), [(2, 1.0), (3, 1 + math.sqrt(3) / (2 * math.pi))])
+def test_the_gain_of_maxout_is_that_of_the_largest_of_k_normals(k, second_moment):
+    gain = activation_gain({"name": "maxout", "k": k})
+    assert gain == pytest.approx(1 / math.sqrt(second_moment), abs=1e-6)
+
+
+def test_no_activation_has_gain_one():
+    assert activation_gain(None) == 1
+
+
+def test_pytorch_is_explained_wherever_it_differs():
+    different = {
+        name
+        for name in ELEMENTWISE
+        if pytorch_gain(name) and abs(pytorch_gain(name) - activation_gain(name)) > 1e-4
+    }
+    assert different == set(PYTORCH_REASONS)
+
+
+def test_torchs_gain_is_none_only_where_torch_knows_no_gain():
+    known = {name for name in ELEMENTWISE if pytorch_gain(name) is not None}
+    assert known == {"sigmoid", "tanh", "relu", "leaky_relu", "selu", "identity"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settled"), [("sigmoid", 0.265), ("tanh", 1.178), ("selu", 0.023)]
+)
+def test_the_signal_of_a_wide_network_settles_where_told(name, settled):
+    torch.manual_seed(0)
+    signal = torch.randn(64, 1000)
+    activation = create_activation(name)
+    for _ in range(40):
+        weight = torch.randn(1000, 1000) * pytorch_gain(name) / math.sqrt(1000)
+        in_front = signal @ weight
+        signal = activation(in_front)
+    told = settled_second_moment(name, pytorch_gain(name))
+    assert told == pytest.approx(settled, abs=1e-3)
+    assert in_front.square().mean().item() == pytest.approx(told, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "identity"])
+def test_a_deviation_of_the_signal_stays_where_the_activation_is_homogeneous(name):
+    assert moment_growth(name) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tanh", "elu", "selu", "softsign"])
+def test_a_deviation_of_the_signal_shrinks_where_the_activation_flattens(name):
+    assert moment_growth(name) < 0.95
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "hardswish"])
+def test_a_deviation_of_the_signal_grows_where_the_activation_steepens(name):
+    assert moment_growth(name) > 1.05
+
+
+@torch.no_grad()
+def test_the_growth_is_that_of_two_signals_through_one_layer():
+    silu, gain = nn.SiLU(), activation_gain("silu")
+    z = torch.randn(2_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moments = [((gain * silu(math.sqrt(q) * z)) ** 2).mean().item() for q in (0.99, 1.01)]
+    assert moment_growth("silu") == pytest.approx((moments[1] - moments[0]) / 0.02, rel=0.01)

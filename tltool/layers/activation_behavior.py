@@ -1,0 +1,138 @@
+"""What an activation does to signals and gradients, computed from the activation itself."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tltool.layers.activations import create_activation, is_maxout
+from tltool.layers.spec import Spec
+
+# Below this share of its steepest slope, an activation passes next to no gradient.
+SATURATED_SLOPE = 0.01
+# Beyond +-64 every activation of the table has settled. Edges are found between two points of this
+# grid on a second, finer one.
+LIMIT, POINTS_PER_UNIT, FINER = 64, 128, 1024
+FAR = 1e6
+
+
+class Saturation(NamedTuple):
+    """The inputs that saturate an activation: up to ``below``, and from ``above`` on."""
+
+    below: float = -math.inf
+    above: float = math.inf
+
+
+class Behavior(NamedTuple):
+    """The shape of an activation in numbers."""
+
+    lowest: float
+    """Largest lower bound of the outputs."""
+    highest: float
+    """Smallest upper bound of the outputs."""
+    steepest_slope: float
+    """Largest absolute slope."""
+    saturation: Saturation
+
+
+def outputs_and_slopes(spec: Spec, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(z) and f'(z) of an activation, the latter by autograd.
+
+    Args:
+        spec: An activation of one number, as in ``create_activation``.
+        z: Inputs, in the precision that the outputs shall have.
+
+    Shape:
+        - z: ``(N,)``
+        - Output: twice ``(N,)``
+
+    Raises:
+        ValueError: If the activation is maxout, which has no slope of its own.
+
+    Example:
+        >>> f, slope = outputs_and_slopes("sigmoid", torch.zeros(1))
+        >>> f.item(), slope.item()
+        (0.5, 0.25)
+    """
+    activation = create_activation(spec, num_channels=1).to(z.dtype)
+    inputs = z.detach().clone().requires_grad_()
+    outputs = activation(inputs[:, None])[:, 0]
+    (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
+    return outputs.detach(), slopes
+
+
+def saturated_region(spec: Spec) -> Saturation:
+    """Return the inputs for which an activation passes less than 1 % of its steepest slope.
+
+    Only the two outer regions count: that the slope of gelu passes through zero near -0.75 harms
+    nothing. Learned activations are taken as they start.
+
+    Example:
+        >>> saturated_region("tanh")
+        Saturation(below=-2.9932, above=2.9932)
+        >>> saturated_region("relu")
+        Saturation(below=0.0, above=inf)
+    """
+    if is_maxout(spec):  # The largest piece always has the slope of a linear layer.
+        return Saturation()
+    return activation_behavior(spec).saturation
+
+
+def activation_behavior(spec: Spec) -> Behavior:
+    """Return the range, the steepest slope and the saturated region of an activation.
+
+    Raises:
+        ValueError: If the activation is maxout, whose shape is learned.
+
+    Example:
+        >>> activation_behavior("sigmoid").highest
+        1.0
+    """
+    steps = LIMIT * POINTS_PER_UNIT
+    z = torch.arange(-steps, steps + 1, dtype=torch.float64) / POINTS_PER_UNIT
+    outputs, slopes = outputs_and_slopes(spec, z)
+    far, _ = outputs_and_slopes(spec, torch.tensor([-FAR, FAR], dtype=torch.float64))
+    all_outputs = torch.cat([outputs, far])
+    steepest = _steepest(spec, z, slopes)
+    return Behavior(
+        lowest=_bound(all_outputs.min().item()),
+        highest=_bound(all_outputs.max().item()),
+        steepest_slope=steepest,
+        saturation=_outer_regions(spec, z, slopes, SATURATED_SLOPE * steepest),
+    )
+
+
+def _bound(value: float) -> float:
+    """Return infinity for an output that grows with the input, else a limit without its error."""
+    if abs(value) > math.sqrt(FAR):
+        return math.copysign(math.inf, value)
+    return round(value, 4) + 0.0  # + 0.0: never -0.0
+
+
+def _steepest(spec: Spec, z: Tensor, slopes: Tensor) -> float:
+    """Return the largest absolute slope, looking closely beside the largest one of the grid."""
+    peak = z[slopes.abs().argmax()]
+    step = 1 / POINTS_PER_UNIT
+    _, finer = outputs_and_slopes(spec, peak + step * torch.linspace(-1, 1, FINER, dtype=z.dtype))
+    return round(max(slopes.abs().max().item(), finer.abs().max().item()), 6)
+
+
+def _outer_regions(spec: Spec, z: Tensor, slopes: Tensor, threshold: float) -> Saturation:
+    """Return the regions beside the first and the last slope that reach the threshold."""
+    live = (slopes.abs() >= threshold).nonzero()[:, 0]
+    first, last = int(live[0]), int(live[-1])
+    below, above = -math.inf, math.inf
+    if first > 0:
+        below = _last_saturated(spec, z[first - 1], z[first], threshold)
+    if last < len(z) - 1:
+        above = _last_saturated(spec, z[last + 1], z[last], threshold)
+    return Saturation(below, above)
+
+
+def _last_saturated(spec: Spec, saturated: Tensor, live: Tensor, threshold: float) -> float:
+    """Return the last saturated input on the way from a saturated input to a live one."""
+    way = saturated + (live - saturated) * torch.linspace(0, 1, FINER + 1, dtype=live.dtype)
+    _, slopes = outputs_and_slopes(spec, way)
+    first_live = int((slopes.abs() >= threshold).nonzero()[0])
+    return round(way[first_live - 1].item(), 4)
