@@ -23,6 +23,14 @@ def draw(initializer, **kwargs):
         ("kaiming", math.sqrt(2 / FAN_IN)),
         ({"name": "kaiming", "mode": "fan_out"}, math.sqrt(2 / FAN_OUT)),
         ("lecun", math.sqrt(1 / FAN_IN)),
+        ("xavier_uniform", math.sqrt(2 / (FAN_IN + FAN_OUT))),
+        ({"name": "xavier_normal", "gain": 2.0}, 2 * math.sqrt(2 / (FAN_IN + FAN_OUT))),
+        ("kaiming_uniform", math.sqrt(2 / FAN_IN)),
+        ({"name": "kaiming_uniform", "gain": 1.0}, math.sqrt(1 / FAN_IN)),
+        ("lecun_uniform", math.sqrt(1 / FAN_IN)),
+        ("uniform", 0.05 / math.sqrt(3)),
+        ("trunc_normal", 0.02 * 0.8796),  # what is left of a deviation when cut at two of them
+        ("orthogonal", math.sqrt(1 / FAN_OUT)),
         ("normal", 0.01),
         ({"name": "normal", "std": 0.3}, 0.3),
         ("auto", math.sqrt(1 / FAN_IN)),
@@ -46,6 +54,58 @@ def test_auto_suits_the_activation_that_follows(activation, variance):
 def test_kaiming_takes_the_slope_of_the_activation_that_follows():
     weight = draw("kaiming", activation={"name": "leaky_relu", "negative_slope": 0.5})
     assert weight.var().item() == pytest.approx(2 / (1 + 0.5**2) / FAN_IN, rel=0.02)
+
+
+def test_a_fixed_mean_is_kept():
+    weight = draw({"name": "normal", "mean": 0.5, "std": 0.1})
+    assert weight.mean().item() == pytest.approx(0.5, abs=0.002)
+
+
+def test_uniform_fills_its_interval_and_no_more():
+    weight = draw({"name": "uniform", "low": -0.1, "high": 0.3})
+    assert -0.1 <= weight.min() < -0.0999
+    assert 0.2999 < weight.max() <= 0.3
+
+
+def test_the_truncated_normal_ends_at_two_deviations():
+    assert 0.0399 < draw("trunc_normal").abs().max() <= 0.04
+
+
+def test_an_orthogonal_weight_keeps_all_lengths():
+    x = torch.randn(7, FAN_IN)
+    assert torch.allclose((x @ draw("orthogonal").T).norm(dim=1), x.norm(dim=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["xavier", "kaiming", "lecun"])
+def test_a_name_without_a_distribution_is_the_normal_one(family):
+    assert torch.equal(draw(family), draw(f"{family}_normal"))
+
+
+@pytest.mark.parametrize("family", ["xavier", "kaiming", "lecun"])
+def test_a_uniform_draw_ends_at_the_root_of_three_deviations(family):
+    weight = draw(f"{family}_uniform")
+    assert weight.abs().max() == pytest.approx(math.sqrt(3) * weight.std().item(), rel=0.01)
+
+
+def test_a_constant_is_the_value():
+    assert (draw({"name": "constant", "value": 0.3}) == 0.3).all()
+
+
+def test_a_constant_without_a_value_says_what_to_write():
+    with pytest.raises(ValueError, match=r"write \{name: constant, value: \.\.\.\}"):
+        draw("constant")
+
+
+def test_an_interval_without_inside_is_refused():
+    with pytest.raises(
+        ValueError, match=r"`low` of uniform must be less than `high`, got 1.0 and 0"
+    ):
+        draw({"name": "uniform", "low": 1.0, "high": 0.0})
+
+
+def test_a_fan_that_does_not_exist_gets_the_choices():
+    with pytest.raises(ValueError, match=r"Choose one of: fan_in, fan_out"):
+        draw({"name": "kaiming", "mode": "fan_avg"})
 
 
 def test_zeros_are_zeros():
