@@ -1,0 +1,111 @@
+"""Normalization in front of a head: features of a network are rarely centered, or of one scale."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tltool.layers.fitted_norms import Center, FittedNorm, Standardize, Whiten
+from tltool.layers.lookup import lookup
+from tltool.layers.norms import BatchNorm
+from tltool.layers.spec import Spec, build, parse_spec
+
+
+class UnitLength(nn.Module):
+    """Divide each sample's features by their Euclidean length.
+
+    Example:
+        >>> UnitLength()(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of length 1."""
+        return functional.normalize(features, dim=-1)
+
+
+def _batch(num_features: int, *, eps: float = 1e-6, momentum: float = 0.1) -> BatchNorm:
+    return BatchNorm(num_features, eps=eps, momentum=momentum, affine=False)
+
+
+def _l2(num_features: int) -> UnitLength:
+    return UnitLength()
+
+
+#: Each normalization of a head's inputs by its name. ``batch`` learns no scale and no shift (He et
+# al.,  2021, section A.1, https://arxiv.org/abs/2111.06377).
+INPUT_NORMS: dict[str, Callable[..., nn.Module] | None] = {
+    "center": Center,
+    "standardize": Standardize,
+    "batch": _batch,
+    "l2": _l2,
+    "whiten": Whiten,
+    "none": None,
+}
+
+
+def create_input_norm(spec: Spec | None, num_features: int) -> nn.Module | None:
+    """Return a new normalization of a head's inputs, or ``None`` for none.
+
+    Args:
+        spec: A name in ``INPUT_NORMS``, a mapping of a name and arguments such as
+            ``{name: whiten, eps: 0.1}``, or ``None``.
+        num_features: Number of features.
+
+    Raises:
+        ValueError: If the name or an argument is unknown.
+
+    Example:
+        >>> create_input_norm("standardize", 512)
+        Standardize(512, is_fitted=False)
+    """
+    if spec is None:
+        return None
+    name, arguments = parse_spec(spec, kind="input_norm")
+    factory = lookup(INPUT_NORMS, name, kind="input_norm")
+    return None if factory is None else build(factory, name, arguments, num_features)
+
+
+@torch.no_grad()
+def fold_into_linear(input_norm: nn.Module, linear: nn.Linear) -> nn.Linear:
+    """Return one linear layer that does what a normalization and the linear layer behind it do.
+
+    Args:
+        input_norm: A fitted ``center``, ``standardize`` or ``whiten``, or ``batch``, whose running
+            statistics are taken.
+        linear: The layer behind it. It stays as it is.
+
+    Returns:
+        A new layer, with a bias.
+
+    Raises:
+        TypeError: If the normalization is no affine map, as ``l2``.
+        RuntimeError: If it is not fitted.
+
+    Example:
+        >>> norm = Center(2).fit_(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+        >>> linear, x = nn.Linear(2, 3), torch.randn(4, 2)
+        >>> torch.allclose(fold_into_linear(norm, linear)(x), linear(norm(x)), atol=1e-5)
+        True
+    """
+    weight = linear.weight.double()
+    if isinstance(input_norm, FittedNorm):
+        input_norm.check_fitted()
+        mean = input_norm.mean.double()
+        weight = copy.deepcopy(input_norm).double().apply_scale(weight)
+    elif isinstance(input_norm, BatchNorm) and not input_norm.affine:
+        assert input_norm.running_mean is not None  # noqa: S101  # BatchNorm always tracks them
+        assert input_norm.running_var is not None  # noqa: S101  # likewise
+        mean = input_norm.running_mean.double()
+        weight = weight * (input_norm.running_var.double() + input_norm.eps).rsqrt()
+    else:
+        raise TypeError(
+            f"{type(input_norm).__name__} cannot be folded into a linear layer, as it is no fixed "
+            "affine map. Keep it in front of the layer."
+        )
+    folded = nn.Linear(linear.in_features, linear.out_features).to(linear.weight)
+    folded.weight.copy_(weight)
+    folded.bias.copy_((0 if linear.bias is None else linear.bias) - weight @ mean)
+    return folded
