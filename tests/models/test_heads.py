@@ -99,7 +99,7 @@ def test_prelu_per_channel_has_a_slope_for_each_hidden_feature():
 
 
 def test_the_dropout_beside_selu_is_alpha_dropout():
-    head = MLPHead(8, 3, activation="selu", dropout=0.1)
+    head = MLPHead(8, 3, activation="selu", input_norm="standardize", dropout=0.1)
     assert isinstance(head.hidden[0].dropout, nn.AlphaDropout)
 
 
@@ -131,6 +131,49 @@ def test_the_initializer_is_that_of_the_hidden_layers():
 def test_zero_output_weights_give_zero_logits():
     head = MLPHead(8, 3, output_initializer="zeros")
     assert (head(torch.randn(5, 8)) == 0).all()
+
+
+@pytest.mark.parametrize("head_class", [LinearHead, MLPHead])
+def test_the_input_norm_stands_in_front_of_everything(head_class):
+    head = head_class(8, 3, input_norm="standardize").eval()
+    features = torch.randn(50, 8) * 4 + 2
+    head.input_norm.fit_(features)
+    plain = head_class(8, 3).eval()
+    plain.load_state_dict(head.state_dict(), strict=False)
+    standardized = (features - features.mean(dim=0)) / features.std(dim=0, correction=0)
+    assert torch.allclose(head(features), plain(standardized), atol=1e-5)
+
+
+@pytest.mark.parametrize("head_class", [LinearHead, MLPHead])
+def test_a_head_without_an_input_norm_has_none(head_class):
+    assert head_class(8, 3).input_norm is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LinearHead(8, 3, input_norm="whiten"),
+        MLPHead(8, 3, input_norm="standardize"),
+        MLPHead(8, 3, input_norm="center", activation="maxout"),
+        MLPHead(8, 3, input_norm="batch", hidden_features=[]),
+    ],
+)
+def test_the_first_linear_layer_is_what_reads_the_input(head):
+    read = []
+    head.first_linear.register_forward_hook(lambda module, args, output: read.append(args[0]))
+    features = torch.randn(50, 8)
+    fit = getattr(head.input_norm, "fit_", head.input_norm)
+    fit(features)
+    head.eval()(features)
+    assert torch.equal(read[0], head.input_norm(features))
+
+
+@pytest.mark.parametrize("norm", ["layer", "group", "rms"])
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_each_norm_stands_in_the_head_and_keeps_the_bias(norm, position):
+    head = MLPHead(8, 3, hidden_features=[16], norm=norm, norm_position=position)
+    assert head.hidden[0].linear.bias is not None
+    assert head(torch.randn(1, 8)).isfinite().all()
 
 
 def test_one_image_alone_gets_the_logits_that_it_gets_in_a_batch():
@@ -179,6 +222,10 @@ def test_the_command_line_takes_no_norm(text):
     assert not hasattr(parse_head(f"--head.norm={text}").hidden[0], "norm")
 
 
+def test_the_command_line_takes_an_input_norm_with_an_argument():
+    assert parse_head("--head.input_norm={name: whiten, eps: 0.5}").input_norm.eps == 0.5
+
+
 def test_the_command_line_takes_a_list_of_widths():
     head = parse_head("--head.hidden_features=[16, 4]", "--head.norm=batch")
     assert [layer.norm.num_features for layer in head.hidden] == [16, 4]
@@ -194,7 +241,9 @@ def test_the_command_line_takes_a_list_of_widths():
         ({"norm_position": "behind"}, "must be before or after, got 'behind'"),
         ({"activation": "rleu"}, "Did you mean 'relu'"),
         ({"norm": "bacth"}, "Did you mean 'batch'"),
-        ({"initializer": "kaimimg"}, "Did you mean 'kaiming'"),
+        ({"initializer": "kaimimg"}, "Did you mean 'kaiming"),
+        ({"input_norm": "standardise"}, "Did you mean 'standardize'"),
+        ({"hidden_features": [], "activation": "gelu"}, "is for hidden layers"),
     ],
 )
 def test_a_wrong_argument_says_what_to_write(arguments, remedy):

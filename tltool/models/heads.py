@@ -1,5 +1,6 @@
 """Heads: from pooled features to logits."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,9 +10,13 @@ from torch import Tensor, nn
 
 from tltool.layers.activations import create_activation, create_maxout, is_maxout
 from tltool.layers.initializers import init_weights_
+from tltool.layers.input_norms import create_input_norm
 from tltool.layers.norms import create_norm, find_norm
 from tltool.layers.spec import parse_spec
 from tltool.models.description import described
+from tltool.models.head_advice import combination_warnings
+
+log = logging.getLogger(__name__)
 
 
 @described
@@ -25,6 +30,9 @@ class LinearHead(nn.Module):
             arguments.
         bias: Initial value of the biases.
         dropout: Probability of zeroing an input feature while training, in ``[0, 1)``.
+        input_norm: Name of the normalization of the input features, a mapping of a name and its
+            arguments, or ``None``. ``center``, ``standardize`` and ``whiten`` must be fitted, or
+            loaded, before the first forward: ``head.input_norm.fit_(features)``.
 
     Shape:
         - Input: ``(B, num_features)``
@@ -47,17 +55,26 @@ class LinearHead(nn.Module):
         initializer: str | Mapping[str, Any] = "auto",
         bias: float = 0.0,
         dropout: float = 0.0,
+        input_norm: str | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check_sizes(num_features, num_classes)
         _check_dropout(dropout)
+        self.input_norm = create_input_norm(input_norm, num_features)
         self.dropout = nn.Dropout(dropout)
         self.output = init_weights_(nn.Linear(num_features, num_classes), initializer, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of features ``(B, num_features)``."""
+        if self.input_norm is not None:
+            features = self.input_norm(features)
         logits: Tensor = self.output(self.dropout(features))
         return logits
+
+    @property
+    def first_linear(self) -> nn.Linear:
+        """The layer that reads the (normalized) input features."""
+        return self.output
 
 
 @described
@@ -87,6 +104,7 @@ class MLPHead(nn.Module):
         dropout: Probability of zeroing a hidden feature while training, in ``[0, 1)``. Beside selu
             it is alpha dropout, which keeps mean and variance (Klambauer et al., 2017,
             https://arxiv.org/abs/1706.02515).
+        input_norm: Name of the normalization of the input features, as in ``LinearHead``.
         output_initializer: Name of the initializer of the output weights, or a mapping.
 
     Shape:
@@ -116,6 +134,7 @@ class MLPHead(nn.Module):
         initializer: str | Mapping[str, Any] = "auto",
         bias: float = 0.0,
         dropout: float = 0.0,
+        input_norm: str | Mapping[str, Any] | None = None,
         output_initializer: str | Mapping[str, Any] = "auto",
     ) -> None:
         super().__init__()
@@ -124,6 +143,16 @@ class MLPHead(nn.Module):
         _check_dropout(dropout)
         if norm_position not in {"before", "after"}:
             raise ValueError(f"`norm_position` must be before or after, got {norm_position!r}.")
+        if not hidden_features:
+            _check_unused(
+                activation=(activation, "relu"),
+                norm=(norm, None),
+                norm_position=(norm_position, "before"),
+                initializer=(initializer, "auto"),
+                bias=(bias, 0.0),
+                dropout=(dropout, 0.0),
+            )
+        self.input_norm = create_input_norm(input_norm, num_features)
         widths = [num_features, *hidden_features]
         self.hidden = nn.Sequential(
             *(
@@ -136,11 +165,27 @@ class MLPHead(nn.Module):
         if hidden_features:
             init_weights_(self.hidden, initializer, activation=activation, bias=bias)
         self.output = init_weights_(nn.Linear(widths[-1], num_classes), output_initializer)
+        for warning in combination_warnings(
+            hidden_features=hidden_features,
+            activation=activation,
+            norm=norm,
+            initializer=initializer,
+            dropout=dropout,
+            input_norm=input_norm,
+        ):
+            log.warning(warning)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of features ``(B, num_features)``."""
+        if self.input_norm is not None:
+            features = self.input_norm(features)
         logits: Tensor = self.output(self.hidden(features))
         return logits
+
+    @property
+    def first_linear(self) -> nn.Linear:
+        """The layer that reads the (normalized) input features."""
+        return next(module for module in self.modules() if isinstance(module, nn.Linear))
 
 
 def _hidden_layer(
@@ -191,6 +236,17 @@ def _check_sizes(num_features: int, num_classes: int) -> None:
     for name, value in (("num_features", num_features), ("num_classes", num_classes)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+
+
+def _check_unused(**arguments: tuple[Any, Any]) -> None:
+    """Refuse arguments of hidden layers, as (value, default), where there is no such layer."""
+    for name, (value, default) in arguments.items():
+        if value != default:
+            raise ValueError(
+                f"`{name}: {value}` is for hidden layers, and `hidden_features` is empty. Set "
+                "hidden_features, for example [256]; a linear head with further options is "
+                "LinearHead."
+            )
 
 
 def _check_hidden_features(hidden_features: Sequence[int]) -> None:
