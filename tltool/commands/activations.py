@@ -22,6 +22,7 @@ from tltool.layers.gains import (
     PYTORCH_REASONS,
     activation_gain,
     activation_moments,
+    moment_growth,
     pytorch_gain,
     settled_second_moment,
 )
@@ -85,6 +86,7 @@ def detail(entry: Activation) -> Table:
         *([] if entry.is_layer else shape_rows(entry)),
         ("mean", f"{number(round(mean, 6))}: {'' if entry.zero_centered else 'not '}zero-centered"),
         ("gain", f"{activation_gain(name):.3f}, {pytorch_comparison(name)}"),
+        *([] if entry.is_layer else [("deep signals", deep_signals(name))]),
         ("initializer", entry.initializer),
         ("learned", facts.learned),
         ("uses exp", "yes" if entry.uses_exp else "no"),
@@ -135,6 +137,23 @@ def pytorch_comparison(name: str) -> str:
     return (
         f"where PyTorch's calculate_gain is {torchs:.3f}. {PYTORCH_REASONS[name]} With PyTorch's, "
         f"the second moment in front of deep layers settles at {settled:.2f} instead of 1."
+    )
+
+
+def deep_signals(name: str) -> str:
+    """Say what becomes of a signal's second moment in a deep network with the gain.
+
+    Example:
+        >>> deep_signals("silu")
+        'a second moment other than 1 runs away, its deviation times 1.17 in each layer'
+    """
+    growth = moment_growth(name)
+    if math.isclose(growth, 1, abs_tol=1e-3):
+        return "the second moment stays as it is, whatever it is"
+    tendency = "runs away" if growth > 1 else "comes back"
+    return (
+        f"a second moment other than 1 {tendency}, its deviation times {number(growth)} in each "
+        "layer"
     )
 
 

@@ -1,0 +1,156 @@
+import re
+
+import matplotlib.image
+import pytest
+import torch
+
+from tltool.commands.activation_plot import save_plot
+from tltool.commands.activations import main
+from tltool.layers import ACTIVATIONS, activation_gain, create_activation
+from tltool.layers.activation_facts import ACTIVATION_FACTS
+
+ELEMENTWISE = [name for name in ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
+
+
+@pytest.fixture
+def show(capsys, monkeypatch):
+    """Run the command in a wide terminal and return what it printed."""
+    monkeypatch.setenv("COLUMNS", "240")
+
+    def run(*arguments):
+        assert main(["activations", *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def row(text, label):
+    """The numbers in the row of the detailed view that begins with a label."""
+    line = next(line for line in text.splitlines() if line.startswith(label))
+    return [float(n) for n in re.findall(r"-?(?:inf|\d+\.?\d*(?:e[-+]?\d+)?)", line[len(label) :])]
+
+
+def values_and_slopes(name):
+    z = torch.tensor([-10.0, 0.0, 10.0], dtype=torch.float64, requires_grad=True)
+    outputs = create_activation(name).double()(z)
+    (slopes,) = torch.autograd.grad(outputs.sum(), z)
+    return outputs.tolist(), slopes.tolist()
+
+
+def test_the_table_has_a_row_for_each_in_the_lectures_order(show):
+    first_words = [line.split()[0] for line in show().splitlines() if line.strip()]
+    assert [word for word in first_words if word in ACTIVATIONS] == list(ACTIVATION_FACTS)
+
+
+@pytest.mark.parametrize("name", ACTIVATION_FACTS)
+def test_the_table_tells_problem_and_verdict(show, name):
+    line = next(line for line in show().splitlines() if line.split()[:1] == [name])
+    assert ACTIVATION_FACTS[name].problem in line
+    assert ACTIVATION_FACTS[name].verdict in line
+    assert f"{activation_gain(name):.2f}" in line
+
+
+def test_the_table_ends_with_advice(show):
+    text = show()
+    assert "Start with relu, and mind the learning rate." in text
+    assert "No sigmoid or tanh in hidden layers." in text
+
+
+def test_sigmoids_numbers_are_those_of_the_lecture(show):
+    text = show("sigmoid")
+    assert re.search(r"f' at -10, 0, 10 +4\.54e-5, 0\.25, 4\.54e-5", text)
+    assert "a factor of 9.54e-7 after 10 layers" in text
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_printed_values_and_slopes_are_those_of_autograd(show, name):
+    text = show(name)
+    outputs, slopes = values_and_slopes(name)
+    assert row(text, "f at -10, 0, 10") == pytest.approx(outputs, rel=6e-3)
+    assert row(text, "f' at -10, 0, 10") == pytest.approx(slopes, rel=6e-3)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_gradient_that_is_left_is_the_steepest_slope_ten_times_over(show, name):
+    z = torch.linspace(-20, 20, 400_001, dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(create_activation(name).double()(z).sum(), z)
+    left, _, steepest = row(show(name), "gradient left")
+    assert steepest == pytest.approx(slopes.abs().max().item(), rel=6e-3)
+    assert left == pytest.approx(slopes.abs().max().item() ** 10, rel=6e-3)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_printed_range_is_that_of_the_outputs(show, name):
+    z = torch.cat([torch.linspace(-20, 20, 4001), torch.tensor([-1e6, 1e6])]).double()
+    outputs = create_activation(name).double()(z).detach()
+    lowest, highest = row(show(name), "range")
+    assert lowest == pytest.approx(outputs.min().item(), rel=6e-3, abs=1e-4) or lowest < -1e6
+    assert highest == pytest.approx(outputs.max().item(), rel=6e-3) or highest > 1e6
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "hardswish"])
+def test_what_can_die_is_said(show, name):
+    assert re.search(r"can die +where z <= ", show(name))
+
+
+def test_what_cannot_die_is_said(show):
+    assert re.search(r"can die +no", show("leaky_relu"))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "selu"])
+def test_where_torchs_gain_differs_both_are_told_and_why(show, name):
+    gain = torch.nn.init.calculate_gain(name)
+    assert re.search(
+        rf"gain +{activation_gain(name):.3f}, where PyTorch.* is {gain:.3f}\. It", show(name)
+    )
+
+
+def test_swish_is_found_as_silu(show):
+    assert "silu (or swish)" in show("swish")
+
+
+def test_maxout_is_told_without_a_curve(show):
+    text = show("maxout")
+    assert "the weights of k linear pieces" in text
+    assert "f at" not in text
+
+
+def test_a_mistyped_name_gets_the_nearest_one_and_exit_status_2(capsys):
+    assert main(["activations", "gleu"]) == 2
+    assert "Did you mean 'gelu'? Choose one of: celu" in capsys.readouterr().err
+
+
+def test_a_plot_of_all_is_written(show, tmp_path):
+    text = show("--plot", str(tmp_path / "all.png"))
+    height, width, _ = matplotlib.image.imread(tmp_path / "all.png").shape
+    assert width > 1000
+    assert height > 1000
+    assert "Drew sigmoid, tanh" in text
+
+
+def test_a_plot_draws_every_curve_but_that_of_maxout(tmp_path):
+    assert save_plot(str(tmp_path / "all.svg")) == ELEMENTWISE
+
+
+def test_the_axes_of_a_plot_are_named(tmp_path):
+    save_plot(str(tmp_path / "one.svg"), ["tanh"])
+    text = (tmp_path / "one.svg").read_text()
+    assert "input z" in text
+    assert "tanh" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "remedy"),
+    [
+        ("a.jpeg", None, r"suffix must be one of .pdf, .png, .svg. Write --plot activations.png"),
+        ("a.png", "maxout", "Maxout cannot be drawn"),
+    ],
+)
+def test_what_cannot_be_drawn_says_what_to_write(tmp_path, file, name, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        save_plot(str(tmp_path / file), name and [name])
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere.* Create it first"):
+        save_plot(str(tmp_path / "nowhere" / "a.png"))
