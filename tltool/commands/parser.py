@@ -9,12 +9,17 @@ from typing import Any, ClassVar, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-# What jsonargparse says of a key that does not exist, of a class that does not, and of what is missing.
+# What jsonargparse says of a key that does not exist, of a class that does not, and of what is
+# missing.
 UNKNOWN_KEY = re.compile(
-    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.]+)|Option '(?P<option>[\w.]+)' is not accepted"""
+    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.]+)"""
+    r"""|[Oo]ption '(?P<option>[\w.]+)' is not accepted"""
+    r"""|does not accept option '(?P<subcommand>[\w.]+)'"""
     r"""|Key ['"](?P<key>[\w.]+)['"] is not expected|No action for key "(?P<action>[\w.]+)\""""
 )
-UNKNOWN_CLASS = re.compile(r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL)
+UNKNOWN_CLASS = re.compile(
+    r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL
+)
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
 
 
@@ -27,16 +32,21 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and what to type instead, then exit with status 2."""
         sys.stderr.write(f"error: {self.explain(message)}\n")
-        sys.stderr.write("See --help for the options, or --print_config for all keys with their defaults.\n")
+        sys.stderr.write(
+            "See --help for the options, or --print_config for all keys with their defaults.\n"
+        )
         sys.exit(2)
 
     def explain(self, message: str) -> str:
         """Return an error message of jsonargparse with the nearest key or class behind it."""
         unknown_class = UNKNOWN_CLASS.search(message)
-        if unknown_class:
+        if unknown_class and unknown_class["section"] in self.known_classes:
             section, name = unknown_class["section"], unknown_class["name"]
-            names = sorted({cls.__name__ for cls in self.known_classes.get(section, ())})
-            return f"Unknown class {name!r} for {section}.{_nearest(name, names)} Choose one of: {', '.join(names)}."
+            names = sorted({cls.__name__ for cls in self.known_classes[section]})
+            return (
+                f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
+                f"Choose one of: {', '.join(names)}."
+            )
         unknown_key = UNKNOWN_KEY.search(message)
         if unknown_key:
             key = next(group for group in unknown_key.groups() if group)
@@ -63,12 +73,19 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _nearest_key(key: str, options: set[str]) -> str:
-    """Return " Did you mean ...?", by the last part of the name first: --strategy is trainer.strategy."""
+    """Return " Did you mean ...?", by the last part of the name first.
+
+    So ``--strategy`` is ``trainer.strategy``.
+    """
     leaves: dict[str, list[str]] = {}
-    for option in sorted(options):
+    nested = {option.rpartition(".")[2] for option in options if "." in option}
+    for option in sorted(options - nested):
         leaves.setdefault(option.rpartition(".")[2], []).append(option)
     leaf = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
-    near = leaves[leaf[0]] if leaf else difflib.get_close_matches(key, sorted(options), n=1)
+    sections = sorted({option.partition(".")[0] for option in options})
+    near = (
+        leaves[leaf[0]] if leaf else difflib.get_close_matches(key.partition(".")[0], sections, n=1)
+    )
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tltool.commands.checkpoint import checkpoint_parser, set_up
 from tltool.inference.table import write_table
@@ -9,15 +10,23 @@ from tltool.inference.table import write_table
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool predict``."""
-    parser = checkpoint_parser("predict", "Write the predicted class and all probabilities of each image.")
-    parser.add_argument("--output", type=str, default="predictions.csv", help="The CSV file to write.")
+    parser = checkpoint_parser(
+        "predict", "Write the predicted class and all probabilities of each image."
+    )
+    parser.add_argument(
+        "--output", type=str, default="predictions.csv", help="The CSV file to write."
+    )
     setup = set_up(parser, argv[1:])
     if setup.trainer.world_size > 1:
-        raise ValueError("Prediction runs on one device: leave out --trainer.devices and --trainer.num_nodes.")
+        raise ValueError(
+            "Prediction runs on one device: leave out --trainer.devices and --trainer.num_nodes."
+        )
     output = Path(setup.config.output)
     if not output.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(output.parent)!r} for --output. Create it first.")
-    batches = setup.trainer.predict(setup.task, datamodule=setup.data) or []
+        raise FileNotFoundError(
+            f"There is no folder {str(output.parent)!r} for --output. Create it first."
+        )
+    batches: list[Any] = setup.trainer.predict(setup.task, datamodule=setup.data) or []
     rows = write_table(output, batches, setup.task.class_names)
     print(f"{rows} predictions: {output}")
     return 0

@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import yaml
@@ -46,13 +46,16 @@ class Score(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool report RUN``."""
     parser = argparse.ArgumentParser("tltool report", description="Say what a run achieved.")
-    parser.add_argument("run", type=Path, help="a run's folder, such as runs/photos/0; runs/photos for its latest")
+    parser.add_argument(
+        "run", type=Path, help="a run's folder, such as runs/photos/0; runs/photos for its latest"
+    )
     run = _latest(parser.parse_args(argv[1:]).run)
     set_up_logging()
     checkpoint = run / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         raise FileNotFoundError(
-            f"{str(run)!r} has no checkpoints/best.ckpt. Name the folder of a finished run, for example runs/photos/0."
+            f"{str(run)!r} has no checkpoints/best.ckpt. Name the folder of a finished run, for "
+            "example runs/photos/0."
         )
     task = load_task(checkpoint)
     data = _data_of(run, task)
@@ -80,14 +83,18 @@ def _data_of(run: Path, task: ImageTask) -> ImageDataModule:
     parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
     data = config["data"]
     data["init_args"] |= {"data_config": task.data_config, "class_names": task.class_names}
-    module: ImageDataModule = parser.instantiate_classes(parser.parse_object({"data": data})).data
+    module: ImageDataModule = parser.instantiate(parser.parse_object({"data": data})).data
     return module
 
 
-def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> tuple[Tensor, Tensor, list[str]]:
+def _predict(
+    task: ImageTask, data: ImageDataModule, part: Part
+) -> tuple[Tensor, Tensor, list[str]]:
     """Return probabilities ``(N, num_classes)``, labels ``(N,)`` and paths of one part."""
     loader = data.val_dataloader() if part == "val" else data.test_dataloader()
-    trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
+    trainer = Trainer(
+        logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+    )
     batches: list[Any] = trainer.predict(task, dataloaders=loader) or []
     probabilities = torch.cat([batch["probabilities"] for batch in batches])
     paths = [path for batch in batches for path in batch["paths"]]
@@ -136,7 +143,9 @@ def _print_table(scores: dict[str, tuple[Score, str]], title: str) -> None:
     Console().print(table)
 
 
-def _draw_photos(task: ImageTask, probabilities: Tensor, labels: Tensor, paths: list[str], output: Path) -> None:
+def _draw_photos(
+    task: ImageTask, probabilities: Tensor, labels: Tensor, paths: list[str], output: Path
+) -> None:
     """Draw the most confident errors first, then photos spread over the evaluation set."""
     confidence, predicted = probabilities.max(dim=1)
     wrong = (predicted != labels).nonzero().flatten()
@@ -144,10 +153,14 @@ def _draw_photos(task: ImageTask, probabilities: Tensor, labels: Tensor, paths: 
     right = [i for i in range(len(labels)) if predicted[i] == labels[i]]
     step = max(1, len(right) // (NUM_PHOTOS - len(worst)))
     chosen = worst + right[::step][: NUM_PHOTOS - len(worst)]
-    mode = "L" if task.data_config["input_size"][0] == 1 else "RGB"
+    mode: Literal["L", "RGB"] = "L" if task.data_config["input_size"][0] == 1 else "RGB"
     draw_predictions(
         [decode_image(paths[i], mode=mode) for i in chosen],
-        [f"{task.class_names[predicted[i]]} {confidence[i]:.2f}\n(is {task.class_names[labels[i]]})" for i in chosen],
+        [
+            f"{task.class_names[predicted[i]]} {confidence[i]:.2f}\n"
+            f"(is {task.class_names[labels[i]]})"
+            for i in chosen
+        ],
         [bool(predicted[i] == labels[i]) for i in chosen],
         output,
     )

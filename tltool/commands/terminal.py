@@ -3,12 +3,13 @@
 import logging
 import warnings
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 # Each with the reason why a user has nothing to do about it.
 NOISE = (
     r".*does not have many workers.*",  # The number follows from the cores.
-    r".*The number of training batches .* is smaller than the logging interval.*",  # Epochs are logged.
+    # Epochs are logged.
+    r".*The number of training batches .* is smaller than the logging interval.*",
     r".*LeafSpec.*",  # Lightning calls a deprecated constructor of torch.
     r".*Checkpoint directory .* exists and is not empty.*",  # The starting point lies there.
 )
@@ -17,8 +18,7 @@ NOISE = (
 def set_up_logging() -> None:
     """Show tltool's messages from rank 0, and of the libraries' only warnings."""
     logger = logging.getLogger("tltool")
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+    logger.handlers[:] = [logging.StreamHandler()]
     logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
     logger.propagate = False
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -29,7 +29,8 @@ class RidgeProbe(NamedTuple):
 
     def predict(self, features: Tensor) -> Tensor:
         """Return the label ``(N,)`` of each row of features ``(N, D)``."""
-        return (((features.double() - self.mean) / self.scale) @ self.weight + self.bias).argmax(dim=1)
+        standardized = (features.double() - self.mean) / self.scale
+        return (standardized @ self.weight + self.bias).argmax(dim=1)
 
 
 def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> RidgeProbe:
@@ -50,7 +51,8 @@ def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> Ridge
     """
     x = features.double()
     mean, scale = x.mean(dim=0), x.std(dim=0, correction=0)
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))  # A constant feature says nothing.
+    # A constant feature says nothing.
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     x = (x - mean) / scale
     y = functional.one_hot(labels, num_classes).double()
     bias = y.mean(dim=0)
@@ -62,7 +64,9 @@ def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> Ridge
     return RidgeProbe(mean, scale, weight, bias, float(penalty))
 
 
-def _leave_one_out_error(u: Tensor, s: Tensor, projected: Tensor, y: Tensor, penalty: Tensor) -> Tensor:
+def _leave_one_out_error(
+    u: Tensor, s: Tensor, projected: Tensor, y: Tensor, penalty: Tensor
+) -> Tensor:
     shrinkage = s.square() / (s.square() + penalty)
     residual = y - u @ (shrinkage[:, None] * projected)
     # The intercept takes 1/N of each sample's leverage.

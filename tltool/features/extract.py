@@ -12,7 +12,11 @@ from tltool.models.backbone import Backbone
 
 @torch.inference_mode()
 def extract_features(
-    backbone: Backbone, batches: Iterable[Mapping[str, Any]], *, description: str, total: int | None = None
+    backbone: Backbone,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    description: str,
+    total: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Pass every batch through a backbone in evaluation mode.
 

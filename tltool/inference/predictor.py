@@ -41,7 +41,9 @@ class Predictor:
         self.transform = ImageTransform(task.data_config)
 
     @overload
-    def predict(self, photos: Photo, *, batch_size: int = ...) -> Prediction: ...
+    def predict(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too: one file wins
+        self, photos: Photo, *, batch_size: int = ...
+    ) -> Prediction: ...
     @overload
     def predict(self, photos: Sequence[Photo], *, batch_size: int = ...) -> list[Prediction]: ...
     def predict(
@@ -50,7 +52,8 @@ class Predictor:
         """Predict the class of one photo, or of several.
 
         Args:
-            photos: A file, a Pillow image, or a sequence of them. For a folder, see `predict_folder`.
+            photos: A file, a Pillow image, or a sequence of them. For a folder, see
+                `predict_folder`.
             batch_size: Number of photos that pass through the network at once.
 
         Returns:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
-def write_table(output: Path, batches: Iterable[Mapping[str, Any]], class_names: Sequence[str]) -> int:
+def write_table(
+    output: Path, batches: Iterable[Mapping[str, Any]], class_names: Sequence[str]
+) -> int:
     """Write a CSV file, whole or not at all, and return its number of rows.
 
     Args:
@@ -23,15 +25,21 @@ def write_table(output: Path, batches: Iterable[Mapping[str, Any]], class_names:
     try:
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "prediction", *(f"probability:{name}" for name in class_names)])
+            writer.writerow(
+                ["path", "prediction", *(f"probability:{name}" for name in class_names)]
+            )
             for batch in batches:
-                for path, probabilities in zip(batch["paths"], batch["probabilities"].tolist(), strict=True):
+                for path, probabilities in zip(
+                    batch["paths"], batch["probabilities"].tolist(), strict=True
+                ):
                     best = max(range(len(class_names)), key=probabilities.__getitem__)
                     writer.writerow([path, class_names[best], *(f"{p:.6g}" for p in probabilities)])
                     rows += 1
         partial.replace(output)
     except OSError as error:
-        raise PermissionError(f"Cannot write {str(output)!r}: {error.strerror}. Set --output to another file.") from error
+        raise PermissionError(
+            f"Cannot write {str(output)!r}: {error.strerror}. Set --output to another file."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return rows

@@ -6,13 +6,13 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import huggingface_hub
 import timm
-import timm.data
 import timm.models
 import torch
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from tltool.finetuning.groups import name_groups
@@ -28,26 +28,30 @@ class Backbone(nn.Module):
 
     Args:
         name: A timm model, for example ``resnet18`` or ``vit_tiny_patch16_224.augreg_in21k``.
-        weights: ``pretrained`` (downloaded from timm's hub, then cached), a ``.safetensors`` or ``.pth`` file,
-            ``package:NAME`` (an installed Python package that carries them), or ``random``. ``auto`` takes an
-            installed package that is known to carry this model's weights, else ``pretrained``.
-        in_chans: Number of image channels. Pretrained weights of the first layer are adapted as timm does.
-        img_size: Height and width in pixels; ``None`` for the size that the weights were trained with.
+        weights: ``pretrained`` (downloaded from timm's hub, then cached), a ``.safetensors`` or
+            ``.pth`` file, ``package:NAME`` (an installed Python package that carries them), or
+            ``random``. ``auto`` takes an installed package that is known to carry this model's
+            weights, else ``pretrained``.
+        in_chans: Number of image channels. Pretrained weights of the first layer are adapted as
+            timm does.
+        img_size: Height and width in pixels; ``None`` for the size that the weights were trained
+            with.
         drop_rate: Dropout in front of the pooled features; only where the model has it.
         drop_path_rate: Stochastic depth (Huang et al., 2016, https://arxiv.org/abs/1603.09382).
         grad_checkpointing: Recompute activations in the backward pass: less memory, more time.
-        channels_last: Keep images and weights in the NHWC memory format, usually faster for convolutions.
+        channels_last: Keep images and weights in the NHWC memory format, usually faster for
+            convolutions.
         compile: Compile the model with ``torch.compile``; state-dict keys stay as they are.
-        allow_partial: Patterns (``re.fullmatch``) of parameter names that the weights may lack or have
-            beyond the model's. Everything else must match; the classifier is always left out.
+        allow_partial: Patterns (``re.fullmatch``) of parameter names that the weights may lack or
+            have beyond the model's. Everything else must match; the classifier is always left out.
 
     Shape:
         - Input: ``(B, in_chans, H, W)``
         - Output: ``(B, num_features)``
 
     Raises:
-        ValueError: If timm has no such model, the model has no pooled features, an option does not fit it, or
-            the weights belong to another model.
+        ValueError: If timm has no such model, the model has no pooled features, an option does not
+            fit it, or the weights belong to another model.
         ConnectionError: If the weights must be downloaded and the hub is out of reach.
 
     Example:
@@ -78,12 +82,14 @@ class Backbone(nn.Module):
         self.channels_last = channels_last
         options = _model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
         blueprint = _on_meta_device(name, options)
-        #: The preprocessing that the weights expect: input_size, mean, std, interpolation, crop_pct, crop_mode.
+        #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
+        #: crop_pct, crop_mode.
         self.data_config: dict[str, Any] = _data_config(blueprint, in_chans, img_size)
         self.num_features = _count_features(blueprint, name, self.data_config)
         #: Where the weights came from, with ``auto`` resolved.
         self.weights = _resolve_auto(weights, name)
-        self.model = _create(name, self.weights, options, allow_partial)
+        # Any: the type of nn.Module does not know the methods of timm's models.
+        self.model = cast(Any, _create(name, self.weights, options, allow_partial))
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)
         if channels_last:
@@ -99,12 +105,15 @@ class Backbone(nn.Module):
         return features
 
     def layer_groups(self) -> dict[str, list[str]]:
-        """Return parameter names by layer group, from the input on, as timm's coarse ``group_matcher`` says.
+        """Return parameter names by layer group, from the input on.
 
-        A model without a matcher gets one group for each top-level child.
+        The groups are those of timm's coarse ``group_matcher``. A model without a matcher gets one
+        group for each top-level child.
         """
         if not hasattr(self.model, "group_matcher"):
-            log.info("%s has no group matcher: its layer groups are its top-level children.", self.name)
+            log.info(
+                "%s has no group matcher: its layer groups are its top-level children.", self.name
+            )
             groups: dict[Any, list[str]] = {}
             for parameter, _ in self.model.named_parameters():
                 groups.setdefault(parameter.partition(".")[0], []).append(parameter)
@@ -133,7 +142,7 @@ def _check_name(name: str) -> None:
             "python -c \"import timm; print(*timm.list_models(), sep='\\n')\""
         )
     if tag and name not in timm.list_pretrained():
-        tags = [n for n in timm.list_pretrained(f"{architecture}.*")]
+        tags = timm.list_pretrained(f"{architecture}.*")
         raise ValueError(
             f"timm {timm.__version__} has no weights {tag!r} for {architecture!r}. "
             f"Choose one of: {', '.join(tags) or 'none'}."
@@ -151,7 +160,9 @@ def _model_options(
             raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
     options |= {option: rate for option, rate in rates.items() if rate}
     with torch.device("meta"):
-        signature = inspect.signature(type(timm.create_model(name, num_classes=0)).__init__).parameters
+        signature = inspect.signature(
+            type(timm.create_model(name, num_classes=0)).__init__
+        ).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values())
     for option in options:
         if option not in signature and not takes_any:
@@ -170,13 +181,17 @@ def _on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _data_config(model: nn.Module, in_chans: int, img_size: int | None) -> dict[str, Any]:
-    config: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    # timm does not type this function.
+    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
     config["input_size"] = (in_chans, *size)
     for key in ("mean", "std"):
-        if len(config[key]) != in_chans:  # Grey or multi-band images: the colors' average for each band.
+        # Grey or multi-band images: the colors' average for each band.
+        if len(config[key]) != in_chans:
             config[key] = (sum(config[key]) / len(config[key]),) * in_chans
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
+    }
 
 
 def _count_features(model: nn.Module, name: str, data_config: dict[str, Any]) -> int:
@@ -186,7 +201,8 @@ def _count_features(model: nn.Module, name: str, data_config: dict[str, Any]) ->
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"{name} gives {shape} instead of pooled features (B, num_features). Choose a timm classification model."
+            f"{name} gives {shape} instead of pooled features (B, num_features). Choose a timm "
+            "classification model."
         )
     return output.shape[1]
 
@@ -198,15 +214,15 @@ def _resolve_auto(weights: str, name: str) -> str:
     return f"package:{package}" if package else "pretrained"
 
 
-def _create(name: str, weights: str, options: dict[str, Any], allow_partial: Sequence[str]) -> nn.Module:
+def _create(
+    name: str, weights: str, options: dict[str, Any], allow_partial: Sequence[str]
+) -> nn.Module:
     if weights == "random":
-        model: nn.Module = timm.create_model(name, **options)
-        return model
+        return timm.create_model(name, **options)
     state_dict = _read(name, weights)
     if state_dict is None:
         log.info("Downloading the pretrained weights of %s.", name)
-        model = timm.create_model(name, pretrained=True, **options)
-        return model
+        return timm.create_model(name, pretrained=True, **options)
     return _create_from_state_dict(name, weights, options, state_dict, allow_partial)
 
 
@@ -221,11 +237,13 @@ def _read(name: str, weights: str) -> dict[str, Tensor] | None:
     config = timm.models.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise ValueError(
-            f"timm has no pretrained weights for {name!r}. Set `weights` to a file, to package:NAME, or to random."
+            f"timm has no pretrained weights for {name!r}. Set `weights` to a file, to "
+            "package:NAME, or to random."
         )
     repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
     if not repository:
-        weight_sources.check_reachable(config.url, name)
+        if isinstance(config.url, str):
+            weight_sources.check_reachable(config.url, name)
         return None
     repository = repository if repository.count("/") else f"timm/{repository}"
     cached = huggingface_hub.try_to_load_from_cache(repository, file)
@@ -242,7 +260,10 @@ def _create_from_state_dict(
     state_dict: dict[str, Tensor],
     allow_partial: Sequence[str],
 ) -> nn.Module:
-    """Let timm adapt the weights (first layer, position embedding) and load them, all or not at all."""
+    """Let timm adapt the weights and load them, all or not at all.
+
+    It adapts the first layer and the position embedding.
+    """
     blueprint = _on_meta_device(name, options)
     classifier = _classifier_keys(blueprint, state_dict)
     extra = {key for key in state_dict if any(re.fullmatch(p, key) for p in allow_partial)}
@@ -256,13 +277,16 @@ def _create_from_state_dict(
     if missing:  # Listed as absent: they keep their random initial values.
         random = timm.create_model(name, **options).state_dict()
         kept |= {key: random[key] for key in missing}
-    # num_classes=0 in the overlay makes timm load strictly; otherwise it loads what fits, in silence.
+    # num_classes=0 in the overlay makes timm load strictly; otherwise it loads what fits, in
+    # silence.
     overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
     try:
-        model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        model: nn.Module = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, **options
+        )
     except (RuntimeError, KeyError, AttributeError) as error:
         raise ValueError(_mismatch(name, weights, blueprint, kept, error)) from error
-    pretrained_cfg = model.pretrained_cfg
+    pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
     pretrained_cfg.pop("state_dict", None)  # The weights once are enough.
     log.info(
         "Loaded %d of %d tensors of %s from %s; left out: %s; random: %s.",
@@ -277,7 +301,8 @@ def _create_from_state_dict(
 
 
 def _classifier_keys(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
-    names = model.pretrained_cfg.get("classifier") or ()
+    pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
+    names = pretrained_cfg.get("classifier") or ()
     names = {names} if isinstance(names, str) else set(names)
     names |= {"head", "head.fc", "fc", "classifier"}
     candidates = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
@@ -295,11 +320,15 @@ def _mismatch(
     wrong = [key for key in shared if own[key].shape != state_dict[key].shape]
     parts = [
         f"{kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''} ({len(keys)})"
-        for kind, keys in (("missing", missing), ("unknown", unexpected), ("of another shape", wrong))
+        for kind, keys in (
+            ("missing", missing),
+            ("unknown", unexpected),
+            ("of another shape", wrong),
+        )
         if keys
     ]
     return (
-        f"The weights {weights!r} do not belong to {name}: {len(fit)} of its {len(own)} tensors fit; "
-        f"{'; '.join(parts) or str(error)}. Set `name` to the model they were saved from, or list what may be "
-        "missing or unknown in `allow_partial`."
+        f"The weights {weights!r} do not belong to {name}: {len(fit)} of its {len(own)} tensors "
+        f"fit; {'; '.join(parts) or str(error)}. Set `name` to the model they were saved from, or "
+        "list what may be missing or unknown in `allow_partial`."
     )

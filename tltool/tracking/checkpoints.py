@@ -14,11 +14,13 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint beside its place, flush it to the disk, then move it there in one step.
 
-    Lightning's own writer goes through the system's temporary folder; on another file system the move is
-    a copy, which a kill can cut short over the good checkpoint.
+    Lightning's own writer goes through the system's temporary folder; on another file system the
+    move is a copy, which a kill can cut short over the good checkpoint.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
+    ) -> None:
         """See ``TorchCheckpointIO.save_checkpoint``."""
         if storage_options is not None:
             raise TypeError("`storage_options` are not supported: checkpoints are local files.")
@@ -39,22 +41,26 @@ class BestAndLast(ModelCheckpoint):
     """Keep ``best.ckpt`` by a validation metric, and ``last.ckpt`` from the first step on.
 
     Args:
+        folder: Where the two files lie.
         monitor: Metric that decides which is best.
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, monitor: str = "val/accuracy", mode: str = "max") -> None:
+    def __init__(self, folder: Path, monitor: str = "val/accuracy", mode: str = "max") -> None:
         super().__init__(
+            dirpath=folder,
             monitor=monitor,
             mode=mode,
             filename="best",
             save_last=True,
             auto_insert_metric_name=False,
-            enable_version_counter=False,  # The folder is new, so a newer best replaces the older one.
+            enable_version_counter=False,  # A newer best replaces the older one.
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the starting point, so that a run killed in its first epoch can be resumed too."""
         super().on_train_start(trainer, pl_module)
-        if self.dirpath and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by Trainer's connector
+        is_new = trainer.global_step == 0
+        is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
+        if is_new and self.dirpath and not is_try:
             trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")

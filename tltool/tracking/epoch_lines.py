@@ -10,7 +10,10 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 
 class EpochLines(TQDMProgressBar):
-    """Show a bar that goes away, none where nobody watches, and leave one line of metrics for each epoch."""
+    """Show a bar that goes away, and leave one line of metrics for each epoch.
+
+    Where nobody watches there is no bar.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,5 +55,8 @@ class EpochLines(TQDMProgressBar):
         metrics = trainer.callback_metrics
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         seconds = time.monotonic() - self._start
-        Tqdm.write(f"epoch {self._epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.0f} s", file=sys.stdout)
+        Tqdm.write(
+            f"epoch {self._epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.0f} s",
+            file=sys.stdout,
+        )
         self._epoch = None

@@ -31,7 +31,13 @@ def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title
         axes = figure.add_subplot(1, 2, position + 1)
         for stage, color, style in (("train", TRAIN_COLOR, "o--"), ("val", VAL_COLOR, "s-")):
             points = metrics.get(f"{stage}/{name}", [])
-            axes.plot([epoch + 1 for epoch, _ in points], [v for _, v in points], style, color=color, label=stage)
+            axes.plot(
+                [epoch + 1 for epoch, _ in points],
+                [v for _, v in points],
+                style,
+                color=color,
+                label=stage,
+            )
         axes.set(xlabel="epoch", ylabel=f"cross-entropy {name}" if name == "loss" else name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -40,17 +46,23 @@ def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title
     _save(figure, output)
 
 
-def draw_predictions(photos: Sequence[Image.Image], captions: Sequence[str], right: Sequence[bool], output: Path) -> None:
+def draw_predictions(
+    photos: Sequence[Image.Image], captions: Sequence[str], right: Sequence[bool], output: Path
+) -> None:
     """Draw photos in a grid, the caption of a wrong prediction marked by color and by a cross."""
     columns = 6
     rows = -(-len(photos) // columns)
     figure = _figure(1.9 * columns, 2.25 * rows)
-    for position, (photo, caption, is_right) in enumerate(zip(photos, captions, right, strict=True)):
+    for position, (photo, caption, is_right) in enumerate(
+        zip(photos, captions, right, strict=True)
+    ):
         axes = figure.add_subplot(rows, columns, position + 1)
         axes.imshow(photo, cmap="gray" if photo.mode == "L" else None)
         axes.set_axis_off()
         mark = "\N{CHECK MARK}" if is_right else "\N{MULTIPLICATION X}"
-        axes.set_title(f"{mark} {caption}", fontsize=8, color=TRAIN_COLOR if is_right else VAL_COLOR)
+        axes.set_title(
+            f"{mark} {caption}", fontsize=8, color=TRAIN_COLOR if is_right else VAL_COLOR
+        )
     _save(figure, output)
 
 

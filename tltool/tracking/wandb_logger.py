@@ -1,4 +1,4 @@
-"""Loggers: a CSV file always, Weights & Biases by one line."""
+"""Weights & Biases by one line."""
 
 import logging
 import netrc
@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 
 log = logging.getLogger(__name__)
-
-
-def csv_logger(run_folder: Path) -> CSVLogger:
-    """Return the logger that writes ``metrics.csv`` into the run's folder."""
-    name = run_folder.parent
-    return CSVLogger(save_dir=name.parent, name=name.name, version=run_folder.name, flush_logs_every_n_steps=10)
 
 
 def wandb_logger(
@@ -37,15 +31,18 @@ def wandb_logger(
         entity: User or team; ``None`` for the account's default.
         group: Runs with one group are shown together.
         tags: Labels to filter by.
-        offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does so where
-            no account is set up.
+        offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does
+            so where no account is set up.
     """
     if project is None:
         return None
     if offline is None:
         offline = not _has_account()
         if offline:
-            log.warning("W&B: no account on this machine, the run is kept in %s (wandb sync sends it).", run_folder)
+            log.warning(
+                "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
+                run_folder,
+            )
     return WandbLogger(
         name=f"{run_folder.parent.name}/{run_folder.name}",
         save_dir=run_folder,

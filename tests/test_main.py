@@ -1,0 +1,59 @@
+import subprocess
+import sys
+
+import pytest
+
+from tltool.__main__ import COMMANDS, help_text, main, message_for_user
+
+
+def test_help_imports_neither_torch_nor_lightning():
+    code = (
+        "import sys; from tltool.__main__ import main; main(['--help']);"
+        "sys.exit(str(sorted({'torch', 'lightning', 'timm', 'wandb'} & set(sys.modules))) * 0 or "
+        "len({'torch', 'lightning', 'timm', 'wandb'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    assert run.returncode == 0
+
+
+def test_help_lists_every_command():
+    assert all(f" {name} " in help_text() for name in COMMANDS)
+
+
+def test_an_unknown_command_offers_the_nearest(capsys):
+    assert main(["fti"]) == 2
+    assert "unknown command 'fti'. Did you mean 'fit'?" in capsys.readouterr().err
+
+
+def test_no_command_shows_the_help(capsys):
+    assert main([]) == 0
+    assert "start here: tltool fit --data.root photos" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tltool 0.")
+
+
+def test_an_error_of_a_library_keeps_its_traceback():
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        int("no number")
+    assert message_for_user(caught.value) is None
+
+
+def test_an_error_of_tltool_is_its_message():
+    from tltool.tasks.image_task import ImageTask
+
+    with pytest.raises(ValueError, match="must be at least 2") as caught:
+        ImageTask(None, num_classes=1)
+    assert message_for_user(caught.value).startswith("`num_classes` must be at least 2")
+
+
+PURE = ["tltool.finetuning", "tltool.layers", "tltool.models"]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_room_of_science_imports_no_lightning(module):
+    code = f"import sys, {module} as m; [getattr(m, n) for n in m.__all__ if n != 'Finetuning'];"
+    code += "sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

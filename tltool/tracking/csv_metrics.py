@@ -1,0 +1,88 @@
+"""The metrics of a run as a CSV file that survives a kill and goes on after a resume."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger
+
+
+class CSVMetrics(Logger):
+    """Write ``metrics.csv``: one row for each step and epoch at which something was logged.
+
+    Lightning's own CSVLogger deletes the file when a run is resumed; this one goes on with it and
+    drops the rows that the resumed run will write again.
+
+    Args:
+        run_folder: The run's folder.
+    """
+
+    def __init__(self, run_folder: Path) -> None:
+        super().__init__()
+        self.run_folder = run_folder
+        self.path = run_folder / "metrics.csv"
+        self._rows: list[dict[str, str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run_folder.parent.name
+
+    @property
+    def version(self) -> str:
+        """The run's number."""
+        return self.run_folder.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder, where LightningCLI saves the configuration."""
+        return str(self.run_folder)
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.run_folder)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: ``config.yaml`` holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add a row, or add to the last row of the same step."""
+        step = step or 0
+        if self._rows is None:
+            self._rows = self._read_before(step)
+        values = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
+        if "epoch" in metrics:
+            values["epoch"] = str(int(metrics["epoch"]))
+        if (
+            self._rows
+            and self._rows[-1]["step"] == str(step)
+            and not values.keys() & (self._rows[-1].keys() - {"epoch"})
+        ):
+            self._rows[-1] |= values
+        else:
+            self._rows.append({"epoch": "", "step": str(step)} | values)
+        self._write(self._rows)
+
+    def _read_before(self, step: int) -> list[dict[str, str]]:
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [
+            {k: v for k, v in row.items() if v or k == "epoch"}
+            for row in rows
+            if int(row["step"]) < step
+        ]
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        columns = dict.fromkeys(["epoch", "step", *(name for row in rows for name in row)])
+        partial = self.path.with_name(".metrics.csv.partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(columns), restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.path)
