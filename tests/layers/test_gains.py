@@ -29,6 +29,16 @@ def expectation(f):
     return total
 
 
+def measured_second_moment(name, gain, width=1000, depth=40):
+    """The second moment in front of the last of many random layers."""
+    torch.manual_seed(0)
+    signal, activation = torch.randn(64, width), create_activation(name)
+    for _ in range(depth):
+        in_front = signal @ (torch.randn(width, width) * gain / math.sqrt(width))
+        signal = activation(in_front)
+    return in_front.square().mean().item()
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_gain_makes_the_second_moment_one(name):
     f = create_activation(name).double().requires_grad_(False)
@@ -76,16 +86,9 @@ def test_torchs_gain_is_none_only_where_torch_knows_no_gain():
     ("name", "settled"), [("sigmoid", 0.265), ("tanh", 1.178), ("selu", 0.023)]
 )
 def test_the_signal_of_a_wide_network_settles_where_told(name, settled):
-    torch.manual_seed(0)
-    signal = torch.randn(64, 1000)
-    activation = create_activation(name)
-    for _ in range(40):
-        weight = torch.randn(1000, 1000) * pytorch_gain(name) / math.sqrt(1000)
-        in_front = signal @ weight
-        signal = activation(in_front)
     told = settled_second_moment(name, pytorch_gain(name))
     assert told == pytest.approx(settled, abs=1e-3)
-    assert in_front.square().mean().item() == pytest.approx(told, rel=0.1)
+    assert measured_second_moment(name, pytorch_gain(name)) == pytest.approx(told, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "identity"])

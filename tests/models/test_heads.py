@@ -18,6 +18,26 @@ def parse_head(*args: str) -> Any:
     return parser.instantiate(config).head(8, 3)
 
 
+def train(head: nn.Module, steps: int) -> list[float]:
+    """Fit random labels and return the loss of each step."""
+    x, labels = torch.randn(64, 8), torch.arange(64) % 3
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(head(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def fit_input_norm(head: nn.Module, features: torch.Tensor) -> nn.Module:
+    """Fit the input norm where there is one to fit."""
+    getattr(head.input_norm, "fit_", lambda features: None)(features)
+    return head
+
+
 def test_a_linear_head_is_a_linear_layer():
     head = LinearHead(8, 3)
     x = torch.randn(5, 8)
@@ -69,16 +89,8 @@ def test_any_depth_is_built():
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_each_activation_trains_in_a_head(activation, norm):
     torch.manual_seed(0)
-    x, labels = torch.randn(64, 8), torch.arange(64) % 3
     head = MLPHead(8, 3, hidden_features=[16, 16], activation=activation, norm=norm)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(head(x), labels)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = train(head, steps=30)
     assert losses[-1] < losses[0] - 0.01
 
 
@@ -126,6 +138,26 @@ def test_the_output_biases_start_at_zero_whatever_the_hidden_ones():
 def test_the_initializer_is_that_of_the_hidden_layers():
     head = MLPHead(64, 3, initializer={"name": "normal", "std": 0.5})
     assert head.hidden[0].linear.weight.std().item() == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("activation", "gain"), [("relu", 2.0), ("selu", 1.0)])
+def test_the_initializer_auto_suits_the_activation(activation, gain):
+    head = MLPHead(400, 3, hidden_features=[400], activation=activation)
+    assert head.hidden[0].linear.weight.var().item() == pytest.approx(gain / 400, rel=0.03)
+
+
+@pytest.mark.parametrize("input_norm", [None, "standardize", "batch"])
+def test_many_heads_run_at_once_under_vmap(input_norm):
+    features = torch.randn(16, 8)
+    heads = [
+        fit_input_norm(MLPHead(8, 3, norm="batch", input_norm=input_norm), features)
+        for _ in range(3)
+    ]
+    parameters, buffers = torch.func.stack_module_state(heads)
+    logits = torch.vmap(
+        lambda p, b: torch.func.functional_call(heads[0], (p, b), features), randomness="different"
+    )(parameters, buffers)
+    assert torch.allclose(logits[2], heads[2](features), atol=1e-4)
 
 
 def test_zero_output_weights_give_zero_logits():
