@@ -208,3 +208,32 @@ def test_names_with_spaces_and_accents_are_read(tmp_path: Path, gradient):
     path = tmp_path / "große Ämeise (1) 蟻.PNG"
     gradient.save(path)
     assert decode_image(path).size == gradient.size
+
+
+def test_heic_equals_its_own_package(tmp_path, gradient):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    gradient.save(tmp_path / "photo.HEIC", quality=90)
+    expected = Image.open(tmp_path / "photo.HEIC").convert("RGB")
+    assert (pixels(decode_image(tmp_path / "photo.HEIC")) == pixels(expected)).all()
+    assert abs(pixels(expected) - pixels(gradient)).max() < 30
+
+
+def test_heic_is_read_the_right_way_up(tmp_path, gradient):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    gradient.save(tmp_path / "photo.heic", quality=95, exif=exif.tobytes())
+    decoded = pixels(decode_image(tmp_path / "photo.heic"))
+    assert abs(decoded - np.rot90(pixels(gradient), -1)).max() < 30
+
+
+def test_a_truncated_heic_is_named(tmp_path, gradient):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    gradient.resize((400, 300)).save(tmp_path / "photo.heic")
+    data = (tmp_path / "photo.heic").read_bytes()
+    (tmp_path / "photo.heic").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BrokenImageError, match=r"photo.heic': .*Remove it"):
+        decode_image(tmp_path / "photo.heic")

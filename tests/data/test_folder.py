@@ -161,3 +161,17 @@ def test_prediction_reads_a_single_file(photos, data_config):
     (batch,) = data.predict_dataloader()
     assert batch["paths"] == [str(path)]
     assert "labels" not in batch
+
+
+def test_known_labels_are_the_classes_of_the_splits(photos):
+    data = ImageFolderDataModule(root := photos({"ants": 2, "bees": 2}))
+    assert data.known_labels()[str(root / "bees" / "001.png")] == "bees"
+    assert len(data.known_labels()) == 4
+
+
+def test_photos_to_predict_have_the_label_of_a_class_folder_above_them(photos):
+    photos({"": 1, "bees/deeper": 1, "other": 1})
+    root = photos({"ants": 1})
+    data = ImageFolderDataModule(root, class_names=["ants", "bees"])
+    found = {Path(p).relative_to(root).as_posix(): n for p, n in data.known_labels().items()}
+    assert found == {"ants/000.png": "ants", "bees/deeper/000.png": "bees"}

@@ -59,7 +59,7 @@ def test_an_empty_class_is_named(photos):
 
 def test_a_class_of_one_photo_cannot_be_split(photos):
     root = photos({"ants": 3, "bees": 1})
-    with pytest.raises(ValueError, match=r"class bees in .* has one photo, which cannot be split"):
+    with pytest.raises(ValueError, match=r"class bees in .* has 1 photo, which cannot be split"):
         ImageFolderDataModule(root).setup("fit")
 
 
@@ -84,7 +84,7 @@ def test_a_class_that_the_checkpoint_lacks_names_both_lists(photos):
 
 
 def test_one_class_is_nothing_to_tell_apart(photos):
-    with pytest.raises(ValueError, match="Add a folder with photos of a second class"):
+    with pytest.raises(ValueError, match="Add photos of a second class"):
         ImageFolderDataModule(photos({"ants": 3})).setup("fit")
 
 

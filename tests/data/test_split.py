@@ -3,14 +3,15 @@ from collections import Counter
 
 import pytest
 
-from tltool.data.split import split_by_group, split_stratified
+from tltool.data.split import check_fractions, split_by_group, split_stratified
 
 NAMES = [f"{label}/{index}.jpg" for label in "abc" for index in range(20)]
 LABELS = [0] * 20 + [1] * 20 + [2] * 20
 
 
 def stratified(names=NAMES, labels=LABELS, *, val_fraction=0.25, seed=0):
-    return split_stratified(names, labels, val_fraction=val_fraction, seed=seed)
+    split = split_stratified(names, labels, {"val": val_fraction}, seed=seed)
+    return split["train"], split["val"]
 
 
 def test_each_photo_is_on_one_side():
@@ -49,10 +50,33 @@ def test_composed_and_decomposed_accents_split_alike():
     assert stratified(composed, [0] * 20) == stratified(decomposed, [0] * 20)
 
 
+def test_a_test_part_leaves_the_validation_photos_where_they_are():
+    fractions = {"val": 0.25, "test": 0.1}
+    split = split_stratified(NAMES, LABELS, fractions, seed=0)
+    assert split["val"] == stratified()[1]
+    assert Counter(LABELS[index] for index in split["test"]) == {0: 2, 1: 2, 2: 2}
+    assert sorted(sum_of(split)) == list(range(60))
+
+
+def test_three_photos_of_a_class_give_one_to_each_part():
+    fractions = {"val": 0.9, "test": 0.05}
+    split = split_stratified(["a", "b", "c"], [0, 0, 0], fractions, seed=0)
+    assert [len(part) for part in split.values()] == [1, 1, 1]
+
+
+def sum_of(split):
+    return itertools.chain(*split.values())
+
+
 @pytest.mark.parametrize("val_fraction", [0, 1, -0.1, 20])
 def test_a_fraction_outside_zero_and_one_is_refused(val_fraction):
     with pytest.raises(ValueError, match=r"Set --data.val_fraction 0.2"):
-        stratified(val_fraction=val_fraction)
+        check_fractions({"val": val_fraction})
+
+
+def test_fractions_must_leave_something_to_train_on():
+    with pytest.raises(ValueError, match="val and test leave nothing to train on"):
+        check_fractions({"val": 0.5, "test": 0.5})
 
 
 GROUPS = [str(index // 5) for index in range(200)]
@@ -69,7 +93,7 @@ def test_groups_stay_together():
 
 
 def test_each_photo_of_a_group_is_in_one_part():
-    assert sorted(itertools.chain(*by_group().values())) == list(range(200))
+    assert sorted(sum_of(by_group())) == list(range(200))
 
 
 def test_parts_have_their_fraction_of_the_photos():

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tltool.data.datamodule import ImageDataModule as ImageDataModule
     from tltool.data.elpv import ELPVDataModule as ELPVDataModule
     from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
+    from tltool.data.manifest import ManifestDataModule as ManifestDataModule
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -15,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "ELPVDataModule": "tltool.data.elpv",
         "ImageDataModule": "tltool.data.datamodule",
         "ImageFolderDataModule": "tltool.data.folder",
+        "ManifestDataModule": "tltool.data.manifest",
     },
 )

@@ -1,6 +1,6 @@
 """Checks of the classes: are their names known, and does each have enough photos?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def check_class_names(found: Sequence[str], known: Sequence[str], *, place: str, part: str) -> None:
@@ -25,44 +25,60 @@ def check_class_names(found: Sequence[str], known: Sequence[str], *, place: str,
     raise ValueError(
         f"The {what} in {place} have the class {_listed(unknown)}, which the model does not learn. "
         f"Classes found: {_listed(found)}. Classes of the training photos or the checkpoint: "
-        f"{_listed(known)}. Rename or remove the folder, or put photos of it into the training "
-        "folder too."
+        f"{_listed(known)}. Rename or remove it, or give training photos of it too."
     )
 
 
 def check_class_sizes(
-    counts: Mapping[str, int], *, place: str, minimum: int, expected: Sequence[str] = ()
+    counts: Mapping[str, int],
+    *,
+    place: str,
+    parts: Sequence[str] = ("train",),
+    expected: Sequence[str] = (),
 ) -> None:
     """Raise if the classes cannot be trained on.
 
     Args:
         counts: Number of training photos of each class.
         place: Where the data lies.
-        minimum: Number of photos that a class needs: 2 if it is to be split, or 1.
+        parts: The parts that they are to be split into.
         expected: All classes, where they are given: one found class is then enough.
 
     Example:
-        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'photos'", minimum=2)
+        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'photos'", parts=("train", "val"))
         Traceback (most recent call last):
         ...
-        ValueError: The class bees in 'photos' has one photo, ... Add photos, or remove the folder.
+        ValueError: The class bees in 'photos' has 1 photo, ... Add photos, or remove the class.
     """
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise ValueError(
-            f"The class {_listed(empty)} in {place} has no photo. Add photos, or remove the folder."
+            f"The class {_listed(empty)} in {place} has no photo. Add photos, or remove the class."
         )
-    single = [name for name, count in counts.items() if count < minimum]
-    if single:
+    small = [name for name, count in counts.items() if count < len(parts)]
+    if small:
+        most = max(counts[name] for name in small)
+        photos = "1 photo" if most == 1 else f"{most} photos"
         raise ValueError(
-            f"The class {_listed(single)} in {place} has one photo, which cannot be split into one "
-            "for training and one for validation. Add photos, or remove the folder."
+            f"The class {_listed(small)} in {place} has {photos}, which cannot be split into one "
+            f"for each of {', '.join(parts)}. Add photos, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(
             f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
-            "Add a folder with photos of a second class."
+            "Add photos of a second class."
         )
+
+
+def sort_classes(names: Iterable[str]) -> list[str]:
+    """Return class names in order: by value if all are whole numbers, or else by name.
+
+    Example:
+        >>> sort_classes(["10", "9"]), sort_classes(["10", "9", "bees"])
+        (['9', '10'], ['10', '9', 'bees'])
+    """
+    names = list(names)
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from tltool.data.preprocessing import (
 )
 from tltool.data.sampler import ShuffledSampler
 from tltool.data.samples import Samples, Splits
-from tltool.data.split import check_fraction
+from tltool.data.split import check_fractions
 from tltool.data.threads import map_in_threads
 from tltool.data.transforms import ImageTransform
 from tltool.data.workers import resolve_num_workers
@@ -86,7 +86,7 @@ class ImageDataModule(LightningDataModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        check_fraction(val_fraction, name="val_fraction")
+        check_fractions({"val": val_fraction})
         check_alpha(mixup, name="mixup")
         check_alpha(cutmix, name="cutmix")
         self.batch_size = batch_size
@@ -114,6 +114,15 @@ class ImageDataModule(LightningDataModule):
         """Return the photos to predict."""
         parts = (self.splits.test, self.splits.val, self.splits.train)
         return Samples(next(part for part in parts if part is not None).paths)
+
+    def known_labels(self) -> dict[str, str]:
+        """Return the class name of each photo, by path, where the data says it."""
+        parts = [part for part in (self.splits.train, self.splits.val, self.splits.test) if part]
+        return {
+            path: self.class_names[label]
+            for part in parts
+            for path, label in zip(part.paths, part.labels or [], strict=True)
+        }
 
     @property
     def decoder(self) -> Decoder:

@@ -128,7 +128,7 @@ def _reason(path: Path, error: BaseException) -> str:
         return "HEIC needs one more package: pip install 'tltool[heic]'"
     if isinstance(error, UnidentifiedImageError):
         return "its content is no image that Pillow knows"
-    return str(error).rstrip(".")
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _has_heif() -> bool:

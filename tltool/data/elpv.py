@@ -11,7 +11,7 @@ from tltool.data.datamodule import ImageDataModule
 from tltool.data.layout import WHOLE
 from tltool.data.preprocessing import Preprocessing
 from tltool.data.samples import Samples, Splits, relabel
-from tltool.data.split import check_fraction, split_by_group
+from tltool.data.split import check_fractions, split_by_group
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class ELPVDataModule(ImageDataModule):
             class_names=class_names,
         )
         self.target: Literal["defective", "probability"] = target
-        check_fraction(test_fraction, name="test_fraction")
+        check_fractions({"val": val_fraction, "test": test_fraction})
         self.name = "elpv"
         self.block_size = block_size
         self.name = "elpv"

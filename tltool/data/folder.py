@@ -8,7 +8,7 @@ from tltool.data.augmentation import Augmentation
 from tltool.data.classes import check_class_names, check_class_sizes
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.layout import WHOLE, Found, describe_files, find_photos
-from tltool.data.listing import check_folder, list_images
+from tltool.data.listing import check_folder, class_name, list_images
 from tltool.data.preprocessing import Preprocessing
 from tltool.data.samples import Samples, Splits, relabel
 from tltool.data.split import split_stratified
@@ -108,14 +108,12 @@ class ImageFolderDataModule(ImageDataModule):
             check_class_sizes(
                 {name: len(paths) for name, paths in found[whole].items()},
                 place=self.place,
-                minimum=2 if splits_itself else 1,
+                parts=("train", "val") if splits_itself else ("train",),
                 expected=self.class_names,
             )
         parts = {part: self._samples(classes) for part, classes in found.items()}
         if whole and splits_itself:
-            parts["train"], parts["val"] = self._split(
-                parts.pop(whole), depth=0 if whole == WHOLE else 1
-            )
+            parts |= self._split(parts.pop(whole), depth=0 if whole == WHOLE else 1)
         self._warn_about_missing_classes(parts)
         return Splits(**parts)
 
@@ -128,6 +126,17 @@ class ImageFolderDataModule(ImageDataModule):
         if not paths:
             raise FileNotFoundError(f"'{self.root}' has no photos. {describe_files(self.root)}")
         return Samples(paths)
+
+    def known_labels(self) -> dict[str, str]:
+        """See `ImageDataModule`: a photo to predict has the class whose folder it is in."""
+        if self.given_class_names is None:
+            return super().known_labels()
+        named = ((path, self._class_above(path)) for path in self.find_unlabeled().paths)
+        return {path: name for path, name in named if name}
+
+    def _class_above(self, path: str) -> str | None:
+        folders = (class_name(folder) for folder in Path(path).parents)
+        return next((name for name in folders if name in self.class_names), None)
 
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
@@ -149,14 +158,13 @@ class ImageFolderDataModule(ImageDataModule):
         paths = [str(path) for paths in classes.values() for path in paths]
         return Samples(paths, relabel(names, self.class_names))
 
-    def _split(self, samples: Samples, *, depth: int) -> tuple[Samples, Samples]:
+    def _split(self, samples: Samples, *, depth: int) -> dict[str, Samples]:
         # Names from the class folder on: the split is the same wherever the classes lie.
         parts = [Path(path).relative_to(self.root).parts[depth:] for path in samples.paths]
         names = ["/".join(part) for part in parts]
-        train, val = split_stratified(
-            names, samples.labels or [], val_fraction=self.val_fraction, seed=self.seed
-        )
-        return samples.subset(train), samples.subset(val)
+        fractions = {"val": self.val_fraction}
+        split = split_stratified(names, samples.labels or [], fractions, seed=self.seed)
+        return {part: samples.subset(indices) for part, indices in split.items()}
 
     def _warn_about_missing_classes(self, parts: dict[str, Samples]) -> None:
         for part, samples in parts.items():

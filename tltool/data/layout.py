@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 WHOLE = "all"
 """The part of a folder without parts."""
 
-_PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What the parts are called, in lower case."""
 
 Found = dict[str, list[Path]]
 """The photos of each class, classes in alphabetical order."""
@@ -49,7 +50,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     others = []
     for folder in list_folders(root):
-        part = _PART_NAMES.get(folder.name.lower())
+        part = PART_NAMES.get(folder.name.lower())
         if part is None or not list_folders(folder):
             others.append(folder.name)
         elif part in found:
@@ -59,7 +60,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
             )
         else:
             found[part] = folder
-    if not found and others and all(name.lower() in _PART_NAMES for name in others):
+    if not found and others and all(name.lower() in PART_NAMES for name in others):
         raise FileNotFoundError(_no_photos(root / others[0], {}))
     if found and others:
         log.warning(

@@ -55,20 +55,39 @@ def check_folder(root: Path) -> None:
     raise FileNotFoundError(f"There is no folder '{root}'. {_advice(root)}")
 
 
+def nearest_path(path: Path) -> Path | None:
+    """Return an existing path that differs from a missing one by one similar name, if there is one.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "photos").mkdir()
+        >>> nearest_path(folder / "fotos").name
+        'photos'
+    """
+    missing = _first_missing(path)
+    there = [other.name for other in missing.parent.iterdir() if _is_visible(other.name)]
+    rest = path.absolute().relative_to(missing)
+    for near in difflib.get_close_matches(missing.name, there):
+        if (missing.parent / near / rest).exists():
+            return missing.parent / near / rest
+    return None
+
+
 def _advice(root: Path) -> str:
-    missing = root.absolute()
+    near = nearest_path(root)
+    if near is not None and near.is_dir():
+        return f"Did you mean --data.root '{near}'?"
+    above = _first_missing(root).parent
+    listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
+    return f"Set --data.root to the folder with your photos; '{above}' has these folders: {listed}."
+
+
+def _first_missing(path: Path) -> Path:
+    missing = path.absolute()
     while not missing.parent.is_dir():
         missing = missing.parent
-    rest = root.absolute().relative_to(missing)
-    there = [path.name for path in list_folders(missing.parent)]
-    near = difflib.get_close_matches(missing.name, there, n=1)
-    if near and (missing.parent / near[0] / rest).is_dir():
-        return f"Did you mean --data.root '{missing.parent / near[0] / rest}'?"
-    listed = ", ".join(there[:10]) or "none"
-    return (
-        f"Set --data.root to the folder with your photos; '{missing.parent}' has these folders: "
-        f"{listed}."
-    )
+    return missing
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -9,64 +9,43 @@ _CHOICE = 4  # groups to choose from: with more, every seed would give the same 
 
 
 def split_stratified(
-    names: Sequence[str], labels: Sequence[int], *, val_fraction: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Split photos into training and validation, each class by the same fraction.
+    names: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+) -> dict[str, list[int]]:
+    """Split photos, each class by the same fractions: what is left after the other parts trains.
 
-    The photos of a class are ordered by a hash of seed and name, and the first ones validate. So
-    the split is the same on every machine and rank, and a photo that is added or removed later
-    moves at most one other photo to the other side. Each class keeps at least one photo on both
-    sides.
+    The photos of a class are ordered by a hash of seed and name; the first ones go to the first
+    part. So the split is the same on every machine and rank, and a photo that is added or removed
+    later moves at most one other photo of each part. Each class keeps at least one photo in each
+    part, if it has enough.
 
     Args:
         names: Name of each photo, relative to the data's folder.
         labels: Class index of each photo.
-        val_fraction: Share of each class that validates, in ``(0, 1)``.
+        fractions: Share of each class for each part but ``train``, in ``(0, 1)``.
         seed: Another seed, another split.
 
     Returns:
-        The indices for training and those for validation, both in order.
-
-    Raises:
-        ValueError: If ``val_fraction`` is not in ``(0, 1)``.
+        The indices of each part and of ``train``, in order.
 
     Example:
         >>> names = [f"{index}.jpg" for index in range(10)]
-        >>> train, val = split_stratified(names, [0] * 5 + [1] * 5, val_fraction=0.2, seed=0)
-        >>> len(train), len(val)
-        (8, 2)
+        >>> split = split_stratified(names, [0] * 5 + [1] * 5, {"val": 0.2}, seed=0)
+        >>> {part: len(indices) for part, indices in split.items()}
+        {'val': 2, 'train': 8}
     """
-    check_fraction(val_fraction, name="val_fraction")
     by_class: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
         by_class.setdefault(label, []).append(index)
-    val: set[int] = set()
+    split: dict[str, list[int]] = {part: [] for part in (*fractions, "train")}
     for members in by_class.values():
-        members.sort(key=lambda index: _rank(names[index], seed))
-        count = round(len(members) * val_fraction)
-        val.update(members[: min(max(count, 1), len(members) - 1)])
-    return [index for index in range(len(names)) if index not in val], sorted(val)
-
-
-def check_fraction(fraction: float, *, name: str) -> None:
-    """Raise unless a fraction is in ``(0, 1)``.
-
-    Example:
-        >>> check_fraction(20, name="val_fraction")
-        Traceback (most recent call last):
-        ...
-        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(
-            f"`{name}` must be between 0 and 1, got {fraction}. Set --data.{name} 0.2."
-        )
-
-
-def _rank(name: str, seed: int) -> bytes:
-    # macOS hands out decomposed names, Linux what was written: one form, one split.
-    name = unicodedata.normalize("NFC", name)
-    return hashlib.blake2b(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+        waiting = sorted(members, key=lambda index: _rank(names[index], seed))
+        for position, (part, fraction) in enumerate(fractions.items()):
+            reserved = len(fractions) - position  # one for each later part, and one for train
+            count = min(max(round(len(members) * fraction), 1), len(waiting) - reserved)
+            split[part] += waiting[: max(count, 0)]
+            del waiting[: max(count, 0)]
+        split["train"] += waiting
+    return {part: sorted(indices) for part, indices in split.items()}
 
 
 def split_by_group(
@@ -134,3 +113,34 @@ def _take_groups(
 
 def _distance(counts: Counter[int], goal: Mapping[int, float]) -> float:
     return sum((counts[label] / counts.total() - share) ** 2 for label, share in goal.items())
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Raise unless each fraction is in ``(0, 1)`` and something is left to train on.
+
+    Args:
+        fractions: Share of the photos of each part but ``train``.
+
+    Example:
+        >>> check_fractions({"val": 20})
+        Traceback (most recent call last):
+        ...
+        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
+    """
+    for part, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise ValueError(
+                f"`{part}_fraction` must be between 0 and 1, got {fraction}. "
+                f"Set --data.{part}_fraction 0.2."
+            )
+    if sum(fractions.values()) >= 1:
+        raise ValueError(
+            f"The fractions for {' and '.join(fractions)} leave nothing to train on. "
+            "Set --data.val_fraction 0.15 --data.test_fraction 0.15."
+        )
+
+
+def _rank(name: str, seed: int) -> bytes:
+    # macOS hands out decomposed names, Linux what was written: one form, one split.
+    name = unicodedata.normalize("NFC", name)
+    return hashlib.blake2b(f"{seed} {name}".encode(errors="surrogateescape")).digest()

@@ -1,0 +1,91 @@
+"""Weights of the classes in the loss, so that rare classes count."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from tltool.layers.lookup import lookup
+
+ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[str, float]
+
+
+def class_weights(
+    choice: ClassWeights, counts: Sequence[int], class_names: Sequence[str]
+) -> list[float]:
+    """Return the weight of each class in the loss.
+
+    Args:
+        choice: ``"balanced"``, ``"effective_number"``, a weight for each class in the order of the
+            labels, or weights by class name, where the other classes get 1.
+        counts: Number of training photos of each class.
+        class_names: Names of the classes in the order of the labels.
+
+    Raises:
+        ValueError: If a name is unknown, a weight is negative, or there are too few or too many.
+
+    Example:
+        >>> class_weights("balanced", [30, 10], ["ants", "bees"])
+        [0.6666666666666666, 2.0]
+        >>> class_weights({"bees": 3.0}, [30, 10], ["ants", "bees"])
+        [1.0, 3.0]
+    """
+    if isinstance(choice, str):
+        rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
+        return lookup(rules, choice, kind="class weights")(counts)
+    weights = _by_name(choice, class_names) if isinstance(choice, Mapping) else list(choice)
+    if len(weights) != len(class_names):
+        raise ValueError(
+            f"{len(weights)} class weights for {len(class_names)} classes. Give one for each of: "
+            f"{', '.join(class_names)}."
+        )
+    if min(weights) < 0 or not any(weights):
+        raise ValueError(
+            f"Class weights must be at least 0, and one above, got {weights}. "
+            "Use `balanced` to weight rare classes up."
+        )
+    return [float(weight) for weight in weights]
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Return weights that make the photos of each class count the same in sum.
+
+    The mean weight over the photos is 1, as in scikit-learn's ``class_weight="balanced"``. A class
+    without photos gets 0.
+
+    Example:
+        >>> balanced_weights([30, 10])
+        [0.6666666666666666, 2.0]
+    """
+    return _mean_one([1 / count if count else 0.0 for count in counts], counts)
+
+
+def effective_number_weights(counts: Sequence[int], *, beta: float = 0.999) -> list[float]:
+    """Return weights by the effective number of photos, in which look-alikes count less.
+
+    Between no weights (``beta`` = 0) and `balanced_weights` (``beta`` near 1), see Cui et al.,
+    2019, https://arxiv.org/abs/1901.05555. The mean weight over the photos is 1. A class without
+    photos gets 0.
+
+    Args:
+        counts: Number of training photos of each class.
+        beta: In ``[0, 1)``; ``1 / (1 - beta)`` is the largest effective number.
+
+    Example:
+        >>> [round(weight, 3) for weight in effective_number_weights([3000, 10])]
+        [0.761, 72.657]
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"`beta` must be in [0, 1), got {beta}. The paper uses 0.9 to 0.9999.")
+    return _mean_one([(1 - beta) / (1 - beta**count) if count else 0.0 for count in counts], counts)
+
+
+def _mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
+    total = sum(weight * count for weight, count in zip(weights, counts, strict=True))
+    if not total:
+        raise ValueError("Class weights from counts need training photos, and there are none.")
+    return [weight * sum(counts) / total for weight in weights]
+
+
+def _by_name(weights: Mapping[str, float], class_names: Sequence[str]) -> list[float]:
+    for name in weights:
+        lookup(dict.fromkeys(class_names), name, kind="class")
+    return [weights.get(name, 1.0) for name in class_names]
