@@ -29,6 +29,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "activations": Command(
+        "tltool.commands.activations", "look", "what activations there are, and their faults"
+    ),
     "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
     "validate": Command(
         "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"

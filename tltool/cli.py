@@ -21,7 +21,7 @@ from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead, MLPHead
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
-from tltool.tracking.checkpoints import AtomicCheckpointIO, BestAndLast
+from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from tltool.tracking.csv_metrics import CSVMetrics
 from tltool.tracking.epoch_lines import EpochLines
 from tltool.tracking.run_folder import create_run_folder, resumed_run_folder
@@ -126,7 +126,8 @@ class FitCLI(LightningCLI):
             "logger": [*filter(None, loggers), *_as_list(trainer.get("logger"))],
             "callbacks": [
                 Finetuning(config["finetuning"]),
-                BestAndLast(self.run_folder / "checkpoints"),
+                BestCheckpoint(self.run_folder / "checkpoints"),
+                LastCheckpoint(self.run_folder / "checkpoints"),
                 EpochLines(),
                 *_as_list(trainer.get("callbacks")),
             ],
@@ -160,7 +161,7 @@ class FitCLI(LightningCLI):
         if not self.trainer.is_global_zero or is_try:
             return
         checkpoint = self.trainer.checkpoint_callback
-        assert isinstance(checkpoint, BestAndLast)  # noqa: S101  # instantiate_trainer put it there
+        assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # instantiate_trainer put it there
         best = self.run_folder / "checkpoints" / "best.ckpt"
         if checkpoint.best_model_score is not None:
             print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
@@ -198,5 +199,10 @@ def main(argv: Sequence[str]) -> int:
         "optimizer": tuple(_all_subclasses(Optimizer)),
         "finetuning": tuple(FinetuningStrategy.__subclasses__()),
     }
-    FitCLI(argv)
+    try:
+        FitCLI(argv)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
+            raise KeyboardInterrupt from None
+        raise
     return 0

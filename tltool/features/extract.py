@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -32,17 +33,18 @@ def extract_features(
     Example:
         >>> batch = {"images": torch.randn(2, 3, 32, 32), "labels": torch.tensor([0, 1])}
         >>> features, labels = extract_features(
-        ...     Backbone("test_resnet", weights="random"), [batch], description="doctest"
-        ... )  # doctest: +ELLIPSIS
-        doctest ...
+        ...     Backbone("test_resnet", weights="random"), [batch], description="two images"
+        ... )
         >>> features.shape
-        torch.Size([2, 384])
+        torch.Size([2, 96])
     """
     device = next(backbone.parameters()).device
     was_training = backbone.training
     backbone.eval()
     features, labels = [], []
-    for batch in track(batches, description=description, total=total, transient=True):
+    for batch in track(
+        batches, description=description, total=total, transient=True, console=Console(stderr=True)
+    ):
         features.append(backbone(batch["images"].to(device)).float().cpu())
         labels.append(batch["labels"].cpu())
     backbone.train(was_training)

@@ -57,7 +57,7 @@ class Backbone(nn.Module):
     Example:
         >>> backbone = Backbone("test_resnet", weights="random")
         >>> backbone(torch.randn(2, 3, 32, 32)).shape, backbone.num_features
-        (torch.Size([2, 384]), 384)
+        (torch.Size([2, 96]), 96)
     """
 
     description: dict[str, Any]

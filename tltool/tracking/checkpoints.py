@@ -37,11 +37,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
 
 
-class BestAndLast(ModelCheckpoint):
-    """Keep ``best.ckpt`` by a validation metric, and ``last.ckpt`` from the first step on.
+class BestCheckpoint(ModelCheckpoint):
+    """Keep ``best.ckpt``, the epoch with the best validation metric.
 
     Args:
-        folder: Where the two files lie.
+        folder: Where the file lies.
         monitor: Metric that decides which is best.
         mode: ``max`` or ``min``.
     """
@@ -52,15 +52,43 @@ class BestAndLast(ModelCheckpoint):
             monitor=monitor,
             mode=mode,
             filename="best",
-            save_last=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,  # A newer best replaces the older one.
         )
 
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keep ``last.ckpt``: the starting point at first, then the end of each epoch.
+
+    A callback of its own, for ``ModelCheckpoint(save_last=True)`` writes the last checkpoint only
+    when a new best one is written too.
+
+    Args:
+        folder: Where the file lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="last",
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+        self.path = folder / "last.ckpt"
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the starting point, so that a run killed in its first epoch can be resumed too."""
         super().on_train_start(trainer, pl_module)
-        is_new = trainer.global_step == 0
-        is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
-        if is_new and self.dirpath and not is_try:
-            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+        # `fast_dev_run` is set by the Trainer's connector.
+        if trainer.global_step == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Say how to go on after Ctrl-C or an error."""
+        super().on_exception(trainer, pl_module, exception)
+        if trainer.is_global_zero and self.path.is_file():
+            config = self.path.parent.parent / "config.yaml"
+            print(f"\ngo on    tltool fit --config {config} --ckpt_path {self.path}")

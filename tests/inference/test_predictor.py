@@ -1,0 +1,122 @@
+import csv
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import tltool
+from tltool.__main__ import main
+
+# Any attempt to open a connection ends the process.
+WITHOUT_NETWORK = """
+import socket, sys
+def refuse(*args, **kwargs): raise SystemExit("a connection was opened")
+socket.socket.connect = socket.create_connection = refuse
+import tltool
+prediction = tltool.load(sys.argv[1]).predict(sys.argv[2])
+print(prediction.label, *[f"{p:.6f}" for p in prediction.probabilities.values()])
+"""
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory):
+    """A finished run of full fine-tuning on the blue and red photos."""
+    folder = tmp_path_factory.mktemp("run")
+    status = main(
+        ["fit", "--runs_dir", str(folder), "--name", "colors", "--data.root", str(photos)]
+        + ["--model.backbone.name", "test_efficientnet", "--model.backbone.weights", "random"]
+        + ["--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"]
+        + ["--trainer.max_epochs", "4", "--finetuning", "FullFinetuning", "--optimizer.lr", "0.003"]
+    )
+    assert status == 0
+    return folder / "colors" / "0"
+
+
+def width(path):
+    with Image.open(path) as image:
+        return image.size[0]
+
+
+@pytest.fixture
+def checkpoint(run):
+    return run / "checkpoints" / "last.ckpt"
+
+
+def test_a_photo_gets_a_class_and_probabilities_that_sum_to_one(checkpoint, photos):
+    prediction = tltool.load(checkpoint).predict(photos / "red" / "00.png")
+    assert set(prediction.probabilities) == {"blue", "red"}
+    assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_photo_alone_is_predicted_as_in_a_batch(checkpoint, photos):
+    predictor = tltool.load(checkpoint)
+    paths = sorted((photos / "red").iterdir())
+    together = [p.probabilities["red"] for p in predictor.predict(paths)]
+    alone = [predictor.predict(path).probabilities["red"] for path in paths]
+    assert alone == pytest.approx(together, abs=1e-5)
+
+
+def test_an_open_image_is_predicted_as_its_file(checkpoint, photos):
+    predictor = tltool.load(checkpoint)
+    path = photos / "blue" / "01.png"
+    with Image.open(path) as image:
+        opened = predictor.predict(image)
+    assert opened.probabilities == pytest.approx(predictor.predict(path).probabilities, abs=1e-6)
+
+
+def test_a_folder_is_predicted_by_path(checkpoint, photos):
+    predictions = tltool.load(checkpoint).predict_folder(photos, batch_size=7)
+    assert len(predictions) == 24
+
+
+def test_a_fresh_process_without_a_network_predicts_the_same(checkpoint, photos):
+    path = photos / "red" / "05.png"
+    args = [sys.executable, "-c", WITHOUT_NETWORK, str(checkpoint), str(path)]
+    result = subprocess.run(args, capture_output=True, text=True, check=True)
+    here = tltool.load(checkpoint).predict(path)
+    expected = [here.label, *(f"{p:.6f}" for p in here.probabilities.values())]
+    assert result.stdout.split() == expected
+
+
+def test_a_folder_becomes_a_table(checkpoint, photos, tmp_path):
+    output = tmp_path / "table.csv"
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
+    assert main(["predict", *args, "--data.num_workers", "0"]) == 0
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert list(rows[0]) == ["path", "prediction", "probability:blue", "probability:red"]
+    assert len(rows) == 24
+    assert rows[0]["prediction"] == tltool.load(checkpoint).predict(rows[0]["path"]).label
+
+
+def test_validating_measures_what_training_measured(run, checkpoint, photos, capsys):
+    metrics = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    last = [row["val/loss"] for row in metrics if row["val/loss"]][-1]
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--data.num_workers", "0"]
+    assert main(["validate", *args]) == 0
+    assert f"{float(last):.4f}" in capsys.readouterr().out
+
+
+def test_a_report_writes_two_pictures_and_three_scores(run, capsys):
+    assert main(["report", str(run.parent)]) == 0
+    out = capsys.readouterr().out
+    assert all(row in out for row in ("majority class", "closed-form probe", "this run"))
+    assert width(run / "curves.png") > 500
+    assert width(run / "predictions.png") > 500
+
+
+def test_labels_that_the_checkpoint_does_not_know_are_refused(checkpoint, photos, tmp_path, capsys):
+    for name in ("green", "red"):
+        (tmp_path / "other" / "val" / name).mkdir(parents=True)
+        Image.open(photos / "red" / "00.png").save(tmp_path / "other" / "val" / name / "0.png")
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "other")]
+    assert main(["validate", *args]) == 1
+    assert "green" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_for_the_table_is_named(checkpoint, photos, tmp_path, capsys):
+    output = tmp_path / "no" / "table.csv"
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
+    assert main(["predict", *args]) == 1
+    assert "Create it first" in capsys.readouterr().err
