@@ -160,3 +160,41 @@ def test_a_description_rebuilds_the_same_architecture():
     again = Backbone(**backbone.description["init_args"])
     again.load_state_dict(backbone.state_dict())
     assert again.data_config == backbone.data_config
+
+
+STOPS = [
+    ("test_resnet", "layer2"),
+    ("test_vit", "blocks.2"),
+    ("test_efficientnet", "blocks.2"),
+    ("test_convnext", "stages.1"),
+]
+
+
+@pytest.mark.parametrize(("name", "stop_at"), STOPS)
+def test_stopping_early_pools_that_layers_output(name, stop_at, tmp_path):
+    reference = timm.create_model(name).eval()
+    save_file(reference.state_dict(), tmp_path / "weights.safetensors")
+    backbone = Backbone(name, str(tmp_path / "weights.safetensors"), stop_at=stop_at).eval()
+    outputs = []
+    reference.get_submodule(stop_at).register_forward_hook(lambda *args: outputs.append(args[2]))
+    images = torch.randn(1, *backbone.data_config["input_size"])
+    reference(images)
+    output = outputs[0]
+    if output.ndim == 3:  # (B, tokens, C), the class token first
+        expected = output[:, reference.num_prefix_tokens :].mean(dim=1)
+    else:
+        expected = output.mean(dim=(2, 3))
+    torch.testing.assert_close(backbone(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "stop_at"), STOPS)
+def test_stopping_early_drops_what_lies_behind(name, stop_at):
+    whole, part = (Backbone(name, "random", stop_at=stop) for stop in (None, stop_at))
+    part(torch.randn(2, *part.data_config["input_size"])).sum().backward()
+    assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters())
+    assert all(p.grad is not None for p in part.parameters())
+
+
+def test_an_unknown_stop_lists_the_outputs():
+    with pytest.raises(ValueError, match="no output 'layer9' .* Choose one of: .*layer4"):
+        Backbone("test_resnet", "random", stop_at="layer9")

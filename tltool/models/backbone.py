@@ -1,25 +1,23 @@
-"""A timm model without its classifier. timm's models enter tltool here and nowhere else."""
+"""A timm model without its classifier."""
 
-import difflib
-import inspect
-import logging
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
-import huggingface_hub
-import timm
-import timm.models
 import torch
-from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from tltool.finetuning.groups import name_groups
-from tltool.models import weights as weight_sources
 from tltool.models.description import described
-
-log = logging.getLogger(__name__)
+from tltool.models.timm_models import (
+    check_name,
+    create,
+    data_config_of,
+    drop_behind_,
+    find_stop,
+    layer_groups_of,
+    model_options,
+    on_meta_device,
+    resolve_auto,
+)
 
 
 @described
@@ -34,6 +32,9 @@ class Backbone(nn.Module):
             weights, else ``pretrained``.
         in_chans: Number of image channels. Pretrained weights of the first layer are adapted as
             timm does.
+        stop_at: Put the head on an earlier layer's pooled output, such as ``layer3``; the layers
+            behind it are dropped. What lies late in a network fits its own classes most (Yosinski
+            et al., 2014, https://arxiv.org/abs/1411.1792). ``None`` for the whole network.
         img_size: Height and width in pixels; ``None`` for the size that the weights were trained
             with.
         drop_rate: Dropout in front of the pooled features; only where the model has it.
@@ -69,6 +70,7 @@ class Backbone(nn.Module):
         *,
         in_chans: int = 3,
         img_size: int | None = None,
+        stop_at: str | None = None,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
@@ -77,258 +79,67 @@ class Backbone(nn.Module):
         allow_partial: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        _check_name(name)
+        check_name(name)
         self.name = name
         self.channels_last = channels_last
-        options = _model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
-        blueprint = _on_meta_device(name, options)
+        options = model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
+        blueprint = on_meta_device(name, options)
         #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
         #: crop_pct, crop_mode.
-        self.data_config: dict[str, Any] = _data_config(blueprint, in_chans, img_size)
-        self.num_features = _count_features(blueprint, name, self.data_config)
+        self.data_config: dict[str, Any] = data_config_of(blueprint, in_chans, img_size)
+        self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         #: Where the weights came from, with ``auto`` resolved.
-        self.weights = _resolve_auto(weights, name)
+        self.weights = resolve_auto(weights, name)
         # Any: the type of nn.Module does not know the methods of timm's models.
-        self.model = cast(Any, _create(name, self.weights, options, allow_partial))
+        self.model = cast(Any, create(name, self.weights, options, allow_partial))
+        if self.stop is not None:
+            drop_behind_(self.model, self.stop, name)
+            drop_behind_(blueprint, self.stop, name)
+        self.num_features = self._count_features(blueprint)
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         if compile:
-            self.model.compile()  # In place: no `_orig_mod.` in the state dict.
+            self.compile()  # In place: no `_orig_mod.` in the state dict.
 
     def forward(self, images: Tensor) -> Tensor:
         """Return pooled features ``(B, num_features)`` of images ``(B, in_chans, H, W)``."""
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.model(images)
-        return features
+        return self._features(self.model, images)
+
+    def _features(self, model: Any, images: Tensor) -> Tensor:
+        if self.stop is None:
+            features: Tensor = model(images)
+            return features
+        # (B, C, H', W'), for transformers too
+        (output,) = model.forward_intermediates(
+            images, indices=[self.stop], stop_early=True, intermediates_only=True
+        )
+        return cast(Tensor, output).mean(dim=(2, 3))
+
+    def _count_features(self, blueprint: nn.Module) -> int:
+        """Return the width of the features, which ``model.num_features`` does not always say."""
+        with torch.no_grad():
+            images = torch.empty(1, *self.data_config["input_size"], device="meta")
+            output = self._features(blueprint, images)
+        if not isinstance(output, Tensor) or output.ndim != 2:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"{self.name} gives {shape} instead of pooled features (B, num_features). Choose a "
+                "timm classification model."
+            )
+        return output.shape[1]
 
     def layer_groups(self) -> dict[str, list[str]]:
-        """Return parameter names by layer group, from the input on.
-
-        The groups are those of timm's coarse ``group_matcher``. A model without a matcher gets one
-        group for each top-level child.
-        """
-        if not hasattr(self.model, "group_matcher"):
-            log.info(
-                "%s has no group matcher: its layer groups are its top-level children.", self.name
-            )
-            groups: dict[Any, list[str]] = {}
-            for parameter, _ in self.model.named_parameters():
-                groups.setdefault(parameter.partition(".")[0], []).append(parameter)
-            ordered = dict(enumerate(groups.values()))
-        else:
-            matcher = self.model.group_matcher(coarse=True)
-            ordered = timm.models.group_parameters(self.model, matcher)
+        """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
         return {
             group: [f"model.{parameter}" for parameter in parameters]
-            for group, parameters in name_groups(ordered).items()
+            for group, parameters in layer_groups_of(self.model, self.name).items()
         }
 
     def no_weight_decay(self) -> set[str]:
         """Return names of parameters that the model's authors exclude from weight decay."""
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else set()
         return {f"model.{name}" for name in names}
-
-
-def _check_name(name: str) -> None:
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        raise ValueError(
-            f"timm {timm.__version__} has no model {name!r}.{hint} List them: "
-            "python -c \"import timm; print(*timm.list_models(), sep='\\n')\""
-        )
-    if tag and name not in timm.list_pretrained():
-        tags = timm.list_pretrained(f"{architecture}.*")
-        raise ValueError(
-            f"timm {timm.__version__} has no weights {tag!r} for {architecture!r}. "
-            f"Choose one of: {', '.join(tags) or 'none'}."
-        )
-
-
-def _model_options(
-    name: str, in_chans: int, img_size: int | None, drop_rate: float, drop_path_rate: float
-) -> dict[str, Any]:
-    """Return the keyword arguments for ``create_model``, without those at their default."""
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
-    rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
-    for option, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
-    options |= {option: rate for option, rate in rates.items() if rate}
-    with torch.device("meta"):
-        signature = inspect.signature(
-            type(timm.create_model(name, num_classes=0)).__init__
-        ).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values())
-    for option in options:
-        if option not in signature and not takes_any:
-            raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
-    # A convolutional network takes any size; a transformer is built for one.
-    if img_size is not None and "img_size" in signature:
-        options["img_size"] = img_size
-    return options
-
-
-def _on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
-    """Build the model without memory for its weights, to look at its shapes."""
-    with torch.device("meta"):
-        model: nn.Module = timm.create_model(name, **options)
-    return model.eval()
-
-
-def _data_config(model: nn.Module, in_chans: int, img_size: int | None) -> dict[str, Any]:
-    # timm does not type this function.
-    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
-    config["input_size"] = (in_chans, *size)
-    for key in ("mean", "std"):
-        # Grey or multi-band images: the colors' average for each band.
-        if len(config[key]) != in_chans:
-            config[key] = (sum(config[key]) / len(config[key]),) * in_chans
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
-    }
-
-
-def _count_features(model: nn.Module, name: str, data_config: dict[str, Any]) -> int:
-    """Return the width of the pooled features, which ``model.num_features`` does not always say."""
-    with torch.no_grad():
-        output = model(torch.empty(1, *data_config["input_size"], device="meta"))
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"{name} gives {shape} instead of pooled features (B, num_features). Choose a timm "
-            "classification model."
-        )
-    return output.shape[1]
-
-
-def _resolve_auto(weights: str, name: str) -> str:
-    if weights != "auto":
-        return weights
-    package = weight_sources.installed_package_for(name)
-    return f"package:{package}" if package else "pretrained"
-
-
-def _create(
-    name: str, weights: str, options: dict[str, Any], allow_partial: Sequence[str]
-) -> nn.Module:
-    if weights == "random":
-        return timm.create_model(name, **options)
-    state_dict = _read(name, weights)
-    if state_dict is None:
-        log.info("Downloading the pretrained weights of %s.", name)
-        return timm.create_model(name, pretrained=True, **options)
-    return _create_from_state_dict(name, weights, options, state_dict, allow_partial)
-
-
-def _read(name: str, weights: str) -> dict[str, Tensor] | None:
-    """Return the state dict that ``weights`` names, or ``None`` where timm must download it."""
-    if weights.startswith("package:"):
-        with torch.device("meta"):
-            keys = list(timm.create_model(name).state_dict())
-        return weight_sources.read_package(weights.removeprefix("package:"), name, keys)
-    if weights != "pretrained":
-        return weight_sources.read_file(weights)
-    config = timm.models.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise ValueError(
-            f"timm has no pretrained weights for {name!r}. Set `weights` to a file, to "
-            "package:NAME, or to random."
-        )
-    repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
-    if not repository:
-        if isinstance(config.url, str):
-            weight_sources.check_reachable(config.url, name)
-        return None
-    repository = repository if repository.count("/") else f"timm/{repository}"
-    cached = huggingface_hub.try_to_load_from_cache(repository, file)
-    if isinstance(cached, str) and Path(cached).suffix in weight_sources.SUFFIXES:
-        return weight_sources.read_file(cached)  # timm would ask the hub first, and wait for it.
-    weight_sources.check_reachable(huggingface_hub.constants.ENDPOINT, name)
-    return None
-
-
-def _create_from_state_dict(
-    name: str,
-    weights: str,
-    options: dict[str, Any],
-    state_dict: dict[str, Tensor],
-    allow_partial: Sequence[str],
-) -> nn.Module:
-    """Let timm adapt the weights and load them, all or not at all.
-
-    It adapts the first layer and the position embedding.
-    """
-    blueprint = _on_meta_device(name, options)
-    classifier = _classifier_keys(blueprint, state_dict)
-    extra = {key for key in state_dict if any(re.fullmatch(p, key) for p in allow_partial)}
-    extra -= set(blueprint.state_dict())
-    kept = {key: value for key, value in state_dict.items() if key not in classifier | extra}
-    missing = [
-        key
-        for key in blueprint.state_dict()
-        if key not in kept and any(re.fullmatch(pattern, key) for pattern in allow_partial)
-    ]
-    if missing:  # Listed as absent: they keep their random initial values.
-        random = timm.create_model(name, **options).state_dict()
-        kept |= {key: random[key] for key in missing}
-    # num_classes=0 in the overlay makes timm load strictly; otherwise it loads what fits, in
-    # silence.
-    overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
-    try:
-        model: nn.Module = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=overlay, **options
-        )
-    except (RuntimeError, KeyError, AttributeError) as error:
-        raise ValueError(_mismatch(name, weights, blueprint, kept, error)) from error
-    pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
-    pretrained_cfg.pop("state_dict", None)  # The weights once are enough.
-    log.info(
-        "Loaded %d of %d tensors of %s from %s; left out: %s; random: %s.",
-        len(blueprint.state_dict()) - len(missing),
-        len(blueprint.state_dict()),
-        name,
-        weights,
-        ", ".join(sorted(classifier | extra)) or "none",
-        ", ".join(missing) or "none",
-    )
-    return model
-
-
-def _classifier_keys(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
-    pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
-    names = pretrained_cfg.get("classifier") or ()
-    names = {names} if isinstance(names, str) else set(names)
-    names |= {"head", "head.fc", "fc", "classifier"}
-    candidates = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
-    return {key for key in candidates & set(state_dict) if key not in model.state_dict()}
-
-
-def _mismatch(
-    name: str, weights: str, model: nn.Module, state_dict: dict[str, Tensor], error: Exception
-) -> str:
-    own = model.state_dict()
-    shared = [key for key in own if key in state_dict]
-    fit = [key for key in shared if own[key].shape == state_dict[key].shape]
-    missing = [key for key in own if key not in state_dict]
-    unexpected = [key for key in state_dict if key not in own]
-    wrong = [key for key in shared if own[key].shape != state_dict[key].shape]
-    parts = [
-        f"{kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''} ({len(keys)})"
-        for kind, keys in (
-            ("missing", missing),
-            ("unknown", unexpected),
-            ("of another shape", wrong),
-        )
-        if keys
-    ]
-    return (
-        f"The weights {weights!r} do not belong to {name}: {len(fit)} of its {len(own)} tensors "
-        f"fit; {'; '.join(parts) or str(error)}. Set `name` to the model they were saved from, or "
-        "list what may be missing or unknown in `allow_partial`."
-    )
