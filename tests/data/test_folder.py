@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pytest
@@ -137,13 +136,6 @@ def test_the_summary_counts_photos_and_classes(photos):
 def test_the_summary_of_many_classes_is_short(photos):
     data = ImageFolderDataModule(photos({f"class{i}": 2 + i % 2 for i in range(9)}))
     assert data.summary() == "photos: 13 train, 9 val, 9 classes (1 to 2 photos each)"
-
-
-def test_setup_logs_the_summary(photos, caplog):
-    caplog.set_level(logging.INFO)
-    data = ImageFolderDataModule(photos({"ants": 4, "bees": 4}), batch_size=2)
-    data.setup("fit")
-    assert data.summary() in caplog.text
 
 
 def test_prediction_reads_every_photo_below_a_folder_in_order(photos, data_config):
