@@ -54,8 +54,8 @@ def decode_image(
         mode: ``"RGB"``, or ``"L"`` for one channel.
         size: The shortest edge that will be needed. A JPEG whose shortest edge is at least four
             times as long is decoded at 1/2, 1/4 or 1/8 of its size, never below twice ``size``
-            (``Image.draft``): 3 to 6 times quicker, and the pixels after the resize differ by 0.2 to
-            1.4 of 255 levels on average. ``None`` decodes every pixel.
+            (``Image.draft``): 3 to 6 times quicker, and the pixels after the resize differ by
+            0.2 to 1.4 of 255 levels on average. ``None`` decodes every pixel.
 
     Raises:
         BrokenImageError: If the file is empty, truncated, or no image.
