@@ -175,6 +175,15 @@ ERRORS = {
 }
 
 
+def test_running_out_of_memory_says_what_to_try_in_order(fit, photos):
+    args = ["--model.head.hidden_features", "[4000000000]"]  # 1.5 TB of weights
+    status, _, err = fit("--data.root", photos, *args)
+    tries = [err.find(t) for t in ("bf16-mixed", "grad_checkpointing true", "--data.batch_size 2")]
+    assert status == 1
+    assert tries == sorted(tries)
+    assert min(tries) > 0
+
+
 @pytest.mark.parametrize(("args", "message"), ERRORS.values(), ids=ERRORS.keys())
 def test_bad_input_ends_with_an_error_that_says_what_to_type(fit, photos, args, message):
     status, _, err = fit("--data.root", photos, *args)

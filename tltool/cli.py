@@ -11,10 +11,17 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from torch import nn
 from torch.optim import Optimizer
 
+from tltool.commands.memory import is_out_of_memory, out_of_memory_advice
 from tltool.commands.parser import Parser
 from tltool.commands.short_yaml import short_yaml
 from tltool.commands.terminal import set_up_logging
-from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
+from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
+    digits,
+    elpv,
+    folder,
+    manifest,
+    named,
+)
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -98,6 +105,12 @@ class FitCLI(LightningCLI):
         )
         parser.link_arguments(
             "data", "model.class_names", lambda data: data.class_names, "instantiate"
+        )
+        parser.link_arguments(
+            "data", "model.data_config", lambda data: data.resolved_data_config(), "instantiate"
+        )
+        parser.link_arguments(
+            "data", "model.class_counts", lambda data: data.train_class_counts, "instantiate"
         )
         parser.set_defaults(FIT_DEFAULTS)
 
@@ -199,8 +212,13 @@ def main(argv: Sequence[str]) -> int:
         "optimizer": tuple(_all_subclasses(Optimizer)),
         "finetuning": tuple(FinetuningStrategy.__subclasses__()),
     }
+    cli = FitCLI.__new__(FitCLI)  # LightningCLI runs in its constructor; what it parsed is needed.
     try:
-        FitCLI(argv)
+        cli.__init__(argv)  # type: ignore[misc]  # see above
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(out_of_memory_advice(cli.config["fit"].as_dict())) from error
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
             raise KeyboardInterrupt from None

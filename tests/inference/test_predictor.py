@@ -1,7 +1,9 @@
 import csv
+import shutil
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -23,12 +25,11 @@ print(prediction.label, *[f"{p:.6f}" for p in prediction.probabilities.values()]
 def run(photos, tmp_path_factory):
     """A finished run of full fine-tuning on the blue and red photos."""
     folder = tmp_path_factory.mktemp("run")
-    status = main(
-        ["fit", "--runs_dir", str(folder), "--name", "colors", "--data.root", str(photos)]
-        + ["--model.backbone.name", "test_efficientnet", "--model.backbone.weights", "random"]
-        + ["--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"]
-        + ["--trainer.max_epochs", "4", "--finetuning", "FullFinetuning", "--optimizer.lr", "0.003"]
-    )
+    args = ["--runs_dir", str(folder), "--name", "colors", "--data.root", str(photos)]
+    args += ["--model.backbone.name", "test_efficientnet", "--model.backbone.weights", "random"]
+    args += ["--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"]
+    args += ["--trainer.max_epochs", "4", "--finetuning", "FullFinetuning"]
+    status = main(["fit", *args, "--optimizer.lr", "0.003"])
     assert status == 0
     return folder / "colors" / "0"
 
@@ -85,7 +86,9 @@ def test_a_folder_becomes_a_table(checkpoint, photos, tmp_path):
     args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
     assert main(["predict", *args, "--data.num_workers", "0"]) == 0
     rows = list(csv.DictReader(output.read_text().splitlines()))
-    assert list(rows[0]) == ["path", "prediction", "probability:blue", "probability:red"]
+    columns = ["path", "label", "prediction", "probability:blue", "probability:red"]
+    assert list(rows[0]) == columns
+    assert {row["label"] for row in rows} == {"blue", "red"}
     assert len(rows) == 24
     assert rows[0]["prediction"] == tltool.load(checkpoint).predict(rows[0]["path"]).label
 
@@ -120,3 +123,38 @@ def test_a_folder_that_is_not_there_for_the_table_is_named(checkpoint, photos, t
     args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
     assert main(["predict", *args]) == 1
     assert "Create it first" in capsys.readouterr().err
+
+
+def test_photos_without_a_known_class_get_no_label(checkpoint, photos, tmp_path):
+    (tmp_path / "new").mkdir()
+    shutil.copy(photos / "red" / "00.png", tmp_path / "new" / "unknown.png")
+    output = tmp_path / "table.csv"
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "new")]
+    assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0
+    assert output.read_text().startswith("path,prediction,")
+
+
+def test_an_unknown_table_format_is_refused(checkpoint, photos, tmp_path, capsys):
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos)]
+    assert main(["predict", *args, "--output", str(tmp_path / "table.xlsx")]) == 1
+    assert "must end in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_a_parquet_table_holds_the_same_rows(checkpoint, photos, tmp_path):
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--data.num_workers", "0"]
+    assert main(["predict", *args, "--output", str(tmp_path / "table.parquet")]) == 0
+    assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
+    parquet = pq.read_table(tmp_path / "table.parquet").to_pylist()
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [row["prediction"] for row in parquet] == [row["prediction"] for row in rows]
+    assert list(parquet[0]) == list(rows[0])
+
+
+def test_a_manifest_is_predicted_with_its_labels(checkpoint, photos, tmp_path):
+    rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label", *rows]))
+    args = ["--ckpt_path", str(checkpoint), "--data", "ManifestDataModule"]
+    args += ["--data.manifest", str(tmp_path / "photos.csv"), "--data.num_workers", "0"]
+    assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
+    table = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [row["label"] for row in table] == [path.split(",")[1] for path in rows]

@@ -4,14 +4,19 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from tltool.data.folder import ImageFolderDataModule
+from tltool.features.extract import extract_features
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.strategies import LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead, MLPHead
-from tltool.tasks.image_task import ImageTask, load_task
+from tltool.tasks.image_task import ImageTask
+from tltool.tasks.metrics import PresentClassesAUROC, evaluation_metrics
 
 
 def make_task(**kwargs):
@@ -146,7 +151,7 @@ def test_a_checkpoint_alone_rebuilds_the_task(tmp_path, head):
     trainer = make_trainer(max_epochs=1)
     trainer.fit(task, make_loader(), make_loader())
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    loaded = load_task(tmp_path / "last.ckpt")
+    loaded = ImageTask.load_from_checkpoint(tmp_path / "last.ckpt")
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(loaded(images), task.eval()(images), rtol=0, atol=0)
     assert loaded.class_names == ["a", "b", "c"]
@@ -162,7 +167,7 @@ def test_load_from_checkpoint_needs_nothing_else(tmp_path):
 def test_a_file_of_another_tool_is_refused(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="is no checkpoint of tltool"):
-        load_task(tmp_path / "other.ckpt")
+        ImageTask.load_from_checkpoint(tmp_path / "other.ckpt")
 
 
 @pytest.mark.parametrize("name", ["best", "last"])
@@ -170,4 +175,87 @@ def test_a_missing_checkpoint_is_an_error_with_an_example(name):
     with pytest.raises(
         FileNotFoundError, match=f"no checkpoint '{name}'. Name a file, for example"
     ):
-        load_task(name)
+        ImageTask.load_from_checkpoint(name)
+
+
+def test_auroc_equals_scikit_learns():
+    task = make_task().eval()
+    loader = make_loader(num_images=21, batch_size=8)
+    (metrics,) = make_trainer().validate(task, loader, verbose=False)
+    labels = torch.cat([batch["labels"] for batch in loader])
+    with torch.no_grad():
+        probabilities = torch.cat([task(b["images"]).softmax(1) for b in loader]).double()
+    probabilities /= probabilities.sum(1, keepdim=True)
+    expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert metrics["val/auroc"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_auroc_leaves_out_a_class_without_photos():
+    metric = PresentClassesAUROC(3)
+    metric.update(torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]), torch.tensor([0, 1]))
+    assert float(metric.compute()) == 1.0
+
+
+def test_top5_accuracy_is_there_from_six_classes_on():
+    names = [set(evaluation_metrics(n, "val").keys()) for n in (5, 6)]
+    assert names[1] - names[0] == {"val/top5_accuracy"}
+
+
+def test_class_weights_are_pytorchs_in_training_and_absent_in_validation():
+    task = make_task(class_weights=[1.0, 2.0, 4.0]).eval()
+    batch = next(iter(make_loader()))
+    logits, labels = task(batch["images"]), batch["labels"]
+    weighted = functional.cross_entropy(logits, labels, weight=torch.tensor([1.0, 2.0, 4.0]))
+    torch.testing.assert_close(task._step(batch, "train"), weighted)
+    torch.testing.assert_close(task._step(batch, "val"), functional.cross_entropy(logits, labels))
+
+
+def test_balanced_class_weights_need_the_counts():
+    with pytest.raises(ValueError, match=r"class_counts=data.train_class_counts"):
+        make_task(class_weights="balanced")
+
+
+@pytest.mark.parametrize("head", [LinearHead, partial(MLPHead, hidden_features=[8])])
+def test_with_the_log_prior_the_first_loss_is_the_label_entropy(head):
+    task = make_task(head=head, log_prior=True, class_counts=[5, 3, 2]).eval()
+    labels = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
+    shares = torch.tensor([0.5, 0.3, 0.2])
+    loss = task._step({"images": torch.randn(10, 3, 32, 32), "labels": labels}, "val")
+    assert float(loss.detach()) == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-5)
+
+
+def test_mixed_photos_train_on_shares_and_are_measured_by_the_larger_one():
+    task = make_task().eval()
+    shares = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]])
+    batch = {
+        "images": torch.randn(2, 3, 32, 32),
+        "labels": shares,
+        "hard_labels": torch.tensor([0, 2]),
+    }
+    logits = task(batch["images"])
+    torch.testing.assert_close(task._step(batch, "train"), functional.cross_entropy(logits, shares))
+    expected = float((logits.argmax(1) == batch["hard_labels"]).float().mean())
+    assert float(task.metrics["train_metrics"]["accuracy"].compute()) == expected
+
+
+@pytest.mark.parametrize("input_norm", ["center", "standardize", "whiten"])
+def test_an_input_norm_is_fitted_on_the_training_features_before_training(photos, input_norm):
+    torch.manual_seed(0)
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    data = ImageFolderDataModule(
+        photos, data_config=backbone.data_config, batch_size=8, num_workers=0
+    )
+    head = partial(LinearHead, input_norm=input_norm)
+    task = ImageTask(backbone, head, num_classes=2)
+    make_trainer(max_epochs=1, callbacks=[Finetuning(LinearProbe())]).fit(task, data)
+    features, _ = extract_features(
+        task.backbone, data.evaluation_dataloader("train"), description=""
+    )
+    normalized = task.head.input_norm(features)
+    torch.testing.assert_close(normalized.mean(0), torch.zeros(96), rtol=0, atol=1e-4)
+
+
+def test_an_input_norm_without_a_datamodule_says_what_to_call():
+    task = make_task(head=partial(LinearHead, input_norm="standardize"))
+    with pytest.raises(ValueError, match=r"Call task.head.input_norm.fit_\(features\) first"):
+        make_trainer(max_epochs=1).fit(task, make_loader(), make_loader())

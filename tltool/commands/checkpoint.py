@@ -8,9 +8,15 @@ from lightning.pytorch import Trainer
 
 from tltool.commands.parser import Parser
 from tltool.commands.terminal import set_up_logging
-from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
+from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
+    digits,
+    elpv,
+    folder,
+    manifest,
+    named,
+)
 from tltool.data.datamodule import ImageDataModule
-from tltool.tasks.image_task import ImageTask, load_task
+from tltool.tasks.image_task import ImageTask
 
 
 class Setup(NamedTuple):
@@ -46,7 +52,7 @@ def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
     """Parse the arguments, rebuild the task, and make the data as the task needs it."""
     set_up_logging()
     config = parser.parse_args(list(argv))
-    task = load_task(config.ckpt_path)
+    task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config
     config.data.init_args.class_names = task.class_names
     objects = parser.instantiate(config)

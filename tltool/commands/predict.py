@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.commands.checkpoint import checkpoint_parser, set_up
-from tltool.inference.table import write_table
+from tltool.inference.table import check_output, table_rows, write_table
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> int:
         "predict", "Write the predicted class and all probabilities of each image."
     )
     parser.add_argument(
-        "--output", type=str, default="predictions.csv", help="The CSV file to write."
+        "--output", type=str, default="predictions.csv", help="The .csv or .parquet file to write."
     )
     setup = set_up(parser, argv[1:])
     if setup.trainer.world_size > 1:
@@ -22,11 +22,9 @@ def main(argv: Sequence[str]) -> int:
             "Prediction runs on one device: leave out --trainer.devices and --trainer.num_nodes."
         )
     output = Path(setup.config.output)
-    if not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(output.parent)!r} for --output. Create it first."
-        )
+    check_output(output)
     batches: list[Any] = setup.trainer.predict(setup.task, datamodule=setup.data) or []
-    rows = write_table(output, batches, setup.task.class_names)
-    print(f"{rows} predictions: {output}")
+    rows = table_rows(batches, setup.task.class_names, setup.data.known_labels())
+    write_table(output, rows)
+    print(f"{len(rows)} predictions: {output}")
     return 0

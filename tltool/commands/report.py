@@ -15,14 +15,20 @@ from torch import Tensor
 
 from tltool.commands.parser import Parser
 from tltool.commands.terminal import set_up_logging
-from tltool.data import elpv, folder  # noqa: F401  # so that the datamodules are found by name
+from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
+    digits,
+    elpv,
+    folder,
+    manifest,
+    named,
+)
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
 from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
 from tltool.models.description import rebuild
-from tltool.tasks.image_task import ImageTask, load_task
+from tltool.tasks.image_task import ImageTask
 from tltool.tracking.pictures import draw_curves, draw_predictions, read_metrics
 
 NUM_PHOTOS = 12
@@ -57,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
             f"{str(run)!r} has no checkpoints/best.ckpt. Name the folder of a finished run, for "
             "example runs/photos/0."
         )
-    task = load_task(checkpoint)
+    task = ImageTask.load_from_checkpoint(checkpoint)
     data = _data_of(run, task)
     part: Part = "test" if data.splits.test else "val"
     probabilities, labels, paths = _predict(task, data, part)
@@ -91,7 +97,7 @@ def _predict(
     task: ImageTask, data: ImageDataModule, part: Part
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Return probabilities ``(N, num_classes)``, labels ``(N,)`` and paths of one part."""
-    loader = data.val_dataloader() if part == "val" else data.test_dataloader()
+    loader = data.evaluation_dataloader(part)
     trainer = Trainer(
         logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
     )
@@ -111,7 +117,7 @@ def _scores(
     assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
     features = {}
     for name in ("train", part):
-        loader = data._loader(data.dataset(name))  # in order, not augmented
+        loader = data.evaluation_dataloader(name)
         features[name], _ = extract_features(
             backbone, loader, description=f"features of the {name} photos", total=len(loader)
         )

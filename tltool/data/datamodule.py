@@ -207,8 +207,6 @@ class ImageDataModule(LightningDataModule):
             self.samples(part)
         if stage == "fit":
             check_batch_size(self.batch_size, len(self.samples("train")))
-        if stage != "predict" and self._is_rank_zero:
-            log.info(self.summary())
 
     def resolved_data_config(self) -> dict[str, Any]:
         """Return the preprocessing in numbers, as plain data for a checkpoint.
@@ -267,15 +265,19 @@ class ImageDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the validation photos, in order."""
-        return self._loader(self.dataset("val"))
+        return self.evaluation_dataloader("val")
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the test photos, in order."""
-        return self._loader(self.dataset("test"))
+        return self.evaluation_dataloader("test")
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the photos to predict, in order and without labels."""
         return self._loader(self.dataset("predict"))
+
+    def evaluation_dataloader(self, part: Part) -> DataLoader[dict[str, Any]]:
+        """Return a loader of any part, in order and not augmented."""
+        return self._loader(self.dataset(part))
 
     def _loader(
         self,

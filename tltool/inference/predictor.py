@@ -11,7 +11,7 @@ from PIL import Image
 from tltool.data.decode import decode_image
 from tltool.data.listing import list_images
 from tltool.data.transforms import ImageTransform
-from tltool.tasks.image_task import ImageTask, load_task
+from tltool.tasks.image_task import ImageTask
 
 Photo = str | Path | Image.Image
 
@@ -105,4 +105,4 @@ def load(checkpoint_path: str | Path) -> Predictor:
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    return Predictor(load_task(checkpoint_path))
+    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path))

@@ -1,5 +1,6 @@
 """The LightningModule: a backbone, a head, and one step for training, validation and test."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,21 @@ from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
 import tltool
+from tltool.data.class_weights import ClassWeights
+from tltool.data.class_weights import class_weights as class_weights_of
+from tltool.data.datamodule import ImageDataModule
+from tltool.features.extract import extract_features
 from tltool.finetuning.param_groups import param_groups
+from tltool.layers.fitted_norms import FittedNorm
+from tltool.layers.log_prior import init_log_prior_
 from tltool.models.backbone import Backbone
 from tltool.models.description import plain, rebuild
+from tltool.models.head_advice import head_warnings
 from tltool.models.heads import LinearHead
 from tltool.tasks.metrics import evaluation_metrics, train_metrics
+from tltool.tasks.recipe import description_of, read_checkpoint
+
+log = logging.getLogger(__name__)
 
 Stage = Literal["train", "val", "test"]
 
@@ -42,9 +53,16 @@ class ImageTask(LightningModule):
         data_config: Preprocessing of the images; ``None`` for the backbone's own.
         optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
             ``timm.optim`` with its arguments bound.
+        class_counts: Number of training photos of each class, which ``class_weights`` and
+            ``log_prior`` need. The command line fills it in.
+        class_weights: Weights of the classes in the training loss: ``balanced``,
+            ``effective_number``, a weight for each class, or weights by class name. See
+            ``tltool.data.class_weights``.
+        log_prior: Start from the class frequencies: zero output weights and log-prior biases, so
+            the first loss is the label entropy. See ``init_log_prior_``.
         label_smoothing: Share of the target probability that is spread over all classes, in
-            ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). The logged loss
-            includes it.
+            ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
+            training loss, not of the validation and test loss.
 
     Raises:
         ValueError: If the class names do not fit ``num_classes``, or an argument is out of its
@@ -68,6 +86,9 @@ class ImageTask(LightningModule):
         # A partial holds no state of a task.
         optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
         label_smoothing: float = 0.0,
+        class_counts: Sequence[int] | None = None,
+        class_weights: ClassWeights | None = None,
+        log_prior: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -89,6 +110,12 @@ class ImageTask(LightningModule):
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing
         self.make_optimizer = optimizer
+        self.class_weights: Tensor | None
+        self.register_buffer(
+            "class_weights", self._weigh(class_weights, class_counts), persistent=False
+        )
+        if log_prior:
+            self._init_log_prior(class_counts)
         self.recipe = self._describe()
         self.metrics = nn.ModuleDict(
             {
@@ -97,25 +124,48 @@ class ImageTask(LightningModule):
                 "test_metrics": evaluation_metrics(num_classes, "test"),
             }
         )
+        #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
+        self.confusion: Tensor | None = None
+
+    def _weigh(
+        self, choice: ClassWeights | None, class_counts: Sequence[int] | None
+    ) -> Tensor | None:
+        if choice is None:
+            return None
+        if isinstance(choice, str):
+            class_counts = self._need(class_counts, "class_weights")
+        return torch.tensor(class_weights_of(choice, class_counts or [], self.class_names))
+
+    def _init_log_prior(self, class_counts: Sequence[int] | None) -> None:
+        output = getattr(self.head, "output", None)
+        if not isinstance(output, nn.Linear):
+            raise ValueError(
+                f"`log_prior` needs a head with a linear layer `output`, and "
+                f"{type(self.head).__name__} has none. Leave it out."
+            )
+        init_log_prior_(output, self._need(class_counts, "log_prior"))
+
+    @staticmethod
+    def _need(class_counts: Sequence[int] | None, option: str) -> Sequence[int]:
+        if class_counts is None:
+            raise ValueError(
+                f"`{option}` needs `class_counts`. Pass those of the data: "
+                "class_counts=data.train_class_counts."
+            )
+        return class_counts
 
     def _describe(self) -> dict[str, Any]:
         """Return plain data from which a checkpoint rebuilds this task."""
-        for part in ("backbone", "head"):
-            module = getattr(self, part)
-            if not isinstance(getattr(module, "description", None), dict):
-                raise TypeError(
-                    f"The {part} {type(module).__name__} cannot say how it was made, so a "
-                    "checkpoint could not rebuild it. Decorate its class with "
-                    "tltool.models.described."
-                )
+        weights = self.class_weights
         return {
             "tltool": tltool.__version__,
-            "backbone": self.backbone.description,
-            "head": self.head.description,
+            "backbone": description_of(self.backbone, "backbone"),
+            "head": description_of(self.head, "head"),
             "num_classes": len(self.class_names),
             "class_names": self.class_names,
             "data_config": plain(self.data_config, "data_config"),
             "label_smoothing": self.label_smoothing,
+            "class_weights": None if weights is None else weights.tolist(),
         }
 
     def forward(self, images: Tensor) -> Tensor:
@@ -131,22 +181,57 @@ class ImageTask(LightningModule):
         return logits
 
     def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
-        labels = batch["labels"]
+        labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
+        hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        metrics = self._metrics(stage)
+        if stage == "train":
+            loss = functional.cross_entropy(
+                logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
+            )
+        else:  # Without smoothing and weights, so that runs can be compared.
+            loss = functional.cross_entropy(logits, labels)
         probabilities = logits.detach().float().softmax(dim=-1)
-        for name, metric in metrics.items(keep_base=True):
+        for name, metric in self._metrics(stage).items(keep_base=True):
             if name == "loss":  # Weighted, for the last batch may be smaller.
                 metric.update(loss.detach(), weight=len(labels))
             else:
-                metric.update(probabilities, labels)
+                metric.update(probabilities, hard_labels)
         return loss
 
     def _metrics(self, stage: Stage) -> MetricCollection:
         collection = self.metrics[f"{stage}_metrics"]
         assert isinstance(collection, MetricCollection)  # noqa: S101  # ModuleDict forgets the type
         return collection
+
+    def on_fit_start(self) -> None:
+        """Fit the head's input norm, and say what a small batch does to its batch norm."""
+        self._fit_input_norm()
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
+            share = data.batch_size // self.trainer.world_size
+            known = head_warnings(self.head)  # Said when the head was made.
+            for warning in head_warnings(self.head, batch_per_device=share):
+                if warning not in known:
+                    log.warning("%s", warning)
+
+    def _fit_input_norm(self) -> None:
+        """Fit on the features of all training photos, once, the same on every rank."""
+        norm = getattr(self.head, "input_norm", None)
+        if not isinstance(norm, FittedNorm) or norm.is_fitted:
+            return
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ImageDataModule):
+            raise ValueError(
+                "The head's `input_norm` must be fitted on the training features, and the Trainer "
+                "has no datamodule of tltool. Call task.head.input_norm.fit_(features) first."
+            )
+        if self.trainer.is_global_zero:
+            loader = data.evaluation_dataloader("train")
+            features, _ = extract_features(
+                self.backbone, loader, description="fitting the input norm", total=len(loader)
+            )
+            norm.fit_(features.to(self.device))
+        norm.load_state_dict(self.trainer.strategy.broadcast(norm.state_dict()))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""
@@ -183,6 +268,7 @@ class ImageTask(LightningModule):
         metrics = self._metrics(stage)
         values = metrics.compute()  # Reduced over the ranks by torchmetrics.
         metrics.reset()
+        self.confusion = values.pop(f"{stage}/confusion", None)
         on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in values.items():
             self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)
@@ -217,58 +303,33 @@ class ImageTask(LightningModule):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything
-        cls, checkpoint_path: str | Path | IO[bytes], **kwargs: Any
+        cls, checkpoint_path: str | Path | IO[bytes]
     ) -> "ImageTask":
-        """Rebuild a task from a checkpoint. See ``load_task``; there are no further arguments."""
-        if kwargs:
-            raise ValueError(
-                f"The checkpoint alone rebuilds the task; drop the arguments {', '.join(kwargs)}."
-            )
-        return load_task(checkpoint_path)
+        """Rebuild a task from a checkpoint alone.
 
+        There is no download, and nothing is unpickled but tensors and plain data.
 
-def load_task(checkpoint_path: str | Path | IO[bytes]) -> ImageTask:
-    """Rebuild a task from a checkpoint alone.
+        Returns:
+            The task in evaluation mode, on the CPU.
 
-    There is no download, and nothing is unpickled but tensors and plain data.
-
-    Returns:
-        The task in evaluation mode, on the CPU.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool.
-    """
-    if isinstance(checkpoint_path, str | Path):
-        _check_file(Path(checkpoint_path))
-    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-    recipe = checkpoint.get("recipe") if isinstance(checkpoint, dict) else None
-    if recipe is None:
-        raise ValueError(
-            f"{checkpoint_path} is no checkpoint of tltool: it does not say how to rebuild the "
-            "model. To start from its weights, train with `model.backbone.weights` set to this "
-            "file."
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is no checkpoint of tltool.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        recipe = checkpoint["recipe"]
+        # The weights follow in the state dict; `random` keeps them from being looked for.
+        backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
+        assert isinstance(backbone, Backbone)  # noqa: S101  # the recipe was written from one
+        task = cls(
+            backbone,
+            lambda num_features, num_classes: rebuild(recipe["head"]),
+            num_classes=recipe["num_classes"],
+            class_names=recipe["class_names"],
+            data_config=recipe["data_config"],
+            label_smoothing=recipe["label_smoothing"],
+            class_weights=recipe["class_weights"],
         )
-    # The weights follow in the state dict; `random` keeps them from being looked for.
-    backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
-    assert isinstance(backbone, Backbone)  # noqa: S101  # the recipe was written from one
-    task = ImageTask(
-        backbone,
-        lambda num_features, num_classes: rebuild(recipe["head"]),
-        num_classes=recipe["num_classes"],
-        class_names=recipe["class_names"],
-        data_config=recipe["data_config"],
-        label_smoothing=recipe["label_smoothing"],
-    )
-    task.load_state_dict(checkpoint["state_dict"])
-    task.recipe = recipe  # It still names the weights that training began with.
-    return task.eval()
-
-
-def _check_file(path: Path) -> None:
-    if path.is_file():
-        return
-    raise FileNotFoundError(
-        f"There is no checkpoint {str(path)!r}. Name a file, for example "
-        "runs/photos/0/checkpoints/best.ckpt."
-    )
+        task.load_state_dict(checkpoint["state_dict"])
+        task.recipe = recipe  # It still names the weights that training began with.
+        return task.eval()
