@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from tltool.finetuning.groups import name_groups
 from tltool.finetuning.param_groups import param_groups
 
+collect_ignore = ["two_ranks_job.py"]  # a script of test_two_ranks.py
+
 
 class Backbone(nn.Module):
     """A timm model of random weights, as `tltool.models.Backbone` wraps it."""

@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader, IterableDataset
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from tltool.finetuning import (
     LPFT,
@@ -131,6 +132,78 @@ def test_resuming_after_an_unfreeze_equals_training_straight(make_task, fit, tmp
     fit(resumed, *callbacks("b"), ckpt_path=tmp_path / "b" / "last.ckpt", **options)
     assert [*stopped.rates, *resumed.rates] == straight.rates
     assert_same(snapshot(straight), snapshot(resumed))
+
+
+class ResumableSampler(Sampler):
+    """Images in order; goes on in the middle of the epoch that a checkpoint was written in."""
+
+    def __init__(self):
+        self.first = 0
+
+    def __iter__(self):
+        first, self.first = self.first, 0
+        return iter(range(first, 16))
+
+    def __len__(self):
+        return 16
+
+
+class ResumableLoader(DataLoader):
+    """Lightning asks for a state; the sampler takes it from the progress in the checkpoint."""
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state_dict):
+        pass
+
+
+class Resume(Callback):
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def on_load_checkpoint(self, trainer, pl_module, checkpoint):
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        self.sampler.first = 4 * progress["processed"] % 16
+
+
+class SaveEachStep(Callback):
+    """Save after each step, not in the middle of an accumulation."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer, *args):
+        if args[-1] % trainer.accumulate_grad_batches == trainer.accumulate_grad_batches - 1:
+            trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}, {"gradient_clip_val": 0.1}],
+    ids=str,
+)
+@pytest.mark.parametrize("step", [1, 2, 4, 5])
+def test_resuming_in_the_middle_of_an_epoch_equals_training_straight(
+    make_task, make_trainer, tmp_path, options, step
+):
+    def run(directory, ckpt_path=None):
+        task, sampler = make_task("test_resnet", momentum_sgd, dropout=0.0), ResumableSampler()
+        phases = Phases(
+            Phase("probe", "head", epochs=1),
+            Phase("warm", ("*",), steps=1, lr_scale=0.5),
+            Phase("all", ("*",), decay="cosine"),
+        )
+        callbacks = [Finetuning(phases), Resume(sampler), SaveEachStep(tmp_path / directory)]
+        trainer = make_trainer(*callbacks, max_epochs=3, **options)
+        loader = ResumableLoader(Images(), batch_size=4, sampler=sampler)
+        val_loader = DataLoader(Images(), batch_size=4)
+        trainer.fit(task, loader, val_loader, ckpt_path=ckpt_path, weights_only=True)
+        return snapshot(task)
+
+    straight = run("straight")
+    resumed = run("resumed", ckpt_path=tmp_path / "straight" / f"{step}.ckpt")
+    assert_same(straight, resumed)
 
 
 class StopAfter(Callback):
@@ -314,6 +387,15 @@ def test_steps_need_training_data_with_a_length(make_task, make_trainer):
         make_trainer(Finetuning(phases)).fit(make_task(), loader, loader)
 
 
+class Images(Dataset):
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        return torch.randn(3, 32, 32, generator=generator), index % 3
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter([(torch.randn(3, 32, 32), 0)] * 4)
@@ -355,3 +437,41 @@ def test_an_optimizer_with_one_group_for_all_is_refused(make_task, fit):
 
 def test_validating_needs_no_schedule(make_task, make_trainer):
     Finetuning(LinearProbe()).setup(make_trainer(), make_task(), "validate")
+
+
+def test_two_optimizers_are_refused(make_task, fit):
+    task = make_task()
+    task.automatic_optimization = False
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (task.backbone, task.head)]
+    task.configure_optimizers = lambda: optimizers
+    with pytest.raises(ValueError, match="needs one optimizer, but the task has 2"):
+        fit(task, Finetuning(LinearProbe()))
+
+
+def test_a_strategy_that_fixes_what_trains_is_refused(make_task, make_trainer):
+    trainer = make_trainer()
+    trainer.strategy.__class__ = type("DeepSpeedStrategy", (Strategy,), {})
+    with pytest.raises(ValueError, match=r"do not work with DeepSpeedStrategy.*to ddp"):
+        Finetuning(LinearProbe()).setup(trainer, make_task(), "fit")
+
+
+def test_the_best_weights_of_sharded_ones_are_not_kept(make_task, make_trainer):
+    trainer = make_trainer(max_epochs=6)
+    trainer.strategy.__class__ = ModelParallelStrategy
+    finetuning = Finetuning(until_metric(start_from_best=True))
+    with pytest.raises(ValueError, match="'all' has `start_from_best`, which needs whole weights"):
+        finetuning.setup(trainer, make_task(), "fit")
+
+
+def test_a_second_fit_starts_from_the_first_phase(make_task, fit):
+    finetuning, modes = Finetuning(LPFT(1)), Modes()
+    fit(make_task(), finetuning, max_epochs=2)
+    fit(make_task(), finetuning, modes, max_epochs=2)
+    assert modes.seen == [(False, True)] * 4 + [(True, True)] * 4
+
+
+def test_modules_beside_backbone_and_head_keep_their_mode(make_task, fit):
+    task = make_task()
+    task.teacher = torch.nn.Dropout().eval()
+    Finetuning(LinearProbe()).setup(fit(make_task(), max_epochs=1), task, "fit")
+    assert not task.teacher.training

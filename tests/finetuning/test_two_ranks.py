@@ -32,6 +32,7 @@ SLOW = [
     "resume resnet",
     "resume efficientnet",
     "resume vit",
+    "sharded",
 ]
 
 
@@ -84,7 +85,7 @@ def test_weights_are_equal_after_each_step_of_each_phase(quick):
     assert_equal_over_ranks(rank_0["weights"], rank_1["weights"])
 
 
-def test_running_statistics_are_equal_after_each_validation(quick):
+def test_running_statistics_are_equal_before_each_validation(quick):
     rank_0, rank_1 = quick["unfreeze resnet"]
     assert_equal_over_ranks(rank_0["buffers"], rank_1["buffers"])
 
@@ -148,6 +149,23 @@ def test_other_families_are_equal_over_ranks_too(slow, name):
 def test_two_ranks_resume_at_each_epoch_to_the_last_bit(slow, name, epochs):
     for result in slow[f"resume {name}"]:
         pairs = zip(result["straight"], result[epochs], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distributed", [True, False])
+def test_sharded_weights_become_those_of_replicated_ones(slow, distributed):
+    for result in slow["sharded"]:
+        pairs = zip(result["replicated"], result[distributed, 0], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("distributed", [True, False])
+def test_sharded_weights_resume_at_each_epoch_to_the_last_bit(slow, distributed, epochs):
+    for result in slow["sharded"]:
+        pairs = zip(result[distributed, 0], result[distributed, epochs], strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler
 
 from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule, Until, callback
@@ -49,7 +51,7 @@ class Recorder(Callback):
         sizes = trainer.strategy.model._get_ddp_logging_data()["bucket_sizes"]
         self.bytes.append(sum(int(size) for size in sizes.split(",")))
 
-    def on_validation_end(self, trainer, pl_module):
+    def on_validation_start(self, trainer, pl_module):  # The first batch brings those of rank 0.
         self.buffers.append([b.clone() for b in pl_module.buffers() if b.is_floating_point()])
 
 
@@ -57,13 +59,13 @@ def adam(groups):
     return torch.optim.AdamW(groups, lr=1e-3)
 
 
-def fit(task, phases, *callbacks, ckpt_path=None, max_epochs=4):
+def fit(task, phases, *callbacks, ckpt_path=None, max_epochs=4, strategy="ddp"):
     seed_everything(RANK)  # Dropout differs between ranks.
     trainer = Trainer(
         max_epochs=max_epochs,
         accelerator="cpu",
         devices=2,
-        strategy="ddp",
+        strategy=strategy,
         use_distributed_sampler=False,  # Lightning's own would shuffle.
         logger=False,
         enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
@@ -142,6 +144,35 @@ def resume(name):
     return states
 
 
+class ShardedTask(Task):
+    def configure_model(self):
+        mesh = self.device_mesh["data_parallel"]
+        for module in (*self.backbone.model.blocks, self.backbone.model, self.head):
+            fully_shard(module, mesh=mesh)
+
+
+def sharded():
+    def run(folder, *callbacks, **options):
+        task = ShardedTask("test_vit", adam, dropout=0.0)
+        saves = ModelCheckpoint(FOLDER / "sharded" / folder, save_last=True, save_top_k=0)
+        strategy = ModelParallelStrategy(
+            data_parallel_size=2, tensor_parallel_size=1, save_distributed_checkpoint=distributed
+        )
+        fit(task, PROBE_ALL_TOP, saves, *callbacks, strategy=strategy, **options)
+        return [parameter.full_tensor().detach() for parameter in task.parameters()]
+
+    task = Task("test_vit", adam, dropout=0.0)
+    fit(task, PROBE_ALL_TOP)
+    weights = {"replicated": [parameter.detach() for parameter in task.parameters()]}
+    for distributed in (True, False):
+        weights[distributed, 0] = run(f"straight-{distributed}")
+        for epochs in (1, 2, 3):
+            run(f"{epochs}-{distributed}", StopAfter(epochs))
+            path = FOLDER / "sharded" / f"{epochs}-{distributed}" / "last.ckpt"
+            weights[distributed, epochs] = run(f"{epochs}-{distributed}-resumed", ckpt_path=path)
+    return weights
+
+
 class Metric(Callback):
     """Log a metric that ranks see differently."""
 
@@ -180,6 +211,7 @@ SCENARIOS = {
     "resume resnet": lambda: resume("test_resnet"),
     "resume efficientnet": lambda: resume("test_efficientnet"),
     "resume vit": lambda: resume("test_vit"),
+    "sharded": sharded,
     "without rebuilding": without_rebuilding,
     "another schedule": another_schedule_on_one_rank,
     "a changed weight": a_weight_changed_on_one_rank,

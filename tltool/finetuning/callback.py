@@ -6,10 +6,9 @@ import logging
 import math
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.freeze import set_trainable_, trainable_names
@@ -17,7 +16,9 @@ from tltool.finetuning.groups import layer_groups, layers
 from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
 from tltool.finetuning.param_groups import RateGroup, rate_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
+from tltool.finetuning.phase_progress import PhaseProgress, copy_trained, go_back_
 from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.finetuning.timeline import Timeline, make_timeline
 
@@ -96,7 +97,9 @@ class Finetuning(Callback):
             )
         self._set_trainable(pl_module, self.schedule.phases[0])
         self._reduced = _trained(pl_module)
-        pl_module.train()  # Modes follow in `on_train_start`: Lightning warns of eval mode before.
+        # Modes follow in `on_train_start`: Lightning warns of eval mode in front of it.
+        pl_module.get_submodule("backbone").train()
+        pl_module.get_submodule("head").train()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the base learning rates, before a checkpoint brings those of its last step."""
@@ -118,6 +121,8 @@ class Finetuning(Callback):
         self._rate_groups = rate_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
             param_group.setdefault("initial_lr", param_group["lr"])
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            load_all_optimizer_state_(trainer.strategy, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
@@ -162,15 +167,16 @@ class Finetuning(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the metric of a phase that ends by one, before a checkpoint is written."""
-        if not trainer.sanity_checking and self.phase is not None:
-            self._watch(trainer, pl_module, self.phase)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._watch(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
         check_same_weights(pl_module)
-        if not trainer.enable_validation and self.phase is not None:
-            self._watch(trainer, pl_module, self.phase)
-        if (trainer.current_epoch + 1) * self._steps_per_epoch >= self._timeline.spans[-1].end:
+        if not trainer.enable_validation:
+            self._watch(trainer, pl_module)
+        done = (trainer.current_epoch + 1) * self._steps_per_epoch
+        if self._progress.ended and done >= self._timeline.spans[-1].end:
             trainer.should_stop = True
 
     def on_save_checkpoint(
@@ -199,10 +205,11 @@ class Finetuning(Callback):
     def _apply(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         """Bring the phase of a step into effect, also when it is in effect already."""
         phase = self._timeline.at(step).phase
+        reshard_(pl_module)
         if phase.name != self._progress.phase:
             if phase.start_from_best:
-                self._restore_best(trainer, pl_module)
-            self._progress = PhaseProgress(phase.name, self._progress.ended)
+                go_back_(pl_module, self._progress.best_weights, trainer.optimizers[0])
+            self._progress.enter(phase.name)
         self._set_trainable(pl_module, phase)
         if phase is self.phase:
             return
@@ -221,55 +228,32 @@ class Finetuning(Callback):
         norms = (module for module in pl_module.modules() if isinstance(module, _BatchNorm))
         self._live_norms = [norm for norm in norms if norm.training]
 
-    def _watch(self, trainer: Trainer, pl_module: LightningModule, phase: Phase) -> None:
-        progress, until = self._progress, phase.until
-        if until is None or phase.name in progress.ended:
+    def _watch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        phase = self.phase
+        if phase is None or phase.until is None or phase.name in self._progress.ended:
             return
-        if until.metric not in trainer.callback_metrics:
+        metric = phase.until.metric
+        if metric not in trainer.callback_metrics:
             raise ValueError(
-                f"Phase {phase.name!r} ends by {until.metric!r}, which the task does not log. "
-                f"Choose one of: {', '.join(sorted(trainer.callback_metrics))}."
+                f"Phase {phase.name!r} ends by {metric!r}, which the task does not log. Choose one "
+                f"of: {', '.join(sorted(trainer.callback_metrics))}."
             )
         # Ranks must decide alike, also where a metric is not synchronized.
-        value = trainer.strategy.broadcast(float(trainer.callback_metrics[until.metric]))
-        if until.improves(value, progress.best):
-            progress.best, progress.misses = value, 0
-            if any(other.start_from_best for other in self.schedule.phases):
-                progress.best_weights = self._snapshot(pl_module)
-        else:
-            progress.misses += 1
-        if progress.misses >= until.patience:
-            progress.ended[phase.name] = trainer.current_epoch + 1
+        value = trainer.strategy.broadcast(float(trainer.callback_metrics[metric]))
+        improved = self._progress.observe(phase.until, value, trainer.current_epoch)
+        following = self.schedule.phases[self.schedule.phases.index(phase) + 1 :]
+        if improved and following and following[0].start_from_best:
+            self._progress.best_weights = copy_trained(pl_module, self._live_norms)
+        if phase.name in self._progress.ended:
             self._lay_out(trainer)
-
-    def _snapshot(self, pl_module: LightningModule) -> dict[str, Tensor]:
-        """Return copies of what the phase changes."""
-        tensors = {name: p for name, p in pl_module.named_parameters() if p.requires_grad}
-        live = set(self._live_norms)
-        for path, module in pl_module.named_modules():
-            if module in live:
-                tensors |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers()}
-        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-    def _restore_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the best weights; what the optimizer knows of the later ones is void."""
-        tensors: dict[str, Tensor] = dict(pl_module.named_buffers())
-        tensors |= dict(pl_module.named_parameters())
-        with torch.no_grad():
-            for name, best in self._progress.best_weights.items():
-                tensors[name].copy_(best)
-                trainer.optimizers[0].state.pop(tensors[name], None)
-        if not self._progress.best_weights:
-            log.warning("The metric of phase %r was never a number.", self._progress.phase)
 
     def _describe(self, phase: Phase, trainer: Trainer, pl_module: LightningModule) -> str:
         sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
         total, trained = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
+        groups = zip(self._rate_groups, trainer.optimizers[0].param_groups, strict=True)
         rates = [
             param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
-            for place, param_group in zip(
-                self._rate_groups, trainer.optimizers[0].param_groups, strict=True
-            )
+            for place, param_group in groups
             if place.group in phase.trains
         ]
         extremes = dict.fromkeys(f"{rate:g}" for rate in (min(rates), max(rates)))
@@ -277,17 +261,6 @@ class Finetuning(Callback):
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
-
-
-@dataclasses.dataclass
-class PhaseProgress:
-    """What only the past of a run tells: plain data and tensors, stored in checkpoints."""
-
-    phase: str = ""
-    ended: dict[str, int] = dataclasses.field(default_factory=dict)
-    best: float | None = None
-    misses: int = 0
-    best_weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 def _make_schedule(strategy: FinetuningStrategy, groups: list[str], trainer: Trainer) -> Schedule:

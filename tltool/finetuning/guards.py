@@ -42,9 +42,9 @@ def check_same_weights(module: nn.Module) -> None:
     Raises:
         RuntimeError: On every rank, if a parameter differs; the message names it.
     """
-    if not is_distributed():
-        return
     named = [(n, p) for n, p in module.named_parameters() if type(p.data) is Tensor]
+    if not named or not is_distributed():
+        return
     sums = torch.stack([_checksum(parameter) for _, parameter in named])  # (num_parameters,)
     of_rank_0 = sums.clone()
     dist.broadcast(of_rank_0, src=0)
@@ -63,8 +63,8 @@ def check_same_weights(module: nn.Module) -> None:
 def average_batch_norm_(norms: Iterable[_BatchNorm]) -> None:
     """Average running statistics over the ranks, in place.
 
-    Each rank updates its own with its share of the batch, so without this ranks would evaluate
-    different models, and a checkpoint would hold those of rank 0 alone.
+    Each rank updates its own with its share of the batch, and DDP then takes those of rank 0 for
+    all. The average makes use of all images.
     """
     buffers = [
         buffer
