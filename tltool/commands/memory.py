@@ -28,8 +28,8 @@ def out_of_memory_advice(config: dict[str, Any]) -> str:
         ... }
         >>> print(out_of_memory_advice(config))
         Out of memory with a batch of 32 in precision 32-true. Try, in this order:
-        --trainer.precision bf16-mixed; --model.backbone.grad_checkpointing true; --data.batch_size 8
-        --trainer.accumulate_grad_batches 4; a smaller --model.backbone.img_size or
+        --trainer.precision bf16-mixed; --model.backbone.grad_checkpointing true; --data.batch_size
+        8 --trainer.accumulate_grad_batches 4; a smaller --model.backbone.img_size or
         --model.backbone.name.
     """
     batch_size = config["data"]["init_args"]["batch_size"]

@@ -23,7 +23,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule, Part
-from tltool.data.decode import decode_image
+from tltool.data.dataset import Decoder
 from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
@@ -49,6 +49,14 @@ class Score(NamedTuple):
         return f"{self.accuracy:.3f} +- {self.standard_error:.3f}"
 
 
+class Predicted(NamedTuple):
+    """Probabilities ``(N, num_classes)``, labels ``(N,)`` and paths of one part."""
+
+    probabilities: Tensor
+    labels: Tensor
+    paths: list[str]
+
+
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool report RUN``."""
     parser = argparse.ArgumentParser("tltool report", description="Say what a run achieved.")
@@ -66,12 +74,12 @@ def main(argv: Sequence[str]) -> int:
     task = ImageTask.load_from_checkpoint(checkpoint)
     data = _data_of(run, task)
     part: Part = "test" if data.splits.test else "val"
-    probabilities, labels, paths = _predict(task, data, part)
-    scores = _scores(task, data, part, probabilities, labels)
-    _print_table(scores, f"{run}: accuracy on {len(labels)} {part} photos")
+    predicted = _predict(task, data, part)
+    scores = _scores(task, data, part, predicted)
+    _print_table(scores, f"{run}: accuracy on {len(predicted.labels)} {part} photos")
     curves, photos = run / "curves.png", run / "predictions.png"
     draw_curves(read_metrics(run / "metrics.csv"), curves, title=str(run))
-    _draw_photos(task, probabilities, labels, paths, photos)
+    _draw_photos(task, data.decoder, predicted, photos)
     print(f"curves       {curves}\npredictions  {photos}")
     print(f"next         tltool predict --ckpt_path {checkpoint} --data.root FOLDER")
     return 0
@@ -93,10 +101,7 @@ def _data_of(run: Path, task: ImageTask) -> ImageDataModule:
     return module
 
 
-def _predict(
-    task: ImageTask, data: ImageDataModule, part: Part
-) -> tuple[Tensor, Tensor, list[str]]:
-    """Return probabilities ``(N, num_classes)``, labels ``(N,)`` and paths of one part."""
+def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> Predicted:
     loader = data.evaluation_dataloader(part)
     trainer = Trainer(
         logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
@@ -104,13 +109,14 @@ def _predict(
     batches: list[Any] = trainer.predict(task, dataloaders=loader) or []
     probabilities = torch.cat([batch["probabilities"] for batch in batches])
     paths = [path for batch in batches for path in batch["paths"]]
-    return probabilities, torch.tensor(data.samples(part).labels), paths
+    return Predicted(probabilities, torch.tensor(data.samples(part).labels), paths)
 
 
 def _scores(
-    task: ImageTask, data: ImageDataModule, part: Part, probabilities: Tensor, labels: Tensor
+    task: ImageTask, data: ImageDataModule, part: Part, predicted: Predicted
 ) -> dict[str, tuple[Score, str]]:
     """Return the scores of both baselines and of the run, each with what it means."""
+    labels = predicted.labels
     train_labels = torch.tensor(data.samples("train").labels)
     majority = train_labels.mode().values
     backbone = rebuild(task.recipe["backbone"])  # As it was before training.
@@ -132,8 +138,9 @@ def _scores(
             "Ridge regression on the frozen features: what the pretraining gives without training.",
         ),
         "this run": (
-            _score(probabilities.argmax(dim=1) == labels, labels),
-            "The checkpoint with the best validation accuracy.",
+            _score(predicted.probabilities.argmax(dim=1) == labels, labels),
+            "The checkpoint with the best validation accuracy"
+            + (", on the photos that chose it: a little too good." if part == "val" else "."),
         ),
     }
 
@@ -149,11 +156,10 @@ def _print_table(scores: dict[str, tuple[Score, str]], title: str) -> None:
     Console().print(table)
 
 
-def _draw_photos(
-    task: ImageTask, probabilities: Tensor, labels: Tensor, paths: list[str], output: Path
-) -> None:
+def _draw_photos(task: ImageTask, decode: Decoder, results: Predicted, output: Path) -> None:
     """Draw the most confident errors first, then photos spread over the evaluation set."""
-    confidence, predicted = probabilities.max(dim=1)
+    labels, paths = results.labels, results.paths
+    confidence, predicted = results.probabilities.max(dim=1)
     wrong = (predicted != labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][: NUM_PHOTOS // 2].tolist()
     right = [i for i in range(len(labels)) if predicted[i] == labels[i]]
@@ -161,7 +167,7 @@ def _draw_photos(
     chosen = worst + right[::step][: NUM_PHOTOS - len(worst)]
     mode: Literal["L", "RGB"] = "L" if task.data_config["input_size"][0] == 1 else "RGB"
     draw_predictions(
-        [decode_image(paths[i], mode=mode) for i in chosen],
+        [decode(paths[i], mode=mode) for i in chosen],
         [
             f"{task.class_names[predicted[i]]} {confidence[i]:.2f}\n"
             f"(is {task.class_names[labels[i]]})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import nn
-from torchvision.transforms import InterpolationMode, v2  # type: ignore[import-untyped]
+from torchvision.transforms import InterpolationMode, v2
 
 Augmentation = Literal[
     "none", "flip", "flip_both", "crop", "color_jitter", "trivial_augment", "rand_augment"

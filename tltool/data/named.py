@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
-from torchvision import datasets  # type: ignore[import-untyped]
+from torchvision import datasets
 
 from tltool.data.augmentation import Augmentation
 from tltool.data.classes import check_class_names

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from timm.data import transforms_factory
 from torch import Tensor
-from torchvision.transforms import v2  # type: ignore[import-untyped]
+from torchvision.transforms import v2
 
 from tltool.data.augmentation import (
     AUGMENTATIONS,

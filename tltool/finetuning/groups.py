@@ -80,6 +80,7 @@ def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequen
         ValueError: Parameter 'scale' is in no layer group. ...
     """
     count = Counter(name for names in groups.values() for name in names)
+    known = set(parameter_names)
     for name in parameter_names:
         if count[name] == 0:
             raise ValueError(
@@ -87,7 +88,7 @@ def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequen
                 "so that a phase can train it or freeze it."
             )
     for name, times in count.items():
-        if name not in parameter_names:
+        if name not in known:
             raise ValueError(
                 f"Layer groups hold {name!r}, which is no parameter of the model. Make "
                 "`layer_groups()` return names as in `named_parameters()`."
