@@ -23,12 +23,8 @@ from tltool.finetuning import (
     Until,
 )
 
-pytestmark = [
-    # Lightning 2.6 with torch 2.14: its LeafSpec() is deprecated.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:The '(train|val)_dataloader' does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
-]
+# Two runs of one test write to one folder.
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 
 
 class Phases(FinetuningStrategy):

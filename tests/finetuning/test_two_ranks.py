@@ -12,11 +12,6 @@ import torch
 from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule
 from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
 
-pytestmark = [
-    # Lightning 2.6 with torch 2.14: its LeafSpec() is deprecated.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:The '(train|val)_dataloader' does not have many workers"),
-]
 JOB = Path(__file__).with_name("two_ranks_job.py")
 QUICK = [
     "unfreeze resnet",
