@@ -94,6 +94,21 @@ def test_a_head_needs_no_class_and_a_strategy_only_its_name(fit, photos, tmp_pat
     assert activation == {"name": "leaky_relu", "negative_slope": 0.2}
 
 
+def test_surgery_data_and_loss_options_reach_the_run(fit, photos):
+    status, _, err = fit(
+        *("--data.root", photos, "--data.mixup", "0.2", "--data.preprocessing", "dataset"),
+        *("--model.backbone.surgery", "[{swap_activations: {to: gelu}}]"),
+        *("--model.class_weights", "balanced", "--model.log_prior", "true"),
+        *("--model.head.input_norm", "standardize", "--model.backbone.stop_at", "layer2"),
+    )
+    recipe = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["recipe"]
+    assert status == 0
+    assert recipe["class_weights"] == [1.0, 1.0]
+    assert recipe["data_config"]["preprocessing"] == "dataset"
+    assert "Swapped" in err
+    assert "dropped" in err
+
+
 def test_a_linear_probe_leaves_the_backbone_as_it_was(fit, photos):
     fit("--data.root", photos, "--optimizer.lr", "1.0")
     last = torch.load("runs/photos/0/checkpoints/last.ckpt", weights_only=True)["state_dict"]

@@ -196,5 +196,27 @@ def test_stopping_early_drops_what_lies_behind(name, stop_at):
 
 
 def test_an_unknown_stop_lists_the_outputs():
-    with pytest.raises(ValueError, match="no output 'layer9' .* Choose one of: .*layer4"):
+    with pytest.raises(ValueError, match=r"no output 'layer9' .* Choose one of: .*layer4"):
         Backbone("test_resnet", "random", stop_at="layer9")
+
+
+def test_surgery_is_done_after_the_weights_are_loaded(resnet_file):
+    backbone = Backbone("test_resnet", str(resnet_file), surgery=[{"swap_activations": "gelu"}])
+    kinds = {type(module).__name__ for module in backbone.modules()}
+    original = timm.create_model("test_resnet", checkpoint_path=str(resnet_file))
+    assert "GELU" in kinds
+    assert "ReLU" not in kinds
+    torch.testing.assert_close(backbone.model.conv1[0].weight, original.conv1[0].weight)
+
+
+def test_learned_slopes_of_a_surgery_are_rebuilt_from_the_description():
+    surgery = [{"swap_activations": {"to": "prelu", "only": "layer1.*"}}]
+    backbone = Backbone("test_resnet", "random", surgery=surgery)
+    again = Backbone(**backbone.description["init_args"])
+    again.load_state_dict(backbone.state_dict())
+    assert any("layer1" in report for report in again.surgery_reports[0].swapped)
+
+
+def test_an_unknown_surgery_is_refused_before_anything_is_changed():
+    with pytest.raises(ValueError, match="swap_activations"):
+        Backbone("test_resnet", "random", surgery=[{"swap_activation": "gelu"}])

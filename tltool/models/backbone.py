@@ -18,6 +18,7 @@ from tltool.models.timm_models import (
     on_meta_device,
     resolve_auto,
 )
+from tltool.surgery.apply import apply_surgery_
 
 
 @described
@@ -35,6 +36,8 @@ class Backbone(nn.Module):
         stop_at: Put the head on an earlier layer's pooled output, such as ``layer3``; the layers
             behind it are dropped. What lies late in a network fits its own classes most (Yosinski
             et al., 2014, https://arxiv.org/abs/1411.1792). ``None`` for the whole network.
+        surgery: Edits of the loaded model, in order, such as ``{swap_activations: gelu}``. See
+            ``apply_surgery_``.
         img_size: Height and width in pixels; ``None`` for the size that the weights were trained
             with.
         drop_rate: Dropout in front of the pooled features; only where the model has it.
@@ -71,6 +74,7 @@ class Backbone(nn.Module):
         in_chans: int = 3,
         img_size: int | None = None,
         stop_at: str | None = None,
+        surgery: Sequence[dict[str, Any]] = (),
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
@@ -96,6 +100,8 @@ class Backbone(nn.Module):
             drop_behind_(self.model, self.stop, name)
             drop_behind_(blueprint, self.stop, name)
         self.num_features = self._count_features(blueprint)
+        #: What each edit changed.
+        self.surgery_reports = apply_surgery_(self.model, surgery)
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)
         if channels_last:
