@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from tltool.models.backbone import Backbone
+from tltool.models.timm_models import classifier_names
 
 FAMILIES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"]
 
@@ -220,3 +221,24 @@ def test_learned_slopes_of_a_surgery_are_rebuilt_from_the_description():
 def test_an_unknown_surgery_is_refused_before_anything_is_changed():
     with pytest.raises(ValueError, match="swap_activations"):
         Backbone("test_resnet", "random", surgery=[{"swap_activation": "gelu"}])
+
+
+FINE = [
+    "test_resnet",
+    "test_vit",
+    "test_efficientnet",
+    "test_convnext",
+    "swin_tiny_patch4_window7_224",
+]
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_layers_are_those_of_timms_layer_wise_decay(name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    expected = timm.models.group_parameters(model, model.group_matcher(coarse=False))
+    classifier = set(classifier_names(model))
+    parts = {frozenset(names) - classifier for names in expected.values()}
+    layers = Backbone(name, "random").layer_groups(coarse=False)
+    own = {frozenset(n.removeprefix("model.") for n in names) for names in layers.values()}
+    assert own == {part for part in parts if part}

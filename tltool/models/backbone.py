@@ -138,11 +138,11 @@ class Backbone(nn.Module):
             )
         return output.shape[1]
 
-    def layer_groups(self) -> dict[str, list[str]]:
+    def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
         return {
             group: [f"model.{parameter}" for parameter in parameters]
-            for group, parameters in layer_groups_of(self.model, self.name).items()
+            for group, parameters in layer_groups_of(self.model, self.name, coarse=coarse).items()
         }
 
     def no_weight_decay(self) -> set[str]:

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import huggingface_hub
@@ -189,11 +190,12 @@ def _create_from_state_dict(
 
 
 def _classifier_keys(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
-    pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
-    names = pretrained_cfg.get("classifier") or ()
-    names = {names} if isinstance(names, str) else set(names)
-    names |= {"head", "head.fc", "fc", "classifier"}
-    candidates = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
+    usual = {
+        f"{name}.{kind}"
+        for name in ("head", "head.fc", "fc", "classifier")
+        for kind in ("weight", "bias")
+    }
+    candidates = usual | set(classifier_names(model))
     return {key for key in candidates & set(state_dict) if key not in model.state_dict()}
 
 
@@ -222,20 +224,35 @@ def _mismatch(
     )
 
 
-def layer_groups_of(model: nn.Module, name: str) -> dict[str, list[str]]:
-    """Return parameter names by layer group, from the input on.
+def layer_groups_of(model: nn.Module, name: str, *, coarse: bool) -> dict[str, list[str]]:
+    """Return parameter names by layer group, from the input on, as timm's ``group_matcher`` says.
 
-    The groups are those of timm's coarse ``group_matcher``. A model without a matcher gets one
-    group for each top-level child.
+    A model without a matcher gets one group for each top-level child.
+
+    Args:
+        model: The model.
+        name: Its name, for the log.
+        coarse: Whole stages, or the layers inside them.
     """
     if hasattr(model, "group_matcher"):
-        matcher = cast(Any, model).group_matcher(coarse=True)
-        return name_groups(timm.models.group_parameters(model, matcher))
+        matcher = cast(Any, model).group_matcher(coarse=coarse)
+        # timm numbers layers with the classifier among them, so its names must be there.
+        classifier = [] if coarse else classifier_names(model)
+        named = [*model.named_parameters(), *((key, None) for key in classifier)]
+        holder = SimpleNamespace(named_parameters=lambda: named)
+        return name_groups(timm.models.group_parameters(cast(Any, holder), matcher), classifier)
     log.info("%s has no group matcher: its layer groups are its top-level children.", name)
     groups: dict[str, list[str]] = {}
     for parameter, _ in model.named_parameters():
         groups.setdefault(parameter.partition(".")[0], []).append(parameter)
     return name_groups(groups)
+
+
+def classifier_names(model: nn.Module) -> list[str]:
+    """Return the names of the classifier's parameters, which ``num_classes=0`` has removed."""
+    names = cast(Any, model).pretrained_cfg.get("classifier") or ()
+    names = (names,) if isinstance(names, str) else names
+    return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
 
 
 def find_stop(model: nn.Module, stop_at: str, name: str) -> int:
