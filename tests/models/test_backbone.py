@@ -218,6 +218,16 @@ def test_learned_slopes_of_a_surgery_are_rebuilt_from_the_description():
     assert any("layer1" in report for report in again.surgery_reports[0].swapped)
 
 
+def test_learned_slopes_belong_to_the_group_that_they_lie_in():
+    plain = Backbone("test_resnet", "random").layer_groups()
+    surgery = [{"swap_activations": "prelu"}]
+    groups = Backbone("test_resnet", "random", surgery=surgery).layer_groups()
+    added = {group: set(names) - set(plain[group]) for group, names in groups.items()}
+    assert list(groups) == list(plain)
+    assert "model.layer2.0.act1.weight" in added["layer2"]
+    assert all(added.values())
+
+
 def test_an_unknown_surgery_is_refused_before_anything_is_changed():
     with pytest.raises(ValueError, match="swap_activations"):
         Backbone("test_resnet", "random", surgery=[{"swap_activation": "gelu"}])

@@ -100,8 +100,10 @@ class Backbone(nn.Module):
             drop_behind_(self.model, self.stop, name)
             drop_behind_(blueprint, self.stop, name)
         self.num_features = self._count_features(blueprint)
+        before = {parameter for parameter, _ in self.model.named_parameters()}
         #: What each edit changed.
         self.surgery_reports = apply_surgery_(self.model, surgery)
+        self._added = {parameter for parameter, _ in self.model.named_parameters()} - before
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)
         if channels_last:
@@ -140,9 +142,10 @@ class Backbone(nn.Module):
 
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
+        groups = layer_groups_of(self.model, self.name, coarse=coarse, added=self._added)
         return {
             group: [f"model.{parameter}" for parameter in parameters]
-            for group, parameters in layer_groups_of(self.model, self.name, coarse=coarse).items()
+            for group, parameters in groups.items()
         }
 
     def no_weight_decay(self) -> set[str]:
