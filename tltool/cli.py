@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from tltool.commands.memory import is_out_of_memory, out_of_memory_advice
 from tltool.commands.parser import Parser
 from tltool.commands.short_yaml import short_yaml
-from tltool.commands.terminal import set_up_logging
+from tltool.commands.terminal import set_up_process
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,
@@ -204,7 +204,7 @@ def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
-    set_up_logging()
+    set_up_process()
     Parser.known_classes = {
         "model.backbone": (Backbone,),
         "model.head": (LinearHead, MLPHead),

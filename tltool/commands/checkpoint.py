@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from tltool.commands.parser import Parser
-from tltool.commands.terminal import set_up_logging
+from tltool.commands.terminal import set_up_process
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,
@@ -50,7 +50,7 @@ def checkpoint_parser(command: str, description: str) -> Parser:
 
 def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
     """Parse the arguments, rebuild the task, and make the data as the task needs it."""
-    set_up_logging()
+    set_up_process()
     config = parser.parse_args(list(argv))
     task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from tltool.commands.parser import Parser
-from tltool.commands.terminal import set_up_logging
+from tltool.commands.terminal import set_up_process
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         "run", type=Path, help="a run's folder, such as runs/photos/0; runs/photos for its latest"
     )
     run = _latest(parser.parse_args(argv[1:]).run)
-    set_up_logging()
+    set_up_process()
     checkpoint = run / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         raise FileNotFoundError(

@@ -5,6 +5,8 @@ import warnings
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from tltool.commands.allocator import keep_freed_memory
+
 # Each with the reason why a user has nothing to do about it.
 NOISE = (
     r".*does not have many workers.*",  # The number follows from the cores.
@@ -15,8 +17,9 @@ NOISE = (
 )
 
 
-def set_up_logging() -> None:
-    """Show tltool's messages from rank 0, and of the libraries' only warnings."""
+def set_up_process() -> None:
+    """Show tltool's messages from rank 0 and of the libraries' only warnings; keep freed memory."""
+    keep_freed_memory()
     logger = logging.getLogger("tltool")
     logger.handlers[:] = [logging.StreamHandler()]
     logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
