@@ -81,8 +81,8 @@ class ImageFolderDataModule(ImageDataModule):
             class_names=class_names,
         )
         self.root = Path(root).expanduser()
-        self.name = self.root.resolve().name
-        self.name = self.root.resolve().name
+        self.name = self.root.absolute().name
+        self.name = self.root.absolute().name
 
     @property
     def place(self) -> str:
