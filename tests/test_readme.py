@@ -31,7 +31,7 @@ def desk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("desk")
     for place in ("photos/ants", "photos/bees", "new_photos"):
         (folder / place).mkdir(parents=True)
-        for index in range(10):
+        for index in range(24):
             image = Image.effect_noise((64, 64), 20 + 60 * place.endswith("bees")).convert("RGB")
             image.save(folder / place / f"{index}.jpg")
     return folder

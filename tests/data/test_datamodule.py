@@ -1,3 +1,4 @@
+import inspect
 import os
 import random
 
@@ -5,7 +6,13 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
-from tltool.data import ImageFolderDataModule
+from tltool.data import (
+    DigitsDataModule,
+    ELPVDataModule,
+    ImageDataModule,
+    ImageFolderDataModule,
+    ManifestDataModule,
+)
 from tltool.data.decode import BrokenImageError
 from tltool.data.sampler import Draw
 
@@ -225,3 +232,15 @@ def test_a_batch_that_cannot_be_shared_names_the_nearest_sizes(data, monkeypatch
     monkeypatch.setattr(type(shared), "_world_size", 4)
     with pytest.raises(ValueError, match=r"Set --data.batch_size 8 or 12"):
         shared.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    "cls", [ImageFolderDataModule, ELPVDataModule, ManifestDataModule, DigitsDataModule]
+)
+def test_shared_arguments_have_one_default(cls):
+    # The command line keeps them when another class is named.
+    base = inspect.signature(ImageDataModule).parameters
+    own = inspect.signature(cls).parameters
+    assert {n: own[n].default for n in own if n in base} == {
+        n: base[n].default for n in base if n in own
+    }

@@ -22,7 +22,7 @@ def test_each_photo_is_in_one_part():
 
 def test_the_parts_have_about_their_fractions():
     sizes = [len(part) for part in parts(ELPVDataModule())]
-    assert sizes == [1856, 384, 384]
+    assert sizes == [1728, 512, 384]
 
 
 def test_blocks_of_neighbors_stay_together():

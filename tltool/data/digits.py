@@ -28,7 +28,7 @@ class DigitsDataModule(ImageDataModule):
 
     Example:
         >>> print(DigitsDataModule().summary())
-        photos: 1259 train, 269 val, 269 test, 10 classes (122 to 129 photos each)
+        photos: 1169 train, 359 val, 269 test, 10 classes (113 to 119 photos each)
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DigitsDataModule(ImageDataModule):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         seed: int = 0,
-        val_fraction: float = 0.15,
+        val_fraction: float = 0.2,
         data_config: dict[str, Any] | None = None,
         class_names: list[str] | None = None,
     ) -> None:

@@ -46,7 +46,7 @@ class ELPVDataModule(ImageDataModule):
         *,
         target: Literal["defective", "probability"] = "defective",
         block_size: int = 64,
-        val_fraction: float = 0.15,
+        val_fraction: float = 0.2,
         test_fraction: float = 0.15,
         batch_size: int = 32,
         num_workers: int | None = None,

@@ -114,7 +114,7 @@ class TorchvisionDataModule(ImageDataModule):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         seed: int = 0,
-        val_fraction: float = 0.15,
+        val_fraction: float = 0.2,
         data_config: dict[str, Any] | None = None,
         class_names: list[str] | None = None,
     ) -> None:
