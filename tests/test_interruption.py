@@ -16,7 +16,18 @@ def start(photos, runs, *args):
     command += ["--runs_dir", str(runs), "--model.backbone.name", "test_resnet"]
     command += ["--model.backbone.weights", "random", "--model.backbone.img_size", "32"]
     command += ["--data.batch_size", "4", "--data.num_workers", "0", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=listen_to_ctrl_c,  # noqa: PLW1509  # no threads here
+    )
+
+
+def listen_to_ctrl_c():
+    """Undo what a shell does to its background jobs, under which these tests may run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_epoch(metrics, epoch, seconds=120):
