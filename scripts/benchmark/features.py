@@ -9,6 +9,7 @@ from torch import Tensor
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.elpv import ELPVDataModule
 from tltool.data.folder import ImageFolderDataModule
+from tltool.data.preprocessing import Preprocessing
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
 
@@ -17,31 +18,45 @@ FOLDER = Path("runs/benchmark")
 Features = dict[str, tuple[Tensor, Tensor]]
 
 
-def features_of(data_name: str, **changes: Any) -> Features:
+def features_of(
+    data_name: str,
+    *,
+    preprocessing: Preprocessing = "backbone",
+    stop_at: str | None = None,
+    **changes: Any,
+) -> Features:
     """Return features and labels of each part with EfficientNet-Lite0.
 
     Args:
         data_name: ``elpv``, or a folder of photos.
+        preprocessing: See `ImageDataModule`.
+        stop_at: See `Backbone`.
         **changes: Entries of the preprocessing that replace the backbone's own.
     """
-    variant = "-".join(f"{key}{value}" for key, value in changes.items()) or "own"
+    chosen = [preprocessing] * (preprocessing != "backbone") + [stop_at] * (stop_at is not None)
+    variant = "-".join([*map(str, chosen), *(f"{k}{v}" for k, v in changes.items())]) or "own"
     path = FOLDER / f"{Path(data_name).name}-{variant}.pt"
     if not path.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        torch.save(_extract(data_name, changes), partial)
+        torch.save(_extract(data_name, preprocessing, stop_at, changes), partial)
         partial.replace(path)
     features: Features = torch.load(path, weights_only=True)
     return features
 
 
-def _extract(data_name: str, changes: dict[str, Any]) -> Features:
-    backbone = Backbone("tf_efficientnet_lite0")
-    config = backbone.data_config | changes
+def _extract(
+    data_name: str, preprocessing: Preprocessing, stop_at: str | None, changes: dict[str, Any]
+) -> Features:
+    backbone = Backbone("tf_efficientnet_lite0", stop_at=stop_at)
+    options: dict[str, Any] = {
+        "preprocessing": preprocessing,
+        "data_config": backbone.data_config | changes,
+    }
     data: ImageDataModule = (
-        ELPVDataModule(data_config=config)
+        ELPVDataModule(**options)
         if data_name == "elpv"
-        else ImageFolderDataModule(data_name, data_config=config)
+        else ImageFolderDataModule(data_name, **options)
     )
     features = {}
     for part in ("train", "val", "test"):

@@ -1,0 +1,63 @@
+"""What do augmentations bring? Accuracy of each, when the last block trains.
+
+EfficientNet-Lite0 at 128 px, LastBlocks(1), AdamW with the rate that strategies.py chose for it,
+batch 32, 6 epochs, 3 seeds. Results are kept in runs/benchmark/augmentations.jsonl, and a later
+call goes on there.
+
+Run: python scripts/benchmark/augmentations.py elpv FOLDER
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fits import FOLDER, SEEDS, fit, kept, mean_and_spread
+
+from tltool.finetuning.strategies import LastBlocks
+
+# What strategies.py chose; 1e-3 where it was not run.
+RATES = {"elpv": 1e-3}
+CHOICES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "flip": {"augmentation": "flip"},
+    "flip_both": {"augmentation": "flip_both"},
+    "crop": {"augmentation": "crop"},
+    "color_jitter": {"augmentation": "color_jitter"},
+    "trivial_augment": {"augmentation": "trivial_augment"},
+    "rand_augment": {"augmentation": "rand_augment"},
+    "random_erasing 0.25": {"random_erasing": 0.25},
+    "mixup 0.2": {"mixup": 0.2},
+    "cutmix 1": {"cutmix": 1.0},
+}
+
+
+def main() -> None:
+    """Print a table row for each augmentation and data set."""
+    print("| data | augmentation | accuracy | loss |")
+    print("|---|---|---|---|")
+    for name, options in CHOICES.items():
+        for data_name in sys.argv[1:]:
+            print(row(data_name, name, options), flush=True)
+
+
+def row(data_name: str, name: str, options: dict[str, Any]) -> str:
+    """Return a table row, from what is kept or from new fits."""
+    data = Path(data_name).name
+    run = partial(fit, data_name, LastBlocks(1), lr=RATES.get(data, 1e-3), choosing=False)
+    results = [
+        kept(
+            FOLDER / "augmentations.jsonl",
+            {"data": data, "augmentation": name, "seed": seed},
+            partial(run, seed=seed, **options),
+        )
+        for seed in SEEDS
+    ]
+    accuracy, loss = (
+        mean_and_spread([result[score] for result in results]) for score in ("accuracy", "loss")
+    )
+    return f"| {data} | {name} | {accuracy} | {loss} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Small fits for the benchmarks, each kept in a file, so that a script goes on where it stopped."""
+
+import contextlib
+import json
+import logging
+import os
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from torch import nn
+
+from tltool.data.datamodule import ImageDataModule
+from tltool.data.elpv import ELPVDataModule
+from tltool.data.folder import ImageFolderDataModule
+from tltool.data.samples import Splits
+from tltool.data.split import split_stratified
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.models.backbone import Backbone
+from tltool.models.heads import LinearHead
+from tltool.tasks.image_task import ImageTask
+
+FOLDER = Path("runs/benchmark")
+EPOCHS = 6
+IMG_SIZE = 128
+NUM_ELPV = 600
+SEEDS = range(3)
+
+Row = dict[str, Any]
+
+
+def kept(file: Path, key: Row, compute: Callable[[], Row]) -> Row:
+    """Return the result of a fit: from the file if it is there, else computed and appended.
+
+    Args:
+        file: One JSON object a line.
+        key: What the fit is; plain data.
+        compute: Does the fit.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = file.read_text().splitlines() if file.is_file() else []
+    rows: Iterable[Row] = map(json.loads, lines)
+    for row in rows:
+        if row["key"] == key:
+            found: Row = row["result"]
+            return found
+    start = time.strftime("%H:%M:%S")
+    result = compute()
+    with file.open("a") as output:
+        output.write(json.dumps({"key": key, "result": result}) + "\n")
+    print(start, key, result, file=sys.stderr, flush=True)
+    return result
+
+
+def splits_of(data_name: str, *, choosing: bool) -> Splits:
+    """Return the photos to train and to test on, as ``train`` and ``test``.
+
+    The solar cells: 600 training photos. Another data set: its training and validation photos.
+
+    Args:
+        data_name: ``elpv``, or a folder of photos with ``train`` and ``val``.
+        choosing: For the choice of a learning rate: tests on photos that are not those of the
+            result. These are the validation photos of the solar cells, and a fifth of the other
+            data set's training photos.
+    """
+    if data_name == "elpv":
+        cells = ELPVDataModule()
+        train = cells.samples("train")
+        share = {"kept": NUM_ELPV / len(train)}
+        chosen = split_stratified(train.paths, train.labels or [], share, seed=0)["kept"]
+        return Splits(train=train.subset(chosen), test=cells.samples("val" if choosing else "test"))
+    data = ImageFolderDataModule(data_name)
+    train = data.samples("train")
+    if not choosing:
+        return Splits(train=train, test=data.samples("val"))
+    names = [Path(path).name for path in train.paths]
+    parts = split_stratified(names, train.labels or [], {"test": 0.2}, seed=0)
+    return Splits(**{part: train.subset(indices) for part, indices in parts.items()})
+
+
+def fit(
+    data_name: str,
+    strategy: FinetuningStrategy,
+    *,
+    lr: float,
+    seed: int,
+    choosing: bool,
+    **data_options: Any,
+) -> Row:
+    """Fine-tune EfficientNet-Lite0 with a linear head, and return what came out.
+
+    AdamW, batch 32, 128 px, 6 epochs; the accuracy is that of the last epoch, on one thread.
+    """
+    torch.set_num_threads(1)
+    seed_everything(seed, verbose=False)
+    backbone = Backbone("tf_efficientnet_lite0", img_size=IMG_SIZE)
+    make = ELPVDataModule if data_name == "elpv" else partial(ImageFolderDataModule, data_name)
+    data: ImageDataModule = make(num_workers=0, data_config=backbone.data_config, **data_options)
+    data.splits = splits_of(data_name, choosing=choosing)
+    task = ImageTask(
+        backbone,
+        LinearHead,
+        num_classes=data.num_classes,
+        optimizer=partial(torch.optim.AdamW, lr=lr, weight_decay=0.05),
+    )
+    finetuning = Finetuning(strategy)
+    trainer = Trainer(
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        callbacks=[finetuning],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    start = _cpu_seconds()
+    with quiet():
+        trainer.fit(task, data.train_dataloader())
+    seconds = _cpu_seconds() - start
+    with quiet():
+        scores = trainer.test(task, data.test_dataloader(), verbose=False)[0]
+    return {
+        "accuracy": scores["test/accuracy"],
+        "loss": scores["test/loss"],
+        "minutes": seconds / 60,
+        "trainable": _trained_at_the_end(task),
+    }
+
+
+def best_rate(
+    file: Path, key: Row, rates: Iterable[float], fit_at: Callable[[float], Row]
+) -> tuple[float, bool]:
+    """Return the rate with the least loss on the photos that choose, and whether it is an edge."""
+    rates = sorted(rates)
+    losses = {r: kept(file, {**key, "lr": r}, partial(fit_at, r))["loss"] for r in rates}
+    best = min(losses, key=lambda rate: losses[rate])
+    return best, best in (rates[0], rates[-1])
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Return mean and standard deviation over the seeds, as ``.948 +- .012``."""
+    return f"{statistics.mean(values):.3f} +- {statistics.stdev(values):.3f}"
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Keep Lightning's advice about devices and workers out of a table."""
+    with warnings.catch_warnings(), open(os.devnull, "w") as nothing:
+        warnings.filterwarnings("ignore", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning with torch 2.15
+        for name in ("lightning.pytorch", "tltool"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with contextlib.redirect_stdout(nothing):
+            yield
+
+
+def _trained_at_the_end(task: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
