@@ -23,6 +23,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule
+from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone

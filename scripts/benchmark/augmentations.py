@@ -14,7 +14,7 @@ from typing import Any
 
 from fits import FOLDER, SEEDS, fit, kept, mean_and_spread
 
-from tltool.finetuning.strategies import LastBlocks
+from tltool.finetuning.partial_strategies import LastBlocks
 
 # What strategies.py chose; 1e-3 where it was not run.
 RATES = {"elpv": 1e-3}

@@ -13,14 +13,12 @@ from pathlib import Path
 
 from fits import FOLDER, SEEDS, best_rate, fit, kept, mean_and_spread
 
+from tltool.finetuning.partial_strategies import BatchNormOnly, BitFit, LastBlocks
 from tltool.finetuning.strategies import (
     LPFT,
-    BatchNormOnly,
-    BitFit,
     FinetuningStrategy,
     FullFinetuning,
     GradualUnfreezing,
-    LastBlocks,
     LayerwiseDecay,
     LinearProbe,
 )
