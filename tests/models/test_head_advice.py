@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tltool.models.head_advice import combination_warnings, head_warnings
+from tltool.models.description import rebuild
 from tltool.models.heads import LinearHead, MLPHead
 
 SOUND_SELU = {
@@ -113,3 +114,10 @@ def test_the_variance_behind_dropout_is_smaller_without_it_as_told():
     weight = torch.randn(64, 64)
     trained = (dropout.train()(rows) @ weight).var(dim=0).mean()
     assert (dropout.eval()(rows) @ weight).var(dim=0).mean() < 0.7 * trained
+
+
+def test_a_head_rebuilt_from_its_description_says_nothing_again(caplog):
+    description = MLPHead(8, 3, hidden_features=[8], activation="tanh").description
+    caplog.clear()
+    rebuild(description)
+    assert caplog.messages == []

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from torch import nn
@@ -73,6 +74,9 @@ def plain(value: Any, where: str) -> Any:
     )
 
 
+_rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
+
+
 def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.Module:
     """Make a module again from its description.
 
@@ -102,4 +106,13 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         raise ValueError(
             f"The checkpoint names {description['class_path']}, which is no torch.nn.Module."
         )
-    return cls(*args, **{**description["init_args"], **overrides})
+    token = _rebuilding.set(True)
+    try:
+        return cls(*args, **{**description["init_args"], **overrides})
+    finally:
+        _rebuilding.reset(token)
+
+
+def is_rebuilding() -> bool:
+    """Tell whether a module is being made again by `rebuild`: what it warns of was said before."""
+    return _rebuilding.get()

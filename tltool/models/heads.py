@@ -13,7 +13,7 @@ from tltool.layers.initializers import init_weights_
 from tltool.layers.input_norms import create_input_norm
 from tltool.layers.norms import create_norm, find_norm
 from tltool.layers.spec import parse_spec
-from tltool.models.description import described
+from tltool.models.description import described, is_rebuilding
 from tltool.models.head_advice import combination_warnings
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,8 @@ class MLPHead(nn.Module):
         if hidden_features:
             init_weights_(self.hidden, initializer, activation=activation, bias=bias)
         self.output = init_weights_(nn.Linear(widths[-1], num_classes), output_initializer)
+        if is_rebuilding():
+            return
         for warning in combination_warnings(
             hidden_features=hidden_features,
             activation=activation,
