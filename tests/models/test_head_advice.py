@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.models.head_advice import combination_warnings, head_warnings
 from tltool.models.description import rebuild
+from tltool.models.head_advice import combination_warnings, head_warnings
 from tltool.models.heads import LinearHead, MLPHead
 
 SOUND_SELU = {
