@@ -160,7 +160,9 @@ class Whiten(FittedNorm):
     """Turn and stretch the training features so that they are uncorrelated, each of variance 1.
 
     The symmetric form (ZCA), which changes the features least (Kessy et al., 2018,
-    https://arxiv.org/abs/1512.00809).
+    https://arxiv.org/abs/1512.00809). It wants many more images than features: with 1,280 features
+    of 244 photos a head fitted the training photos in one epoch and did much worse on others than
+    without it (.63 to .77 against .93, README).
 
     Args:
         num_features: Number of features.

@@ -35,7 +35,8 @@ def _l2(num_features: int) -> UnitLength:
 
 
 #: Each normalization of a head's inputs by its name. ``batch`` learns no scale and no shift (He et
-# al.,  2021, section A.1, https://arxiv.org/abs/2111.06377).
+#: al., 2021, section A.1, https://arxiv.org/abs/2111.06377). ``l2`` reached a low training loss
+#: later than raw features did, on both data sets of the README, at about the same accuracy.
 INPUT_NORMS: dict[str, Callable[..., nn.Module] | None] = {
     "center": Center,
     "standardize": Standardize,
