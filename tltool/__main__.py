@@ -32,6 +32,9 @@ COMMANDS = {
     "activations": Command(
         "tltool.commands.activations", "look", "what activations there are, and their faults"
     ),
+    "plan": Command(
+        "tltool.commands.plan", "before", "say what a run would train when, and how fast"
+    ),
     "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
     "validate": Command(
         "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"

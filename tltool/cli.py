@@ -56,6 +56,8 @@ FIT_DEFAULTS: dict[str, Any] = {
 class FitCLI(LightningCLI):
     """Build backbone, data, task and trainer from one configuration, in this order, and fit."""
 
+    command = "fit"
+
     def __init__(self, args: Sequence[str]) -> None:
         self.shows_yaml = not any(arg.startswith(("-c", "--config")) for arg in args)
         super().__init__(
@@ -66,7 +68,7 @@ class FitCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=SaveConfigCallback,
             parser_class=Parser,
-            parser_kwargs={"prog": "tltool", "fit": {"prog": "tltool fit"}},
+            parser_kwargs={"prog": "tltool", "fit": {"prog": f"tltool {self.command}"}},
             load_from_checkpoint_support=False,  # The task stores its own recipe.
             args=list(args),
         )
@@ -203,8 +205,8 @@ def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
     return found.union(*(_all_subclasses(child) for child in found))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run ``tltool fit``."""
+def run_cli(cli_class: type[FitCLI], argv: Sequence[str]) -> int:
+    """Run a command that reads the configuration of ``fit``; ``argv`` begins with ``fit``."""
     set_up_process()
     Parser.known_classes = {
         "model.backbone": (Backbone,),
@@ -213,7 +215,8 @@ def main(argv: Sequence[str]) -> int:
         "optimizer": tuple(_all_subclasses(Optimizer)),
         "finetuning": tuple(FinetuningStrategy.__subclasses__()),
     }
-    cli = FitCLI.__new__(FitCLI)  # LightningCLI runs in its constructor; what it parsed is needed.
+    # LightningCLI runs in its constructor, and what it has parsed by then is needed.
+    cli = cli_class.__new__(cli_class)
     try:
         cli.__init__(argv)  # type: ignore[misc]  # see above
     except RuntimeError as error:
@@ -225,3 +228,8 @@ def main(argv: Sequence[str]) -> int:
             raise KeyboardInterrupt from None
         raise
     return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool fit``."""
+    return run_cli(FitCLI, argv)

@@ -28,7 +28,7 @@ def features_of(
     """Return features and labels of each part with EfficientNet-Lite0.
 
     Args:
-        data_name: ``elpv``, or a folder of photos.
+        data_name: ``elpv``, ``elpv-probability`` for its four classes, or a folder of photos.
         preprocessing: See `ImageDataModule`.
         stop_at: See `Backbone`.
         **changes: Entries of the preprocessing that replace the backbone's own.
@@ -54,8 +54,8 @@ def _extract(
         "data_config": backbone.data_config | changes,
     }
     data: ImageDataModule = (
-        ELPVDataModule(**options)
-        if data_name == "elpv"
+        ELPVDataModule(target="defective" if data_name == "elpv" else "probability", **options)
+        if data_name.startswith("elpv")
         else ImageFolderDataModule(data_name, **options)
     )
     features = {}

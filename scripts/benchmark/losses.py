@@ -3,7 +3,7 @@
 On features of EfficientNet-Lite0, standardized; AdamW, batch 32, 10 epochs, 3 seeds; the rate with
 the best score without any of them on the validation photos, of a grid with steps of a factor of 3.
 
-Run: python scripts/benchmark/losses.py elpv FOLDER ...
+Run: python scripts/benchmark/losses.py elpv elpv-probability FOLDER ...
 """
 
 import statistics

@@ -21,7 +21,6 @@ CHOICES: dict[str, dict[str, Any]] = {
     "center": {"preprocessing": "center"},
     "mean_image": {"preprocessing": "mean_image"},
     "none": {"preprocessing": "none"},
-    "stop_at blocks.5": {"stop_at": "blocks.5"},
     "stop_at blocks.4": {"stop_at": "blocks.4"},
     "stop_at blocks.2": {"stop_at": "blocks.2"},
 }

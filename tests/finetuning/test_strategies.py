@@ -1,5 +1,6 @@
 """Each strategy makes a schedule that fits, and is named by its short name in YAML."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -203,3 +204,13 @@ def test_strategies_import_neither_torch_nor_lightning():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+def test_shared_fields_have_one_default():
+    # The command line keeps them when another class is named.
+    fields = [field for strategy in STRATEGIES for field in dataclasses.fields(strategy)]
+    shared = {field.name: field.default for field in fields}
+    own = {"num_groups"}  # ``None`` in one of them: as many as there is room for
+    assert {(f.name, f.default) for f in fields if f.name not in own} == {
+        item for item in shared.items() if item[0] not in own
+    }

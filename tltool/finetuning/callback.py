@@ -11,12 +11,14 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.finetuning.freeze import set_trainable_, trainable_names
+from tltool.finetuning.freeze import set_trainable_
 from tltool.finetuning.groups import layer_groups, layers
 from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
 from tltool.finetuning.param_groups import RateGroup, rate_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.phase_progress import PhaseProgress, copy_trained, go_back_
+from tltool.finetuning.plan import trained_by
+from tltool.finetuning.plan_advice import stale_input_norm
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -85,9 +87,10 @@ class Finetuning(Callback):
         self.schedule = _make_schedule(self.strategy, list(self._groups), trainer)
         _check_strategy(trainer, self.schedule)
         for phase in self.schedule.phases:
-            kinds = _kinds(phase)
-            names = trainable_names(pl_module, self._groups, kinds, batch_norm=phase.batch_norm)
-            check_same_trainable(names)
+            check_same_trainable(trained_by(phase, pl_module, self._groups))
+        for warning in stale_input_norm(self.schedule.phases, pl_module):
+            if trainer.is_global_zero:
+                log.warning(warning)
         never = self.schedule.never_trained(list(self._groups))
         if never and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             log.warning(

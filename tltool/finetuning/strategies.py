@@ -15,7 +15,8 @@ class FinetuningStrategy:
 
     Subclass it as a frozen dataclass, so that its fields are its configuration. (This class itself
     is none: jsonargparse treats a dataclass as a closed type, of which subclasses cannot be named
-    in YAML.)
+    in YAML.) Give a field that another strategy has too the same default, for the command line
+    keeps the value when the class changes.
     """
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -46,7 +47,7 @@ class LinearProbe(FinetuningStrategy):
         ('head',)
     """
 
-    warmup: float = 0.0
+    warmup: float = 0.1
     decay: Decay = "cosine"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -168,8 +169,8 @@ class GradualUnfreezing(FinetuningStrategy):
     epochs_per_group: int = 1
     num_groups: int | None = None
     backbone_lr_scale: float = 1.0
-    warmup: float = 0.0
-    decay: Decay = "none"
+    warmup: float = 0.1
+    decay: Decay = "cosine"
     batch_norm: BatchNormMode = "train"
 
     def __post_init__(self) -> None:

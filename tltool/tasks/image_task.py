@@ -17,14 +17,13 @@ import tltool
 from tltool.data.class_weights import ClassWeights
 from tltool.data.class_weights import class_weights as class_weights_of
 from tltool.data.datamodule import ImageDataModule
-from tltool.features.extract import extract_features
 from tltool.finetuning.param_groups import param_groups
-from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.log_prior import init_log_prior_
 from tltool.models.backbone import Backbone
 from tltool.models.description import plain, rebuild
 from tltool.models.head_advice import head_warnings
 from tltool.models.heads import LinearHead
+from tltool.tasks.input_norm import fit_input_norm_
 from tltool.tasks.metrics import evaluation_metrics, train_metrics
 from tltool.tasks.recipe import description_of, read_checkpoint
 
@@ -180,14 +179,18 @@ class ImageTask(LightningModule):
         )
         return logits
 
+    def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss that training minimizes, with class weights and label smoothing."""
+        return functional.cross_entropy(
+            logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
+        )
+
     def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
         if stage == "train":
-            loss = functional.cross_entropy(
-                logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
-            )
+            loss = self.training_loss(logits, labels)
         else:  # Without smoothing and weights, so that runs can be compared.
             loss = functional.cross_entropy(logits, labels)
         probabilities = logits.detach().float().softmax(dim=-1)
@@ -205,33 +208,14 @@ class ImageTask(LightningModule):
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and say what a small batch does to its batch norm."""
-        self._fit_input_norm()
         data = getattr(self.trainer, "datamodule", None)
+        fit_input_norm_(self, data)
         if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
             share = data.batch_size // self.trainer.world_size
             known = head_warnings(self.head)  # Said when the head was made.
             for warning in head_warnings(self.head, batch_per_device=share):
                 if warning not in known:
                     log.warning("%s", warning)
-
-    def _fit_input_norm(self) -> None:
-        """Fit on the features of all training photos, once, the same on every rank."""
-        norm = getattr(self.head, "input_norm", None)
-        if not isinstance(norm, FittedNorm) or norm.is_fitted:
-            return
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, ImageDataModule):
-            raise ValueError(
-                "The head's `input_norm` must be fitted on the training features, and the Trainer "
-                "has no datamodule of tltool. Call task.head.input_norm.fit_(features) first."
-            )
-        if self.trainer.is_global_zero:
-            loader = data.evaluation_dataloader("train")
-            features, _ = extract_features(
-                self.backbone, loader, description="fitting the input norm", total=len(loader)
-            )
-            norm.fit_(features.to(self.device))
-        norm.load_state_dict(self.trainer.strategy.broadcast(norm.state_dict()))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""

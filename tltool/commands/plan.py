@@ -1,0 +1,250 @@
+"""`tltool plan`: what a run would train when, before it takes time."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.cli import FitCLI, run_cli
+from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
+from tltool.data.batch_size import per_device_batch_size
+from tltool.diagnosis.lr_range import RateRange, learning_rate_range
+from tltool.finetuning.freeze import module_groups
+from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
+from tltool.finetuning.plan_advice import plan_warnings
+from tltool.finetuning.schedule import Schedule
+from tltool.tasks.input_norm import fit_input_norm_
+
+log = logging.getLogger(__name__)
+
+
+class PlanCLI(FitCLI):
+    """Build what ``fit`` would build from the same configuration, and say what it would do."""
+
+    command = "plan"
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what is asked beside the configuration of ``fit``."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--dump",
+            action="store_true",
+            help="Print only the phases, as YAML to edit and to give to fit.",
+        )
+        parser.add_argument("--plot", type=str | None, help="Draw it into this file (.png, .svg).")
+        parser.add_argument(
+            "--lr-range",
+            action="store_true",
+            help="Try rising learning rates on the first phase, and suggest one.",
+        )
+        parser.add_argument(
+            "--lr-range-steps", type=int, default=60, help="Batches that --lr-range takes."
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Create a trainer that is never used: a plan may be for another machine."""
+        return Trainer(
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+
+    def before_fit(self) -> None:
+        """Check where the picture goes, before it takes time."""
+        plot = self.config["fit"]["plot"]
+        if plot is not None:
+            check_picture(plot)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Make the plan and print it."""
+        config, task = self.config_init["fit"], self.model
+        trainer = config["trainer"]
+        task_groups = list(layer_groups(task))
+        max_epochs = trainer["max_epochs"]
+        if max_epochs is None or max_epochs < 0:
+            raise ValueError("Phases are counted in epochs. Set --trainer.max_epochs.")
+        schedule = config["finetuning"].schedule(task_groups, max_epochs)
+        schedule = schedule.resolve(task_groups, max_epochs)
+        if config["dump"]:
+            print(dump_schedule(schedule), end="")
+            return
+        devices = num_devices(trainer["devices"]) * trainer["num_nodes"]
+        share = per_device_batch_size(self.datamodule.batch_size, devices)
+        optimizer = task.configure_optimizers()
+        plan = make_plan(
+            task,
+            task.make_optimizer,
+            optimizer,
+            schedule,
+            steps_per_epoch=self._steps_per_epoch(trainer, share, devices),
+            max_epochs=max_epochs,
+            max_steps=trainer["max_steps"] if trainer["max_steps"] > 0 else None,
+        )
+        print_plan(plan, task, f"{self.datamodule.batch_size} photos a step, {share} per device")
+        for warning in plan_warnings(plan, task, optimizer, batch_per_device=share):
+            print(f"warning: {warning}")
+        if config["lr_range"]:
+            self._test_rates(plan, config)
+        elif config["plot"]:
+            plot_plan(plan, Path(config["plot"]))
+        if config["plot"]:
+            print(f"picture  {config['plot']}")
+
+    def after_fit(self) -> None:
+        """Say nothing: no run has ended."""
+
+    def _steps_per_epoch(self, trainer: Any, share: int, devices: int) -> int:
+        photos = math.ceil(len(self.datamodule.samples("train")) / devices)
+        batches = math.ceil(photos / share)
+        limit = trainer["limit_train_batches"]
+        if isinstance(limit, int):
+            batches = min(batches, limit)
+        elif limit is not None:
+            batches = int(batches * limit)
+        accumulated: int = trainer["accumulate_grad_batches"]
+        return math.ceil(batches / accumulated)
+
+    def _test_rates(self, plan: Plan, config: Any) -> None:
+        task, planned = self.model, plan.phases[0]
+        loader = self.datamodule.train_dataloader()
+        state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+        fit_input_norm_(task, self.datamodule)
+        found = learning_rate_range(task, planned.phase, loader, num_steps=config["lr_range_steps"])
+        task.load_state_dict(state)
+        print_range(found, planned)
+        if config["plot"]:
+            plot_rates(found, Path(config["plot"]))
+
+
+def num_devices(devices: int | str | Sequence[int]) -> int:
+    """Return the number of devices of a node that ``trainer.devices`` stands for.
+
+    Example:
+        >>> num_devices(4), num_devices("0,2"), num_devices([0, 1])
+        (4, 2, 2)
+    """
+    if devices in ("auto", "-1", -1):  # a list has no hash
+        return max(torch.cuda.device_count(), 1)
+    if isinstance(devices, str):
+        return len(devices.split(",")) if "," in devices else int(devices)
+    return devices if isinstance(devices, int) else len(devices)
+
+
+def dump_schedule(schedule: Schedule) -> str:
+    """Return a resolved schedule as YAML for the section ``finetuning``.
+
+    Example:
+        >>> from tltool.finetuning import Phase
+        >>> print(dump_schedule(Schedule((Phase("probe", ("head",), epochs=2),))))
+        finetuning:
+          class_path: ChosenGroups
+          init_args:
+            phases:
+            - name: probe
+              trains: [head]
+              epochs: 2
+        <BLANKLINE>
+    """
+    config = schedule.as_config()
+    for phase in config["phases"]:
+        for field, usual in (("parameters", "all"), ("lr_scale", 1.0)):
+            values = phase.get(field)
+            if isinstance(values, dict) and set(values.values()) == {usual}:
+                del phase[field]
+    chosen = {"class_path": "ChosenGroups", "init_args": config}
+    return yaml.safe_dump(
+        {"finetuning": chosen}, sort_keys=False, default_flow_style=None, width=110
+    )
+
+
+def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
+    """Print groups, surgery and phases."""
+    console = Console()
+    groups = Table("layer group", "parameters")
+    for group, count in plan.groups.items():
+        groups.add_row(group, f"{count:,}")
+    console.print(groups)
+    for report in getattr(task.get_submodule("backbone"), "surgery_reports", []):
+        print(f"surgery  {report}")
+    phases = Table(
+        *("phase", "epochs", "steps", "learning rate", "parameters", "memory", "batch norm")
+    )
+    for planned in plan.phases:
+        phases.add_row(
+            planned.phase.name,
+            _epochs(planned, plan.steps_per_epoch),
+            f"{_at_most(planned)}{planned.span.planned_end - planned.span.start:,}",
+            "\n".join(_rates(planned)),
+            f"{sum(planned.trained.values()):,}",
+            f"{planned.memory / 2**20:,.1f} MiB",
+            _batch_norm(planned, task),
+        )
+    console.print(phases)
+    print("memory   of gradients and optimizer, on each device")
+    print(f"batch    {batch}; {plan.steps_per_epoch:,} steps an epoch")
+
+
+def print_range(found: RateRange, planned: PlannedPhase) -> None:
+    """Print what the learning-rate range test says."""
+    print(
+        f"lr range phase {planned.phase.name}: the loss falls most steeply at "
+        f"--optimizer.lr {found.steepest:.2g}, is least at {found.best:.2g}"
+        + (f", and explodes at {found.rates[-1]:.2g}." if found.exploded else ".")
+    )
+
+
+def _rates(planned: PlannedPhase) -> list[str]:
+    """Return a line for each run of neighboring groups with the same learning rates."""
+    runs: list[tuple[str, list[str]]] = []
+    for group in planned.trained:
+        rates = [
+            rate
+            for label, rate in planned.rates.items()
+            if label == group or label.startswith((f"{group}.", f"{group}:"))
+        ]
+        kind = planned.phase.group_parameters(group)
+        words = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
+        words += "" if kind == "all" else f" ({kind})"
+        if runs and runs[-1][0] == words:
+            runs[-1][1].append(group)
+        else:
+            runs.append((words, [group]))
+    return [f"{words}  {' ... '.join(dict.fromkeys((g[0], g[-1])))}" for words, g in runs]
+
+
+def _at_most(planned: PlannedPhase) -> str:
+    return "at most " if planned.phase.until else ""
+
+
+def _epochs(planned: PlannedPhase, steps_per_epoch: int) -> str:
+    epochs = (planned.span.planned_end - planned.span.start) / steps_per_epoch
+    return f"{_at_most(planned)}{epochs:.3g}"
+
+
+def _batch_norm(planned: PlannedPhase, task: nn.Module) -> str:
+    """Return what batch norms do in the groups that train."""
+    owners = module_groups(task, layer_groups(task))
+    norms = [groups for module, groups in owners.items() if isinstance(module, _BatchNorm)]
+    live = sum(not groups.isdisjoint(planned.phase.groups) for groups in norms)
+    if planned.phase.batch_norm == "frozen" or not live:
+        return f"frozen ({len(norms)})" if norms else "none"
+    return f"{planned.phase.batch_norm} ({live} of {len(norms)})"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool plan``."""
+    return run_cli(PlanCLI, ["fit", *argv[1:]])
