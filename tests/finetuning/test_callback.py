@@ -96,7 +96,12 @@ def test_learning_rates_are_the_optimizers_times_scale_and_factor(make_task, fit
 
 def test_an_accumulated_step_has_one_learning_rate(make_task, fit):
     task = make_task()
-    fit(task, Finetuning(LinearProbe(warmup=0.0, decay="linear")), max_epochs=2, accumulate_grad_batches=2)
+    fit(
+        task,
+        Finetuning(LinearProbe(warmup=0.0, decay="linear")),
+        max_epochs=2,
+        accumulate_grad_batches=2,
+    )
     expected = [0.0875, 0.0875, 0.0625, 0.0625, 0.0375, 0.0375, 0.0125, 0.0125]
     assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
 

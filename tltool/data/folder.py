@@ -82,7 +82,6 @@ class ImageFolderDataModule(ImageDataModule):
         )
         self.root = Path(root).expanduser()
         self.name = self.root.absolute().name
-        self.name = self.root.absolute().name
 
     @property
     def place(self) -> str:
