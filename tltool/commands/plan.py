@@ -180,15 +180,12 @@ def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     console.print(groups)
     for report in getattr(task.get_submodule("backbone"), "surgery_reports", []):
         print(f"surgery  {report}")
-    phases = Table(
-        *("phase", "epochs", "steps", "learning rate", "parameters", "memory", "batch norm")
-    )
+    phases = Table("phase", "epochs", "steps", "parameters", "memory", "batch norm")
     for planned in plan.phases:
         phases.add_row(
             planned.phase.name,
             _epochs(planned, plan.steps_per_epoch),
             f"{_at_most(planned)}{planned.span.planned_end - planned.span.start:,}",
-            "\n".join(_rates(planned)),
             f"{sum(planned.trained.values()):,}",
             f"{planned.memory / 2**20:,.1f} MiB",
             _batch_norm(planned, task),
@@ -196,6 +193,12 @@ def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     console.print(phases)
     print("memory   of gradients and optimizer, on each device")
     print(f"batch    {batch}; {plan.steps_per_epoch:,} steps an epoch")
+    width = max(len(planned.phase.name) for planned in plan.phases)
+    for planned in plan.phases:
+        for number, (rates, groups) in enumerate(_rates(planned)):
+            name = "" if number else planned.phase.name
+            first = "rate" if planned is plan.phases[0] and not number else ""
+            print(f"{first:<9}{name:<{width}}  {rates:<20}  {groups}")
 
 
 def print_range(found: RateRange, planned: PlannedPhase) -> None:
@@ -207,8 +210,8 @@ def print_range(found: RateRange, planned: PlannedPhase) -> None:
     )
 
 
-def _rates(planned: PlannedPhase) -> list[str]:
-    """Return a line for each run of neighboring groups with the same learning rates."""
+def _rates(planned: PlannedPhase) -> list[tuple[str, str]]:
+    """Return learning rates in words, and each run of neighboring groups that has them."""
     runs: list[tuple[str, list[str]]] = []
     for group in planned.trained:
         rates = [
@@ -223,7 +226,7 @@ def _rates(planned: PlannedPhase) -> list[str]:
             runs[-1][1].append(group)
         else:
             runs.append((words, [group]))
-    return [f"{words}  {' ... '.join(dict.fromkeys((g[0], g[-1])))}" for words, g in runs]
+    return [(words, " ... ".join(dict.fromkeys((run[0], run[-1])))) for words, run in runs]
 
 
 def _at_most(planned: PlannedPhase) -> str:
