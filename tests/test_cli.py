@@ -224,6 +224,16 @@ def test_without_data_the_option_is_named(fit):
     assert (status, "Set --data.root" in err) == (2, True)
 
 
+def test_a_schedule_that_cannot_be_is_refused_before_anything_is_built(fit):
+    phases = "[{name: top, trains: [backbone.layer5]}]"
+    status, _, err = fit(
+        *("--data.root", "nowhere", "--model.backbone.weights", "nothing.pth"),
+        *("--finetuning", "ChosenGroups", "--finetuning.phases", phases),
+    )
+    assert status == 1
+    assert "Unknown layer group 'backbone.layer5'. Did you mean 'backbone.layer4'?" in err
+
+
 def test_a_missing_folder_offers_the_nearest(fit, photos):
     status, _, err = fit("--data.root", photos.parent / "photoz")
     assert (status, "Did you mean --data.root" in err) == (1, True)

@@ -26,7 +26,7 @@ from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
-from tltool.models.backbone import Backbone
+from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.heads import LinearHead, MLPHead
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
@@ -126,6 +126,22 @@ class FitCLI(LightningCLI):
                 f"There is no checkpoint {config['ckpt_path']!r} to resume from. Name a file, for "
                 "example runs/photos/0/checkpoints/last.ckpt."
             )
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        """Refuse phases that cannot be, before weights are loaded and photos are listed."""
+        config = self.config[self.subcommand]
+        section = Parser()
+        section.add_subclass_arguments(FinetuningStrategy, "finetuning")
+        chosen = section.parse_object({"finetuning": config["finetuning"].as_dict()})
+        strategy: FinetuningStrategy = section.instantiate(chosen).finetuning
+        max_epochs = config["trainer"]["max_epochs"]
+        if config["trainer"]["fast_dev_run"] or max_epochs is None or max_epochs < 0:
+            return  # `Finetuning` says what is wrong, if anything is.
+        backbone = config["model"]["backbone"]["init_args"]
+        options = {key: backbone[key] for key in ("name", "in_chans", "img_size", "stop_at")}
+        groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
+        strategy.schedule(groups, max_epochs).resolve(groups, max_epochs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the run's folder, loggers and callbacks, and the trainer with them."""

@@ -1,5 +1,6 @@
 """A timm model without its classifier."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from tltool.models.timm_models import (
     resolve_auto,
 )
 from tltool.surgery.apply import apply_surgery_
+
+log = logging.getLogger(__name__)
 
 
 @described
@@ -97,8 +100,11 @@ class Backbone(nn.Module):
         # Any: the type of nn.Module does not know the methods of timm's models.
         self.model = cast(Any, create(name, self.weights, options, allow_partial))
         if self.stop is not None:
-            drop_behind_(self.model, self.stop, name)
-            drop_behind_(blueprint, self.stop, name)
+            dropped = drop_behind_(self.model, self.stop)
+            drop_behind_(blueprint, self.stop)
+            log.info("Stopped %s early: dropped %s.", name, dropped)
+        if not hasattr(self.model, "group_matcher"):
+            log.info("%s has no group matcher: its layer groups are its top-level children.", name)
         self.num_features = self._count_features(blueprint)
         before = {parameter for parameter, _ in self.model.named_parameters()}
         #: What each edit changed.
@@ -142,7 +148,7 @@ class Backbone(nn.Module):
 
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
-        groups = layer_groups_of(self.model, self.name, coarse=coarse, added=self._added)
+        groups = layer_groups_of(self.model, coarse=coarse, added=self._added)
         return {
             group: [f"model.{parameter}" for parameter in parameters]
             for group, parameters in groups.items()
@@ -152,3 +158,22 @@ class Backbone(nn.Module):
         """Return names of parameters that the model's authors exclude from weight decay."""
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else set()
         return {f"model.{name}" for name in names}
+
+
+def find_group_names(
+    name: str, *, in_chans: int = 3, img_size: int | None = None, stop_at: str | None = None
+) -> list[str]:
+    """Return the names of a backbone's layer groups without building it.
+
+    Args:
+        name: See `Backbone`, as the other arguments.
+
+    Example:
+        >>> find_group_names("test_resnet", stop_at="layer2")
+        ['stem', 'layer1', 'layer2']
+    """
+    check_name(name)
+    blueprint = on_meta_device(name, model_options(name, in_chans, img_size, 0.0, 0.0))
+    if stop_at is not None:
+        drop_behind_(blueprint, find_stop(blueprint, stop_at, name))
+    return list(layer_groups_of(blueprint, coarse=True))

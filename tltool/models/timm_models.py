@@ -225,7 +225,7 @@ def _mismatch(
 
 
 def layer_groups_of(
-    model: nn.Module, name: str, *, coarse: bool, added: Collection[str] = ()
+    model: nn.Module, *, coarse: bool, added: Collection[str] = ()
 ) -> dict[str, list[str]]:
     """Return parameter names by layer group, from the input on, as timm's ``group_matcher`` says.
 
@@ -233,12 +233,11 @@ def layer_groups_of(
 
     Args:
         model: The model.
-        name: Its name, for the log.
         coarse: Whole stages, or the layers inside them.
         added: Names of parameters that surgery brought in, which timm does not know. Each belongs
             to the group of the parameter in front of it.
     """
-    groups = _match_groups(model, name, coarse=coarse, added=added)
+    groups = _match_groups(model, coarse=coarse, added=added)
     group_of = {parameter: group for group, names in groups.items() for parameter in names}
     last = next(iter(groups))
     for parameter, _ in model.named_parameters():
@@ -249,7 +248,7 @@ def layer_groups_of(
 
 
 def _match_groups(
-    model: nn.Module, name: str, *, coarse: bool, added: Collection[str]
+    model: nn.Module, *, coarse: bool, added: Collection[str]
 ) -> dict[str, list[str]]:
     own = [(key, value) for key, value in model.named_parameters() if key not in added]
     if hasattr(model, "group_matcher"):
@@ -259,7 +258,6 @@ def _match_groups(
         named = [*own, *((key, None) for key in classifier)]
         holder = SimpleNamespace(named_parameters=lambda: named)
         return name_groups(timm.models.group_parameters(cast(Any, holder), matcher), classifier)
-    log.info("%s has no group matcher: its layer groups are its top-level children.", name)
     groups: dict[str, list[str]] = {}
     for parameter, _ in own:
         groups.setdefault(parameter.partition(".")[0], []).append(parameter)
@@ -292,10 +290,9 @@ def find_stop(model: nn.Module, stop_at: str, name: str) -> int:
     return stops.index(stop_at)
 
 
-def drop_behind_(model: nn.Module, index: int, name: str) -> None:
-    """Remove the layers behind an intermediate output, and say how many parameters they had."""
+def drop_behind_(model: nn.Module, index: int) -> str:
+    """Remove the layers behind an intermediate output, and return how many parameters they had."""
     before = sum(parameter.numel() for parameter in model.parameters())
     cast(Any, model).prune_intermediate_layers([index], prune_norm=True, prune_head=True)
     after = sum(parameter.numel() for parameter in model.parameters())
-    dropped = f"{before - after:,} of its {before:,} parameters"
-    log.info("Stopped %s early: dropped %s.", name, dropped)
+    return f"{before - after:,} of its {before:,} parameters"
