@@ -195,10 +195,10 @@ def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     print(f"batch    {batch}; {plan.steps_per_epoch:,} steps an epoch")
     width = max(len(planned.phase.name) for planned in plan.phases)
     for planned in plan.phases:
-        for number, (rates, groups) in enumerate(_rates(planned)):
+        for number, (rates, run) in enumerate(_rates(planned)):
             name = "" if number else planned.phase.name
             first = "rate" if planned is plan.phases[0] and not number else ""
-            print(f"{first:<9}{name:<{width}}  {rates:<20}  {groups}")
+            print(f"{first:<9}{name:<{width}}  {rates:<20}  {run}")
 
 
 def print_range(found: RateRange, planned: PlannedPhase) -> None:

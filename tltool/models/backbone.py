@@ -166,7 +166,10 @@ def find_group_names(
     """Return the names of a backbone's layer groups without building it.
 
     Args:
-        name: See `Backbone`, as the other arguments.
+        name: See `Backbone`.
+        in_chans: See `Backbone`.
+        img_size: See `Backbone`.
+        stop_at: See `Backbone`.
 
     Example:
         >>> find_group_names("test_resnet", stop_at="layer2")
