@@ -23,8 +23,8 @@ from tltool.finetuning.strategies import (
     LinearProbe,
 )
 
-RATES = (3e-4, 1e-3, 3e-3)
-PROBE_RATES = (*RATES, 1e-2, 3e-2)  # A head alone stands more.
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+PROBE_RATES = (*RATES[1:], 3e-2)  # A head alone stands more.
 STRATEGIES: dict[str, FinetuningStrategy] = {
     "LinearProbe": LinearProbe(),
     "LastBlocks(1)": LastBlocks(1),
