@@ -1,8 +1,7 @@
 """What do augmentations bring? Accuracy of each, when the last block trains.
 
-EfficientNet-Lite0 at 128 px, LastBlocks(1), AdamW with the rate that strategies.py chose for it,
-batch 32, 6 epochs, 3 seeds. Results are kept in runs/benchmark/augmentations.jsonl, and a later
-call goes on there.
+EfficientNet-Lite0 at 128 px, LastBlocks(1), AdamW with rate 1e-3, batch 32, 6 epochs, 3 seeds.
+Results are kept in runs/benchmark/augmentations.jsonl, and a later call goes on there.
 
 Run: python scripts/benchmark/augmentations.py elpv FOLDER
 """
@@ -16,8 +15,6 @@ from fits import FOLDER, SEEDS, fit, kept, mean_and_spread
 
 from tltool.finetuning.partial_strategies import LastBlocks
 
-# What strategies.py chose; 1e-3 where it was not run.
-RATES = {"elpv": 1e-3}
 CHOICES: dict[str, dict[str, Any]] = {
     "none": {},
     "flip": {"augmentation": "flip"},
@@ -44,7 +41,7 @@ def main() -> None:
 def row(data_name: str, name: str, options: dict[str, Any]) -> str:
     """Return a table row, from what is kept or from new fits."""
     data = Path(data_name).name
-    run = partial(fit, data_name, LastBlocks(1), lr=RATES.get(data, 1e-3), choosing=False)
+    run = partial(fit, data_name, LastBlocks(1), lr=1e-3, choosing=False)
     results = [
         kept(
             FOLDER / "augmentations.jsonl",

@@ -108,7 +108,7 @@ def test_an_accumulated_step_has_one_learning_rate(make_task, fit):
 
 def test_a_phase_that_max_steps_cuts_short_decays_to_its_end(make_task, fit):
     task = make_task()
-    fit(task, Finetuning(LinearProbe(decay="linear")), max_epochs=9, max_steps=5)
+    fit(task, Finetuning(LinearProbe(0, "linear")), max_epochs=9, max_steps=5)
     expected = [0.09, 0.07, 0.05, 0.03, 0.01]
     assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
 
@@ -377,7 +377,7 @@ def test_a_dry_run_walks_into_the_first_phase(make_task, fit, strategy):
 def test_training_data_without_a_length_have_one_rate_in_an_epoch(make_task, make_trainer):
     task = make_task()
     loader = DataLoader(Stream(), batch_size=2)
-    make_trainer(Finetuning(LinearProbe(decay="linear")), max_epochs=2).fit(task, loader, loader)
+    make_trainer(Finetuning(LinearProbe(0, "linear")), max_epochs=2).fit(task, loader, loader)
     assert [rates["head"] for rates in task.rates] == pytest.approx([0.075] * 2 + [0.025] * 2)
 
 

@@ -70,7 +70,9 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
         ],
     ),
 }
-"""The presets by name, from weak to strong."""
+"""The presets by name, from weak to strong. Measured on 244 and 600 photos in 6 epochs, those with
+a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
+(`scripts/benchmark/augmentations.py`)."""
 
 
 def random_crop(data_config: Mapping[str, Any]) -> v2.Compose:

@@ -73,7 +73,9 @@ def resolve_preprocessing(
         preprocessing: ``backbone``: its own mean and standard deviation, what pretrained weights
             expect. ``dataset``: those of the training photos. ``center``: subtract the mean of each
             channel only. ``mean_image``: subtract the mean photo (Krizhevsky et al., 2012, section
-            2, https://papers.nips.cc/paper/4824). ``none``: pixels in 0..1.
+            2, https://papers.nips.cc/paper/4824). ``none``: pixels in 0..1. None of the other
+            choices did better than ``backbone`` with pretrained weights, on two data sets
+            (`scripts/benchmark/preprocessing.py`); they are for training from scratch.
         measure: Gives the statistics of the training photos; called only where they are needed.
 
     Raises:

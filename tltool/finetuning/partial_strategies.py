@@ -64,7 +64,8 @@ class BatchNormOnly(FinetuningStrategy):
 
     Scales and shifts alone, less than one parameter in a hundred, adapt even random features
     (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
-    norms.
+    norms. On 244 and 600 photos it did worse than a linear probe
+    (`scripts/benchmark/strategies.py`).
 
     Args:
         warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
@@ -85,7 +86,7 @@ class BitFit(FinetuningStrategy):
 
     Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
     2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
-    only.
+    only, and there it did not help (`scripts/benchmark/strategies.py`).
 
     Args:
         warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
