@@ -54,7 +54,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     },
 }
 DEPTHS = (1, 4)
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 EPOCHS = 10
 
 
