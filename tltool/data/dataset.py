@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tltool.data.decode import decode_image
+from tltool.data.decode import decode_image, read_content
 from tltool.data.sampler import Draw
 from tltool.data.samples import Samples
 from tltool.data.transforms import ImageTransform
@@ -41,7 +41,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | Draw) -> dict[str, Any]:
         index = key.position if isinstance(key, Draw) else key
-        image = self._transform(self._image(index), key)
+        image = self._transform(self._photo(index), key.seed if isinstance(key, Draw) else None)
         item: dict[str, Any] = {"image": image, "path": self.samples.paths[index]}
         if self.samples.labels is not None:
             item["label"] = self.samples.labels[index]
@@ -49,20 +49,62 @@ class ImageDataset(Dataset[dict[str, Any]]):
             item["seed"] = key.seed
         return item
 
+    @property
+    def labels(self) -> Sequence[int] | None:
+        """The label of each photo, where they are known."""
+        return self.samples.labels
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a photo's tensor depends on a seed."""
+        return self.transform.is_random
+
+    def file(self, index: int) -> str | None:
+        """Return the file of a photo, or ``None`` where the photos lie in something else."""
+        return self.samples.paths[index] if self.decode is decode_image else None
+
+    def content(self, index: int) -> bytes:
+        """Return what decides a photo: the bytes of its file, or size and pixels."""
+        if self.decode is decode_image:
+            return read_content(self.samples.paths[index])
+        photo = self._photo(index)
+        return f"{photo.mode} {photo.size} ".encode() + photo.tobytes()
+
+    def image(self, index: int, content: bytes, *, seed: int | None = None) -> Tensor:
+        """Return the tensor of a photo whose content was read already.
+
+        Args:
+            index: The number of the photo.
+            content: What `content` returned.
+            seed: Decides the augmentation; ``None`` for torch's own state.
+        """
+        photo = self._photo(index, content if self.decode is decode_image else None)
+        return self._transform(photo, seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that decides a photo's tensor apart from content and seed, as plain data."""
+        return self.transform.describe()
+
     def pixels(self, index: int) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` of a photo before the normalization."""
-        return self.transform.pixels(self._image(index))
+        return self.transform.pixels(self._photo(index))
 
-    def _image(self, index: int) -> Image.Image:
-        path = self.samples.paths[index]
-        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size)
+    def _photo(self, index: int, content: bytes | None = None) -> Image.Image:
+        path, mode, size = (
+            self.samples.paths[index],
+            self.transform.mode,
+            self.transform.decode_size,
+        )
+        if content is not None:
+            return decode_image(path, mode=mode, size=size, content=content)
+        return self.decode(path, mode=mode, size=size)
 
-    def _transform(self, image: Image.Image, key: int | Draw) -> Tensor:
-        if not (isinstance(key, Draw) and self.transform.is_random):
+    def _transform(self, image: Image.Image, seed: int | None) -> Tensor:
+        if seed is None or not self.transform.is_random:
             return self.transform(image)
         with torch.random.fork_rng(devices=[]):
             # Not `torch.manual_seed`, which would seed the GPU's generator too.
-            torch.default_generator.manual_seed(key.seed)
+            torch.default_generator.manual_seed(seed)
             return self.transform(image)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import os
 import struct
 from pathlib import Path
@@ -40,7 +41,11 @@ class BrokenImageError(ValueError):
 
 
 def decode_image(
-    path: str | os.PathLike[str], *, mode: Literal["RGB", "L"] = "RGB", size: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    size: int | None = None,
+    content: bytes | None = None,
 ) -> Image.Image:
     """Read an image file as 8-bit ``mode``, the right way up.
 
@@ -56,6 +61,7 @@ def decode_image(
             times as long is decoded at 1/2, 1/4 or 1/8 of its size, never below twice ``size``
             (``Image.draft``): 3 to 6 times quicker, and the pixels after the resize differ by
             0.2 to 1.4 of 255 levels on average. ``None`` decodes every pixel.
+        content: The bytes of the file, where they were read already, see `read_content`.
 
     Raises:
         BrokenImageError: If the file is empty, truncated, or no image.
@@ -69,19 +75,28 @@ def decode_image(
     """
     _register_heif(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             if size is not None:
                 image.draft(None, (2 * size, 2 * size))
             image.load()
             orientation = _orientation(image)  # After the load, where Pillow turns TIFF by itself.
             pixels = _convert(image, mode)
     except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise BrokenImageError(
-            f"Cannot read '{path}': {_reason(Path(path), error)}. "
-            "Remove it, or set --data.broken_files skip."
-        ) from error
+        raise _broken(path, error) from error
     turn = _ORIENTATIONS.get(orientation)
     return pixels if turn is None else pixels.transpose(turn)
+
+
+def read_content(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        BrokenImageError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _broken(path, error) from error
 
 
 def is_image_name(name: str) -> bool:
@@ -117,6 +132,13 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except (*_DAMAGE, TypeError):  # A damaged EXIF block says nothing about the pixels.
         return 1
+
+
+def _broken(path: str | os.PathLike[str], error: BaseException) -> BrokenImageError:
+    return BrokenImageError(
+        f"Cannot read '{path}': {_reason(Path(path), error)}. "
+        "Remove it, or set --data.broken_files skip."
+    )
 
 
 def _reason(path: Path, error: BaseException) -> str:

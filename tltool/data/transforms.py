@@ -76,6 +76,12 @@ class ImageTransform:
         self.geometry = random_crop(config) if preset.crops else _evaluation_geometry(config)
         self.operations = preset.operations([round(255 * value) for value in config["mean"]])
         self.erase = v2.RandomErasing(random_erasing)
+        self._description = {
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            **{key: config[key] for key in (*_CONFIG_KEYS, "mean_image") if key in config},
+            "augmentation": augmentation,
+            "random_erasing": random_erasing,
+        }
         self.shift, self.scale = shift_and_scale(config)
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -83,6 +89,10 @@ class ImageTransform:
         pixels = self.pixels(image).to(torch.float32).div_(255)
         erased: Tensor = self.erase(pixels.sub_(self.shift).div_(self.scale))
         return erased
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that decides the tensor of a decoded photo, as plain data."""
+        return dict(self._description)
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` before the normalization."""

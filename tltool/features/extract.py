@@ -1,17 +1,67 @@
 """A dataset through a frozen backbone, once and in order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
+from tltool.layers.lookup import lookup
 from tltool.models.backbone import Backbone
 
+#: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type
+#: of the weights.
+AUTOCAST: dict[str, torch.dtype | None] = {
+    "32-true": None,
+    "64-true": None,
+    "bf16-true": None,
+    "16-true": None,
+    "bf16-mixed": torch.bfloat16,
+    "16-mixed": torch.float16,
+}
 
-@torch.inference_mode()
+
+@contextmanager
+def frozen_pass(
+    backbone: nn.Module, precision: str = "32-true"
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Give a function from images to features on the CPU, of a backbone in evaluation mode.
+
+    Args:
+        backbone: The network; the mode of each module is left as it was.
+        precision: As in Lightning's Trainer, with ``-mixed`` or ``-true``.
+
+    Raises:
+        ValueError: If the precision is unknown.
+
+    Example:
+        >>> with frozen_pass(Backbone("test_resnet", weights="random"), "bf16-mixed") as features:
+        ...     features(torch.randn(2, 3, 32, 32)).dtype
+        torch.bfloat16
+    """
+    autocast = lookup(AUTOCAST, precision, kind="precision")
+    weight = next(backbone.parameters())
+
+    @torch.inference_mode()
+    def features(images: Tensor) -> Tensor:
+        images = images.to(weight.device, weight.dtype)
+        with torch.autocast(weight.device.type, autocast, enabled=autocast is not None):
+            output: Tensor = backbone(images)
+        return output.cpu()
+
+    # Not one mode for all: some of its groups may be frozen, others in training.
+    modes = {module: module.training for module in backbone.modules()}
+    backbone.eval()
+    try:
+        yield features
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def extract_features(
     backbone: Backbone,
     batches: Iterable[Mapping[str, Any]],
@@ -38,14 +88,15 @@ def extract_features(
         >>> features.shape
         torch.Size([2, 96])
     """
-    device = next(backbone.parameters()).device
-    was_training = backbone.training
-    backbone.eval()
     features, labels = [], []
-    for batch in track(
-        batches, description=description, total=total, transient=True, console=Console(stderr=True)
-    ):
-        features.append(backbone(batch["images"].to(device)).float().cpu())
-        labels.append(batch["labels"].cpu())
-    backbone.train(was_training)
+    with frozen_pass(backbone) as features_of:
+        for batch in track(
+            batches,
+            description=description,
+            total=total,
+            transient=True,
+            console=Console(stderr=True),
+        ):
+            features.append(features_of(batch["images"]).float())
+            labels.append(batch["labels"].cpu())
     return torch.cat(features), torch.cat(labels)

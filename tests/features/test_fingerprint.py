@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from tltool.features.fingerprint import make_fingerprint
+
+
+def name(backbone, preprocessing=None, **options):
+    return make_fingerprint(backbone, preprocessing or {"mean": [0.5]}, **options).name
+
+
+def test_the_same_backbone_made_again_has_the_same_name(make_backbone):
+    assert name(make_backbone("test_vit")) == name(make_backbone("test_vit"))
+
+
+def test_ways_to_the_same_numbers_make_no_difference(make_backbone):
+    assert name(make_backbone(channels_last=False)) == name(make_backbone(channels_last=True))
+
+
+@pytest.mark.parametrize(
+    "options", [{"stop_at": "layer2"}, {"surgery": [{"swap_activations": "gelu"}]}]
+)
+def test_options_of_the_architecture_make_another_name(make_backbone, options):
+    assert name(make_backbone(**options)) != name(make_backbone())
+
+
+def test_an_edit_in_place_makes_another_name(make_backbone):
+    backbone = make_backbone()
+    before = name(backbone)
+    backbone.model.act1 = torch.nn.GELU()
+    assert name(backbone) != before
+
+
+def test_a_buffer_makes_another_name(make_backbone):
+    backbone = make_backbone()
+    before = name(backbone)
+    backbone.model.bn1.running_mean[0] += 1e-3
+    assert name(backbone) != before
+
+
+def test_preprocessing_and_precision_make_other_names(make_backbone):
+    backbone = make_backbone()
+    names = {
+        name(backbone),
+        name(backbone, {"mean": [0.4]}),
+        name(backbone, precision="bf16-mixed"),
+    }
+    assert len(names) == 3
+
+
+def test_another_version_of_a_package_makes_another_name(make_backbone, monkeypatch):
+    backbone = make_backbone()
+    before = name(backbone)
+    monkeypatch.setattr("tltool.features.fingerprint.version", lambda _: "99")
+    assert name(backbone) != before
+
+
+@pytest.mark.parametrize("architecture", ["test_vit", "test_efficientnet", "test_convnext"])
+def test_the_text_of_the_modules_names_no_address(make_backbone, architecture):
+    assert make_fingerprint(make_backbone(architecture), {}) == make_fingerprint(
+        make_backbone(architecture), {}
+    )

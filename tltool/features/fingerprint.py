@@ -1,0 +1,100 @@
+"""All that decides a photo's features, apart from the photo, as one name."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import torch
+from PIL import features as pillow_features
+from torch import nn
+
+import tltool
+
+# Ways to the same numbers, and where the weights came from, which are hashed themselves.
+_WITHOUT_EFFECT = ("weights", "allow_partial", "compile", "grad_checkpointing", "channels_last")
+
+_PACKAGES = ("torch", "torchvision", "timm", "pillow", "pillow-heif")
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of functions in the text of a module
+
+
+class Fingerprint(NamedTuple):
+    """The name of a set of features and what is behind it.
+
+    Attributes:
+        name: 32 hexadecimal digits; any change of a fact gives another.
+        facts: Plain data.
+    """
+
+    name: str
+    facts: dict[str, Any]
+
+
+def make_fingerprint(
+    backbone: nn.Module, preprocessing: Mapping[str, Any], *, precision: str = "32-true"
+) -> Fingerprint:
+    """Return the fingerprint of a backbone's features.
+
+    Weights and buffers count by their bytes, the architecture by its description and by the text of
+    its modules, so an edit in place is noticed too.
+
+    Args:
+        backbone: The network. On a GPU its features have another name than on the CPU.
+        preprocessing: How a file becomes a tensor, as plain data.
+        precision: Of the pass, as in Lightning's Trainer.
+
+    Example:
+        >>> from tltool.models import Backbone
+        >>> backbone = Backbone("test_resnet", weights="random")
+        >>> first = make_fingerprint(backbone, {"mean": [0.5]})
+        >>> first == make_fingerprint(backbone, {"mean": (0.5,)})
+        True
+        >>> first == make_fingerprint(backbone, {"mean": [0.4]})
+        False
+    """
+    description = getattr(backbone, "description", {}).get("init_args", {})
+    facts = {
+        "backbone": {
+            "class": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
+            **{key: value for key, value in description.items() if key not in _WITHOUT_EFFECT},
+        },
+        "modules": _digest(_ADDRESS.sub("", repr(backbone)).encode()),
+        "weights": hash_weights(backbone),
+        "preprocessing": dict(preprocessing),
+        "precision": precision,
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "device": next(backbone.parameters()).device.type,
+        "versions": _versions(),
+    }
+    text = json.dumps(facts, sort_keys=True, allow_nan=True)
+    return Fingerprint(_digest(text.encode()), json.loads(text))
+
+
+def hash_weights(module: nn.Module) -> str:
+    """Return a hash of all parameters and buffers of a module: names, types, shapes and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        # Flat, for numbers without a shape, such as a counter of batches, have no bytes to view.
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"tltool": tltool.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    # Builds of one Pillow may decode JPEG by different libraries, to different pixels.
+    return {**found, "jpeg": pillow_features.version("libjpeg_turbo")}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,179 @@
+"""Segments: immutable files of features, which are there whole or not at all."""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+KEY_BYTES = 16
+
+_SUFFIX = ".safetensors"
+_PARTIAL = ".partial"
+_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
+
+# A segment is written in seconds. What is left after this long is of a process that was killed.
+_ABANDONED_AFTER = 600.0
+
+
+class DamagedSegmentError(ValueError):
+    """A segment that is not what was written; the message names the file."""
+
+
+class Segment(NamedTuple):
+    """Rows of features and what each belongs to.
+
+    Attributes:
+        path: The file.
+        keys: ``(n, KEY_BYTES)``, bytes.
+        features: ``(n, num_features)``, mapped into memory: read from disk where it is used.
+        checksum: Of the features, see `check_features`.
+    """
+
+    path: Path
+    keys: Tensor
+    features: Tensor
+    checksum: str
+
+
+def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
+    """Write a segment under a name of its own and return the path.
+
+    It gets its name after all of it has reached the disk. The layout is that of safetensors, so
+    other tools read it.
+
+    Args:
+        folder: Where to.
+        keys: ``(n, KEY_BYTES)``, bytes.
+        parts: Features ``(m, num_features)`` of one type, together ``n`` rows. One part at a time
+            is read, so mapped ones may be larger than the memory.
+
+    Raises:
+        OSError: If the disk is full or cannot be written; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> keys, rows = torch.zeros(2, KEY_BYTES, dtype=torch.uint8), torch.randn(2, 4)
+        >>> path = write_segment(Path(tempfile.mkdtemp()), keys, [rows])
+        >>> torch.equal(read_segment(path).features, rows)
+        True
+    """
+    path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+    partial = path.with_suffix(_PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(_header(keys, parts))
+            for tensor in (*parts, keys):
+                file.write(_bytes(tensor))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _sync_folder(folder)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_segment(path: Path) -> Segment:
+    """Map a segment into memory.
+
+    Raises:
+        DamagedSegmentError: If it was cut off, or its keys are not those that were written.
+        FileNotFoundError: If it is not there any more.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+            segment = Segment(
+                path,
+                file.get_tensor("keys"),
+                file.get_tensor("features"),
+                facts.get("features_checksum", ""),
+            )
+    except SafetensorError as error:
+        raise DamagedSegmentError(f"'{path}' is damaged: {error}.") from error
+    if _checksum([segment.keys]) != facts.get("keys_checksum"):
+        raise DamagedSegmentError(f"'{path}' is damaged: its keys are not those written.")
+    return segment
+
+
+def check_features(segment: Segment) -> None:
+    """Read all features of a segment and compare their checksum.
+
+    Raises:
+        DamagedSegmentError: If they are not those that were written.
+    """
+    if _checksum([segment.features]) != segment.checksum:
+        raise DamagedSegmentError(
+            f"'{segment.path}' is damaged: its features are not those written."
+        )
+
+
+def segment_paths(folder: Path) -> list[Path]:
+    """Return the whole segments of a folder, the same order in every process."""
+    return sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+
+
+def remove_abandoned(folder: Path) -> list[Path]:
+    """Delete what killed processes left half written, and return the paths."""
+    removed = []
+    for partial in folder.glob(f"*{_PARTIAL}"):
+        try:
+            if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
+                partial.unlink()
+                removed.append(partial)
+        except FileNotFoundError:  # Another process was quicker.
+            continue
+    return removed
+
+
+def _header(keys: Tensor, parts: Sequence[Tensor]) -> bytes:
+    """Return the beginning of a file of safetensors.
+
+    https://huggingface.co/docs/safetensors describes it.
+    """
+    size = sum(part.nbytes for part in parts)
+    shape = [len(keys), parts[0].shape[1]]
+    header = {
+        "__metadata__": {
+            "features_checksum": _checksum(parts),
+            "keys_checksum": _checksum([keys]),
+        },
+        "features": {"dtype": _DTYPES[parts[0].dtype], "shape": shape, "data_offsets": [0, size]},
+        "keys": {
+            "dtype": "U8",
+            "shape": list(keys.shape),
+            "data_offsets": [size, size + keys.nbytes],
+        },
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # So that mapped numbers lie where the processor wants them.
+    return len(text).to_bytes(8, "little") + text
+
+
+def _checksum(tensors: Sequence[Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=KEY_BYTES)
+    for tensor in tensors:
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.contiguous().view(torch.uint8).numpy()).cast("B")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,228 @@
+"""The features of one fingerprint: on disk, or in memory where the disk cannot be used."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import shutil
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tltool.features.fingerprint import Fingerprint
+from tltool.features.segments import (
+    KEY_BYTES,
+    DamagedSegmentError,
+    read_segment,
+    remove_abandoned,
+    segment_paths,
+    write_segment,
+)
+
+log = logging.getLogger(__name__)
+
+FACTS_FILE = "fingerprint.json"
+
+# A killed run loses what was computed since the last segment.
+_SEGMENT_BYTES = 16 * 2**20
+_SEGMENT_SECONDS = 60.0
+
+
+class FeatureStore:
+    """Rows of features by key, in segments.
+
+    Rows are numbered over all segments in the order in which these were read or added.
+
+    Args:
+        root: The folder of the cache.
+        fingerprint: Of the features; its name is that of their folder.
+        num_features: Width of a row. Segments of another width are left out as damaged.
+    """
+
+    def __init__(self, root: Path, fingerprint: Fingerprint, num_features: int) -> None:
+        self.folder = root / fingerprint.name
+        self.fingerprint = fingerprint
+        self.num_features = num_features
+        #: The number of each row, by its key.
+        self.rows: dict[bytes, int] = {}
+        self.is_on_disk = True
+        self._segments: list[Tensor] = []
+        self._starts: list[int] = [0]
+        self._read: set[Path] = set()
+        self._keys: dict[bytes, None] = {}
+        self._waiting: list[Tensor] = []
+        self._num_expected = 0
+        self._written_at = time.monotonic()
+        self._lock: object = None
+        self.reload()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self.rows or key in self._keys
+
+    def reload(self) -> None:
+        """Read the segments that were written since, by other processes too."""
+        self._hold()
+        with contextlib.suppress(OSError):  # It may belong to someone else.
+            os.utime(self.folder / FACTS_FILE)  # The time of the last use.
+        for path in segment_paths(self.folder):
+            if path in self._read:
+                continue
+            self._read.add(path)
+            try:
+                segment = read_segment(path)
+            except FileNotFoundError:  # Packed into another one, which is read at the next time.
+                continue
+            except DamagedSegmentError as error:
+                log.warning("%s Its features are computed again.", error)
+                continue
+            if segment.features.shape[1] != self.num_features:
+                log.warning("'%s' has rows of another width: it is left out.", path)
+                continue
+            self._append([key.tobytes() for key in segment.keys.numpy()], segment.features)
+
+    def expect(self, num_rows: int) -> None:
+        """Say how many rows may follow; disk space is looked for when the first one comes."""
+        self._num_expected = num_rows
+
+    def add(self, keys: Sequence[bytes], features: Tensor) -> None:
+        """Take rows ``(n, num_features)`` of new keys; they are written by the segment."""
+        if self._num_expected:
+            self._check_space(self._num_expected)
+            self._num_expected = 0
+        if not self._waiting:
+            self._written_at = time.monotonic()
+        self._keys.update(dict.fromkeys(keys))
+        self._waiting.append(features)
+        is_large = sum(rows.nbytes for rows in self._waiting) >= _SEGMENT_BYTES
+        if is_large or time.monotonic() - self._written_at > _SEGMENT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, or keep it in memory and say so where that fails."""
+        if not self._waiting:
+            return
+        keys, parts = list(self._keys), self._waiting
+        self._keys, self._waiting = {}, []
+        if self.is_on_disk:
+            try:
+                self._append(keys, self._write(keys, parts))
+                return
+            except OSError as error:
+                self._go_without(error)
+        self._append(keys, torch.cat(parts))
+
+    def select(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return rows by number, ``(n, num_features)``, in 32 bits."""
+        segments = np.searchsorted(self._starts, rows, side="right") - 1
+        selected = torch.empty(len(rows), self.num_features)
+        for number in np.unique(segments):
+            (places,) = np.nonzero(segments == number)
+            inside = torch.from_numpy(rows[places] - self._starts[number])
+            selected[torch.from_numpy(places)] = self._segments[number][inside].float()
+        return selected
+
+    def view(self, rows: NDArray[np.int64]) -> Tensor | None:
+        """Return rows without a copy, where they follow each other in one segment of 32 bits."""
+        if not len(rows) or not np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            return None
+        number = int(np.searchsorted(self._starts, rows[0], side="right")) - 1
+        first = int(rows[0]) - self._starts[number]
+        view = self._segments[number][first : first + len(rows)]
+        return view if len(view) == len(rows) and view.dtype == torch.float32 else None
+
+    def _check_space(self, num_rows: int) -> None:
+        num_bytes = num_rows * (4 * self.num_features + KEY_BYTES)
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        log.info(
+            "features: %s rows to compute, at most %s in '%s' (%s free)",
+            f"{num_rows:,}",
+            format_bytes(num_bytes),
+            self.folder,
+            format_bytes(free),
+        )
+        if free < num_bytes:
+            self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)))
+
+    def _write(self, keys: Sequence[bytes], parts: Sequence[Tensor]) -> Tensor:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._hold()
+        remove_abandoned(self.folder)
+        _write_facts(self.folder / FACTS_FILE, self.fingerprint)
+        table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
+        path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
+        self._read.add(path)
+        return read_segment(path).features  # From disk, so that memory does not grow.
+
+    def _append(self, keys: Sequence[bytes], features: Tensor) -> None:
+        start = self._starts[-1]
+        for number, key in enumerate(keys):
+            self.rows.setdefault(key, start + number)
+        self._segments.append(features)
+        self._starts.append(start + len(keys))
+
+    def _go_without(self, error: OSError) -> None:
+        self.is_on_disk = False
+        log.warning(
+            "Features cannot be kept in '%s': %s. They stay in memory, and the next run computes "
+            "them again. Free some disk (tltool features prune), or name another folder in "
+            "TLTOOL_CACHE.",
+            self.folder,
+            error.strerror or error,
+        )
+
+    def _hold(self) -> None:
+        """Lock the folder, shared with others, against being pruned while this store is used."""
+        if self._lock is None and self.folder.is_dir():
+            self._lock = lock_folder(self, self.folder)
+
+
+def lock_folder(owner: object, folder: Path, *, alone: bool = False) -> bool:
+    """Lock a folder for as long as an object lives.
+
+    Args:
+        owner: The lock ends when it is collected.
+        folder: What is locked. Only those who ask for it, too, notice.
+        alone: Whether nobody else may hold it.
+
+    Returns:
+        Whether it could be had.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:  # Held by another, or a file system without locks.
+        os.close(descriptor)
+        return False
+    weakref.finalize(owner, os.close, descriptor)
+    return True
+
+
+def format_bytes(number: float) -> str:
+    """Return a size in words.
+
+    Example:
+        >>> format_bytes(1_249_280), format_bytes(12)
+        ('1.2 MB', '12 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _write_facts(path: Path, fingerprint: Fingerprint) -> None:
+    if path.exists():
+        return
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(fingerprint.facts, indent=1, sort_keys=True), encoding="utf-8")
+    partial.rename(path)
