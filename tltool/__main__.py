@@ -46,6 +46,9 @@ COMMANDS = {
     "report": Command(
         "tltool.commands.report", "after", "say what a run achieved, beside its baselines"
     ),
+    "features": Command(
+        "tltool.commands.features", "store", "features of a frozen backbone, computed once"
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from tltool.features.extract import frozen_pass
 from tltool.features.fingerprint import make_fingerprint
-from tltool.features.photos import PendingPhotos, Photos, Visit, Visits, collate_visits
+from tltool.features.photos import PendingPhotos, Photos, Visit, Visits, collate_visits, files_of
 from tltool.features.search import RowSearch
 from tltool.features.seen import SeenFiles
 from tltool.features.store import FeatureStore
@@ -127,7 +127,7 @@ def cached_features(
     root = cache_root(cache)
     fingerprint = make_fingerprint(backbone, photos.describe(), precision=precision)
     store = FeatureStore(root, fingerprint, backbone.num_features)
-    search = RowSearch(photos, store, SeenFiles(root, _files(photos)), num_views)
+    search = RowSearch(photos, store, SeenFiles(root, files_of(photos)), num_views)
     rank, world_size = _rank()
     num_computed = 0
     # By its number in the data set, not among the missing: ranks may find different ones missing.
@@ -186,11 +186,6 @@ def _add(
         chunk = new[start : start + batch_size]
         store.add([visits.keys[number] for number in chunk], features_of(visits.images[chunk]))
     return len(new)
-
-
-def _files(photos: Photos) -> list[str]:
-    files = (photos.file(index) for index in range(len(photos)))
-    return [file for file in files if file is not None]
 
 
 def _rank() -> tuple[int, int]:

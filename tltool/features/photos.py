@@ -42,13 +42,13 @@ class Visit(NamedTuple):
     """What was found out about a photo.
 
     Attributes:
-        index: Its number in the data set.
+        number: Its place in the data set.
         digest: The hash of its content.
         look: How its file looked before it was read.
         images: By key, the views ``(C, H, W)`` whose features are not there.
     """
 
-    index: int
+    number: int
     digest: bytes
     look: Look | None
     images: dict[bytes, Tensor]
@@ -58,7 +58,7 @@ class Visits(NamedTuple):
     """Photos that were visited together.
 
     Attributes:
-        found: Index, hash and look of each photo.
+        found: Number, hash and look of each photo.
         keys: Of the images.
         images: ``(n, C, H, W)``, or ``None`` where all features are there.
     """
@@ -104,11 +104,17 @@ class PendingPhotos(Dataset[Visit]):
 
 def collate_visits(visits: Sequence[Visit]) -> Visits:
     """Put the images of visits together; of equal photos the first one counts."""
-    found = [(visit.index, visit.digest, visit.look) for visit in visits]
+    found = [(visit.number, visit.digest, visit.look) for visit in visits]
     images: dict[bytes, Tensor] = {}
     for visit in visits:
         images |= {key: image for key, image in visit.images.items() if key not in images}
     return Visits(found, list(images), torch.stack(list(images.values())) if images else None)
+
+
+def files_of(photos: Photos) -> list[str]:
+    """Return the files of photos, without those that have none of their own."""
+    files = (photos.file(index) for index in range(len(photos)))
+    return [file for file in files if file is not None]
 
 
 def hash_content(content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Sequence
@@ -89,6 +90,11 @@ class SeenFiles:
         self._table[os.path.abspath(file)] = f"{_text(look)}\t{digest.hex()}"
         self._is_changed = True
 
+    def forget(self, file: str) -> None:
+        """Take the hash of a file anew at its next use."""
+        self._table[os.path.abspath(file)] = "\t"  # Not removed: other tables may have it.
+        self._is_changed = True
+
     def save(self) -> None:
         """Write the table.
 
@@ -126,6 +132,11 @@ class SeenFiles:
             except FileNotFoundError:
                 continue
         return [path for _, path in sorted(parts)]
+
+
+def remove_tables(root: Path) -> None:
+    """Delete all that is known of files; they are read again when they are used."""
+    shutil.rmtree(root / "photos", ignore_errors=True)
 
 
 def look_at(file: str | os.PathLike[str]) -> Look:

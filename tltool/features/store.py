@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tltool.features.fingerprint import Fingerprint
+from tltool.features.lock import lock_folder
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,
@@ -61,7 +61,7 @@ class FeatureStore:
         self._waiting: list[Tensor] = []
         self._num_expected = 0
         self._written_at = time.monotonic()
-        self._lock: object = None
+        self._is_held = False
         self.reload()
 
     def __contains__(self, key: bytes) -> bool:
@@ -181,29 +181,9 @@ class FeatureStore:
 
     def _hold(self) -> None:
         """Lock the folder, shared with others, against being pruned while this store is used."""
-        if self._lock is None and self.folder.is_dir():
-            self._lock = lock_folder(self, self.folder)
-
-
-def lock_folder(owner: object, folder: Path, *, alone: bool = False) -> bool:
-    """Lock a folder for as long as an object lives.
-
-    Args:
-        owner: The lock ends when it is collected.
-        folder: What is locked. Only those who ask for it, too, notice.
-        alone: Whether nobody else may hold it.
-
-    Returns:
-        Whether it could be had.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except OSError:  # Held by another, or a file system without locks.
-        os.close(descriptor)
-        return False
-    weakref.finalize(owner, os.close, descriptor)
-    return True
+        if not self._is_held and self.folder.is_dir():
+            weakref.finalize(self, os.close, lock_folder(self.folder))
+            self._is_held = True
 
 
 def format_bytes(number: float) -> str:

@@ -1,0 +1,159 @@
+"""All features in a cache: list them, take some away, pack them."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tltool.features.lock import lock_folder
+from tltool.features.segments import Segment, read_segment, segment_paths, write_segment
+from tltool.features.store import FACTS_FILE
+
+_DAY = 86400.0
+
+
+class CachedSet(NamedTuple):
+    """The features of one fingerprint on disk.
+
+    Attributes:
+        folder: Where they are; its name is that of the fingerprint.
+        facts: What is behind the fingerprint.
+        num_segments: Number of files.
+        num_bytes: Size of the files.
+        used_at: Time of the last use, in seconds since 1970.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    num_segments: int
+    num_bytes: int
+    used_at: float
+
+
+def list_cached(root: Path) -> list[CachedSet]:
+    """Return all features in a cache, the latest used first.
+
+    Example:
+        >>> list_cached(Path("no such folder"))
+        []
+    """
+    found = []
+    for path in root.glob(f"*/{FACTS_FILE}"):
+        segments = segment_paths(path.parent)
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        size = sum(segment.stat().st_size for segment in segments)
+        found.append(CachedSet(path.parent, facts, len(segments), size, path.stat().st_mtime))
+    return sorted(found, key=lambda cached: -cached.used_at)
+
+
+def find_cached(root: Path, name: str) -> CachedSet:
+    """Return the features of a fingerprint by the beginning of its name.
+
+    Raises:
+        ValueError: If none begins so, or several do.
+    """
+    found = list_cached(root)
+    matches = [cached for cached in found if cached.folder.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    names = ", ".join(cached.folder.name[:8] for cached in matches or found) or "none"
+    problem = "Several features begin" if matches else "No features begin"
+    raise ValueError(f"{problem} with {name!r} in '{root}'. Choose one of: {names}.")
+
+
+def choose_to_prune(
+    cached: Sequence[CachedSet],
+    *,
+    older_than: float | None = None,
+    max_bytes: float | None = None,
+    now: float | None = None,
+) -> list[CachedSet]:
+    """Return what is to go: what was not used for long, then the least recently used.
+
+    Args:
+        cached: What there is, the latest used first.
+        older_than: Days since the last use after which features go.
+        max_bytes: What the rest may take together.
+        now: In seconds since 1970; ``None`` for the clock.
+
+    Example:
+        >>> sets = [CachedSet(Path(n), {}, 1, 10, day * 86400.0) for n, day in (("b", 9), ("a", 1))]
+        >>> [cached.folder.name for cached in choose_to_prune(sets, older_than=5, now=10 * 86400)]
+        ['a']
+        >>> [cached.folder.name for cached in choose_to_prune(sets, max_bytes=15)]
+        ['a']
+    """
+    now = time.time() if now is None else now
+    chosen, kept_bytes = [], 0
+    for entry in cached:
+        is_old = older_than is not None and now - entry.used_at > older_than * _DAY
+        is_too_much = max_bytes is not None and kept_bytes + entry.num_bytes > max_bytes
+        if is_old or is_too_much:
+            chosen.append(entry)
+        else:
+            kept_bytes += entry.num_bytes
+    return chosen
+
+
+def remove_cached(cached: CachedSet) -> None:
+    """Delete features from disk, in one step for other processes.
+
+    Raises:
+        InUseError: If another process uses them.
+    """
+    descriptor = lock_folder(cached.folder, alone=True)
+    try:
+        removed = cached.folder.with_name(f".{cached.folder.name}.removed")
+        shutil.rmtree(removed, ignore_errors=True)  # Of a run that was killed here.
+        cached.folder.rename(removed)
+        shutil.rmtree(removed)
+    finally:
+        os.close(descriptor)
+
+
+def pack_cached(cached: CachedSet) -> int:
+    """Put all segments into one, and return the number of rows.
+
+    Rows that several processes have computed are kept once. The old segments go when the new one is
+    on disk.
+
+    Raises:
+        InUseError: If another process uses the features.
+        DamagedSegmentError: If a segment is damaged.
+        OSError: If the disk is full; then nothing has changed.
+    """
+    descriptor = lock_folder(cached.folder, alone=True)
+    try:
+        paths = segment_paths(cached.folder)
+        if not paths:
+            return 0
+        keys, parts = _distinct([read_segment(path) for path in paths])
+        if len(paths) > 1:
+            write_segment(cached.folder, keys, parts)
+            for path in paths:
+                path.unlink()
+        return len(keys)
+    finally:
+        os.close(descriptor)
+
+
+def _distinct(segments: Sequence[Segment]) -> tuple[Tensor, list[Tensor]]:
+    """Return keys and features of segments, each key once."""
+    seen: set[bytes] = set()
+    keys, parts = [], []
+    for segment in segments:
+        is_new = []
+        for key in segment.keys.numpy():
+            is_new.append(key.tobytes() not in seen)
+            seen.add(key.tobytes())
+        kept = torch.tensor(is_new)
+        keys.append(segment.keys[kept])
+        # Mapped as it is where all stay, so that memory does not grow.
+        parts.append(segment.features if all(is_new) else segment.features[kept])
+    return torch.cat(keys), parts

@@ -1,0 +1,139 @@
+"""Look whether cached features are what they should be: all hashes, and a sample of the rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from tltool.features.cache import cache_root
+from tltool.features.extract import frozen_pass
+from tltool.features.fingerprint import make_fingerprint
+from tltool.features.photos import Photos, files_of, hash_content, seed_of, view_keys
+from tltool.features.seen import SeenFiles
+from tltool.features.segments import (
+    DamagedSegmentError,
+    check_features,
+    read_segment,
+    segment_paths,
+)
+from tltool.features.store import FeatureStore
+from tltool.models.backbone import Backbone
+
+# Relative, of a row: other batches and threads move it by 1e-6, TF32 on a GPU by 1e-4.
+_TOLERANCE = {"full": 1e-3, "reduced": 3e-2}
+
+
+class Verification(NamedTuple):
+    """What was found.
+
+    Attributes:
+        num_photos: Number of photos, all hashed anew.
+        num_missing: Number of photos without features, which the next run computes.
+        changed: Files whose content changed although size, dates and inode did not; their hashes
+            are forgotten.
+        damaged: Messages about segments that are not what was written; they are removed.
+        num_sampled: Number of rows that were computed again.
+        largest_error: Largest distance between a row and the same row computed again, relative to
+            the row's length.
+        tolerance: What the error may be.
+    """
+
+    num_photos: int
+    num_missing: int
+    changed: list[str]
+    damaged: list[str]
+    num_sampled: int
+    largest_error: float
+    tolerance: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all that is there is as it should be."""
+        return not self.changed and not self.damaged and self.largest_error <= self.tolerance
+
+
+def verify_features(
+    backbone: Backbone,
+    photos: Photos,
+    *,
+    cache: str | Path | None = None,
+    precision: str = "32-true",
+    num_views: int = 1,
+    num_sampled: int = 16,
+    show_progress: bool = False,
+) -> Verification:
+    """Hash all photos and segments anew, and compute a sample of the rows again.
+
+    Args:
+        backbone: See `cached_features`.
+        photos: See `cached_features`.
+        cache: See `cache_root`.
+        precision: See `frozen_pass`.
+        num_views: See `cached_features`.
+        num_sampled: Number of photos whose features are computed again, spread over all.
+        show_progress: Whether there is a progress bar.
+    """
+    root = cache_root(cache)
+    fingerprint = make_fingerprint(backbone, photos.describe(), precision=precision)
+    damaged = remove_damaged(root / fingerprint.name)
+    store = FeatureStore(root, fingerprint, backbone.num_features)
+    seen = SeenFiles(root, files_of(photos))
+    changed: list[str] = []
+    errors: list[float] = []
+    num_missing = 0
+    step = max(1, len(photos) // max(1, num_sampled))
+    with frozen_pass(backbone, precision) as features_of:
+        for index in track(
+            range(len(photos)),
+            description="verifying features",
+            console=Console(stderr=True),
+            transient=True,
+            disable=not show_progress,
+        ):
+            content = photos.content(index)
+            digest = hash_content(content)
+            file = photos.file(index)
+            if file is not None and seen.find(file) not in {None, digest}:
+                changed.append(file)
+                seen.forget(file)
+            keys = view_keys(digest, num_views, is_random=photos.is_random)
+            if not all(key in store for key in keys):
+                num_missing += 1
+            elif num_sampled and index % step == 0:
+                image = photos.image(index, content, seed=seed_of(keys[0]))
+                errors.append(_error(store, keys[0], image, features_of))
+    seen.save()
+    return Verification(
+        len(photos),
+        num_missing,
+        changed,
+        damaged,
+        len(errors),
+        max(errors, default=0.0),
+        _TOLERANCE["full" if precision in {"32-true", "64-true"} else "reduced"],
+    )
+
+
+def remove_damaged(folder: Path) -> list[str]:
+    """Read all segments of a folder, delete those that are damaged, and return what was wrong."""
+    damaged = []
+    for path in segment_paths(folder):
+        try:
+            check_features(read_segment(path))
+        except DamagedSegmentError as error:
+            damaged.append(str(error))
+            path.unlink(missing_ok=True)
+    return damaged
+
+
+def _error(
+    store: FeatureStore, key: bytes, image: Tensor, features_of: Callable[[Tensor], Tensor]
+) -> float:
+    stored = store.select(np.array([store.rows[key]]))
+    computed = features_of(image[None]).float()
+    error: float = ((stored - computed).norm() / computed.norm().clamp_min(1e-12)).item()
+    return error
