@@ -21,6 +21,7 @@ from tltool.features.catalog import (
 )
 from tltool.features.lock import InUseError
 from tltool.features.seen import remove_tables
+from tltool.features.segments import DamagedSegmentError
 from tltool.features.store import format_bytes
 
 ACTIONS = {
@@ -132,7 +133,10 @@ def _for_each(chosen: Iterable[CachedSet], action: Callable[[CachedSet], object]
         try:
             action(cached)
             print(f"{done:<9} {name}  {format_bytes(cached.num_bytes)}")
-        except InUseError as error:
+        except (InUseError, DamagedSegmentError) as error:
             status = 1
             print(f"left      {name}  {error}")
+        except OSError as error:
+            status = 1
+            print(f"left      {name}  '{cached.folder}' cannot be changed: {error.strerror}.")
     return status

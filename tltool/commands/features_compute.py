@@ -73,7 +73,7 @@ class ComputeCLI(FitCLI):
                 num_views=num_views,
                 **self.options,
             )
-            place = f"'{features.store.folder}'" if features.store.is_on_disk else "nowhere"
+            place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
             views = f" in {features.num_views} views" if features.num_views > 1 else ""
             print(
                 f"{part:<9} {len(features):,} photos{views}, {features.num_computed:,} rows "

@@ -1,6 +1,5 @@
 """Which rows of a data set are there, and which are still to be computed."""
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +8,6 @@ from numpy.typing import NDArray
 from tltool.features.photos import PendingPhotos, Photos, Visits, view_keys
 from tltool.features.seen import SeenFiles
 from tltool.features.store import FeatureStore
-
-log = logging.getLogger(__name__)
 
 
 class RowSearch:
@@ -47,17 +44,9 @@ class RowSearch:
                 self.seen.add(file, look, digest)
 
     def save(self) -> None:
-        """Write what is known of the files; where that fails, they are read again next time."""
-        if not self.store.is_on_disk:  # Which was said.
-            return
-        try:
+        """Write what is known of the files, where the disk takes it."""
+        if self.store.is_on_disk:
             self.seen.save()
-        except OSError as error:
-            log.warning(
-                "'%s' cannot be written: %s. The photos are hashed again in the next run.",
-                self.seen.folder,
-                error.strerror,
-            )
 
     def reload(self) -> None:
         """Take in what other processes have written."""

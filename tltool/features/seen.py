@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.features.segments import remove_abandoned
+
+log = logging.getLogger(__name__)
 
 # A file that changed this shortly ago may change again without a new time stamp, for clocks of file
 # systems tick in steps of up to 2 seconds.
@@ -96,13 +99,20 @@ class SeenFiles:
         self._is_changed = True
 
     def save(self) -> None:
-        """Write the table.
-
-        Raises:
-            OSError: If the disk is full or cannot be written.
-        """
+        """Write the table; where that fails, files are read again next time, and this is said."""
         if not self._is_changed:
             return
+        try:
+            self._write()
+        except OSError as error:
+            log.warning(
+                "'%s' cannot be written: %s. The photos are hashed again in the next run.",
+                self.folder,
+                error.strerror,
+            )
+        self._is_changed = False
+
+    def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(self.folder)
         taken = self._parts()
@@ -121,7 +131,6 @@ class SeenFiles:
             raise
         for part in taken:
             part.unlink(missing_ok=True)
-        self._is_changed = False
 
     def _parts(self) -> list[Path]:
         # The latest first: what it says of a file counts.

@@ -85,7 +85,7 @@ def verify_features(
     changed: list[str] = []
     errors: list[float] = []
     num_missing = 0
-    step = max(1, len(photos) // max(1, num_sampled))
+    sampled = {number * len(photos) // num_sampled for number in range(num_sampled)}
     with frozen_pass(backbone, precision) as features_of:
         for index in track(
             range(len(photos)),
@@ -103,7 +103,7 @@ def verify_features(
             keys = view_keys(digest, num_views, is_random=photos.is_random)
             if not all(key in store for key in keys):
                 num_missing += 1
-            elif num_sampled and index % step == 0:
+            elif index in sampled:
                 image = photos.image(index, content, seed=seed_of(keys[0]))
                 errors.append(_error(store, keys[0], image, features_of))
     seen.save()
@@ -126,7 +126,12 @@ def remove_damaged(folder: Path) -> list[str]:
             check_features(read_segment(path))
         except DamagedSegmentError as error:
             damaged.append(str(error))
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as refusal:
+                raise PermissionError(
+                    f"{error} It cannot be deleted: {refusal.strerror}. Delete it as its owner."
+                ) from refusal
     return damaged
 
 
