@@ -47,6 +47,17 @@ def test_a_second_call_does_not_read_photos_that_look_the_same(
     assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 0
 
 
+def test_photos_whose_features_are_there_are_hashed_but_not_decoded(
+    photos, tmp_path, make_backbone, make_photos, monkeypatch
+):
+    monkeypatch.setattr(seen, "SETTLED_AFTER", 1e9)
+    backbone = make_backbone()
+    dataset = make_photos(photos, backbone)
+    cached_features(backbone, dataset, cache=tmp_path)
+    monkeypatch.setattr(ImageDataset, "image", None)
+    assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 0
+
+
 def test_of_one_changed_photo_only_that_is_computed(
     own_photos, tmp_path, make_backbone, make_photos
 ):

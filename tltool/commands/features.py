@@ -96,7 +96,7 @@ def print_list(root: Path) -> None:
             f"{entry.facts['precision']} {entry.facts['device']}",
             str(entry.num_segments),
             format_bytes(entry.num_bytes),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at)),
+            time.strftime("%Y-%m-%d", time.localtime(entry.used_at)),
         )
     Console().print(table)
     print(f"{format_bytes(sum(entry.num_bytes for entry in cached))} in '{root}'")
