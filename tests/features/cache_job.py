@@ -24,7 +24,7 @@ def die_in_the_third_segment():
 
     def fsync(descriptor):
         calls.append(descriptor)
-        if len(calls) == 5:  # Each segment syncs its file and its folder.
+        if len(calls) == 7:  # The facts and each segment sync their file and their folder.
             os.kill(os.getpid(), signal.SIGKILL)
         sync(descriptor)
 

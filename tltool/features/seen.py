@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.features.segments import remove_abandoned
+from tltool.features.segments import remove_abandoned, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -117,18 +117,8 @@ class SeenFiles:
         remove_abandoned(self.folder)
         taken = self._parts()
         self.reload()
-        path = self.folder / f"{uuid.uuid4().hex}.tsv"
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("w", encoding="ascii") as table:
-                for file, entry in self._table.items():
-                    table.write(f"{entry}\t{json.dumps(file)}\n")
-                table.flush()
-                os.fsync(table.fileno())
-            partial.rename(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
+        write_whole(self.folder / f"{uuid.uuid4().hex}.tsv", (line.encode() for line in lines))
         for part in taken:
             part.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,20 +66,28 @@ def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
         True
     """
     path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
-    partial = path.with_suffix(_PARTIAL)
+    write_whole(path, (_header(keys, parts), *map(_bytes, (*parts, keys))))
+    return path
+
+
+def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file that is there whole or not at all, also after a power cut.
+
+    Raises:
+        OSError: If the disk is full or cannot be written; nothing is left behind.
+    """
+    partial = path.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
     try:
         with partial.open("wb") as file:
-            file.write(_header(keys, parts))
-            for tensor in (*parts, keys):
-                file.write(_bytes(tensor))
+            for chunk in chunks:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-        _sync_folder(folder)
+        _sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    return path
 
 
 def read_segment(path: Path) -> Segment:

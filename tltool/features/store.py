@@ -25,6 +25,7 @@ from tltool.features.segments import (
     remove_abandoned,
     segment_paths,
     write_segment,
+    write_whole,
 )
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,9 @@ class FeatureStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hold()
         remove_abandoned(self.folder)
-        _write_facts(self.folder / FACTS_FILE, self.fingerprint)
+        if not (self.folder / FACTS_FILE).exists():
+            facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
+            write_whole(self.folder / FACTS_FILE, [facts.encode()])
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
         path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
         self._read.add(path)
@@ -198,11 +201,3 @@ def format_bytes(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} TB"
-
-
-def _write_facts(path: Path, fingerprint: Fingerprint) -> None:
-    if path.exists():
-        return
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(fingerprint.facts, indent=1, sort_keys=True), encoding="utf-8")
-    partial.rename(path)
