@@ -2,6 +2,7 @@
 
 import pytest
 import timm
+import torch
 from timm.models import group_parameters
 from torch import nn
 
@@ -57,6 +58,13 @@ def test_a_parameter_outside_backbone_and_head_is_refused(make_task):
     task = make_task()
     task.temperature = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=r"'temperature.weight' is in no layer group. Put it"):
+        layer_groups(task)
+
+
+def test_a_backbone_that_compilation_has_renamed_is_refused(make_task):
+    task = make_task()
+    task.backbone = torch.compile(task.backbone)
+    with pytest.raises(ValueError, match=r"Compile in place, by `module.compile\(\)`"):
         layer_groups(task)
 
 

@@ -82,6 +82,11 @@ def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequen
     count = Counter(name for names in groups.values() for name in names)
     known = set(parameter_names)
     for name in parameter_names:
+        if count[name] == 0 and "_orig_mod." in name:
+            raise ValueError(
+                f"Parameter {name!r} has a name of `torch.compile(module)`. Compile in place, by "
+                "`module.compile()`, which keeps the names."
+            )
         if count[name] == 0:
             raise ValueError(
                 f"Parameter {name!r} is in no layer group. Put it inside the backbone or the head, "
