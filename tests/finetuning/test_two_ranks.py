@@ -18,6 +18,7 @@ QUICK = [
     "without rebuilding",
     "another schedule",
     "a changed weight",
+    "a changed weight, then an unfreeze",
     "a metric",
     "one and two",
 ]
@@ -102,8 +103,9 @@ def test_ranks_with_another_schedule_are_told_apart(quick):
         assert "Rank 1 trains 11 parameters and rank 0 trains 2 parameters" in message
 
 
-def test_a_weight_that_one_rank_changes_is_named(quick):
-    for message in quick["a changed weight"]:
+@pytest.mark.parametrize("scenario", ["a changed weight", "a changed weight, then an unfreeze"])
+def test_a_weight_that_one_rank_changes_is_named(quick, scenario):
+    for message in quick[scenario]:
         assert "1 of 47 parameters differ between ranks, first 'head.1.bias'" in message
 
 

@@ -121,6 +121,22 @@ def a_weight_changed_on_one_rank():
         return str(error)
 
 
+class TouchAtUnfreeze(Touch):
+    """Do it in front of a new wrapper, which would give rank 1 the weight of rank 0."""
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        if trainer.global_step == 2:
+            super().on_train_batch_end(trainer, pl_module, *args)
+
+
+def a_weight_changed_before_an_unfreeze():
+    phases = [Phase("probe", ("head",), steps=2), Phase("all", ("*",))]
+    try:
+        fit(Task("test_resnet", adam), phases, TouchAtUnfreeze(), max_epochs=1)
+    except RuntimeError as error:
+        return str(error)
+
+
 class StopAfter(Callback):
     def __init__(self, epochs):
         self.epochs = epochs
@@ -215,6 +231,7 @@ SCENARIOS = {
     "without rebuilding": without_rebuilding,
     "another schedule": another_schedule_on_one_rank,
     "a changed weight": a_weight_changed_on_one_rank,
+    "a changed weight, then an unfreeze": a_weight_changed_before_an_unfreeze,
     "a metric": a_metric_that_ranks_see_differently,
     "one and two": one_process_and_two,
 }

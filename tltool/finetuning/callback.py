@@ -219,10 +219,10 @@ class Finetuning(Callback):
         self.phase = phase
         trained = _trained(pl_module)
         check_same_trainable(trained)
+        check_same_weights(pl_module)  # Before a new wrapper gives all ranks those of rank 0.
         if isinstance(trainer.strategy, DDPStrategy) and trained != self._reduced:
             _rebuild_reducer(trainer.strategy, pl_module)
             self._reduced = trained
-        check_same_weights(pl_module)
         if trainer.is_global_zero:
             log.info(self._describe(phase, trainer, pl_module))
 
