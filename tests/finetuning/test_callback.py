@@ -402,10 +402,11 @@ class Stream(IterableDataset):
         return iter([(torch.randn(3, 32, 32), 0)] * 4)
 
 
-def test_a_changing_number_of_steps_is_refused(make_task, fit):
-    scheduler = GradientAccumulationScheduler({1: 2})
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_changing_number_of_steps_is_refused(make_task, fit, order):
+    callbacks = [GradientAccumulationScheduler({1: 2}), Finetuning(LinearProbe())]
     with pytest.raises(ValueError, match="Keep `accumulate_grad_batches`"):
-        fit(make_task(), scheduler, Finetuning(LinearProbe()))
+        fit(make_task(), *callbacks[::order])
 
 
 def test_a_kind_that_the_model_lacks_is_refused_before_training(make_task, fit):

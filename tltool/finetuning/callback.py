@@ -138,17 +138,18 @@ class Finetuning(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
-        if _steps_per_epoch(trainer, self.schedule) != self._steps_per_epoch:
-            raise ValueError(
-                "The number of optimizer steps in an epoch has changed, and phases are laid out in "
-                "steps. Keep `accumulate_grad_batches` and the length of the training data."
-            )
         self._apply(trainer, pl_module, self._step(trainer, 0))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the learning rate of each group, and log it when the logger's turn comes."""
+        # Not at the start of the epoch, where later callbacks may still change it.
+        if _steps_per_epoch(trainer, self.schedule) != self._steps_per_epoch:
+            raise ValueError(
+                "The number of optimizer steps in an epoch has changed, and phases are laid out in "
+                "steps. Keep `accumulate_grad_batches` and the length of the training data."
+            )
         step = self._step(trainer, batch_idx)
         span = self._timeline.at(step)
         if span.phase is not self.phase:
