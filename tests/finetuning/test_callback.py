@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from tltool.finetuning import (
@@ -448,21 +447,6 @@ def test_two_optimizers_are_refused(make_task, fit):
     task.configure_optimizers = lambda: optimizers
     with pytest.raises(ValueError, match="needs one optimizer, but the task has 2"):
         fit(task, Finetuning(LinearProbe()))
-
-
-def test_a_strategy_that_fixes_what_trains_is_refused(make_task, make_trainer):
-    trainer = make_trainer()
-    trainer.strategy.__class__ = type("DeepSpeedStrategy", (Strategy,), {})
-    with pytest.raises(ValueError, match=r"do not work with DeepSpeedStrategy.*to ddp"):
-        Finetuning(LinearProbe()).setup(trainer, make_task(), "fit")
-
-
-def test_the_best_weights_of_sharded_ones_are_not_kept(make_task, make_trainer):
-    trainer = make_trainer(max_epochs=6)
-    trainer.strategy.__class__ = ModelParallelStrategy
-    finetuning = Finetuning(until_metric(start_from_best=True))
-    with pytest.raises(ValueError, match="'all' has `start_from_best`, which needs whole weights"):
-        finetuning.setup(trainer, make_task(), "fit")
 
 
 def test_a_second_fit_starts_from_the_first_phase(make_task, fit):

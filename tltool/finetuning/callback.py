@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -23,6 +23,7 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.finetuning.timeline import Timeline, make_timeline
+from tltool.finetuning.trainer_checks import check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Finetuning(Callback):
         self._reset()
         self._groups = layer_groups(pl_module)
         self.schedule = _make_schedule(self.strategy, list(self._groups), trainer)
-        _check_strategy(trainer, self.schedule)
+        check_trainer(trainer, pl_module, self.schedule)
         for phase in self.schedule.phases:
             check_same_trainable(trained_by(phase, pl_module, self._groups))
         for warning in stale_input_norm(self.schedule.phases, pl_module):
@@ -278,22 +279,6 @@ def _make_schedule(strategy: FinetuningStrategy, groups: list[str], trainer: Tra
             "`max_steps` may end training earlier."
         )
     return strategy.schedule(groups, trainer.max_epochs).resolve(groups, trainer.max_epochs)
-
-
-def _check_strategy(trainer: Trainer, schedule: Schedule) -> None:
-    supported = SingleDeviceStrategy | DDPStrategy | ModelParallelStrategy
-    if not isinstance(trainer.strategy, supported):
-        raise ValueError(
-            f"Fine-tuning phases do not work with {type(trainer.strategy).__name__}, which fixes "
-            "what trains when it wraps the model. Set `trainer.strategy` to ddp, or to "
-            "ModelParallelStrategy for sharded weights."
-        )
-    best = next((phase.name for phase in schedule.phases if phase.start_from_best), None)
-    if best is not None and isinstance(trainer.strategy, ModelParallelStrategy):
-        raise ValueError(
-            f"Phase {best!r} has `start_from_best`, which needs whole weights on each rank. Remove "
-            "it, or set `trainer.strategy` to ddp."
-        )
 
 
 def _steps_per_epoch(trainer: Trainer, schedule: Schedule) -> int:
