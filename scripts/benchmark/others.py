@@ -11,8 +11,8 @@ Measured are three faults, and for each the options of a tool that might cure it
   (each batch norm counts batches, too), by what share of their length its features in evaluation
   move, and how far those that the head is trained on are from those in evaluation.
 
-What an option has nothing to do with is not measured again (-); a tool that ends with an error
-"refuses". finetuning-scheduler gets an environment of its own, which pip fills (about 6 GB); the
+What is not measured is "-": one device knows no strategy. A tool that ends with an error "refuses".
+finetuning-scheduler gets an environment of its own, which pip fills (about 6 GB); the
 others run in the current one. Results are kept in runs/benchmark/others.jsonl, and a later call
 goes on there.
 

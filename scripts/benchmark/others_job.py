@@ -38,7 +38,7 @@ class Row:
         callbacks: Returns the callbacks, of the epoch of the unfreeze and a folder for checkpoints.
         parameters: Returns what the optimizer is made of.
         strategy: The Trainer's strategy with two ranks.
-        faults: What is measured; the rest no option of this row has to do with.
+        faults: What is measured.
     """
 
     package: str
@@ -167,7 +167,8 @@ def scheduler_row(strategy: str = "ddp", **options: Any) -> Row:
 def generated_row() -> Row:
     """Return a row of finetuning-scheduler with the schedule that it generates.
 
-    It thaws two parameters in a phase, and a phase ends by early stopping: here, after each epoch.
+    It thaws two parameters in a phase, and a phase ends by early stopping: here, after an epoch. To
+    resume, a user would hand the dumped schedule over, which is the row with an explicit one.
     """
 
     def callbacks(epoch: int, folder: Path) -> list[Callback]:
@@ -179,7 +180,7 @@ def generated_row() -> Row:
             checkpoints(FTSCheckpoint, folder),
         ]
 
-    return replace(scheduler_row(), callbacks=callbacks, faults=("ranks", "resume"))
+    return on_two_ranks(replace(scheduler_row(), callbacks=callbacks))
 
 
 def tltool_row(strategy: str = "ddp") -> Row:
@@ -199,7 +200,7 @@ def tltool_row(strategy: str = "ddp") -> Row:
 
 
 def on_two_ranks(row: Row) -> Row:
-    """Return a row of which only the ranks are measured: one device knows no strategy."""
+    """Return a row of which only the ranks are measured."""
     return replace(row, faults=("ranks",))
 
 
