@@ -160,7 +160,7 @@ def test_a_row_without_a_label_is_named(manifest):
 
 def test_a_photo_in_two_rows_is_refused(manifest):
     path = manifest([*TWENTY, TWENTY[0]])
-    with pytest.raises(ValueError, match=r"in more than one row, such as 00.png"):
+    with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
         ManifestDataModule(path).setup("fit")
 
 
@@ -197,3 +197,42 @@ def test_a_class_of_two_rows_cannot_give_three_parts(manifest):
 def test_testing_without_test_rows_says_how_to_get_some(manifest):
     with pytest.raises(ValueError, match=r"set --data.test_fraction 0.15"):
         ManifestDataModule(manifest(TWENTY)).setup("test")
+
+
+@pytest.mark.parametrize("twin", ["./00.png", "sub/../00.png"])
+def test_a_photo_under_two_names_is_refused(manifest, tmp_path, twin):
+    (tmp_path / "sub").mkdir()
+    path = manifest([*TWENTY, (twin, "ants")])
+    with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
+        ManifestDataModule(path).setup("fit")
+
+
+def test_a_photo_by_its_relative_and_its_absolute_path_is_refused(manifest, tmp_path):
+    path = manifest([*TWENTY, (str(tmp_path / "00.png"), "ants")])
+    with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
+        ManifestDataModule(path).setup("fit")
+
+
+@pytest.mark.parametrize("label", ["nan", "NaN"])
+def test_a_label_of_nan_is_no_class(manifest, label):
+    path = manifest([*TWENTY, ("odd.png", label), ("odder.png", label)])
+    with pytest.raises(ValueError, match=r"2 rows of .* no label, such as that of odd.png"):
+        ManifestDataModule(path).setup("fit")
+
+
+def test_a_row_without_a_path_is_numbered(manifest):
+    path = manifest(TWENTY)
+    path.write_text(f"{path.read_text()},ants\n")
+    with pytest.raises(ValueError, match=r"1 rows of .* no path, .* row 21 below the header"):
+        ManifestDataModule(path).setup("fit")
+
+
+def test_a_row_without_a_part_is_numbered(manifest):
+    path = manifest([*PARTS, ("odd.png", "a", "")], SPLIT)
+    with pytest.raises(ValueError, match=r"no split, .* row 13 .*Write train, val or test"):
+        ManifestDataModule(path).setup("fit")
+
+
+def test_two_forms_of_an_accent_are_one_class(manifest):
+    rows = [(f"{i}.png", ["K\u00e4fer", "Ka\u0308fer", "Biene"][i % 3]) for i in range(12)]
+    assert ManifestDataModule(manifest(rows)).class_names == ["Biene", "K\u00e4fer"]

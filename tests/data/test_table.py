@@ -66,3 +66,39 @@ def test_a_row_of_another_length_is_named(tmp_path):
         ValueError, match=r"Line 3 .* 3 cells, .* has 2. Put cells that contain ','"
     ):
         read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_what_is_missing_in_parquet_is_empty(tmp_path, missing):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"label": [1.5, missing]}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet") == {"label": ["1.5", ""]}
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("path,label,label\na.jpg,ants,bees\n")
+    with pytest.raises(ValueError, match=r"more than one column 'label'. Rename or remove one"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_says_how_to_save_it(tmp_path, encoding):
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,K\u00e4fer\n", encoding=encoding)
+    with pytest.raises(ValueError, match=r"not written in UTF-8 .*Save it as UTF-8"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_quote_that_is_not_closed_is_suspected(tmp_path):
+    rows = "a.jpg,ants\n" * 20_000  # more than the largest cell that is read
+    (tmp_path / "t.csv").write_text(f'path,label\n"b.jpg,bees\n{rows}')
+    with pytest.raises(ValueError, match=r"Look for a quote that is not closed"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("content", [b"", b"no Parquet file"])
+def test_a_damaged_parquet_file_is_named(tmp_path, content):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"t.parquet' is no Parquet file: .*Write it anew"):
+        read_table(tmp_path / "t.parquet")

@@ -1,6 +1,7 @@
 """The rows of a manifest: what each says of its photo, and how the rows are split."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,21 +43,26 @@ def make_rows(table: Columns, root: Path, columns: Mapping[str, str], *, place: 
         place: Where the table lies, for messages.
 
     Raises:
-        ValueError: If a column is missing, a part is unknown, or a photo is in two rows.
+        ValueError: If a column or a cell is missing, a part is unknown, or a photo is in two rows.
     """
     cells = {role: _column(table, role, name, place) for role, name in columns.items()}
-    repeated = [name for name, count in Counter(cells["path"]).items() if count > 1]
+    _check_filled(cells["path"], "path", place, "Give each row one.")
+    _check_filled(cells["split"], "split", place, "Write train, val or test into each.")
+    names = cells["path"]
+    paths = [str(root / name) for name in names]
+    # One photo may go by two names: ./ant.jpg, or a path from the root of the disk.
+    repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
     if repeated:
         raise ValueError(
-            f"{place} has {len(repeated)} photos in more than one row, such as {repeated[0]}: it "
+            f"{place} has {len(repeated)} photos in more than one row, such as '{repeated[0]}': it "
             "could train and validate. Leave one row for each photo."
         )
-    empty = [""] * len(cells["path"])
-    parts = [_part(cell) for cell in cells["split"]] or [WHOLE] * len(empty)
-    zipped = zip(
-        cells["path"], cells["label"] or empty, parts, cells["group"] or empty, strict=True
-    )
-    return [Row(str(root / name), name, label, part, group) for name, label, part, group in zipped]
+    empty = [""] * len(names)
+    # Composed accents, as in the names of class folders: two forms would be two classes.
+    labels = [unicodedata.normalize("NFC", label) for label in cells["label"]] or empty
+    parts = [_part(cell) for cell in cells["split"]] or [WHOLE] * len(names)
+    groups = cells["group"] or empty
+    return [Row(*row) for row in zip(paths, names, labels, parts, groups, strict=True)]
 
 
 def split_rows(
@@ -69,8 +75,8 @@ def split_rows(
         fractions: Share of each part but ``train``.
         seed: Another seed, another split.
     """
-    labels = sorted({row.label for row in rows})
-    numbers = [labels.index(row.label) for row in rows]
+    number_of = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}
+    numbers = [number_of[row.label] for row in rows]
     if rows[0].group:
         groups = [row.group for row in rows]
         split = split_by_group(groups, numbers, fractions, seed=seed)
@@ -129,6 +135,15 @@ def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
         f"{place} has no column {name!r}; it has {', '.join(table)}. Rename one, or set "
         f"--data.{role}_column to the column with the {role}."
     )
+
+
+def _check_filled(cells: Sequence[str], role: str, place: str, remedy: str) -> None:
+    empty = [number for number, cell in enumerate(cells, start=1) if not cell]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} rows of {place} have no {role}, the first of them row {empty[0]} below "
+            f"the header. {remedy}"
+        )
 
 
 def _part(cell: str) -> str:

@@ -3,6 +3,9 @@
 import csv
 import importlib
 import importlib.util
+import io
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.data.listing import nearest_path
@@ -13,7 +16,9 @@ _DELIMITERS = ",;\t|"
 
 
 def read_table(path: Path) -> Columns:
-    r"""Return the columns of a table by name. Every cell is text; an empty cell is empty text.
+    r"""Return the columns of a table by name, every cell as text.
+
+    A cell that is empty, null or NaN, as pandas writes what is missing, is empty text.
 
     Args:
         path: A ``.parquet`` file, or text with a header. The delimiter is the one of comma,
@@ -21,7 +26,8 @@ def read_table(path: Path) -> Columns:
 
     Raises:
         FileNotFoundError: If there is no such file; the message offers the nearest name.
-        ValueError: If it has no row, or a row is shorter or longer than the header.
+        ValueError: If it cannot be read, has no row or two columns of one name, or a row is shorter
+            or longer than the header.
         ModuleNotFoundError: If Parquet is read without its package.
 
     Example:
@@ -45,22 +51,32 @@ def read_table(path: Path) -> Columns:
 
 
 def _read_text(path: Path) -> Columns:
-    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark.
-        header = file.readline()
-        file.seek(0)
-        delimiter = max(_DELIMITERS, key=header.count)
-        reader = csv.reader(file, delimiter=delimiter)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The manifest '{path}' is not written in UTF-8 (byte {error.start}). Save it as "
+            "UTF-8, in Excel as 'CSV UTF-8'."
+        ) from error
+    header, _, _ = text.partition("\n")
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
         names = [name.strip() for name in next(reader, [])]
-        columns: Columns = {name: [] for name in names}
-        for row in filter(None, reader):
-            if len(row) != len(names):
-                raise ValueError(
-                    f"Line {reader.line_num} of '{path}' has {len(row)} cells, but the header has "
-                    f"{len(names)}. Put cells that contain {delimiter!r} into quotes."
-                )
-            for name, cell in zip(names, row, strict=True):
-                columns[name].append(cell.strip())
-    return columns
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:  # A quote that is opened and not closed swallows all that follows.
+        raise ValueError(
+            f"Line {reader.line_num} of '{path}' cannot be read: {error}. Look for a quote that is "
+            "not closed."
+        ) from error
+    _check_names(names, path)
+    for line, row in rows:
+        if len(row) != len(names):
+            raise ValueError(
+                f"Line {line} of '{path}' has {len(row)} cells, but the header has {len(names)}. "
+                f"Put cells that contain {delimiter!r} into quotes, and close each quote."
+            )
+    return {name: [_text(row[index]) for _, row in rows] for index, name in enumerate(names)}
 
 
 def _read_parquet(path: Path) -> Columns:
@@ -68,8 +84,28 @@ def _read_parquet(path: Path) -> Columns:
         raise ModuleNotFoundError(
             f"'{path}' needs one more package: pip install 'tltool[parquet]'. Or save it as CSV."
         )
-    table = importlib.import_module("pyarrow.parquet").read_table(path)
+    pyarrow, parquet = map(importlib.import_module, ("pyarrow", "pyarrow.parquet"))
+    try:
+        table = parquet.ParquetFile(path).read()
+    except pyarrow.ArrowException as error:
+        raise ValueError(
+            f"The manifest '{path}' is no Parquet file: {str(error).rstrip('.')}. Write it anew."
+        ) from error
+    _check_names(table.column_names, path)
     return {
-        str(name): ["" if value is None else str(value) for value in column.to_pylist()]
+        name: [_text(value) for value in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"The manifest '{path}' has more than one column {repeated[0]!r}. Rename or remove one."
+        )
+
+
+def _text(value: object) -> str:
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text
