@@ -53,6 +53,20 @@ def test_the_printed_yaml_repeats_the_run(fit, photos, tmp_path):
     torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
 
 
+def test_the_printed_yaml_names_every_choice(fit, photos):
+    _, out, _ = fit(
+        *("--data.root", photos, "--model.log_prior", "true", "--model.label_smoothing", "0.1"),
+        *("--model.class_weights", "{red: 2.0}", "--trainer.limit_train_batches", "1"),
+        *("--optimizer.amsgrad", "true", "--name", "mine", "--runs_dir", "here"),
+    )
+    printed = yaml.safe_load(out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0])
+    loss = {"log_prior": True, "label_smoothing": 0.1, "class_weights": {"red": 2.0}}
+    assert {key: printed["model"][key] for key in loss} == loss
+    assert printed["trainer"] == {"max_epochs": 1, "limit_train_batches": 1}
+    assert printed["optimizer"]["init_args"]["amsgrad"] is True
+    assert (printed["name"], printed["runs_dir"]) == ("mine", "here")
+
+
 def test_a_run_leaves_config_metrics_and_checkpoints(fit, photos, tmp_path):
     fit("--data.root", photos)
     found = {

@@ -183,7 +183,8 @@ class FitCLI(LightningCLI):
         print(f"data      {self.datamodule.summary()}")
         print(f"run       {self.run_folder}")
         if self.shows_yaml:
-            text = short_yaml(self.config[self.subcommand].as_dict(), backbone.weights)
+            config = self.config[self.subcommand].as_dict()
+            text = short_yaml(config, backbone.weights, FIT_DEFAULTS)
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
             print(text)
 

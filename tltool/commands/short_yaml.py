@@ -2,31 +2,51 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
+from lightning.pytorch import Trainer
+
+from tltool.tasks.image_task import ImageTask
+from tltool.tracking.wandb_logger import wandb_logger
 
 
-def short_yaml(config: Mapping[str, Any], weights: str) -> str:
-    """Return a configuration of ``fit`` without what is at the default of the classes' signatures.
+def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:
+    """Return a configuration of ``fit`` without what is at its default.
 
     Args:
         config: The parsed configuration, as plain data.
         weights: Where the backbone's weights came from, with ``auto`` resolved.
+        defaults: What ``fit`` takes by itself, by dotted key, where signatures say otherwise.
     """
-    backbone = _changed(config["model"]["backbone"], keep=("name",))["init_args"]
-    head = _changed(config["model"]["head"], keep=("hidden_features",))
+    model = {key: value for key, value in config["model"].items() if key != "optimizer"}
+    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"]
+    head = _changed(model.pop("head"), keep=("hidden_features",))
     data = _changed(config["data"], keep=("root", "batch_size"))
     is_folder = config["data"]["class_path"].endswith(".ImageFolderDataModule")
+    trainer = {
+        key: value
+        for key, value in _unusual(Trainer, config["trainer"], keep=("max_epochs",)).items()
+        if key == "max_epochs" or value != defaults.get(f"trainer.{key}")
+    }
     chosen = {
         "seed_everything": config["seed_everything"],
-        "model": {"backbone": backbone | {"weights": weights}, "head": head},
+        "model": {
+            "backbone": backbone | {"weights": weights},
+            "head": head,
+            **_unusual(ImageTask, model),
+        },
         "data": data["init_args"] if is_folder else data,
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
-        "trainer": {"max_epochs": config["trainer"]["max_epochs"]},
+        "trainer": trainer,
+        "wandb": _unusual(wandb_logger, config["wandb"]),
+        "runs_dir": config["runs_dir"],
+        "name": config["name"],
     }
+    usual = {"wandb": {}, "runs_dir": "runs", "name": None}
+    chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 
 
@@ -38,13 +58,21 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
         keep: Arguments to keep at their default too.
     """
     module, _, name = config["class_path"].rpartition(".")
-    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    init_args = {
-        key: value
-        for key, value in (config.get("init_args") or {}).items()
-        if key in keep or (value is not None and not _equal(value, parameters[key].default))
-    }
+    cls = getattr(importlib.import_module(module), name)
+    init_args = _unusual(cls, config.get("init_args") or {}, keep)
     return {"class_path": name, "init_args": init_args} if init_args else name
+
+
+def _unusual(
+    function: Callable[..., Any], arguments: Mapping[str, Any], keep: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments that are not at the default of a signature, and those to keep."""
+    parameters = inspect.signature(function).parameters
+    return {
+        key: value
+        for key, value in arguments.items()
+        if key in keep or key not in parameters or not _equal(value, parameters[key].default)
+    }
 
 
 def _equal(value: Any, default: Any) -> bool:
