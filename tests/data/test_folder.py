@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,9 @@ def test_photos_to_predict_have_the_label_of_a_class_folder_above_them(photos):
     data = ImageFolderDataModule(root, class_names=["ants", "bees"])
     found = {Path(p).relative_to(root).as_posix(): n for p, n in data.known_labels().items()}
     assert found == {"ants/000.png": "ants", "bees/deeper/000.png": "bees"}
+
+
+def test_a_class_folder_whose_name_is_no_utf8_can_be_printed(photos):
+    data = ImageFolderDataModule(photos({os.fsdecode(b"K\xe4fer"): 4, "bees": 4}))
+    assert data.class_names == ["K\\xe4fer", "bees"]
+    assert b"K\\xe4fer" in data.summary().encode()

@@ -1,4 +1,5 @@
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -158,3 +159,14 @@ def test_a_manifest_is_predicted_with_its_labels(checkpoint, photos, tmp_path):
     assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
     table = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["label"] for row in table] == [path.split(",")[1] for path in rows]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, photos, tmp_path, suffix):
+    (tmp_path / "new").mkdir()
+    path = tmp_path / "new" / os.fsdecode(b"K\xe4fer.png")
+    shutil.copy(photos / "red" / "00.png", path)
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "new")]
+    output = tmp_path / f"table.{suffix}"
+    assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0
+    assert b"K\\xe4fer.png" in output.read_bytes()

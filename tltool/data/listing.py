@@ -35,7 +35,17 @@ def list_folders(folder: Path) -> list[Path]:
 
 def class_name(folder: Path) -> str:
     """Return the name of a class folder, with composed accents: macOS hands out decomposed ones."""
-    return unicodedata.normalize("NFC", folder.name)
+    return unicodedata.normalize("NFC", printable(folder.name))
+
+
+def printable(path: str) -> str:
+    r"""Return a path that can be written as UTF-8: other bytes, as from old zip files, are escaped.
+
+    Example:
+        >>> printable(os.fsdecode(b"K\xe4fer.jpg"))
+        'K\\xe4fer.jpg'
+    """
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def check_folder(root: Path) -> None:

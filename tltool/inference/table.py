@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tltool.data.listing import printable
+
 SUFFIXES = (".csv", ".parquet")
 
 Row = dict[str, str | float]
@@ -48,7 +50,7 @@ def table_rows(
             batch["paths"], batch["probabilities"].tolist(), strict=True
         ):
             best = max(range(len(class_names)), key=probabilities.__getitem__)
-            row: Row = {"path": path}
+            row: Row = {"path": printable(path)}
             if labels:
                 row["label"] = labels.get(path, "")
             row["prediction"] = class_names[best]
