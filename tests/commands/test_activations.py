@@ -132,6 +132,17 @@ def test_a_plot_draws_every_curve_but_that_of_maxout(tmp_path):
     assert save_plot(str(tmp_path / "all.svg")) == ELEMENTWISE
 
 
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [("leaky_relu", 0), ("gelu", 1), *((name, 2) for name in ("tanh", "softsign", "relu6"))],
+)
+def test_the_saturated_region_of_a_plot_is_shaded(tmp_path, name, sides):
+    save_plot(str(tmp_path / "one.svg"), [name])
+    text = (tmp_path / "one.svg").read_text()
+    edges = re.findall(r'd="M (\S+) \S+\s+L (\S+) [^"]+"[^>]+fill: #d9d9d9', text)
+    assert sum(left != right for left, right in edges) == sides
+
+
 def test_the_axes_of_a_plot_are_named(tmp_path):
     save_plot(str(tmp_path / "one.svg"), ["tanh"])
     text = (tmp_path / "one.svg").read_text()

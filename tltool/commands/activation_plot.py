@@ -14,7 +14,7 @@ from tltool.layers.activations import ACTIVATIONS
 # eyes; the dashes tell the lines apart in print.
 OUTPUT_COLOR, SLOPE_COLOR = "#0072B2", "#D55E00"
 SUFFIXES = {".png", ".svg", ".pdf"}
-LIMIT = 8  # The drawn inputs: every saturated region but that of softsign begins within.
+LIMIT = 11  # The drawn inputs: every saturated region begins within, the last one at 9.
 
 
 def save_plot(file: str, names: Sequence[str] | None = None) -> list[str]:
@@ -59,7 +59,7 @@ def _draw(path: Path, names: Sequence[str]) -> None:
     figure = Figure(figsize=(3.2 * columns, 2.5 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).flat
-    z = torch.linspace(-LIMIT, LIMIT, 16 * LIMIT * 8 + 1, dtype=torch.float64)
+    z = torch.linspace(-LIMIT, LIMIT, 128 * LIMIT + 1, dtype=torch.float64)
     for axis, name in zip(axes, names, strict=False):
         outputs, slopes = outputs_and_slopes(name, z)
         axis.plot(z, outputs, color=OUTPUT_COLOR, label="f(z)")
