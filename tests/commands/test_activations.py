@@ -1,3 +1,4 @@
+import math
 import re
 
 import matplotlib.image
@@ -86,6 +87,35 @@ def test_the_printed_range_is_that_of_the_outputs(show, name):
     lowest, highest = row(show(name), "range")
     assert lowest == pytest.approx(outputs.min().item(), rel=6e-3, abs=1e-4) or lowest < -1e6
     assert highest == pytest.approx(outputs.max().item(), rel=6e-3) or highest > 1e6
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_printed_mean_and_gain_are_those_of_standard_normal_inputs(show, name):
+    z = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+    outputs = create_activation(name).double()(z).detach()
+    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    mean, second_moment = (torch.trapezoid(f * density, z).item() for f in (outputs, outputs**2))
+    assert row(show(name), "mean")[0] == pytest.approx(mean, rel=6e-3, abs=1e-6)
+    assert row(show(name), "gain")[0] == pytest.approx(second_moment**-0.5, abs=6e-4)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_printed_saturated_region_begins_where_a_hundredth_of_the_slope_is_left(show, name):
+    z = torch.linspace(-20, 20, 400_001, dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(create_activation(name).double()(z).sum(), z)
+    live = z[slopes.abs() >= 0.01 * slopes.abs().max()]
+    edges = [edge for edge in (live.min().item(), live.max().item()) if abs(edge) < 20]
+    (line,) = re.findall(r"^saturated .*$", show(name), re.MULTILINE)
+    printed = [float(n) for n in re.findall(r"(?<== )-?[\d.]+", line)]
+    assert printed == pytest.approx(edges[-len(printed) :] if printed else [], rel=6e-3, abs=1e-3)
+    assert ("|z|" in line) == (len(edges) == 2 and edges[0] == pytest.approx(-edges[1]))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_table_tells_the_saturated_region_of_the_detailed_view(show, name):
+    line = next(line for line in show().splitlines() if line.split()[:1] == [name])
+    (saturated,) = re.findall(r"^saturated +(.*?) *$", show(name), re.MULTILINE)
+    assert saturated in line
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "hardswish"])

@@ -106,6 +106,17 @@ def test_a_deviation_of_the_signal_grows_where_the_activation_steepens(name):
     assert moment_growth(name) > 1.05
 
 
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_growth_is_the_derivative_by_autograd(name):
+    f = create_activation(name).double()
+    q = torch.ones((), dtype=torch.float64, requires_grad=True)
+    z = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    moment = activation_gain(name) ** 2 * torch.trapezoid(f(q.sqrt() * z) ** 2 * density, z)
+    (growth,) = torch.autograd.grad(moment, q)
+    assert moment_growth(name) == pytest.approx(growth.item(), rel=1e-3)
+
+
 @torch.no_grad()
 def test_the_growth_is_that_of_two_signals_through_one_layer():
     silu, gain = nn.SiLU(), activation_gain("silu")
