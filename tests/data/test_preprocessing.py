@@ -35,7 +35,8 @@ def train_images(data):
 
 
 def test_the_backbones_own_is_the_default(data, data_config):
-    assert data("backbone").resolved_data_config() == data_config
+    resolved = data("backbone").resolved_data_config()
+    assert resolved == data_config | {"preprocessing": "backbone"}
 
 
 def test_dataset_gives_mean_zero_and_standard_deviation_one(data):
@@ -81,7 +82,7 @@ def test_augmentation_does_not_change_the_statistics(data):
     assert augmented.resolved_data_config() == plain.resolved_data_config()
 
 
-@pytest.mark.parametrize("preprocessing", sorted(set(get_args(Preprocessing)) - {"backbone"}))
+@pytest.mark.parametrize("preprocessing", get_args(Preprocessing))
 def test_the_configuration_says_which_it_is(data, preprocessing):
     assert data(preprocessing).resolved_data_config()["preprocessing"] == preprocessing
 
@@ -96,6 +97,13 @@ def test_a_resolved_configuration_alone_repeats_the_preprocessing(data, noise, p
 def test_the_statistics_of_a_checkpoint_are_not_measured_again(data):
     stored = data("dataset").resolved_data_config() | {"mean": [0.1, 0.2, 0.3]}
     assert data("dataset", **stored).resolved_data_config() == stored
+
+
+@pytest.mark.parametrize("stored", ["backbone", "dataset"])
+def test_another_preprocessing_than_that_of_the_checkpoint_is_refused(data, stored):
+    config = data(stored).resolved_data_config()
+    with pytest.raises(ValueError, match=f"trained with `preprocessing: {stored}`.* Leave --data"):
+        data("none", **config).resolved_data_config()
 
 
 @pytest.mark.parametrize("preprocessing", get_args(Preprocessing))

@@ -259,3 +259,27 @@ def test_an_input_norm_without_a_datamodule_says_what_to_call():
     task = make_task(head=partial(LinearHead, input_norm="standardize"))
     with pytest.raises(ValueError, match=r"Call task.head.input_norm.fit_\(features\) first"):
         make_trainer(max_epochs=1).fit(task, make_loader(), make_loader())
+
+
+def make_data(photos, **kwargs):
+    config = Backbone("test_resnet", weights="random", img_size=32).data_config
+    return ImageFolderDataModule(photos, data_config=config, num_workers=0, batch_size=8, **kwargs)
+
+
+def test_a_task_takes_the_preprocessing_of_its_photos_into_the_checkpoint(photos, tmp_path):
+    data = make_data(photos, preprocessing="dataset")
+    task = ImageTask(Backbone("test_resnet", weights="random", img_size=32), num_classes=2)
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(task, data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = ImageTask.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert loaded.data_config == data.resolved_data_config()
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+def test_photos_with_another_preprocessing_than_the_task_are_refused(photos, stage):
+    data = make_data(photos, preprocessing="none")
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, num_classes=2, data_config=backbone.data_config)
+    with pytest.raises(ValueError, match=r"mean is .* Leave `data_config` of ImageTask out"):
+        getattr(make_trainer(max_epochs=1), stage)(task, datamodule=data)

@@ -79,14 +79,23 @@ def resolve_preprocessing(
         measure: Gives the statistics of the training photos; called only where they are needed.
 
     Raises:
-        ValueError: If a channel that is to be scaled has the same value everywhere.
+        ValueError: If a channel that is to be scaled has the same value everywhere, or a resolved
+            configuration is of another preprocessing than the one asked for.
 
     Example:
         >>> resolve_preprocessing({"mean": [0.4], "std": [0.2]}, "none", measure=None)
         {'mean': [0.0], 'std': [1.0], 'preprocessing': 'none'}
     """
-    if preprocessing == "backbone" or "preprocessing" in data_config:
+    stored = data_config.get("preprocessing")
+    if stored is not None:
+        if preprocessing not in ("backbone", stored):  # The default asks for nothing.
+            raise ValueError(
+                f"The model was trained with `preprocessing: {stored}`, and with {preprocessing!r} "
+                "it would see other pixels than it knows. Leave --data.preprocessing out."
+            )
         return dict(data_config)
+    if preprocessing == "backbone":
+        return {**data_config, "preprocessing": preprocessing}
     channels = len(data_config["mean"])
     zeros, ones = [0.0] * channels, [1.0] * channels
     if preprocessing == "none":

@@ -25,6 +25,7 @@ from tltool.models.head_advice import head_warnings
 from tltool.models.heads import LinearHead
 from tltool.tasks.input_norm import fit_input_norm_
 from tltool.tasks.metrics import evaluation_metrics, train_metrics
+from tltool.tasks.preprocessing import agreed_preprocessing
 from tltool.tasks.recipe import description_of, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class ImageTask(LightningModule):
             or ``functools.partial(MLPHead, hidden_features=[256])``.
         num_classes: Number of classes, at least 2.
         class_names: Names of the classes in the order of their labels; ``None`` for "0", "1", ...
-        data_config: Preprocessing of the images; ``None`` for the backbone's own.
+        data_config: Preprocessing of the images; ``None`` for that of the datamodule it is trained
+            with, until then the backbone's own.
         optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
             ``timm.optim`` with its arguments bound.
         class_counts: Number of training photos of each class, which ``class_weights`` and
@@ -107,6 +109,7 @@ class ImageTask(LightningModule):
             )
         self.backbone = backbone
         self.head = head(backbone.num_features, num_classes)
+        self._given_data_config = data_config
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing
         self.make_optimizer = optimizer
@@ -206,6 +209,14 @@ class ImageTask(LightningModule):
         collection = self.metrics[f"{stage}_metrics"]
         assert isinstance(collection, MetricCollection)  # noqa: S101  # ModuleDict forgets the type
         return collection
+
+    def setup(self, stage: str) -> None:
+        """Take the preprocessing of the photos, which a checkpoint must know, or check it."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule):
+            self.data_config = agreed_preprocessing(data, self._given_data_config)
+            if stage == "fit":
+                self._given_data_config = self.recipe["data_config"] = self.data_config
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and say what a small batch does to its batch norm."""
