@@ -175,6 +175,16 @@ ERRORS = {
         ["--model.head.hidden_features=[4]", "--model.head.initializer=kaimin"],
         "Did you mean 'kaiming",
     ),
+    "an unknown preprocessing": (
+        ["--data.preprocessing", "datset"],
+        r"Unknown preprocessing 'datset'. Did you mean 'dataset'\? Choose one of: backbone, dataset",
+    ),
+    "an unknown augmentation": (["--data.augmentation", "crp"], "Did you mean 'crop'"),
+    "unknown class weights": (
+        ["--model.class_weights", "balancd"],
+        r"Did you mean 'balanced'\? Choose one of: balanced, effective_number; --help",
+    ),
+    "an unknown precision": (["--trainer.precision", "bf16-mixd"], "Did you mean 'bf16-mixed'"),
     "an unknown strategy": (["--finetuning", "LinearPrb"], "Did you mean 'LinearProbe'"),
     "an unknown optimizer": (["--optimizer", "AdamWW"], "Did you mean 'AdamW'"),
     "an unknown head": (["--model.head", "LinearHed"], "Did you mean 'LinearHead'"),

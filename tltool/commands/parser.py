@@ -20,6 +20,11 @@ UNKNOWN_KEY = re.compile(
 UNKNOWN_CLASS = re.compile(
     r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL
 )
+WRONG_CHOICE = re.compile(
+    r"""Parser key "(?P<key>[\w.]+)".*typing\.Literal\[.*"""
+    r"""(?:Got|Given) value: (?P<value>[\w-]+)$""",
+    re.DOTALL,
+)
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
 
 
@@ -46,6 +51,16 @@ class Parser(LightningArgumentParser):
             return (
                 f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
                 f"Choose one of: {', '.join(names)}."
+            )
+        wrong_choice = WRONG_CHOICE.search(message)
+        if wrong_choice:
+            key, value = wrong_choice["key"].rpartition(".")[2], wrong_choice["value"]
+            literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
+            choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
+            others = "; --help tells its other forms" if "Union" in message else ""
+            return (
+                f"Unknown {key} {value!r}.{_nearest(value, choices)} "
+                f"Choose one of: {', '.join(choices)}{others}."
             )
         unknown_key = UNKNOWN_KEY.search(message)
         if unknown_key:
