@@ -7,7 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tltool.models.description import described
+from tltool.models.description import described, is_rebuilding
+from tltool.models.surgery_advice import surgery_warnings
 from tltool.models.timm_models import (
     check_name,
     create,
@@ -110,6 +111,9 @@ class Backbone(nn.Module):
         before = {parameter for parameter, _ in self.model.named_parameters()}
         #: What each edit changed.
         self.surgery_reports = apply_surgery_(self.model, surgery)
+        if not is_rebuilding():
+            for warning in surgery_warnings(self.model, self.surgery_reports):
+                log.warning("%s", warning)
         self._added = {parameter for parameter, _ in self.model.named_parameters()} - before
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)

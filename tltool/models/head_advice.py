@@ -71,11 +71,7 @@ def combination_warnings(
     initializer_name, _ = parse_spec(initializer, kind="initializer")
     if activation_name == "selu":
         warnings += _selu(norm, initializer, input_norm)
-    if activation_name in SATURATING:
-        warnings.append(
-            f"{activation_name} in hidden layers saturates, and large inputs then get next to no "
-            "gradient. Set `activation: relu`."
-        )
+    warnings += saturating(activation_name, "Set `activation: relu`.")
     if initializer_name in SAME_FOR_ALL_UNITS:
         warnings.append(
             f"With `initializer: {initializer_name}` all units of a hidden layer start the same, "
@@ -89,6 +85,21 @@ def combination_warnings(
             "`dropout: 0`, or `norm: layer`."
         )
     return warnings
+
+
+def saturating(activation: str, remedy: str) -> list[str]:
+    """Return a warning if an activation is none for hidden layers.
+
+    Example:
+        >>> saturating("tanh", "Set `activation: relu`.")
+        ['tanh in hidden layers saturates, ... next to no gradient. Set `activation: relu`.']
+    """
+    if activation not in SATURATING:
+        return []
+    return [
+        f"{activation} in hidden layers saturates, and large inputs then get next to no gradient. "
+        f"{remedy}"
+    ]
 
 
 def _selu(norm: Choice, initializer: str | Mapping[str, Any], input_norm: Choice) -> list[str]:
