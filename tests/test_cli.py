@@ -177,7 +177,7 @@ ERRORS = {
     ),
     "an unknown preprocessing": (
         ["--data.preprocessing", "datset"],
-        r"Unknown preprocessing 'datset'. Did you mean 'dataset'\? Choose one of: backbone, dataset",
+        r"Unknown preprocessing 'datset'. Did you mean 'dataset'\? Choose one of: backbone,",
     ),
     "an unknown augmentation": (["--data.augmentation", "crp"], "Did you mean 'crop'"),
     "unknown class weights": (
