@@ -45,7 +45,7 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
         "runs_dir": config["runs_dir"],
         "name": config["name"],
     }
-    usual = {"wandb": {}, "runs_dir": "runs", "name": None}
+    usual: dict[str, Any] = {"wandb": {}, "runs_dir": "runs", "name": None}
     chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 
