@@ -29,6 +29,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "backbones": Command(
+        "tltool.commands.backbones", "look", "what backbones there are, and which suit your photos"
+    ),
     "activations": Command(
         "tltool.commands.activations", "look", "what activations there are, and their faults"
     ),
@@ -66,7 +69,8 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    It is 0 for done, 1 for failed, 2 for wrong usage and 130 for interrupted.
+    It is 0 for done, 1 for failed, 2 for wrong usage, 130 for interrupted, and 141 where whoever
+    reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in {"-h", "--help", "help"}:
@@ -83,15 +87,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return int(importlib.import_module(command.module).main(argv))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        return stopped(stop)
     except Exception as error:
         message = message_for_user(error)
         if message is None or os.environ.get("TLTOOL_TRACEBACK"):
             raise
         print(f"error: {message}", file=sys.stderr)
         return 1
+
+
+def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:
+    """Return the exit status of a command that was stopped from outside: 128 and the signal."""
+    if isinstance(stop, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    # The reader has enough, as in `tltool backbones | head`: flush what is left into nothing.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def message_for_user(error: BaseException) -> str | None:

@@ -99,11 +99,46 @@ def fit(
 
     AdamW, batch 32, 128 px, 6 epochs; the accuracy is that of the last epoch, on one thread.
     """
+    make_backbone = partial(Backbone, "tf_efficientnet_lite0", img_size=IMG_SIZE)
+    return fine_tune(
+        make_backbone, data_name, strategy, lr=lr, seed=seed, choosing=choosing, **data_options
+    )
+
+
+def data_of(data_name: str, **data_options: Any) -> ImageDataModule:
+    """Return the data module of ``elpv`` or of a folder of photos."""
+    make = ELPVDataModule if data_name == "elpv" else partial(ImageFolderDataModule, data_name)
+    data: ImageDataModule = make(num_workers=0, **data_options)
+    return data
+
+
+def fine_tune(
+    make_backbone: Callable[[], Backbone],
+    data_name: str,
+    strategy: FinetuningStrategy,
+    *,
+    lr: float,
+    seed: int,
+    choosing: bool,
+    epochs: int = EPOCHS,
+    **data_options: Any,
+) -> Row:
+    """Fine-tune any backbone with a linear head, as `fit` does.
+
+    Args:
+        make_backbone: Called after the seed is set.
+        data_name: See `splits_of`.
+        strategy: What trains when.
+        lr: Learning rate of AdamW.
+        seed: Seed of head, order and augmentation.
+        choosing: See `splits_of`.
+        epochs: Number of epochs.
+        **data_options: Options of the data module.
+    """
     torch.set_num_threads(1)
     seed_everything(seed, verbose=False)
-    backbone = Backbone("tf_efficientnet_lite0", img_size=IMG_SIZE)
-    make = ELPVDataModule if data_name == "elpv" else partial(ImageFolderDataModule, data_name)
-    data: ImageDataModule = make(num_workers=0, data_config=backbone.data_config, **data_options)
+    backbone = make_backbone()
+    data = data_of(data_name, data_config=backbone.data_config, **data_options)
     data.splits = splits_of(data_name, choosing=choosing)
     task = ImageTask(
         backbone,
@@ -113,7 +148,7 @@ def fit(
     )
     finetuning = Finetuning(strategy)
     trainer = Trainer(
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         accelerator="cpu",
         callbacks=[finetuning],
         logger=False,

@@ -20,6 +20,7 @@ from tltool.models.timm_models import (
     on_meta_device,
     resolve_auto,
 )
+from tltool.models.weights_file import own_preprocessing
 from tltool.surgery.apply import apply_surgery_
 
 log = logging.getLogger(__name__)
@@ -93,12 +94,14 @@ class Backbone(nn.Module):
         self.channels_last = channels_last
         options = model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
         blueprint = on_meta_device(name, options)
-        #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
-        #: crop_pct, crop_mode.
-        self.data_config: dict[str, Any] = data_config_of(blueprint, in_chans, img_size)
-        self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         #: Where the weights came from, with ``auto`` resolved.
         self.weights = resolve_auto(weights, name)
+        #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
+        #: crop_pct, crop_mode.
+        self.data_config: dict[str, Any] = data_config_of(
+            blueprint, in_chans, img_size, own_preprocessing(self.weights, name)
+        )
+        self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         # Any: the type of nn.Module does not know the methods of timm's models.
         self.model = cast(Any, create(name, self.weights, options, allow_partial))
         if self.stop is not None:

