@@ -94,6 +94,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_new_file_takes_the_place_of_the_old_one_at_once(tmp_path):
+    path = tmp_path / "old.safetensors"
+    save_weights(path, {"a": torch.ones(2)}, {})
+    before = path.read_bytes()
+    (tmp_path / "link").hardlink_to(path)  # Sees any change in place.
+    save_weights(path, {"a": torch.zeros(2)}, {})
+    assert (tmp_path / "link").read_bytes() == before != path.read_bytes()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"Cannot write the weights .* Name another folder"):
