@@ -30,12 +30,16 @@ def listen_to_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def wait_for_epoch(metrics, epoch, seconds=120):
-    for _ in range(seconds * 20):
-        if metrics.is_file() and f"\n{epoch}," in metrics.read_text():
+def wait_for(metrics, text, seconds=120):
+    for _ in range(seconds * 200):
+        if metrics.is_file() and text in metrics.read_text():
             return
-        time.sleep(0.05)
-    raise AssertionError(f"epoch {epoch} was not reached")
+        time.sleep(0.005)
+    raise AssertionError(f"{text!r} was not reached")
+
+
+def wait_for_epoch(metrics, epoch):
+    wait_for(metrics, f"\n{epoch},")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,28 @@ def test_a_run_killed_before_its_first_epoch_ends_can_be_resumed(photos, tmp_pat
     resume = ["--ckpt_path", str(last), "--trainer.max_epochs", "1"]
     output, _ = start(photos, tmp_path, *resume).communicate(timeout=120)
     assert "best val/accuracy" in output
+
+
+@pytest.mark.slow
+def test_a_run_killed_within_an_epoch_ends_as_one_that_was_not(photos, tmp_path):
+    options = ["--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "1"]
+    options += ["--save_every_n_steps", "1", "--data.augmentation", "crop"]
+    straight, killed = (tmp_path / name / "run" / "0" for name in ("straight", "killed"))
+    start(photos, tmp_path / "straight", *options).communicate(timeout=120)
+    process = start(photos, tmp_path / "killed", *options)
+    wait_for(killed / "metrics.csv", "\n1,6,")  # Of 5 steps in an epoch, the second of the second.
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    last = killed / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] % 5 != 0
+    start(photos, tmp_path / "killed", *options, "--ckpt_path", str(last)).communicate(timeout=120)
+    assert (killed / "metrics.csv").read_text() == (straight / "metrics.csv").read_text()
+    assert_same_weights(last, straight / "checkpoints" / "last.ckpt")
+
+
+def assert_same_weights(path, other):
+    weights, others = (torch.load(p, weights_only=True)["state_dict"] for p in (path, other))
+    assert all(torch.equal(weights[name], others[name]) for name in others)
 
 
 def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path):

@@ -96,6 +96,11 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, help="Name of the run; null for the data's name."
         )
+        parser.add_argument(
+            "--save_every_n_steps",
+            type=int | None,
+            help="Write last.ckpt in the middle of an epoch too; null for at its end only.",
+        )
         parser.link_arguments("optimizer", "model.optimizer")
         parser.link_arguments(
             "model.backbone",
@@ -159,7 +164,7 @@ class FitCLI(LightningCLI):
             "callbacks": [
                 Finetuning(config["finetuning"]),
                 BestCheckpoint(self.run_folder / "checkpoints"),
-                LastCheckpoint(self.run_folder / "checkpoints"),
+                LastCheckpoint(self.run_folder / "checkpoints", config["save_every_n_steps"]),
                 EpochLines(),
                 *_as_list(trainer.get("callbacks")),
             ],

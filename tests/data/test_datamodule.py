@@ -40,9 +40,9 @@ def _restore_seed():
 
 def one_epoch(data, epoch=0, **changes):
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     for name, value in changes.items():
-        setattr(loader, name, value)
+        setattr(loader.photos, name, value)
     batches = list(loader)
     return torch.cat([batch["images"] for batch in batches]), batches
 
@@ -224,7 +224,26 @@ def test_lightning_trains_on_every_photo_in_a_new_order_each_epoch(data, trainer
 def test_each_device_takes_its_share_of_the_batch(data, monkeypatch):
     shared = data()
     monkeypatch.setattr(type(shared), "_world_size", 3)
-    assert shared.val_dataloader().batch_size == 2
+    assert len(next(iter(shared.train_dataloader()))["paths"]) == 2
+    assert len(next(iter(shared.val_dataloader()))["paths"]) == 2
+
+
+def test_a_checkpoint_keeps_the_seed_of_order_and_augmentation(data):
+    torch.manual_seed(1)
+    first, resumed = data(), data()
+    paths = [batch["paths"] for batch in first.train_dataloader()]
+    torch.manual_seed(2)
+    resumed.load_state_dict(first.state_dict())
+    assert [batch["paths"] for batch in resumed.train_dataloader()] == paths
+
+
+def test_another_run_takes_the_seed_of_its_time(data):
+    torch.manual_seed(1)
+    twice = data()
+    paths = [batch["paths"] for batch in twice.train_dataloader()]
+    torch.manual_seed(2)
+    twice.setup("fit")
+    assert [batch["paths"] for batch in twice.train_dataloader()] != paths
 
 
 def test_a_batch_that_cannot_be_shared_names_the_nearest_sizes(data, monkeypatch):

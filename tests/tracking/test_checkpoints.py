@@ -7,12 +7,12 @@ import time
 import pytest
 import torch
 
-from tltool.tracking.checkpoints import AtomicCheckpointIO
+from tltool.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint
 
 # Writes one good checkpoint, then large ones over it until it is killed.
 WRITER = """
 import sys, torch
-from tltool.tracking.checkpoints import AtomicCheckpointIO
+from tltool.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint
 io = AtomicCheckpointIO()
 io.save_checkpoint({"weights": torch.zeros(10)}, sys.argv[1])
 print("ready", flush=True)
@@ -38,3 +38,8 @@ def test_a_failed_write_keeps_the_checkpoint_and_leaves_nothing_behind(tmp_path)
         AtomicCheckpointIO().save_checkpoint({"epoch": lambda: None}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_saving_every_0_steps_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must be at least 1, got 0\. Leave it out"):
+        LastCheckpoint(tmp_path, every_n_steps=0)

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from tltool.data.augmentation import Augmentation
-from tltool.data.batch_size import check_batch_size, per_device_batch_size
+from tltool.data.batch_size import check_batch_size
 from tltool.data.broken import describe_broken, find_broken
-from tltool.data.dataset import Collate, Decoder, ImageDataset, collate
+from tltool.data.dataset import Decoder, ImageDataset, collate
 from tltool.data.decode import decode_image
+from tltool.data.loader import BatchLoader, DeviceShare, TrainingLoader
 from tltool.data.mixing import MixingCollate, check_alpha
 from tltool.data.preprocessing import (
     PixelStatistics,
@@ -21,7 +22,6 @@ from tltool.data.preprocessing import (
     measure_pixels,
     resolve_preprocessing,
 )
-from tltool.data.sampler import ShuffledSampler
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions
 from tltool.data.threads import map_in_threads
@@ -40,7 +40,8 @@ class ImageDataModule(LightningDataModule):
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
     ``paths``. The last training batch may be smaller. Order and augmentation depend on the seed of
-    ``seed_everything``, not on the number of workers or devices.
+    ``seed_everything``, not on the number of workers or devices; a checkpoint keeps that seed, and
+    a resumed run goes on with it. A training batch has a ``seed`` too, of what its step draws.
 
     Args:
         batch_size: Number of photos in a step, over all devices: each takes its share.
@@ -101,6 +102,7 @@ class ImageDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.data_config = data_config
         self.given_class_names = class_names
+        self._run_seed: int | None = None
 
     def find_classes(self) -> list[str]:
         """Return the names of the classes of the data, in the order of the labels."""
@@ -198,6 +200,8 @@ class ImageDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Look the photos up and check what this stage needs."""
+        if stage == "fit":
+            self._run_seed = None  # A checkpoint is read after this.
         needed: dict[str, tuple[Part, ...]] = {
             "fit": ("train", "val"),
             "validate": ("val",),
@@ -207,6 +211,14 @@ class ImageDataModule(LightningDataModule):
             self.samples(part)
         if stage == "fit":
             check_batch_size(self.batch_size, len(self.samples("train")))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed of order, augmentation and dropout, for a checkpoint."""
+        return {} if self._run_seed is None else {"seed": self._run_seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the seed of a checkpoint."""
+        self._run_seed = state_dict["seed"]
 
     def resolved_data_config(self) -> dict[str, Any]:
         """Return the preprocessing in numbers, as plain data for a checkpoint.
@@ -249,59 +261,65 @@ class ImageDataModule(LightningDataModule):
         samples = self.find_unlabeled() if part == "predict" else self.samples(part)
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the training photos, shuffled anew in each epoch."""
+    def train_dataloader(self) -> TrainingLoader:
+        """Return the loader of this device's training photos, shuffled anew in each epoch."""
         dataset = self.dataset("train", augment=True)
         check_batch_size(self.batch_size, len(dataset))
-        sampler = ShuffledSampler(
-            dataset,
-            seed=self._shuffle_seed(),
-            world_size=self._world_size,
-            rank=self.trainer.global_rank if self.trainer else 0,
-        )
         mixes = self.mixup > 0 or self.cutmix > 0
         mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
-        return self._loader(dataset, sampler, mixing if mixes else collate)
+        return self._share.training(
+            dataset,
+            mixing if mixes else collate,
+            seed=self._shuffle_seed(),
+            # `overfit_batches` is about the same photos in each epoch.
+            reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
+            batches_done=self._batches_done,
+        )
 
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the validation photos, in order."""
-        return self.evaluation_dataloader("val")
+    def val_dataloader(self) -> BatchLoader:
+        """Return the loader of this device's validation photos, in order."""
+        return self._share.evaluation(self.dataset("val"))
 
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the test photos, in order."""
-        return self.evaluation_dataloader("test")
+    def test_dataloader(self) -> BatchLoader:
+        """Return the loader of this device's test photos, in order."""
+        return self._share.evaluation(self.dataset("test"))
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the loader of the photos to predict, in order and without labels."""
-        return self._loader(self.dataset("predict"))
+        return self._share.whole(self.dataset("predict"))
 
     def evaluation_dataloader(self, part: Part) -> DataLoader[dict[str, Any]]:
-        """Return a loader of any part, in order and not augmented."""
-        return self._loader(self.dataset(part))
+        """Return a loader of all photos of any part, in order and not augmented."""
+        return self._share.whole(self.dataset(part))
 
-    def _loader(
-        self,
-        dataset: ImageDataset,
-        sampler: Sampler[Any] | None = None,
-        collate_fn: Collate = collate,
-    ) -> DataLoader[dict[str, Any]]:
-        num_devices = self.trainer.num_devices if self.trainer else 1  # of this node
-        num_workers = resolve_num_workers(self.num_workers, num_devices)
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return DataLoader(
-            dataset,
-            batch_size=per_device_batch_size(self.batch_size, self._world_size),
-            sampler=sampler,
-            num_workers=num_workers,
-            collate_fn=collate_fn,
-            persistent_workers=num_workers > 0,
-            pin_memory=on_gpu,
+    @property
+    def _share(self) -> DeviceShare:
+        trainer = self.trainer
+        num_devices = trainer.num_devices if trainer else 1  # of this node
+        return DeviceShare(
+            self.batch_size,
+            resolve_num_workers(self.num_workers, num_devices),
+            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+            world_size=self._world_size,
+            rank=trainer.global_rank if trainer else 0,
         )
 
     def _shuffle_seed(self) -> int:
-        # Without `seed_everything` each rank has a seed of its own, and photos would be seen twice.
-        seed = torch.initial_seed() % 2**63
-        return self.trainer.strategy.broadcast(seed) if self.trainer else seed
+        if self._run_seed is None:
+            # Without `seed_everything` each rank has its own, and photos would be seen twice.
+            seed = torch.initial_seed() % 2**63
+            self._run_seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
+        return self._run_seed
+
+    def _batches_done(self) -> int:
+        """Return how many batches of an epoch were trained before a resume in its middle.
+
+        Counted by Lightning, not by the loader: a batch that was loaded when a signal wrote the
+        checkpoint is not trained yet.
+        """
+        if self.trainer is None or not self.trainer.fit_loop.epoch_loop.restarting:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
 
     @property
     def _world_size(self) -> int:

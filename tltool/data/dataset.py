@@ -111,11 +111,15 @@ class ImageDataset(Dataset[dict[str, Any]]):
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return a batch: ``images`` (B, C, H, W), ``paths``, and ``labels`` (B,) where they are known.
 
+    Of no items, a batch with nothing but empty ``paths``: a rank's share of what is too little.
+
     Example:
         >>> batch = collate([{"image": torch.zeros(3, 2, 2), "path": "a.jpg", "label": 1}])
         >>> batch["images"].shape, batch["labels"], batch["paths"]
         (torch.Size([1, 3, 2, 2]), tensor([1]), ['a.jpg'])
     """
+    if not items:
+        return {"paths": []}
     batch: dict[str, Any] = {
         "images": torch.stack([item["image"] for item in items]),
         "paths": [item["path"] for item in items],

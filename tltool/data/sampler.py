@@ -28,6 +28,8 @@ class ShuffledSampler(DistributedSampler[Draw]):
         seed: Seed of the order and of the augmentation.
         world_size: Number of devices.
         rank: This device.
+        reshuffle: Whether each epoch has an order and an augmentation of its own; without, all are
+            like the first.
 
     Example:
         >>> sampler = ShuffledSampler(range(4), seed=0)
@@ -35,17 +37,34 @@ class ShuffledSampler(DistributedSampler[Draw]):
         [0, 1, 2, 3]
     """
 
-    def __init__(self, dataset: Any, *, seed: int, world_size: int = 1, rank: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        seed: int,
+        world_size: int = 1,
+        rank: int = 0,
+        reshuffle: bool = True,
+    ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed)
+        self.reshuffle = reshuffle
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the augmentation of an epoch."""
+        super().set_epoch(epoch if self.reshuffle else 0)
 
     def __iter__(self) -> Iterator[Draw]:
         positions: Iterator[Any] = super().__iter__()
         for position in positions:
             yield Draw(position, draw_seed(self.seed, self.epoch, position))
 
+    def seed_of(self, what: str) -> int:
+        """Return a seed for something of this epoch that is no photo."""
+        return draw_seed(self.seed, self.epoch, what)
 
-def draw_seed(seed: int, epoch: int, position: int) -> int:
-    """Return a seed for one visit to one photo.
+
+def draw_seed(seed: int, epoch: int, what: int | str) -> int:
+    """Return a seed for one visit to one photo, or for another thing of an epoch.
 
     torch's CPU generator keeps 32 bits of its seed, so a packed number would collide; a hash does
     not.
@@ -54,5 +73,5 @@ def draw_seed(seed: int, epoch: int, position: int) -> int:
         >>> draw_seed(0, 0, 1) == draw_seed(0, 1, 0)
         False
     """
-    digest = hashlib.blake2b(f"{seed} {epoch} {position}".encode(), digest_size=4).digest()
+    digest = hashlib.blake2b(f"{seed} {epoch} {what}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")

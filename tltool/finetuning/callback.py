@@ -41,7 +41,8 @@ class Finetuning(Callback):
     gradients that it knew at the wrap
     (https://github.com/Lightning-AI/pytorch-lightning/issues/20340). Ranks compare what trains at
     each phase, and their weights at each phase and epoch. Running statistics of batch norms are
-    averaged over the ranks before validation and saving.
+    averaged over the ranks before validation and at the end of an epoch, not when a checkpoint is
+    written, so that saving changes nothing.
 
     Args:
         strategy: Makes the schedule from the task's layer groups, at the start of ``fit``.
@@ -133,8 +134,12 @@ class Finetuning(Callback):
         self._steps_per_epoch = _steps_per_epoch(trainer, self.schedule)
         self._lay_out(trainer)
         batch_idx = 0
+        if trainer.fit_loop.restarted_on_epoch_end:
+            _begin_next_epoch(trainer)
         if trainer.fit_loop.restarted_mid_epoch:
-            batch_idx = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+            # A checkpoint of the validation at its end still belongs to this epoch.
+            batch_idx = int(min(done, trainer.num_training_batches - 1))
         self._apply(trainer, pl_module, self._step(trainer, batch_idx))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -177,18 +182,13 @@ class Finetuning(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
+        average_batch_norm_(self._live_norms)
         check_same_weights(pl_module)
         if not trainer.enable_validation:
             self._watch(trainer, pl_module)
         done = (trainer.current_epoch + 1) * self._steps_per_epoch
         if self._progress.ended and done >= self._timeline.spans[-1].end:
             trainer.should_stop = True
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Save running statistics of all ranks; the checkpoint holds the same tensors."""
-        average_batch_norm_(self._live_norms)
 
     def _step(self, trainer: Trainer, batch_idx: int) -> int:
         if math.isinf(trainer.num_training_batches):
@@ -292,6 +292,17 @@ def _steps_per_epoch(trainer: Trainer, schedule: Schedule) -> int:
             "them one, set `limit_train_batches`, or count the phase in epochs."
         )
     return 1  # The unit is the epoch then.
+
+
+def _begin_next_epoch(trainer: Trainer) -> None:
+    """Leave an epoch behind that was done when the checkpoint was written.
+
+    With ``max_steps``, Lightning takes it for a begun one, ends it a second time and counts it
+    twice (https://github.com/Lightning-AI/pytorch-lightning/issues/19617).
+    """
+    trainer.fit_loop.epoch_progress.increment_completed()
+    trainer.fit_loop.reset_restart_stage()
+    trainer.fit_loop.epoch_loop.restarting = False
 
 
 def _rebuild_reducer(strategy: DDPStrategy, module: nn.Module) -> None:

@@ -23,8 +23,9 @@ from tltool.models.backbone import Backbone
 from tltool.models.description import plain, rebuild
 from tltool.models.head_advice import head_warnings
 from tltool.models.heads import LinearHead
+from tltool.tasks.begun_metrics import gather_sums, set_sums_
 from tltool.tasks.input_norm import fit_input_norm_
-from tltool.tasks.metrics import evaluation_metrics, train_metrics
+from tltool.tasks.metrics import evaluation_metrics, note_empty_share_, train_metrics
 from tltool.tasks.preprocessing import agreed_preprocessing
 from tltool.tasks.recipe import description_of, read_checkpoint
 
@@ -40,9 +41,10 @@ class ImageTask(LightningModule):
     """Learn to classify images with a pretrained backbone and a new head.
 
     A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or
-    ``features`` ``(B, num_features)``. All parameters are in the optimizer from the start; which of
-    them train is the matter of the ``Finetuning`` callback. Without it everything trains at the
-    optimizer's learning rate.
+    ``features`` ``(B, num_features)``. A training batch may bring a ``seed``, from which dropout
+    draws then; a batch of evaluation may be empty. All parameters are in the optimizer from the
+    start; which of them train is the matter of the ``Finetuning`` callback. Without it everything
+    trains at the optimizer's learning rate.
 
     Args:
         backbone: The network in front of the head.
@@ -190,6 +192,9 @@ class ImageTask(LightningModule):
         )
 
     def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
+        if batch.get("paths") == []:  # The share of a rank where photos are too few for all.
+            note_empty_share_(self._metrics(stage))
+            return torch.zeros((), device=self.device)
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
@@ -231,6 +236,8 @@ class ImageTask(LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""
+        if "seed" in batch:  # So that a resumed step drops what it would have.
+            torch.manual_seed(batch["seed"])
         return self._step(batch, "train")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -294,8 +301,23 @@ class ImageTask(LightningModule):
         return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store how to rebuild this task, as plain data."""
+        """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
         checkpoint["recipe"] = self.recipe
+        if self._trainer is not None:
+            metrics, strategy = self._metrics("train"), self._trainer.strategy
+            checkpoint["train_metrics"] = gather_sums(
+                metrics, lambda value: strategy.all_gather(value).view(-1, *value.shape)
+            )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the metrics of a begun epoch."""
+        if self._trainer is not None:
+            set_sums_(
+                self._metrics("train"),
+                checkpoint.get("train_metrics", {}),
+                rank=self._trainer.global_rank,
+                num_ranks=self._trainer.world_size,
+            )
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything

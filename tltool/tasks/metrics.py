@@ -50,6 +50,19 @@ def evaluation_metrics(num_classes: int, stage: str) -> MetricCollection:
     return MetricCollection(metrics, prefix=f"{stage}/", compute_groups=False)
 
 
+def note_empty_share_(metrics: MetricCollection) -> MetricCollection:
+    """Prepare metrics for a rank that gets no photo to meet those of the others; return them.
+
+    Lists of labels and probabilities are joined over the ranks, so an empty one needs the type and
+    the shape of theirs too.
+    """
+    for metric in metrics.values():
+        if isinstance(metric, PresentClassesAUROC):
+            metric.preds.append(torch.empty(0, metric.num_classes, device=metric.device))
+            metric.target.append(torch.empty(0, dtype=torch.long, device=metric.device))
+    return metrics
+
+
 class PresentClassesAUROC(MulticlassAUROC):
     """The mean area under the ROC curve over the classes that occur, each against the rest.
 

@@ -58,16 +58,26 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keep ``last.ckpt``: the starting point at first, then the end of each epoch.
+    """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.
 
     A callback of its own, for ``ModelCheckpoint(save_last=True)`` writes the last checkpoint only
     when a new best one is written too.
 
     Args:
         folder: Where the file lies.
+        every_n_steps: Save in the middle of an epoch too, after so many optimizer steps; ``None``
+            for at its end only.
+
+    Raises:
+        ValueError: If ``every_n_steps`` is not positive.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(
+                f"`save_every_n_steps` must be at least 1, got {every_n_steps}. Leave it out to "
+                "save at the end of each epoch only."
+            )
         super().__init__(
             dirpath=folder,
             filename="last",
@@ -76,12 +86,25 @@ class LastCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
         )
         self.path = folder / "last.ckpt"
+        self.every_n_steps = every_n_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the starting point, so that a run killed in its first epoch can be resumed too."""
         super().on_train_start(trainer, pl_module)
         # `fast_dev_run` is set by the Trainer's connector.
         if trainer.global_step == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save in the middle of an epoch, after an optimizer step."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches
+        # What ends an epoch is saved after its validation.
+        if self.every_n_steps is None or accumulating or trainer.is_last_batch:
+            return
+        if trainer.global_step % self.every_n_steps == 0:
             trainer.save_checkpoint(self.path)
 
     def on_exception(

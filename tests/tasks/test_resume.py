@@ -1,0 +1,145 @@
+"""A run that is cut anywhere and resumed equals one that is not, to the last bit."""
+
+import multiprocessing
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tltool.data import datamodule, dataset
+
+JOB = Path(__file__).with_name("resume_job.py")
+job = runpy.run_path(str(JOB))
+CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]
+TWO_RANKS = ["everything", "plain", "accumulation"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory .* is not empty",
+    "ignore:.*callbacks used to create the checkpoint need to be provided",
+)
+
+
+def slow_but_first(names):
+    return [pytest.param(name, marks=pytest.mark.slow if i else ()) for i, name in enumerate(names)]
+
+
+@pytest.fixture(scope="module")
+def one_process(photos, tmp_path_factory):
+    """Train straight, once for each case: without saving, and with."""
+    folder, results = tmp_path_factory.mktemp("one"), {}
+
+    def run(case):
+        if case not in results:
+            saving = train(photos, case, save_to=folder / case)
+            results[case] = {"straight": train(photos, case), "saving": saving}
+        return results[case]["straight"], results[case]["saving"], folder / case
+
+    return run
+
+
+def assert_same(resumed, straight):
+    assert_equal(resumed["weights"], straight["weights"])
+    assert_equal(resumed["optimizer"], straight["optimizer"])
+    later = list(resumed["metrics"])[1:]  # The first is from before its start.
+    assert {t: resumed["metrics"][t] for t in later} == {t: straight["metrics"][t] for t in later}
+    assert resumed["metrics"]["end"].keys() == {"train/loss", "train/accuracy"}
+
+
+def assert_equal(a, b):
+    if isinstance(a, dict):
+        assert a.keys() == b.keys() != set()
+        for key in a:
+            assert_equal(a[key], b[key])
+    else:
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("case", slow_but_first(CASES))
+def test_a_resumed_run_equals_a_straight_one(one_process, photos, case, point):
+    straight, _, saves = one_process(case)
+    assert_same(train(photos, case, ckpt_path=saves / f"{point}.ckpt"), straight)
+
+
+@pytest.mark.parametrize("case", slow_but_first(CASES))
+def test_saving_changes_nothing(one_process, case):
+    straight, saving, _ = one_process(case)
+    assert_same(saving, straight)
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned_equal_those_that_are_forked(one_process, photos):
+    straight, _, saves = one_process("workers")
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert_same(train(photos, "workers", ckpt_path=saves / "step 7.ckpt"), straight)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
+def test_photos_that_were_trained_on_are_not_decoded_again(one_process, photos, monkeypatch):
+    *_, saves = one_process("plain")
+    decoded, decode = [], dataset.decode_image
+    monkeypatch.setattr(
+        datamodule, "decode_image", lambda *a, **kw: decoded.append(a) or decode(*a, **kw)
+    )
+    train(photos, "plain", ckpt_path=saves / "step 12.ckpt", limit_val_batches=0)
+    assert len(decoded) == 20 - 2 * 4
+
+
+@pytest.fixture(scope="module")
+def two_ranks(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, JOB, folder, photos, *TWO_RANKS],
+            env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        outputs = [rank.communicate(timeout=290)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["saving", *POINTS])
+@pytest.mark.parametrize("case", TWO_RANKS)
+def test_two_resumed_ranks_equal_two_straight_ones(two_ranks, case, point):
+    for rank in two_ranks:
+        assert_same(rank[case][point], rank[case]["straight"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_two_ranks_count_each_test_photo_once(two_ranks, photos, number):
+    expected = job["evaluate"](photos, number)
+    for rank in two_ranks:
+        assert rank["evaluation"][number]["counted"] == expected["counted"] == number
+        metrics = rank["evaluation"][number]["metrics"]
+        assert metrics == pytest.approx(expected["metrics"], rel=1e-5, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one_process_does(two_ranks, photos):
+    one = job["train_once"](photos)
+    for rank in two_ranks:
+        assert rank["once"]["steps"] == one["steps"] == 12
+        torch.testing.assert_close(rank["once"]["weights"], one["weights"], rtol=1e-4, atol=1e-6)

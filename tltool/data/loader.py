@@ -1,0 +1,231 @@
+"""Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader, Sampler
+
+from tltool.data.batch_size import per_device_batch_size
+from tltool.data.dataset import Collate, ImageDataset, collate
+from tltool.data.sampler import Draw, ShuffledSampler
+
+
+class BatchLoader:
+    """The batches of a ``DataLoader`` that has a batch sampler of its own.
+
+    Lightning replaces the samplers of a ``DataLoader``, and calls its ``iter`` before the epoch has
+    begun. Of any other iterable it takes the batches, and here nothing happens before the first
+    one is asked for.
+
+    Args:
+        photos: Loads, decodes and collates.
+
+    Example:
+        >>> loader = BatchLoader(DataLoader([3, 5, 7], batch_sampler=[[0, 1], [2]]))
+        >>> len(loader), list(loader)
+        (2, [tensor([3, 5]), tensor([7])])
+    """
+
+    def __init__(self, photos: DataLoader[Any]) -> None:
+        self.photos = photos
+        self.batch_sampler = photos.batch_sampler  # Lightning tells its sampler the epoch.
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.photos
+
+    @property
+    def _iterator(self) -> Any:
+        return self.photos._iterator
+
+    @_iterator.setter
+    def _iterator(self, value: Any) -> None:
+        # Lightning ends persistent workers through this attribute after a run.
+        self.photos._iterator = value
+
+
+class TrainingLoader(BatchLoader):
+    """The batches of an epoch, or after a resume in its middle, those that are left.
+
+    Batches that were trained before are skipped by their number: no photo of theirs is decoded.
+    Each batch carries a ``seed``, see `EpochBatches.seed`.
+
+    Args:
+        photos: Loads, decodes and collates; its batch sampler is an `EpochBatches`.
+        batches_done: Tells how many batches of the epoch to skip. It is asked when the first batch
+            is asked for.
+
+    Raises:
+        ValueError: When the first batch is asked for, if the checkpoint was written in the middle
+            of an epoch of another length.
+    """
+
+    batch_sampler: "EpochBatches"
+
+    def __init__(
+        self, photos: DataLoader[Any], batches_done: Callable[[], int] = lambda: 0
+    ) -> None:
+        super().__init__(photos)
+        self.batches_done = batches_done
+        self._length_before = len(self)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        first = self.batches_done()
+        if first and self._length_before != len(self):
+            raise ValueError(
+                f"The checkpoint was written after {first} of the {self._length_before} batches of "
+                f"an epoch, and now an epoch has {len(self)}. Resume with the same photos and "
+                "`batch_size`, or from a checkpoint of the end of an epoch."
+            )
+        self.batch_sampler.first = first
+        for number, batch in enumerate(self.photos, start=first):
+            yield {**batch, "seed": self.batch_sampler.seed(number)}
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the length of an epoch.
+
+        How much of it is done, Lightning's progress says; the seed is the datamodule's.
+        """
+        return {"length": len(self)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Note how long the epoch was in which a checkpoint was written."""
+        self._length_before = state_dict["length"]
+
+
+class EpochBatches(Sampler[list[Draw]]):
+    """The batches of one rank in an epoch, from the one with the number ``first`` on.
+
+    Args:
+        sampler: The order of the rank's photos.
+        batch_size: Number of photos in a batch of the rank.
+
+    Example:
+        >>> batches = EpochBatches(ShuffledSampler(range(5), seed=0), batch_size=2)
+        >>> [[draw.position for draw in batch] for batch in batches]
+        [[4, 0], [1, 3], [2]]
+        >>> batches.first = 2
+        >>> [[draw.position for draw in batch] for batch in batches]
+        [[2]]
+    """
+
+    def __init__(self, sampler: ShuffledSampler, batch_size: int) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.first = 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.sampler) / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        draws = list(self.sampler)
+        for start in range(self.first * self.batch_size, len(draws), self.batch_size):
+            yield draws[start : start + self.batch_size]
+
+    def seed(self, number: int) -> int:
+        """Return the seed of what a training step draws, such as dropout.
+
+        A function of (seed, epoch, batch, rank), so that a resumed step draws what it would have.
+        """
+        return self.sampler.seed_of(f"batch {number} of rank {self.sampler.rank}")
+
+
+def shared_batches(
+    num_photos: int, batch_size: int, *, world_size: int = 1, rank: int = 0
+) -> list[list[int]]:
+    """Return the positions of the photos in each batch of a rank: each photo once over all ranks.
+
+    Every rank has as many batches as the others, or they would wait in DDP's forward pass for one
+    that is done; a last batch may thus be empty.
+
+    Args:
+        num_photos: How many photos the ranks share.
+        batch_size: Number of photos in a batch, over all ranks.
+        world_size: Number of ranks.
+        rank: This rank.
+
+    Example:
+        >>> [shared_batches(7, 4, world_size=2, rank=rank) for rank in (0, 1)]
+        [[[0, 2], [4, 6]], [[1, 3], [5]]]
+        >>> [shared_batches(1, 4, world_size=2, rank=rank) for rank in (0, 1)]
+        [[[0]], [[]]]
+    """
+    starts = range(0, num_photos, batch_size)
+    batches = [range(num_photos)[start : start + batch_size] for start in starts]
+    return [list(batch[rank::world_size]) for batch in batches]
+
+
+@dataclass(frozen=True)
+class DeviceShare:
+    """What one device loads: its part of each batch, by workers of its own.
+
+    Attributes:
+        batch_size: Number of photos in a batch, over all devices.
+        num_workers: Number of processes that decode for this device.
+        pin_memory: Whether batches go to a GPU.
+        world_size: Number of devices.
+        rank: This device.
+    """
+
+    batch_size: int
+    num_workers: int
+    pin_memory: bool = False
+    world_size: int = 1
+    rank: int = 0
+
+    def training(
+        self,
+        dataset: ImageDataset,
+        collate_fn: Collate,
+        *,
+        seed: int,
+        reshuffle: bool,
+        batches_done: Callable[[], int],
+    ) -> TrainingLoader:
+        """Return the loader of this device's photos, in an order of the seed and the epoch."""
+        sampler = ShuffledSampler(
+            dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
+        )
+        batches = EpochBatches(sampler, self._own_batch_size)
+        return TrainingLoader(self._photos(dataset, batches, collate_fn), batches_done)
+
+    def evaluation(self, dataset: ImageDataset) -> BatchLoader:
+        """Return the loader of this device's photos, in order, each on one device only."""
+        batches = shared_batches(
+            len(dataset),
+            self._own_batch_size * self.world_size,
+            world_size=self.world_size,
+            rank=self.rank,
+        )
+        return BatchLoader(self._photos(dataset, batches, collate))
+
+    def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
+        """Return the loader of all photos, in order, which Lightning may share out."""
+        return DataLoader(
+            dataset,
+            batch_size=self._own_batch_size,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.pin_memory,
+        )
+
+    @property
+    def _own_batch_size(self) -> int:
+        return per_device_batch_size(self.batch_size, self.world_size)
+
+    def _photos(
+        self, dataset: ImageDataset, batches: Any, collate_fn: Collate
+    ) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate_fn,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.pin_memory,
+        )
