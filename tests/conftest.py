@@ -24,6 +24,12 @@ def write_photos(root, classes=("blue", "red"), per_class=12, size=48):
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def feature_cache(tmp_path_factory):
+    """Keep features of tests out of the user's cache; processes that tests start inherit it."""
+    os.environ["TLTOOL_CACHE"] = str(tmp_path_factory.mktemp("features"))
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
     """A folder of 12 blue and 12 red photos."""

@@ -7,7 +7,9 @@ from tltool.lazy import lazy_exports
 if TYPE_CHECKING:
     from tltool.data.elpv import ELPVDataModule as ELPVDataModule
     from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
+    from tltool.features.callback import FeatureCaching as FeatureCaching
     from tltool.finetuning.callback import Finetuning as Finetuning
+    from tltool.finetuning.strategies import LPFT as LPFT
     from tltool.finetuning.strategies import FullFinetuning as FullFinetuning
     from tltool.finetuning.strategies import LinearProbe as LinearProbe
     from tltool.inference.predictor import load as load
@@ -23,10 +25,12 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "Backbone": "tltool.models.backbone",
         "ELPVDataModule": "tltool.data.elpv",
+        "FeatureCaching": "tltool.features.callback",
         "Finetuning": "tltool.finetuning.callback",
         "FullFinetuning": "tltool.finetuning.strategies",
         "ImageFolderDataModule": "tltool.data.folder",
         "ImageTask": "tltool.tasks.image_task",
+        "LPFT": "tltool.finetuning.strategies",
         "LinearHead": "tltool.models.heads",
         "LinearProbe": "tltool.finetuning.strategies",
         "MLPHead": "tltool.models.heads",

@@ -23,6 +23,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule
+from tltool.features.callback import FeatureCaching
 from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -92,6 +93,7 @@ class FitCLI(LightningCLI):
             "--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim."
         )
         parser.add_function_arguments(wandb_logger, "wandb", skip={"run_folder"})
+        parser.add_class_arguments(FeatureCaching, "features")
         parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
         parser.add_argument(
             "--name", type=str | None, help="Name of the run; null for the data's name."
@@ -163,6 +165,7 @@ class FitCLI(LightningCLI):
             "logger": [*filter(None, loggers), *_as_list(trainer.get("logger"))],
             "callbacks": [
                 Finetuning(config["finetuning"]),
+                config["features"],
                 BestCheckpoint(self.run_folder / "checkpoints"),
                 LastCheckpoint(self.run_folder / "checkpoints", config["save_every_n_steps"]),
                 EpochLines(),

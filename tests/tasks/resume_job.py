@@ -14,19 +14,22 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from tltool.data.folder import ImageFolderDataModule
+from tltool.features.callback import FeatureCaching
 from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule
 from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
 from tltool.tasks.image_task import ImageTask
 from tltool.tracking.checkpoints import LastCheckpoint
 
-#: Options of data and trainer. All have crops, dropout, drop path, and phases that change.
+#: Options of data and trainer. All have crops, dropout, drop path, and phases that change; without
+#: crops the first phase reads features.
 CASES = {
     "everything": (
         {"augmentation": "trivial_augment", "mixup": 0.4, "num_workers": 2},
         {"accumulate_grad_batches": 2, "precision": "bf16-mixed"},
     ),
     "plain": ({}, {}),
+    "features": ({"augmentation": "none"}, {}),
     "mixing": ({"mixup": 0.4, "cutmix": 1.0, "batch_size": 8}, {}),
     "workers": ({"num_workers": 2}, {}),
     "accumulation": ({}, {"accumulate_grad_batches": 2}),
@@ -112,7 +115,7 @@ def make_trainer(*callbacks, devices=1, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, LastCheckpoint) for c in callbacks),
-        callbacks=[Finetuning(Phases()), *callbacks],
+        callbacks=[Finetuning(Phases()), FeatureCaching(), *callbacks],
         **options,
     )
 

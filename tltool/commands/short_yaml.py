@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
+from tltool.features.callback import FeatureCaching
 from tltool.tasks.image_task import ImageTask
 from tltool.tracking.wandb_logger import wandb_logger
 
@@ -40,12 +41,15 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
         "data": data["init_args"] if is_folder else data,
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
+        "features": _unusual(FeatureCaching, config["features"]),
         "trainer": trainer,
         "wandb": _unusual(wandb_logger, config["wandb"]),
         "runs_dir": config["runs_dir"],
         "name": config["name"],
+        "save_every_n_steps": config["save_every_n_steps"],
     }
-    usual: dict[str, Any] = {"wandb": {}, "runs_dir": "runs", "name": None}
+    empty: dict[str, Any] = {"features": {}, "wandb": {}}
+    usual = empty | {"runs_dir": "runs", "name": None, "save_every_n_steps": None}
     chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 

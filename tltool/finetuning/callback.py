@@ -190,6 +190,13 @@ class Finetuning(Callback):
         if self._progress.ended and done >= self._timeline.spans[-1].end:
             trainer.should_stop = True
 
+    def phases_of_epoch(self, epoch: int) -> list[Phase]:
+        """Return the phases that train in an epoch; before training starts, the first one."""
+        start = epoch * self._steps_per_epoch
+        end = start + self._steps_per_epoch
+        spans = [s for s in self._timeline.spans if s.start < end and s.end > start]
+        return [span.phase for span in spans] or [self.phase or self.schedule.phases[0]]
+
     def _step(self, trainer: Trainer, batch_idx: int) -> int:
         if math.isinf(trainer.num_training_batches):
             return trainer.current_epoch
