@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
@@ -364,6 +364,22 @@ def test_groups_that_never_train_are_reported(make_task, fit, caplog):
     phases = Phases(Phase("top", ("backbone.layer4", "head")))
     fit(make_task(), Finetuning(phases), max_epochs=1)
     assert "No phase trains backbone.stem, backbone.layer1, backbone.layer2" in caplog.text
+
+
+class FourAtOnce(LightningDataModule):
+    batch_size = 4
+
+    def train_dataloader(self):
+        return DataLoader(Images(), batch_size=4)
+
+    val_dataloader = train_dataloader
+
+
+def test_batch_norm_of_the_backbone_on_few_photos_is_said(make_task, make_trainer, caplog):
+    trainer = make_trainer(Finetuning(LPFT()), max_epochs=2)
+    trainer.fit(make_task(), FourAtOnce())
+    assert "batch norms on 4 samples per device. Set its" in caplog.text
+    assert "Phase 'probe' trains" not in caplog.text
 
 
 @pytest.mark.parametrize("strategy", [LPFT(3), until_metric()])

@@ -18,7 +18,7 @@ from tltool.finetuning.param_groups import RateGroup, rate_groups, split_by_laye
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.phase_progress import PhaseProgress, copy_trained, go_back_
 from tltool.finetuning.plan import trained_by
-from tltool.finetuning.plan_advice import stale_input_norm
+from tltool.finetuning.plan_advice import schedule_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -90,16 +90,11 @@ class Finetuning(Callback):
         check_trainer(trainer, pl_module, self.schedule)
         for phase in self.schedule.phases:
             check_same_trainable(trained_by(phase, pl_module, self._groups))
-        for warning in stale_input_norm(self.schedule.phases, pl_module):
-            if trainer.is_global_zero:
-                log.warning(warning)
-        never = self.schedule.never_trained(list(self._groups))
-        if never and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            log.warning(
-                "No phase trains %s. Train longer, or list them in the schedule's `frozen` if "
-                "that is what you want.",
-                ", ".join(never),
-            )
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            batch = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
+            share = batch // trainer.world_size if isinstance(batch, int) else None
+            for warning in schedule_warnings(self.schedule, pl_module, batch_per_device=share):
+                log.warning("%s", warning)
         self._set_trainable(pl_module, self.schedule.phases[0])
         self._reduced = _trained(pl_module)
         # Modes follow in `on_train_start`: Lightning warns of eval mode in front of it.

@@ -1,6 +1,7 @@
 """What a plan is likely to do wrong, said before it does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -10,6 +11,7 @@ from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import Plan, PlannedPhase
+from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
 
 HIGHEST_USUAL_RATES = {"SGD": 0.2, "Adam": 2e-3}
@@ -33,13 +35,7 @@ def plan_warnings(
         optimizer: Its optimizer.
         batch_per_device: Number of samples that each device gets at once.
     """
-    never = plan.schedule.never_trained(list(plan.groups))
     warnings = []
-    if never:
-        warnings.append(
-            f"No phase trains {', '.join(never)}. Train longer, or list them in the schedule's "
-            "`frozen` if that is what you want."
-        )
     head_has_trained = False
     for planned in plan.phases:
         head_has_trained |= "head" in planned.trained
@@ -48,11 +44,36 @@ def plan_warnings(
                 f"Phase {planned.phase.name!r} trains the backbone under a head that is still "
                 "random. Add head to its `trains`, or train the head in a phase before."
             )
-        warnings += _rate(planned, optimizer) + _small_shares(planned, task, batch_per_device)
-    return warnings + stale_input_norm(plan.schedule.phases, task)
+        warnings += _rate(planned, optimizer)
+    return warnings + schedule_warnings(plan.schedule, task, batch_per_device=batch_per_device)
 
 
-def stale_input_norm(phases: Sequence[Phase], task: nn.Module) -> list[str]:
+def schedule_warnings(
+    schedule: Schedule, task: nn.Module, *, batch_per_device: int | None
+) -> list[str]:
+    """Return what `plan_warnings` says that needs no optimizer.
+
+    Args:
+        schedule: A resolved schedule.
+        task: The model that it trains.
+        batch_per_device: Number of samples that each device gets at once; ``None`` if not known.
+    """
+    groups = layer_groups(task)
+    warnings = []
+    never = schedule.never_trained(list(groups))
+    if never:
+        warnings.append(
+            f"No phase trains {', '.join(never)}. Train longer, or list them in the schedule's "
+            "`frozen` if that is what you want."
+        )
+    if batch_per_device is not None and batch_per_device < ENOUGH_SAMPLES:
+        owners = module_groups(task, groups)
+        for phase in schedule.phases:
+            warnings += _small_shares(phase, owners, batch_per_device)
+    return warnings + _stale_input_norm(schedule.phases, task)
+
+
+def _stale_input_norm(phases: Sequence[Phase], task: nn.Module) -> list[str]:
     """Return a warning if features change behind an input norm that was fitted to them once."""
     norm = getattr(task.get_submodule("head"), "input_norm", None)
     trains = next((p.name for p in phases if any(group != "head" for group in p.groups)), None)
@@ -81,19 +102,18 @@ def _rate(planned: PlannedPhase, optimizer: Optimizer) -> list[str]:
     ]
 
 
-def _small_shares(planned: PlannedPhase, task: nn.Module, batch_per_device: int) -> list[str]:
-    if batch_per_device >= ENOUGH_SAMPLES or planned.phase.batch_norm == "frozen":
-        return []
-    owners = module_groups(task, layer_groups(task))
-    norms = [
-        module
+def _small_shares(
+    phase: Phase, owners: Mapping[nn.Module, AbstractSet[str]], batch_per_device: int
+) -> list[str]:
+    trained = set(phase.groups) - {"head"}  # A head says it by itself, see `head_warnings`.
+    num_norms = sum(
+        isinstance(module, _BatchNorm) and not groups.isdisjoint(trained)
         for module, groups in owners.items()
-        if isinstance(module, _BatchNorm) and not groups.isdisjoint(planned.phase.groups)
-    ]
-    if not norms:
+    )
+    if not num_norms or phase.batch_norm == "frozen":
         return []
     return [
-        f"Phase {planned.phase.name!r} trains {len(norms)} batch norms on {batch_per_device} "
-        f"samples per device. Set its `batch_norm: frozen`, or raise --data.batch_size to "
-        f"{ENOUGH_SAMPLES} per device."
+        f"Phase {phase.name!r} trains {num_norms} batch norms on {batch_per_device} samples per "
+        f"device. Set its `batch_norm: frozen`, or raise --data.batch_size to {ENOUGH_SAMPLES} per "
+        "device."
     ]
