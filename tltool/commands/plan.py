@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.cli import FitCLI, run_cli
+from tltool.commands.advise import advised_yaml, check_new_file, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
@@ -28,6 +29,8 @@ from tltool.models.head_advice import head_warnings
 from tltool.tasks.input_norm import fit_input_norm_
 
 log = logging.getLogger(__name__)
+
+OWN_OPTIONS = ("dump", "plot", "lr_range", "lr_range_steps", "advise", "write_config")
 
 
 class PlanCLI(FitCLI):
@@ -52,6 +55,30 @@ class PlanCLI(FitCLI):
         parser.add_argument(
             "--lr-range-steps", type=int, default=60, help="Batches that --lr-range takes."
         )
+        parser.add_argument(
+            "--advise",
+            action="store_true",
+            help="Probe the frozen backbone on the photos, and advise a strategy.",
+        )
+        parser.add_argument(
+            "--write-config", type=str | None, help="With --advise: write it here, for fit."
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Check what is asked, before it takes time."""
+        config = self.config["fit"]
+        if config["advise"]:
+            for option in ("dump", "plot", "lr_range"):
+                if config[option]:
+                    raise ValueError(
+                        f"--advise and --{option.replace('_', '-')} are two questions. Ask the "
+                        "second one of the advised configuration: tltool plan --config FILE."
+                    )
+        elif config["write_config"]:
+            raise ValueError("--write-config writes what --advise advises. Add --advise.")
+        if config["write_config"]:
+            check_new_file(config["write_config"])
+        super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create a trainer that is never used: a plan may be for another machine."""
@@ -72,6 +99,9 @@ class PlanCLI(FitCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Make the plan and print it."""
+        if self.config["fit"]["advise"]:
+            self._advise()
+            return
         config, task = self.config_init["fit"], self.model
         trainer = config["trainer"]
         task_groups = list(layer_groups(task))
@@ -121,6 +151,21 @@ class PlanCLI(FitCLI):
             batches = int(batches * limit)
         accumulated: int = trainer["accumulate_grad_batches"]
         return math.ceil(batches / accumulated)
+
+    def _advise(self) -> None:
+        config = self.config["fit"].clone()
+        file = config["write_config"]
+        advice = print_advice(self.model.backbone, self.datamodule)
+        for option in (*OWN_OPTIONS, "weights_only"):  # fit sets the last one itself
+            del config[option]
+        own = self._parser("fit").dump(config, skip_default=True, skip_validation=True)
+        text = advised_yaml(own, advice)
+        if file is None:
+            print("\nThis run as YAML, to keep and change (--write-config FILE):")
+            print(text, end="")
+            return
+        Path(file).write_text(text, encoding="utf-8")
+        print(f"next     tltool fit --config {file}")
 
     def _test_rates(self, plan: Plan, config: Any) -> None:
         task, planned = self.model, plan.phases[0]

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tltool.models.description import described, is_rebuilding
+from tltool.models.stops import drop_behind_, find_stop, stop_names
 from tltool.models.surgery_advice import surgery_warnings
 from tltool.models.timm_models import (
     check_name,
     create,
     data_config_of,
-    drop_behind_,
-    find_stop,
     layer_groups_of,
     model_options,
     on_meta_device,
@@ -24,6 +23,9 @@ from tltool.models.weights_file import own_preprocessing
 from tltool.surgery.apply import apply_surgery_
 
 log = logging.getLogger(__name__)
+
+WHOLE = "whole network"
+"""The name of the last layer's features, beside names for ``stop_at``."""
 
 
 @described
@@ -140,6 +142,47 @@ class Backbone(nn.Module):
             images, indices=[self.stop], stop_early=True, intermediates_only=True
         )
         return cast(Tensor, output).mean(dim=(2, 3))
+
+    @property
+    def stops(self) -> list[str]:
+        """The names that ``stop_at`` accepts, from the input on; of those behind its own, none."""
+        names = stop_names(self.model)
+        return names if self.stop is None else names[: self.stop + 1]
+
+    def features_of_layers(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the pooled output of each layer that the head could be put on, in one pass.
+
+        Args:
+            images: ``(B, in_chans, H, W)``.
+
+        Returns:
+            Features ``(B, C)`` by the name that ``stop_at`` accepts, each as with that ``stop_at``,
+            from the input on; last and under `WHOLE` those of ``forward``. Only these for a model
+            that cannot stop early.
+
+        Example:
+            >>> backbone = Backbone("test_resnet", weights="random")
+            >>> list(backbone.features_of_layers(torch.randn(2, 3, 32, 32)))
+            ['act1', 'layer1', 'layer2', 'layer3', 'layer4', 'whole network']
+        """
+        names = self.stops
+        if not names:
+            return {WHOLE: self(images)}
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if self.stop is None:
+            last, outputs = self.model.forward_intermediates(images)
+            whole = self.model.forward_head(last)
+        else:
+            outputs = self.model.forward_intermediates(
+                images, indices=len(names), stop_early=True, intermediates_only=True
+            )
+            whole = outputs[-1].mean(dim=(2, 3))
+        features: dict[str, Tensor] = {}
+        for name, output in zip(names, outputs, strict=True):
+            # CoaT has two outputs of one name; `stop_at` takes the first.
+            features.setdefault(name, output.mean(dim=(2, 3)))  # (B, C, H', W') to (B, C)
+        return features | {WHOLE: whole}
 
     def _count_features(self, blueprint: nn.Module) -> int:
         """Return the width of the features, which ``model.num_features`` does not always say."""

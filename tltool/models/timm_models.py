@@ -278,30 +278,3 @@ def classifier_names(model: nn.Module) -> list[str]:
     names = cast(Any, model).pretrained_cfg.get("classifier") or ()
     names = (names,) if isinstance(names, str) else names
     return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
-
-
-def find_stop(model: nn.Module, stop_at: str, name: str) -> int:
-    """Return the index of an intermediate output, as timm's ``forward_intermediates`` counts.
-
-    Raises:
-        ValueError: If the model has no such output; the message names those that it has.
-    """
-    info = getattr(model, "feature_info", None)
-    if not info or not hasattr(model, "prune_intermediate_layers"):
-        raise ValueError(f"{name} cannot stop at an earlier layer. Leave `stop_at` out.")
-    stops = [str(entry["module"]) for entry in info]
-    if stop_at not in stops:
-        near = difflib.get_close_matches(stop_at, stops, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"{name} has no output {stop_at!r} to stop at.{hint} Choose one of: {', '.join(stops)}."
-        )
-    return stops.index(stop_at)
-
-
-def drop_behind_(model: nn.Module, index: int) -> str:
-    """Remove the layers behind an intermediate output, and return how many parameters they had."""
-    before = sum(parameter.numel() for parameter in model.parameters())
-    cast(Any, model).prune_intermediate_layers([index], prune_norm=True, prune_head=True)
-    after = sum(parameter.numel() for parameter in model.parameters())
-    return f"{before - after:,} of its {before:,} parameters"
