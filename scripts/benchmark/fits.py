@@ -135,11 +135,39 @@ def fine_tune(
         epochs: Number of epochs.
         **data_options: Options of the data module.
     """
+
+    def make_data(data_config: dict[str, Any]) -> ImageDataModule:
+        data = data_of(data_name, data_config=data_config, **data_options)
+        data.splits = splits_of(data_name, choosing=choosing)
+        return data
+
+    return fit_on(make_backbone, make_data, strategy, lr=lr, seed=seed, epochs=epochs)
+
+
+def fit_on(
+    make_backbone: Callable[[], Backbone],
+    make_data: Callable[[dict[str, Any]], ImageDataModule],
+    strategy: FinetuningStrategy,
+    *,
+    lr: float,
+    seed: int,
+    epochs: int,
+) -> Row:
+    """Fine-tune any backbone on any data with a linear head.
+
+    Args:
+        make_backbone: Called after the seed is set.
+        make_data: Makes the data from the backbone's preprocessing; its ``train`` part trains and
+            its ``test`` part gives the result.
+        strategy: What trains when.
+        lr: Learning rate of AdamW.
+        seed: Seed of head, order and augmentation.
+        epochs: Number of epochs.
+    """
     torch.set_num_threads(1)
     seed_everything(seed, verbose=False)
     backbone = make_backbone()
-    data = data_of(data_name, data_config=backbone.data_config, **data_options)
-    data.splits = splits_of(data_name, choosing=choosing)
+    data = make_data(backbone.data_config)
     task = ImageTask(
         backbone,
         LinearHead,
