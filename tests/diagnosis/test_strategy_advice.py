@@ -75,6 +75,14 @@ def test_the_numbers_are_among_the_reasons():
     assert "+.300 +- .032" in how_like
 
 
+def test_on_many_unlike_photos_the_head_on_the_best_layer_is_the_cheap_alternative():
+    advice = advise(UNLIKE, STEEP, [100, 100], majority=0.5)
+    assert "LinearProbe --model.backbone.stop_at layer1: a probe on layer1 (.900" in (
+        advice.alternative
+    )
+    assert advise(LIKE, STEEP, [100, 100], majority=0.5).alternative is None
+
+
 def test_too_few_photos_for_a_curve_are_few():
     curve = LearningCurve([4], torch.ones(1, 200, dtype=torch.float64), [[1.0]])
     advice = advise(LIKE, curve, [2, 2], majority=0.5)

@@ -79,6 +79,8 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
         print(f"doubt    {doubt}")
     stop = f" --model.backbone.stop_at {advice.stop_at}" if advice.stop_at else ""
     print(f"advice   --finetuning {type(advice.strategy).__name__}{stop}")
+    if advice.alternative:
+        print(f"or       {advice.alternative}")
     print(f"took     {time.monotonic() - start:.0f} s")
     return advice
 

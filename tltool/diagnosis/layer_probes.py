@@ -40,6 +40,7 @@ def estimate(values: Tensor) -> Estimate:
     1983, https://doi.org/10.1001/jama.1983.03330370053031), so equal values have an error too.
 
     Example:
+        >>> import torch
         >>> estimate(torch.tensor([1.0, 1.0, 0.0, 1.0]))
         Estimate(mean=0.75, standard_error=0.25)
         >>> estimate(torch.ones(50))
@@ -111,6 +112,7 @@ def probe_layers(
         num_classes: Number of classes.
 
     Example:
+        >>> import torch
         >>> labels = torch.tensor([0, 1] * 8)
         >>> noise, signal = torch.randn(16, 4), labels[:, None] + 0.1 * torch.randn(16, 4)
         >>> layers = {"layer1": signal, "whole network": noise}

@@ -48,6 +48,7 @@ class Advice:
         stop_at: The layer to put the head on; ``None`` for the last one.
         reasons: Sentences with numbers.
         doubts: Sentences.
+        alternative: What is cheaper and nearly as good, in a sentence; ``None`` for nothing.
     """
 
     likeness: Likeness
@@ -56,6 +57,7 @@ class Advice:
     stop_at: str | None
     reasons: list[str]
     doubts: list[str]
+    alternative: str | None = None
 
     def as_config(self) -> dict[str, Any]:
         """Return what it changes in a configuration of ``fit``, as plain data.
@@ -100,6 +102,15 @@ def advise(
         stop_at,
         [_how_much(class_counts, curve, is_flat), _how_like(probes)],
         list(_doubts(probes, class_counts, majority)),
+        None if likeness == "like" or stop_at else _head_on(probes),
+    )
+
+
+def _head_on(probes: LayerProbes) -> str:
+    layer = probes.best
+    return (
+        f"--finetuning LinearProbe --model.backbone.stop_at {layer}: a probe on {layer} "
+        f"({probes.accuracies[layer]}) takes no training of the backbone."
     )
 
 
