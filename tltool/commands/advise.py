@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,25 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     return advice
 
 
-def check_new_file(file: str) -> None:
-    """Raise unless a configuration can be written there, before it takes time.
+def check_question(config: Mapping[str, Any]) -> None:
+    """Check what is asked beside ``--advise``, before it takes time.
 
     Raises:
-        FileExistsError: If there is such a file.
-        FileNotFoundError: If the folder does not exist.
+        ValueError: If the options do not go together.
+        FileExistsError: If there is a file already where the configuration is to be written.
+        FileNotFoundError: If there is no folder for it.
     """
+    for option in ("dump", "plot", "lr_range"):
+        if config["advise"] and config[option]:
+            raise ValueError(
+                f"--advise and --{option.replace('_', '-')} are two questions. Ask the second one "
+                "of the advised configuration: tltool plan --config FILE."
+            )
+    file = config["write_config"]
+    if file is None:
+        return
+    if not config["advise"]:
+        raise ValueError("--write-config writes what --advise advises. Add --advise.")
     if Path(file).exists():
         raise FileExistsError(f"{file!r} exists. Name a new file, or remove it first.")
     if not Path(file).parent.is_dir():

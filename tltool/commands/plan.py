@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.cli import FitCLI, run_cli
-from tltool.commands.advise import advised_yaml, check_new_file, print_advice
+from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
@@ -66,18 +66,7 @@ class PlanCLI(FitCLI):
 
     def before_instantiate_classes(self) -> None:
         """Check what is asked, before it takes time."""
-        config = self.config["fit"]
-        if config["advise"]:
-            for option in ("dump", "plot", "lr_range"):
-                if config[option]:
-                    raise ValueError(
-                        f"--advise and --{option.replace('_', '-')} are two questions. Ask the "
-                        "second one of the advised configuration: tltool plan --config FILE."
-                    )
-        elif config["write_config"]:
-            raise ValueError("--write-config writes what --advise advises. Add --advise.")
-        if config["write_config"]:
-            check_new_file(config["write_config"])
+        check_question(self.config["fit"])
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -26,7 +26,7 @@ def extract_layer_features(
     """Pass every batch through a backbone once, in evaluation mode, and keep each layer's features.
 
     Args:
-        backbone: The network; its mode is left as it was.
+        backbone: The network; the mode of each module is left as it was.
         batches: Batches of ``images`` ``(B, C, H, W)`` and ``labels`` ``(B,)``.
         description: What the progress bar says.
         total: Number of batches, for the progress bar.
@@ -44,7 +44,8 @@ def extract_layer_features(
         torch.Size([2, 32])
     """
     device = next(backbone.parameters()).device
-    was_training = backbone.training
+    # Not one mode for all: some of its groups may be frozen, others in training.
+    modes = {module: module.training for module in backbone.modules()}
     backbone.eval()
     features: dict[str, list[Tensor]] = defaultdict(list)
     labels: list[Tensor] = []
@@ -59,7 +60,8 @@ def extract_layer_features(
         for layer, output in outputs.items():
             features[layer].append(output.float().cpu())
         labels.append(batch["labels"].cpu())
-    backbone.train(was_training)
+    for module, mode in modes.items():
+        module.training = mode
     return {layer: torch.cat(parts) for layer, parts in features.items()}, torch.cat(labels)
 
 
