@@ -12,7 +12,7 @@ from tltool.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint
 # Writes one good checkpoint, then large ones over it until it is killed.
 WRITER = """
 import sys, torch
-from tltool.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from tltool.tracking.checkpoints import AtomicCheckpointIO
 io = AtomicCheckpointIO()
 io.save_checkpoint({"weights": torch.zeros(10)}, sys.argv[1])
 print("ready", flush=True)
