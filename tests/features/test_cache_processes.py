@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_features_stay_in_memory(
     dataset = make_photos(photos, backbone)
     features = cached_features(backbone, dataset, cache=tmp_path / "file", batch_size=4)
     assert features.tensor().shape == (24, 96)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
     assert "name another folder in TLTOOL_CACHE" in caplog.text
 
 
