@@ -39,6 +39,9 @@ COMMANDS = {
         "tltool.commands.plan", "before", "say what a run would train when, and how fast"
     ),
     "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
+    "compare": Command(
+        "tltool.commands.compare", "train", "compare heads on one backbone, and judge differences"
+    ),
     "validate": Command(
         "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"
     ),

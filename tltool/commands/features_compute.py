@@ -11,27 +11,19 @@ from tltool.cli import FitCLI
 from tltool.data.datamodule import Part
 from tltool.data.dataset import ImageDataset
 from tltool.data.workers import resolve_num_workers
-from tltool.features.cache import cached_features
+from tltool.features.cache import Features, cached_features
 from tltool.features.verify import Verification, verify_features
 
 CACHE_HELP = "Folder of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features."
 
 
-class ComputeCLI(FitCLI):
-    """Build backbone and data from the configuration of ``fit``, and compute features."""
-
-    command = "features compute"
+class FeaturesCLI(FitCLI):
+    """Build backbone and data from the configuration of ``fit``, and read or compute features."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is asked beside the configuration of ``fit``."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--cache", type=str | None, help=CACHE_HELP)
-        parser.add_argument(
-            "--num-views",
-            type=int,
-            default=0,
-            help="Augmented views of each training photo; 0 for the photo as it is.",
-        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create a trainer that says only where to compute, and in which precision."""
@@ -56,23 +48,54 @@ class ComputeCLI(FitCLI):
             "precision": str(self.trainer.precision),
             "show_progress": True,
         }
-        self.num_views: int = config["num_views"]
         self.datamodule.setup("fit")
+
+    def features(self, photos: ImageDataset, *, num_views: int = 1) -> Features:
+        """Return the features of photos; those that are not in the cache are computed."""
+        return cached_features(
+            self.model.backbone,
+            photos,
+            batch_size=self.datamodule.batch_size,
+            num_workers=resolve_num_workers(self.datamodule.num_workers, 1),
+            num_views=num_views,
+            **self.options,
+        )
+
+    def part_names(self) -> list[Part]:
+        """Return the parts that there are."""
+        names: tuple[Part, ...] = ("train", "val", "test")
+        return [name for name in names if getattr(self.datamodule.splits, name)]
+
+    def after_fit(self) -> None:
+        """Say nothing more; ``fit`` did."""
+
+
+class ComputeCLI(FeaturesCLI):
+    """Compute the features of all parts, and say where they are."""
+
+    command = "features compute"
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what is asked beside the configuration of ``fit``."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--num-views",
+            type=int,
+            default=0,
+            help="Augmented views of each training photo; 0 for the photo as it is.",
+        )
+
+    def before_fit(self) -> None:
+        """Say what there is."""
+        super().before_fit()
+        self.num_views: int = self.config["fit"]["num_views"]
         print(f"data      {self.datamodule.summary()}")
 
     def fit(self, **kwargs: Any) -> None:
         """Compute what is missing of each part, and say where it is."""
-        workers = resolve_num_workers(self.datamodule.num_workers, 1)
         for part, photos, num_views in self.parts():
             start = time.monotonic()
-            features = cached_features(
-                self.model.backbone,
-                photos,
-                batch_size=self.datamodule.batch_size,
-                num_workers=workers,
-                num_views=num_views,
-                **self.options,
-            )
+            features = self.features(photos, num_views=num_views)
             place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
             views = f" in {features.num_views} views" if features.num_views > 1 else ""
             print(
@@ -80,13 +103,9 @@ class ComputeCLI(FitCLI):
                 f"computed in {time.monotonic() - start:.1f} s, kept {place}"
             )
 
-    def after_fit(self) -> None:
-        """Say nothing more; ``fit`` did."""
-
     def parts(self) -> list[tuple[Part, ImageDataset, int]]:
         """Return the parts that there are, and the number of views of each."""
-        names: tuple[Part, ...] = ("train", "val", "test")
-        found = [name for name in names if getattr(self.datamodule.splits, name)]
+        found = self.part_names()
         augmented = {name: name == "train" and self.num_views > 0 for name in found}
         return [
             (

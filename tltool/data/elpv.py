@@ -100,9 +100,10 @@ class ELPVDataModule(ImageDataModule):
         label_of = {str(folder / row[0]): self._label(float(row[1])) for row in rows}
         check_class_names(self.find_classes(), self.class_names, place=self.place, part=WHOLE)
         kept = self.without_broken(list(label_of))
-        samples = Samples(kept, relabel([label_of[path] for path in kept], self.class_names))
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
         blocks = [block_of[path] for path in kept]
+        labels = relabel([label_of[path] for path in kept], self.class_names)
+        samples = Samples(kept, labels, blocks)
+        fractions = {"val": self.val_fraction, "test": self.test_fraction}
         parts = split_by_group(blocks, samples.labels or [], fractions, seed=self.seed)
         return Splits(**{part: samples.subset(indices) for part, indices in parts.items()})
 

@@ -164,4 +164,5 @@ class ManifestDataModule(ImageDataModule):
 
     def _samples(self, rows: Sequence[Row]) -> Samples:
         labels = relabel([row.label for row in rows], self.class_names)
-        return Samples([row.path for row in rows], labels)
+        groups = [row.group for row in rows] if all(row.group for row in rows) else None
+        return Samples([row.path for row in rows], labels, groups)

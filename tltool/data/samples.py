@@ -20,6 +20,8 @@ class Samples:
 
     paths: Sequence[str]
     labels: Sequence[int] | None = None
+    groups: Sequence[str] | None = None
+    """What each photo belongs to, such as a patient, where the data says it."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -27,7 +29,8 @@ class Samples:
     def subset(self, indices: Sequence[int]) -> "Samples":
         """Return the samples at these indices, in this order."""
         labels = None if self.labels is None else [self.labels[index] for index in indices]
-        return Samples([self.paths[index] for index in indices], labels)
+        groups = None if self.groups is None else [self.groups[index] for index in indices]
+        return Samples([self.paths[index] for index in indices], labels, groups)
 
     def class_counts(self, num_classes: int) -> list[int]:
         """Return the number of photos of each class."""

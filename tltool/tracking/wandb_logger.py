@@ -5,6 +5,7 @@ import netrc
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
@@ -36,13 +37,6 @@ def wandb_logger(
     """
     if project is None:
         return None
-    if offline is None:
-        offline = not _has_account()
-        if offline:
-            log.warning(
-                "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
-                run_folder,
-            )
     return WandbLogger(
         name=f"{run_folder.parent.name}/{run_folder.name}",
         save_dir=run_folder,
@@ -51,8 +45,21 @@ def wandb_logger(
         entity=entity,
         group=group,
         tags=list(tags),
-        mode="offline" if offline else "online",  # `offline=True` would leak WANDB_MODE=dryrun
+        # `offline=True` would leak WANDB_MODE=dryrun.
+        mode=wandb_mode(run_folder, offline=offline),
     )
+
+
+def wandb_mode(run_folder: Path, *, offline: bool | None) -> Literal["offline", "online"]:
+    """Return whether to send a run, and warn where it is kept for want of an account."""
+    if offline is None:
+        offline = not _has_account()
+        if offline:
+            log.warning(
+                "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
+                run_folder,
+            )
+    return "offline" if offline else "online"
 
 
 def _has_account() -> bool:

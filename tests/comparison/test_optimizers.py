@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from tltool.comparison.optimizers import OPTIMIZERS, StackedOptimizer, base_rate
+
+RATES = [1e-3, 3e-2]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_slice_goes_as_by_the_optimizer_alone(name):
+    torch.manual_seed(0)
+    start, target = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    stacked = start.clone().requires_grad_()
+    alone = [start[i].clone().requires_grad_() for i in range(2)]
+    together = StackedOptimizer({"name": name, "weight_decay": 0.1}, [stacked], RATES)
+    options = dict(OPTIMIZERS[name].defaults) | {"weight_decay": 0.1}
+    singles = [
+        OPTIMIZERS[name].factory([p], lr=r, **options) for p, r in zip(alone, RATES, strict=True)
+    ]
+    for _ in range(12):
+        (stacked - target).square().sum().backward()
+        together.step()
+        for parameter, optimizer, goal in zip(alone, singles, target, strict=True):
+            optimizer.zero_grad()
+            (parameter - goal).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(stacked, torch.stack(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_biases_get_no_weight_decay():
+    bias = torch.ones(2, 4, requires_grad=True)
+    optimizer = StackedOptimizer({"name": "AdamW", "weight_decay": 0.5}, [bias], [0.1, 0.1])
+    bias.grad = torch.zeros_like(bias)
+    optimizer.step()
+    assert (bias == 1).all()
+
+
+def test_an_optimizer_that_cannot_train_a_stack_is_refused_with_those_that_can():
+    with pytest.raises(ValueError, match=r"Choose one of: .*AdamW"):
+        base_rate("LBFGS")
+
+
+def test_an_unknown_argument_of_an_optimizer_is_refused():
+    with pytest.raises(ValueError, match="momentun"):
+        base_rate({"name": "SGD", "momentun": 0.9})

@@ -1,0 +1,70 @@
+"""From the configuration of `fit` to the heads of a comparison, and from one of them back."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from tltool.cli import FIT_DEFAULTS
+from tltool.commands.short_yaml import short_yaml
+from tltool.comparison.optimizers import OPTIMIZERS
+from tltool.comparison.recipe import Recipe
+from tltool.comparison.variants import Variant
+from tltool.layers.lookup import lookup
+from tltool.layers.spec import Spec, parse_spec
+from tltool.models.heads import MLPHead
+
+
+def optimizer_spec(config: Mapping[str, Any]) -> Spec:
+    """Return the section ``optimizer`` as a comparison writes it, without what is usual.
+
+    Raises:
+        ValueError: If heads cannot train together with it.
+
+    Example:
+        >>> optimizer_spec({"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}})
+        {'name': 'SGD', 'lr': 0.1}
+    """
+    name = config["class_path"].rpartition(".")[2]
+    entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
+    usual = _signature_defaults(entry.factory) | {**entry.defaults, "lr": entry.lr}
+    given = dict(config["init_args"])
+    unusual = {key: value for key, value in given.items() if _differs(value, usual[key])}
+    return {"name": name, **unusual} if unusual else name
+
+
+def head_yaml(
+    config: Mapping[str, Any], variant: Variant, rate: float, recipe: Recipe, weights: str
+) -> str:
+    """Return the configuration of ``fit`` that trains one head of a comparison.
+
+    Args:
+        config: The configuration of the comparison, as plain data.
+        variant: The head.
+        rate: Its learning rate.
+        recipe: How it was trained.
+        weights: Where the backbone's weights came from.
+    """
+    name, arguments = parse_spec(variant.optimizer, kind="optimizer")
+    optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{rate:.3g}")}
+    head_path = f"{MLPHead.__module__}.{MLPHead.__qualname__}"
+    chosen = {
+        **config,
+        "model": config["model"] | {"head": {"class_path": head_path, "init_args": variant.head}},
+        "optimizer": {"class_path": f"torch.optim.{name}", "init_args": optimizer},
+        "finetuning": {
+            "class_path": "tltool.finetuning.strategies.LinearProbe",
+            "init_args": {"warmup": recipe.warmup, "decay": recipe.decay},
+        },
+        "trainer": config["trainer"] | {"max_epochs": recipe.epochs},
+        "name": None,
+    }
+    return short_yaml(chosen, weights, FIT_DEFAULTS)
+
+
+def _signature_defaults(factory: Any) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _differs(value: Any, usual: Any) -> bool:
+    return value != usual and not (isinstance(usual, tuple) and list(value) == list(usual))

@@ -1,0 +1,81 @@
+"""What `tltool compare` prints: the sentence that counts, then tables."""
+
+from rich.console import Console
+from rich.table import Table
+
+from tltool.comparison.differences import Difference, Estimate
+from tltool.comparison.result import Comparison, Row
+
+
+def print_comparison(found: Comparison, data: str) -> None:
+    """Print what was found, best accuracy first.
+
+    Args:
+        found: The comparison.
+        data: What the photos are, in one line.
+    """
+    print(found.summary())
+    console = Console()
+    rows = sorted(found.rows, key=lambda row: -row.accuracy.mean)
+    console.print(_accuracy_table(found, rows))
+    console.print(_training_table(found, rows))
+    print(f"data      {data}")
+    print(f"protocol  {found.protocol}; {len(found.seeds)} seeds")
+    print("accuracy  with its 95 % interval, over other photos and other seeds")
+    num_pairs = len(found.differences)
+    if num_pairs:
+        print(f"p         that of the difference, after Holm's correction for {num_pairs}")
+    for difference in found.findings:
+        if difference.reference != found.reference:
+            print(f"finding   {_words(difference)}")
+    at_edge = [row.name for row in rows if row.at_edge > 0.5]
+    if at_edge:
+        print(f"edge      the best rate may lie beyond those tried: {'; '.join(at_edge)}")
+    for row in rows:
+        for warning in row.warnings:
+            print(f"warning   {row.name}: {warning}")
+
+
+def _accuracy_table(found: Comparison, rows: list[Row]) -> Table:
+    differences = {d.name: d for d in found.differences if d.reference == found.reference}
+    table = Table("head", "accuracy", f"against {found.reference}", "p")
+    for row in rows:
+        difference = differences.get(row.name)
+        cells = ["", ""]
+        if difference is not None:
+            cells = [_with_interval(difference.estimate, "+"), f"{difference.p_value:.2g}"]
+        is_finding = difference is not None and difference.is_finding
+        accuracy = _with_interval(row.accuracy)
+        table.add_row(row.name, accuracy, *cells, style="bold" if is_finding else None)
+    return table
+
+
+def _training_table(found: Comparison, rows: list[Row]) -> Table:
+    table = Table(
+        *("head", "rate", "rates differ by", "parameters", f"epochs to {found.target_loss:.3g}"),
+        *("dead", "saturated", "ms"),
+    )
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.rate:.2g}{' edge' if row.at_edge > 0.5 else ''}",
+            "" if row.sensitivity is None else f"{row.sensitivity:.3f}",
+            f"{row.num_parameters:,}",
+            "never" if row.epochs_to_loss is None else f"{row.epochs_to_loss:.1f}",
+            f"{row.dead:.0%}",
+            f"{row.saturated:.0%}",
+            f"{1000 * row.seconds:,.0f}",
+        )
+    return table
+
+
+def _with_interval(estimate: Estimate, sign: str = "") -> str:
+    low, high = estimate.interval
+    return f"{estimate.mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+def _words(difference: Difference) -> str:
+    return (
+        f"{difference.name} against {difference.reference}: "
+        f"{_with_interval(difference.estimate, '+')}, p {difference.p_value:.2g}"
+    )

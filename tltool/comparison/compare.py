@@ -1,0 +1,160 @@
+"""Compare heads on features of one backbone: train them all, and say which differences are real."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tltool.comparison.differences import judge
+from tltool.comparison.recipe import Recipe
+from tltool.comparison.result import Comparison
+from tltool.comparison.selection import Selection
+from tltool.comparison.splits import Split, cross_validation, part_rows
+from tltool.comparison.trainings import Trainings
+from tltool.comparison.variants import Variant, check_variant
+
+
+def compare_heads(
+    features: Tensor,
+    labels: Tensor,
+    variants: Mapping[str, Variant],
+    *,
+    reference: str | None = None,
+    parts: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+    seeds: int | Sequence[int] = 5,
+    lr: float | None = None,
+    num_folds: int = 5,
+    recipe: Recipe | None = None,
+    target_loss: float | None = None,
+    all_pairs: bool = False,
+    show_progress: bool = False,
+) -> Comparison:
+    """Train heads on the same features and judge their differences.
+
+    Every head gets its own learning rate, the one of a small grid around its optimizer's that does
+    best on photos that choose; a grid whose edge is chosen goes on beyond it, once. What is
+    reported comes from photos that chose nothing: the part ``test``; or the part ``val`` where
+    ``lr`` is fixed, so that there is no choice; or else all photos by cross-validation in which an
+    inner part chooses. A seed decides initialization, batch order, dropout, and the folds.
+
+    Args:
+        features: Features of a frozen backbone, ``(N, num_features)``.
+        labels: Their classes, ``(N,)``.
+        variants: The heads by name, for example from `cross_axes`.
+        reference: The head that the others are compared with; ``None`` for the first.
+        parts: ``train``, ``val`` or ``test`` for each row; ``None`` for cross-validation.
+        groups: Group of each row: groups are never on two sides of a fold, and count as what is
+            sampled. ``None`` if each photo stands for itself.
+        seeds: The seeds, or how many of them. Few seeds tell their own variance badly, and then
+            only large differences are found.
+        lr: One learning rate for all heads; ``None`` for a choice.
+        num_folds: Number of folds of a cross-validation.
+        recipe: How all heads train.
+        target_loss: Training loss to count epochs to; ``None`` for what the reference reaches in
+            half of its epochs.
+        all_pairs: Judge all pairs and not the differences to the reference alone; that takes
+            larger differences to find any.
+        show_progress: Show a bar on the error stream.
+
+    Raises:
+        ValueError: If the features do not fit the labels, a head cannot be built, or there are too
+            few photos.
+
+    Example:
+        >>> labels = torch.arange(60) % 2
+        >>> features = torch.randn(60, 8) + labels[:, None]
+        >>> small = {"hidden_features": [4]}
+        >>> heads = {"relu": Variant(small), "gelu": Variant(small | {"activation": "gelu"})}
+        >>> short = Recipe(epochs=2)
+        >>> found = compare_heads(features, labels, heads, num_folds=3, seeds=3, recipe=short)
+        >>> [row.name for row in found.rows], found.correct["gelu"].shape
+        (['relu', 'gelu'], torch.Size([3, 60]))
+    """
+    recipe = recipe or Recipe()
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    reference = next(iter(variants), "") if reference is None else reference
+    _check(features, labels, variants, reference=reference, seeds=seeds, lr=lr)
+    splits, protocol = _make_splits(
+        labels, parts=parts, groups=groups, seeds=seeds, lr=lr, num_folds=num_folds
+    )
+    trainings = Trainings(
+        features.float(), labels, variants, splits=splits, seeds=seeds, recipe=recipe
+    )
+    selection = Selection(trainings, lr=lr, show_progress=show_progress)
+    selection.run()
+    photos = torch.cat([split.test for split in splits]).unique()
+    sampled = None if groups is None else [groups[row] for row in photos.tolist()]
+    correct = {name: selection.correct(name, photos) for name in variants}
+    if target_loss is None:
+        target_loss = selection.loss_half_way(reference)
+    return Comparison(
+        variants=dict(variants),
+        reference=reference,
+        rows=[selection.row(name, correct[name], sampled, target_loss) for name in variants],
+        differences=judge(correct, None if all_pairs else reference, sampled),
+        correct=correct,
+        photos=photos,
+        protocol=protocol,
+        target_loss=target_loss,
+        seeds=seeds,
+    )
+
+
+def _check(
+    features: Tensor,
+    labels: Tensor,
+    variants: Mapping[str, Variant],
+    *,
+    reference: str,
+    seeds: Sequence[int],
+    lr: float | None,
+) -> None:
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            "A comparison takes features (N, num_features) and labels (N,), got "
+            f"{tuple(features.shape)} and {tuple(labels.shape)}."
+        )
+    if len(labels.unique()) < 2:
+        raise ValueError("A comparison needs photos of at least 2 classes to tell apart.")
+    if reference not in variants:
+        raise ValueError(
+            f"The reference {reference!r} is not among the heads: {', '.join(variants) or 'none'}."
+        )
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
+    if lr is not None and not lr > 0:
+        raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for a rate of each head.")
+    for variant in variants.values():
+        check_variant(variant, features.shape[1], int(labels.max()) + 1)
+
+
+def _make_splits(
+    labels: Tensor,
+    *,
+    parts: Sequence[str] | None,
+    groups: Sequence[int] | None,
+    seeds: Sequence[int],
+    lr: float | None,
+    num_folds: int,
+) -> tuple[list[Split], str]:
+    """Return the splits, and what they are in words."""
+    train, val, test = (part_rows(parts or [], part) for part in ("train", "val", "test"))
+    everyone = tuple(range(len(seeds)))
+    if len(train) and len(test) and (len(val) or lr is not None):
+        chooses = f"rate chosen on {len(val)} validation photos" if lr is None else f"rate {lr:g}"
+        words = f"{len(train)} training photos; {chooses}; accuracy on {len(test)} test photos"
+        return [Split(train, val, test, everyone)], words
+    if len(train) and len(val) and lr is not None:
+        words = (
+            f"{len(train)} training photos; rate {lr:g}; accuracy on {len(val)} validation photos, "
+            "which chose nothing"
+        )
+        return [Split(train, val[:0], val, everyone)], words
+    splits = cross_validation(labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None)
+    kind = "stratified" if groups is None else "group-wise"
+    words = (
+        f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} photos: one reports, "
+        + ("the next one chooses the rate" if lr is None else f"rate {lr:g}")
+    )
+    return splits, words

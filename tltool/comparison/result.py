@@ -1,0 +1,187 @@
+"""What a comparison found: one row for each head, differences, and the sentence that counts."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tltool.comparison.differences import Difference, Estimate, photos_needed
+from tltool.comparison.variants import Variant
+
+ONE_POINT = 0.01
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one head came to, as means over seeds and folds at the rate that was chosen.
+
+    Attributes:
+        name: Name of the head.
+        accuracy: Accuracy on photos that chose nothing.
+        rate: The learning rate chosen most often.
+        at_edge: Share of the choices that lay at the edge of the rates tried.
+        num_parameters: Number of trained parameters.
+        epochs_to_loss: Epochs until the training loss is as low as `Comparison.target_loss`;
+            ``None`` if a seed never came there.
+        sensitivity: Largest less smallest validation accuracy over the first rates of the grid;
+            ``None`` if the rate was fixed.
+        dead: Share of hidden units that no photo teaches anything, see `hidden_activity`.
+        saturated: Share of pairs of photo and hidden unit that are saturated.
+        seconds: Time that one training took.
+        warnings: Combinations in it that defeat themselves.
+        train_losses: Training loss of each epoch.
+        val_losses: Validation loss after each epoch; empty if the rate was fixed.
+    """
+
+    name: str
+    accuracy: Estimate
+    rate: float
+    at_edge: float
+    num_parameters: int
+    epochs_to_loss: float | None
+    sensitivity: float | None
+    dead: float
+    saturated: float
+    seconds: float
+    warnings: list[str]
+    train_losses: list[float]
+    val_losses: list[float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_heads` returns.
+
+    Attributes:
+        variants: The heads, by name.
+        reference: The name of the head that the others are compared with.
+        rows: What each came to, in the same order.
+        differences: To the reference, or of all pairs.
+        correct: Whether each photo is right, by name, ``(num_seeds, num_photos)``.
+        photos: The rows of the features that `correct` is about, ``(num_photos,)``.
+        protocol: In words, what was trained, chosen and reported on.
+        target_loss: The training loss of `Row.epochs_to_loss`.
+        seeds: The seeds.
+    """
+
+    variants: Mapping[str, Variant]
+    reference: str
+    rows: Sequence[Row]
+    differences: Sequence[Difference]
+    correct: Mapping[str, Tensor]
+    photos: Tensor
+    protocol: str
+    target_loss: float
+    seeds: Sequence[int]
+
+    @property
+    def findings(self) -> list[Difference]:
+        """The differences that are beyond noise."""
+        return [difference for difference in self.differences if difference.is_finding]
+
+    @property
+    def best(self) -> Row:
+        """The head with the highest accuracy, be it by luck."""
+        return max(self.rows, key=lambda row: row.accuracy.mean)
+
+    @property
+    def recommended(self) -> str:
+        """The name of the best head that is beyond noise better than the reference, or its own."""
+        better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]
+        if not better:
+            return self.reference
+        return max(better, key=lambda difference: difference.estimate.mean).name
+
+    def row(self, name: str) -> Row:
+        """Return what one head came to."""
+        return next(row for row in self.rows if row.name == name)
+
+    def summary(self) -> str:
+        """Return what was found in one or two sentences: the first thing to read."""
+        if not self.differences:
+            return "One head alone: there is nothing to compare it with."
+        if not self.findings:
+            return f"No difference beyond noise. {self._photos_needed()}"
+        found = sorted(self.findings, key=lambda d: -abs(d.estimate.mean))
+        words = [
+            f"{d.name} is {'better' if d.estimate.mean > 0 else 'worse'} than {d.reference} "
+            f"({d.estimate.mean:+.3f}, p {d.p_value:.2g})"
+            for d in found[:3]
+        ]
+        more = f"; {len(found) - 3} more in the table" if len(found) > 3 else ""
+        return f"Beyond noise: {'; '.join(words)}{more}."
+
+    def _photos_needed(self) -> str:
+        largest = max(self.differences, key=lambda d: abs(d.estimate.mean))
+        observed = abs(largest.estimate.mean)
+        effect = max(observed, ONE_POINT)
+        what = (
+            f"the largest one seen ({largest.name}, {largest.estimate.mean:+.3f})"
+            if observed >= ONE_POINT
+            else "one of 0.01"
+        )
+        needed = photos_needed(largest.estimate, effect, len(self.differences))
+        if needed is None:
+            return (
+                f"To see {what}, {len(self.seeds)} seeds are too few, whatever the number of "
+                "photos: the seeds differ too much."
+            )
+        if needed <= len(self.photos):  # The error is of the seeds, whose variance few tell.
+            return (
+                f"To see {what}, more seeds are needed rather than photos: here are "
+                f"{len(self.seeds)}, on {len(self.photos):,} photos."
+            )
+        here = f"here are {len(self.photos):,}"
+        return f"To see {what}, about {needed:,} photos would be needed; {here}."
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the rows as plain data, as in ``compare.csv``."""
+        of = {d.name: d for d in self.differences if d.reference == self.reference}
+        return [_plain(row, self.variants[row.name], of.get(row.name)) for row in self.rows]
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write the table to a file, whole or not at all."""
+        path = Path(path)
+        rows = self.table()
+        columns = dict.fromkeys(name for row in rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        partial = path.with_name(f".partial-{path.name}")
+        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.replace(path)
+
+
+def _plain(row: Row, variant: Variant, difference: Difference | None) -> dict[str, Any]:
+    low, high = row.accuracy.interval
+    plain: dict[str, Any] = {
+        "head": row.name,
+        **variant.settings,
+        "accuracy": row.accuracy.mean,
+        "accuracy_low": low,
+        "accuracy_high": high,
+    }
+    if difference is not None:
+        low, high = difference.estimate.interval
+        plain |= {
+            "difference": difference.estimate.mean,
+            "difference_low": low,
+            "difference_high": high,
+            "p_holm": difference.p_value,
+        }
+    return plain | {
+        "learning_rate": row.rate,
+        "share_at_edge": row.at_edge,
+        "parameters": row.num_parameters,
+        "epochs_to_loss": row.epochs_to_loss,
+        "sensitivity": row.sensitivity,
+        "dead_units": row.dead,
+        "saturated": row.saturated,
+        "seconds": row.seconds,
+        "warnings": " ".join(row.warnings),
+    }

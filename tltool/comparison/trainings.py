@@ -1,0 +1,169 @@
+"""Who trains with whom: every head at every rate on every split, in stacks that fit the cache."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tltool.comparison.activity import hidden_activity
+from tltool.comparison.recipe import Recipe
+from tltool.comparison.splits import Split
+from tltool.comparison.stack import Trained, train_stack
+from tltool.comparison.variants import Variant
+from tltool.layers.fitted_norms import FittedNorm
+from tltool.layers.input_norms import UnitLength, create_input_norm
+from tltool.layers.log_prior import init_log_prior_
+
+# Larger stacks fall out of the CPU's cache: 30 heads of 1280 x 256 take nearly twice the time each
+# that 9 take (batch 32, one core).
+STACK_BYTES = 16 * 2**20
+_SAME_SHAPE = ("initializer", "bias", "output_initializer")  # they decide on values alone
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: which head on which split, with which seed and rate."""
+
+    name: str
+    split: int
+    seed: int
+    """Position of the seed."""
+    rate: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training came to; the weights are not kept."""
+
+    train_losses: list[float]
+    val_losses: list[float]
+    val_accuracy: float
+    correct: Tensor
+    seconds: float
+    dead: float
+    saturated: float
+
+
+class Trainings:
+    """Trains heads on splits of one set of features.
+
+    Args:
+        features: ``(N, num_features)``.
+        labels: ``(N,)``.
+        variants: The heads, by name.
+        splits: The splits.
+        seeds: The seeds.
+        recipe: How each trains.
+    """
+
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        variants: Mapping[str, Variant],
+        *,
+        splits: Sequence[Split],
+        seeds: Sequence[int],
+        recipe: Recipe,
+    ) -> None:
+        self.features = features
+        self.labels = labels
+        self.variants = variants
+        self.splits = splits
+        self.seeds = seeds
+        self.recipe = recipe
+        self.num_classes = int(labels.max()) + 1
+
+    def num_parameters(self, name: str) -> int:
+        """Return the number of trained parameters of a head."""
+        head = self.variants[name].build(self.features.shape[1], self.num_classes)
+        return sum(parameter.numel() for parameter in head.parameters())
+
+    def run(
+        self, jobs: Sequence[Job], on_epoch: Callable[[int], object] = lambda num_heads: None
+    ) -> dict[Job, Outcome]:
+        """Train each job and return what it came to.
+
+        Args:
+            jobs: What to train.
+            on_epoch: Called after each epoch of a stack with the number of its heads.
+        """
+        outcomes: dict[Job, Outcome] = {}
+        for stack in self._stacks(jobs):
+            variant = self.variants[stack[0].name]
+            split = self.splits[stack[0].split]
+            features = self._normalized(variant, split)
+            # A head has the same start at each rate.
+            starts = {(job.name, job.seed): job for job in stack}
+            heads = {start: self._new_head(job) for start, job in starts.items()}
+            trained = train_stack(
+                [heads[job.name, job.seed] for job in stack],
+                features,
+                self.labels,
+                split,
+                rates=[job.rate for job in stack],
+                seeds=[self._seed(job) for job in stack],
+                optimizer=variant.optimizer,
+                recipe=self.recipe,
+                on_epoch=lambda stack=stack: on_epoch(len(stack)),
+            )
+            rows = features[split.train[:: max(len(split.train) // 512, 1)]]
+            head = next(iter(heads.values()))
+            for job, result in zip(stack, trained, strict=True):
+                head.load_state_dict(result.state)
+                activity = hidden_activity(head, rows, variant.head.get("activation", "relu"))
+                outcomes[job] = _outcome(result, *activity)
+        return outcomes
+
+    def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """Yield the jobs that train together."""
+        groups: dict[tuple[int, str], list[Job]] = {}
+        for job in jobs:
+            groups.setdefault((job.split, self._shape(job.name)), []).append(job)
+        for group in groups.values():
+            size = max(STACK_BYTES // (4 * self.num_parameters(group[0].name)), 1)
+            for start in range(0, len(group), size):
+                yield group[start : start + size]
+
+    def _seed(self, job: Job) -> int:
+        return self.seeds[job.seed] + self.variants[job.name].seed_shift
+
+    def _shape(self, name: str) -> str:
+        variant = self.variants[name]
+        shape = {key: value for key, value in variant.head.items() if key not in _SAME_SHAPE}
+        return json.dumps([shape, variant.optimizer], sort_keys=True, default=list)
+
+    def _new_head(self, job: Job) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed(job))  # The CPU's alone: it is quick.
+            head = self.variants[job.name].build(self.features.shape[1], self.num_classes)
+        if isinstance(head.input_norm, FittedNorm | UnitLength):
+            head.input_norm = None  # Applied once, to the features.
+        if self.recipe.log_prior:
+            train = self.labels[self.splits[job.split].train]
+            output = head.get_submodule("output")
+            assert isinstance(output, nn.Linear)  # noqa: S101  # that of an MLPHead
+            init_log_prior_(output, train.bincount(minlength=self.num_classes).tolist())
+        return head
+
+    @torch.no_grad()
+    def _normalized(self, variant: Variant, split: Split) -> Tensor:
+        """Return the features as the head's first layer gets them, where training leaves them."""
+        norm = create_input_norm(variant.head.get("input_norm"), self.features.shape[1])
+        if isinstance(norm, FittedNorm):
+            return norm.fit_(self.features[split.train])(self.features)  # type: ignore[no-any-return]
+        return norm(self.features) if isinstance(norm, UnitLength) else self.features
+
+
+def _outcome(trained: Trained, dead: float, saturated: float) -> Outcome:
+    return Outcome(
+        train_losses=trained.train_losses,
+        val_losses=trained.val_losses,
+        val_accuracy=trained.val_accuracy,
+        correct=trained.correct,
+        seconds=trained.seconds,
+        dead=dead,
+        saturated=saturated,
+    )

@@ -1,0 +1,160 @@
+"""The heads of a comparison: the product of some axes around one head."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from tltool.comparison.optimizers import base_rate
+from tltool.layers.lookup import lookup
+from tltool.layers.norms import BatchNorm
+from tltool.layers.spec import Spec
+from tltool.models.description import rebuild
+from tltool.models.head_advice import combination_warnings
+
+HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
+#: What can be varied.
+AXES = (*HEAD_AXES, "depth", "width", "optimizer")
+_HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "dropout", "width")
+_WARNED = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One head to compare, and its optimizer.
+
+    Args:
+        head: Arguments of ``MLPHead``, such as ``{"hidden_features": [256], "norm": "batch"}``.
+        optimizer: A name in ``OPTIMIZERS``, or a mapping of a name and arguments.
+        settings: Its value on each axis, for tables and pictures.
+        seed_shift: Added to each seed of initialization, batch order and dropout. Equal heads of
+            different shifts are replications of one another, which shows what noise alone does.
+    """
+
+    head: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Spec = "AdamW"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed_shift: int = 0
+
+    def build(self, num_features: int, num_classes: int) -> nn.Module:
+        """Return a new head, its weights drawn from torch's random numbers.
+
+        Raises:
+            ValueError: If an argument is out of its range, or a name is unknown.
+            TypeError: If an argument is unknown or of the wrong type.
+        """
+        description = {"class_path": "tltool.models.heads.MLPHead", "init_args": dict(self.head)}
+        # What a rebuilt head warns of was said before: it is in the table here.
+        return rebuild(description, num_features, num_classes)
+
+    def warnings(self, batch_size: int) -> list[str]:
+        """Return a sentence for each combination that defeats itself."""
+        chosen = {"hidden_features": (256,)} | {k: self.head[k] for k in _WARNED if k in self.head}
+        return combination_warnings(**chosen, batch_per_device=batch_size)
+
+
+def cross_axes(
+    axes: Mapping[str, Sequence[Any]],
+    *,
+    head: Mapping[str, Any] | None = None,
+    optimizer: Spec = "AdamW",
+) -> tuple[dict[str, Variant], str]:
+    """Return the product of axes around one head, by name, and the name of the reference.
+
+    The reference is the head given where it is in the product, else the first value of each axis
+    that it is not on. A head without hidden layers (depth 0) is there once, whatever its
+    activation.
+
+    Args:
+        axes: Values by axis, see ``AXES``; ``None`` for a norm is none at all.
+        head: Arguments of ``MLPHead`` that all share.
+        optimizer: The optimizer of all, unless it is an axis.
+
+    Raises:
+        ValueError: If an axis or a value is unknown, or a value is there twice.
+
+    Example:
+        >>> variants, reference = cross_axes({"activation": ["relu", "gelu"], "norm": [None]})
+        >>> list(variants), reference
+        (['relu, none', 'gelu, none'], 'relu, none')
+    """
+    head = dict(head or {})
+    for axis, values in axes.items():
+        lookup(dict.fromkeys(AXES), axis, kind="axis of a comparison")
+        words = [describe(axis, value) for value in values]
+        twice = [word for word in words if words.count(word) > 1]
+        if twice or not words:
+            raise ValueError(
+                f"The axis `{axis}` has {f'{twice[0]!r} twice' if twice else 'no value'}. "
+                "Name each value once."
+            )
+    own = _own_settings(head, optimizer)
+    variants: dict[str, Variant] = {}
+    reference = {a: own[a] if own[a] in list(v) else next(iter(v)) for a, v in axes.items()}
+    reference_name = ""
+    for values in itertools.product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        is_reference = settings == reference
+        variant = _make_variant(settings, head, optimizer, own)
+        name = ", ".join(describe(axis, value) for axis, value in variant.settings.items())
+        variants.setdefault(name or "head", variant)
+        if is_reference:
+            reference_name = name or "head"
+    return variants, reference_name
+
+
+def check_variant(variant: Variant, num_features: int, num_classes: int) -> None:
+    """Raise for what cannot be built, before anything is computed."""
+    base_rate(variant.optimizer)
+    head = variant.build(num_features, num_classes)
+    for module in head.modules():
+        if isinstance(module, BatchNorm) and module.momentum is None:
+            raise ValueError(
+                "Heads that train together cannot have batch norm with `momentum: null`, a plain "
+                "mean of all batches. Give a momentum, for example {name: batch, momentum: 0.1}."
+            )
+
+
+def describe(axis: str, value: Any) -> str:
+    """Return one value of an axis in a few letters.
+
+    Example:
+        >>> describe("width", 64), describe("activation", {"name": "elu", "alpha": 0.5})
+        ('width 64', 'elu(alpha=0.5)')
+    """
+    if isinstance(value, Mapping):
+        arguments = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
+        text = f"{value.get('name')}({arguments})" if arguments else str(value.get("name"))
+    elif value is None:
+        text = "none"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    plain = axis in {"activation", "norm", "initializer", "optimizer"}
+    return text if plain else f"{axis.replace('_', ' ')} {text}"
+
+
+def _own_settings(head: Mapping[str, Any], optimizer: Spec) -> dict[str, Any]:
+    hidden = list(head.get("hidden_features", (256,)))
+    usual = {"activation": "relu", "initializer": "auto", "bias": 0.0, "dropout": 0.0}
+    own = {axis: head.get(axis, usual.get(axis)) for axis in HEAD_AXES}
+    return own | {
+        "depth": len(hidden),
+        "width": hidden[0] if hidden else 256,
+        "optimizer": optimizer,
+    }
+
+
+def _make_variant(
+    settings: Mapping[str, Any], head: Mapping[str, Any], optimizer: Spec, own: Mapping[str, Any]
+) -> Variant:
+    chosen = dict(head) | {axis: settings[axis] for axis in HEAD_AXES if axis in settings}
+    if "depth" in settings or "width" in settings:
+        depth, width = settings.get("depth", own["depth"]), settings.get("width", own["width"])
+        chosen["hidden_features"] = [width] * depth
+    if settings.get("depth") == 0:
+        chosen = {k: v for k, v in chosen.items() if k not in _HIDDEN_ONLY}
+        settings = {k: v for k, v in settings.items() if k not in _HIDDEN_ONLY}
+    return Variant(chosen, settings.get("optimizer", optimizer), settings)
