@@ -49,7 +49,8 @@ def test_an_error_of_tltool_is_its_message():
     assert message_for_user(caught.value).startswith("`num_classes` must be at least 2")
 
 
-PURE = ["tltool.features", "tltool.finetuning", "tltool.layers", "tltool.models"]
+ROOMS = ("comparison", "features", "finetuning", "layers", "models")
+PURE = [f"tltool.{room}" for room in ROOMS]
 DOORS = ("FeatureCaching", "Finetuning")  # Callbacks of Lightning.
 
 

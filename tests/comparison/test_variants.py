@@ -5,7 +5,7 @@ from tltool.comparison.variants import Variant, check_variant, cross_axes
 
 def test_axes_are_crossed():
     variants, _ = cross_axes({"activation": ["relu", "gelu"], "norm": [None, "batch"]})
-    assert list(variants) == ["relu, none", "relu, batch", "gelu, none", "gelu, batch"]
+    assert list(variants) == ["relu, no norm", "relu, batch", "gelu, no norm", "gelu, batch"]
     assert variants["gelu, batch"].head == {"activation": "gelu", "norm": "batch"}
 
 

@@ -20,7 +20,6 @@ from tltool.comparison.variants import AXES, check_variant, cross_axes
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
 from tltool.layers.lookup import lookup
-from tltool.models.heads import MLPHead
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
 
@@ -87,11 +86,11 @@ class CompareCLI(FeaturesCLI):
         self.variants, reference = cross_axes(
             axes or DEFAULT_AXES, head=init_args, optimizer=optimizer
         )
+        if config["write_head"] is not None and config["write_config"] is None:
+            raise ValueError("--write-head needs a file: add --write-config head.yaml.")
         for name in ("reference", "write_head"):
             if config[name] is not None:
                 lookup(self.variants, config[name], kind="head")
-        if config["write_head"] is not None and config["write_config"] is None:
-            raise ValueError("--write-head needs a file: add --write-config head.yaml.")
         self.reference = config["reference"] or reference
         backbone, num_classes = self.model.backbone, self.datamodule.num_classes
         for variant in self.variants.values():
@@ -134,7 +133,7 @@ class CompareCLI(FeaturesCLI):
 
     def _data(self) -> tuple[torch.Tensor, torch.Tensor, list[str], list[int] | None]:
         """Return features, labels, the part and the group of all photos."""
-        features, parts, groups = [], [], []
+        features, parts, groups = [], list[str](), list[str]()
         for part in self.part_names():
             photos = self.datamodule.dataset(part)
             features.append(self.features(photos))
@@ -178,19 +177,12 @@ class CompareCLI(FeaturesCLI):
         return phase
 
     def _write_config(self, found: Comparison, recipe: Recipe) -> None:
-        config = self.config["fit"]
-        name = config["write_head"] or found.recommended
-        text = head_yaml(
-            config.as_dict(),
-            found.variants[name],
-            found.row(name).rate,
-            recipe,
-            self.model.backbone.weights,
-        )
-        Path(config["write_config"]).write_text(text, encoding="utf-8")
-        print(
-            f"config    {config['write_config']} is {name}: tltool fit --config {config['write_config']}"
-        )
+        config, backbone = self.config["fit"], self.model.backbone
+        name, file = config["write_head"] or found.recommended, config["write_config"]
+        rate = found.row(name).rate
+        text = head_yaml(config.as_dict(), found.variants[name], rate, recipe, backbone.weights)
+        Path(file).write_text(text, encoding="utf-8")
+        print(f"config    {name}: tltool fit --config {file}")
 
 
 LINEAR_PROBE = Phase("probe", ("head",), warmup=0.1, decay="cosine")
@@ -201,7 +193,7 @@ def _head_default() -> dict[str, Any]:
 
 
 def _head_arguments(head: Any) -> dict[str, Any]:
-    if head["class_path"] != f"{MLPHead.__module__}.{MLPHead.__qualname__}":
+    if head["class_path"] not in {"tltool.MLPHead", "tltool.models.heads.MLPHead"}:
         raise ValueError(
             f"Heads of a comparison are MLPHead, got {head['class_path']}. A linear one is "
             "--axes.depth 0."
@@ -213,7 +205,7 @@ def _head_arguments(head: Any) -> dict[str, Any]:
 def _check_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(
-            f"There is no folder '{path.parent}' for '{path}'. Create it first."
+            f"There is no folder '{path.parent}' for --write-config. Create it first."
         )
 
 

@@ -37,7 +37,8 @@ def plot_curves(found: Comparison, path: Path) -> None:
 def plot_heatmap(found: Comparison, path: Path) -> None:
     """Draw the accuracy of all heads over their first axis and the product of the others.
 
-    What differs from the reference beyond noise has a frame; no other color means anything.
+    What differs from the reference beyond noise has a frame. The colors span the error of an
+    accuracy at least, so that noise is not painted as a difference.
     """
     settings = {row.name: found.variants[row.name].settings for row in found.rows}
     first = next((axis for each in settings.values() for axis in each), "")
@@ -51,25 +52,25 @@ def plot_heatmap(found: Comparison, path: Path) -> None:
         x = columns.index(_cell(first, settings[row.name]))
         y = lines.index(_rest(first, settings[row.name]))
         values[y][x] = row.accuracy.mean
-        weight = "bold" if row.name in findings else "normal"
-        axes.text(
-            *(x, y, f"{row.accuracy.mean:.3f}"),
-            ha="center",
-            va="center",
-            fontsize=8,
-            weight=weight,
-            bbox={
-                "boxstyle": "round",
-                "fc": "white",
-                "ec": "black" if row.name in findings else "none",
-            },
-        )
-    image = axes.imshow(values, cmap="cividis", aspect="auto")
+        is_finding = row.name in findings
+        frame = {"boxstyle": "round", "fc": "white", "ec": "black" if is_finding else "none"}
+        text = f"{row.accuracy.mean:.3f}"
+        axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
+    low, high = _color_range(found)
+    image = axes.imshow(values, cmap="cividis", aspect="auto", vmin=low, vmax=high)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(lines)), lines, fontsize=8)
-    axes.set_title(f"framed: not {found.reference}, beyond noise", fontsize=8)
+    axes.set_title(f"frame: beyond noise unlike {found.reference}", fontsize=8)
     figure.colorbar(image, label="accuracy")
     figure.savefig(path, dpi=150)
+
+
+def _color_range(found: Comparison) -> tuple[float, float]:
+    means = [row.accuracy.mean for row in found.rows]
+    center = (min(means) + max(means)) / 2
+    error = max(row.accuracy.interval[1] - row.accuracy.mean for row in found.rows)
+    half = max(max(means) - center, error)
+    return center - half, center + half
 
 
 def _figure(width: float, height: float) -> Any:

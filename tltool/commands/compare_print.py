@@ -21,13 +21,15 @@ def print_comparison(found: Comparison, data: str) -> None:
     console.print(_training_table(found, rows))
     print(f"data      {data}")
     print(f"protocol  {found.protocol}; {len(found.seeds)} seeds")
-    print("accuracy  with its 95 % interval, over other photos and other seeds")
+    print("accuracy  +- half of its 95 % interval, over other photos and other seeds")
     num_pairs = len(found.differences)
     if num_pairs:
         print(f"p         that of the difference, after Holm's correction for {num_pairs}")
     for difference in found.findings:
         if difference.reference != found.reference:
             print(f"finding   {_words(difference)}")
+    print("spread    of the validation accuracy over the first rates: how much the rate matters")
+    print(f"epochs    until the training loss was {found.target_loss:.3g}")
     at_edge = [row.name for row in rows if row.at_edge > 0.5]
     if at_edge:
         print(f"edge      the best rate may lie beyond those tried: {'; '.join(at_edge)}")
@@ -38,7 +40,7 @@ def print_comparison(found: Comparison, data: str) -> None:
 
 def _accuracy_table(found: Comparison, rows: list[Row]) -> Table:
     differences = {d.name: d for d in found.differences if d.reference == found.reference}
-    table = Table("head", "accuracy", f"against {found.reference}", "p")
+    table = Table("head", "accuracy", f"less {found.reference}", "p")
     for row in rows:
         difference = differences.get(row.name)
         cells = ["", ""]
@@ -52,8 +54,7 @@ def _accuracy_table(found: Comparison, rows: list[Row]) -> Table:
 
 def _training_table(found: Comparison, rows: list[Row]) -> Table:
     table = Table(
-        *("head", "rate", "rates differ by", "parameters", f"epochs to {found.target_loss:.3g}"),
-        *("dead", "saturated", "ms"),
+        *("head", "lr", "spread", "parameters", "epochs", "dead", "saturated", "ms"),
     )
     for row in rows:
         table.add_row(
@@ -70,8 +71,8 @@ def _training_table(found: Comparison, rows: list[Row]) -> Table:
 
 
 def _with_interval(estimate: Estimate, sign: str = "") -> str:
-    low, high = estimate.interval
-    return f"{estimate.mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    half = estimate.interval[1] - estimate.mean
+    return f"{estimate.mean:{sign}.3f} +- {half:.3f}"
 
 
 def _words(difference: Difference) -> str:

@@ -83,7 +83,7 @@ def compare_heads(
     )
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
-    photos = torch.cat([split.test for split in splits]).unique()
+    photos = torch.unique(torch.cat([split.test for split in splits]))
     sampled = None if groups is None else [groups[row] for row in photos.tolist()]
     correct = {name: selection.correct(name, photos) for name in variants}
     if target_loss is None:
@@ -115,7 +115,7 @@ def _check(
             "A comparison takes features (N, num_features) and labels (N,), got "
             f"{tuple(features.shape)} and {tuple(labels.shape)}."
         )
-    if len(labels.unique()) < 2:
+    if len(torch.unique(labels)) < 2:
         raise ValueError("A comparison needs photos of at least 2 classes to tell apart.")
     if reference not in variants:
         raise ValueError(

@@ -95,7 +95,7 @@ def estimate_mean(scores: Tensor, groups: Sequence[int] | None = None) -> Estima
     differing = (scores.mean(dim=0) != 0).nonzero()[:, 0]
     photos_per_unit = 1.0
     if groups is not None:
-        differing = torch.as_tensor(groups)[differing].unique()
+        differing = torch.unique(torch.as_tensor(groups)[differing])
         scores = _sum_groups(scores, torch.as_tensor(groups))
         photos_per_unit = len(groups) / scores.shape[1]
     num_seeds, num_units = scores.shape
@@ -127,7 +127,7 @@ def estimate_mean(scores: Tensor, groups: Sequence[int] | None = None) -> Estima
 
 def _sum_groups(scores: Tensor, groups: Tensor) -> Tensor:
     """Return one score for each group, whose mean and variance are those of the photos' mean."""
-    _, index = groups.unique(return_inverse=True)
+    _, index = torch.unique(groups, return_inverse=True)
     num_groups = int(index.max()) + 1
     mean = scores.mean()
     sums = scores.new_zeros(len(scores), num_groups).index_add(1, index, scores - mean)

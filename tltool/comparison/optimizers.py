@@ -85,7 +85,10 @@ class StackedOptimizer:
             options["fused"] = True
         decayed = [p for p in self.parameters if p.ndim > 2]  # One dimension is that of the stack.
         others = [p for p in self.parameters if p.ndim <= 2]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": others, "weight_decay": 0.0},
+        ]
         self.optimizer = entry.factory([group for group in groups if group["params"]], **options)
 
     def step(self, factor: float = 1.0) -> None:

@@ -25,8 +25,8 @@ class Row:
         rate: The learning rate chosen most often.
         at_edge: Share of the choices that lay at the edge of the rates tried.
         num_parameters: Number of trained parameters.
-        epochs_to_loss: Epochs until the training loss is as low as `Comparison.target_loss`;
-            ``None`` if a seed never came there.
+        epochs_to_loss: Epochs until the training loss is as low as `Comparison.target_loss`, as the
+            median over trainings; ``None`` if most never came there.
         sensitivity: Largest less smallest validation accuracy over the first rates of the grid;
             ``None`` if the rate was fixed.
         dead: Share of hidden units that no photo teaches anything, see `hidden_activity`.

@@ -1,6 +1,7 @@
 """Every head at every rate, and the rate that each chooses on photos that report nothing."""
 
 import logging
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -87,16 +88,14 @@ class Selection:
         found = [self.outcomes[job] for job in jobs]
         units = [unit for unit in self.tried if unit[0] == name]
         edges = [is_at_edge(self.chosen[unit], self.tried[unit]) for unit in units]
-        reached = [_epochs_to(target_loss, outcome.train_losses) for outcome in found]
+        epochs = statistics.median(_epochs_to(target_loss, each.train_losses) for each in found)
         return Row(
             name=name,
             accuracy=estimate_mean(correct, groups),
             rate=Counter(self.chosen[unit] for unit in units).most_common(1)[0][0],
             at_edge=sum(edges) / len(edges),
             num_parameters=self.trainings.num_parameters(name),
-            epochs_to_loss=(
-                None if None in reached else statistics.fmean(e for e in reached if e is not None)
-            ),
+            epochs_to_loss=epochs if math.isfinite(epochs) else None,
             sensitivity=self._sensitivity(units),
             dead=statistics.fmean(outcome.dead for outcome in found),
             saturated=statistics.fmean(outcome.saturated for outcome in found),
@@ -169,5 +168,5 @@ class Selection:
         return [statistics.fmean(values) for values in zip(*curves, strict=True)]
 
 
-def _epochs_to(target_loss: float, losses: Sequence[float]) -> int | None:
-    return next((epoch + 1 for epoch, loss in enumerate(losses) if loss <= target_loss), None)
+def _epochs_to(target_loss: float, losses: Sequence[float]) -> float:
+    return next((epoch + 1 for epoch, loss in enumerate(losses) if loss <= target_loss), math.inf)

@@ -75,8 +75,9 @@ def cross_validation(
         for fold in range(num_folds):
             chooses = (fold + 1) % num_folds if choose else -1
             trains = (fold_of != fold) & (fold_of != chooses)
-            rows = [mask.nonzero()[:, 0] for mask in (trains, fold_of == chooses, fold_of == fold)]
-            splits.append(Split(*rows, seeds=(position,)))
+            masks = (trains, fold_of == chooses, fold_of == fold)
+            train, val, test = (mask.nonzero()[:, 0] for mask in masks)
+            splits.append(Split(train, val, test, seeds=(position,)))
     return splits
 
 
@@ -90,7 +91,7 @@ def _check_folds(
             f"Cross-validation needs at least {least} folds, got {num_folds}: one reports, {roles}."
             " Set --folds 5."
         )
-    smallest = int(labels.bincount()[labels.unique()].min())
+    smallest = int(labels.bincount()[torch.unique(labels)].min())
     if groups is None and smallest < num_folds:
         raise ValueError(
             f"A class has {smallest} photos, too few for {num_folds} folds. "
@@ -107,7 +108,7 @@ def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator
     """Return the fold of each photo, each class dealt out evenly."""
     fold_of = torch.empty_like(labels)
     dealt = 0  # Each class goes on where the last one ended, so that folds are of one size.
-    for label in labels.unique():
+    for label in torch.unique(labels):
         members = (labels == label).nonzero()[:, 0]
         shuffled = members[torch.randperm(len(members), generator=generator)]
         fold_of[shuffled] = (torch.arange(len(members)) + dealt) % num_folds
@@ -119,7 +120,7 @@ def _group_folds(
     labels: Tensor, groups: Tensor, num_folds: int, generator: torch.Generator
 ) -> Tensor:
     """Return the fold of each photo: large groups first, each to where its classes are missing."""
-    names, index = groups.unique(return_inverse=True)
+    names, index = torch.unique(groups, return_inverse=True)
     counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)
     counts.index_put_(
         (index, labels), torch.ones(len(labels), dtype=torch.float64), accumulate=True

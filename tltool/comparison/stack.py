@@ -55,7 +55,7 @@ class HeadStack:
 
     def __init__(self, heads: Sequence[nn.Module]) -> None:
         self.template = copy.deepcopy(heads[0])
-        self.parameters, self.buffers = stack_module_state(list(heads))  # type: ignore[arg-type]
+        self.parameters, self.buffers = stack_module_state(list(heads))
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the logits of each head."""
@@ -81,7 +81,9 @@ class HeadStack:
         """Return the loss of each head ``(H,)``, and whether each row is right ``(H, N)``."""
         self.train(False)
         loss, correct = torch.zeros(()), []
-        chunks = zip(features.split(ROWS_AT_ONCE), labels.split(ROWS_AT_ONCE), strict=True)
+        chunks = zip(
+            torch.split(features, ROWS_AT_ONCE), torch.split(labels, ROWS_AT_ONCE), strict=True
+        )
         for rows, wanted in chunks:
             logits = self(rows)  # (H, n, C)
             each = functional.cross_entropy(
@@ -107,7 +109,7 @@ def train_stack(
     seeds: Sequence[int],
     optimizer: Spec = "AdamW",
     recipe: Recipe | None = None,
-    on_epoch: Callable[[], object] = lambda: None,
+    on_epoch: Callable[[int], object] = lambda num_heads: None,
 ) -> list[Trained]:
     """Train heads of one shape together on one split.
 
@@ -123,7 +125,7 @@ def train_stack(
         seeds: Seed of the batch order of each head.
         optimizer: See ``StackedOptimizer``.
         recipe: See ``Recipe``.
-        on_epoch: Called after each epoch, for a progress bar.
+        on_epoch: Called after each epoch with the number of heads, for a progress bar.
     """
     recipe = recipe or Recipe()
     start = time.perf_counter()
@@ -145,7 +147,7 @@ def train_stack(
             train_losses.append(total)
             if len(split.val):
                 val_losses.append(stack.measure(features[split.val], labels[split.val])[0])
-            on_epoch()
+            on_epoch(len(heads))
     seconds = (time.perf_counter() - start) / len(heads)
     accuracies = torch.full((len(heads),), torch.nan)
     if len(split.val):
@@ -167,4 +169,4 @@ def train_stack(
 def _batches(split: Split, seeds: Sequence[int], recipe: Recipe, epoch: int) -> Sequence[Tensor]:
     """Return the rows of each batch of an epoch, ``(H, B)``: each head has an order of its own."""
     orders = {seed: split.train[recipe.order(len(split.train), seed, epoch)] for seed in seeds}
-    return torch.stack([orders[seed] for seed in seeds]).split(recipe.batch_size, dim=1)
+    return torch.split(torch.stack([orders[seed] for seed in seeds]), recipe.batch_size, dim=1)

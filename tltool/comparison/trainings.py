@@ -107,7 +107,7 @@ class Trainings:
                 seeds=[self._seed(job) for job in stack],
                 optimizer=variant.optimizer,
                 recipe=self.recipe,
-                on_epoch=lambda stack=stack: on_epoch(len(stack)),
+                on_epoch=on_epoch,
             )
             rows = features[split.train[:: max(len(split.train) // 512, 1)]]
             head = next(iter(heads.values()))
@@ -140,7 +140,7 @@ class Trainings:
             torch.default_generator.manual_seed(self._seed(job))  # The CPU's alone: it is quick.
             head = self.variants[job.name].build(self.features.shape[1], self.num_classes)
         if isinstance(head.input_norm, FittedNorm | UnitLength):
-            head.input_norm = None  # Applied once, to the features.
+            head.register_module("input_norm", None)  # Applied once, to the features.
         if self.recipe.log_prior:
             train = self.labels[self.splits[job.split].train]
             output = head.get_submodule("output")

@@ -79,7 +79,7 @@ def cross_axes(
     Example:
         >>> variants, reference = cross_axes({"activation": ["relu", "gelu"], "norm": [None]})
         >>> list(variants), reference
-        (['relu, none', 'gelu, none'], 'relu, none')
+        (['relu, no norm', 'gelu, no norm'], 'relu, no norm')
     """
     head = dict(head or {})
     for axis, values in axes.items():
@@ -125,15 +125,16 @@ def describe(axis: str, value: Any) -> str:
         >>> describe("width", 64), describe("activation", {"name": "elu", "alpha": 0.5})
         ('width 64', 'elu(alpha=0.5)')
     """
+    words = axis.replace("_", " ")
+    if value is None:
+        return f"no {words}"
     if isinstance(value, Mapping):
         arguments = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
         text = f"{value.get('name')}({arguments})" if arguments else str(value.get("name"))
-    elif value is None:
-        text = "none"
     else:
         text = value if isinstance(value, str) else json.dumps(value)
     plain = axis in {"activation", "norm", "initializer", "optimizer"}
-    return text if plain else f"{axis.replace('_', ' ')} {text}"
+    return text if plain else f"{words} {text}"
 
 
 def _own_settings(head: Mapping[str, Any], optimizer: Spec) -> dict[str, Any]:
