@@ -84,6 +84,16 @@ def test_a_test_part_reports(compare, photos, tmp_path):
     assert "24 training photos; rate chosen on 24 validation photos; accuracy on 24 test" in out
 
 
+def test_groups_of_the_data_stay_on_one_side(compare, photos, tmp_path):
+    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+    rows = [f"{name},{name.split('/')[0]},{number % 8}" for number, name in enumerate(names)]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *rows]))
+    data = ("--data", "ManifestDataModule", "--data.manifest", tmp_path / "photos.csv")
+    _, out, _ = compare("--axes.activation", "relu", "gelu", *data)
+    assert "3 group-wise folds of 24 photos" in out
+    assert ", in 8 groups" in out
+
+
 def test_a_second_comparison_computes_no_feature(compare):
     _, _, first = compare("--axes.activation", "relu")
     _, _, second = compare("--axes.activation", "gelu")
@@ -122,8 +132,9 @@ def test_one_rate_for_all_leaves_no_choice(compare):
 
 
 def test_each_head_is_a_run_of_one_group_on_request(compare):
-    status, _, _ = compare("--axes.activation", "relu", "gelu", "--wandb.project", "heads")
+    status, out, _ = compare("--axes.activation", "relu", "gelu", "--wandb.project", "heads")
     assert status == 0
+    assert "2 runs in the group compare/0" in out
     assert len(list(Path("runs/compare/0/wandb").glob("offline-run-*"))) == 2
 
 

@@ -129,7 +129,9 @@ class CompareCLI(FeaturesCLI):
         print(f"pictures  {folder / 'curves.png'}, {folder / 'heatmap.png'}")
         if config["write_config"] is not None:
             self._write_config(found, recipe)
-        log_group(found, folder, **config["wandb"])
+        group = log_group(found, folder, **config["wandb"])
+        if group is not None:
+            print(f"wandb     {len(found.rows)} runs in the group {group}")
 
     def _data(self) -> tuple[torch.Tensor, torch.Tensor, list[str], list[int] | None]:
         """Return features, labels, the part and the group of all photos."""

@@ -88,6 +88,8 @@ def compare_heads(
     correct = {name: selection.correct(name, photos) for name in variants}
     if target_loss is None:
         target_loss = selection.loss_half_way(reference)
+    if sampled is not None:
+        protocol += f", in {len(set(sampled))} groups"
     return Comparison(
         variants=dict(variants),
         reference=reference,

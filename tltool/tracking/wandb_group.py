@@ -16,7 +16,7 @@ def log_group(
     group: str | None = None,
     tags: Sequence[str] = (),
     offline: bool | None = None,
-) -> int:
+) -> str | None:
     """Log each head of a comparison as a run, with its curves and its row of the table.
 
     Args:
@@ -29,10 +29,10 @@ def log_group(
         offline: See `wandb_logger`.
 
     Returns:
-        The number of runs.
+        The group, or ``None`` without a project.
     """
     if project is None:
-        return 0
+        return None
     import wandb
 
     mode = wandb_mode(run_folder, offline=offline)
@@ -47,6 +47,7 @@ def log_group(
             dir=run_folder,
             mode=mode,
             reinit="finish_previous",
+            settings=wandb.Settings(silent=True),  # Some lines for each of many heads.
             config={"head": dict(found.variants[row.name].head), "learning_rate": row.rate},
         ) as run:
             for epoch, loss in enumerate(row.train_losses):
@@ -56,4 +57,4 @@ def log_group(
                 run.log(losses)
             run.summary.update({key: value for key, value in plain.items() if value is not None})
             run.summary["finding"] = found.summary()
-    return len(found.rows)
+    return group
