@@ -94,6 +94,7 @@ def test_groups_of_the_data_stay_on_one_side(compare, photos, tmp_path):
     assert ", in 8 groups" in out
 
 
+@pytest.mark.slow
 def test_a_second_comparison_computes_no_feature(compare):
     _, _, first = compare("--axes.activation", "relu")
     _, _, second = compare("--axes.activation", "gelu")
@@ -131,6 +132,7 @@ def test_one_rate_for_all_leaves_no_choice(compare):
     assert {row["learning_rate"] for row in table().values()} == {"0.002"}
 
 
+@pytest.mark.slow
 def test_each_head_is_a_run_of_one_group_on_request(compare):
     status, out, _ = compare("--axes.activation", "relu", "gelu", "--wandb.project", "heads")
     assert status == 0
