@@ -61,9 +61,9 @@ def test_the_pictures_of_the_readme_are_there_and_small():
 
 
 @pytest.mark.slow
-def test_every_command_of_the_readme_runs(desk):
-    for command in commands():
-        run(shlex.split(command), desk)
+@pytest.mark.parametrize("command", commands())  # In their order: some read what others wrote.
+def test_every_command_of_the_readme_runs(desk, command):
+    run(shlex.split(command), desk)
 
 
 @pytest.mark.slow
