@@ -15,15 +15,14 @@ from torchmetrics import MetricCollection
 
 import tltool
 from tltool.data.class_weights import ClassWeights
-from tltool.data.class_weights import class_weights as class_weights_of
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.param_groups import param_groups
-from tltool.layers.log_prior import init_log_prior_
 from tltool.models.backbone import Backbone
 from tltool.models.description import plain, rebuild
 from tltool.models.head_advice import head_warnings
 from tltool.models.heads import LinearHead
 from tltool.tasks.begun_metrics import gather_sums, set_sums_
+from tltool.tasks.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.tasks.input_norm import fit_input_norm_
 from tltool.tasks.metrics import evaluation_metrics, note_empty_share_, train_metrics
 from tltool.tasks.preprocessing import agreed_preprocessing
@@ -116,11 +115,10 @@ class ImageTask(LightningModule):
         self.label_smoothing = label_smoothing
         self.make_optimizer = optimizer
         self.class_weights: Tensor | None
-        self.register_buffer(
-            "class_weights", self._weigh(class_weights, class_counts), persistent=False
-        )
+        weights = weight_tensor(class_weights, class_counts, self.class_names)
+        self.register_buffer("class_weights", weights, persistent=False)
         if log_prior:
-            self._init_log_prior(class_counts)
+            start_from_log_prior_(self.head, class_counts)
         self.recipe = self._describe()
         self.metrics = nn.ModuleDict(
             {
@@ -131,33 +129,6 @@ class ImageTask(LightningModule):
         )
         #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
         self.confusion: Tensor | None = None
-
-    def _weigh(
-        self, choice: ClassWeights | None, class_counts: Sequence[int] | None
-    ) -> Tensor | None:
-        if choice is None:
-            return None
-        if isinstance(choice, str):
-            class_counts = self._need(class_counts, "class_weights")
-        return torch.tensor(class_weights_of(choice, class_counts or [], self.class_names))
-
-    def _init_log_prior(self, class_counts: Sequence[int] | None) -> None:
-        output = getattr(self.head, "output", None)
-        if not isinstance(output, nn.Linear):
-            raise ValueError(
-                f"`log_prior` needs a head with a linear layer `output`, and "
-                f"{type(self.head).__name__} has none. Leave it out."
-            )
-        init_log_prior_(output, self._need(class_counts, "log_prior"))
-
-    @staticmethod
-    def _need(class_counts: Sequence[int] | None, option: str) -> Sequence[int]:
-        if class_counts is None:
-            raise ValueError(
-                f"`{option}` needs `class_counts`. Pass those of the data: "
-                "class_counts=data.train_class_counts."
-            )
-        return class_counts
 
     def _describe(self) -> dict[str, Any]:
         """Return plain data from which a checkpoint rebuilds this task."""
