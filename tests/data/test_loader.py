@@ -46,14 +46,14 @@ def test_each_batch_of_each_rank_epoch_and_seed_has_a_seed_of_its_own():
 
 
 def test_an_epoch_of_another_length_is_not_gone_on_with():
-    loader = training_loader(done=1, num_photos=13)
+    loader = training_loader(done=1, num_photos=14)
     loader.load_state_dict(training_loader().state_dict())
     with pytest.raises(ValueError, match=r"after 1 of the 3 batches.*has 4\. Resume with"):
         next(iter(loader))
 
 
 def test_an_epoch_of_another_length_is_begun():
-    loader = training_loader(num_photos=13)
+    loader = training_loader(num_photos=14)
     loader.load_state_dict(training_loader().state_dict())
     assert len(list(loader)) == 4
 
@@ -75,3 +75,16 @@ def test_ranks_see_each_photo_once_in_as_many_batches(size, world_size):
     assert sorted(index for share in shares for batch in share for index in batch) == [*range(size)]
     assert len({len(share) for share in shares}) == 1
     assert all(len(batch) <= 3 for share in shares for batch in share)
+
+
+def test_a_last_batch_of_one_photo_is_left_to_other_epochs():
+    sampler = ShuffledSampler(range(9), seed=0)
+    batches = EpochBatches(sampler, batch_size=4)
+    seen = set()
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        shares = list(batches)
+        assert [len(share) for share in shares] == [4, 4]
+        assert len(batches) == 2
+        seen |= {draw.position for share in shares for draw in share}
+    assert seen == set(range(9))

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
-from tltool.data.batch_size import per_device_batch_size
+from tltool.data.batch_size import batches_per_epoch, per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.groups import layer_groups
@@ -132,7 +132,7 @@ class PlanCLI(FitCLI):
 
     def _steps_per_epoch(self, trainer: Any, share: int, devices: int) -> int:
         photos = math.ceil(len(self.datamodule.samples("train")) / devices)
-        batches = math.ceil(photos / share)
+        batches = batches_per_epoch(photos, share)
         limit = trainer["limit_train_batches"]
         if isinstance(limit, int):
             batches = min(batches, limit)

@@ -29,6 +29,24 @@ def per_device_batch_size(batch_size: int, world_size: int) -> int:
     )
 
 
+def batches_per_epoch(num_photos: int, batch_size: int) -> int:
+    """Return the number of training batches of one device in an epoch.
+
+    The last one may be smaller, but a single photo, on which batch norm cannot train, is left to
+    other epochs, where it stands elsewhere in the order.
+
+    Args:
+        num_photos: Number of photos that the device sees in an epoch.
+        batch_size: Number of photos in a batch of the device.
+
+    Example:
+        >>> [batches_per_epoch(num_photos, 4) for num_photos in (8, 9, 10)]
+        [2, 2, 3]
+    """
+    full, rest = divmod(num_photos, batch_size)
+    return full + (rest > 1 or (rest == 1 and full == 0))
+
+
 def check_batch_size(batch_size: int, num_photos: int) -> None:
     """Raise if a batch needs more photos than there are.
 

@@ -39,9 +39,10 @@ class ImageDataModule(LightningDataModule):
     """Base of the datamodules. A child says what there is: `find_classes` and `find_splits`.
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
-    ``paths``. The last training batch may be smaller. Order and augmentation depend on the seed of
-    ``seed_everything``, not on the number of workers or devices; a checkpoint keeps that seed, and
-    a resumed run goes on with it. A training batch has a ``seed`` too, of what its step draws.
+    ``paths``. The last training batch may be smaller, but is never of one photo, on which batch
+    norm cannot train. Order and augmentation depend on the seed of ``seed_everything``, not on the
+    number of workers or devices; a checkpoint keeps that seed, and a resumed run goes on with it. A
+    training batch has a ``seed`` too, of what its step draws.
 
     Args:
         batch_size: Number of photos in a step, over all devices: each takes its share.

@@ -52,8 +52,9 @@ def number_photos(
         class_names: The classes in the order of the labels that are wanted.
 
     Example:
-        >>> number_photos("dots", [0, 1], ["black", "white"], ["white", "black"])
-        Samples(paths=['dots/000000', 'dots/000001'], labels=[1, 0])
+        >>> samples = number_photos("dots", [0, 1], ["black", "white"], ["white", "black"])
+        >>> samples.paths, samples.labels
+        (['dots/000000', 'dots/000001'], [1, 0])
     """
     names = [f"{source}/{number:06}" for number in range(len(labels))]
     return Samples(names, relabel([found[label] for label in labels], class_names))

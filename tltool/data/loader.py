@@ -1,6 +1,5 @@
 """Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from tltool.data.batch_size import per_device_batch_size
+from tltool.data.batch_size import batches_per_epoch, per_device_batch_size
 from tltool.data.dataset import Collate, ImageDataset, collate
 from tltool.data.mixing import FeatureMixing
 from tltool.data.sampler import Draw, ShuffledSampler
@@ -134,17 +133,19 @@ class TrainingLoader(BatchLoader):
 class EpochBatches(Sampler[list[Draw]]):
     """The batches of one rank in an epoch, from the one with the number ``first`` on.
 
+    See `batches_per_epoch` for the last one.
+
     Args:
         sampler: The order of the rank's photos.
         batch_size: Number of photos in a batch of the rank.
 
     Example:
-        >>> batches = EpochBatches(ShuffledSampler(range(5), seed=0), batch_size=2)
+        >>> batches = EpochBatches(ShuffledSampler(range(5), seed=0), batch_size=3)
         >>> [[draw.position for draw in batch] for batch in batches]
-        [[4, 0], [1, 3], [2]]
-        >>> batches.first = 2
+        [[4, 0, 1], [3, 2]]
+        >>> batches.first = 1
         >>> [[draw.position for draw in batch] for batch in batches]
-        [[2]]
+        [[3, 2]]
     """
 
     def __init__(self, sampler: ShuffledSampler, batch_size: int) -> None:
@@ -153,12 +154,12 @@ class EpochBatches(Sampler[list[Draw]]):
         self.first = 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self.sampler) / self.batch_size)
+        return batches_per_epoch(len(self.sampler), self.batch_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         draws = list(self.sampler)
-        for start in range(self.first * self.batch_size, len(draws), self.batch_size):
-            yield draws[start : start + self.batch_size]
+        for number in range(self.first, len(self)):
+            yield draws[number * self.batch_size : (number + 1) * self.batch_size]
 
     def seed(self, number: int) -> int:
         """Return the seed of what a training step draws, such as dropout.
