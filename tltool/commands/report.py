@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.dataset import Decoder
 from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.features.cache import cached_features
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
 from tltool.models.description import rebuild
@@ -72,10 +73,17 @@ def main(argv: Sequence[str]) -> int:
             "example runs/photos/0."
         )
     task = ImageTask.load_from_checkpoint(checkpoint)
-    data = _data_of(run, task)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    data = _data_of(config, task)
     part: Part = "test" if data.splits.test else "val"
     predicted = _predict(task, data, part)
-    scores = _scores(task, data, part, predicted)
+    # As it was before training, and so perhaps in the cache.
+    backbone = rebuild(task.recipe["backbone"])
+    assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
+    parts: tuple[Part, ...] = ("train", part)
+    caching = config.get("features", {})
+    features = {name: _features(backbone, data, name, caching) for name in parts}
+    scores = _scores(features, data, part, predicted)
     _print_table(scores, f"{run}: accuracy on {len(predicted.labels)} {part} photos")
     curves, photos = run / "curves.png", run / "predictions.png"
     draw_curves(read_metrics(run / "metrics.csv"), curves, title=str(run))
@@ -91,8 +99,7 @@ def _latest(run: Path) -> Path:
     return run / str(max(numbers)) if numbers else run
 
 
-def _data_of(run: Path, task: ImageTask) -> ImageDataModule:
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+def _data_of(config: dict[str, Any], task: ImageTask) -> ImageDataModule:
     parser = Parser(prog="tltool report")
     parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
     data = config["data"]
@@ -112,21 +119,32 @@ def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> Predicted:
     return Predicted(probabilities, torch.tensor(data.samples(part).labels), paths)
 
 
+def _features(
+    backbone: Backbone, data: ImageDataModule, part: Part, caching: Mapping[str, Any]
+) -> Tensor:
+    """Return the features of a part, by the cache of the run if it had one."""
+    loader = data.evaluation_dataloader(part)
+    if not caching.get("enabled", False):
+        description = f"features of the {part} photos"
+        return extract_features(backbone, loader, description=description, total=len(loader))[0]
+    features = cached_features(
+        backbone,
+        data.dataset(part),
+        cache=caching["cache_dir"],
+        batch_size=data.batch_size,
+        num_workers=loader.num_workers,
+        show_progress=True,
+    )
+    return features.tensor()
+
+
 def _scores(
-    task: ImageTask, data: ImageDataModule, part: Part, predicted: Predicted
+    features: Mapping[Part, Tensor], data: ImageDataModule, part: Part, predicted: Predicted
 ) -> dict[str, tuple[Score, str]]:
     """Return the scores of both baselines and of the run, each with what it means."""
     labels = predicted.labels
     train_labels = torch.tensor(data.samples("train").labels)
     majority = train_labels.mode().values
-    backbone = rebuild(task.recipe["backbone"])  # As it was before training.
-    assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
-    features = {}
-    for name in ("train", part):
-        loader = data.evaluation_dataloader(name)
-        features[name], _ = extract_features(
-            backbone, loader, description=f"features of the {name} photos", total=len(loader)
-        )
     probe = fit_ridge_probe(features["train"], train_labels, data.num_classes)
     return {
         "majority class": (
