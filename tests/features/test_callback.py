@@ -39,7 +39,15 @@ def log_level(caplog):
 
 @pytest.fixture
 def train(photos, tmp_path):
-    def run(strategy, *, head=LinearHead, max_epochs=3, data_options=None, **options):
+    def run(
+        strategy,
+        *,
+        head=LinearHead,
+        max_epochs=3,
+        data_options=None,
+        trainer_options=None,
+        **options,
+    ):
         seed_everything(0, verbose=False)
         backbone = Backbone("test_resnet", weights="random", img_size=32)
         task = ImageTask(backbone, head, num_classes=2)
@@ -60,6 +68,7 @@ def train(photos, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=[passes, Finetuning(strategy), caching],
+            **trainer_options or {},
         )
         trainer.fit(task, data)
         return task, passes
@@ -125,6 +134,15 @@ def test_an_input_norm_is_fitted_on_features_that_are_kept(train):
     assert passes.counts == [0, 0, 0]
     for a, b in zip(on_features.head.buffers(), on_images.head.buffers(), strict=True):
         assert torch.allclose(a, b, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "limit", [{"fast_dev_run": 1}, {"overfit_batches": 1}, {"limit_train_batches": 1}], ids=str
+)
+@pytest.mark.filterwarnings("ignore:You requested to overfit")
+def test_a_try_of_few_batches_passes_no_more_photos(train, tmp_path, limit):
+    train(LinearProbe(), max_epochs=1, trainer_options=limit)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_a_schedule_all_trains_on_images(photos, tmp_path):

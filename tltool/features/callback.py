@@ -27,7 +27,7 @@ class FeatureCaching(Callback):
     and this backbone computes none. In other epochs nothing changes.
 
     It works with the loaders of `ImageDataModule`, and stands behind `Finetuning` in the list of
-    callbacks.
+    callbacks. Where the Trainer limits the batches of an epoch, photos are read as they come.
 
     Args:
         enabled: Whether it does anything.
@@ -107,6 +107,8 @@ class FeatureCaching(Callback):
             map(_trains_head_alone, finetuning.phases_of_epoch(trainer.current_epoch))
         ):
             return False
+        if _is_limited(trainer):
+            return False  # A try of few batches should not pass all photos.
         data = getattr(trainer, "datamodule", None)
         if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
             self._say(
@@ -173,6 +175,13 @@ class FeatureCaching(Callback):
 
 def _trains_head_alone(phase: Phase) -> bool:
     return set(phase.trains) == {"head"}
+
+
+def _is_limited(trainer: Trainer) -> bool:
+    # As a number with a point, a limit is a share: 1.0 is all, and 1 is one batch.
+    limits = (trainer.limit_train_batches, trainer.limit_val_batches)
+    whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
+    return bool(trainer.fast_dev_run or trainer.overfit_batches or not whole)  # type: ignore[attr-defined]
 
 
 def _loaders(trainer: Trainer) -> Iterator[BatchLoader]:
