@@ -13,6 +13,7 @@ NOISE = (
     # Epochs are logged.
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*LeafSpec.*",  # Lightning calls a deprecated constructor of torch.
+    r".*recommended to use `self.log\(.*sync_dist=True.*",  # torchmetrics has reduced them already.
     r".*Checkpoint directory .* exists and is not empty.*",  # The starting point lies there.
 )
 

@@ -2,12 +2,22 @@
 
 from collections.abc import Callable, Mapping
 
-from torch import Tensor
+import torch
+from torch import Tensor, distributed
 from torchmetrics import MetricCollection
 
 
+def gather_over_ranks(value: Tensor) -> Tensor:
+    """Return a tensor of each rank, ``(num_ranks, ...)``; all ranks must call it."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return value[None]
+    values = [torch.empty_like(value) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(values, value.contiguous())
+    return torch.stack(values)
+
+
 def gather_sums(
-    metrics: MetricCollection, gather: Callable[[Tensor], Tensor]
+    metrics: MetricCollection, gather: Callable[[Tensor], Tensor] = gather_over_ranks
 ) -> dict[str, dict[str, Tensor]]:
     """Return what each rank has counted so far, ``(num_ranks, ...)``, by metric and state.
 

@@ -275,10 +275,7 @@ class ImageTask(LightningModule):
         """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
         checkpoint["recipe"] = self.recipe
         if self._trainer is not None:
-            metrics, strategy = self._metrics("train"), self._trainer.strategy
-            checkpoint["train_metrics"] = gather_sums(
-                metrics, lambda value: strategy.all_gather(value).view(-1, *value.shape)
-            )
+            checkpoint["train_metrics"] = gather_sums(self._metrics("train"))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics of a begun epoch."""
