@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
@@ -39,6 +40,12 @@ def test_an_error_of_a_library_keeps_its_traceback():
     with pytest.raises(ValueError, match="invalid literal") as caught:
         int("no number")
     assert message_for_user(caught.value) is None
+
+
+def test_used_up_memory_is_said_with_a_remedy():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert message_for_user(caught.value).startswith("Out of memory. Try a smaller --data.batch")
 
 
 def test_an_error_of_tltool_is_its_message():

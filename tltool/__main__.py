@@ -116,6 +116,11 @@ def message_for_user(error: BaseException) -> str | None:
     An error raised in tltool's own code is written for the user and needs no traceback; one raised
     in a library is shown whole, unless tltool's own error is its cause.
     """
+    if isinstance(error, RuntimeError):
+        from tltool.commands.memory import is_out_of_memory  # Here, for it imports torch.
+
+        if is_out_of_memory(error):
+            return "Out of memory. Try a smaller --data.batch_size, or a smaller image size."
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause)
