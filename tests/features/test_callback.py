@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.features.callback import FeatureCaching
@@ -163,6 +164,16 @@ def test_without_a_schedule_all_trains_on_images(photos, tmp_path):
     before = [parameter.clone() for parameter in backbone.parameters()]
     trainer.fit(task, data)
     assert any(not torch.equal(a, b) for a, b in zip(before, backbone.parameters(), strict=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sharded_backbone_computes_no_features_rank_by_rank(photos, tmp_path):
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, partial(LinearHead, input_norm="standardize"), num_classes=2)
+    strategy = ModelParallelStrategy()
+    trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
+    trainer.datamodule = ImageFolderDataModule(photos, data_config=backbone.data_config)
+    FeatureCaching(cache_dir=str(tmp_path)).on_fit_start(trainer, task)
     assert not list(tmp_path.iterdir())
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.dataset import ImageDataset
@@ -27,7 +28,8 @@ class FeatureCaching(Callback):
     and this backbone computes none. In other epochs nothing changes.
 
     It works with the loaders of `ImageDataModule`, and stands behind `Finetuning` in the list of
-    callbacks. Where the Trainer limits the batches of an epoch, photos are read as they come.
+    callbacks. Where the Trainer limits the batches of an epoch, or shards the weights, photos are
+    read as they come.
 
     Args:
         enabled: Whether it does anything.
@@ -66,7 +68,7 @@ class FeatureCaching(Callback):
         self._num_computed = 0
         norm = getattr(pl_module.get_submodule("head"), "input_norm", None)
         data = getattr(trainer, "datamodule", None)
-        if not (self.enabled and isinstance(data, ImageDataModule)):
+        if not (self.enabled and isinstance(data, ImageDataModule)) or _is_sharded(trainer):
             return
         if isinstance(norm, FittedNorm) and not norm.is_fitted:
             workers = data.evaluation_dataloader("train").num_workers
@@ -91,7 +93,7 @@ class FeatureCaching(Callback):
         loaders = list(_loaders(trainer))
         if not self.enabled or not loaders:
             return
-        if not self._can_use(trainer, loaders):
+        if not self._can_use(trainer):
             for loader in loaders:
                 loader.views = ()
             return
@@ -101,14 +103,14 @@ class FeatureCaching(Callback):
         if not trainer.sanity_checking:
             self._say_used(trainer, loaders)
 
-    def _can_use(self, trainer: Trainer, loaders: list[BatchLoader]) -> bool:
+    def _can_use(self, trainer: Trainer) -> bool:
         finetuning = next((c for c in trainer.callbacks if isinstance(c, Finetuning)), None)  # type: ignore[attr-defined]
         if finetuning is None or not all(
             map(_trains_head_alone, finetuning.phases_of_epoch(trainer.current_epoch))
         ):
             return False
-        if _is_limited(trainer):
-            return False  # A try of few batches should not pass all photos.
+        if _is_limited(trainer) or _is_sharded(trainer):
+            return False
         data = getattr(trainer, "datamodule", None)
         if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
             self._say(
@@ -177,7 +179,13 @@ def _trains_head_alone(phase: Phase) -> bool:
     return set(phase.trains) == {"head"}
 
 
+def _is_sharded(trainer: Trainer) -> bool:
+    # All ranks must take part in each pass of a sharded backbone, and here each has its own photos.
+    return not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+
+
 def _is_limited(trainer: Trainer) -> bool:
+    # A try of few batches should not pass all photos.
     # As a number with a point, a limit is a share: 1.0 is all, and 1 is one batch.
     limits = (trainer.limit_train_batches, trainer.limit_val_batches)
     whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
