@@ -149,7 +149,7 @@ def test_a_train_loader_cannot_be_made_of_fewer_photos_than_a_batch(data):
 def test_a_broken_file_stops_the_run_and_is_named(data, photos, truncated, num_workers):
     truncated(photos({"ants": 10, "bees": 10}) / "ants" / "broken.jpg")
     with pytest.raises(BrokenImageError, match=r"broken.jpg.*set --data.broken_files skip"):
-        one_epoch(data(num_workers=num_workers, val_fraction=0.01))
+        one_epoch(data(batch_size=5, num_workers=num_workers, val_fraction=0.01))
 
 
 def test_skipped_files_are_counted_and_named_once(data, photos, truncated, caplog):

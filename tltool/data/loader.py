@@ -241,26 +241,22 @@ class DeviceShare:
     def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
         """Return the loader of all photos, in order, which Lightning may share out."""
         return DataLoader(
-            dataset,
-            batch_size=self._own_batch_size,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=self.pin_memory,
+            dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
         )
 
     @property
     def _own_batch_size(self) -> int:
         return per_device_batch_size(self.batch_size, self.world_size)
 
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": self.pin_memory,
+        }
+
     def _photos(
         self, dataset: ImageDataset, batches: Any, collate_fn: Collate
     ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            collate_fn=collate_fn,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=self.pin_memory,
-        )
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
 
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.dataset import ImageDataset
@@ -13,8 +14,8 @@ from tltool.data.mixing import FeatureMixing, check_alpha
 from tltool.features.cache import Features, cached_features
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.phase import Phase
-from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.backbone import Backbone
+from tltool.tasks.input_norm import fit_input_norm_
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,17 @@ class FeatureCaching(Callback):
         """Fit the head's input norm, if it needs one, on features that are kept."""
         self._said.clear()
         self._num_computed = 0
-        norm = getattr(pl_module.get_submodule("head"), "input_norm", None)
         data = getattr(trainer, "datamodule", None)
         if not (self.enabled and isinstance(data, ImageDataModule)) or _is_sharded(trainer):
             return
-        if isinstance(norm, FittedNorm) and not norm.is_fitted:
-            workers = data.evaluation_dataloader("train").num_workers
-            features = self._compute(trainer, pl_module, data.dataset("train"), workers=workers)
-            norm.fit_(features.tensor().float().to(pl_module.device))
+
+        def read() -> Tensor:
+            loader = data.evaluation_dataloader("train")
+            photos = data.dataset("train")
+            workers = loader.num_workers
+            return self._compute(trainer, pl_module, photos, workers=workers).tensor()
+
+        fit_input_norm_(pl_module, data, read=read)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the check before training read features too, if training begins with them."""

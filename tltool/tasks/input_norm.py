@@ -1,8 +1,10 @@
 """Fitting the normalization in front of a head to the training features."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import LightningModule
+from torch import Tensor
 
 from tltool.data.datamodule import ImageDataModule
 from tltool.features.extract import extract_features
@@ -10,7 +12,9 @@ from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.backbone import Backbone
 
 
-def fit_input_norm_(task: LightningModule, data: Any) -> LightningModule:
+def fit_input_norm_(
+    task: LightningModule, data: Any, *, read: Callable[[], Tensor] | None = None
+) -> LightningModule:
     """Fit the input norm of a task's head, once, the same on every rank.
 
     Nothing is done where it is fitted already, or needs no fit.
@@ -18,6 +22,8 @@ def fit_input_norm_(task: LightningModule, data: Any) -> LightningModule:
     Args:
         task: A task with a ``backbone`` and a ``head``; with a Trainer, its ranks share the result.
         data: The datamodule with the training photos.
+        read: Returns the features of all training photos, such as those that are kept; every rank
+            calls it. ``None`` passes the photos through the backbone on the first rank.
 
     Returns:
         ``task``.
@@ -34,14 +40,18 @@ def fit_input_norm_(task: LightningModule, data: Any) -> LightningModule:
             "has no datamodule of tltool. Call task.head.input_norm.fit_(features) first."
         )
     trainer = getattr(task, "_trainer", None)
-    if trainer is None or trainer.is_global_zero:
+    is_first = trainer is None or trainer.is_global_zero
+    if read is not None:
+        features = read()
+    elif is_first:
         backbone = task.get_submodule("backbone")
         assert isinstance(backbone, Backbone)  # noqa: S101  # a task holds one
         loader = data.evaluation_dataloader("train")
         features, _ = extract_features(
             backbone, loader, description="fitting the input norm", total=len(loader)
         )
-        norm.fit_(features.to(task.device))
+    if is_first:
+        norm.fit_(features.float().to(task.device))
     if trainer is not None:
         norm.load_state_dict(trainer.strategy.broadcast(norm.state_dict()))
     return task
