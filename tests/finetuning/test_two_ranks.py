@@ -1,9 +1,5 @@
 """Two gloo processes stay one model: after each unfreeze, after a resume, and with one process."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,42 +28,29 @@ SLOW = [
 ]
 
 
-def run_job(folder, scenarios):
-    """Run scenarios in one pair of processes; return the results of both ranks."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, JOB, folder, *scenarios],
-            env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [rank.communicate(timeout=280)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
-    return {
-        scenario: [torch.load(folder / f"{scenario} {rank}.pt") for rank in range(2)]
-        for scenario in scenarios
-    }
+@pytest.fixture(scope="module")
+def run_job(run_two_ranks, tmp_path_factory):
+    """Return a function that runs scenarios in one pair of processes, and gives both's results."""
+
+    def run(name, scenarios):
+        folder = tmp_path_factory.mktemp(name)
+        run_two_ranks(JOB, folder, *scenarios)
+        return {
+            scenario: [torch.load(folder / f"{scenario} {rank}.pt") for rank in range(2)]
+            for scenario in scenarios
+        }
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return run_job(tmp_path_factory.mktemp("quick"), QUICK)
+def quick(run_job):
+    return run_job("quick", QUICK)
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory):
-    return run_job(tmp_path_factory.mktemp("slow"), SLOW)
+def slow(run_job):
+    return run_job("slow", SLOW)
 
 
 def assert_equal_over_ranks(steps, other_steps):

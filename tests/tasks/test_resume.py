@@ -1,11 +1,7 @@
 """A run that is cut anywhere and resumed equals one that is not, to the last bit."""
 
 import multiprocessing
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -94,28 +90,9 @@ def test_photos_that_were_trained_on_are_not_decoded_again(one_process, photos, 
 
 
 @pytest.fixture(scope="module")
-def two_ranks(photos, tmp_path_factory):
+def two_ranks(run_two_ranks, photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, JOB, folder, photos, *TWO_RANKS],
-            env=environment | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [rank.communicate(timeout=290)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
+    run_two_ranks(JOB, folder, photos, *TWO_RANKS)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
