@@ -233,7 +233,7 @@ def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
 def run_cli(cli_class: type[FitCLI], argv: Sequence[str]) -> int:
     """Run a command that reads the configuration of ``fit``; ``argv`` begins with ``fit``."""
     set_up_process()
-    Parser.known_classes = {
+    Parser.known_classes = Parser.known_classes | {
         "model.backbone": (Backbone,),
         "model.head": (LinearHead, MLPHead),
         "data": tuple(ImageDataModule.__subclasses__()),

@@ -29,6 +29,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from environments import interpreter
 from fits import FOLDER, Row, kept
 from others_job import ROWS
 
@@ -90,7 +91,7 @@ def measure(name: str, fault: str) -> Row:
     Raises:
         RefusedError: If the job fails; with the last line that it wrote.
     """
-    python = environment() if ROWS[name].package == PACKAGES[0] else sys.executable
+    python = interpreter(*PACKAGES) if ROWS[name].package == PACKAGES[0] else sys.executable
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
@@ -115,18 +116,6 @@ def measure(name: str, fault: str) -> Row:
             raise RefusedError(errors.splitlines()[-1])
     result: Row = json.loads(outputs[-1][0].splitlines()[-1])
     return result
-
-
-def environment() -> str:
-    """Return the interpreter of finetuning-scheduler's environment; make it if it is not there."""
-    folder = FOLDER / "envs" / PACKAGES[0]
-    python = (folder / "bin" / "python").absolute()
-    whole = folder / "whole"  # Missing where pip was cut short.
-    if not whole.is_file():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        whole.touch()
-    return str(python)
 
 
 if __name__ == "__main__":

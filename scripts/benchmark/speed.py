@@ -1,15 +1,21 @@
 """How long does training a head take? tltool beside one pass by hand, and a loop by hand.
 
 Whole processes on a folder with `train` and `val`: *bound* is what cannot be beaten: import torch
+from environments import interpreter
+from fits import FOLDER
 and timm, decode, pass each photo through EfficientNet-Lite0 once (channels_last, float32), and
 train a linear head on the features, with a validation each epoch. *loop* passes every photo in
-every epoch. tltool runs with an empty cache and with a full one. Three rounds in turn; printed are
-the median seconds and the median of the ratios to the bound of the same round.
+every epoch. tltool runs with an empty cache and with a full one. *fastai* and *autotimm* train a
+head as their documentation says; pip fills an environment for each (about 6 GB). Three rounds in
+turn; printed are the median seconds, the median of the ratios to the first tool of the same round,
+and the last validation accuracy.
 
-Run: python scripts/benchmark/speed.py FOLDER [EPOCHS]
+Run: python scripts/benchmark/speed.py FOLDER [--epochs 10] [--only TOOL ...]
 """
 
+import argparse
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -18,49 +24,65 @@ import time
 from pathlib import Path
 
 import torch
+from environments import interpreter
+from fits import FOLDER
 
 from tltool.models.backbone import Backbone
 
-FOLDER = Path("runs/benchmark")
+OTHERS = ("fastai", "autotimm")
+TOOLS = ("bound", "tltool, empty cache", "tltool, full cache", "loop", *OTHERS)
 ROUNDS = 3
+ACCURACY = re.compile(r"^(?:epoch .*val/accuracy )?(0\.\d+)", re.MULTILINE)
 
 
 def main() -> None:
     """Time each tool in turn, and print a table."""
-    photos, epochs = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "10"
-    weights, cache = FOLDER / "lite0.pt", FOLDER / "speed-cache"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    torch.save(Backbone("tf_efficientnet_lite0").model.state_dict(), weights)
-    job = [sys.executable, str(Path(__file__).with_name("speed_job.py"))]
-    fit = [sys.executable, "-m", "tltool", "fit", "--data.root", photos]
-    fit += ["--trainer.max_epochs", epochs, "--runs_dir", str(FOLDER / "speed-runs")]
-    commands = {
-        "bound": [*job, "bound", str(weights), photos, epochs],
-        "tltool, empty cache": fit,
-        "tltool, full cache": fit,
-        "loop": [*job, "loop", str(weights), photos, epochs],
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", help="photos, with train and val")
+    parser.add_argument("--epochs", default="10")
+    parser.add_argument("--only", nargs="+", choices=TOOLS, default=TOOLS)
+    args = parser.parse_args()
+    cache = FOLDER / "speed-cache"
+    commands = {tool: command(tool, args.folder, args.epochs) for tool in args.only}
+    seconds: dict[str, list[float]] = {tool: [] for tool in commands}
+    accuracies: dict[str, str] = {}
     for _ in range(ROUNDS):
         shutil.rmtree(cache, ignore_errors=True)
-        for name, command in commands.items():
+        for tool, words in commands.items():
             start = time.perf_counter()
             done = subprocess.run(
-                command,
+                words,
                 check=True,
                 capture_output=True,
                 text=True,
                 env=os.environ | {"TLTOOL_CACHE": str(cache)},
             )
-            seconds[name].append(time.perf_counter() - start)
-            said = [line for line in done.stdout.splitlines() if line.strip()]
-            result = next((line for line in reversed(said) if line[0] in "0e"), "")
-            print(f"{name:<20} {seconds[name][-1]:6.1f} s  {result}", file=sys.stderr, flush=True)
-    print("| tool | seconds | times the bound |")
-    print("|---|---|---|")
-    for name, times in seconds.items():
-        ratios = [own / bound for own, bound in zip(times, seconds["bound"], strict=True)]
-        print(f"| {name} | {statistics.median(times):.1f} | {statistics.median(ratios):.2f} |")
+            seconds[tool].append(time.perf_counter() - start)
+            accuracies[tool] = ACCURACY.findall(done.stdout)[-1]
+            print(f"{tool:<20} {seconds[tool][-1]:6.1f} s", file=sys.stderr, flush=True)
+    first = args.only[0]
+    print(f"| tool | seconds | times {first} | accuracy |")
+    print("|---|---|---|---|")
+    for tool, times in seconds.items():
+        ratios = [own / other for own, other in zip(times, seconds[first], strict=True)]
+        ratio, median = statistics.median(ratios), statistics.median(times)
+        print(f"| {tool} | {median:.1f} | {ratio:.2f} | {float(accuracies[tool]):.3f} |")
+
+
+def command(tool: str, photos: str, epochs: str) -> list[str]:
+    """Return the command that a tool is timed with."""
+    if tool.startswith("tltool"):
+        fit = [sys.executable, "-m", "tltool", "fit", "--data.root", photos]
+        return [*fit, "--trainer.max_epochs", epochs, "--runs_dir", str(FOLDER / "speed-runs")]
+    python, job = sys.executable, "speed_job.py"
+    if tool in OTHERS:
+        python, job = interpreter(tool, "timm"), "speed_others_job.py"
+    weights = FOLDER / "lite0.pt"
+    if not weights.is_file():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        torch.save(Backbone("tf_efficientnet_lite0").model.state_dict(), weights)
+    script = Path(__file__).with_name(job)
+    return [python, str(script), tool, str(weights), photos, epochs]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
@@ -13,6 +13,13 @@ from tltool.commands.compare_config import head_yaml, optimizer_spec
 from tltool.commands.compare_plot import plot_curves, plot_heatmap
 from tltool.commands.compare_print import print_comparison
 from tltool.commands.features_compute import FeaturesCLI
+from tltool.commands.lecture import (
+    chosen_experiments,
+    lecture_arguments,
+    make_problem,
+    run_lecture,
+)
+from tltool.commands.parser import Parser
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
@@ -20,6 +27,8 @@ from tltool.comparison.variants import AXES, check_variant, cross_axes
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
 from tltool.layers.lookup import lookup
+from tltool.lecture.catalog import EXPERIMENTS
+from tltool.lecture.experiment import Experiment
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
 
@@ -44,6 +53,10 @@ class CompareCLI(FeaturesCLI):
 
     command = "compare"
 
+    def __init__(self, args: Sequence[str]) -> None:
+        self.words = list(args[1:])
+        super().__init__(["fit", *lecture_arguments(self.words)])
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the axes, and what is asked beside the configuration of ``fit``."""
         super().add_arguments_to_parser(parser)
@@ -56,6 +69,12 @@ class CompareCLI(FeaturesCLI):
             nargs="+",
             default=[0, 1, 2, 3, 4],
             help="Seeds that each head trains with; its accuracy is the mean over them.",
+        )
+        parser.add_argument(
+            "--lecture",
+            type=Literal["all"] | Experiment | None,
+            help="Run the lecture's claims as experiments instead, all or the one that is named, "
+            "on the digits of scikit-learn or on --data.",
         )
         parser.add_argument("--reference", type=str | None, help="Head to compare with, by name.")
         parser.add_argument("--all-pairs", action="store_true", help="Judge all pairs of heads.")
@@ -80,6 +99,9 @@ class CompareCLI(FeaturesCLI):
     def before_fit(self) -> None:
         """Refuse what cannot be, before anything is computed."""
         config = self.config["fit"]
+        if config["lecture"] is not None:
+            self.experiments = chosen_experiments(self.config_init["fit"]["lecture"])
+            return super().before_fit()
         axes = {axis: values for axis in AXES if (values := config["axes"][axis]) is not None}
         init_args = _head_arguments(config["model"]["head"])
         optimizer = optimizer_spec(config["optimizer"])
@@ -105,6 +127,13 @@ class CompareCLI(FeaturesCLI):
         if self.datamodule.is_random:
             log.warning("Features are of the photos as they are: augmentation is left for fit.")
         features, labels, parts, groups = self._data()
+        if config["lecture"] is not None:
+            name = (
+                f"{self.datamodule.name}, {self.model.backbone.name}, {self.datamodule.summary()}"
+            )
+            folder = create_run_folder(config["runs_dir"], config["name"] or "lecture")
+            problem = make_problem(name, features, labels, parts)
+            return run_lecture(self.experiments, problem, folder, self.words)
         recipe = self._recipe()
         found = compare_heads(
             features,
@@ -213,4 +242,5 @@ def _check_file(path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool compare``."""
+    Parser.known_classes["lecture"] = EXPERIMENTS
     return run_cli(CompareCLI, ["fit", *argv[1:]])

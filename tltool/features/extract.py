@@ -43,7 +43,7 @@ def frozen_pass(
         torch.bfloat16
     """
     autocast = lookup(AUTOCAST, precision, kind="precision")
-    weight = next(backbone.parameters())
+    weight = next(backbone.parameters(), torch.empty(0))
 
     @torch.inference_mode()
     def features(images: Tensor) -> Tensor:

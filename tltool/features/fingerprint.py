@@ -66,7 +66,7 @@ def make_fingerprint(
         "preprocessing": dict(preprocessing),
         "precision": precision,
         "matmul_precision": torch.get_float32_matmul_precision(),
-        "device": next(backbone.parameters()).device.type,
+        "device": next(backbone.parameters(), torch.empty(0)).device.type,
         "versions": _versions(),
     }
     text = json.dumps(facts, sort_keys=True, allow_nan=True)

@@ -43,7 +43,7 @@ def extract_layer_features(
         >>> features["layer1"].shape
         torch.Size([2, 32])
     """
-    device = next(backbone.parameters()).device
+    device = next(backbone.parameters(), torch.empty(0)).device
     # Not one mode for all: some of its groups may be frozen, others in training.
     modes = {module: module.training for module in backbone.modules()}
     backbone.eval()

@@ -53,7 +53,8 @@ class LinearProbe(FinetuningStrategy):
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
         phase = Phase("probe", ("head",), warmup=self.warmup, decay=self.decay)
-        return Schedule((phase,), frozen=("backbone.*",))
+        # A backbone without parameters (pixels) has no group to freeze.
+        return Schedule((phase,), frozen=("backbone.*",) if len(group_names) > 1 else ())
 
 
 @dataclass(frozen=True)

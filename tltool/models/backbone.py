@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tltool.models.description import described, is_rebuilding
+from tltool.models.pixels import NAME as PIXELS
 from tltool.models.stops import drop_behind_, find_stop, stop_names
 from tltool.models.surgery_advice import surgery_warnings
 from tltool.models.timm_models import (
@@ -33,7 +34,8 @@ class Backbone(nn.Module):
     """A pretrained network that turns images into one feature vector each.
 
     Args:
-        name: A timm model, for example ``resnet18`` or ``vit_tiny_patch16_224.augreg_in21k``.
+        name: A timm model, for example ``resnet18`` or ``vit_tiny_patch16_224.augreg_in21k``; or
+            ``pixels`` for no network: the image as it is, resized to ``img_size`` and flattened.
         weights: ``pretrained`` (downloaded from timm's hub, then cached), a ``.safetensors`` or
             ``.pth`` file, ``package:NAME`` (an installed Python package that carries them), or
             ``random``. ``auto`` takes an installed package that is known to carry this model's
@@ -110,7 +112,7 @@ class Backbone(nn.Module):
             dropped = drop_behind_(self.model, self.stop)
             drop_behind_(blueprint, self.stop)
             log.info("Stopped %s early: dropped %s.", name, dropped)
-        if not hasattr(self.model, "group_matcher"):
+        if not hasattr(self.model, "group_matcher") and name != PIXELS:
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
         self.num_features = self._count_features(blueprint)
         before = {parameter for parameter, _ in self.model.named_parameters()}

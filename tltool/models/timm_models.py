@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tltool.finetuning.groups import name_groups
 from tltool.models import hub
+from tltool.models import pixels
 from tltool.models import weights as weight_sources
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ def resolve_auto(weights: str, name: str) -> str:
     """Return a source of weights other than ``auto``."""
     if weights != "auto":
         return weights
+    if name == pixels.NAME:
+        return "random"  # It has none.
     package = weight_sources.installed_package_for(name)
     return f"package:{package}" if package else "pretrained"
 
@@ -248,7 +251,7 @@ def layer_groups_of(
     """
     groups = _match_groups(model, coarse=coarse, added=added)
     group_of = {parameter: group for group, names in groups.items() for parameter in names}
-    last = next(iter(groups))
+    last = next(iter(groups), "")
     for parameter, _ in model.named_parameters():
         if parameter in added:
             groups[last].append(parameter)

@@ -1,0 +1,59 @@
+"""How long do 24 heads take? `tltool compare` beside one `tltool fit`, both with an empty cache.
+
+6 activations x {no norm, batch norm} x 2 seeds, one hidden layer of 256 on EfficientNet-Lite0, 10
+epochs, on a folder with `train` and `val`. *compare, one rate* trains 24 heads; *compare, own
+rates* tries three rates for each by 5-fold cross-validation, and more where the best is at the
+edge. Whole processes, three rounds in turn; printed are the median seconds and the median of the
+ratios to the fit of the same round.
+
+Run: python scripts/benchmark/many_heads.py FOLDER
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path("runs/benchmark")
+ROUNDS = 3
+ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+
+
+def main() -> None:
+    """Time each command in turn, and print a table."""
+    photos, cache = sys.argv[1], FOLDER / "many-heads-cache"
+    shared = ["--data.root", photos, "--runs_dir", str(FOLDER / "many-heads-runs")]
+    shared += ["--trainer.max_epochs", "10"]
+    axes = ["--axes.activation", *ACTIVATIONS, "--axes.norm", "null", "batch"]
+    compare = ["compare", *shared, *axes, "--axes.seed", "0", "1"]
+    commands = {
+        "fit, one head": ["fit", *shared, "--model.head.hidden_features", "[256]"],
+        "compare, one rate": [*compare, "--lr", "1e-3"],
+        "compare, own rates": compare,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            shutil.rmtree(cache, ignore_errors=True)
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "tltool", *command],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"TLTOOL_CACHE": str(cache)},
+            )
+            seconds[name].append(time.perf_counter() - start)
+            print(f"{name:<20} {seconds[name][-1]:6.1f} s", file=sys.stderr, flush=True)
+    print("| command | seconds | times the fit |")
+    print("|---|---|---|")
+    one = seconds["fit, one head"]
+    for name, times in seconds.items():
+        ratios = [own / fit for own, fit in zip(times, one, strict=True)]
+        print(f"| {name} | {statistics.median(times):.1f} | {statistics.median(ratios):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

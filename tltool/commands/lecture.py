@@ -1,0 +1,144 @@
+"""`tltool compare --lecture`: the lecture's claims as experiments, and the page of them."""
+
+import csv
+import platform
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import tltool
+from tltool.comparison.splits import Split, part_rows
+from tltool.data.split import split_stratified
+from tltool.lecture.catalog import EXPERIMENTS
+from tltool.lecture.experiment import Experiment, Finding
+from tltool.lecture.page import Entry, render_page, write_page
+from tltool.lecture.problem import Problem
+
+FLAG = "--lecture"
+ALL = "all"
+# The digits as 64 numbers from 0 to 1: deep networks on them train in seconds.
+DIGITS = (
+    *("--data", "DigitsDataModule", "--data.preprocessing", "none"),
+    *("--model.backbone.name", "pixels"),
+    *("--model.backbone.img_size", "8", "--model.backbone.in_chans", "1"),
+)
+_OWN_DATA = ("--data", "--model.backbone", "--config", "-c")
+CHOOSING = 0.2
+"""Share of the training photos that chooses settings where only two parts are there."""
+
+
+def lecture_arguments(words: Sequence[str]) -> list[str]:
+    """Return the arguments of a command line with what a bare ``--lecture`` stands for.
+
+    Example:
+        >>> lecture_arguments(["--lecture", "--data.root", "photos"])
+        ['--lecture=all', '--data.root', 'photos']
+    """
+    words = list(words)
+    if not any(word == FLAG or word.startswith(f"{FLAG}=") for word in words):
+        return words
+    if FLAG in words:
+        place = words.index(FLAG) + 1
+        if place == len(words) or words[place].startswith("-"):
+            words[place - 1] = f"{FLAG}={ALL}"
+    has_data = any(word.startswith(_OWN_DATA) for word in words)
+    return words if has_data else [*DIGITS, *words]
+
+
+def make_problem(
+    name: str, features: torch.Tensor, labels: torch.Tensor, parts: Sequence[str]
+) -> Problem:
+    """Return what the experiments learn; the part ``test`` reports, or ``val`` where there is none.
+
+    Raises:
+        ValueError: If there are no photos to report on.
+    """
+    train, val, test = (part_rows(parts, part) for part in ("train", "val", "test"))
+    if not len(train) or not len(val) + len(test):
+        raise ValueError(
+            "The experiments train on some photos and report on others: give the data a part `val` "
+            "or `test`."
+        )
+    if not len(test) or not len(val):
+        test = test if len(test) else val
+        names = [str(row) for row in train.tolist()]
+        split = split_stratified(names, labels[train].tolist(), {"val": CHOOSING}, seed=0)
+        val, train = train[split["val"]], train[split["train"]]
+    return Problem(name, features.float(), labels, Split(train, val, test, (0,)))
+
+
+def run_lecture(
+    chosen: Sequence[Experiment], problem: Problem, folder: Path, words: Sequence[str]
+) -> None:
+    """Run experiments, print a line for each, and write page, pictures and tables.
+
+    Args:
+        chosen: The experiments.
+        problem: What they learn.
+        folder: Where the files go.
+        words: The user's own arguments, for the commands on the page.
+    """
+    print(f"data      {problem.name}")
+    page, entries = folder / "lecture.html", list[Entry]()
+    for experiment in chosen:
+        start = time.monotonic()
+        finding = experiment.run(problem)
+        seconds = time.monotonic() - start
+        entries.append(Entry(experiment, finding, repeat(experiment, words), seconds))
+        print(
+            f"\n{experiment.title}: {finding.verdict} ({seconds:.0f} s)\n  {finding.number}.",
+            flush=True,
+        )
+        finding.figure.savefig(folder / f"{experiment.name()}.png", dpi=150)
+        _write_rows(folder / f"{experiment.name()}.csv", finding)
+        # After each one: what is done is there if the next is interrupted.
+        write_page(page, render_page(entries, data=problem.name, made_with=_made_with()))
+    print(f"\npage      {page}\npictures  and tables of numbers beside it: NAME.png, NAME.csv")
+
+
+def chosen_experiments(lecture: Experiment | str) -> list[Experiment]:
+    """Return one experiment, or all with their defaults; none if a package is missing.
+
+    Raises:
+        ModuleNotFoundError: If a package is missing.
+    """
+    chosen = [lecture] if isinstance(lecture, Experiment) else [cls() for cls in EXPERIMENTS]
+    for experiment in chosen:
+        experiment.check()
+    return chosen
+
+
+def repeat(experiment: Experiment, words: Sequence[str]) -> str:
+    """Return the command that repeats one experiment.
+
+    Example:
+        >>> from tltool.lecture.saturation import Saturation
+        >>> repeat(Saturation(), ["--lecture", "--data.root", "my photos"])
+        "tltool compare --lecture Saturation --data.root 'my photos'"
+    """
+    words = list(words)
+    if FLAG in words and (words[-1] == FLAG or words[words.index(FLAG) + 1].startswith("-")):
+        words.remove(FLAG)
+        words = [FLAG, experiment.name(), *words]
+    elif f"{FLAG}={ALL}" in words:
+        words[words.index(f"{FLAG}={ALL}")] = f"{FLAG}={experiment.name()}"
+    return shlex.join(["tltool", "compare", *words])
+
+
+def _write_rows(path: Path, finding: Finding) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(finding.rows[0]))
+        writer.writeheader()
+        writer.writerows(finding.rows)
+
+
+def _made_with() -> str:
+    threads = torch.get_num_threads()
+    return (
+        f"tltool {tltool.__version__}, torch {torch.__version__}, {platform.machine()} CPU, "
+        f"{threads} {'thread' if threads == 1 else 'threads'}, {time.strftime('%Y-%m-%d')}. Bands "
+        "are the range over seeds."
+    )

@@ -1,0 +1,17 @@
+"""All experiments, in the lecture's order."""
+
+from tltool.lecture.experiment import Experiment
+from tltool.lecture.saturation import Saturation
+
+EXPERIMENTS: tuple[type[Experiment], ...] = (Saturation,)
+"""In the order of the page."""
+
+
+def experiments_about(activation: str) -> list[type[Experiment]]:
+    """Return the experiments that show a weakness or a strength of an activation.
+
+    Example:
+        >>> [experiment.name() for experiment in experiments_about("sigmoid")]
+        ['Saturation']
+    """
+    return [experiment for experiment in EXPERIMENTS if activation in experiment.shows]

@@ -1,0 +1,63 @@
+"""What an experiment learns: features, labels, and which rows train, choose and report."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tltool.comparison.splits import Split
+from tltool.layers.fitted_norms import Standardize
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Features with labels, in parts.
+
+    Args:
+        name: What it is, for the page.
+        features: ``(N, num_features)``.
+        labels: Class of each row, ``(N,)``.
+        split: Rows that train, that choose settings, and that report.
+
+    Example:
+        >>> rows = torch.arange(6)
+        >>> problem = Problem("toy", torch.rand(6, 4), rows % 2, Split(rows, rows, rows, (0,)))
+        >>> problem.num_features, problem.num_classes, problem.chance
+        (4, 2, 0.5)
+    """
+
+    name: str
+    features: Tensor
+    labels: Tensor
+    split: Split
+
+    @property
+    def num_features(self) -> int:
+        """The number of features of a row."""
+        return self.features.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always saying the most frequent class, on the rows that report."""
+        counts = self.labels[self.split.test].bincount()
+        return float(counts.max() / counts.sum())
+
+    @property
+    def train(self) -> tuple[Tensor, Tensor]:
+        """Features and labels of the rows that train."""
+        return self.features[self.split.train], self.labels[self.split.train]
+
+    def standardized(self) -> "Problem":
+        """Return it with mean 0 and standard deviation 1 of each feature on the training rows."""
+        norm = Standardize(self.num_features).fit_(self.features[self.split.train])
+        with torch.no_grad():
+            return replace(self, features=norm(self.features))
+
+    def with_features(self, features: Tensor) -> "Problem":
+        """Return it with other features of the same rows."""
+        return replace(self, features=features)

@@ -1,0 +1,216 @@
+"""Networks of an experiment, trained together where they have one shape."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tltool.comparison.recipe import Recipe
+from tltool.comparison.stack import Trained, train_stack
+from tltool.layers.spec import Spec
+from tltool.lecture.problem import Problem
+from tltool.models.description import rebuild
+
+Head = Mapping[str, Any]
+"""Arguments of `MLPHead`."""
+
+_VALUES_ONLY = ("initializer", "bias", "output_initializer")
+_STACK_NUMBERS = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: which network, from which seed, at which learning rate."""
+
+    head: Head
+    seed: int
+    rate: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A network at the learning rate that it chose.
+
+    Args:
+        rate: The rate.
+        at_edge: Whether it is the lowest or highest of the grid: a better one may lie beyond.
+        runs: What it came to at this rate, for each seed.
+    """
+
+    rate: float
+    at_edge: bool
+    runs: list[Trained]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The accuracy of each seed on the rows that report."""
+        return [float(run.correct.double().mean()) for run in self.runs]
+
+
+def build_head(head: Head, problem: Problem, *, seed: int) -> nn.Module:
+    """Return a new network for a problem, its weights drawn by a seed.
+
+    Args:
+        head: Arguments of `MLPHead`.
+        problem: The data.
+        seed: Of the initialization; torch's own random numbers stay as they are.
+    """
+    description = {"class_path": "tltool.models.heads.MLPHead", "init_args": dict(head)}
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        # `rebuild` gives no advice: what defeats itself is what an experiment shows.
+        return rebuild(description, problem.num_features, problem.num_classes)
+
+
+def train_trials(
+    problem: Problem,
+    trials: Sequence[Trial],
+    *,
+    recipe: Recipe,
+    optimizer: Spec = "SGD",
+) -> list[Trained]:
+    """Train each network and return what it came to, in order; those of one shape together.
+
+    Args:
+        problem: The data.
+        trials: What trains.
+        recipe: How long, in which batches.
+        optimizer: A name in ``tltool.comparison.optimizers.OPTIMIZERS``, or a mapping.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, trial in enumerate(trials):
+        shape = {key: value for key, value in trial.head.items() if key not in _VALUES_ONLY}
+        groups.setdefault(json.dumps(shape, sort_keys=True, default=list), []).append(index)
+    results: dict[int, Trained] = {}
+    for group in groups.values():
+        size = _stack_size(build_head(trials[group[0]].head, problem, seed=0))
+        for start in range(0, len(group), size):
+            members = group[start : start + size]
+            stack = [trials[index] for index in members]
+            trained = train_stack(
+                [build_head(trial.head, problem, seed=trial.seed) for trial in stack],
+                problem.features,
+                problem.labels,
+                problem.split,
+                rates=[trial.rate for trial in stack],
+                seeds=[trial.seed for trial in stack],
+                optimizer=optimizer,
+                recipe=recipe,
+            )
+            results |= dict(zip(members, trained, strict=True))
+    return [results[index] for index in range(len(trials))]
+
+
+def tune(
+    problem: Problem,
+    heads: Mapping[str, Head],
+    *,
+    rates: Sequence[float],
+    seeds: int,
+    recipe: Recipe,
+    cost: Callable[[Trained], float],
+    optimizer: Spec = "SGD",
+) -> dict[str, Tuned]:
+    """Train each network at each rate with each seed; each keeps the rate with the least mean cost.
+
+    Args:
+        problem: The data.
+        heads: The networks by name.
+        rates: Learning rates, the same for all.
+        seeds: How many seeds.
+        recipe: How each trains.
+        cost: What is least at the best rate, from training or from the rows that choose: not from
+            those that report.
+        optimizer: See `train_trials`.
+    """
+    trials = [
+        Trial(head, seed, rate)
+        for head in heads.values()
+        for rate in rates
+        for seed in range(seeds)
+    ]
+    found = iter(train_trials(problem, trials, recipe=recipe, optimizer=optimizer))
+    tuned = {}
+    for name in heads:
+        runs = {rate: [next(found) for _ in range(seeds)] for rate in rates}
+        costs = {rate: sum(_finite(cost(run)) for run in each) for rate, each in runs.items()}
+        best = min(rates, key=lambda rate: costs[rate])  # noqa: B023  # used at once
+        at_edge = len(rates) > 1 and best in (min(rates), max(rates))
+        tuned[name] = Tuned(best, at_edge, runs[best])
+    return tuned
+
+
+def epochs_to(target: float, losses: Sequence[float]) -> float:
+    """Return after how many epochs a loss is at most a target, between epochs by a straight line.
+
+    Args:
+        target: The loss to reach.
+        losses: The loss after each epoch.
+
+    Returns:
+        ``inf`` if it is never reached.
+
+    Example:
+        >>> epochs_to(0.75, [2.0, 1.0, 0.5]), epochs_to(0.1, [2.0, 1.0])
+        (2.5, inf)
+    """
+    for epoch, loss in enumerate(losses):
+        if loss <= target:
+            before = losses[epoch - 1] if epoch else math.nan
+            share = (before - target) / (before - loss) if before > target else 1.0
+            return epoch + share
+    return math.inf
+
+
+def gradient_norms(network: nn.Module, features: Tensor, labels: Tensor) -> list[float]:
+    """Return the norm of the loss's gradient for the weights of each linear layer, from the input.
+
+    Args:
+        network: It is left in training mode, without gradients.
+        features: ``(B, num_features)``.
+        labels: ``(B,)``.
+    """
+    network.train().zero_grad()
+    loss = nn.functional.cross_entropy(network(features), labels)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+    norms = [
+        float(module.weight.grad.norm())
+        for module in network.modules()
+        if isinstance(module, nn.Linear) and module.weight.grad is not None
+    ]
+    network.zero_grad()
+    return norms
+
+
+def hidden_outputs(network: nn.Module, features: Tensor) -> list[Tensor]:
+    """Return the output ``(B, width)`` of each hidden layer, from the input, in evaluation mode.
+
+    Args:
+        network: An `MLPHead`. It is left in evaluation mode.
+        features: ``(B, num_features)``.
+    """
+    outputs: list[Tensor] = []
+    hooks = [
+        layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        for layer in network.get_submodule("hidden").children()
+    ]
+    try:
+        with torch.no_grad():
+            network.eval()(features)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+def _stack_size(network: nn.Module) -> int:
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    return max(_STACK_NUMBERS // numbers, 1)
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 1e12  # A network that diverged chooses another rate.
