@@ -98,10 +98,24 @@ class CompareCLI(FeaturesCLI):
 
     def before_fit(self) -> None:
         """Refuse what cannot be, before anything is computed."""
+        lecture = self.config_init["fit"]["lecture"]
+        if lecture is None:
+            self._check_heads()
+        else:
+            self.experiments = chosen_experiments(lecture)
+        super().before_fit()
+
+    def fit(self, **kwargs: Any) -> None:
+        """Compare heads, or run the lecture."""
+        if self.datamodule.is_random:
+            log.warning("Features are of the photos as they are: augmentation is left for fit.")
+        if self.config["fit"]["lecture"] is None:
+            self._compare()
+        else:
+            self._run_lecture()
+
+    def _check_heads(self) -> None:
         config = self.config["fit"]
-        if config["lecture"] is not None:
-            self.experiments = chosen_experiments(self.config_init["fit"]["lecture"])
-            return super().before_fit()
         axes = {axis: values for axis in AXES if (values := config["axes"][axis]) is not None}
         init_args = _head_arguments(config["model"]["head"])
         optimizer = optimizer_spec(config["optimizer"])
@@ -117,23 +131,21 @@ class CompareCLI(FeaturesCLI):
         backbone, num_classes = self.model.backbone, self.datamodule.num_classes
         for variant in self.variants.values():
             check_variant(variant, backbone.num_features, num_classes)
-        super().before_fit()
         if config["write_config"] is not None:
             _check_file(Path(config["write_config"]))
 
-    def fit(self, **kwargs: Any) -> None:
-        """Compare, print, and write the files."""
+    def _run_lecture(self) -> None:
+        config, data = self.config["fit"], self.datamodule
+        features, labels, parts, _ = self._data()
+        name = f"{data.name}, {self.model.backbone.name}, {data.summary()}"
+        folder = create_run_folder(config["runs_dir"], config["name"] or "lecture")
+        run_lecture(
+            self.experiments, make_problem(name, features, labels, parts), folder, self.words
+        )
+
+    def _compare(self) -> None:
         config = self.config["fit"]
-        if self.datamodule.is_random:
-            log.warning("Features are of the photos as they are: augmentation is left for fit.")
         features, labels, parts, groups = self._data()
-        if config["lecture"] is not None:
-            name = (
-                f"{self.datamodule.name}, {self.model.backbone.name}, {self.datamodule.summary()}"
-            )
-            folder = create_run_folder(config["runs_dir"], config["name"] or "lecture")
-            problem = make_problem(name, features, labels, parts)
-            return run_lecture(self.experiments, problem, folder, self.words)
         recipe = self._recipe()
         found = compare_heads(
             features,

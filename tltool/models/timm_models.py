@@ -18,8 +18,7 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from tltool.finetuning.groups import name_groups
-from tltool.models import hub
-from tltool.models import pixels
+from tltool.models import hub, pixels
 from tltool.models import weights as weight_sources
 
 log = logging.getLogger(__name__)
