@@ -54,15 +54,15 @@ def draw_series(
         markers: Mark each point.
     """
     rows = np.atleast_2d(np.asarray(values, dtype=float))  # (S, N)
-    style = {
+    style: dict[str, Any] = {
         "color": COLORS[number % len(COLORS)],
         "linestyle": STYLES[number % len(STYLES)],
         "marker": MARKERS[number % len(MARKERS)] if markers else None,
     }
     axes.plot(x, rows.mean(axis=0), label=label, markersize=4, linewidth=1.4, **style)
     if len(rows) > 1:
-        band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
-        axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), **band)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def draw_legend(figure: "Figure", axes: "Axes", *, columns: int = 4) -> None:
