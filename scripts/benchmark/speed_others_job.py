@@ -46,7 +46,10 @@ def autotimm(weights: str, folder: str, epochs: int) -> float:
         compile_model=False,  # Compiling takes longer than it saves here.
     )
     model.backbone.load_state_dict(torch.load(weights, weights_only=True))
-    trainer = at.AutoTrainer(max_epochs=epochs, logger=False, enable_checkpointing=False)
+    # Its search for a rate and a batch size is left out: it would train for longer than the fit.
+    trainer = at.AutoTrainer(
+        max_epochs=epochs, logger=False, enable_checkpointing=False, tuner_config=False
+    )
     trainer.fit(model, datamodule=data)
     return float(trainer.callback_metrics["val/accuracy"])
 

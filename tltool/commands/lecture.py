@@ -1,11 +1,13 @@
 """`tltool compare --lecture`: the lecture's claims as experiments, and the page of them."""
 
 import csv
+import json
 import platform
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +16,7 @@ from tltool.comparison.splits import Split, part_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment, Finding
-from tltool.lecture.page import Entry, render_page, write_page
+from tltool.lecture.page import Entry, render_page, write_whole
 from tltool.lecture.problem import Problem
 
 FLAG = "--lecture"
@@ -95,8 +97,10 @@ def run_lecture(
         finding.figure.savefig(folder / f"{experiment.name()}.png", dpi=150)
         _write_rows(folder / f"{experiment.name()}.csv", finding)
         # After each one: what is done is there if the next is interrupted.
-        write_page(page, render_page(entries, data=problem.name, made_with=_made_with()))
-    print(f"\npage      {page}\npictures  and tables of numbers beside it: NAME.png, NAME.csv")
+        write_whole(page, render_page(entries, data=problem.name, made_with=_made_with()))
+        write_whole(folder / "lecture.json", json.dumps([_summary(e) for e in entries], indent=1))
+    print(f"\npage      {page}")
+    print(f"beside    {folder}/NAME.png and NAME.csv, the pictures and their numbers")
 
 
 def chosen_experiments(lecture: Experiment | str) -> list[Experiment]:
@@ -133,6 +137,17 @@ def _write_rows(path: Path, finding: Finding) -> None:
         writer = csv.DictWriter(file, list(finding.rows[0]))
         writer.writeheader()
         writer.writerows(finding.rows)
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    experiment, finding = entry.experiment, entry.finding
+    return {
+        "experiment": experiment.name(),
+        "verdict": finding.verdict,
+        "number": finding.number,
+        "text": finding.text,
+        "seconds": round(entry.seconds, 1),
+    }
 
 
 def _made_with() -> str:

@@ -2,8 +2,9 @@
 
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.saturation import Saturation
+from tltool.lecture.transfer import Transfer
 
-EXPERIMENTS: tuple[type[Experiment], ...] = (Saturation,)
+EXPERIMENTS: tuple[type[Experiment], ...] = (Saturation, Transfer)
 """In the order of the page."""
 
 

@@ -80,10 +80,10 @@ def render_page(entries: Sequence[Entry], *, data: str, made_with: str) -> str:
     )
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write the page, whole or not at all."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
     partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(page, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -1,0 +1,76 @@
+"""Write the configs of the lecture's experiments, each with what was measured in its header.
+
+Takes the page's `lecture.json` of a run with all defaults (`scripts/lecture.sh`), writes
+`configs/experiment/lecture/*.yaml`, and prints the README's table.
+
+Run: python scripts/benchmark/lecture.py runs/lecture/0
+"""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tltool.lecture.catalog import EXPERIMENTS
+
+FOLDER = Path("configs/experiment/lecture")
+DATA = {
+    "data": {"class_path": "DigitsDataModule", "init_args": {"preprocessing": "none"}},
+    "model": {"backbone": {"name": "pixels", "img_size": 8, "in_chans": 1}},
+}
+
+
+def main() -> None:
+    """Write the configs and print the table."""
+    found = {
+        row["experiment"]: row
+        for row in json.loads((Path(sys.argv[1]) / "lecture.json").read_text())
+    }
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    print("| the lecture claims | `--lecture` | measured | verdict |\n|---|---|---|---|")
+    for experiment in EXPERIMENTS:
+        row, name = found[experiment.name()], file_name(experiment.name())
+        header = [
+            f"The lecture: {experiment.claim}",
+            f"Measured ({commit}, CPU): {row['number']}.",
+            f"Verdict: {row['verdict']}.",
+            f"Run: tltool compare --config {FOLDER / name}",
+        ]
+        lines = [part for each in header for part in textwrap.wrap(each, 98)]
+        settings = {
+            field.name: plain(field.default)
+            for field in dataclasses.fields(experiment)  # type: ignore[arg-type]
+        }
+        lecture = {"class_path": experiment.name(), "init_args": settings}
+        config = {"lecture": lecture} | DATA
+        body = yaml.safe_dump(config, sort_keys=False, default_flow_style=None)
+        (FOLDER / name).write_text("\n".join(f"# {line}" for line in lines) + "\n" + body)
+        print(
+            f"| {experiment.claim} | `{experiment.name()}` | {row['number']} | {row['verdict']} |"
+        )
+
+
+def file_name(name: str) -> str:
+    """Return the file of an experiment.
+
+    Example: ``DeadReLU`` is in ``dead_relu.yaml``.
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() + ".yaml"
+
+
+def plain(value: Any) -> Any:
+    """Return a default as plain data."""
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,331 @@
+"""Transfer, two by two: how much data, and how like the pretraining's, decide what to train."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.pictures import draw_legend, draw_series, new_figure
+from tltool.lecture.problem import Problem
+
+if TYPE_CHECKING:
+    from tltool.data.datamodule import ImageDataModule
+
+BATCH = 32
+SOURCE_CLASSES = 5
+"""The digits below it are the pretraining's; the others are the data that are like it."""
+Strategy = Literal["linear probe", "last block", "everything", "from scratch"]
+STRATEGIES: tuple[Strategy, ...] = ("linear probe", "last block", "everything", "from scratch")
+_WIDTHS = (16, 32, 64)
+
+
+class Images(NamedTuple):
+    """A part of a data set: images ``(N, 1, H, W)`` and labels ``(N,)``."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Target(NamedTuple):
+    """A data set to transfer to."""
+
+    name: str
+    train: Images
+    val: Images
+    test: Images
+
+
+class SmallCNN(nn.Module):
+    """Three blocks of a 3 x 3 convolution, batch norm and relu; averaged over the image.
+
+    Args:
+        num_classes: Number of classes.
+
+    Shape:
+        - Input: ``(B, 1, H, W)``
+        - Output: ``(B, num_classes)``
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(),
+                )
+                for inputs, outputs, stride in zip((1, *_WIDTHS), _WIDTHS, (1, 2, 2), strict=False)
+            )
+        )
+        self.output = nn.Linear(_WIDTHS[-1], num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits."""
+        logits: Tensor = self.output(self.blocks(images).mean(dim=(2, 3)))
+        return logits
+
+
+@dataclass(frozen=True)
+class Transfer(Experiment):
+    """A small network pretrained on the digits 0 to 4, transferred to 5 to 9 and to solar cells.
+
+    It takes data of its own, whatever else is given: a pretrained network, data that are like those
+    of its pretraining, and data that are not. Each strategy chooses its learning rate on photos
+    that do not report.
+
+    Args:
+        shares: Shares of the training photos that are used, at least one photo of each class.
+        steps: Steps of a training.
+        rates: Learning rates of AdamW to choose from.
+        seeds: Number of seeds, of pretraining, drawn photos and new heads.
+    """
+
+    title = "Transfer, two by two"
+    claim = (
+        "On little data like the pretraining's train a linear classifier on top; with more data "
+        "train more layers; little data unlike it are trouble, and much of it want most layers "
+        "trained."
+    )
+    source = "CS231n; Yosinski et al., 2014, https://arxiv.org/abs/1411.1792"
+
+    shares: Sequence[float] = (0.01, 0.1, 1.0)
+    steps: int = 100
+    rates: Sequence[float] = (1e-3, 1e-2)
+    seeds: int = 3
+
+    def check(self) -> None:
+        """See `Experiment`."""
+        for name in ("scikit-learn", "elpv-dataset"):
+            try:
+                distribution(name)
+            except PackageNotFoundError as error:
+                raise ModuleNotFoundError(
+                    f"The experiment Transfer takes photos from {name}, which is not installed. "
+                    f"Type: pip install {name}"
+                ) from error
+
+    def run(self, problem: Problem) -> Finding:
+        """See `Experiment`; the problem is not looked at."""
+        source, *targets = load_data()
+        networks = [self.pretrain(source, seed) for seed in range(self.seeds)]
+        accuracies = {
+            target.name: {
+                strategy: [
+                    [
+                        self.transfer(network, target, strategy, share, seed=seed)
+                        for share in self.shares
+                    ]
+                    for seed, network in enumerate(networks)
+                ]
+                for strategy in STRATEGIES
+            }
+            for target in targets
+        }
+        return self._finding(targets, accuracies)
+
+    def pretrain(self, source: Target, seed: int) -> SmallCNN:
+        """Return a network trained on the source."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            network = SmallCNN(int(source.train.labels.max()) + 1)
+            train(network, source.train, rate=self.rates[0], steps=4 * self.steps, seed=seed)
+        return network.eval()
+
+    def transfer(
+        self, network: SmallCNN, target: Target, strategy: Strategy, share: float, *, seed: int
+    ) -> float:
+        """Return the accuracy on the test photos, at the rate that is best on the others."""
+        drawn = draw(target.train, share, seed=seed)
+        found = []
+        for rate in self.rates:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                student = start(network, strategy, int(target.train.labels.max()) + 1)
+                train(student, drawn, rate=rate, steps=self.steps, seed=seed)
+            loss, _ = evaluate(student, target.val)
+            found.append((loss if math.isfinite(loss) else math.inf, rate, student))
+        _, _, best = min(found, key=lambda each: each[:2])
+        return evaluate(best, target.test)[1]
+
+    def _finding(
+        self, targets: Sequence[Target], accuracies: Mapping[str, Mapping[Strategy, Any]]
+    ) -> Finding:
+        figure, panels = new_figure(len(targets))
+        rows = []
+        for axes, target in zip(panels, targets, strict=True):
+            for number, strategy in enumerate(STRATEGIES):
+                values = accuracies[target.name][strategy]  # (S, shares)
+                draw_series(axes, self.shares, values, label=strategy, number=number)
+                rows += [
+                    {"data": target.name, "strategy": strategy, "share": share, "seed": seed}
+                    | {"accuracy": value}
+                    for seed, each in enumerate(values)
+                    for share, value in zip(self.shares, each, strict=True)
+                ]
+            counts = target.test.labels.bincount()
+            axes.axhline(float(counts.max() / counts.sum()), color="0.5", linewidth=0.8)
+            axes.set(xscale="log", xlabel="share of the training photos", title=target.name)
+            axes.set_xticks(self.shares, [f"{share:.0%}" for share in self.shares])
+        panels[0].set_ylabel("accuracy on test photos (gray: most frequent class)")
+        draw_legend(figure, panels[0])
+        means = {
+            target.name: {
+                strategy: torch.tensor(values).mean(dim=0).tolist()
+                for strategy, values in accuracies[target.name].items()
+            }
+            for target in targets
+        }
+        errors = {target.name: math.sqrt(0.25 / len(target.test.labels)) for target in targets}
+        return Finding(*judge(means, errors), figure, rows)
+
+
+def judge(
+    means: Mapping[str, Mapping[Strategy, Sequence[float]]], errors: Mapping[str, float]
+) -> tuple[Verdict, str, str]:
+    """Return verdict, number and text.
+
+    It holds if on the least similar data nothing beats the linear probe, and on the most dissimilar
+    data training everything beats it, each beyond two standard errors.
+
+    Args:
+        means: Accuracy for each share, by strategy and data; first the similar data.
+        errors: Standard error of an accuracy on the test photos, by data.
+    """
+    similar, dissimilar = means
+    few, many = 0, -1
+    deep: tuple[Strategy, ...] = ("last block", "everything")
+    probe = means[similar]["linear probe"][few]
+    lead_few = max(means[similar][strategy][few] for strategy in deep) - probe
+    gain_many = means[dissimilar]["everything"][many] - means[dissimilar]["linear probe"][many]
+    little = lead_few <= 2 * errors[similar]
+    much = gain_many > 2 * errors[dissimilar]
+    verdict: Verdict = (
+        "holds" if little and much else "holds in part" if little or much else "does not hold here"
+    )
+
+    def best(name: str, place: int) -> str:
+        strategy = max(STRATEGIES, key=lambda each: means[name][each][place])
+        return f"{strategy} {means[name][strategy][place]:.3f}"
+
+    number = (
+        f"best on the least and the most data: {similar}: {best(similar, few)}, "
+        f"{best(similar, many)}; {dissimilar}: {best(dissimilar, few)}, {best(dissimilar, many)}"
+    )
+    text = (
+        f"On the fewest {similar} nothing "
+        + ("beats" if little else "should beat")
+        + " a linear probe beyond noise"
+        + ("" if little else f", but training more layers is {lead_few:.3f} better")
+        + f". On all {dissimilar} training everything is {gain_many:+.3f} against the probe (two "
+        f"standard errors: {2 * errors[dissimilar]:.3f}). `tltool plan --advise` places your "
+        "photos in this table."
+    )
+    return verdict, number, text
+
+
+def start(network: SmallCNN, strategy: Strategy, num_classes: int) -> SmallCNN:
+    """Return a copy with a new output layer, in which only what the strategy names will train."""
+    if strategy == "from scratch":
+        return SmallCNN(num_classes)
+    student = copy.deepcopy(network)
+    student.output = nn.Linear(_WIDTHS[-1], num_classes)
+    frozen = {"linear probe": len(_WIDTHS), "last block": len(_WIDTHS) - 1, "everything": 0}
+    for block in student.blocks[: frozen[strategy]]:
+        block.requires_grad_(False)
+    return student
+
+
+def train(network: SmallCNN, data: Images, *, rate: float, steps: int, seed: int) -> None:
+    """Train what requires a gradient; frozen blocks stay in evaluation mode."""
+    num_frozen = sum(not next(block.parameters()).requires_grad for block in network.blocks)
+    with torch.no_grad():  # What is frozen is computed once.
+        rows = network.blocks[:num_frozen].eval()(data.images)
+    rest = network.blocks[num_frozen:].train()
+    parameters = [*rest.parameters(), *network.output.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for index in _batches(len(rows), steps, seed):
+        logits = network.output(rest(rows[index]).mean(dim=(2, 3)))
+        functional.cross_entropy(logits, data.labels[index]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+
+
+@torch.no_grad()
+def evaluate(network: SmallCNN, data: Images) -> tuple[float, float]:
+    """Return loss and accuracy."""
+    logits = network.eval()(data.images)
+    loss = functional.cross_entropy(logits, data.labels)
+    return float(loss), float((logits.argmax(dim=1) == data.labels).double().mean())
+
+
+def draw(data: Images, share: float, *, seed: int) -> Images:
+    """Return a share of each class at random, at least one photo of each."""
+    order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
+    labels = data.labels[order]
+    taken = [
+        order[labels == label][: max(round(share * int((labels == label).sum())), 1)]
+        for label in torch.unique(labels)
+    ]
+    index = torch.cat(taken)
+    return Images(data.images[index], data.labels[index])
+
+
+def load_data() -> tuple[Target, Target, Target]:
+    """Return the pretraining's data, data like them, and data unlike them."""
+    # Here, for they import Lightning, and a list of the experiments needs none.
+    from tltool.data.digits import DigitsDataModule
+    from tltool.data.elpv import ELPVDataModule
+
+    digits = _read(DigitsDataModule, img_size=8, test_fraction=0.3)
+    cells = _read(ELPVDataModule, img_size=32)
+    old = _classes(digits, "digits 0-4", range(SOURCE_CLASSES))
+    new = _classes(digits, "digits 5-9", range(SOURCE_CLASSES, 10))
+    return old, new, cells._replace(name="solar cells")
+
+
+def _read(make: "Callable[..., ImageDataModule]", *, img_size: int, **options: Any) -> Target:
+    from tltool.features.cache import cached_features
+    from tltool.models.backbone import Backbone
+
+    backbone = Backbone("pixels", img_size=img_size, in_chans=1)
+    data = make(data_config=backbone.data_config, **options)
+    parts = []
+    for part in ("train", "val", "test"):
+        found = cached_features(backbone, data.dataset(part))
+        assert found.labels is not None  # noqa: S101  # both data sets have them
+        images = found.tensor().float().view(-1, 1, img_size, img_size)
+        if img_size < 16:  # Three blocks halve it twice.
+            images = functional.interpolate(images, size=16, mode="bilinear")
+        parts.append(Images(images, found.labels))
+    return Target(data.name or "", *parts)
+
+
+def _classes(target: Target, name: str, classes: Iterable[int]) -> Target:
+    kept = list(classes)
+
+    def part(data: Images) -> Images:
+        mask = torch.isin(data.labels, torch.tensor(kept))
+        return Images(data.images[mask], data.labels[mask] - kept[0])
+
+    return Target(name, part(target.train), part(target.val), part(target.test))
+
+
+def _batches(num_rows: int, steps: int, seed: int) -> Iterable[Tensor]:
+    """Yield the rows of each step: all of them in random order, again and again."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(order) < min(BATCH, num_rows):
+            order = torch.cat([order, torch.randperm(num_rows, generator=generator)])
+        batch, order = order[:BATCH], order[BATCH:]
+        yield batch
