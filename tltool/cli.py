@@ -29,6 +29,7 @@ from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.heads import LinearHead, MLPHead
+from tltool.monitoring.callback import HealthMonitor
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from tltool.tracking.csv_metrics import CSVMetrics
@@ -94,6 +95,7 @@ class FitCLI(LightningCLI):
         )
         parser.add_function_arguments(wandb_logger, "wandb", skip={"run_folder"})
         parser.add_class_arguments(FeatureCaching, "features")
+        parser.add_class_arguments(HealthMonitor, "health")
         parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
         parser.add_argument(
             "--name", type=str | None, help="Name of the run; null for the data's name."
@@ -166,6 +168,7 @@ class FitCLI(LightningCLI):
             "callbacks": [
                 Finetuning(config["finetuning"]),
                 config["features"],
+                config["health"],
                 BestCheckpoint(self.run_folder / "checkpoints"),
                 LastCheckpoint(self.run_folder / "checkpoints", config["save_every_n_steps"]),
                 EpochLines(),

@@ -27,6 +27,7 @@ from tltool.layers.gains import (
     settled_second_moment,
 )
 from tltool.layers.lookup import lookup
+from tltool.lecture.catalog import experiments_about
 
 DEPTH = 10  # layers, over which the gradient that is left is told
 
@@ -95,11 +96,20 @@ def detail(entry: Activation) -> Table:
         ("verdict", facts.verdict),
         ("origin", facts.origin),
         ("paper", f"{facts.paper}, {facts.url}"),
+        *experiment_rows(name),
     ]
     table = Table.grid(padding=(0, 2))
     for label, text in rows:
         table.add_row(label, text)
     return table
+
+
+def experiment_rows(name: str) -> list[tuple[str, str]]:
+    """Return the experiments that show what is told of an activation, and how to run them."""
+    return [
+        ("see", f"tltool compare --lecture {experiment.name()} ({experiment.title})")
+        for experiment in experiments_about(name)
+    ]
 
 
 def shape_rows(entry: Activation) -> list[tuple[str, str]]:

@@ -1,12 +1,14 @@
 """What an activation does to signals and gradients, computed from the activation itself."""
 
+import copy
 import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tltool.layers.activations import create_activation, is_maxout
+from tltool.layers.learned_activations import MaxoutLinear
 from tltool.layers.spec import Spec
 
 # Below this share of its steepest slope, an activation passes next to no gradient.
@@ -55,10 +57,14 @@ def outputs_and_slopes(spec: Spec, z: Tensor) -> tuple[Tensor, Tensor]:
         >>> f.item(), slope.item()
         (0.5, 0.25)
     """
-    activation = create_activation(spec, num_channels=1).to(z.dtype)
+    return _outputs_and_slopes(create_activation(spec, num_channels=1).to(z.dtype), z)
+
+
+def _outputs_and_slopes(activation: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
     inputs = z.detach().clone().requires_grad_()
-    outputs = activation(inputs[:, None])[:, 0]
-    (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
+    with torch.enable_grad():
+        outputs = activation(inputs[:, None])[:, 0]
+        (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
     return outputs.detach(), slopes
 
 
@@ -89,17 +95,39 @@ def activation_behavior(spec: Spec) -> Behavior:
         >>> activation_behavior("sigmoid").highest
         1.0
     """
+    return _behavior(create_activation(spec, num_channels=1).double())
+
+
+def saturation_of(activation: nn.Module) -> Saturation:
+    """Return the inputs for which a layer, as it is now, passes next to no gradient.
+
+    As `saturated_region`, for a module of one input and output each, which is left as it is. Of
+    slopes by channel the mean counts.
+
+    Example:
+        >>> saturation_of(nn.Sigmoid()).above == -saturation_of(nn.Sigmoid()).below
+        True
+    """
+    if isinstance(activation, MaxoutLinear):
+        return Saturation()
+    activation = copy.deepcopy(activation).cpu().double()
+    if isinstance(activation, nn.PReLU):
+        activation.weight = nn.Parameter(activation.weight.mean().reshape(1))
+    return _behavior(activation).saturation
+
+
+def _behavior(activation: nn.Module) -> Behavior:
     steps = LIMIT * POINTS_PER_UNIT
     z = torch.arange(-steps, steps + 1, dtype=torch.float64) / POINTS_PER_UNIT
-    outputs, slopes = outputs_and_slopes(spec, z)
-    far, _ = outputs_and_slopes(spec, torch.tensor([-FAR, FAR], dtype=torch.float64))
+    outputs, slopes = _outputs_and_slopes(activation, z)
+    far, _ = _outputs_and_slopes(activation, torch.tensor([-FAR, FAR], dtype=torch.float64))
     all_outputs = torch.cat([outputs, far])
-    steepest = _steepest(spec, z, slopes)
+    steepest = _steepest(activation, z, slopes)
     return Behavior(
         lowest=_bound(all_outputs.min().item()),
         highest=_bound(all_outputs.max().item()),
         steepest_slope=steepest,
-        saturation=_outer_regions(spec, z, slopes, SATURATED_SLOPE * steepest),
+        saturation=_outer_regions(activation, z, slopes, SATURATED_SLOPE * steepest),
     )
 
 
@@ -110,29 +138,35 @@ def _bound(value: float) -> float:
     return round(value, 4) + 0.0  # + 0.0: never -0.0
 
 
-def _steepest(spec: Spec, z: Tensor, slopes: Tensor) -> float:
+def _steepest(activation: nn.Module, z: Tensor, slopes: Tensor) -> float:
     """Return the largest absolute slope, looking closely beside the largest one of the grid."""
     peak = z[slopes.abs().argmax()]
     step = 1 / POINTS_PER_UNIT
-    _, finer = outputs_and_slopes(spec, peak + step * torch.linspace(-1, 1, FINER, dtype=z.dtype))
+    _, finer = _outputs_and_slopes(
+        activation, peak + step * torch.linspace(-1, 1, FINER, dtype=z.dtype)
+    )
     return round(max(slopes.abs().max().item(), finer.abs().max().item()), 6)
 
 
-def _outer_regions(spec: Spec, z: Tensor, slopes: Tensor, threshold: float) -> Saturation:
+def _outer_regions(
+    activation: nn.Module, z: Tensor, slopes: Tensor, threshold: float
+) -> Saturation:
     """Return the regions beside the first and the last slope that reach the threshold."""
     live = (slopes.abs() >= threshold).nonzero()[:, 0]
     first, last = int(live[0]), int(live[-1])
     below, above = -math.inf, math.inf
     if first > 0:
-        below = _last_saturated(spec, z[first - 1], z[first], threshold)
+        below = _last_saturated(activation, z[first - 1], z[first], threshold)
     if last < len(z) - 1:
-        above = _last_saturated(spec, z[last + 1], z[last], threshold)
+        above = _last_saturated(activation, z[last + 1], z[last], threshold)
     return Saturation(below, above)
 
 
-def _last_saturated(spec: Spec, saturated: Tensor, live: Tensor, threshold: float) -> float:
+def _last_saturated(
+    activation: nn.Module, saturated: Tensor, live: Tensor, threshold: float
+) -> float:
     """Return the last saturated input on the way from a saturated input to a live one."""
     way = saturated + (live - saturated) * torch.linspace(0, 1, FINER + 1, dtype=live.dtype)
-    _, slopes = outputs_and_slopes(spec, way)
+    _, slopes = _outputs_and_slopes(activation, way)
     first_live = int((slopes.abs() >= threshold).nonzero()[0])
     return round(way[first_live - 1].item(), 4)

@@ -158,7 +158,7 @@ class Transfer(Experiment):
     ) -> Finding:
         figure, panels = new_figure(len(targets))
         rows = []
-        for axes, target in zip(panels, targets, strict=True):
+        for axes, target, kind in zip(panels, targets, ("like", "unlike"), strict=True):
             for number, strategy in enumerate(STRATEGIES):
                 values = accuracies[target.name][strategy]  # (S, shares)
                 draw_series(axes, self.shares, values, label=strategy, number=number)
@@ -170,9 +170,10 @@ class Transfer(Experiment):
                 ]
             counts = target.test.labels.bincount()
             axes.axhline(float(counts.max() / counts.sum()), color="0.5", linewidth=0.8)
-            axes.set(xscale="log", xlabel="share of the training photos", title=target.name)
+            axes.set(xscale="log", xlabel="share of the training photos")
+            axes.set_title(f"{kind} the pretraining: {target.name}", fontsize=10)
             axes.set_xticks(self.shares, [f"{share:.0%}" for share in self.shares])
-        panels[0].set_ylabel("accuracy on test photos (gray: most frequent class)")
+        panels[0].set_ylabel("test accuracy (gray: by chance)")
         draw_legend(figure, panels[0])
         means = {
             target.name: {

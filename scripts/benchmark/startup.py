@@ -1,0 +1,62 @@
+"""How long until something happens, and how much memory? Whole processes, three rounds in turn.
+
+*imports* is a process that imports torch and timm and nothing else. The others are commands of
+tltool; *first step* is `tltool fit` with one step on a folder with `train` and `val`, features
+computed before, and *epoch, everything* one epoch that trains EfficientNet-Lite0 wholly. Printed
+are median seconds and the largest resident memory of a process.
+
+Run: python scripts/benchmark/startup.py FOLDER
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROUNDS = 3
+
+
+def main() -> None:
+    """Time each command in turn, and print a table."""
+    photos = sys.argv[1]
+    tltool = [sys.executable, "-m", "tltool"]
+    with tempfile.TemporaryDirectory() as folder:
+        fit = [*tltool, "fit", "--data.root", photos, "--runs_dir", folder]
+        commands = {
+            "imports": [sys.executable, "-c", "import torch, timm"],
+            "tltool --help": [*tltool, "--help"],
+            "tltool fit --help": [*tltool, "fit", "--help"],
+            "tltool activations": [*tltool, "activations"],
+            "first step": [*fit, "--trainer.max_steps", "1"],
+            "epoch, everything": [*fit, "--finetuning", "FullFinetuning", "--trainer.max_epochs=1"],
+        }
+        measure(commands["first step"])  # The features are there from now on.
+        found = {name: [] for name in commands}
+        for _ in range(ROUNDS):
+            for name, command in commands.items():
+                found[name].append(measure(command))
+                print(f"{name:<20} {found[name][-1][0]:5.1f} s", file=sys.stderr, flush=True)
+    print("| command | seconds | memory, MB |")
+    print("|---|---|---|")
+    for name, rows in found.items():
+        seconds, megabytes = (statistics.median(values) for values in zip(*rows, strict=True))
+        print(f"| {name} | {seconds:.1f} | {megabytes:.0f} |")
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Return seconds and peak megabytes of a process and those that it starts, the largest one."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"This ended with status {process.returncode}: {' '.join(command)}")
+    unit = 1 if sys.platform == "darwin" else 1024  # Bytes on macOS, kilobytes on Linux.
+    return seconds, usage.ru_maxrss * unit / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The health of each layer over time, as a table and in a few numbers."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool.monitoring.watch import LayerHealth, NormHealth
+
+NAME = "health.csv"
+COLUMNS = (
+    *("step", "epoch", "layer", "activation", "rows", "dead", "dead_is_exact", "saturated"),
+    *("mean", "std", "gain", "effective_rank", "one_sign", "mean_energy", "update_cosine"),
+    *("gradient", "update", "signal_to_noise", "norm_shift", "norm_factor"),
+)
+
+
+class HealthTable:
+    """Writes ``health.csv`` of a run: one row for each layer and window.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def drop_from(self, step: int) -> None:
+        """Drop the rows that a resumed run will write again."""
+        if not self.path.is_file():
+            return
+        kept = [row for row in read_health(self.path) if int(row["step"]) < step]
+        partial = self.path.with_name(f".partial-{NAME}")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        partial.replace(self.path)
+
+    def add(
+        self, step: int, epoch: int, layers: Sequence[LayerHealth], norms: Sequence[NormHealth]
+    ) -> None:
+        """Append the rows of a window."""
+        is_new = not self.path.is_file()
+        # Lines are appended in one write: a kill leaves whole ones, or a last one without its end.
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="")
+            if is_new:
+                writer.writeheader()
+            place = {"step": step, "epoch": epoch}
+            writer.writerows(place | _cells(layer) for layer in layers)
+            writer.writerows(
+                place | {"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor}
+                for n in norms
+            )
+
+
+def read_health(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a ``health.csv``; one that a kill cut short is left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[str, float]:
+    """Return a few numbers of a window for the dashboard: those of the worst layer.
+
+    Example:
+        >>> worst([LayerHealth("head", update=0.01), LayerHealth("head.1", update=0.02)], [])
+        {'health/update_largest': 0.02}
+    """
+    units = [layer.units for layer in layers if layer.units is not None]
+    gradients = [layer.gradient for layer in layers if layer.gradient]
+    columns: dict[str, list[float | None]] = {
+        "health/dead_worst": [_dead(layer) for layer in layers],
+        "health/saturated_worst": [each.saturated for each in units],
+        "health/update_largest": [layer.update for layer in layers],
+        "health/mean_energy_worst": [layer.mean_energy for layer in layers],
+        "health/norm_shift_worst": [norm.shift for norm in norms],
+    }
+    found = {name: [v for v in values if v is not None] for name, values in columns.items()}
+    numbers = {name: max(values) for name, values in found.items() if values}
+    if units:
+        numbers["health/effective_rank_least"] = min(each.effective_rank for each in units)
+    if len(gradients) > 1:
+        numbers["health/gradient_first_to_last"] = gradients[0] / gradients[-1]
+    return numbers
+
+
+def _cells(health: LayerHealth) -> dict[str, Any]:
+    units = health.units
+    cells = {
+        "layer": health.layer,
+        "activation": health.activation,
+        "dead": _dead(health),
+        "dead_is_exact": int(health.dead_in_epoch is not None),
+        "gain": health.gain,
+        "one_sign": health.one_sign,
+        "mean_energy": health.mean_energy,
+        "update_cosine": health.update_cosine,
+        "gradient": health.gradient,
+        "update": health.update,
+        "signal_to_noise": health.signal_to_noise,
+    }
+    if units is not None:
+        cells |= {
+            "rows": units.num_rows,
+            "saturated": units.saturated,
+            "mean": units.mean,
+            "std": units.std,
+            "effective_rank": units.effective_rank,
+        }
+    return {name: _rounded(value) for name, value in cells.items() if value is not None}
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.5g}" if isinstance(value, float) else value
+
+
+def _dead(health: LayerHealth) -> float | None:
+    if health.dead_in_epoch is not None:
+        return health.dead_in_epoch
+    return None if health.units is None else health.units.dead

@@ -1,0 +1,105 @@
+"""What happens to the weights of one layer: gradients, updates, and whether they zig-zag."""
+
+import statistics
+
+import torch
+from torch import Tensor, nn
+
+from tltool.monitoring.statistics import (
+    as_rows,
+    cosine,
+    energy_along,
+    one_sign_share,
+    signal_to_noise,
+)
+
+
+class WeightWatch:
+    """Looks at the inputs, the gradient and the update of a layer's weights on sampled steps.
+
+    Args:
+        layer: A linear layer or a convolution. Only of a linear one the inputs are looked at.
+    """
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        self.layer = layer
+        self._before: Tensor | None = None
+        self._last_update: Tensor | None = None
+        self._input_mean: Tensor | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a window."""
+        self.one_signs: list[float] = []
+        self.energies: list[float] = []
+        self.gradients: list[float] = []
+        self.updates: list[float] = []
+        self.cosines: list[float] = []
+        self._gradient_sum: Tensor | None = None
+
+    def see_inputs(self, inputs: Tensor) -> None:
+        """Look at what the layer is given."""
+        if isinstance(self.layer, nn.Linear):
+            rows = as_rows(inputs.detach()).float()
+            self.one_signs.append(one_sign_share(rows))
+            self._input_mean = rows.mean(dim=0)
+
+    def before_step(self) -> None:
+        """Note the weights."""
+        self._before = self.layer.weight.detach().clone()
+
+    def after_backward(self) -> None:
+        """Look at the gradient, if there is one."""
+        if self.layer.weight.grad is None:
+            return
+        gradient = self.layer.weight.grad.detach().float()
+        self.gradients.append(float(gradient.norm()))
+        added = gradient if self._gradient_sum is None else self._gradient_sum + gradient
+        self._gradient_sum = added.clone() if added is gradient else added
+        if self._input_mean is not None:
+            self.energies.append(energy_along(gradient, self._input_mean))
+            self._input_mean = None
+
+    def after_step(self, *, is_sampled: bool) -> None:
+        """Look at the update, and at its direction against that of the step before.
+
+        Args:
+            is_sampled: Whether this step is one; else it is the one behind.
+        """
+        if self._before is None:
+            return
+        update = (self.layer.weight.detach() - self._before).float()
+        size = float(self._before.float().norm())
+        self._before = None
+        if self._last_update is not None and update.any():
+            self.cosines.append(cosine(self._last_update, update))
+        self._last_update = update if is_sampled else None
+        if is_sampled and size > 0:
+            self.updates.append(float(update.norm()) / size)
+
+    @property
+    def signal_to_noise(self) -> float | None:
+        """That of the gradient, over the sampled steps of the window; at least two."""
+        if self._gradient_sum is None or len(self.gradients) < 2:
+            return None
+        number = len(self.gradients)
+        mean_square = statistics.fmean(norm**2 for norm in self.gradients)
+        return signal_to_noise(self._gradient_sum / number, mean_square)
+
+
+def middle(values: list[float]) -> float | None:
+    """Return the median, ``None`` of nothing."""
+    return statistics.median(values) if values else None
+
+
+def total_norm(tensors: list[Tensor]) -> float:
+    """Return the norm of all numbers of some tensors together.
+
+    Example:
+        >>> total_norm([torch.tensor([3.0]), torch.tensor([[4.0]])])
+        5.0
+    """
+    if not tensors:
+        return 0.0
+    norms = torch.stack([tensor.detach().float().norm() for tensor in tensors])
+    return float(norms.norm())
