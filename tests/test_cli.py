@@ -73,7 +73,8 @@ def test_a_run_leaves_config_metrics_and_checkpoints(fit, photos, tmp_path):
         p.relative_to(tmp_path / "runs/photos/0").as_posix()
         for p in (tmp_path / "runs/photos/0").rglob("*.*")
     }
-    assert found == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert found == {"config.yaml", "metrics.csv", "health.csv"} | checkpoints
 
 
 def test_a_second_run_leaves_the_first_alone(fit, photos, tmp_path):

@@ -16,17 +16,19 @@ SATURATED = 0.5
 Bengio, 2010, section 3, found layers stuck near there, https://proceedings.mlr.press/v9/glorot10a)."""
 COLLAPSED = 1e-6
 """Standard deviation of a layer's outputs relative to what a layer before it has, or by itself."""
-VANISHING = 1e-4
+VANISHING = 1e-3
 """Gradient of the first layer of the head relative to that of the last."""
-EXPLODING = 1e4
-FAST = 0.1
-"""Norm of an update as a share of the norm of the weights. About 1e-3 is the rule (CS231n, Neural
-Networks Part 3, "Ratio of weights:updates"); the first steps of a new head are larger."""
+EXPLODING = 1e3
+FAST = 0.05
+"""Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
+rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more."""
 ZIGZAG_ENERGY, ZIGZAG_COSINE = 0.5, -0.3
 """Share of the gradient along the mean input, and cosine of successive updates: both, since one
 sign of all inputs alone is true behind every relu."""
 LAG_SHIFT, LAG_FACTOR = 1.0, 3.0
 """Distance of running from batch statistics in standard deviations, and factor between these."""
+SETTLED_AFTER = 100
+"""Steps in which running statistics come near those of the batches, with the usual momentum."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,17 @@ class Alarm:
         return f"{self.layer}: {self.message}"
 
 
-def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> list[Alarm]:
+def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ()) -> list[Alarm]:
     """Return what is ill in one window, the worst layer of each cause.
 
     Args:
         layers: The layers, from the input.
-        norms: The batch norms.
+        norms: The batch norms, where they should have settled: after `SETTLED_AFTER` steps, or at
+            the end of training.
 
     Example:
-        >>> find_alarms([LayerHealth("head.hidden.0", activation="relu", dead_in_epoch=0.9)], [])[0]
-        Alarm(cause='dead units', layer='head.hidden.0', message='90 % of its relu units are ...')
+        >>> find_alarms([LayerHealth("head.hidden.0", activation="relu", dead_in_epoch=0.9)])[0]
+        Alarm(cause='dead units', layer='head.hidden.0', message='90% of its relu units are ...')
     """
     found = [
         *_dead(layers),
@@ -160,14 +163,14 @@ def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 
 def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer in _worst_first(layers, lambda each: each.update):
-        if layer.update is None or layer.update < FAST:
+    for layer in _worst_first(layers, lambda each: each.largest_update):
+        if layer.largest_update is None or layer.largest_update < FAST:
             return
         yield Alarm(
             "large updates",
             layer.layer,
-            f"one step changes its weights by {layer.update:.0%} of their length; about 0.1 % is "
-            "usual. Lower the learning rate (tltool plan --lr-range), or warm up for longer.",
+            f"one step changed its weights by {layer.largest_update:.0%} of their length; about "
+            "0.1 % is usual. Lower the learning rate (tltool plan --lr-range), or warm up longer.",
         )
 
 

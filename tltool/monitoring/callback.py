@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tltool.monitoring.alarms import Alarm, find_alarms
+from tltool.monitoring.alarms import SETTLED_AFTER, Alarm, find_alarms
 from tltool.monitoring.table import HealthTable, worst
 from tltool.monitoring.watch import Watch
 from tltool.monitoring.window import EVERY, is_sampled
@@ -58,7 +58,12 @@ class HealthMonitor(Callback):
             return
         parts = ("backbone", "head") if self.backbone else ("head",)
         self._watches = [Watch(pl_module.get_submodule(part), part) for part in parts]
-        folder = trainer.log_dir
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the table of a run that is resumed."""
+        folder = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        if not self._watches:
+            return
         if trainer.is_global_zero and folder is not None and Path(folder).is_dir():
             self._table = HealthTable(Path(folder))
             self._table.drop_from(trainer.global_step)
@@ -147,10 +152,20 @@ class HealthMonitor(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(worst(layers, norms), step)
         known = {alarm.cause for alarm in self.alarms}
-        for alarm in find_alarms(layers, norms):
+        settled = trainer.global_step >= SETTLED_AFTER or _is_last_epoch(trainer)
+        for alarm in find_alarms(layers, norms if settled else ()):
             if alarm.cause not in known:
                 self.alarms.append(alarm)
                 log.warning("Health: %s", alarm)
+
+
+def _is_last_epoch(trainer: Trainer) -> bool:
+    epochs, steps = trainer.max_epochs or -1, trainer.max_steps
+    return (
+        trainer.should_stop
+        or trainer.current_epoch + 1 == epochs
+        or 0 < steps <= trainer.global_step
+    )
 
 
 def _sum_over_ranks(tensor: Tensor) -> Tensor:

@@ -141,7 +141,8 @@ def batch_norm_lag(
 
     Example:
         >>> one = torch.ones(3)
-        >>> batch_norm_lag(one, 4 * one, 0 * one, one)
+        >>> shift, factor = batch_norm_lag(one, 4 * one, 0 * one, one)
+        >>> round(shift, 6), round(factor, 6)
         (1.0, 2.0)
     """
     tiny = 1e-12

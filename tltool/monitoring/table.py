@@ -11,7 +11,7 @@ NAME = "health.csv"
 COLUMNS = (
     *("step", "epoch", "layer", "activation", "rows", "dead", "dead_is_exact", "saturated"),
     *("mean", "std", "gain", "effective_rank", "one_sign", "mean_energy", "update_cosine"),
-    *("gradient", "update", "signal_to_noise", "norm_shift", "norm_factor"),
+    *("gradient", "update", "largest_update", "signal_to_noise", "norm_shift", "norm_factor"),
 )
 
 
@@ -65,7 +65,8 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
     """Return a few numbers of a window for the dashboard: those of the worst layer.
 
     Example:
-        >>> worst([LayerHealth("head", update=0.01), LayerHealth("head.1", update=0.02)], [])
+        >>> layers = [LayerHealth("a", largest_update=0.01), LayerHealth("b", largest_update=0.02)]
+        >>> worst(layers, [])
         {'health/update_largest': 0.02}
     """
     units = [layer.units for layer in layers if layer.units is not None]
@@ -73,7 +74,7 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
     columns: dict[str, list[float | None]] = {
         "health/dead_worst": [_dead(layer) for layer in layers],
         "health/saturated_worst": [each.saturated for each in units],
-        "health/update_largest": [layer.update for layer in layers],
+        "health/update_largest": [layer.largest_update for layer in layers],
         "health/mean_energy_worst": [layer.mean_energy for layer in layers],
         "health/norm_shift_worst": [norm.shift for norm in norms],
     }
@@ -99,6 +100,7 @@ def _cells(health: LayerHealth) -> dict[str, Any]:
         "update_cosine": health.update_cosine,
         "gradient": health.gradient,
         "update": health.update,
+        "largest_update": health.largest_update,
         "signal_to_noise": health.signal_to_noise,
     }
     if units is not None:

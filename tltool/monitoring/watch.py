@@ -33,6 +33,7 @@ class LayerHealth:
         update_cosine: Cosine between two successive updates of its weights.
         gradient: Norm of its weights' gradient.
         update: Norm of an update of its weights, as a share of their norm.
+        largest_update: The largest of the window.
         signal_to_noise: Of its gradient over the steps of the window.
     """
 
@@ -47,6 +48,7 @@ class LayerHealth:
     update_cosine: float | None = None
     gradient: float | None = None
     update: float | None = None
+    largest_update: float | None = None
     signal_to_noise: float | None = None
 
     @property
@@ -159,6 +161,7 @@ class Watch:
                 update_cosine=middle(weights.cosines),
                 gradient=middle(weights.gradients),
                 update=middle(weights.updates),
+                largest_update=max(weights.updates, default=None),
                 signal_to_noise=weights.signal_to_noise,
             )
             weights.clear()
