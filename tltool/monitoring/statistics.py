@@ -86,7 +86,7 @@ def energy_along(gradient: Tensor, direction: Tensor) -> float:
         >>> energy_along(torch.tensor([[3.0, 4.0]]), torch.tensor([2.0, 0.0]))
         0.36...
     """
-    gradient, direction = gradient.double(), direction.double()
+    gradient, direction = gradient.float(), direction.float()
     length, energy = direction.norm(), gradient.square().sum()
     if not length > 0 or not energy > 0:
         return 0.0
@@ -100,7 +100,7 @@ def cosine(first: Tensor, second: Tensor) -> float:
         >>> cosine(torch.tensor([1.0, 0.0]), torch.tensor([[-2.0], [0.0]]))
         -1.0
     """
-    first, second = first.double().flatten(), second.double().flatten()
+    first, second = first.float().flatten(), second.float().flatten()
     lengths = first.norm() * second.norm()
     return float(first @ second / lengths) if lengths > 0 else 0.0
 
