@@ -166,6 +166,17 @@ def epochs_to(target: float, losses: Sequence[float]) -> float:
     return math.inf
 
 
+def frequency_loss(labels: Tensor) -> float:
+    """Return the least loss of one answer for all rows: the entropy of the classes' frequencies.
+
+    Example:
+        >>> round(frequency_loss(torch.tensor([0, 1, 0, 1])), 4)
+        0.6931
+    """
+    shares = labels.bincount().double() / len(labels)
+    return float(torch.special.entr(shares).sum())
+
+
 def gradient_norms(network: nn.Module, features: Tensor, labels: Tensor) -> list[float]:
     """Return the norm of the loss's gradient for the weights of each linear layer, from the input.
 
