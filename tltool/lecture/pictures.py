@@ -65,7 +65,9 @@ def draw_series(
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
-def draw_legend(figure: "Figure", axes: "Axes", *, columns: int = 4) -> None:
-    """Put the legend of one panel below all of them."""
-    handles, labels = axes.get_legend_handles_labels()
+def draw_legend(figure: "Figure", *panels: "Axes", columns: int = 4) -> None:
+    """Put one legend of some panels below all of them."""
+    pairs = [axes.get_legend_handles_labels() for axes in panels]
+    handles = [handle for each, _ in pairs for handle in each]
+    labels = [label for _, each in pairs for label in each]
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
