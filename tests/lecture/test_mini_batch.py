@@ -8,7 +8,8 @@ import torch
 
 from tltool.comparison.splits import Split
 from tltool.comparison.stack import Trained
-from tltool.lecture.mini_batch import STAGES, MiniBatch, Noise, gradient_noise, judge, slope
+from tltool.lecture.gradient_noise import Noise
+from tltool.lecture.mini_batch import STAGES, MiniBatch, judge
 from tltool.lecture.training import Tuned, build_head
 
 TINY = MiniBatch(
@@ -20,38 +21,6 @@ TINY = MiniBatch(
     epochs=2,
     seeds=2,
 )
-
-
-def measure(problem, batch_size, **options):
-    head = build_head({"hidden_features": [8]}, problem, seed=0)
-    options = {"draws": 100, "seed": 0} | options
-    return gradient_noise(head, *problem.train, batch_size=batch_size, **options)
-
-
-def test_the_error_falls_by_the_square_root_of_the_batch(blobs):
-    errors = [measure(blobs, size).error for size in (2, 32)]
-    assert errors[0] / errors[1] == pytest.approx(4, rel=0.2)
-
-
-def test_large_batches_point_the_way_of_the_whole(blobs):
-    assert measure(blobs, 1).cosine < measure(blobs, 1024).cosine
-    assert measure(blobs, 1024).cosine > 0.99
-
-
-def test_a_batch_may_be_larger_than_the_data(blobs):
-    assert 0 < measure(blobs, 10_000, draws=2).error < 0.1
-
-
-def test_the_error_is_relative_to_the_whole_gradient(blobs):
-    head = build_head({"hidden_features": []}, blobs, seed=0)
-    features, labels = (rows[:1] for rows in blobs.train)  # One row: each batch is the whole.
-    noise = gradient_noise(head, features, labels, batch_size=3, draws=2, seed=0)
-    assert noise.error == pytest.approx(0, abs=1e-5)
-    assert noise.cosine == pytest.approx(1)
-
-
-def test_the_slope_is_that_of_the_logarithms():
-    assert slope([1, 10, 100], [5.0, 0.5, 0.05]) == pytest.approx(-1)
 
 
 def test_each_batch_size_reports_the_loss_of_all_training_rows(blobs):
@@ -72,11 +41,26 @@ def noise_by(power):
     return {stage: [[Noise(8.0, 0.1), Noise(8.0 * 4**power, 0.5)]] for stage in STAGES}
 
 
+def test_where_no_gradient_is_left_the_start_decides():
+    gone = [[Noise(math.nan, math.nan)] * 2]
+    noise = noise_by(-0.5) | {STAGES[1]: gone}
+    verdict, number, _ = judge([1, 4], noise, tuned(small=0.1, whole=0.2))
+    assert verdict == "holds"
+    assert "(no gradient left) after training" in number
+
+
+def pair(end):
+    """The loss of two seeds."""
+    return end if isinstance(end, tuple) else (end, end)
+
+
 def tuned(**ends):
     correct = torch.tensor([True, False])
     return {
-        size: Tuned(0.1, False, [Trained({}, [], [loss], math.nan, correct, 0.0)] * 2)
-        for size, loss in zip((8, 90), ends.values(), strict=True)
+        size: Tuned(
+            0.1, False, [Trained({}, [], [loss], math.nan, correct, 0.0) for loss in losses]
+        )
+        for size, losses in zip((8, 90), map(pair, ends.values()), strict=True)
     }
 
 
@@ -87,6 +71,7 @@ def tuned(**ends):
         (-0.5, 0.2, 0.2, "holds in part"),
         (-1.0, 0.1, 0.2, "holds in part"),
         (-1.0, 0.2, 0.2, "does not hold here"),
+        (-0.5, (0.1, 0.3), 0.2, "holds in part"),
         (-0.5, math.nan, 0.2, "holds in part"),
     ],
 )

@@ -66,7 +66,8 @@ def test_a_rate_that_diverges_is_not_chosen(blobs):
         (learned(), probed(RIGHT), "holds in part"),
         (learned(raw=2.0), probed(), "holds in part"),
         (learned(whitened_against=HALF), probed(), "holds in part"),
-        (learned(raw=math.inf, standardized=math.inf), probed(RIGHT), "does not hold here"),
+        (learned(raw=2.0), probed(RIGHT), "does not hold here"),
+        (learned(raw=math.inf, standardized=math.inf), probed(RIGHT), "cannot be told here"),
     ],
 )
 def test_speed_whitening_and_the_backbone_decide_the_verdict(found, backbone, verdict):

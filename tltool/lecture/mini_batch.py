@@ -4,33 +4,21 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from tltool.comparison.differences import estimate_mean
 from tltool.comparison.recipe import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.gradient_noise import Noise, gradient_noise, slope
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
 from tltool.lecture.training import Tuned, build_head, tune
 
 SGD = {"name": "SGD", "momentum": 0.0}
 STAGES = ("at the start", "after training")
-
-
-class Noise(NamedTuple):
-    """How far the gradients of batches are from the whole one.
-
-    Attributes:
-        error: Root mean square of ``|g_B - g| / |g|``.
-        cosine: Mean cosine of the angle between them.
-    """
-
-    error: float
-    cosine: float
 
 
 @dataclass(frozen=True)
@@ -42,7 +30,7 @@ class MiniBatch(Experiment):
 
     Args:
         batch_sizes: Numbers of rows whose gradient is compared with that of all, rising.
-        draws: Batches of each, every row drawn independently.
+        draws: Batches of each at least; more where every row would not come otherwise.
         trained_sizes: Numbers of rows in a step of a training; all rows in one step are tried too.
         hidden_features: Width of each hidden layer.
         rates: Learning rates to choose from.
@@ -58,7 +46,7 @@ class MiniBatch(Experiment):
     source = "CS231n; Bottou et al., 2018, section 4.2, https://arxiv.org/abs/1606.04838"
 
     batch_sizes: Sequence[int] = (1, 4, 16, 64, 256)
-    draws: int = 300
+    draws: int = 100
     trained_sizes: Sequence[int] = (8, 32, 128)
     hidden_features: Sequence[int] = (64,)
     rates: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -137,7 +125,9 @@ class MiniBatch(Experiment):
         figure, (left, middle, right) = new_figure(3)
         for number, stage in enumerate(STAGES):
             for axes, field in ((left, "error"), (middle, "cosine")):
-                values = [[getattr(each, field) for each in seed] for seed in noise[stage]]
+                # Not the seeds in which no gradient is left.
+                kept = [seed for seed in noise[stage] if seed[0].error > 0] or noise[stage]
+                values = [[getattr(each, field) for each in seed] for seed in kept]
                 draw_series(axes, self.batch_sizes, values, label=stage, number=number)
         first, *_ = self.batch_sizes
         start = statistics.fmean(seed[0].error for seed in noise[STAGES[0]])
@@ -180,46 +170,6 @@ class MiniBatch(Experiment):
                 yield _row(size, network.rate, images, seed, "test accuracy", accuracy)
 
 
-def gradient_noise(
-    head: nn.Module, features: Tensor, labels: Tensor, *, batch_size: int, draws: int, seed: int
-) -> Noise:
-    """Return how far the gradients of random batches are from that of all rows.
-
-    Rows are drawn with replacement, so that a batch may be larger than the data, and the error of
-    the mean of ``B`` rows is that of one by ``sqrt(B)``.
-
-    Args:
-        head: It is left in evaluation mode, without gradients.
-        features: ``(N, num_features)``.
-        labels: ``(N,)``.
-        batch_size: Rows in a batch.
-        draws: Number of batches.
-        seed: Of the draws.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    whole = _gradient(head, features, labels)
-    norm = whole.norm().clamp_min(1e-12)
-    errors, cosines = [], []
-    for _ in range(draws):
-        rows = torch.randint(len(features), (batch_size,), generator=generator)
-        gradient = _gradient(head, features[rows], labels[rows])
-        errors.append(float((gradient - whole).norm() / norm))
-        cosines.append(float(functional.cosine_similarity(gradient, whole, dim=0)))
-    return Noise(math.sqrt(statistics.fmean(e * e for e in errors)), statistics.fmean(cosines))
-
-
-def slope(sizes: Sequence[int], errors: Sequence[float]) -> float:
-    """Return the power of the batch size that the error goes by, from a line through logarithms.
-
-    Example:
-        >>> round(slope([1, 4, 16], [2.0, 1.0, 0.5]), 2)
-        -0.5
-    """
-    x = [math.log(size) for size in sizes]
-    y = [math.log(max(error, 1e-12)) for error in errors]
-    return statistics.linear_regression(x, y).slope
-
-
 def judge(
     sizes: Sequence[int],
     noise: Mapping[str, Sequence[Sequence[Noise]]],
@@ -236,15 +186,17 @@ def judge(
         noise: At each stage, for each seed and batch size.
         tuned: Runs by rows in a step, last all rows.
     """
+    kept = {stage: [row for row in noise[stage] if row[0].error > 0] for stage in STAGES}
     slopes = {
-        stage: statistics.fmean(
-            slope(sizes, [each.error for each in of_seed]) for of_seed in noise[stage]
-        )
-        for stage in STAGES
+        stage: statistics.fmean(slope(sizes, [each.error for each in row]) for row in rows)
+        for stage, rows in kept.items()
+        if rows
     }
-    is_noise = all(abs(power + 0.5) <= 0.1 for power in slopes.values())
-    powers = " and ".join(f"{power:.2f} {stage}" for stage, power in slopes.items())
-    number = f"error of the gradient goes by the batch size to the power {powers}"
+    is_noise = bool(slopes) and all(abs(power + 0.5) <= 0.1 for power in slopes.values())
+    number = "error of the gradient goes by the batch size to the power " + " and ".join(
+        f"{slopes[stage]:.2f} {stage}" if stage in slopes else f"(no gradient left) {stage}"
+        for stage in STAGES
+    )
     *small, whole = tuned
     if not small:
         text = "There are so few rows that every step took them all: there is nothing to compare."
@@ -270,13 +222,13 @@ def judge(
         for size, mean in means.items()
     )
     off = [
-        statistics.fmean(of_seed[place].error for of_seed in noise[stage])
+        statistics.fmean([row[place].error for row in kept[stage]] or [math.nan])
         for stage, place in ((STAGES[0], 0), (STAGES[0], -1), (STAGES[1], 0))
     ]
     text = (
         f"The gradient of a batch of {sizes[0]} is off by {off[0]:.1f} times the whole gradient at "
         f"the start and by {off[2]:.1f} times after training, when the whole one is small; that of "
-        f"{sizes[-1]} by {off[1]:.2f} at the start, for the error of rows drawn independently must "
+        f"{sizes[-1]} by {off[1]:.2f} at the start, for the error of rows drawn at random must "
         "fall by the square root of their number. Each batch size at its best rate, steps of "
         f"{best} rows end {'lower' if is_enough else 'not lower beyond the range over seeds'} than "
         f"steps of all rows for as many images; test accuracy {accuracy.mean:+.3f} against them, "
@@ -286,12 +238,6 @@ def judge(
         + " `batch_size` for speed, and the learning rate anew with it."
     )
     return verdict, number, text
-
-
-def _gradient(head: nn.Module, features: Tensor, labels: Tensor) -> Tensor:
-    loss = functional.cross_entropy(head.eval()(features), labels)
-    gradients = torch.autograd.grad(loss, list(head.parameters()))
-    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _row(*values: Any) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def judge(
     The parts of the claim: standardized features reach the loss earlier than raw ones of any scale,
     beyond the range over seeds; whitening them is not more accurate beyond noise; a wrong mean and
     standard deviation cost a pretrained backbone accuracy beyond noise. All: it holds. Neither the
-    first nor the last: it does not.
+    first nor the last: it does not, or cannot be told if no features reach the loss.
 
     Args:
         learned: By preprocessing.
@@ -206,8 +206,13 @@ def judge(
     )
     wrong = judge_differences(probed.correct, OWN, probed.groups)
     costs = [each for each in wrong if each.is_finding and each.estimate.mean < 0]
-    if is_faster and costs and not is_better:
-        verdict: Verdict = "holds"
+    is_reached = any(
+        math.isfinite(e) for name in ("standardized", *raw) for e in learned[name].epochs
+    )
+    if not is_reached and not costs:
+        verdict: Verdict = "cannot be told here"
+    elif is_faster and costs and not is_better:
+        verdict = "holds"
     else:
         verdict = "holds in part" if is_faster or costs else "does not hold here"
     times = ", ".join(f"{name} {_told(each.epochs)}" for name, each in learned.items())
