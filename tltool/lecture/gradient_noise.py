@@ -48,7 +48,7 @@ def gradient_noise(
     if not norm > 0:
         return Noise(math.nan, math.nan)
     errors, cosines = [], []
-    for rows in deck.split(batch_size):
+    for rows in torch.split(deck, batch_size):
         gradient = _gradient(head, features[rows], labels[rows])
         errors.append(float((gradient - whole).norm() / norm))
         cosines.append(float(functional.cosine_similarity(gradient, whole, dim=0)))

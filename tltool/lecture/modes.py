@@ -23,7 +23,7 @@ def mode_difference(head: nn.Module, features: Tensor, batch_size: int) -> float
     # Rows may lie in the order of their classes.
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
     size = min(batch_size, len(order))
-    batches = features[order[: len(order) // size * size]].split(size)
+    batches = torch.split(features[order[: len(order) // size * size]], size)
     evaluated = torch.cat([head.eval()(rows) for rows in batches])
     trained = torch.cat([head.train()(rows) for rows in batches])
     return float((trained - evaluated).square().mean().sqrt() / evaluated.std().clamp_min(1e-12))
