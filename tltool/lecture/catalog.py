@@ -1,10 +1,19 @@
 """All experiments, in the lecture's order."""
 
+from tltool.lecture.batch_norm import BatchNormRange
 from tltool.lecture.experiment import Experiment
+from tltool.lecture.mini_batch import MiniBatch
+from tltool.lecture.preprocessing import Preprocessing
 from tltool.lecture.saturation import Saturation
 from tltool.lecture.transfer import Transfer
 
-EXPERIMENTS: tuple[type[Experiment], ...] = (Saturation, Transfer)
+EXPERIMENTS: tuple[type[Experiment], ...] = (
+    Saturation,
+    Preprocessing,
+    BatchNormRange,
+    MiniBatch,
+    Transfer,
+)
 """In the order of the page."""
 
 
