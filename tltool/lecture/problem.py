@@ -61,3 +61,16 @@ class Problem:
     def with_features(self, features: Tensor) -> "Problem":
         """Return it with other features of the same rows."""
         return replace(self, features=features)
+
+    def only_training(self, max_rows: int) -> "Problem":
+        """Return it without rows that choose, and with so many training rows, drawn at random.
+
+        For what is told by the training loss alone.
+
+        Args:
+            max_rows: How many rows train; fewer where there are fewer.
+        """
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(self.split.train), generator=generator)[:max_rows]
+        rows = self.split.train[order]
+        return replace(self, split=replace(self.split, train=rows, val=rows[:0]))
