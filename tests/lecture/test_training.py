@@ -80,3 +80,13 @@ def test_hidden_outputs_are_those_behind_the_activation(blobs):
     outputs = hidden_outputs(head, blobs.features)
     assert [output.shape for output in outputs] == [(150, 8), (150, 4)]
     assert torch.equal(outputs[0], head.hidden[0](blobs.features))
+
+
+def test_a_network_can_be_changed_before_it_starts(blobs):
+    (run,) = train_trials(
+        blobs,
+        [Trial(SMALL, 0, 0.0)],
+        recipe=SHORT,
+        start=lambda network: torch.nn.init.ones_(network.output.weight),
+    )
+    assert run.state["output.weight"].eq(1).all()

@@ -72,6 +72,7 @@ def train_trials(
     *,
     recipe: Recipe,
     optimizer: Spec = "SGD",
+    start: Callable[[nn.Module], object] = lambda network: None,
 ) -> list[Trained]:
     """Train each network and return what it came to, in order; those of one shape together.
 
@@ -80,6 +81,7 @@ def train_trials(
         trials: What trains.
         recipe: How long, in which batches.
         optimizer: A name in ``tltool.comparison.optimizers.OPTIMIZERS``, or a mapping.
+        start: Called with each new network, to change where it starts.
     """
     groups: dict[str, list[int]] = {}
     for index, trial in enumerate(trials):
@@ -88,11 +90,14 @@ def train_trials(
     results: dict[int, Trained] = {}
     for group in groups.values():
         size = _stack_size(build_head(trials[group[0]].head, problem, seed=0))
-        for start in range(0, len(group), size):
-            members = group[start : start + size]
+        for first in range(0, len(group), size):
+            members = group[first : first + size]
             stack = [trials[index] for index in members]
+            networks = [build_head(trial.head, problem, seed=trial.seed) for trial in stack]
+            for network in networks:
+                start(network)
             trained = train_stack(
-                [build_head(trial.head, problem, seed=trial.seed) for trial in stack],
+                networks,
                 problem.features,
                 problem.labels,
                 problem.split,
@@ -114,6 +119,7 @@ def tune(
     recipe: Recipe,
     cost: Callable[[Trained], float],
     optimizer: Spec = "SGD",
+    start: Callable[[nn.Module], object] = lambda network: None,
 ) -> dict[str, Tuned]:
     """Train each network at each rate with each seed; each keeps the rate with the least mean cost.
 
@@ -126,6 +132,7 @@ def tune(
         cost: What is least at the best rate, from training or from the rows that choose: not from
             those that report.
         optimizer: See `train_trials`.
+        start: See `train_trials`.
     """
     trials = [
         Trial(head, seed, rate)
@@ -133,7 +140,7 @@ def tune(
         for rate in rates
         for seed in range(seeds)
     ]
-    found = iter(train_trials(problem, trials, recipe=recipe, optimizer=optimizer))
+    found = iter(train_trials(problem, trials, recipe=recipe, optimizer=optimizer, start=start))
     tuned = {}
     for name in heads:
         runs = {rate: [next(found) for _ in range(seeds)] for rate in rates}
