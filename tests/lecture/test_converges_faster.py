@@ -73,6 +73,7 @@ def test_rates_at_which_all_diverge_are_no_error(blobs):
     assert experiment.run(blobs).verdict == "cannot be told here"
 
 
-def test_relu_must_have_something_to_be_compared_with():
+@pytest.mark.parametrize("activations", [("relu",), ("sigmoid", "tanh")])
+def test_relu_and_something_to_compare_it_with_must_be_there(activations):
     with pytest.raises(ValueError, match=r"For example \[tanh, relu\]"):
-        ConvergesFaster(activations=("relu",))
+        ConvergesFaster(activations=activations)

@@ -83,8 +83,6 @@ class Racer:
             other: The faster one; where it does not reach the target, nothing is slower.
             factor: By how much the medians differ.
         """
-        if not other.reached:
-            return False
         apart = min(self.epochs) > max(other.epochs)
         return apart and self.ratio(other) >= factor
 
