@@ -53,7 +53,7 @@ class ZeroCentered(Experiment):
             hardly a feature is negative.
         activation: That of the hidden layer; a zero-centered one leaves the inputs alone to blame.
         width: Its units.
-        rates: Learning rates that each chooses from.
+        rates: Learning rates that each chooses from; three in a factor of ten by default.
         target: The training loss to reach, as a share of the loss of guessing, in ``(0, 1)``.
         epochs: Length of the training.
         batch_size: Rows in a step.
@@ -76,7 +76,7 @@ class ZeroCentered(Experiment):
     shifts: Sequence[float] = (2.0, 4.0)
     activation: str = "tanh"
     width: int = 64
-    rates: Sequence[float] = (0.0022, 0.0046, 0.01, 0.022, 0.046, 0.1, 0.22, 0.46, 1.0, 2.2, 4.6)
+    rates: Sequence[float] = tuple(round(10 ** (third / 3), 4) for third in range(-9, 4))
     target: float = 0.1
     epochs: int = 25
     batch_size: int = 128
