@@ -48,12 +48,13 @@ def draw_series(
     Args:
         axes: Where.
         x: ``(N,)``.
-        values: ``(N,)``, or ``(S, N)`` for some seeds.
+        values: ``(N,)``, or ``(S, N)`` for some seeds; NaN where a seed came to nothing, such as
+            a training that diverged: the others are drawn, and a gap where there is none.
         label: For the legend.
         number: Which series it is; decides color, line style and marker.
         markers: Mark each point.
     """
-    rows = np.atleast_2d(np.asarray(values, dtype=float))  # (S, N)
+    rows = np.ma.masked_invalid(np.atleast_2d(np.asarray(values, dtype=float)))  # (S, N)
     style: dict[str, Any] = {
         "color": COLORS[number % len(COLORS)],
         "linestyle": STYLES[number % len(STYLES)],

@@ -2,11 +2,13 @@
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from tltool.comparison.recipe import Recipe
@@ -223,6 +225,26 @@ def hidden_outputs(network: nn.Module, features: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     return outputs
+
+
+def mean_with_error(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean over seeds, and half the width of its 95 % confidence interval (Student's t).
+
+    Args:
+        values: One for each seed, independent of each other.
+
+    Returns:
+        The half width is ``inf`` with fewer than two seeds, and the mean NaN with none.
+
+    Example:
+        >>> mean, half = mean_with_error([0.1, 0.2, 0.3])
+        >>> round(mean, 3), round(half, 3)
+        (0.2, 0.248)
+    """
+    if len(values) < 2:
+        return (values[0] if values else math.nan), math.inf
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _stack_size(network: nn.Module) -> int:
