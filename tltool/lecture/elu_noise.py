@@ -200,7 +200,7 @@ def judge(
         "saturates at -1, but leaky relu with its slope of 0.01 is nearly flat there too: noise "
         f"moves the last hidden layer by {changes['elu']:.0%} of its norm with ELU and "
         f"{changes[REFERENCE]:.0%} with leaky relu. Choose between them by `tltool compare` on "
-        "your photos, not for the noise."
+        "your photos."
     )
     return verdict, number, text
 
