@@ -1,14 +1,26 @@
 """All experiments, in the lecture's order."""
 
 from tltool.lecture.batch_norm import BatchNormRange
+from tltool.lecture.converges_faster import ConvergesFaster
+from tltool.lecture.dead_relu import DeadReLU
+from tltool.lecture.elu_noise import ELUNoise
+from tltool.lecture.exp_cost import ExpCost
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.mini_batch import MiniBatch
 from tltool.lecture.preprocessing import Preprocessing
 from tltool.lecture.saturation import Saturation
+from tltool.lecture.selu_without_norm import SELUWithoutNorm
 from tltool.lecture.transfer import Transfer
+from tltool.lecture.zero_centered import ZeroCentered
 
 EXPERIMENTS: tuple[type[Experiment], ...] = (
     Saturation,
+    ZeroCentered,
+    ExpCost,
+    ConvergesFaster,
+    DeadReLU,
+    ELUNoise,
+    SELUWithoutNorm,
     Preprocessing,
     BatchNormRange,
     MiniBatch,
