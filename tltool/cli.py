@@ -35,6 +35,8 @@ from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, Last
 from tltool.tracking.csv_metrics import CSVMetrics
 from tltool.tracking.epoch_lines import EpochLines
 from tltool.tracking.run_folder import create_run_folder, resumed_run_folder
+from tltool.tracking.run_logger import RunLogger, find_logger, finish
+from tltool.tracking.wandb_callback import WandbTracking
 from tltool.tracking.wandb_logger import wandb_logger
 
 FIT_DEFAULTS: dict[str, Any] = {
@@ -169,6 +171,7 @@ class FitCLI(LightningCLI):
                 Finetuning(config["finetuning"]),
                 config["features"],
                 config["health"],
+                WandbTracking(),
                 BestCheckpoint(self.run_folder / "checkpoints"),
                 LastCheckpoint(self.run_folder / "checkpoints", config["save_every_n_steps"]),
                 EpochLines(),
@@ -186,6 +189,9 @@ class FitCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         backbone, task = self.model.backbone, self.model
+        logger = find_logger(self.trainer)
+        if isinstance(logger, RunLogger):
+            print(f"wandb     {logger.describe()}")
         print(
             f"backbone  {backbone.name}, weights {backbone.weights}, "
             f"{task.data_config['input_size'][-1]} px, {_count(backbone):,} parameters"
@@ -201,6 +207,7 @@ class FitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say what came out and what to type next."""
+        finish(self.trainer)
         is_try = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
         if not self.trainer.is_global_zero or is_try:
             return

@@ -162,10 +162,12 @@ class ImageTask(LightningModule):
             logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
-    def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
+    def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
+        """Measure a batch; return its loss and the probabilities ``(B, num_classes)``."""
         if batch.get("paths") == []:  # The share of a rank where photos are too few for all.
             note_empty_share_(self._metrics(stage))
-            return torch.zeros((), device=self.device)
+            nothing = torch.zeros(0, len(self.class_names), device=self.device)
+            return torch.zeros((), device=self.device), nothing
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
@@ -179,7 +181,7 @@ class ImageTask(LightningModule):
                 metric.update(loss.detach(), weight=len(labels))
             else:
                 metric.update(probabilities, hard_labels)
-        return loss
+        return loss, probabilities
 
     def _metrics(self, stage: Stage) -> MetricCollection:
         collection = self.metrics[f"{stage}_metrics"]
@@ -209,11 +211,11 @@ class ImageTask(LightningModule):
         """Return the loss of one training batch."""
         if "seed" in batch:  # So that a resumed step drops what it would have.
             torch.manual_seed(batch["seed"])
-        return self._step(batch, "train")
+        return self._step(batch, "train")[0]
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Measure one validation batch."""
-        self._step(batch, "val")
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Measure one validation batch; return its ``probabilities`` for callbacks."""
+        return {"probabilities": self._step(batch, "val")[1]}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Measure one test batch."""

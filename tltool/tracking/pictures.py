@@ -26,7 +26,7 @@ def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title: str) -> None:
     """Draw loss and accuracy against epochs, training and validation."""
-    figure = _figure(8, 3.2)
+    figure = new_figure(8, 3.2)
     for position, name in enumerate(("loss", "accuracy")):
         axes = figure.add_subplot(1, 2, position + 1)
         for stage, color, style in (("train", TRAIN_COLOR, "o--"), ("val", VAL_COLOR, "s-")):
@@ -52,7 +52,7 @@ def draw_predictions(
     """Draw photos in a grid, the caption of a wrong prediction marked by color and by a cross."""
     columns = 6
     rows = -(-len(photos) // columns)
-    figure = _figure(1.9 * columns, 2.25 * rows)
+    figure = new_figure(1.9 * columns, 2.25 * rows)
     for position, (photo, caption, is_right) in enumerate(
         zip(photos, captions, right, strict=True)
     ):
@@ -66,7 +66,8 @@ def draw_predictions(
     _save(figure, output)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure, its size in inches."""
     mpl.rcParams["font.family"] = "DejaVu Sans"
     return Figure(figsize=(width, height), layout="constrained")
 

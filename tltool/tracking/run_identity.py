@@ -1,0 +1,39 @@
+"""Which run on Weights & Biases a run's folder belongs to, so that a resumed one stays one run."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+NAME = "wandb_run.json"
+
+
+class RunIdentity(NamedTuple):
+    """A run on W&B.
+
+    Attributes:
+        id: Its id.
+        step: W&B's own count of what was logged. Online, the server knows it; offline, only this.
+    """
+
+    id: str
+    step: int = 0
+
+
+def find_identity(run_folder: Path) -> RunIdentity:
+    """Return the identity that ``WANDB_RUN_ID`` gives, or that the folder keeps, or a new one."""
+    path = run_folder / NAME
+    kept = RunIdentity(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+    given = os.environ.get("WANDB_RUN_ID")
+    if given is not None and (kept is None or kept.id != given):
+        return RunIdentity(given)
+    return kept or RunIdentity(uuid.uuid4().hex[:12])
+
+
+def keep_identity(run_folder: Path, identity: RunIdentity) -> None:
+    """Write the identity into the folder, whole or not at all."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    partial = run_folder / f".partial-{NAME}"
+    partial.write_text(json.dumps(identity._asdict()) + "\n", encoding="utf-8")
+    partial.replace(run_folder / NAME)
