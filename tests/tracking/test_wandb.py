@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from PIL import Image
 
+from tltool.data.folder import ImageFolderDataModule
 from tltool.data.samples import Samples, Splits
+from tltool.models.backbone import Backbone
+from tltool.tasks.image_task import ImageTask
 from tltool.tracking.charts import MOST_CHARTS, ChartBudget
 from tltool.tracking.run_facts import git_commit, split_fingerprint
 from tltool.tracking.run_identity import RunIdentity, find_identity, keep_identity
+from tltool.tracking.run_logger import finish
+from tltool.tracking.wandb_callback import WandbTracking
+from tltool.tracking.wandb_logger import wandb_logger
 
 COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the photos
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "3")
@@ -214,6 +221,38 @@ def test_an_id_from_outside_wins(tmp_path, monkeypatch):
     assert find_identity(tmp_path) == ("kept", 5)
     monkeypatch.setenv("WANDB_RUN_ID", "given")
     assert find_identity(tmp_path) == ("given", 0)
+
+
+def test_every_metric_has_a_chart_in_a_section_but_the_axes(run):
+    keys = {key for row in run.history for key in row if not key.startswith("_")}
+    hidden = {name for name, chart in run.charts.items() if chart.options.hidden}
+    assert hidden == {"epoch", "trainer/global_step"}
+    sections = {key.partition("/")[0] for key in keys - hidden}
+    assert sections == {"train", "val", "lr", "health", "best", "last", "phase"}
+
+
+def test_without_the_command_line_a_callback_and_a_logger_are_enough(
+    photos, tmp_path, offline_runs
+):
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    data = ImageFolderDataModule(
+        photos, batch_size=8, num_workers=0, data_config=backbone.data_config
+    )
+    task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=wandb_logger(tmp_path, project="test", offline=True),
+        callbacks=[WandbTracking()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(task, data)
+    finish(trainer)
+    (run,) = offline_runs(tmp_path)
+    assert (run.config["backbone"], run.config["finetuning"]) == ("test_resnet", None)
+    assert {"gain_over_majority", "best/accuracy"} <= run.summary.keys()
 
 
 def test_no_more_than_40_charts_are_shown():

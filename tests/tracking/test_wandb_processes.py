@@ -1,5 +1,6 @@
 """Runs on Weights & Biases that take more than one process: two ranks, and a sweep's agent."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ def test_two_ranks_are_one_run_with_all_photos_in_it(run_two_ranks, offline_runs
     assert len(folders) == 1
     (run,) = offline_runs(folders[0].parents[1])
     assert run.config["devices"] == 2
+    (table,) = [row["last/classes"] for row in run.history if "last/classes" in row]
+    rows = json.loads((run.files / table["path"]).read_text())["data"]
+    assert [row[:2] for row in rows] == [["blue", 2], ["red", 2]]
     assert run.summary["best/accuracy"] == pytest.approx(run.summary["val/accuracy"]["max"])
     assert run.summary["baseline/probe_accuracy"] == 1.0
 
@@ -47,6 +51,7 @@ def test_a_sweeps_agent_makes_a_run_of_each_choice(
     # The agent's own step from a choice of its server to a process, which inherits all this.
     monkeypatch.chdir(ROOT)
     environment = {"WANDB_SWEEP_ID": "s1", "WANDB_DIR": tmp_path, "PYTHONPATH": ROOT}
+    environment["WANDB_PROJECT"] = sweep["project"]
     environment |= {"WANDB_MODE": "offline", "WANDB_RUN_ID": "", "WANDB_SWEEP_PARAM_PATH": ""}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for name, value in environment.items():

@@ -162,8 +162,11 @@ class ImageTask(LightningModule):
             logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
-    def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
-        """Measure a batch; return its loss and the probabilities ``(B, num_classes)``."""
+    def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
+        return self._measure(batch, stage)[0]
+
+    def _measure(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch and its probabilities ``(B, num_classes)``."""
         if batch.get("paths") == []:  # The share of a rank where photos are too few for all.
             note_empty_share_(self._metrics(stage))
             nothing = torch.zeros(0, len(self.class_names), device=self.device)
@@ -211,11 +214,11 @@ class ImageTask(LightningModule):
         """Return the loss of one training batch."""
         if "seed" in batch:  # So that a resumed step drops what it would have.
             torch.manual_seed(batch["seed"])
-        return self._step(batch, "train")[0]
+        return self._step(batch, "train")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Measure one validation batch; return its ``probabilities`` for callbacks."""
-        return {"probabilities": self._step(batch, "val")[1]}
+        return {"probabilities": self._measure(batch, "val")[1]}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Measure one test batch."""

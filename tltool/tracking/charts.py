@@ -8,6 +8,7 @@ MOST_CHARTS = 40
 _MEDIA = 10  # Charts that `wandb_media` may add.
 _ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7}
 _ROOM_FOR_OTHERS = MOST_CHARTS - _MEDIA - sum(_ROOM.values())
+_AXES = {"epoch", "trainer/global_step"}
 _BEST = {
     **dict.fromkeys(("accuracy", "top5_accuracy", "f1", "auroc"), "max"),
     **dict.fromkeys(("loss", "calibration_error"), "min"),
@@ -31,8 +32,8 @@ class Chart(NamedTuple):
 class ChartBudget:
     """Decide for each new metric whether there is room for a chart.
 
-    Layer-wise learning rates alone may be fifty; of those that come at once, as many as there is
-    room for are shown, evenly spread.
+    Axes have none. Layer-wise learning rates alone may be fifty; of those that come at once, as
+    many as there is room for are shown, evenly spread.
 
     Example:
         >>> budget = ChartBudget()
@@ -59,7 +60,7 @@ class ChartBudget:
         return [Chart(name, name not in shown, _summary(name)) for name in new]
 
     def _chosen(self, section: str, names: Sequence[str]) -> list[str]:
-        names = [name for name in names if name != "epoch"]
+        names = [name for name in names if name not in _AXES]
         pool = section if section in _ROOM else ""
         room = _ROOM.get(pool, _ROOM_FOR_OTHERS) - self._used.get(pool, 0)
         number = min(room, len(names))

@@ -26,19 +26,19 @@ def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     What does not apply is ``None``, so that runs have the same columns: the activation of a head
     without hidden layers, the commit outside a repository.
     """
-    data = getattr(trainer, "datamodule", None)
-    is_ours = isinstance(data, ImageDataModule)
+    found = getattr(trainer, "datamodule", None)
+    data = found if isinstance(found, ImageDataModule) else None
     seed = os.environ.get("PL_GLOBAL_SEED")
     accumulate = trainer.accumulate_grad_batches
     return {
         **_model_facts(task),
         **_training_facts(trainer, task),
         "lr": trainer.optimizers[0].defaults.get("lr") if trainer.optimizers else None,
-        "global_batch": data.batch_size * accumulate if is_ours else None,
+        "global_batch": data.batch_size * accumulate if data else None,
         "seed": None if seed is None else int(seed),
         "devices": trainer.world_size,
-        "data": (data.name or type(data).__name__) if is_ours else None,
-        "split": split_fingerprint(data.splits, data.class_names) if is_ours else None,
+        "data": (data.name or type(data).__name__) if data else None,
+        "split": split_fingerprint(data.splits, data.class_names) if data else None,
         "commit": git_commit(Path.cwd()),
     }
 

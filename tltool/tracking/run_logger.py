@@ -71,11 +71,12 @@ class RunLogger(WandbLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics, and say at the first time how they are shown."""
-        for chart in self._charts.charts(metrics):
+        for chart in self._charts.charts([_AXIS, *metrics]):
+            own_axis = None if chart.name == _AXIS else _AXIS
             self.experiment.define_metric(
                 chart.name,
-                step_metric=_AXIS,
-                step_sync=True,
+                step_metric=own_axis,
+                step_sync=own_axis and True,
                 hidden=chart.hidden or None,
                 summary=chart.summary,
             )

@@ -75,8 +75,10 @@ class WandbTracking(Callback):
         """Say what the run is, and go on where a resumed one was."""
         begun = self._begun
         self._reset()
-        self._logger = find_logger(trainer) if isinstance(pl_module, ImageTask) else None
         folder = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        if not isinstance(pl_module, ImageTask):
+            return
+        self._logger = find_logger(trainer)
         if self._logger is None or not trainer.is_global_zero:
             return
         self._run = run = self._logger.experiment
@@ -135,9 +137,8 @@ class WandbTracking(Callback):
         """Begin to note what is said of each photo."""
         loader = trainer.val_dataloaders
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
-        is_known = isinstance(loader, BatchLoader)
         self._collector = None
-        if self._logger is not None and counts and is_known:
+        if self._logger is not None and counts and isinstance(loader, BatchLoader):
             self._collector = OutcomeCollector(loader)
 
     def on_validation_batch_end(  # noqa: PLR0917  # Lightning's arguments
@@ -156,12 +157,12 @@ class WandbTracking(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the best epoch, and say how much better it is than the baselines."""
         outcomes = self._collector.gather(trainer) if self._collector else None
-        if self._logger is None or self._run is None or outcomes is None:
+        if self._logger is None or self._run is None or self._collector is None or not outcomes:
             return
         self._last = outcomes
         if self._best is None or outcomes.accuracy > self._best.accuracy:
             self._best = outcomes
-            groups = trainer.val_dataloaders.photos.dataset.samples.groups
+            groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
             compared = compare(outcomes, references, groups)
             self._summary = {"best/epoch": trainer.current_epoch, **compared}

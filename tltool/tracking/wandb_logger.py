@@ -36,7 +36,7 @@ def wandb_logger(
 
     Args:
         run_folder: Folder of the run; W&B keeps its files there.
-        project: Project to log to; ``None`` turns W&B off.
+        project: Project to log to; ``None`` turns W&B off, but in a sweep takes the sweep's.
         entity: User or team; ``None`` for the account's default.
         group: Runs with one group are shown together.
         job_type: What the run is in its group, such as ``baseline``.
@@ -47,6 +47,8 @@ def wandb_logger(
             are augmented.
         log_checkpoints: Send the best and the last checkpoint too.
     """
+    if project is None and "WANDB_SWEEP_ID" in os.environ:
+        project = os.environ.get("WANDB_PROJECT")  # Set by the sweep's agent.
     if project is None:
         return None
     return RunLogger(
