@@ -10,6 +10,7 @@ import yaml
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from tltool.__main__ import main
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.samples import Samples, Splits
 from tltool.models.backbone import Backbone
@@ -23,7 +24,15 @@ from tltool.tracking.wandb_logger import wandb_logger
 
 COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the photos
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "3")
+FULL = ("--finetuning", "FullFinetuning", "--trainer.max_epochs", "1")
+FULL += ("--data.augmentation", "flip", "--model.backbone.drop_path_rate", "0.2")
 HEAD = ("--model.head.hidden_features", "[4]", "--model.head.activation", "gelu")
+
+
+SMALL = (
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +52,8 @@ def run(fit_offline, photos, folder):
 @pytest.fixture(scope="module")
 def run_with_photos(fit_offline, photos, tmp_path_factory):
     options = ("--wandb.log_images", "true", "--wandb.log_checkpoints", "true")
-    full = ("--finetuning", "FullFinetuning", "--trainer.max_epochs", "1")
     folder = tmp_path_factory.mktemp("with photos")
-    return fit_offline(folder, "--data.root", photos, *full, *options)[0]
+    return fit_offline(folder, "--data.root", photos, *FULL, *options)[0]
 
 
 def column(run, name):
@@ -157,6 +165,17 @@ def test_the_worst_photos_have_their_true_colors_and_say_what_they_are(run_with_
         label = caption.split("(is ")[1].rstrip(")")
         mean = pixels(run_with_photos, {"path": name}).mean((0, 1))
         assert mean == pytest.approx(COLORS[label], abs=8)
+
+
+def test_what_is_logged_changes_nothing_that_is_learned(run_with_photos, photos, tmp_path):
+    plain = [*SMALL, "--data.root", str(photos), *FULL, "--runs_dir", str(tmp_path)]
+    assert main(["fit", *plain]) == 0
+    folders = (run_with_photos.files.parents[2], tmp_path / "photos" / "0")
+    with_photos, without = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in folders
+    )
+    torch.testing.assert_close(with_photos, without, rtol=0, atol=0)
 
 
 def test_checkpoints_are_versions_of_one_artifact(run_with_photos):

@@ -63,32 +63,29 @@ class OutcomeCollector:
 
     Args:
         loader: A loader of `ImageDataModule`, which says which photos a batch holds.
+        device: Where the ranks' results meet.
     """
 
-    def __init__(self, loader: BatchLoader) -> None:
+    def __init__(self, loader: BatchLoader, device: torch.device) -> None:
         dataset = loader.photos.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
         self.loader = loader
         self.dataset = dataset
-        self._rows: Tensor | None = None
+        # Also on a rank that gets no photo, for all of them join in the sum.
+        self._rows = torch.zeros(len(dataset), _COLUMNS, device=device)
 
     def add(self, probabilities: Tensor, labels: Tensor, batch_idx: int) -> None:
         """Note one batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
-        if self._rows is None:
-            self._rows = torch.zeros(len(self.dataset), _COLUMNS, device=probabilities.device)
         batches: Any = self.loader.batch_sampler
         confidence, predicted = probabilities.max(dim=1)
         of_label = probabilities.gather(1, labels[:, None])[:, 0]
         columns = [torch.ones_like(confidence), labels, predicted, confidence, of_label]
-        where = torch.tensor(batches[batch_idx], device=probabilities.device)
+        where = torch.tensor(batches[batch_idx], device=self._rows.device)
         self._rows[where] = torch.stack([column.float() for column in columns], dim=1)
 
-    def gather(self, trainer: Trainer) -> Outcomes | None:
+    def gather(self, trainer: Trainer) -> Outcomes:
         """Return the outcomes of all ranks; all of them must call it."""
-        if self._rows is None:
-            return None
         # Each photo is on one rank only, so the sum over the ranks joins them.
         rows = trainer.strategy.reduce(self._rows, reduce_op="sum")
         assert isinstance(rows, Tensor)  # noqa: S101  # as given
-        self._rows = None
         return Outcomes.from_rows(rows.cpu())

@@ -139,7 +139,7 @@ class WandbTracking(Callback):
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
         if self._logger is not None and counts and isinstance(loader, BatchLoader):
-            self._collector = OutcomeCollector(loader)
+            self._collector = OutcomeCollector(loader, pl_module.device)
 
     def on_validation_batch_end(  # noqa: PLR0917  # Lightning's arguments
         self,
@@ -156,8 +156,10 @@ class WandbTracking(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the best epoch, and say how much better it is than the baselines."""
-        outcomes = self._collector.gather(trainer) if self._collector else None
-        if self._logger is None or self._run is None or self._collector is None or not outcomes:
+        if self._collector is None:
+            return
+        outcomes = self._collector.gather(trainer)
+        if self._logger is None or self._run is None or len(outcomes) == 0:
             return
         self._last = outcomes
         if self._best is None or outcomes.accuracy > self._best.accuracy:
