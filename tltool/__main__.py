@@ -38,6 +38,9 @@ COMMANDS = {
     "plan": Command(
         "tltool.commands.plan", "before", "say what a run would train when, and how fast"
     ),
+    "doctor": Command(
+        "tltool.commands.doctor", "before", "check photos, network and training before a long run"
+    ),
     "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
     "compare": Command(
         "tltool.commands.compare", "train", "compare heads on one backbone, and judge differences"

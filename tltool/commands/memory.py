@@ -14,9 +14,6 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def out_of_memory_advice(config: dict[str, Any]) -> str:
     """Return what was tried and what needs less memory, the least harmful first.
 
-    Half-precision activations change the result least, recomputing them costs time only, and
-    accumulation keeps the batch but changes batch norm.
-
     Args:
         config: The resolved configuration of ``fit``.
 
@@ -33,10 +30,23 @@ def out_of_memory_advice(config: dict[str, Any]) -> str:
         --model.backbone.name.
     """
     batch_size = config["data"]["init_args"]["batch_size"]
-    precision = str(config["trainer"]["precision"] or "32-true")
+    precision = _precision(config)
+    return (
+        f"Out of memory with a batch of {batch_size} in precision {precision}. Try, in this order: "
+        f"{memory_remedies(config)}."
+    )
+
+
+def memory_remedies(config: dict[str, Any]) -> str:
+    """Return what needs less memory, the least harmful first, see `out_of_memory_advice`.
+
+    Half-precision activations change the result least, recomputing them costs time only, and
+    accumulation keeps the batch but changes batch norm.
+    """
+    batch_size = config["data"]["init_args"]["batch_size"]
     steps = config["trainer"]["accumulate_grad_batches"]
     remedies = []
-    if precision.startswith("32"):
+    if _precision(config).startswith("32"):
         remedies.append("--trainer.precision bf16-mixed")
     if not config["model"]["backbone"]["init_args"]["grad_checkpointing"]:
         remedies.append("--model.backbone.grad_checkpointing true")
@@ -47,7 +57,8 @@ def out_of_memory_advice(config: dict[str, Any]) -> str:
             f"--data.batch_size {smaller} --trainer.accumulate_grad_batches {accumulated}"
         )
     remedies.append("a smaller --model.backbone.img_size or --model.backbone.name")
-    return (
-        f"Out of memory with a batch of {batch_size} in precision {precision}. Try, in this order: "
-        f"{'; '.join(remedies)}."
-    )
+    return "; ".join(remedies)
+
+
+def _precision(config: dict[str, Any]) -> str:
+    return str(config["trainer"]["precision"] or "32-true")

@@ -105,6 +105,10 @@ class ImageDataModule(LightningDataModule):
         self.given_class_names = class_names
         self._run_seed: int | None = None
 
+    def __str__(self) -> str:
+        """Name the data: Lightning's own text makes loaders, and fails where photos are missing."""
+        return f"{type(self).__name__}({self.place})"
+
     def find_classes(self) -> list[str]:
         """Return the names of the classes of the data, in the order of the labels."""
         raise NotImplementedError

@@ -1,0 +1,45 @@
+"""What a check found, and what to do about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warning", "failed"]
+"""``warning`` is for what may be meant; ``failed`` for what is wrong in any run."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check.
+
+    Attributes:
+        check: What was looked at, in a word or two.
+        status: Whether it is as it should be.
+        found: What was seen, with numbers.
+        remedy: What to type or to change; empty where nothing is to be done.
+
+    Example:
+        >>> Finding("learning rate", "failed", "It is 0.", "--optimizer.lr 1e-3").is_good
+        False
+    """
+
+    check: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.status == "ok"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return names in a line, only the first of many.
+
+    Example:
+        >>> listed(["a", "b", "c", "d"], most=2)
+        'a, b and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
