@@ -46,7 +46,9 @@ def findings(text):
         if line.startswith("│") and len(cells) == 4:
             name = cells[0] or name
             before = rows.get(name, ["", "", ""])
-            rows[name] = [f"{old} {new}".strip() for old, new in zip(before, cells[1:], strict=True)]
+            rows[name] = [
+                f"{old} {new}".strip() for old, new in zip(before, cells[1:], strict=True)
+            ]
     return rows
 
 
@@ -209,7 +211,7 @@ def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
         (["--write-groups", "groups.txt"], "Write --write-groups groups.csv"),
         (["--write-groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
         (["--plot", "head.txt"], "its suffix must be one of"),
-        (["--max-photos", 1], "must be at least 2"),
+        (["--max-photos", 0], "must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_takes_time(doctor, photos, args, message):

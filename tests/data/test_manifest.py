@@ -236,3 +236,8 @@ def test_a_row_without_a_part_is_numbered(manifest):
 def test_two_forms_of_an_accent_are_one_class(manifest):
     rows = [(f"{i}.png", ["K\u00e4fer", "Ka\u0308fer", "Biene"][i % 3]) for i in range(12)]
     assert ManifestDataModule(manifest(rows)).class_names == ["Biene", "K\u00e4fer"]
+
+
+def test_its_text_names_the_table_also_where_no_row_trains(manifest):
+    path = manifest([(name, label, "val") for name, label in TWENTY], SPLIT)
+    assert str(ManifestDataModule(path)) == f"ManifestDataModule('{path}')"

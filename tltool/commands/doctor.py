@@ -66,8 +66,11 @@ class DoctorCLI(FitCLI):
     def before_instantiate_classes(self) -> None:
         """Check what is asked, before it takes time."""
         config = self.config["fit"]
-        if config["max_photos"] < 2:
-            raise ValueError(f"--max-photos must be at least 2, got {config['max_photos']}.")
+        if config["max_photos"] < 1:
+            raise ValueError(
+                f"--max-photos must be at least 1, got {config['max_photos']}. Leave it out for "
+                "4000."
+            )
         if config["write_groups"] is not None:
             check_groups_file(config["write_groups"])
         if config["plot"] is not None:

@@ -158,7 +158,8 @@ class Exam:
     def _train_batches(self) -> list[dict[str, Any]]:
         """Return batches as training gets them: shuffled, augmented and mixed."""
         smaller = copy.copy(self.data)
-        smaller.batch_size = min(self.data.batch_size, NUM_TRIED)
+        train = self.data.samples("train")
+        smaller.batch_size = min(self.data.batch_size, NUM_TRIED, len(train))
         batches = list(itertools.islice(smaller.train_dataloader(), NUM_STEPS))
         return list(itertools.islice(itertools.cycle(batches), NUM_STEPS))
 

@@ -23,6 +23,7 @@ from tltool.diagnosis.photo_prints import PhotoPrint, photo_print
 log = logging.getLogger(__name__)
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+LEAST = 8  # photos of a part that are drawn
 EDGE = 64  # A quarter of it is looked at; a JPEG is decoded at an eighth of its size at best.
 
 
@@ -196,7 +197,7 @@ def _draw(data: ImageDataModule, max_photos: int | None) -> Iterator[tuple[Part,
         if max_photos is None or total <= max_photos:
             yield part, samples
             continue
-        number = max(round(len(samples) * max_photos / total), 1)
+        number = max(round(len(samples) * max_photos / total), min(len(samples), LEAST))
         drawn = np.sort(generator.choice(len(samples), number, replace=False))
         yield part, samples.subset(drawn.tolist())
 

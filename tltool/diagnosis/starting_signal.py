@@ -33,7 +33,7 @@ class StartingSignal:
     Attributes:
         initializer: Of its hidden layers.
         layers: Each hidden layer, from the input on.
-        logits: Standard deviation of the logits.
+        logits: Standard deviation of a logit from photo to photo, the mean over the classes.
         values: Some outputs of each hidden layer by name, for a histogram.
     """
 
@@ -126,7 +126,7 @@ def _signal(head: nn.Module, initializer: str, features: Tensor) -> StartingSign
     for hook in hooks:
         hook.remove()
     hidden = [layer for layer in layers if layer.units is not None]
-    return StartingSignal(initializer, hidden, float(logits.std()), values)
+    return StartingSignal(initializer, hidden, float(logits.std(dim=0).mean()), values)
 
 
 def _is_activation(module: nn.Module) -> bool:
