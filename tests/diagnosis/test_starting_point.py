@@ -126,6 +126,11 @@ def test_a_step_that_does_not_fit_fails_with_the_remedy():
     assert (finding.status, finding.remedy) == ("failed", "--smaller")
 
 
+def test_a_checkpoint_may_differ_by_rounding():
+    finding = round_trip(torch.ones(2, 2), torch.ones(2, 2) + 1e-6, num_bytes=1)
+    assert (finding.status, "up to rounding" in finding.found) == ("ok", True)
+
+
 def test_a_checkpoint_with_other_answers_fails():
     finding = round_trip(torch.zeros(2, 2), torch.tensor([[0, 0], [0, 0.5]]), num_bytes=1)
     assert finding.status == "failed"
