@@ -6,6 +6,9 @@ import pytest
 
 import tltool.__main__
 from tltool.__main__ import main
+from tltool.monitoring.alarm_table import AlarmTable
+from tltool.monitoring.alarms import Alarm
+from tltool.monitoring.step_rows import read_rows
 from tltool.monitoring.table import HealthTable, read_health
 from tltool.monitoring.watch import LayerHealth
 from tltool.monitoring.window import is_sampled
@@ -91,6 +94,26 @@ def test_a_healthy_head_raises_none_and_has_a_row_a_layer_and_epoch(fit):
 def test_a_cause_is_told_once(fit):
     _, warned = fit(*HIDDEN, "--model.head.bias=-20", "--trainer.max_epochs", "3")
     assert sum("dead" in message for message in warned) == 1
+
+
+def test_an_alarm_is_kept_in_the_run_with_its_remedy(fit, tmp_path):
+    fit(*HIDDEN, "--model.head.bias=-20", "--trainer.max_epochs", "2")
+    (row,) = [row for row in read_rows(tmp_path / "digits/0/alarms.csv") if "dead" in row["cause"]]
+    assert (row["epoch"], row["layer"]) == ("0", "head.hidden.0")
+    assert "use leaky_relu" in row["message"]
+
+
+def test_a_healthy_run_has_no_table_of_alarms(fit, tmp_path):
+    fit(*HIDDEN, *ONE_EPOCH)
+    assert not (tmp_path / "digits/0/alarms.csv").exists()
+
+
+def test_alarms_that_a_resumed_run_raises_again_are_dropped(tmp_path):
+    table = AlarmTable(tmp_path)
+    for step in (3, 7):
+        table.add(step, 0, [Alarm("saturation", "head", "its units are saturated.")])
+    table.drop_from(7)
+    assert [row["step"] for row in read_rows(tmp_path / "alarms.csv")] == ["3"]
 
 
 def test_it_can_be_turned_off(fit):

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tltool.monitoring.alarm_table import AlarmTable
 from tltool.monitoring.alarms import SETTLED_AFTER, Alarm, find_alarms
 from tltool.monitoring.table import HealthTable, worst
 from tltool.monitoring.watch import Watch
@@ -24,10 +25,10 @@ class HealthMonitor(Callback):
     """Watch activations, gradients and updates of the head, and say what is ill and what helps.
 
     Looked at are the first steps, more and more rarely, and then every so many. Each layer of each
-    window is a row of ``health.csv`` in the run's folder; the worst layer goes to the loggers.
-    While the head reads cached features, every step notes which units were live, so that the share
-    of dead units is exact: never active on any training image of the epoch. Otherwise it is an
-    estimate over the window.
+    window is a row of ``health.csv`` in the run's folder, and each alarm one of ``alarms.csv``; the
+    worst layer goes to the loggers. While the head reads cached features, every step notes which
+    units were live, so that the share of dead units is exact: never active on any training image of
+    the epoch. Otherwise it is an estimate over the window.
 
     Args:
         enabled: Whether it does anything.
@@ -48,6 +49,7 @@ class HealthMonitor(Callback):
         self.alarms: list[Alarm] = []
         self._watches: list[Watch] = []
         self._table: HealthTable | None = None
+        self._alarm_table: AlarmTable | None = None
         self._is_whole_epoch = False
         self._step = -1
         self._num_images = 0  # that this rank's window has seen
@@ -66,7 +68,9 @@ class HealthMonitor(Callback):
             return
         if trainer.is_global_zero and folder is not None and Path(folder).is_dir():
             self._table = HealthTable(Path(folder))
+            self._alarm_table = AlarmTable(Path(folder))
             self._table.drop_from(trainer.global_step)
+            self._alarm_table.drop_from(trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the hooks away."""
@@ -153,10 +157,13 @@ class HealthMonitor(Callback):
             logger.log_metrics(worst(layers, norms), step)
         known = {alarm.cause for alarm in self.alarms}
         settled = trainer.global_step >= SETTLED_AFTER or _is_last_epoch(trainer)
-        for alarm in find_alarms(layers, norms if settled else ()):
-            if alarm.cause not in known:
-                self.alarms.append(alarm)
-                log.warning("Health: %s", alarm)
+        alarms = find_alarms(layers, norms if settled else ())
+        new = [alarm for alarm in alarms if alarm.cause not in known]
+        self.alarms += new
+        if self._alarm_table is not None:
+            self._alarm_table.add(step, trainer.current_epoch, new)
+        for alarm in new:
+            log.warning("Health: %s", alarm)
 
 
 def _is_last_epoch(trainer: Trainer) -> bool:

@@ -1,10 +1,10 @@
 """The health of each layer over time, as a table and in a few numbers."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tltool.monitoring.step_rows import StepRows, read_rows
 from tltool.monitoring.watch import LayerHealth, NormHealth
 
 NAME = "health.csv"
@@ -24,41 +24,31 @@ class HealthTable:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
+        self._rows = StepRows(self.path, COLUMNS)
 
     def drop_from(self, step: int) -> None:
         """Drop the rows that a resumed run will write again."""
-        if not self.path.is_file():
-            return
-        kept = [row for row in read_health(self.path) if int(row["step"]) < step]
-        partial = self.path.with_name(f".partial-{NAME}")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(self.path)
+        self._rows.drop_from(step)
 
     def add(
         self, step: int, epoch: int, layers: Sequence[LayerHealth], norms: Sequence[NormHealth]
     ) -> None:
         """Append the rows of a window."""
-        is_new = not self.path.is_file()
-        # Lines are appended in one write: a kill leaves whole ones, or a last one without its end.
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            if is_new:
-                writer.writeheader()
-            place = {"step": step, "epoch": epoch}
-            writer.writerows(place | _cells(layer) for layer in layers)
-            writer.writerows(
-                place | {"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor}
-                for n in norms
-            )
+        place = {"step": step, "epoch": epoch}
+        self._rows.append(
+            [
+                *(place | _cells(layer) for layer in layers),
+                *(
+                    place | {"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor}
+                    for n in norms
+                ),
+            ]
+        )
 
 
 def read_health(path: Path) -> list[dict[str, str]]:
     """Return the rows of a ``health.csv``; one that a kill cut short is left out."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+    return read_rows(path)
 
 
 def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[str, float]:
