@@ -72,6 +72,7 @@ def make_plan(
     steps_per_epoch: int,
     max_epochs: int,
     max_steps: int | None = None,
+    ended: Mapping[str, int] | None = None,
 ) -> Plan:
     """Work out what a schedule does to a model.
 
@@ -84,6 +85,7 @@ def make_plan(
         steps_per_epoch: Optimizer steps in one epoch.
         max_epochs: Length of training.
         max_steps: Training ends after so many steps, if that is earlier.
+        ended: Of a run that is over, see `make_timeline`.
 
     Raises:
         ValueError: If the schedule does not fit the model or the training.
@@ -97,7 +99,11 @@ def make_plan(
     bases = [group["lr"] for group in optimizer.param_groups]
     bytes_each = bytes_per_parameter(make_optimizer)
     timeline = make_timeline(
-        schedule, steps_per_epoch=steps_per_epoch, max_epochs=max_epochs, max_steps=max_steps
+        schedule,
+        steps_per_epoch=steps_per_epoch,
+        max_epochs=max_epochs,
+        max_steps=max_steps,
+        ended=ended,
     )
     planned = []
     for span in timeline.spans:

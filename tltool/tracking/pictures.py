@@ -24,6 +24,12 @@ def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
     return metrics
 
 
+def read_steps(path: Path) -> dict[int, int]:
+    """Return the last optimizer step, from 0, of each epoch in a ``metrics.csv``."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {int(row["epoch"]): int(row["step"]) for row in csv.DictReader(file) if row["epoch"]}
+
+
 def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title: str) -> None:
     """Draw loss and accuracy against epochs, training and validation."""
     figure = new_figure(8, 3.2)

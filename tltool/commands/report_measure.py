@@ -1,0 +1,193 @@
+"""What `tltool report` finds out about a run: its predictions, its baselines, its phases."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
+from tltool.data.datamodule import ImageDataModule, Part
+from tltool.data.decode import decode_image
+from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.features.cache import cached_features
+from tltool.features.extract import extract_features
+from tltool.finetuning.plan import Plan
+from tltool.models.backbone import Backbone
+from tltool.models.description import rebuild
+from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
+from tltool.reporting.run_page import MeasuredRun
+from tltool.reporting.run_record import RunRecord, read_run
+from tltool.tasks.image_task import ImageTask
+from tltool.tasks.recipe import read_checkpoint
+
+_NO_CHECKPOINT = (
+    "There is no checkpoint: the run was stopped before training began, so there is nothing to "
+    "measure."
+)
+
+
+class _Newest(NamedTuple):
+    """What the newest checkpoint says about how far the training came."""
+
+    steps: int
+    content: dict[str, Any]
+
+
+def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
+    """Read a run, let its checkpoint predict the photos that measure it, and fit the baselines.
+
+    What is not there any more, or was never written, is said in `MeasuredRun.missing`.
+
+    Args:
+        folder: The run's folder.
+        with_probe: Fit the closed-form probe, which needs features of all photos.
+
+    Raises:
+        FileNotFoundError: If it is no run's folder.
+    """
+    record = read_run(folder)
+    if record.checkpoint is None:
+        return MeasuredRun(
+            record=record,
+            plan=f"{_NO_CHECKPOINT} tltool plan --config {folder / 'config.yaml'} says what was to "
+            "train when.",
+            evaluation=None,
+            measured="",
+            decode=decode_image,
+            mode="RGB",
+            epochs_done=0,
+            missing=[_NO_CHECKPOINT],
+        )
+    task = ImageTask.load_from_checkpoint(record.checkpoint)
+    newest = _newest(record)
+    missing, data = [], None
+    evaluation = None
+    try:
+        data = make_data(record.config, task)
+        evaluation = _evaluate(record, task, data, with_probe=with_probe)
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # Raised by tltool itself: what is wrong with the photos.
+        # A loader's worker sends its error as text, with the traceback in front.
+        reason = str(error).strip().splitlines()[-1]
+        missing.append(f"The photos cannot be read, so nothing was measured: {reason}")
+    steps = record.steps_per_epoch or (None if data is None else _planned_steps(record, data))
+    measured = ""
+    if not record.has_best:
+        step = read_checkpoint(record.checkpoint)["global_step"]
+        measured = (
+            f"The last checkpoint, after {step:,} steps: no validation has chosen a best one."
+        )
+        missing.append("There is no best checkpoint, so the last one is measured.")
+    ended = ended_phases(newest.content)
+    plan = _plan(record, task, newest.content, steps)
+    last = plan.phases[-1].phase.name if isinstance(plan, Plan) else None
+    return MeasuredRun(
+        record=record,
+        plan=plan,
+        evaluation=evaluation,
+        measured=measured,
+        decode=decode_image if data is None else data.decoder,
+        mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
+        epochs_done=newest.steps / steps if steps else record.epochs_done,
+        has_ended=last in ended,
+        missing=missing,
+    )
+
+
+def _newest(record: RunRecord) -> _Newest:
+    last = record.folder / "checkpoints" / "last.ckpt"
+    path = last if last.is_file() else record.checkpoint
+    assert path is not None  # noqa: S101  # the caller has looked
+    content = read_checkpoint(path)
+    seen = max(record.steps.values(), default=-1) + 1
+    return _Newest(max(int(content["global_step"]), seen), content)
+
+
+def _plan(
+    record: RunRecord, task: ImageTask, checkpoint: Mapping[str, Any], steps: int | None
+) -> Plan | str:
+    if steps is None:
+        return (
+            "How many steps an epoch has is not known: none was finished, and the photos are gone."
+        )
+    try:
+        return make_run_plan(record, task, checkpoint, steps)
+    except ValueError as error:
+        return f"The phases cannot be laid out: {error}"
+
+
+def _planned_steps(record: RunRecord, data: ImageDataModule) -> int:
+    """Return the steps of an epoch, as `fit` would count them on one device."""
+    batches = math.ceil(len(data.samples("train")) / data.batch_size)
+    limit = record.config["trainer"].get("limit_train_batches")
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    return math.ceil(batches / record.config["trainer"].get("accumulate_grad_batches", 1))
+
+
+def _evaluate(
+    record: RunRecord, task: ImageTask, data: ImageDataModule, *, with_probe: bool
+) -> Evaluation:
+    part: Part = "test" if data.splits.test else "val"
+    samples = data.samples(part)
+    labels = torch.tensor(samples.labels)
+    probabilities, paths = _predict(task, data, part)
+    train_labels = torch.tensor(data.samples("train").labels)
+    majority = int(train_labels.mode().values)
+    baselines = {MAJORITY: labels == majority}
+    if with_probe:
+        caching = record.config.get("features", {})
+        # As it was before training, and so perhaps in the cache.
+        backbone = rebuild(task.recipe["backbone"])
+        assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
+        train = _features(backbone, data, "train", caching)
+        probe = fit_ridge_probe(train, train_labels, data.num_classes)
+        baselines[PROBE] = probe.predict(_features(backbone, data, part, caching)) == labels
+    number = {name: index for index, name in enumerate(dict.fromkeys(samples.groups or []))}
+    return Evaluation(
+        part=part,
+        class_names=task.class_names,
+        probabilities=probabilities,
+        labels=labels,
+        paths=paths,
+        names=names_from_root(paths, getattr(data, "root", None)),
+        groups=[number[group] for group in samples.groups] if samples.groups else None,
+        baselines=baselines,
+        majority=data.class_names[majority],
+    )
+
+
+def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> tuple[Tensor, list[str]]:
+    trainer = Trainer(
+        logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+    )
+    batches: list[Any] = trainer.predict(task, data.evaluation_dataloader(part)) or []
+    probabilities = torch.cat([batch["probabilities"] for batch in batches])
+    return probabilities, [path for batch in batches for path in batch["paths"]]
+
+
+def _features(
+    backbone: Backbone, data: ImageDataModule, part: Part, caching: Mapping[str, Any]
+) -> Tensor:
+    """Return the features of a part, by the cache of the run if it had one."""
+    loader = data.evaluation_dataloader(part)
+    if not caching.get("enabled", False):
+        description = f"features of the {part} photos"
+        return extract_features(backbone, loader, description=description, total=len(loader))[0]
+    features = cached_features(
+        backbone,
+        data.dataset(part),
+        cache=caching["cache_dir"],
+        batch_size=data.batch_size,
+        num_workers=loader.num_workers,
+        show_progress=True,
+    )
+    return features.tensor()

@@ -1,0 +1,104 @@
+"""What a run left in its folder, whole or cut short."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tltool.monitoring import alarm_table, table
+from tltool.monitoring.step_rows import read_rows
+from tltool.tracking.pictures import read_metrics, read_steps
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run's folder, read.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its ``config.yaml``.
+        metrics: (epoch, value) pairs by name; empty if no epoch was finished.
+        steps: The last optimizer step of each epoch that was measured, counted from 0.
+        health: Rows of ``health.csv``; ``None`` if there is no such file.
+        alarms: Rows of ``alarms.csv``.
+        checkpoint: The best checkpoint, else the last one, else ``None``.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, list[tuple[int, float]]]
+    steps: dict[int, int]
+    health: list[dict[str, str]] | None
+    alarms: list[dict[str, str]]
+    checkpoint: Path | None
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a validation has chosen the checkpoint."""
+        return self.checkpoint is not None and self.checkpoint.name == "best.ckpt"
+
+    @property
+    def max_epochs(self) -> int | None:
+        """The epochs that were planned, if they were."""
+        epochs: int | None = self.config["trainer"]["max_epochs"]
+        return epochs if epochs is not None and epochs >= 0 else None
+
+    @property
+    def epochs_done(self) -> int:
+        """The epochs that were trained to their end."""
+        return max((epoch + 1 for epoch, _ in self.metrics.get("train/loss", [])), default=0)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """The optimizer steps of an epoch, as they were; ``None`` if no epoch was finished."""
+        epoch = self.epochs_done - 1
+        return None if epoch not in self.steps else (self.steps[epoch] + 1) // (epoch + 1)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 0, with the best validation accuracy: that of the best checkpoint."""
+        points = self.metrics.get("val/accuracy", [])
+        return max(points, key=lambda point: point[1])[0] if points and self.has_best else None
+
+    def fit_command(self, *options: str) -> str:
+        """Return the command that repeats the run, with other options behind it."""
+        config = shlex.quote(str(self.folder / "config.yaml"))
+        resumed = self.config.get("ckpt_path") is not None and "--ckpt_path" not in options
+        anew = ["--ckpt_path", "null"] if resumed else []
+        return " ".join(["tltool fit --config", config, *anew, *options])
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run's folder.
+
+    Raises:
+        FileNotFoundError: If it is no run's folder.
+        ValueError: If its configuration is no configuration of ``fit``.
+    """
+    config_file = folder / "config.yaml"
+    if not config_file.is_file():
+        raise FileNotFoundError(
+            f"{str(folder)!r} has no config.yaml. Name the folder of a run, for example "
+            "runs/photos/0."
+        )
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    if not (isinstance(config, Mapping) and {"data", "trainer", "finetuning"} <= config.keys()):
+        raise ValueError(
+            f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "
+            "it. Name the folder of another run."
+        )
+    metrics, health = folder / "metrics.csv", folder / table.NAME
+    alarms = folder / alarm_table.NAME
+    checkpoints = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    return RunRecord(
+        folder=folder,
+        config=dict(config),
+        metrics=read_metrics(metrics) if metrics.is_file() else {},
+        steps=read_steps(metrics) if metrics.is_file() else {},
+        health=read_rows(health) if health.is_file() else None,
+        alarms=read_rows(alarms) if alarms.is_file() else [],
+        checkpoint=next((path for path in checkpoints if path.is_file()), None),
+    )
