@@ -15,7 +15,8 @@ from tltool.commands.terminal import set_up_process
 from tltool.reporting.evaluation import RUN, Evaluation
 from tltool.reporting.html import write_whole
 from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
-from tltool.reporting.runs_page import RunsPage, compare_runs, render_runs_page
+from tltool.reporting.runs import Runs, compare_runs
+from tltool.reporting.runs_page import render_runs_page
 from tltool.reporting.verdict import is_cut_short
 from tltool.tracking.pictures import draw_curves, draw_predictions
 
@@ -117,6 +118,7 @@ def _report_runs(folders: Sequence[Path], output: Path | None) -> int:
     output = output or newest.parent / PAGE
     write_whole(output, render_runs_page(found, made_with=made_with()))
     print(f"page         {output}")
+    print(f"next         {found.commands[0]}")
     return 0
 
 
@@ -129,7 +131,7 @@ def _print_table(evaluation: Evaluation, measured: str, run: str) -> None:
     Console().print(table)
 
 
-def _print_runs(found: RunsPage) -> None:
+def _print_runs(found: Runs) -> None:
     table = Table("", "run", "accuracy", "photos")
     for run in found.runs:
         evaluation = run.measured.evaluation

@@ -64,19 +64,18 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         )
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     newest = _newest(record)
-    missing, data = [], None
-    evaluation = None
+    missing: list[str] = []
+    data = evaluation = None
     try:
         data = make_data(record.config, task)
         evaluation = _evaluate(record, task, data, with_probe=with_probe)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # Raised by tltool itself: what is wrong with the photos.
+        planned_steps = _planned_steps(record, data)
+    except (OSError, ValueError) as error:  # What is wrong with the photos.
         # A loader's worker sends its error as text, with the traceback in front.
         reason = str(error).strip().splitlines()[-1]
         missing.append(f"The photos cannot be read, so nothing was measured: {reason}")
-    steps = record.steps_per_epoch or (None if data is None else _planned_steps(record, data))
+        planned_steps = None
+    steps = record.steps_per_epoch or planned_steps
     measured = ""
     if not record.has_best:
         step = read_checkpoint(record.checkpoint)["global_step"]
@@ -130,7 +129,8 @@ def _planned_steps(record: RunRecord, data: ImageDataModule) -> int:
         batches = min(batches, limit)
     elif limit is not None:
         batches = int(batches * limit)
-    return math.ceil(batches / record.config["trainer"].get("accumulate_grad_batches", 1))
+    accumulated: int = record.config["trainer"].get("accumulate_grad_batches", 1)
+    return math.ceil(batches / accumulated)
 
 
 def _evaluate(

@@ -1,5 +1,6 @@
 """The pictures of the page: small enough for a telephone, told apart without color."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,31 +101,33 @@ def draw_heatmap(
     *,
     title: str,
     limit: float | None,
+    most: float,
 ) -> "Figure":
-    """Draw a number of each layer over time, what is beyond a limit marked by a cross.
+    """Draw a number of each layer over time, what is beyond a limit marked.
 
     Args:
         values: ``(num_layers, num_windows)``; ``None`` where nothing was seen.
         layers: Names of the rows, from the input on.
         steps: The last step of each window.
         title: What the number is.
-        limit: An alarm's; the scale ends at twice the limit at least.
+        limit: An alarm's.
+        most: Where the scale ends, unless a value is higher.
     """
     figure, axes = _new(1.6 + 0.3 * len(layers))
     grid = np.array([[np.nan if v is None else v for v in row] for row in values], dtype=float)
-    seen = grid[np.isfinite(grid)]
-    most = max(seen.max(initial=0.0), (limit or 0.0) * 1.2, 1e-12)
+    most = max(grid[np.isfinite(grid)].max(initial=0.0), most)
     image = axes.imshow(grid, aspect="auto", cmap="cividis", vmin=0, vmax=most)
+    beyond = np.nan_to_num(grid) >= (math.inf if limit is None else limit)
     if grid.size <= MOST_NUMBERED:
         for (row, column), value in np.ndenumerate(grid):
-            if np.isfinite(value):
-                color = "white" if value < most / 2 else "black"
-                place = {"ha": "center", "va": "center", "fontsize": 7, "color": color}
-                axes.text(column, row, f"{value:.1%}" if most < 0.1 else f"{value:.0%}", **place)
-    if limit is not None:
-        rows, columns = np.nonzero(np.nan_to_num(grid) >= limit)
-        frame = {"s": 130, "facecolors": "none", "edgecolors": "#D55E00", "linewidths": 2}
-        axes.scatter(columns, rows, marker="s", **frame)
+            number = f"{value:.1%}" if most < 0.1 else f"{value:.0%}"
+            number = "" if np.isnan(value) else number + " !" * bool(beyond[row, column])
+            color = "white" if value < most / 2 else "black"
+            axes.text(column, row, number, ha="center", va="center", fontsize=8, color=color)
+    else:
+        rows, columns = np.nonzero(beyond)
+        axes.scatter(columns, rows, marker="x", s=12, color="black", linewidths=2.4)
+        axes.scatter(columns, rows, marker="x", s=8, color="white", linewidths=1)
     shown = sorted({round(i) for i in np.linspace(0, len(steps) - 1, min(len(steps), 6))})
     axes.set_xticks(shown, [str(steps[i] + 1) for i in shown], fontsize=8)
     axes.set_yticks(range(len(layers)), list(layers), fontsize=8)

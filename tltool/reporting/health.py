@@ -1,5 +1,6 @@
 """The section about health: alarms with their remedies, and each layer over time."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tltool.monitoring.alarms import DEAD, FAST, SATURATED
@@ -9,11 +10,12 @@ from tltool.reporting.html import paragraph, picture, pictures, section, table
 Rows = Sequence[Mapping[str, str]]
 
 NUMBERS = {
-    "dead": ("share of dead units", DEAD),
+    "dead": ("share of dead units", DEAD, 1.0),
     # A limit only for activations that saturate on both sides; relu is saturated on half.
-    "saturated": ("share of saturated pairs of photo and unit", None),
-    "largest_update": ("largest update of the weights, as a share of them", FAST),
+    "saturated": ("share of saturated pairs of photo and unit", None, 1.0),
+    "largest_update": ("largest update of the weights, as a share of them", FAST, 1.2 * FAST),
 }
+"""What a column of ``health.csv`` is, the limit of its alarm, and where its scale ends."""
 MOST_LAYERS = 40
 
 
@@ -34,11 +36,9 @@ def health_section(rows: Rows | None, alarms: Rows) -> str:
         return section(title, *said, paragraph(missing))
     if not alarms:
         said = [paragraph("\N{CHECK MARK} No alarm was raised.")]
-    images = [
-        _image(rows, column, title=label, limit=limit) for column, (label, limit) in NUMBERS.items()
-    ]
+    images = [_image(rows, column) for column in NUMBERS]
     legend = (
-        "A square marks what is beyond the limit of an alarm: "
+        "A ! or a cross marks what is beyond the limit of an alarm: "
         f"{DEAD:.0%} dead, {FAST:.0%} of the weights in one step. Saturation alarms from "
         f"{SATURATED:.0%} on, for activations that saturate on both sides, such as tanh; relu is "
         "saturated on about half."
@@ -59,8 +59,9 @@ def _alarm_table(alarms: Rows) -> str:
     return table(("alarm", "where", "when", "what was seen, and what helps"), cells)
 
 
-def _image(rows: Rows, column: str, *, title: str, limit: float | None) -> str:
+def _image(rows: Rows, column: str) -> str:
     """Return a heatmap; of more than ``MOST_LAYERS`` layers the worst."""
+    title, limit, most = NUMBERS[column]
     seen = {(row["layer"], int(row["step"])): float(row[column]) for row in rows if row[column]}
     if not seen:
         return ""
@@ -72,7 +73,8 @@ def _image(rows: Rows, column: str, *, title: str, limit: float | None) -> str:
         worst = sorted(layers, key=highest.__getitem__, reverse=True)[:MOST_LAYERS]
         layers = [layer for layer in layers if layer in worst]
     values = [[seen.get((layer, step)) for step in steps] for layer in layers]
-    (layer, step), most = max(seen.items(), key=lambda item: item[1])
-    caption = f"The highest {title}: {most:.3g} in {layer}, at step {step + 1}."
-    image = picture(draw_heatmap(values, layers, steps, title=title, limit=limit), caption)
+    (layer, step), value = max(seen.items(), key=lambda item: (not math.isnan(item[1]), item[1]))
+    caption = f"The highest {title}: {value:.3g} in {layer}, at step {step + 1}."
+    figure = draw_heatmap(values, layers, steps, title=title, limit=limit, most=most)
+    image = picture(figure, caption)
     return f"<figure>{image}<figcaption>{paragraph(caption, 'small')}</figcaption></figure>"

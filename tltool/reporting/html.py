@@ -27,7 +27,7 @@ section { border-top: 1px solid #bbb; padding: 1.1rem 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .5rem .3rem 0;
   border-top: 1px solid #ddd; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; padding-right: 1rem; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 table.matrix td, table.matrix th { padding: .3rem; border: 1px solid #bbb; }
 pre { font-size: .85rem; background: #f2f2f2; padding: .5rem; margin: .3rem 0;
@@ -129,10 +129,13 @@ def table(
     def css(column: int) -> str:
         return ' class="number"' if column in numbers else ""
 
+    def label(name: str) -> str:
+        return f' data-label="{text(name)}"' if stacks and name else ""
+
     head = "".join(f"<th{css(i)}>{text(name)}</th>" for i, name in enumerate(header))
     lines = [
         "<tr>"
-        + "".join(f"<td{css(i)}{_label(header[i])}>{text(cell)}</td>" for i, cell in enumerate(row))
+        + "".join(f"<td{css(i)}{label(header[i])}>{text(cell)}</td>" for i, cell in enumerate(row))
         + "</tr>"
         for row in rows
     ]
@@ -178,7 +181,3 @@ def write_whole(path: Path, content: str) -> None:
     partial = path.with_name(f".partial-{path.name}")
     partial.write_text(content, encoding="utf-8")
     partial.replace(path)
-
-
-def _label(name: str) -> str:
-    return f' data-label="{text(name)}"' if name else ""

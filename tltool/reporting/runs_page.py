@@ -1,92 +1,14 @@
 """The page of several runs: what differs, and whether it made a difference."""
 
-import string
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import torch
-
-from tltool.comparison.differences import Difference, judge
-from tltool.reporting.config_differences import SEED, config_differences
-from tltool.reporting.evaluation import MAJORITY, RUN, Evaluation
+from tltool.reporting.config_differences import config_differences
+from tltool.reporting.evaluation import MAJORITY, RUN
 from tltool.reporting.figures import draw_curves
-from tltool.reporting.html import page, paragraph, picture, pictures, section, table
-from tltool.reporting.run_page import MeasuredRun
-from tltool.reporting.verdict import describe, is_cut_short
-
-MOST_PAIRED = 4
-"""Variants of which all pairs are compared; of more, each with the first."""
+from tltool.reporting.html import command, page, paragraph, picture, pictures, section, table, text
+from tltool.reporting.runs import NamedRun, PhotoSet, Runs
+from tltool.reporting.verdict import is_cut_short
 
 
-class NamedRun(NamedTuple):
-    """A run with a short name.
-
-    Attributes:
-        letter: Its name on the page.
-        measured: The run.
-        photos: Which photos it was measured on, in words.
-    """
-
-    letter: str
-    measured: MeasuredRun
-    photos: str
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """Runs that were measured on the same photos, which alone can be compared.
-
-    Attributes:
-        name: Of the photos, on the page.
-        fingerprint: See `Evaluation.fingerprint`.
-        variants: Letters of runs that differ in no more than their seed, by the variant's name.
-        differences: Of the variants, paired over the photos, and over seeds where all have the
-            same ones.
-    """
-
-    name: str
-    fingerprint: str
-    variants: dict[str, list[str]]
-    differences: list[Difference]
-
-
-@dataclass(frozen=True)
-class RunsPage:
-    """Some runs and what was found out about them.
-
-    Attributes:
-        runs: The runs, the first is what the others are compared with.
-        sets: The photos that they were measured on.
-        sentences: What was found, the answer first.
-    """
-
-    runs: list[NamedRun]
-    sets: list[PhotoSet]
-    sentences: list[str]
-
-
-def compare_runs(measured: Sequence[MeasuredRun]) -> RunsPage:
-    """Compare runs, those that were measured on the same photos with each other.
-
-    Args:
-        measured: The runs; the first one of each set of photos is what others are compared with.
-    """
-    letters = [_letter(number) for number in range(len(measured))]
-    by_print: dict[str, dict[str, MeasuredRun]] = {}
-    for letter, run in zip(letters, measured, strict=True):
-        if run.evaluation is not None:
-            by_print.setdefault(run.evaluation.fingerprint, {})[letter] = run
-    sets = [_photo_set(n, key, runs) for n, (key, runs) in enumerate(by_print.items(), start=1)]
-    names = {key: photos.name for key, photos in zip(by_print, sets, strict=True)}
-    runs = [
-        NamedRun(letter, run, _photos(run.evaluation, names))
-        for letter, run in zip(letters, measured, strict=True)
-    ]
-    return RunsPage(runs, sets, _sentences(runs, sets))
-
-
-def render_runs_page(found: RunsPage, *, made_with: str) -> str:
+def render_runs_page(found: Runs, *, made_with: str) -> str:
     """Return the page as HTML.
 
     Args:
@@ -97,101 +19,15 @@ def render_runs_page(found: RunsPage, *, made_with: str) -> str:
         paragraph(sentence, "verdict" if number == 0 else "")
         for number, sentence in enumerate(found.sentences)
     )
+    answer += f"<p><b>Next.</b> {text(found.next_step)}</p>"
+    answer += "".join(command(line) for line in found.commands)
     body = [f'<div class="answer">{answer}</div>', _overview(found)]
     body += [_differences(photos, found) for photos in found.sets if photos.differences]
     body += [_config(found), _curves(found)]
     return page(f"{len(found.runs)} runs", body, made_with=made_with)
 
 
-def _letter(number: int) -> str:
-    """Return A to Z, then A2 and so on."""
-    round_, place = divmod(number, 26)
-    return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")
-
-
-def _photos(evaluation: Evaluation | None, names: Mapping[str, str]) -> str:
-    if evaluation is None:
-        return "not measured"
-    number = f"{len(evaluation.labels):,} {evaluation.part} photos"
-    return f"{names[evaluation.fingerprint]}: {number}, {evaluation.fingerprint}"
-
-
-def _photo_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -> PhotoSet:
-    evaluations = {letter: run.evaluation for letter, run in runs.items() if run.evaluation}
-    variants = _variants({letter: runs[letter].record.config for letter in evaluations})
-    # The photos may come in another order, for example where class names were given.
-    order = {letter: _order(evaluation) for letter, evaluation in evaluations.items()}
-    correct = {
-        name: torch.stack([evaluations[letter].correct[order[letter]] for letter in letters])
-        for name, letters in variants.items()
-    }
-    first, chosen = next(iter(evaluations.items()))
-    groups = [chosen.groups[index] for index in order[first]] if chosen.groups else None
-    found = (
-        judge(correct, next(iter(correct)) if len(correct) > MOST_PAIRED else None, groups)
-        if len(correct) > 1
-        else []
-    )
-    return PhotoSet(f"set {number}", fingerprint, variants, found)
-
-
-def _order(evaluation: Evaluation) -> list[int]:
-    return sorted(range(len(evaluation.names)), key=evaluation.names.__getitem__)
-
-
-def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
-    """Return runs that differ in no more than their seed together, if all have the same seeds.
-
-    Differences are paired over seeds; where they are not the same, each run stands for itself.
-    """
-    found: dict[str, list[str]] = {}
-    seeds: dict[str, list[object]] = {}
-    for letter, config in configs.items():
-        same = next((n for n in found if _only_seed(configs[found[n][0]], config)), letter)
-        found.setdefault(same, []).append(letter)
-        seeds.setdefault(same, []).append(config.get(SEED))
-    all_seeds = list(seeds.values())
-    paired = all(sorted(map(str, each)) == sorted(map(str, all_seeds[0])) for each in all_seeds)
-    if not paired or len(found) < 2 or len(set(map(str, all_seeds[0]))) < len(all_seeds[0]):
-        return {letter: [letter] for letter in configs}
-    return {
-        "+".join(letters): sorted(letters, key=lambda letter: str(configs[letter].get(SEED)))
-        for letters in found.values()
-    }
-
-
-def _only_seed(config: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    return set(config_differences([config, other])) <= {SEED}
-
-
-def _sentences(runs: Sequence[NamedRun], sets: Sequence[PhotoSet]) -> list[str]:
-    differences = [difference for photos in sets for difference in photos.differences]
-    if not differences:
-        said = ["? Nothing can be compared."]
-    elif any(difference.is_finding for difference in differences):
-        said = ["\N{CHECK MARK} There is a difference beyond noise."]
-    else:
-        said = ["\N{ALMOST EQUAL TO} There is no difference beyond noise."]
-    if len(sets) > 1:
-        said.append(
-            "The runs were measured on different photos, so there is no ranking over all of them: "
-            "on other photos an accuracy is another number. Train them with the same --data "
-            "options."
-        )
-    for photos in sets:
-        where = f"On {photos.name}: " if len(sets) > 1 else ""
-        alone = f"{where}only run {'+'.join(photos.variants)} was measured."
-        said += [f"{where}{_words(each)}." for each in photos.differences] or [alone]
-    unmeasured = [run.letter for run in runs if run.measured.evaluation is None]
-    return [*said, f"Not measured: {', '.join(unmeasured)}."] if unmeasured else said
-
-
-def _words(difference: Difference) -> str:
-    words = describe(difference, difference.reference)
-    return f"{difference.name} is {words[0].lower()}{words[1:]}"
-
-
-def _overview(found: RunsPage) -> str:
+def _overview(found: Runs) -> str:
     header = ("run", "accuracy", "95 % interval", "majority class", "photos", "training", "folder")
     note = (
         "Runs with the same set of photos were measured on the same ones: same paths, same "
@@ -219,7 +55,7 @@ def _row(run: NamedRun) -> tuple[object, ...]:
     return (run.letter, *accuracy, run.photos, said, record.folder)
 
 
-def _differences(photos: PhotoSet, found: RunsPage) -> str:
+def _differences(photos: PhotoSet, found: Runs) -> str:
     rows = []
     for difference in photos.differences:
         low, high = difference.estimate.interval
@@ -242,7 +78,7 @@ def _differences(photos: PhotoSet, found: RunsPage) -> str:
     return section(title, table(header, rows, numbers=(1, 2, 3)), paragraph(note, "small"))
 
 
-def _config(found: RunsPage) -> str:
+def _config(found: Runs) -> str:
     title = "What differs in the configuration"
     differing = config_differences([run.measured.record.config for run in found.runs])
     if not differing:
@@ -251,7 +87,7 @@ def _config(found: RunsPage) -> str:
     return section(title, table(header, [(key, *values) for key, values in differing.items()]))
 
 
-def _curves(found: RunsPage) -> str:
+def _curves(found: Runs) -> str:
     images = []
     for name, label in (("val/loss", "validation loss"), ("val/accuracy", "validation accuracy")):
         series = {run.letter: run.measured.record.metrics.get(name, []) for run in found.runs}

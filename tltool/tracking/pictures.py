@@ -48,7 +48,7 @@ def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     _save(figure, output)
 
 
@@ -67,7 +67,10 @@ def draw_predictions(
         axes.set_axis_off()
         mark = "\N{CHECK MARK}" if is_right else "\N{MULTIPLICATION X}"
         axes.set_title(
-            f"{mark} {caption}", fontsize=8, color=TRAIN_COLOR if is_right else VAL_COLOR
+            f"{mark} {caption}",
+            fontsize=8,
+            color=TRAIN_COLOR if is_right else VAL_COLOR,
+            parse_math=False,  # Names of classes may hold dollars.
         )
     _save(figure, output)
 

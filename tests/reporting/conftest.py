@@ -1,0 +1,70 @@
+import shutil
+
+import pytest
+import torch
+
+from tltool.__main__ import main
+from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation
+
+#: Class names that are HTML, and mathematics to matplotlib.
+BLUE, RED = "<b>blue", "r$e$d"
+
+
+@pytest.fixture(scope="session")
+def odd_photos(photos, tmp_path_factory):
+    """The blue and red photos, in folders whose names must be escaped."""
+    root = tmp_path_factory.mktemp("odd") / "photos"
+    for name, folder in (("blue", BLUE), ("red", RED)):
+        shutil.copytree(photos / name, root / folder)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fit(odd_photos, tmp_path_factory):
+    """Return a function that trains a tiny network and returns the run's folder."""
+    runs = tmp_path_factory.mktemp("runs")
+
+    def run(*args, name="colors", epochs=2, root=odd_photos):
+        arguments = ["--runs_dir", str(runs), "--name", name, "--data.root", str(root)]
+        arguments += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+        arguments += ["--model.backbone.img_size", "32", "--data.batch_size", "4"]
+        arguments += ["--data.num_workers", "0", "--trainer.max_epochs", str(epochs)]
+        assert main(["fit", *arguments, "--model.head.hidden_features", "[8]", *args]) == 0
+        return max((runs / name).iterdir(), key=lambda path: int(path.name))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(fit):
+    """A finished run of two phases whose head is sick."""
+    return fit("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--model.head.bias=-20")
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, to spoil."""
+    return shutil.copytree(finished, tmp_path / "copies" / "0")
+
+
+@pytest.fixture
+def evaluation():
+    """Return a function that makes the predictions of 100 photos from how many are right."""
+
+    def make(*, run, probe, majority=50, groups=None):
+        labels = torch.tensor([0, 1]).repeat(50)
+        right = torch.arange(100) < run
+        chosen = torch.where(right, labels, 1 - labels)
+        return Evaluation(
+            part="val",
+            class_names=["ants", "bees"],
+            probabilities=torch.full((100, 2), 0.2).scatter(1, chosen[:, None], 0.8),
+            labels=labels,
+            paths=[f"/data/{number}.png" for number in range(100)],
+            names=[f"{number}.png" for number in range(100)],
+            groups=groups,
+            baselines={MAJORITY: torch.arange(100) < majority, PROBE: torch.arange(100) < probe},
+            majority="ants",
+        )
+
+    return make

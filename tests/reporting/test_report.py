@@ -1,0 +1,202 @@
+"""`tltool report` on real runs: whole, cut short, and several."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from tltool.__main__ import main
+
+
+class Reader(HTMLParser):
+    """Collects what a page refers to, and its tags."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.references, self.tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.references += [v for name, v in attributes if name in {"src", "href", "srcset"}]
+
+
+def report(*args, status=0):
+    assert main(["report", *map(str, args)]) == status
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    report(finished)
+    return (finished / "report.html").read_text()
+
+
+def commands(page):
+    lines = re.findall("<pre>(.*?)</pre>", page)
+    return [line.replace("&#x27;", "'").split()[1:] for line in lines]
+
+
+def answer(page):
+    return page[page.index('class="answer"') : page.index("</div>")]
+
+
+def test_a_page_needs_nothing_but_itself(page):
+    reader = Reader(page)
+    assert len(reader.references) > 5
+    assert all(reference.startswith("data:image/") for reference in reader.references)
+    assert not {"script", "link", "iframe"} & set(reader.tags)
+
+
+def test_the_first_screen_says_whether_it_worked_how_sure_that_is_and_what_to_type(page):
+    first = answer(page)
+    assert "closed-form probe" in first
+    assert first.count("95 % interval") == 3
+    assert "<pre>tltool " in first
+
+
+def test_the_command_that_comes_next_can_be_typed(page, odd_photos, tmp_path):
+    first = [str(odd_photos) if word == "FOLDER" else word for word in commands(page)[0]]
+    output = ["--output", str(tmp_path / "table.csv")] if first[0] == "predict" else []
+    assert main([*first, *output]) == 0
+
+
+def test_names_of_classes_are_escaped(page):
+    assert "&lt;b&gt;blue" in page
+    assert "<b>blue" not in page
+
+
+def test_the_phases_are_listed_with_their_epochs_and_rates(page):
+    rows = re.findall('<td data-label="phase">(.*?)</td><td data-label="epochs">(.*?)</td>', page)
+    assert rows == [("probe", "0 to 1"), ("full", "1 to 2")]
+    rates = re.findall('<td data-label="highest learning rate">(.*?)</td>', page)
+    assert rates == ["0.001", "0.0001"]
+
+
+def test_an_alarm_is_on_the_page_with_its_remedy(page):
+    assert "dead units" in answer(page)
+    assert "use leaky_relu" in page
+
+
+def test_every_wrong_photo_of_a_few_is_on_the_page(page):
+    mistakes = page.partition("Most frequent mistakes")[2].partition("</section>")[0]
+    wrong = [int(row[0]) for row in re.findall(r">(\d+)</td><td[^>]*>(\d+)</td></tr>", mistakes)]
+    assert page.count("data:image/jpeg") == sum(wrong) > 0
+
+
+def test_photos_can_be_left_out_of_all_that_is_written(copy):
+    (copy / "predictions.png").unlink(missing_ok=True)  # Of an earlier report.
+    report("--no-photos", copy)
+    page = (copy / "report.html").read_text()
+    assert "data:image/jpeg" not in page
+    assert "The worst mistakes" in page
+    assert not (copy / "predictions.png").exists()
+
+
+def test_a_run_killed_in_its_first_epoch_is_measured_by_its_last_checkpoint(copy, capsys):
+    (copy / "checkpoints/best.ckpt").unlink()
+    (copy / "health.csv").unlink()
+    (copy / "metrics.csv").write_text("")
+    report(copy)
+    page = (copy / "report.html").read_text()
+    assert "stopped after 0 of 2 epochs" in page
+    assert "no best checkpoint" in page
+    assert "no epoch was finished" in page
+    assert "no health.csv" in page
+    assert f"--ckpt_path {copy}/checkpoints/last.ckpt" in capsys.readouterr().out
+
+
+def test_a_run_that_stopped_later_goes_on_by_the_command_on_the_page(fit):
+    run = fit(name="later")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = 4
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    report(run)
+    page = (run / "report.html").read_text()
+    assert "stopped after 2 of 4 epochs" in page
+    assert main(commands(page)[0]) == 0
+    report(run)
+    assert "stopped after" not in (run / "report.html").read_text()
+
+
+def test_a_run_without_any_checkpoint_says_so(copy):
+    shutil.rmtree(copy / "checkpoints")
+    report(copy)
+    page = (copy / "report.html").read_text()
+    assert "There is no checkpoint" in answer(page)
+    assert commands(page) == [["fit", "--config", f"{copy}/config.yaml"]]
+
+
+def test_a_run_whose_photos_are_gone_keeps_its_curves(copy, odd_photos, capsys):
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace(str(odd_photos), "gone"))
+    report(copy)
+    page = (copy / "report.html").read_text()
+    assert "There is no folder &#x27;gone&#x27;" in answer(page)
+    assert "The best validation accuracy was in epoch" in page
+    assert "full" in page
+    assert "missing" in capsys.readouterr().out
+
+
+def test_what_is_no_run_is_refused(tmp_path, capsys):
+    report(tmp_path, status=1)
+    assert "has no config.yaml" in capsys.readouterr().err
+
+
+def test_a_configuration_that_a_kill_cut_short_is_refused(copy, capsys):
+    (copy / "config.yaml").write_text("seed_everything: 0\ntrainer:\n")
+    report(copy, status=1)
+    assert "not the whole configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("page.pdf", "it is HTML"), ("no/page.html", "Create it first")]
+)
+def test_a_place_where_no_page_can_be_is_refused(finished, tmp_path, capsys, output, message):
+    report(finished, "--output", tmp_path / output, status=1)
+    assert message in capsys.readouterr().err
+
+
+def test_of_two_runs_only_what_differs_is_shown_and_their_difference(finished, fit, tmp_path):
+    other = fit("--optimizer.lr", "0.01", name="other")
+    output = tmp_path / "two.html"
+    report(finished, other, "--output", output)
+    page = output.read_text()
+    options = re.findall('<td data-label="option">(.*?)</td>', page)
+    assert "optimizer.lr" in options
+    assert "trainer.max_epochs" not in options
+    assert "name" not in options
+    assert "B less A" in page
+    assert "no ranking" not in page
+
+
+def test_runs_on_different_photos_are_not_ranked(finished, fit, capsys):
+    other = fit("--data.seed", "1", name="split")
+    report(finished, other)
+    page = (other.parent / "report.html").read_text()
+    assert "no ranking over all of them" in answer(page)
+    assert " less " not in page
+    assert "set 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_that_is_really_killed_is_reported(odd_photos, tmp_path):
+    args = ["fit", "--data.root", str(odd_photos), "--name", "run", "--runs_dir", str(tmp_path)]
+    args += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+    args += ["--model.backbone.img_size", "32", "--data.batch_size", "4"]
+    args += ["--data.num_workers", "0", "--trainer.max_epochs", "9999"]
+    process = subprocess.Popen([sys.executable, "-m", "tltool", *args], stdout=subprocess.DEVNULL)
+    run = tmp_path / "run" / "0"
+    end = time.monotonic() + 120
+    while not (run / "checkpoints/last.ckpt").is_file() and time.monotonic() < end:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    report(run)
+    assert "of 9999 epochs" in answer((run / "report.html").read_text())

@@ -1,0 +1,92 @@
+"""What is compared of several runs."""
+
+import dataclasses
+
+import pytest
+
+from tltool.data.decode import decode_image
+from tltool.reporting.config_differences import config_differences
+from tltool.reporting.run_page import MeasuredRun
+from tltool.reporting.run_record import read_run
+from tltool.reporting.runs import compare_runs
+
+
+@pytest.fixture
+def measured(finished, evaluation):
+    """Return a function that makes a run from its seed, its rate and how many photos are right."""
+    record = read_run(finished)
+
+    def make(seed, rate, right, names=None):
+        config = record.config | {"seed_everything": seed, "optimizer": {"lr": rate}}
+        found = evaluation(run=right, probe=50)
+        return MeasuredRun(
+            record=dataclasses.replace(record, config=config),
+            plan="",
+            evaluation=dataclasses.replace(found, names=names or found.names),
+            measured="",
+            decode=decode_image,
+            mode="RGB",
+            epochs_done=2,
+        )
+
+    return make
+
+
+def test_runs_that_differ_in_their_seed_alone_are_taken_together(measured):
+    found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90), measured(1, 0.1, 61)])
+    assert list(found.sets[0].variants) == ["A", "B", "C"]  # B has no second seed.
+    both = [measured(0, 0.1, 60), measured(1, 1, 90), measured(1, 0.1, 61), measured(0, 1, 91)]
+    assert compare_runs(both).sets[0].variants == {"A+C": ["A", "C"], "B+D": ["D", "B"]}
+
+
+def test_a_difference_beyond_noise_is_told_with_what_to_use(measured):
+    found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90)])
+    (difference,) = found.sets[0].differences
+    assert difference.estimate.mean == pytest.approx(0.3)
+    assert "There is a difference beyond noise" in found.sentences[0]
+    assert found.next_step == "Use B:"
+
+
+def test_without_a_difference_more_seeds_are_asked_for(measured):
+    found = compare_runs([measured(0, 0.1, 60), measured(1, 1, 61)])
+    assert "There is no difference beyond noise" in found.sentences[0]
+    assert [line.partition("--seed")[2] for line in found.commands] == ["_everything 2"] * 2
+
+
+def test_photos_in_another_order_are_paired_by_name(measured):
+    first, second = measured(0, 0.1, 60), measured(0, 1, 60)
+    backwards = dataclasses.replace(
+        second.evaluation,
+        probabilities=second.evaluation.probabilities.flip(0),
+        labels=second.evaluation.labels.flip(0),
+        names=second.evaluation.names[::-1],
+    )
+    found = compare_runs([first, dataclasses.replace(second, evaluation=backwards)])
+    assert found.sets[0].differences[0].estimate.num_differing == 0
+
+
+def test_other_photos_are_not_compared(measured):
+    names = [f"new{number}.png" for number in range(100)]
+    found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90, names)])
+    assert [photos.differences for photos in found.sets] == [[], []]
+    assert "no ranking" in found.sentences[1]
+
+
+def test_of_many_runs_each_is_compared_with_the_first(measured):
+    found = compare_runs([measured(0, rate, 60 + rate) for rate in range(6)])
+    pairs = [(each.name, each.reference) for each in found.sets[0].differences]
+    assert pairs == [(letter, "A") for letter in "BCDEF"]
+
+
+def test_an_option_that_one_class_lacks_has_a_dash():
+    first = {"optimizer": {"class_path": "SGD", "init_args": {"momentum": 0.9}}}
+    second = {"optimizer": {"class_path": "Adam", "init_args": {}}}
+    assert config_differences([first, second]) == {
+        "optimizer": ["SGD", "Adam"],
+        "optimizer.momentum": ["0.9", "\N{EN DASH}"],
+    }
+
+
+def test_where_a_run_lies_is_no_difference():
+    places = {"runs_dir": "a", "name": "b", "ckpt_path": "c"}
+    assert config_differences([places, dict.fromkeys(places)]) == {}

@@ -1,0 +1,35 @@
+import pytest
+
+from tltool.reporting.run_record import read_run
+from tltool.reporting.verdict import judge_run
+
+
+@pytest.mark.parametrize(
+    ("run", "probe", "answer", "command"),
+    [
+        (95, 70, "Yes", "tltool predict"),
+        (90, 89, "In part", "--advise"),
+        (70, 95, "No: it learned, but a closed-form probe", "--lr-range"),
+        (52, 51, "No: it is not provably better than always", "--lr-range"),
+        (20, 51, "No: it is not provably better than always", "--lr-range"),
+    ],
+)
+def test_the_answer_follows_from_both_baselines(finished, evaluation, run, probe, answer, command):
+    verdict = judge_run(read_run(finished), evaluation(run=run, probe=probe))
+    assert verdict.answer.startswith(answer)
+    assert command in verdict.commands[0]
+
+
+def test_two_groups_of_photos_prove_nothing(finished, evaluation):
+    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70, groups=[0, 1] * 50))
+    assert verdict.answer.startswith("No: it is not provably better")
+
+
+def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, evaluation):
+    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70))
+    assert verdict.commands[1].endswith("--seed_everything 1")
+
+
+def test_photos_that_chose_the_checkpoint_are_named_so(finished, evaluation):
+    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70))
+    assert "a little too good" in verdict.reasons[1]
