@@ -2,12 +2,14 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from tltool.layers import ACTIVATIONS, create_activation, saturated_region
 from tltool.layers.activation_behavior import (
     Saturation,
     activation_behavior,
     outputs_and_slopes,
+    saturation_of,
 )
 
 ELEMENTWISE = [name for name, entry in ACTIVATIONS.items() if not entry.is_layer]
@@ -94,3 +96,7 @@ def test_no_slope_is_steeper_than_the_steepest(name):
 @pytest.mark.parametrize(("name", "slope"), [("sigmoid", 0.25), ("hardswish", 1.5), ("tanh", 1.0)])
 def test_the_steepest_slope_is_that_of_algebra(name, slope):
     assert activation_behavior(name).steepest_slope == pytest.approx(slope, abs=1e-5)
+
+
+def test_an_activation_that_works_in_place_saturates_as_its_twin():
+    assert saturation_of(nn.ReLU(inplace=True)) == saturation_of(nn.ReLU()) == Saturation(0.0)

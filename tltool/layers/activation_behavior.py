@@ -63,7 +63,8 @@ def outputs_and_slopes(spec: Spec, z: Tensor) -> tuple[Tensor, Tensor]:
 def _outputs_and_slopes(activation: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
     inputs = z.detach().clone().requires_grad_()
     with torch.enable_grad():
-        outputs = activation(inputs[:, None])[:, 0]
+        # Of a copy, for backbones have activations that work in place.
+        outputs = activation(inputs[:, None].clone())[:, 0]
         (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
     return outputs.detach(), slopes
 
