@@ -132,14 +132,14 @@ def draw_heatmap(
     axes.set_xticks(shown, [str(steps[i] + 1) for i in shown], fontsize=8)
     axes.set_yticks(range(len(layers)), list(layers), fontsize=8)
     axes.set_xlabel("optimizer steps")
-    axes.set_title(title, fontsize=10)
+    figure.suptitle(title, fontsize=10)
     figure.colorbar(image, format=lambda value, _: f"{value:.3g}")
     return figure
 
 
 def draw_calibration(bins: Sequence[Bin]) -> "Figure":
     """Draw how often predictions are right over how sure they are (a reliability diagram)."""
-    figure, axes = _new(3.6)
+    figure, axes = _new(3.9)
     total = sum(each.num_photos for each in bins)
     confidence = [each.confidence for each in bins]
     accuracy = [each.accuracy for each in bins]
@@ -167,7 +167,7 @@ def draw_calibration(bins: Sequence[Bin]) -> "Figure":
     )
     axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid(color="0.9", linewidth=0.6)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -27,6 +27,7 @@ section { border-top: 1px solid #bbb; padding: 1.1rem 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .5rem .3rem 0;
   border-top: 1px solid #ddd; }
+th { overflow-wrap: normal; }
 td.number, th.number { text-align: right; padding-right: 1rem; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 table.matrix td, table.matrix th { padding: .3rem; border: 1px solid #bbb; }
@@ -47,6 +48,7 @@ figure { margin: 0; }
     white-space: normal; }
   table.stack td[data-label]::before { content: attr(data-label) ": "; color: #555; }
 }
+@page { margin: 15mm; }
 @media print {
   body { max-width: none; font-size: 10pt; padding: 0; }
   a { color: inherit; text-decoration: none; }

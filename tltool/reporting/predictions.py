@@ -64,7 +64,10 @@ def _cell(count: int, total: int, *, is_right: bool) -> str:
 
 def _matrix_picture(evaluation: Evaluation) -> str:
     description = "The share of each true class that was taken for each class, bright where high."
-    return pictures(picture(draw_confusion(confusion(evaluation)), description))
+    drawn = pictures(picture(draw_confusion(confusion(evaluation)), description))
+    numbers = ", ".join(f"{n} {name}" for n, name in enumerate(evaluation.class_names, start=1))
+    listed = paragraph(numbers, "small")
+    return f"{drawn}<details><summary>Numbers of the classes</summary>{listed}</details>"
 
 
 def calibration_section(evaluation: Evaluation) -> str:

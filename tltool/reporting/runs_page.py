@@ -5,7 +5,7 @@ from tltool.reporting.evaluation import MAJORITY, RUN
 from tltool.reporting.figures import draw_curves
 from tltool.reporting.html import command, page, paragraph, picture, pictures, section, table, text
 from tltool.reporting.runs import NamedRun, PhotoSet, Runs
-from tltool.reporting.verdict import is_cut_short
+from tltool.reporting.verdict import is_cut_short, words_of_p
 
 
 def render_runs_page(found: Runs, *, made_with: str) -> str:
@@ -65,7 +65,7 @@ def _differences(photos: PhotoSet, found: Runs) -> str:
                 f"{difference.name} less {difference.reference}",
                 f"{difference.estimate.mean:+.3f}",
                 f"{low:+.3f} to {high:+.3f}",
-                f"{difference.p_value:.2g}",
+                words_of_p(difference.p_value).removeprefix("= "),
                 verdict if difference.is_finding else "\N{ALMOST EQUAL TO} noise",
             )
         )

@@ -19,7 +19,7 @@ def schedule_section(plan: Plan | str, epochs_done: float) -> str:
         draw_schedule(plan, group_rates(plan), epochs_done),
         "The learning rate of each layer group over the epochs, dark where it is low.",
     )
-    header = ("", "phase", "epochs", "trains", "highest learning rate", "then")
+    header = ("phase", "epochs", "trains", "highest learning rate", "then")
     return section("What trained when", pictures(drawing), table(header, rows))
 
 
@@ -66,8 +66,7 @@ def _row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:
     warmup = f"warmup over {phase.warmup:.0%}, " if phase.warmup else ""
     decay = "constant" if phase.decay == "none" else f"falls to 0 ({phase.decay})"
     return (
-        str(number),
-        phase.name,
+        f"{number} {phase.name}",
         f"{start:g} to {end:g}{cut}",
         f"{phase.describe_groups(len(plan.groups))} ({sum(planned.trained.values()):,} parameters)",
         " to ".join(extremes),

@@ -83,8 +83,18 @@ def describe(difference: Difference, other: str) -> str:
         relation = "not provably better or worse"
     return (
         f"{relation[0].upper()}{relation[1:]} than {other}: {estimate.mean:+.3f}, 95 % interval "
-        f"{low:+.3f} to {high:+.3f}, p = {difference.p_value:.2g}"
+        f"{low:+.3f} to {high:+.3f}, p {words_of_p(difference.p_value)}"
     )
+
+
+def words_of_p(p_value: float) -> str:
+    """Return a p value in words.
+
+    Example:
+        >>> words_of_p(0.0214), words_of_p(1e-9)
+        ('= 0.021', '< 0.001')
+    """
+    return f"= {p_value:.2g}" if p_value >= 0.001 else "< 0.001"
 
 
 def _answer(differences: Mapping[str, Difference]) -> tuple[str, str]:
