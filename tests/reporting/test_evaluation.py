@@ -62,7 +62,13 @@ def test_the_fingerprint_is_the_same_wherever_the_data_lie(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "labels"), [(["a", "c"], ["x", "y"]), (["a", "b"], ["x", "x"]), (["a"], ["x"])]
+    ("names", "labels"),
+    [
+        (["a", "c"], ["x", "y"]),
+        (["a", "b"], ["x", "x"]),
+        (["a", "b"], ["y", "x"]),
+        (["a"], ["x"]),
+    ],
 )
 def test_another_photo_or_label_is_another_fingerprint(names, labels):
     assert fingerprint(names, labels) != fingerprint(["a", "b"], ["x", "y"])
