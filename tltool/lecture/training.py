@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -41,11 +41,13 @@ class Tuned:
         rate: The rate.
         at_edge: Whether it is the lowest or highest of the grid: a better one may lie beyond.
         runs: What it came to at this rate, for each seed.
+        tried: What it came to at every rate.
     """
 
     rate: float
     at_edge: bool
     runs: list[Trained]
+    tried: Mapping[float, list[Trained]] = field(default_factory=dict, repr=False)
 
     @property
     def accuracies(self) -> list[float]:
@@ -149,7 +151,7 @@ def tune(
         costs = {rate: sum(_finite(cost(run)) for run in each) for rate, each in runs.items()}
         best = min(rates, key=lambda rate: costs[rate])  # used at once
         at_edge = len(rates) > 1 and best in (min(rates), max(rates))
-        tuned[name] = Tuned(best, at_edge, runs[best])
+        tuned[name] = Tuned(best, at_edge, runs[best], tried=runs)
     return tuned
 
 
@@ -173,6 +175,23 @@ def epochs_to(target: float, losses: Sequence[float]) -> float:
             share = (before - target) / (before - loss) if before > target else 1.0
             return epoch + share
     return math.inf
+
+
+def batch_size_for_norms(num_rows: int, batch_size: int) -> int:
+    """Return the largest batch size up to the one wanted whose last batch is not a single row.
+
+    Batch norm in training mode refuses a single row.
+
+    Args:
+        num_rows: Number of rows that train, at least 2.
+        batch_size: The size wanted, at least 2.
+
+    Example:
+        >>> batch_size_for_norms(1169, 128), batch_size_for_norms(129, 128)
+        (128, 127)
+    """
+    sizes = range(batch_size, 1, -1)
+    return next((size for size in sizes if num_rows % size != 1), num_rows)
 
 
 def frequency_loss(labels: Tensor) -> float:

@@ -1,0 +1,98 @@
+"""Maxout: alive, and twice as large."""
+
+import math
+
+import pytest
+import torch
+
+from tltool.lecture.maxout_networks import count_parameters, idle_share
+from tltool.lecture.maxout_parameters import MaxoutParameters, judge
+from tltool.lecture.training import build_head
+
+TINY = MaxoutParameters(widths=(3, 4), depth=1, rates=(0.01, 0.1), epochs=1, seeds=2)
+
+
+@pytest.mark.parametrize("kind", ["relu", "wider relu", "maxout"])
+def test_parameters_are_counted_as_torch_counts_them(blobs, kind):
+    head = MaxoutParameters(pieces=3).head(blobs, kind, 5)
+    parameters = build_head(head, blobs, seed=0).parameters()
+    assert count_parameters(blobs, head) == sum(each.numel() for each in parameters)
+
+
+def test_a_wider_relu_has_about_as_many_parameters_as_maxout(blobs):
+    experiment = MaxoutParameters()
+    wider, maxout = (
+        count_parameters(blobs, experiment.head(blobs, kind, 32))
+        for kind in ("wider relu", "maxout")
+    )
+    assert wider == pytest.approx(maxout, rel=0.03)
+
+
+def test_maxout_with_the_weights_of_relu_computes_what_it_does(blobs):
+    assert MaxoutParameters(pieces=3).generalization_error(blobs, 6) < 1e-5
+
+
+def test_a_relu_that_is_never_on_is_idle(blobs):
+    network = build_head({"hidden_features": [4]}, blobs, seed=0)
+    torch.nn.init.constant_(network.hidden[0].linear.bias, 1e3)
+    assert idle_share(network, blobs.features) == 0
+    network.hidden[0].linear.bias.data[1] = -1e3
+    assert idle_share(network, blobs.features) == 1 / 4
+
+
+def test_a_piece_that_is_never_the_largest_is_idle(blobs):
+    head = {"hidden_features": [4], "activation": {"name": "maxout", "k": 2}}
+    network = build_head(head, blobs, seed=0)
+    network.hidden[0].maxout.linear.bias.data[:] = torch.tensor([1e3, 1e3, 1e3, 0, 0, 0, 0, 0])
+    network.hidden[0].maxout.linear.weight.data[3] = network.hidden[0].maxout.linear.weight.data[7]
+    assert idle_share(network, blobs.features) == 3 / 8
+
+
+def test_the_run_has_all_its_parts(blobs):
+    finding = TINY.run(blobs)
+    assert len(finding.rows) == 3 * 2 * 2 * 2
+    assert "equal parameters" in finding.number
+    assert len(finding.figure.axes) == 3
+
+
+def test_nothing_to_compare_is_refused():
+    with pytest.raises(ValueError, match=r"Write \[8, 32\]"):
+        MaxoutParameters(widths=())
+
+
+RIGHT = torch.ones(3, 200)
+WORSE = RIGHT.clone()
+WORSE[:, ::4] = 0
+
+
+@pytest.mark.parametrize(
+    ("relu", "pieces", "growth", "verdict"),
+    [
+        ([0.0, 0.5], [0.0, 0.1], 2.0, "holds"),
+        ([0.0, 0.0], [0.0, 0.0], 2.0, "holds"),
+        ([0.0, 0.5], [0.0, 0.6], 2.0, "holds in part"),
+        ([0.0, 0.5], [0.0, math.nan], 2.0, "holds in part"),
+        ([0.0, 0.0], [0.0, 0.1], 2.0, "holds in part"),
+        ([0.0, 0.5], [0.0, 0.1], 1.2, "holds in part"),
+    ],
+)
+def test_the_claim_is_judged_where_relus_die(relu, pieces, growth, verdict):
+    correct = {"maxout": RIGHT, "relu": WORSE, "wider relu": RIGHT}
+    found, _, _ = judge(
+        correct, rates=[0.1, 1.0], relu=[relu], pieces=[pieces], error=0.0, growth=growth
+    )
+    assert found == verdict
+
+
+def test_a_claim_without_a_true_statement_does_not_hold():
+    correct = dict.fromkeys(("maxout", "relu", "wider relu"), RIGHT)
+    found, _, text = judge(correct, rates=[1.0], relu=[[0.5]], pieces=[[0.5]], error=1.0, growth=1)
+    assert found == "does not hold here"
+    assert "not better beyond noise than relu of equal width" in text
+
+
+def test_the_number_is_the_paired_difference():
+    correct = {"maxout": RIGHT, "relu": WORSE, "wider relu": RIGHT}
+    _, number, text = judge(correct, rates=[1.0], relu=[[0.0]], pieces=[[0.0]], error=0.0, growth=2)
+    assert "+25.0 points (+- 6.1) at equal width, +0.0 points (+- 0.0)" in number
+    assert "maxout is better than relu of equal width" in text
