@@ -1,0 +1,114 @@
+"""Initial weights, and what becomes of signals and gradients."""
+
+import math
+
+import pytest
+import torch
+
+from tltool.lecture.initialization import Initialization, Passage, judge, passage
+from tltool.lecture.signals import ratio, signals_of
+from tltool.lecture.training import build_head
+
+WIDE = Initialization(width=200, depth=6, seeds=1)
+KEPT, GONE, BLOWN = Passage(1.0, 1.0, 0.0), Passage(0.1, 0.1, 0.0), Passage(9.0, 9.0, 0.9)
+AS_CLAIMED = {
+    ("tanh", "normal 0.01"): GONE,
+    ("tanh", "normal 1"): Passage(1.0, 50.0, 0.9),
+    ("tanh", "xavier_normal"): KEPT,
+    ("tanh", "kaiming_normal"): KEPT,
+    ("relu", "normal 0.01"): GONE,
+    ("relu", "normal 1"): BLOWN,
+    ("relu", "xavier_normal"): GONE,
+    ("relu", "kaiming_normal"): KEPT,
+}
+
+
+def passed(blobs, activation, initializer):
+    problem = blobs.standardized()
+    return passage(WIDE.signals(problem, activation, WIDE.initializers[initializer]))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_small_weights_kill_signal_and_gradient(blobs, activation):
+    found = passed(blobs, activation, "normal 0.01")
+    assert found.forward < 1e-2
+    assert found.backward < 1e-2
+
+
+def test_large_weights_saturate_tanh(blobs):
+    assert passed(blobs, "tanh", "normal 1").flat > 0.5
+
+
+def test_large_weights_blow_relu_up(blobs):
+    assert passed(blobs, "relu", "normal 1").forward > 100
+
+
+def test_xavier_halves_the_second_moment_in_each_layer_of_relu(blobs):
+    expected = math.sqrt(0.5) ** (WIDE.depth - 1)
+    assert passed(blobs, "relu", "xavier_normal").forward == pytest.approx(expected, rel=0.3)
+
+
+def test_kaiming_keeps_relu(blobs):
+    assert passed(blobs, "relu", "kaiming_normal").kept
+
+
+def test_signals_are_those_of_autograd(blobs):
+    features, labels = blobs.train
+    network = build_head({"hidden_features": [5, 4], "activation": "tanh"}, blobs, seed=0)
+    found = signals_of(network, features, labels, "tanh")
+    first = network.hidden[0](features.double()).detach().requires_grad_()
+    logits = network.output(network.hidden[1](first))
+    torch.nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
+    assert torch.allclose(found.outputs[0], first)
+    assert torch.allclose(found.gradients[0], first.grad)
+
+
+def test_a_signal_that_is_gone_has_no_ratio_to_fail_on():
+    assert ratio([0.0, 0.0]) == 0.0
+    assert ratio([1.0, math.nan]) == math.inf
+
+
+def test_the_run_has_all_its_parts(blobs):
+    finding = Initialization(width=8, depth=3, seeds=2).run(blobs)
+    assert len(finding.rows) == 2 * 5 * 2 * 3
+    assert "xavier_normal" in finding.number
+    assert len(finding.figure.axes) == 2 * 2 + 2 * 5
+
+
+def test_activations_can_be_others(blobs):
+    finding = Initialization(("sigmoid", "gelu"), width=8, depth=2, seeds=1).run(blobs)
+    assert "of 4 statements" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "holds"),
+        ({("relu", "xavier_normal"): KEPT}, "holds in part"),
+        ({("tanh", "normal 1"): KEPT}, "holds in part"),
+        ({("relu", "kaiming_normal"): GONE}, "holds in part"),
+    ],
+)
+def test_each_statement_is_judged(changes, verdict):
+    found, _, _ = judge(AS_CLAIMED | changes, small="normal 0.01", large="normal 1")
+    assert found == verdict
+
+
+def test_a_claim_without_a_true_statement_does_not_hold():
+    all_wrong = dict.fromkeys(AS_CLAIMED, Passage(1.0, 9.0, 0.0))
+    found, _, text = judge(all_wrong, small="normal 0.01", large="normal 1")
+    assert found == "does not hold here"
+    assert text.startswith("0 of 7")
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"activations": ("maxout",)}, r"Write \[tanh, relu\]"),
+        ({"depth": 1}, "`depth` to at least 2"),
+        ({"small": 2.0}, "0 < small < middle"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, match):
+    with pytest.raises(ValueError, match=match):
+        Initialization(**settings)
