@@ -33,10 +33,12 @@ def test_maxout_with_the_weights_of_relu_computes_what_it_does(blobs):
 
 
 def test_a_relu_that_is_never_on_is_idle(blobs):
-    network = build_head({"hidden_features": [4]}, blobs, seed=0)
-    torch.nn.init.constant_(network.hidden[0].linear.bias, 1e3)
+    network = build_head({"hidden_features": [4]}, blobs, seed=0).requires_grad_(False)
+    linear = network.first_linear
+    linear.bias.fill_(1e3)
+    linear.bias[2] = -(blobs.features @ linear.weight[2]).median()  # On for some rows.
     assert idle_share(network, blobs.features) == 0
-    network.hidden[0].linear.bias.data[1] = -1e3
+    linear.bias[1] = -1e3
     assert idle_share(network, blobs.features) == 1 / 4
 
 

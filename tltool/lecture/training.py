@@ -180,7 +180,7 @@ def epochs_to(target: float, losses: Sequence[float]) -> float:
 def batch_size_for_norms(num_rows: int, batch_size: int) -> int:
     """Return the largest batch size up to the one wanted whose last batch is not a single row.
 
-    Batch norm in training mode refuses a single row.
+    Batch norm in training mode refuses a single row. If there is no such size, it is all rows.
 
     Args:
         num_rows: Number of rows that train, at least 2.
