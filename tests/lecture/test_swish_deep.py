@@ -65,6 +65,11 @@ def test_a_network_that_diverged_has_no_loss_to_compare():
     assert "training loss diverged" in judge({DEEP: EQUAL}, {DEEP: None})[1]
 
 
+def test_losses_that_are_worlds_apart_are_no_error():
+    ratio = estimate_mean(torch.tensor([[-900.0, 900.0]]))
+    assert "training loss x 1 (0 to inf)" in judge({DEEP: EQUAL}, {DEEP: ratio})[1]
+
+
 def test_the_run_has_all_its_parts(blobs):
     finding = TINY.run(blobs)
     assert len(finding.rows) == 2 * 2 * 2 * 2

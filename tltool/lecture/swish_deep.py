@@ -244,8 +244,8 @@ def _points(difference: Difference) -> str:
 def _times(ratio: Estimate | None) -> str:
     if ratio is None:
         return "diverged"
-    low, high = ratio.interval
-    return f"x {math.exp(ratio.mean):.2f} ({math.exp(low):.2f} to {math.exp(high):.2f})"
+    mean, low, high = torch.tensor([ratio.mean, *ratio.interval]).exp().tolist()  # Or infinite.
+    return f"x {mean:.2g} ({low:.2g} to {high:.2g})"
 
 
 def _listed(pairs: Sequence[Pair]) -> str:
