@@ -52,8 +52,7 @@ class SwishDeep(Experiment):
     Args:
         depths: Numbers of hidden layers. Those of 8 and more are judged, or the largest.
         width: Units of each.
-        norms: Norms in front of each activation; ``None`` for none. The paper's deep networks have
-            batch norm.
+        norms: Norms in front of each activation; ``None`` for none.
         rates: Learning rates of AdamW to choose from.
         epochs: Length of the training.
         batch_size: Rows in a step, at least 2.
