@@ -6,10 +6,13 @@ from tltool.lecture.dead_relu import DeadReLU
 from tltool.lecture.elu_noise import ELUNoise
 from tltool.lecture.exp_cost import ExpCost
 from tltool.lecture.experiment import Experiment
+from tltool.lecture.initialization import Initialization
+from tltool.lecture.maxout_parameters import MaxoutParameters
 from tltool.lecture.mini_batch import MiniBatch
 from tltool.lecture.preprocessing import Preprocessing
 from tltool.lecture.saturation import Saturation
 from tltool.lecture.selu_without_norm import SELUWithoutNorm
+from tltool.lecture.swish_deep import SwishDeep
 from tltool.lecture.transfer import Transfer
 from tltool.lecture.zero_centered import ZeroCentered
 
@@ -21,7 +24,10 @@ EXPERIMENTS: tuple[type[Experiment], ...] = (
     DeadReLU,
     ELUNoise,
     SELUWithoutNorm,
+    MaxoutParameters,
+    SwishDeep,
     Preprocessing,
+    Initialization,
     BatchNormRange,
     MiniBatch,
     Transfer,
@@ -33,7 +39,7 @@ def experiments_about(activation: str) -> list[type[Experiment]]:
     """Return the experiments that show a weakness or a strength of an activation.
 
     Example:
-        >>> [experiment.name() for experiment in experiments_about("sigmoid")]
-        ['Saturation']
+        >>> [experiment.name() for experiment in experiments_about("maxout")]
+        ['MaxoutParameters']
     """
     return [experiment for experiment in EXPERIMENTS if activation in experiment.shows]
