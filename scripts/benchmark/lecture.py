@@ -8,7 +8,6 @@ Run: python scripts/benchmark/lecture.py runs/lecture/0
 
 import dataclasses
 import json
-import re
 import subprocess
 import sys
 import textwrap
@@ -38,7 +37,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     print("| the lecture claims | `--lecture` | measured | verdict |\n|---|---|---|---|")
     for experiment in EXPERIMENTS:
-        row, name = found[experiment.name()], file_name(experiment.name())
+        row = found[experiment.name()]
+        name = f"{experiment.__module__.rpartition('.')[2]}.yaml"
         header = [
             f"The lecture: {experiment.claim}",
             f"Measured ({commit}, CPU): {row['number']}.",
@@ -57,14 +57,6 @@ def main() -> None:
         print(
             f"| {experiment.claim} | `{experiment.name()}` | {row['number']} | {row['verdict']} |"
         )
-
-
-def file_name(name: str) -> str:
-    """Return the file of an experiment.
-
-    Example: ``DeadReLU`` is in ``dead_relu.yaml``.
-    """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() + ".yaml"
 
 
 def plain(value: Any) -> Any:

@@ -121,12 +121,15 @@ class HealthMonitor(Callback):
         for watch in self._watches:
             watch.end_step()
         if self._watches and self._num_images * trainer.world_size >= WINDOW:
-            self._close(trainer, exact=False)
+            numbers = self._close(trainer, exact=False)
+            for logger in trainer.loggers:
+                logger.log_metrics(numbers, trainer.global_step - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the window."""
         if self._watches:
-            self._close(trainer, exact=self._is_whole_epoch)
+            # Into the epoch's own row of the loggers, which is written anyway.
+            pl_module.log_dict(self._close(trainer, exact=self._is_whole_epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the alarms, so that a resumed run does not repeat them."""
@@ -136,8 +139,12 @@ class HealthMonitor(Callback):
         """Take over the alarms of the run that goes on."""
         self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
 
-    def _close(self, trainer: Trainer, *, exact: bool) -> None:
-        """Sum up the window over the ranks, write it down, and raise alarms."""
+    def _close(self, trainer: Trainer, *, exact: bool) -> dict[str, float]:
+        """Sum up the window over the ranks, write it down, and raise alarms.
+
+        Returns:
+            The worst layer's numbers.
+        """
         layers, norms = [], []
         self._num_images = 0
         for watch in self._watches:
@@ -148,13 +155,12 @@ class HealthMonitor(Callback):
             layers += found
             norms += lags
         layers = [health for health in layers if health.is_seen]
+        numbers = worst(layers, norms)
         if not trainer.is_global_zero or not layers:
-            return
+            return numbers
         step = trainer.global_step - 1  # The one that is done, as Lightning counts in logs.
         if self._table is not None:
             self._table.add(step, trainer.current_epoch, layers, norms)
-        for logger in trainer.loggers:
-            logger.log_metrics(worst(layers, norms), step)
         known = {alarm.cause for alarm in self.alarms}
         settled = trainer.global_step >= SETTLED_AFTER or _is_last_epoch(trainer)
         alarms = find_alarms(layers, norms if settled else ())
@@ -164,6 +170,7 @@ class HealthMonitor(Callback):
             self._alarm_table.add(step, trainer.current_epoch, new)
         for alarm in new:
             log.warning("Health: %s", alarm)
+        return numbers
 
 
 def _is_last_epoch(trainer: Trainer) -> bool:
