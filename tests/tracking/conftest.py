@@ -26,6 +26,8 @@ def read_records(path):
             continue
         _, length, kind = struct.unpack_from("<IHB", data, position)
         position += HEADER
+        if position + length > len(data):
+            return  # Its end is still to be written.
         payload += data[position : position + length]
         position += length
         if kind in (1, 4):  # whole, or the last part
