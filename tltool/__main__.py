@@ -132,7 +132,7 @@ def message_for_user(error: BaseException) -> str | None:
             return worker["message"].strip() if _is_own(worker["file"]) else None
         frames = traceback.extract_tb(cause.__traceback__)
         raised_here = bool(frames) and _is_own(frames[-1].filename)
-        if raised_here and isinstance(cause, ValueError | TypeError | OSError):
+        if raised_here and isinstance(cause, ValueError | TypeError | OSError | ImportError):
             return text
         # Lightning's word for a user's error.
         if type(cause).__name__ == "MisconfigurationException":

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
@@ -72,6 +73,16 @@ def test_an_unknown_experiment_is_an_error_with_the_nearest_name(capsys):
     with pytest.raises(SystemExit):
         main(["compare", "--lecture", "Saturaton"])
     assert "Saturation" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_told_without_a_traceback(monkeypatch, capsys, tmp_path):
+    def find(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tltool.lecture.transfer.distribution", find)
+    assert main(["compare", "--lecture", "Transfer"]) == 1
+    assert "Type: pip install scikit-learn" in capsys.readouterr().err
 
 
 def test_every_experiment_says_what_is_claimed_and_where():

@@ -81,3 +81,7 @@ def test_lag_is_in_standard_deviations_of_the_batch():
     mean, var = torch.zeros(3), torch.full((3,), 4.0)
     shift, factor = batch_norm_lag(torch.full((3,), 6.0), torch.full((3,), 36.0), mean, var)
     assert (shift, factor) == (pytest.approx(3), pytest.approx(3))
+
+
+def test_no_gradient_has_neither_signal_nor_noise():
+    assert signal_to_noise(torch.zeros(2), 0.0) == 0

@@ -149,7 +149,7 @@ def tune(
     for name in heads:
         runs = {rate: [next(found) for _ in range(seeds)] for rate in rates}
         costs = {rate: sum(_finite(cost(run)) for run in each) for rate, each in runs.items()}
-        best = min(rates, key=lambda rate: costs[rate])  # used at once
+        best = min(rates, key=lambda rate: costs[rate])
         at_edge = len(rates) > 1 and best in (min(rates), max(rates))
         tuned[name] = Tuned(best, at_edge, runs[best], tried=runs)
     return tuned

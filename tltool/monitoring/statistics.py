@@ -1,5 +1,7 @@
 """Health in numbers: pure functions of activations, gradients and updates."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,8 @@ def effective_rank(rows: Tensor) -> float:
         >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])))
         2
     """
-    centered = (rows - rows.mean(dim=0)).double()
+    # On the CPU: not every device has float64 (Apple's has not).
+    centered = (rows - rows.mean(dim=0)).cpu().double()
     if not torch.isfinite(centered).all():
         return 0.0
     if centered.shape[0] > centered.shape[1]:
@@ -113,15 +116,18 @@ def signal_to_noise(mean: Tensor, mean_square: float) -> float:
         mean_square: The mean squared norm of the gradients.
 
     Returns:
-        The squared norm of the mean over the variance; ``inf`` without any variance.
+        The squared norm of the mean over the variance; ``inf`` without any variance, 0
+        without any gradient.
 
     Example:
         >>> signal_to_noise(torch.tensor([1.0, 0.0]), 2.0)
         1.0
     """
-    signal = float(mean.double().square().sum())
+    signal = float(mean.cpu().double().square().sum())
     noise = mean_square - signal
-    return signal / noise if noise > 1e-12 * mean_square else float("inf") * (signal > 0) or 0.0
+    if noise > 1e-12 * mean_square:
+        return signal / noise
+    return math.inf if signal > 0 else 0.0
 
 
 def batch_norm_lag(
@@ -146,7 +152,9 @@ def batch_norm_lag(
         (1.0, 2.0)
     """
     tiny = 1e-12
-    std, running_std = (var.double() + tiny).sqrt(), (running_var.double() + tiny).sqrt()
-    shift = ((running_mean.double() - mean.double()).abs() / std).median()
+    moments = (running_mean, running_var, mean, var)
+    running_mean, running_var, mean, var = (each.cpu().double() for each in moments)
+    std, running_std = (var + tiny).sqrt(), (running_var + tiny).sqrt()
+    shift = ((running_mean - mean).abs() / std).median()
     factor = torch.exp((running_std.log() - std.log()).abs().median())
     return float(shift), float(factor)

@@ -2,7 +2,6 @@
 
 import statistics
 
-import torch
 from torch import Tensor, nn
 
 from tltool.monitoring.statistics import (
@@ -90,16 +89,3 @@ class WeightWatch:
 def middle(values: list[float]) -> float | None:
     """Return the median, ``None`` of nothing."""
     return statistics.median(values) if values else None
-
-
-def total_norm(tensors: list[Tensor]) -> float:
-    """Return the norm of all numbers of some tensors together.
-
-    Example:
-        >>> total_norm([torch.tensor([3.0]), torch.tensor([[4.0]])])
-        5.0
-    """
-    if not tensors:
-        return 0.0
-    norms = torch.stack([tensor.detach().float().norm() for tensor in tensors])
-    return float(norms.norm())

@@ -78,7 +78,7 @@ class UnitWindow:
         rows = _thinned(as_rows(outputs.detach()).float())
         live = live_mask(_thinned(as_rows(inputs.detach())), self.saturation)
         counts = live.sum(dim=0)  # (U,)
-        sums = torch.stack([rows.sum(), rows.square().sum()]).double()
+        sums = torch.stack([rows.sum(), rows.square().sum()])
         self._live = counts if self._live is None else self._live + counts
         self._sums = sums if self._sums is None else self._sums + sums
         self.num_rows += len(rows)
@@ -88,9 +88,12 @@ class UnitWindow:
         """Return what was seen, ``None`` if nothing was."""
         if self._live is None or self._sums is None or self._rows is None:
             return None
-        live = reduce(self._live.double())
-        number = reduce(torch.tensor([float(self.num_rows)], device=live.device).double()).item()
-        total, total_square = (reduce(self._sums) / (number * len(live))).tolist()
+        # Ranks sum on their devices, not all of which have float64 (Apple's has not).
+        live = reduce(self._live.float()).cpu().double()
+        rows = torch.tensor([float(self.num_rows)], device=self._live.device)
+        number = reduce(rows).item()
+        sums = reduce(self._sums).cpu().double()
+        total, total_square = (sums / (number * len(live))).tolist()
         most = min(self._rows.shape[0] - 1, self._rows.shape[1])
         return UnitHealth(
             num_rows=round(number),
@@ -126,7 +129,7 @@ class LiveUnits:
         """Return the share of units that were live on no row; ``None`` if there were no rows."""
         if self._live is None:
             return None
-        return float((reduce(self._live.double()) == 0).double().mean())
+        return float((reduce(self._live.float()) == 0).float().mean())
 
 
 def live_mask(inputs: Tensor, saturation: Saturation) -> Tensor:
