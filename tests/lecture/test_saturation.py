@@ -1,5 +1,7 @@
 """Saturated units kill gradients."""
 
+import pytest
+
 from tltool.lecture.saturation import Saturation
 
 TINY = Saturation(depths=(2, 3), width=8, epochs=1, seeds=2)
@@ -27,3 +29,9 @@ def test_a_gradient_that_stays_is_said():
     losses = {(name, 3): [0.1] for name in TINY.activations}
     verdict, _, _ = TINY._judge({"sigmoid": 0.5, "tanh": 1.0, "relu": 1.0}, losses)
     assert verdict == "does not hold here"
+
+
+@pytest.mark.parametrize("activations", [("relu",), ("sigmoid", "tanh")])
+def test_there_must_be_something_to_compare(activations):
+    with pytest.raises(ValueError, match="must be relu"):
+        Saturation(activations=activations)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.stack import Trained
 from tltool.layers.activations import is_maxout
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
 from tltool.lecture.training import Trial, build_head, mean_with_error, train_trials
@@ -187,9 +187,7 @@ def judge(
     both = (plain - other).masked_fill(~(plain.isfinite() & other.isfinite()), torch.nan)
     spared, half = mean_with_error(both.nanmean(dim=1).tolist())
     helps, hurts = spared > half, spared < -half
-    verdict: Verdict = (
-        "holds" if kills and helps else "holds in part" if kills or helps else "does not hold here"
-    )
+    verdict = verdict_of([kills, helps])
     number = (
         f"relu units dead at the rate {rates[last]:g}: {plain[:, last].mean():.0%}, at "
         f"{rates[0]:g}: {plain[:, 0].mean():.0%}; with a first bias of {bias:g} "

@@ -9,7 +9,7 @@ import torch
 
 from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.layers.lookup import lookup
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import COLORS, draw_legend, new_figure
 from tltool.lecture.problem import Problem
 from tltool.lecture.timing import Step, ratios, time_passes
@@ -147,13 +147,7 @@ class ExpCost(Experiment):
             name: statistics.median(ratios(times[name].step, times["relu"].step)) for name in names
         }
         dear = [name for name in names if statistics.quantiles(alone[name])[0] > DEAR]
-        verdict: Verdict = (
-            "holds"
-            if len(dear) == len(names)
-            else "holds in part"
-            if dear
-            else "does not hold here"
-        )
+        verdict = verdict_of([name in dear for name in names])
         most = max(names, key=lambda name: whole[name])
         number = (
             "times relu's time, forward and backward: "

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 Verdict = Literal["holds", "holds in part", "does not hold here", "cannot be told here"]
 
 
+def verdict_of(parts: Sequence[bool]) -> Verdict:
+    """Return the verdict on a claim of some parts, by whether each of them is true.
+
+    Example:
+        >>> verdict_of([True, True]), verdict_of([True, False]), verdict_of([False])
+        ('holds', 'holds in part', 'does not hold here')
+    """
+    if all(parts):
+        return "holds"
+    return "holds in part" if any(parts) else "does not hold here"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What an experiment found.

@@ -10,7 +10,7 @@ from tltool.layers.activation_behavior import activation_behavior
 from tltool.layers.activations import is_maxout
 from tltool.layers.gains import activation_gain
 from tltool.layers.spec import Spec
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.initialization_picture import draw_signals
 from tltool.lecture.problem import Problem
 from tltool.lecture.signals import Signals, ratio, signals_of
@@ -178,13 +178,7 @@ def judge(
             statements[f"{XAVIER} is too small for relu"] = xavier.forward < 1 / KEPT
             statements[f"{KAIMING} is right for relu"] = kaiming.kept
     wrong = [statement for statement, is_true in statements.items() if not is_true]
-    verdict: Verdict = (
-        "holds"
-        if not wrong
-        else "does not hold here"
-        if len(wrong) == len(statements)
-        else "holds in part"
-    )
+    verdict = verdict_of(list(statements.values()))
     number = "std of outputs (gradients, back): " + "; ".join(
         f"{activation} "
         + ", ".join(

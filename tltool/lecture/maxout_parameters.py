@@ -12,7 +12,7 @@ from torch import Tensor
 from tltool.comparison.differences import Difference
 from tltool.comparison.differences import judge as compare
 from tltool.comparison.recipe import Recipe
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.maxout_networks import Variant, copy_relu_, count_parameters, idle_after
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
@@ -189,13 +189,7 @@ def judge(
         "it has twice the parameters": growth >= 1.5,
     }
     wrong = [statement for statement, is_true in statements.items() if not is_true]
-    verdict: Verdict = (
-        "holds"
-        if not wrong
-        else "does not hold here"
-        if len(wrong) == len(statements)
-        else "holds in part"
-    )
+    verdict = verdict_of(list(statements.values()))
     found = {each.name: each for each in compare(correct, MAXOUT)}
     number = (
         f"maxout less relu: {_points(found[RELU])} at equal width, {_points(found[WIDER])} at "

@@ -11,7 +11,7 @@ from torch import nn
 
 from tltool.comparison.differences import estimate_mean
 from tltool.comparison.recipe import Recipe
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.gradient_noise import Noise, gradient_noise, slope
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
@@ -205,13 +205,7 @@ def judge(
     means = {size: statistics.fmean(losses) for size, losses in ends.items()}
     best = min(small, key=lambda size: (not math.isfinite(means[size]), means[size]))
     is_enough = max(ends[best]) < min(ends[whole])
-    verdict: Verdict = (
-        "holds"
-        if is_noise and is_enough
-        else "holds in part"
-        if is_noise or is_enough
-        else "does not hold here"
-    )
+    verdict = verdict_of([is_noise, is_enough])
     accuracy = estimate_mean(
         torch.stack([run.correct.double() for run in tuned[best].runs])
         - torch.stack([run.correct.double() for run in tuned[whole].runs])

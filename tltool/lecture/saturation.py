@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tltool.comparison.recipe import Recipe
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
 from tltool.lecture.training import Trial, build_head, gradient_norms, train_trials
@@ -41,6 +41,13 @@ class Saturation(Experiment):
     rate: float = 1e-3
     epochs: int = 10
     seeds: int = 3
+
+    def __post_init__(self) -> None:
+        if "relu" not in self.activations or len(self.activations) < 2:
+            raise ValueError(
+                "`activations` must be relu, which the others are compared with, and others, got "
+                f"{list(self.activations)}."
+            )
 
     def run(self, problem: Problem) -> Finding:
         """See `Experiment`."""
@@ -107,13 +114,7 @@ class Saturation(Experiment):
             + ", ".join(f"{name} {loss:.2f}" for name, loss in ends.items())
         )
         dead = [name for name in others if shares[name] < 1e-3]
-        verdict: Verdict = (
-            "holds"
-            if len(dead) == len(others)
-            else "holds in part"
-            if dead
-            else "does not hold here"
-        )
+        verdict = verdict_of([name in dead for name in others])
         spared = [name for name in others if name not in dead]
         text = (
             "Each layer multiplies the gradient by the slope of its activation, at most 1/4 for "

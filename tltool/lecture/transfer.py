@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tltool.lecture.experiment import Experiment, Finding, Verdict
+from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
 
@@ -206,9 +206,6 @@ def judge(
     gain_many = means[dissimilar]["everything"][many] - means[dissimilar]["linear probe"][many]
     little = lead_few <= 2 * errors[similar]
     much = gain_many > 2 * errors[dissimilar]
-    verdict: Verdict = (
-        "holds" if little and much else "holds in part" if little or much else "does not hold here"
-    )
 
     def best(name: str, place: int) -> str:
         strategy = max(STRATEGIES, key=lambda each: means[name][each][place])
@@ -227,7 +224,7 @@ def judge(
         f"standard errors: {2 * errors[dissimilar]:.3f}). `tltool plan --advise` places your "
         "photos in this table."
     )
-    return verdict, number, text
+    return verdict_of([little, much]), number, text
 
 
 def start(network: SmallCNN, strategy: Strategy, num_classes: int) -> SmallCNN:
