@@ -16,8 +16,9 @@ from tltool.comparison.splits import Split, part_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment, Finding
-from tltool.lecture.page import Entry, render_page, write_whole
+from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
+from tltool.reporting.html import write_whole
 
 FLAG = "--lecture"
 ALL = "all"

@@ -36,6 +36,7 @@ pre { font-size: .85rem; background: #f2f2f2; padding: .5rem; margin: .3rem 0;
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
   gap: .8rem; align-items: start; }
 figure { margin: 0; }
+.wide img { width: 100%; height: auto; }
 .pictures img { width: 100%; max-width: 34rem; height: auto; }
 .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr));
   gap: .8rem; padding: 0; list-style: none; }
@@ -160,6 +161,11 @@ def picture(figure: "Figure", description: str) -> str:
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None})
     return f'<img src="{data_uri(content.getvalue(), "svg+xml")}" alt="{text(description)}">'
+
+
+def wide_picture(figure: "Figure", description: str) -> str:
+    """Return a figure as wide as the page; see `picture`."""
+    return f'<figure class="wide">{picture(figure, description)}</figure>'
 
 
 def data_uri(content: bytes, kind: str) -> str:
