@@ -3,16 +3,8 @@
 import pytest
 import torch
 
-from tltool.lecture.transfer import (
-    Images,
-    SmallCNN,
-    Transfer,
-    draw,
-    evaluate,
-    judge,
-    start,
-    train,
-)
+from tltool.lecture.small_cnn import Images, SmallCNN, draw, evaluate, start, train
+from tltool.lecture.transfer import Transfer, judge
 
 
 @pytest.fixture
