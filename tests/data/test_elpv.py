@@ -3,8 +3,11 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tltool.data import ELPVDataModule
+from tltool.diagnosis.duplicates import find_duplicates
+from tltool.diagnosis.photo_prints import photo_print
 
 
 def numbers(samples):
@@ -28,6 +31,29 @@ def test_the_parts_have_about_their_fractions():
 def test_blocks_of_neighbors_stay_together():
     blocks = [{(number - 1) // 64 for number in numbers(part)} for part in parts(ELPVDataModule())]
     assert sum(len(block) for block in blocks) == 41
+
+
+def test_cells_that_were_measured_twice_are_in_one_part():
+    for seed in range(3):
+        part_of = {
+            number: index
+            for index, part in enumerate(parts(ELPVDataModule(seed=seed)))
+            for number in numbers(part)
+        }
+        assert all(part_of[number] == part_of[number + 542] for number in range(1690, 1785))
+
+
+@pytest.mark.slow  # It decodes 2,624 photos.
+def test_no_photo_is_seen_again_in_another_part():
+    data = ELPVDataModule()
+    prints, part_of = [], []
+    for index, part in enumerate(parts(data)):
+        for path in part.paths:
+            prints.append(photo_print(Image.open(path), Path(path).read_bytes()))
+            part_of.append(index)
+    pairs = find_duplicates(prints).near
+    assert len(pairs) > 0
+    assert all(part_of[first] == part_of[second] for first, second in pairs)
 
 
 def test_another_seed_splits_other_blocks():
