@@ -121,15 +121,12 @@ class HealthMonitor(Callback):
         for watch in self._watches:
             watch.end_step()
         if self._watches and self._num_images * trainer.world_size >= WINDOW:
-            numbers = self._close(trainer, exact=False)
-            for logger in trainer.loggers:
-                logger.log_metrics(numbers, trainer.global_step - 1)
+            self._close(trainer, exact=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the window."""
         if self._watches:
-            # Into the epoch's own row of the loggers, which is written anyway.
-            pl_module.log_dict(self._close(trainer, exact=self._is_whole_epoch))
+            self._close(trainer, exact=self._is_whole_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the alarms, so that a resumed run does not repeat them."""
@@ -139,12 +136,8 @@ class HealthMonitor(Callback):
         """Take over the alarms of the run that goes on."""
         self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
 
-    def _close(self, trainer: Trainer, *, exact: bool) -> dict[str, float]:
-        """Sum up the window over the ranks, write it down, and raise alarms.
-
-        Returns:
-            The worst layer's numbers.
-        """
+    def _close(self, trainer: Trainer, *, exact: bool) -> None:
+        """Sum up the window over the ranks, write it down, and raise alarms."""
         layers, norms = [], []
         self._num_images = 0
         for watch in self._watches:
@@ -155,10 +148,12 @@ class HealthMonitor(Callback):
             layers += found
             norms += lags
         layers = [health for health in layers if health.is_seen]
-        numbers = worst(layers, norms)
         if not trainer.is_global_zero or not layers:
-            return numbers
+            return
         step = trainer.global_step - 1  # The one that is done, as Lightning counts in logs.
+        for logger in trainer.loggers:
+            # Not by Lightning's `log_dict`, which takes longer than all the watching.
+            logger.log_metrics(worst(layers, norms), step)
         if self._table is not None:
             self._table.add(step, trainer.current_epoch, layers, norms)
         known = {alarm.cause for alarm in self.alarms}
@@ -170,7 +165,6 @@ class HealthMonitor(Callback):
             self._alarm_table.add(step, trainer.current_epoch, new)
         for alarm in new:
             log.warning("Health: %s", alarm)
-        return numbers
 
 
 def _is_last_epoch(trainer: Trainer) -> bool:

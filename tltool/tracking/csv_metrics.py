@@ -50,7 +50,7 @@ class CSVMetrics(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add a row, or add to the last row of the same step."""
+        """Add a row, or add to the last row of the same step; `save` writes it."""
         step = step or 0
         if self._rows is None:
             self._rows = self._read_before(step)
@@ -65,7 +65,17 @@ class CSVMetrics(Logger):
             self._rows[-1] |= values
         else:
             self._rows.append({"epoch": "", "step": str(step)} | values)
-        self._write(self._rows)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what was logged; Lightning calls this after each epoch's and step's own metrics."""
+        if self._rows is not None:
+            self._write(self._rows)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what was logged last."""
+        self.save()
 
     def _read_before(self, step: int) -> list[dict[str, str]]:
         if not self.path.is_file():
