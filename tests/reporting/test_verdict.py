@@ -10,7 +10,8 @@ from tltool.reporting.verdict import judge_run
         (95, 70, "Yes", "tltool predict"),
         (90, 89, "In part", "--advise"),
         (70, 95, "No: it learned, but a closed-form probe", "--lr-range"),
-        (52, 51, "No: it is not provably better than always", "--lr-range"),
+        (53, 52, "It cannot be told yet", "tltool validate"),
+        (50, 51, "No: it is not provably better than always", "--lr-range"),
         (20, 51, "No: it is not provably better than always", "--lr-range"),
     ],
 )
@@ -22,7 +23,8 @@ def test_the_answer_follows_from_both_baselines(finished, evaluation, run, probe
 
 def test_two_groups_of_photos_prove_nothing(finished, evaluation):
     verdict = judge_run(read_run(finished), evaluation(run=95, probe=70, groups=[0, 1] * 50))
-    assert verdict.answer.startswith("No: it is not provably better")
+    assert verdict.answer.startswith("It cannot be told yet")
+    assert verdict.next_step == "Measure it on more photos of more groups:"
 
 
 def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, evaluation):

@@ -10,6 +10,7 @@ from tltool.reporting.evaluation import MAJORITY, PROBE, RUN, Evaluation
 from tltool.reporting.run_record import RunRecord
 
 _YES, _SAME, _NO = "\N{CHECK MARK}", "\N{ALMOST EQUAL TO}", "\N{MULTIPLICATION X}"
+_UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def judge_run(run: RunRecord, evaluation: Evaluation | None, *, ended: bool = Fa
     cut = is_cut_short(run) and not ended
     reasons = [f"It stopped after {run.epochs_done} of {run.max_epochs} epochs."] if cut else []
     if evaluation is None:
-        mark, answer = "?", "It cannot be told whether it worked: there is nothing to measure."
-        return Verdict(mark, answer, reasons, *_next(run, "?", evaluation, cut=cut))
+        answer = "It cannot be told whether it worked: there is nothing to measure."
+        return Verdict(_UNKNOWN, answer, reasons, *_next(run, _UNKNOWN, evaluation, cut=cut))
     differences = evaluation.against_baselines()
     mark, answer = _answer(differences)
     low, high = evaluation.interval()
@@ -99,6 +100,11 @@ def words_of_p(p_value: float) -> str:
 
 def _answer(differences: Mapping[str, Difference]) -> tuple[str, str]:
     majority, probe = differences[MAJORITY], differences[PROBE]
+    if not majority.is_finding and majority.estimate.mean > majority.estimate.standard_error:
+        return _UNKNOWN, (
+            "It cannot be told yet: it looks better than always saying the most frequent class, "
+            "but these photos are too few to prove it."
+        )
     if not majority.is_finding or majority.estimate.mean < 0:
         return _NO, "No: it is not provably better than always saying the most frequent class."
     if not probe.is_finding:
@@ -125,8 +131,11 @@ def _next(
                 run.fit_command("--ckpt_path", shlex.quote(str(last)))
             ]
         return "Train it anew:", [run.fit_command()]
-    if evaluation is None:
-        return "Measure it on photos that are there:", [
+    if mark == _UNKNOWN:
+        photos = "photos that are there"
+        if evaluation is not None:
+            photos = "more photos of more groups" if evaluation.groups else "more photos"
+        return f"Measure it on {photos}:", [
             f"tltool validate --ckpt_path {_quoted(run.checkpoint)} --data.root FOLDER"
             if run.checkpoint
             else run.fit_command()
