@@ -1,19 +1,20 @@
 """Weights & Biases by one line."""
 
 import logging
-import netrc
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlparse
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from tltool.tracking.run_identity import RunIdentity, find_identity, keep_identity
 from tltool.tracking.run_logger import RunLogger
+from tltool.tracking.wandb_account import has_account
 
 log = logging.getLogger(__name__)
+
+_OFFLINE = {"offline", "disabled", "dryrun"}  # what W&B takes for it
 
 
 def wandb_logger(
@@ -68,7 +69,7 @@ def wandb_logger(
 def wandb_mode(run_folder: Path, *, offline: bool | None) -> Literal["offline", "online"]:
     """Return whether to send a run, and warn where it is kept for want of an account."""
     if offline is None:
-        offline = not _has_account()
+        offline = os.environ.get("WANDB_MODE") in _OFFLINE or not has_account()
         if offline:
             log.warning(
                 "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
@@ -83,15 +84,3 @@ def _identity(run_folder: Path) -> RunIdentity | None:
     identity = find_identity(run_folder)
     keep_identity(run_folder, identity)
     return identity
-
-
-def _has_account() -> bool:
-    if os.environ.get("WANDB_MODE") in {"offline", "disabled", "dryrun"}:
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
