@@ -237,9 +237,9 @@ def test_another_split_has_another_fingerprint():
 
 def test_an_id_from_outside_wins(tmp_path, monkeypatch):
     keep_identity(tmp_path, RunIdentity("kept", step=5))
-    assert find_identity(tmp_path) == ("kept", 5)
+    assert find_identity(tmp_path) == RunIdentity("kept", 5)
     monkeypatch.setenv("WANDB_RUN_ID", "given")
-    assert find_identity(tmp_path) == ("given", 0)
+    assert find_identity(tmp_path) == RunIdentity("given", 0)
 
 
 def test_every_metric_has_a_chart_in_a_section_but_the_axes(run):

@@ -91,7 +91,9 @@ class RunLogger(WandbLogger):
     def keep_step(self) -> None:
         """Write into the run's folder how far the run is."""
         if self.identity is not None:
-            keep_identity(self.run_folder, RunIdentity(self.identity.id, self.experiment.step))
+            run = self.experiment
+            where = {"project": run.project or None, "entity": run.entity or None}
+            keep_identity(self.run_folder, RunIdentity(self.identity.id, run.step, **where))
 
     def describe(self) -> str:
         """Return one line that says what is sent where."""
