@@ -17,6 +17,8 @@ NUMBERS = {
 }
 """What a column of ``health.csv`` is, the limit of its alarm, and where its scale ends."""
 MOST_LAYERS = 40
+ALARM_COLUMNS = ("alarm", "where", "when", "what was seen, and what helps")
+NO_ALARM = "\N{CHECK MARK} No alarm was raised."
 
 
 def health_section(rows: Rows | None, alarms: Rows) -> str:
@@ -27,7 +29,7 @@ def health_section(rows: Rows | None, alarms: Rows) -> str:
         alarms: Those of ``alarms.csv``.
     """
     title = "How healthy the network was"
-    said = [_alarm_table(alarms)] if alarms else []
+    said = [table(ALARM_COLUMNS, alarm_rows(alarms))] if alarms else []
     if rows is None:
         missing = (
             "There is no health.csv: the run was stopped before the first rows, or trained with "
@@ -35,7 +37,7 @@ def health_section(rows: Rows | None, alarms: Rows) -> str:
         )
         return section(title, *said, paragraph(missing))
     if not alarms:
-        said = [paragraph("\N{CHECK MARK} No alarm was raised.")]
+        said = [paragraph(NO_ALARM)]
     images = [_image(rows, column) for column in NUMBERS]
     legend = (
         "A ! or a cross marks what is beyond the limit of an alarm: "
@@ -46,8 +48,9 @@ def health_section(rows: Rows | None, alarms: Rows) -> str:
     return section(title, *said, pictures(*filter(None, images)), paragraph(legend, "small"))
 
 
-def _alarm_table(alarms: Rows) -> str:
-    cells = [
+def alarm_rows(alarms: Rows) -> list[tuple[str, ...]]:
+    """Return one row for each alarm, see ``ALARM_COLUMNS``."""
+    return [
         (
             f"\N{WARNING SIGN} {alarm['cause']}",
             alarm["layer"],
@@ -56,7 +59,6 @@ def _alarm_table(alarms: Rows) -> str:
         )
         for alarm in alarms
     ]
-    return table(("alarm", "where", "when", "what was seen, and what helps"), cells)
 
 
 def _image(rows: Rows, column: str) -> str:

@@ -14,6 +14,8 @@ from tltool.reporting.run_record import RunRecord
 from tltool.reporting.schedule import phase_starts, schedule_section
 from tltool.reporting.verdict import Verdict, judge_run
 
+SCORE_COLUMNS = ("", "accuracy \N{PLUS-MINUS SIGN} error", "95 % interval", "what it means")
+
 
 @dataclass(frozen=True)
 class MeasuredRun:
@@ -95,19 +97,21 @@ def _answer(run: MeasuredRun) -> str:
     lines += [paragraph(sentence, "warning") for sentence in run.missing]
     lines.append(f"<p><b>Next.</b> {text(verdict.next_step)}</p>")
     lines += [command(line) for line in verdict.commands]
-    scores = "" if run.evaluation is None else _scores(run.evaluation, run.measured)
+    scores = ""
+    if run.evaluation is not None:
+        scores = table(SCORE_COLUMNS, score_rows(run.evaluation, run.measured), numbers=(1, 2))
     return f'<div class="answer">{"".join(lines)}</div>{scores}'
 
 
-def _scores(evaluation: Evaluation, measured: str) -> str:
+def score_rows(evaluation: Evaluation, measured: str) -> list[tuple[str, ...]]:
+    """Return one row for each score, see ``SCORE_COLUMNS``."""
     meanings = baseline_meanings(evaluation, measured)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, score in evaluation.scores.items():
         low, high = evaluation.interval(name)
         error = f"{score.accuracy:.3f} \N{PLUS-MINUS SIGN} {score.standard_error:.3f}"
         rows.append((name, error, f"{low:.3f} to {high:.3f}", meanings[name]))
-    header = ("", "accuracy \N{PLUS-MINUS SIGN} error", "95 % interval", "what it means")
-    return table(header, rows, numbers=(1, 2))
+    return rows
 
 
 def _curves(run: MeasuredRun) -> str:

@@ -7,6 +7,17 @@ from tltool.reporting.html import command, page, paragraph, picture, pictures, s
 from tltool.reporting.runs import NamedRun, PhotoSet, Runs
 from tltool.reporting.verdict import is_cut_short, words_of_p
 
+RUN_COLUMNS = (
+    "run",
+    "accuracy",
+    "95 % interval",
+    "majority class",
+    "photos",
+    "training",
+    "folder",
+)
+DIFFERENCE_COLUMNS = ("", "difference", "95 % interval", "p", "verdict")
+
 
 def render_runs_page(found: Runs, *, made_with: str) -> str:
     """Return the page as HTML.
@@ -28,17 +39,17 @@ def render_runs_page(found: Runs, *, made_with: str) -> str:
 
 
 def _overview(found: Runs) -> str:
-    header = ("run", "accuracy", "95 % interval", "majority class", "photos", "training", "folder")
     note = (
         "Runs with the same set of photos were measured on the same ones: same paths, same "
         "classes. Two intervals that overlap may still differ, for differences are paired. tltool "
         "report FOLDER measures one run beside a closed-form probe too."
     )
-    rows = [_row(run) for run in found.runs]
-    return section("The runs", table(header, rows, numbers=(1, 2, 3)), paragraph(note, "small"))
+    overview = table(RUN_COLUMNS, [run_row(run) for run in found.runs], numbers=(1, 2, 3))
+    return section("The runs", overview, paragraph(note, "small"))
 
 
-def _row(run: NamedRun) -> tuple[object, ...]:
+def run_row(run: NamedRun) -> tuple[object, ...]:
+    """Return the row of a run, see ``RUN_COLUMNS``."""
     evaluation, record = run.measured.evaluation, run.measured.record
     accuracy = ("", "", "")
     if evaluation is not None:
@@ -55,8 +66,9 @@ def _row(run: NamedRun) -> tuple[object, ...]:
     return (run.letter, *accuracy, run.photos, said, record.folder)
 
 
-def _differences(photos: PhotoSet, found: Runs) -> str:
-    rows = []
+def difference_rows(photos: PhotoSet) -> list[tuple[str, ...]]:
+    """Return one row for each difference, see ``DIFFERENCE_COLUMNS``."""
+    rows: list[tuple[str, ...]] = []
     for difference in photos.differences:
         low, high = difference.estimate.interval
         verdict = "\N{CHECK MARK} beyond noise"
@@ -69,13 +81,22 @@ def _differences(photos: PhotoSet, found: Runs) -> str:
                 verdict if difference.is_finding else "\N{ALMOST EQUAL TO} noise",
             )
         )
+    return rows
+
+
+def difference_note(photos: PhotoSet) -> str:
+    """Return what the differences are over, in words."""
+    number = len(photos.differences)
     seeds = max(len(letters) for letters in photos.variants.values())
     over = f"photos and {seeds} seeds" if seeds > 1 else "photos; luck of the seed is not in it"
-    corrected = f" p after Holm's correction for {len(rows)}." if len(rows) > 1 else ""
-    note = f"Accuracy, paired over {over}.{corrected}"
-    header = ("", "difference", "95 % interval", "p", "verdict")
+    corrected = f" p after Holm's correction for {number}." if number > 1 else ""
+    return f"Accuracy, paired over {over}.{corrected}"
+
+
+def _differences(photos: PhotoSet, found: Runs) -> str:
     title = "Differences" + (f" on {photos.name}" if len(found.sets) > 1 else "")
-    return section(title, table(header, rows, numbers=(1, 2, 3)), paragraph(note, "small"))
+    rows = table(DIFFERENCE_COLUMNS, difference_rows(photos), numbers=(1, 2, 3))
+    return section(title, rows, paragraph(difference_note(photos), "small"))
 
 
 def _config(found: Runs) -> str:

@@ -4,6 +4,8 @@ from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.reporting.figures import NUM_COLUMNS, draw_schedule
 from tltool.reporting.html import paragraph, picture, pictures, section, table
 
+PHASE_COLUMNS = ("phase", "epochs", "trains", "highest learning rate", "then")
+
 
 def schedule_section(plan: Plan | str, epochs_done: float) -> str:
     """Return the section.
@@ -14,13 +16,16 @@ def schedule_section(plan: Plan | str, epochs_done: float) -> str:
     """
     if isinstance(plan, str):
         return section("What trained when", paragraph(plan))
-    rows = [_row(number, planned, plan) for number, planned in enumerate(plan.phases, start=1)]
     drawing = picture(
         draw_schedule(plan, group_rates(plan), epochs_done),
         "The learning rate of each layer group over the epochs, dark where it is low.",
     )
-    header = ("phase", "epochs", "trains", "highest learning rate", "then")
-    return section("What trained when", pictures(drawing), table(header, rows))
+    return section("What trained when", pictures(drawing), table(PHASE_COLUMNS, phase_rows(plan)))
+
+
+def phase_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return one row for each phase, see ``PHASE_COLUMNS``."""
+    return [_row(number, planned, plan) for number, planned in enumerate(plan.phases, start=1)]
 
 
 def phase_starts(plan: Plan | str) -> list[float]:
