@@ -1,4 +1,4 @@
-"""`tltool report`: what runs achieved, on the terminal and as one HTML page."""
+"""`tltool report`: what runs achieved, on the terminal, as one HTML page, and on W&B."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from rich.table import Table
 
 import tltool
 from tltool.commands.report_measure import measure_run
+from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
 from tltool.reporting.evaluation import RUN, Evaluation
 from tltool.reporting.html import write_whole
@@ -47,17 +48,26 @@ def main(argv: Sequence[str]) -> int:
         action="store_false",
         help="leave the photos out, which may be private, and keep their file names",
     )
+    parser.add_argument(
+        "--wandb",
+        action="store_true",
+        help="write a workspace and a report too, into the W&B project that the runs were logged "
+        "to; called again, it updates them; no photos are sent",
+    )
     arguments = parser.parse_args(argv[1:])
     runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
     check_output(arguments.output)
     set_up_process()
+    dashboard = open_dashboard(runs) if arguments.wandb else None
     if len(runs) > 1:
-        return _report_runs(runs, arguments.output)
+        return _report_runs(runs, arguments.output, dashboard)
     run = measure_run(runs[0])
     _report_run(run, photos=arguments.photos)
     output = arguments.output or runs[0] / PAGE
     write_whole(output, render_run_page(run, made_with=made_with(), photos=arguments.photos))
     print(f"page         {output}")
+    if dashboard is not None:
+        write_dashboard(dashboard, [run], None)
     if run.record.has_best and not is_cut_short(run.record):
         print(f"next         tltool predict --ckpt_path {run.record.checkpoint} --data.root FOLDER")
     else:
@@ -110,7 +120,7 @@ def _report_run(run: MeasuredRun, *, photos: bool) -> None:
         print(f"predictions  {folder / 'predictions.png'}")
 
 
-def _report_runs(folders: Sequence[Path], output: Path | None) -> int:
+def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashboard | None) -> int:
     runs = [measure_run(folder, with_probe=False) for folder in folders]
     found = compare_runs(runs)
     _print_runs(found)
@@ -118,6 +128,8 @@ def _report_runs(folders: Sequence[Path], output: Path | None) -> int:
     output = output or newest.parent / PAGE
     write_whole(output, render_runs_page(found, made_with=made_with()))
     print(f"page         {output}")
+    if dashboard is not None:
+        write_dashboard(dashboard, runs, found)
     print(f"next         {found.commands[0]}")
     return 0
 

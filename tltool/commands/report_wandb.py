@@ -1,0 +1,80 @@
+"""What `tltool report --wandb` writes to Weights & Biases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tltool.reporting.chapters import run_chapters, runs_chapters, title_of
+from tltool.reporting.run_page import MeasuredRun
+from tltool.reporting.run_record import read_run
+from tltool.reporting.runs import Runs
+from tltool.tracking.logged_run import (
+    LoggedRun,
+    find_logged_run,
+    sync_command,
+    unsent,
+    where_logged,
+)
+from tltool.tracking.wandb_account import connect
+from tltool.tracking.wandb_report import write_report
+from tltool.tracking.wandb_workspace import Written, write_workspace
+
+
+class Dashboard(NamedTuple):
+    """Where to write: a server that answers, and the runs as it knows them."""
+
+    api: Any
+    runs: list[LoggedRun]
+
+
+def open_dashboard(folders: Sequence[Path]) -> Dashboard:
+    """Find the runs on the server, before anything takes time.
+
+    Args:
+        folders: Of the runs.
+
+    Raises:
+        ValueError: If a run was not logged, was not sent yet, or they are of several projects.
+        PermissionError: If there is no account, or the server refuses it.
+        ConnectionError: If no server answers.
+    """
+    configs = {folder: read_run(folder).config for folder in folders}
+    for folder, config in configs.items():
+        where_logged(folder, config)
+    parts = [part for folder in folders for part in unsent(folder)]
+    try:
+        api = connect()
+    except PermissionError as error:
+        if not parts:
+            raise
+        raise PermissionError(f"{error}; then send what is kept: {sync_command(parts)}") from error
+    runs = [find_logged_run(api, folder, config) for folder, config in configs.items()]
+    places = dict.fromkeys(f"{run.entity}/{run.project}" for run in runs)
+    if len(places) > 1:
+        raise ValueError(
+            f"The runs are of several W&B projects: {', '.join(places)}. Report those of one "
+            "project together, or leave --wandb out."
+        )
+    if parts:  # Of a run that went on offline, unless a copy of the folder was sent.
+        print(f"missing      Perhaps not everything was sent to W&B: {sync_command(parts)}")
+    return Dashboard(api, runs)
+
+
+def write_dashboard(
+    dashboard: Dashboard, measured: Sequence[MeasuredRun], found: Runs | None
+) -> None:
+    """Write the workspace and the report, and print their addresses.
+
+    Args:
+        dashboard: Where to write.
+        measured: The runs, in the same order.
+        found: What was found out about several runs; ``None`` for one.
+    """
+    chapters = run_chapters(measured[0]) if found is None else runs_chapters(found)
+    _print_address("workspace", write_workspace(dashboard.runs))
+    report = write_report(dashboard.api, dashboard.runs, title_of(measured), chapters)
+    _print_address("report", report)
+
+
+def _print_address(name: str, written: Written) -> None:
+    print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")
