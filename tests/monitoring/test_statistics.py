@@ -19,7 +19,7 @@ from tltool.monitoring.statistics import (
 
 def test_units_of_a_convolution_are_its_channels():
     outputs = torch.arange(24.0).view(2, 3, 2, 2)
-    assert as_rows(outputs)[:4, 1].tolist() == outputs[0, 1].flatten().tolist()
+    assert as_rows(outputs, 1)[:4, 1].tolist() == outputs[0, 1].flatten().tolist()
 
 
 def test_units_of_a_transformer_are_its_last_dimension():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tltool.layers.activation_behavior import Saturation
+from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
 from tltool.monitoring.watch import Watch
 from tltool.monitoring.window import LiveUnits, UnitWindow
@@ -154,3 +155,37 @@ def test_ranks_sum_numbers_that_every_device_has():
     units.summary(lambda tensor: types.append(tensor.dtype) or tensor)
     live.dead(lambda tensor: types.append(tensor.dtype) or tensor)
     assert set(types) == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_mambaout"]
+)
+def test_each_kind_of_backbone_is_watched(name):
+    backbone = Backbone(name, weights="random", img_size=32)
+    watch = Watch(backbone, "backbone")
+    step(backbone, watch, torch.randn(4, 3, 32, 32))
+    layers, _ = watch.close()
+    assert len(layers) > 3
+    assert all(layer.gradient is not None for layer in layers)
+    assert any(layer.units is not None for layer in layers)
+
+
+def test_units_of_a_linear_layer_on_images_are_the_last_dimension():
+    network = nn.Sequential(nn.Linear(3, 5), nn.ReLU())  # As in Swin: (B, H, W, U).
+    nn.init.constant_(network[0].bias[:2].detach(), -100)
+    watch = Watch(network, "backbone")
+    step(network, watch, torch.randn(2, 4, 4, 3))
+    [layer] = watch.close()[0]
+    assert layer.units.num_rows == 32
+    assert layer.units.dead == pytest.approx(2 / 5)
+
+
+def test_an_activation_that_layers_share_is_that_of_the_first():
+    relu = nn.ReLU()
+    network = nn.Sequential(nn.Linear(3, 4), relu, nn.Linear(4, 6), relu)
+    watch = Watch(network, "head")
+    watch.notes_live_units = True
+    step(network, watch, torch.randn(8, 3))
+    first, second = watch.close()[0]
+    assert first.units.num_rows == 8
+    assert second.units is None

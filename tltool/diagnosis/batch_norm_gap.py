@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnosis.finding import Finding
-from tltool.monitoring.statistics import as_rows, batch_norm_lag
+from tltool.monitoring.statistics import as_rows, batch_norm_lag, unit_dim_of
 
 FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
 """Medians over the channels of a layer, see `batch_norm_lag`."""
@@ -102,7 +102,7 @@ def _watched(model: nn.Module) -> Iterator[list[NormGap]]:
 def _noting(name: str, norms: list[NormGap]) -> Any:
     def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
         mean, var = module.running_mean, module.running_var
-        rows = as_rows(inputs[0]).float()
+        rows = as_rows(inputs[0], unit_dim_of(module)).float()
         if not isinstance(mean, Tensor) or not isinstance(var, Tensor) or len(rows) < 2:
             return
         batch_var, batch_mean = torch.var_mean(rows, dim=0)

@@ -3,26 +3,32 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def as_rows(outputs: Tensor) -> Tensor:
-    """Return the outputs of a layer as rows of units.
+def as_rows(outputs: Tensor, unit_dim: int = -1) -> Tensor:
+    """Return the inputs or outputs of a layer as rows of units.
 
     Args:
-        outputs: ``(B, U)``; ``(B, U, H, W)`` of a convolution, whose units are its channels; or
-            ``(B, N, U)`` of a transformer.
+        outputs: Such as ``(B, U)``, ``(B, U, H, W)`` of a convolution or ``(B, N, U)``.
+        unit_dim: Where its units are; see `unit_dim_of`.
 
     Returns:
         ``(R, U)``.
 
     Example:
-        >>> as_rows(torch.zeros(2, 5, 3, 3)).shape, as_rows(torch.zeros(2, 7, 5)).shape
+        >>> as_rows(torch.zeros(2, 5, 3, 3), 1).shape, as_rows(torch.zeros(2, 7, 5)).shape
         (torch.Size([18, 5]), torch.Size([14, 5]))
     """
-    if outputs.ndim == 4:
-        outputs = outputs.movedim(1, -1)
-    return outputs.flatten(0, -2)
+    return outputs.movedim(unit_dim, -1).flatten(0, -2)
+
+
+def unit_dim_of(layer: nn.Module) -> int:
+    """Return the dimension of a layer's units: the last of a linear layer, else the channels'.
+
+    A shape does not tell: some backbones (Swin, ConvNeXt) have linear layers on ``(B, H, W, U)``.
+    """
+    return -1 if isinstance(layer, nn.Linear) else 1
 
 
 def effective_rank(rows: Tensor) -> float:

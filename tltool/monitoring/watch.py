@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.layers.activation_behavior import saturation_of
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.monitoring.statistics import as_rows, batch_norm_lag
+from tltool.monitoring.statistics import as_rows, batch_norm_lag, unit_dim_of
 from tltool.monitoring.weights import WeightWatch, middle
 from tltool.monitoring.window import LiveUnits, Reduce, UnitHealth, UnitWindow
 from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
@@ -86,7 +86,9 @@ class _Layer:
     def followed_by(self, activation: nn.Module) -> None:
         self.activation = activation
         saturation = saturation_of(activation)
-        self.units, self.live = UnitWindow(saturation), LiveUnits(saturation)
+        unit_dim = unit_dim_of(self.weights.layer)
+        self.units = UnitWindow(saturation, unit_dim)
+        self.live = LiveUnits(saturation, unit_dim)
 
     @property
     def is_two_sided(self) -> bool:
@@ -240,7 +242,7 @@ class Watch:
             if not (self.is_looking and module.training) or running_mean is None:
                 return
             assert running_var is not None  # noqa: S101  # beside running_mean
-            rows = as_rows(inputs[0].detach()).float()
+            rows = as_rows(inputs[0].detach(), unit_dim_of(module)).float()
             if len(rows) > 1:
                 var, mean = torch.var_mean(rows, dim=0)
                 self.norms[name].append(batch_norm_lag(running_mean, running_var, mean, var))

@@ -10,6 +10,7 @@ from tltool.monitoring.statistics import (
     energy_along,
     one_sign_share,
     signal_to_noise,
+    unit_dim_of,
 )
 
 
@@ -39,7 +40,7 @@ class WeightWatch:
     def see_inputs(self, inputs: Tensor) -> None:
         """Look at what the layer is given."""
         if isinstance(self.layer, nn.Linear):
-            rows = as_rows(inputs.detach()).float()
+            rows = as_rows(inputs.detach(), unit_dim_of(self.layer)).float()
             self.one_signs.append(one_sign_share(rows))
             self._input_mean = rows.mean(dim=0)
 

@@ -56,10 +56,12 @@ class UnitWindow:
 
     Args:
         saturation: Its saturated inputs.
+        unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: Saturation) -> None:
+    def __init__(self, saturation: Saturation, unit_dim: int = -1) -> None:
         self.saturation = saturation
+        self.unit_dim = unit_dim
         self.clear()
 
     def clear(self) -> None:
@@ -72,12 +74,16 @@ class UnitWindow:
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Take in what an activation was given and gave.
 
+        Of a module that several layers of different width share, the first is looked at.
+
         Args:
             inputs: See `as_rows`.
             outputs: Of the same shape.
         """
-        rows = _thinned(as_rows(outputs.detach()).float())
-        live = live_mask(_thinned(as_rows(inputs.detach())), self.saturation)
+        rows = _thinned(as_rows(outputs.detach(), self.unit_dim).float())
+        if self._rows is not None and rows.shape[1] != self._rows.shape[1]:
+            return
+        live = live_mask(_thinned(as_rows(inputs.detach(), self.unit_dim)), self.saturation)
         counts = live.sum(dim=0)  # (U,)
         sums = torch.stack([rows.sum(), rows.square().sum()])
         self._live = counts if self._live is None else self._live + counts
@@ -111,10 +117,12 @@ class LiveUnits:
 
     Args:
         saturation: The activation's saturated inputs.
+        unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: Saturation) -> None:
+    def __init__(self, saturation: Saturation, unit_dim: int = -1) -> None:
         self.saturation = saturation
+        self.unit_dim = unit_dim
         self._live: Tensor | None = None
 
     def clear(self) -> None:
@@ -123,7 +131,10 @@ class LiveUnits:
 
     def add(self, inputs: Tensor) -> None:
         """Take in what an activation was given."""
-        live = live_mask(as_rows(inputs.detach()), self.saturation).any(dim=0)
+        rows = as_rows(inputs.detach(), self.unit_dim)
+        if self._live is not None and rows.shape[1] != len(self._live):
+            return  # See `UnitWindow.add`.
+        live = live_mask(rows, self.saturation).any(dim=0)
         self._live = live if self._live is None else self._live | live
 
     def dead(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
