@@ -1,6 +1,7 @@
 """`tltool report` on real runs: whole, cut short, and several."""
 
 import os
+import html
 import re
 import shutil
 import signal
@@ -59,6 +60,15 @@ def test_the_first_screen_says_whether_it_worked_how_sure_that_is_and_what_to_ty
     assert "closed-form probe" in first
     assert first.count("95 % interval") == 3
     assert "<pre>tltool " in first
+
+
+def test_the_terminal_ends_with_the_answer_and_the_command_of_the_page(finished, capsys):
+    report(finished)
+    verdict, step = capsys.readouterr().out.splitlines()[-2:]
+    page = html.unescape((finished / "report.html").read_text())
+    assert verdict.startswith("verdict ")
+    assert verdict.removeprefix("verdict").strip() in page
+    assert f"<pre>{step.removeprefix('next').strip()}</pre>" in page
 
 
 def test_the_command_that_comes_next_can_be_typed(page, odd_photos, tmp_path):

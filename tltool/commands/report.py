@@ -18,7 +18,6 @@ from tltool.reporting.html import write_whole
 from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
 from tltool.reporting.runs import Runs, compare_runs
 from tltool.reporting.runs_page import render_runs_page
-from tltool.reporting.verdict import is_cut_short
 from tltool.tracking.pictures import draw_curves, draw_predictions
 
 NUM_PHOTOS = 12
@@ -68,10 +67,8 @@ def main(argv: Sequence[str]) -> int:
     print(f"page         {output}")
     if dashboard is not None:
         write_dashboard(dashboard, [run], None)
-    if run.record.has_best and not is_cut_short(run.record):
-        print(f"next         tltool predict --ckpt_path {run.record.checkpoint} --data.root FOLDER")
-    else:
-        print(f"next         {run.verdict.commands[0]}")
+    print(f"verdict      {run.verdict.answer}")
+    print(f"next         {run.verdict.commands[0]}")
     return 0
 
 
