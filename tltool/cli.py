@@ -152,7 +152,7 @@ class FitCLI(LightningCLI):
         backbone = config["model"]["backbone"]["init_args"]
         options = {key: backbone[key] for key in ("name", "in_chans", "img_size", "stop_at")}
         groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
-        strategy.schedule(groups, max_epochs).resolve(groups, max_epochs)
+        strategy.resolved_schedule(groups, max_epochs)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the run's folder, loggers and callbacks, and the trainer with them."""

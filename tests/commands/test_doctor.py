@@ -218,7 +218,7 @@ def test_an_exam_leaves_the_task_as_it_is(photos):
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     data = ImageFolderDataModule(photos, data_config=backbone.data_config)
     names = list(layer_groups(task))
-    exam = Exam(task, data, FullFinetuning().schedule(names, 1).resolve(names, 1))
+    exam = Exam(task, data, FullFinetuning().resolved_schedule(names, 1))
     assert len([*exam.at_the_start(log_prior=False), *exam.in_steps()]) == 9
     assert task.training
     torch.testing.assert_close(task.state_dict(), before, rtol=0, atol=0, equal_nan=True)

@@ -6,7 +6,6 @@ import yaml
 from PIL import Image
 
 from tltool.__main__ import main
-from tltool.commands.plan import num_devices
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -108,7 +107,3 @@ def test_a_phase_that_cannot_be_is_an_error(tltool, tmp_path, phase, message):
     status, _, err = tltool("plan", "--config", "phases.yaml")
     assert status != 0
     assert message in err
-
-
-def test_devices_are_counted_as_the_trainer_does():
-    assert [num_devices(d) for d in (2, "2", "0,1,3", [0, 1])] == [2, 2, 3, 2]

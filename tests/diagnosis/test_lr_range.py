@@ -32,7 +32,7 @@ def batches():
 
 def phase_of(task, strategy):
     names = list(layer_groups(task))
-    return strategy.schedule(names, 1).resolve(names, 1).phases[0]
+    return strategy.resolved_schedule(names, 1).phases[0]
 
 
 def test_the_task_is_left_as_it_was(task, batches):

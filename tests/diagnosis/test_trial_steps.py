@@ -35,7 +35,7 @@ def batches():
 
 def phase_of(task, strategy):
     names = list(layer_groups(task))
-    return strategy.schedule(names, 1).resolve(names, 1).phases[0]
+    return strategy.resolved_schedule(names, 1).phases[0]
 
 
 def shapes_of(task):

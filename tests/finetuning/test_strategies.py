@@ -37,7 +37,7 @@ STRATEGIES = [
 
 
 def resolve(strategy, max_epochs=5, groups=GROUPS):
-    return strategy.schedule(groups, max_epochs).resolve(groups, max_epochs)
+    return strategy.resolved_schedule(groups, max_epochs)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: type(s).__name__)
@@ -120,7 +120,7 @@ def test_one_kind_of_parameters_is_that_of_the_backbone(strategy, kind):
         (lambda: GradualUnfreezing(epochs_per_group=0), "use FullFinetuning"),
         (lambda: GradualUnfreezing(num_groups=0), "use LinearProbe"),
         (lambda: GradualUnfreezing(num_groups=4).schedule(GROUPS, 9), "at most 3"),
-        (lambda: GradualUnfreezing(num_groups=3).schedule(GROUPS, 3).resolve(GROUPS, 3), "'stem'"),
+        (lambda: GradualUnfreezing(num_groups=3).resolved_schedule(GROUPS, 3), "'stem'"),
         (lambda: LastBlocks(0).schedule(GROUPS, 9), "For none of them use LinearProbe"),
         (lambda: LastBlocks(4).schedule(GROUPS, 9), "from 1 to 3"),
     ],

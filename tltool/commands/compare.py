@@ -208,7 +208,7 @@ class CompareCLI(FeaturesCLI):
         """Return the phase that trains the head alone; the others are no matter of a comparison."""
         strategy = self.config_init["fit"]["finetuning"]
         groups = list(layer_groups(self.model))
-        schedule = strategy.schedule(groups, max_epochs).resolve(groups, max_epochs)
+        schedule = strategy.resolved_schedule(groups, max_epochs)
         alone = [phase for phase in schedule.phases if tuple(phase.groups) == ("head",)]
         if len(alone) < len(schedule.phases):
             log.warning(

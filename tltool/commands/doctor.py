@@ -24,8 +24,8 @@ from tltool.commands.doctor_photos import (
 )
 from tltool.commands.doctor_plot import plot_signals
 from tltool.commands.memory import memory_remedies
-from tltool.commands.plan import num_devices
 from tltool.commands.plan_plot import check_picture
+from tltool.commands.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal
@@ -129,15 +129,13 @@ class DoctorCLI(FitCLI):
 
     def _schedule(self) -> Schedule:
         config = self.config_init["fit"]
-        groups, max_epochs = list(layer_groups(self.model)), config["trainer"]["max_epochs"]
-        if max_epochs is None or max_epochs < 0:
-            raise ValueError("Phases are counted in epochs. Set --trainer.max_epochs.")
-        schedule: Schedule = config["finetuning"].schedule(groups, max_epochs)
-        return schedule.resolve(groups, max_epochs)
+        schedule: Schedule = config["finetuning"].resolved_schedule(
+            list(layer_groups(self.model)), config["trainer"]["max_epochs"]
+        )
+        return schedule
 
     def _memory(self, exam: Exam) -> Finding:
-        trainer = self.config["fit"]["trainer"]
-        devices = num_devices(trainer["devices"]) * trainer["num_nodes"]
+        devices = world_size(self.config["fit"]["trainer"])
         return exam.memory(
             share=per_device_batch_size(self.datamodule.batch_size, devices),
             available=device_memory(self.trainer.strategy.root_device),

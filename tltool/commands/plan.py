@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
@@ -18,7 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
-from tltool.data.batch_size import batches_per_epoch, per_device_batch_size
+from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
+from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.groups import layer_groups
@@ -94,25 +94,22 @@ class PlanCLI(FitCLI):
         config, task = self.config_init["fit"], self.model
         trainer = config["trainer"]
         task_groups = list(layer_groups(task))
-        max_epochs = trainer["max_epochs"]
-        if max_epochs is None or max_epochs < 0:
-            raise ValueError("Phases are counted in epochs. Set --trainer.max_epochs.")
-        schedule = config["finetuning"].schedule(task_groups, max_epochs)
-        schedule = schedule.resolve(task_groups, max_epochs)
+        schedule = config["finetuning"].resolved_schedule(task_groups, trainer["max_epochs"])
         if config["dump"]:
             print(dump_schedule(schedule), end="")
             return
-        devices = num_devices(trainer["devices"]) * trainer["num_nodes"]
+        devices = world_size(trainer)
         share = per_device_batch_size(self.datamodule.batch_size, devices)
+        photos = math.ceil(len(self.datamodule.samples("train")) / devices)
         optimizer = task.configure_optimizers()
         plan = make_plan(
             task,
             task.make_optimizer,
             optimizer,
             schedule,
-            steps_per_epoch=self._steps_per_epoch(trainer, share, devices),
-            max_epochs=max_epochs,
-            max_steps=trainer["max_steps"] if trainer["max_steps"] > 0 else None,
+            steps_per_epoch=steps_per_epoch(trainer, photos, share),
+            max_epochs=trainer["max_epochs"],
+            max_steps=max_steps(trainer),
         )
         print_plan(plan, task, f"{self.datamodule.batch_size} photos a step, {share} per device")
         warnings = plan_warnings(plan, task, optimizer, batch_per_device=share)
@@ -129,17 +126,6 @@ class PlanCLI(FitCLI):
 
     def after_fit(self) -> None:
         """Say nothing: no run has ended."""
-
-    def _steps_per_epoch(self, trainer: Any, share: int, devices: int) -> int:
-        photos = math.ceil(len(self.datamodule.samples("train")) / devices)
-        batches = batches_per_epoch(photos, share)
-        limit = trainer["limit_train_batches"]
-        if isinstance(limit, int):
-            batches = min(batches, limit)
-        elif limit is not None:
-            batches = int(batches * limit)
-        accumulated: int = trainer["accumulate_grad_batches"]
-        return math.ceil(batches / accumulated)
 
     def _advise(self) -> None:
         config = self.config["fit"].clone()
@@ -166,20 +152,6 @@ class PlanCLI(FitCLI):
         print_range(found, planned)
         if config["plot"]:
             plot_rates(found, Path(config["plot"]))
-
-
-def num_devices(devices: int | str | Sequence[int]) -> int:
-    """Return the number of devices of a node that ``trainer.devices`` stands for.
-
-    Example:
-        >>> num_devices(4), num_devices("0,2"), num_devices([0, 1])
-        (4, 2, 2)
-    """
-    if devices in ("auto", "-1", -1):  # a list has no hash
-        return max(torch.cuda.device_count(), 1)
-    if isinstance(devices, str):
-        return len(devices.split(",")) if "," in devices else int(devices)
-    return devices if isinstance(devices, int) else len(devices)
 
 
 def dump_schedule(schedule: Schedule) -> str:

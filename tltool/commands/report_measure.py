@@ -1,6 +1,5 @@
 """What `tltool report` finds out about a run: its predictions, its baselines, its phases."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
+from tltool.commands.trainer_section import steps_per_epoch
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
 from tltool.diagnosis.probe import fit_ridge_probe
@@ -69,7 +69,10 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     try:
         data = make_data(record.config, task)
         evaluation = _evaluate(record, task, data, with_probe=with_probe)
-        planned_steps = _planned_steps(record, data)
+        # As on one device.
+        planned_steps = steps_per_epoch(
+            record.config["trainer"], len(data.samples("train")), data.batch_size
+        )
     except (OSError, ValueError) as error:  # What is wrong with the photos.
         # A loader's worker sends its error as text, with the traceback in front.
         reason = str(error).strip().splitlines()[-1]
@@ -119,18 +122,6 @@ def _plan(
         return make_run_plan(record, task, checkpoint, steps)
     except ValueError as error:
         return f"The phases cannot be laid out: {error}"
-
-
-def _planned_steps(record: RunRecord, data: ImageDataModule) -> int:
-    """Return the steps of an epoch, as `fit` would count them on one device."""
-    batches = math.ceil(len(data.samples("train")) / data.batch_size)
-    limit = record.config["trainer"].get("limit_train_batches")
-    if isinstance(limit, int):
-        batches = min(batches, limit)
-    elif limit is not None:
-        batches = int(batches * limit)
-    accumulated: int = record.config["trainer"].get("accumulate_grad_batches", 1)
-    return math.ceil(batches / accumulated)
 
 
 def _evaluate(

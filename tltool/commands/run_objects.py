@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tltool.commands.parser import Parser
+from tltool.commands.trainer_section import max_steps
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,
@@ -49,21 +50,17 @@ def make_run_plan(
     parser.add_argument("--optimizer", type=OptimizerFactory)
     sections = {name: run.config[name] for name in ("finetuning", "optimizer")}
     made = parser.instantiate(parser.parse_object(sections))
-    max_epochs = run.max_epochs
-    if max_epochs is None:
-        raise ValueError("Phases are counted in epochs, and the run has no `max_epochs`.")
-    groups = list(layer_groups(task))
-    schedule = made.finetuning.schedule(groups, max_epochs).resolve(groups, max_epochs)
+    schedule = made.finetuning.resolved_schedule(list(layer_groups(task)), run.max_epochs)
+    assert run.max_epochs is not None  # noqa: S101  # the schedule was checked against it
     task.make_optimizer = made.optimizer
-    max_steps = run.config["trainer"].get("max_steps", -1)
     return make_plan(
         task,
         task.make_optimizer,
         task.configure_optimizers(),
         schedule,
         steps_per_epoch=steps_per_epoch,
-        max_epochs=max_epochs,
-        max_steps=max_steps if max_steps > 0 else None,
+        max_epochs=run.max_epochs,
+        max_steps=max_steps(run.config["trainer"]),
         ended=ended_phases(checkpoint),
     )
 

@@ -1,9 +1,7 @@
 """The Lightning door of fine-tuning: applies a schedule while the Trainer runs."""
 
-import dataclasses
 import gc
 import logging
-import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,8 +20,15 @@ from tltool.finetuning.plan_advice import schedule_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
-from tltool.finetuning.timeline import Timeline, make_timeline
+from tltool.finetuning.timeline import Timeline
 from tltool.finetuning.trainer_checks import check_trainer
+from tltool.finetuning.trainer_timeline import (
+    begin_resumed_epoch,
+    trainer_schedule,
+    trainer_step,
+    trainer_steps_per_epoch,
+    trainer_timeline,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +71,7 @@ class Finetuning(Callback):
         self.phase = None
         self._groups: dict[str, list[str]] = {}
         self._rate_groups: list[RateGroup] = []
-        self._timeline = Timeline(())
-        self._steps_per_epoch = 0
+        self._timeline = Timeline((), steps_per_epoch=0)
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
         self._progress = PhaseProgress()
@@ -86,7 +90,7 @@ class Finetuning(Callback):
             return
         self._reset()
         self._groups = layer_groups(pl_module)
-        self.schedule = _make_schedule(self.strategy, list(self._groups), trainer)
+        self.schedule = trainer_schedule(self.strategy, list(self._groups), trainer)
         check_trainer(trainer, pl_module, self.schedule)
         for phase in self.schedule.phases:
             check_same_trainable(trained_by(phase, pl_module, self._groups))
@@ -126,16 +130,8 @@ class Finetuning(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
-        self._steps_per_epoch = _steps_per_epoch(trainer, self.schedule)
         self._lay_out(trainer)
-        batch_idx = 0
-        if trainer.fit_loop.restarted_on_epoch_end:
-            _begin_next_epoch(trainer)
-        if trainer.fit_loop.restarted_mid_epoch:
-            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-            # A checkpoint of the validation at its end still belongs to this epoch.
-            batch_idx = int(min(done, trainer.num_training_batches - 1))
-        self._apply(trainer, pl_module, self._step(trainer, batch_idx))
+        self._apply(trainer, pl_module, self._step(trainer, begin_resumed_epoch(trainer)))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
@@ -146,7 +142,7 @@ class Finetuning(Callback):
     ) -> None:
         """Set the learning rate of each group, and log it when the logger's turn comes."""
         # Not at the start of the epoch, where later callbacks may still change it.
-        if _steps_per_epoch(trainer, self.schedule) != self._steps_per_epoch:
+        if trainer_steps_per_epoch(trainer) != self._timeline.steps_per_epoch:
             raise ValueError(
                 "The number of optimizer steps in an epoch has changed, and phases are laid out in "
                 "steps. Keep `accumulate_grad_batches` and the length of the training data."
@@ -181,33 +177,20 @@ class Finetuning(Callback):
         check_same_weights(pl_module)
         if not trainer.enable_validation:
             self._watch(trainer, pl_module)
-        done = (trainer.current_epoch + 1) * self._steps_per_epoch
+        done = (trainer.current_epoch + 1) * self._timeline.steps_per_epoch
         if self._progress.ended and done >= self._timeline.spans[-1].end:
             trainer.should_stop = True
 
     def phases_of_epoch(self, epoch: int) -> list[Phase]:
         """Return the phases that train in an epoch; before training starts, the first one."""
-        start = epoch * self._steps_per_epoch
-        end = start + self._steps_per_epoch
-        spans = [s for s in self._timeline.spans if s.start < end and s.end > start]
-        return [span.phase for span in spans] or [self.phase or self.schedule.phases[0]]
+        phases = self._timeline.phases_of_epoch(epoch)
+        return phases or [self.phase or self.schedule.phases[0]]
 
     def _step(self, trainer: Trainer, batch_idx: int) -> int:
-        if math.isinf(trainer.num_training_batches):
-            return trainer.current_epoch
-        step = batch_idx // trainer.accumulate_grad_batches
-        return trainer.current_epoch * self._steps_per_epoch + step
+        return trainer_step(self._timeline, trainer, batch_idx)
 
     def _lay_out(self, trainer: Trainer) -> None:
-        assert trainer.max_epochs is not None  # noqa: S101  # checked in `setup`
-        endless = math.isinf(trainer.num_training_batches)
-        self._timeline = make_timeline(
-            self.schedule,
-            steps_per_epoch=self._steps_per_epoch,
-            max_epochs=trainer.max_epochs,
-            max_steps=trainer.max_steps if trainer.max_steps > 0 and not endless else None,
-            ended=self._progress.ended,
-        )
+        self._timeline = trainer_timeline(self.schedule, trainer, ended=self._progress.ended)
 
     def _apply(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         """Bring the phase of a step into effect, also when it is in effect already."""
@@ -268,43 +251,6 @@ class Finetuning(Callback):
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
-
-
-def _make_schedule(strategy: FinetuningStrategy, groups: list[str], trainer: Trainer) -> Schedule:
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
-        first = strategy.schedule(groups, max_epochs=1000).phases[0]
-        dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
-        return Schedule((dry,)).resolve(groups, max_epochs=1)
-    if trainer.max_epochs is None or trainer.max_epochs < 0:
-        raise ValueError(
-            "Phases are counted in epochs, but the Trainer has no `max_epochs`. Set it; "
-            "`max_steps` may end training earlier."
-        )
-    return strategy.schedule(groups, trainer.max_epochs).resolve(groups, trainer.max_epochs)
-
-
-def _steps_per_epoch(trainer: Trainer, schedule: Schedule) -> int:
-    batches = trainer.num_training_batches
-    if not math.isinf(batches):
-        return math.ceil(batches / trainer.accumulate_grad_batches)
-    in_steps = next((phase.name for phase in schedule.phases if phase.steps), None)
-    if in_steps is not None:
-        raise ValueError(
-            f"Phase {in_steps!r} is counted in steps, but the training data have no length. Give "
-            "them one, set `limit_train_batches`, or count the phase in epochs."
-        )
-    return 1  # The unit is the epoch then.
-
-
-def _begin_next_epoch(trainer: Trainer) -> None:
-    """Leave an epoch behind that was done when the checkpoint was written.
-
-    With ``max_steps``, Lightning takes it for a begun one, ends it a second time and counts it
-    twice (https://github.com/Lightning-AI/pytorch-lightning/issues/19617).
-    """
-    trainer.fit_loop.epoch_progress.increment_completed()
-    trainer.fit_loop.reset_restart_stage()
-    trainer.fit_loop.epoch_loop.restarting = False
 
 
 def _rebuild_reducer(strategy: DDPStrategy, module: nn.Module) -> None:

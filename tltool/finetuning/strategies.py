@@ -30,6 +30,23 @@ class FinetuningStrategy:
             f"{type(self).__name__} must define `schedule(group_names, max_epochs)`."
         )
 
+    def resolved_schedule(self, group_names: Sequence[str], max_epochs: int | None) -> Schedule:
+        """Return the schedule for a model and a length of training, checked against both.
+
+        Args:
+            group_names: See `schedule`.
+            max_epochs: That of a Trainer, where ``None`` and negative numbers stand for no end.
+
+        Raises:
+            ValueError: If there is no end, or the schedule does not fit, see `Schedule.resolve`.
+        """
+        if max_epochs is None or max_epochs < 0:
+            raise ValueError(
+                "Phases are counted in epochs, but the Trainer has no `max_epochs`. Set "
+                "--trainer.max_epochs; `max_steps` may end training earlier."
+            )
+        return self.schedule(group_names, max_epochs).resolve(group_names, max_epochs)
+
 
 @dataclass(frozen=True)
 class LinearProbe(FinetuningStrategy):

@@ -36,6 +36,10 @@ class Span:
 class Timeline:
     """Spans without gaps, from the first step of training on.
 
+    Args:
+        spans: The phases with their steps.
+        steps_per_epoch: Optimizer steps in one epoch.
+
     Example:
         >>> schedule = Schedule((Phase("warm", ("head",), steps=3), Phase("all", ("*",))))
         >>> timeline = make_timeline(schedule, steps_per_epoch=10, max_epochs=2)
@@ -44,10 +48,17 @@ class Timeline:
     """
 
     spans: tuple[Span, ...]
+    steps_per_epoch: int
 
     def at(self, step: int) -> Span:
         """Return the span of a step, counted from 0; the last one after the end."""
         return next((span for span in self.spans if step < span.end), self.spans[-1])
+
+    def phases_of_epoch(self, epoch: int) -> list[Phase]:
+        """Return the phases that train in an epoch, counted from 0; none after the end."""
+        start = epoch * self.steps_per_epoch
+        end = start + self.steps_per_epoch
+        return [span.phase for span in self.spans if span.start < end and span.end > start]
 
 
 def make_timeline(
@@ -96,7 +107,9 @@ def make_timeline(
             f"epochs of {steps_per_epoch}). Leave out the length of the last phase "
             f"{last.phase.name!r} for the rest of training."
         )
-    return Timeline(tuple(_cut(span, max_steps) for span in spans) if max_steps else tuple(spans))
+    if max_steps:
+        spans = [_cut(span, max_steps) for span in spans]
+    return Timeline(tuple(spans), steps_per_epoch)
 
 
 def _end(phase: Phase, start: int, steps_per_epoch: int, total: int) -> int:

@@ -1,0 +1,63 @@
+"""What the section ``trainer`` of a configuration says about a run, without a Trainer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tltool.data.batch_size import batches_per_epoch
+
+
+def world_size(trainer: Mapping[str, Any]) -> int:
+    """Return the number of devices of all nodes.
+
+    Example:
+        >>> world_size({"devices": "0,2", "num_nodes": 3})
+        6
+    """
+    nodes: int = trainer["num_nodes"]
+    return num_devices(trainer["devices"]) * nodes
+
+
+def num_devices(devices: int | str | Sequence[int]) -> int:
+    """Return the number of devices of a node that ``trainer.devices`` stands for.
+
+    Example:
+        >>> num_devices(4), num_devices("0,2"), num_devices([0, 1])
+        (4, 2, 2)
+    """
+    if devices in ("auto", "-1", -1):  # a list has no hash
+        return max(torch.cuda.device_count(), 1)
+    if isinstance(devices, str):
+        return len(devices.split(",")) if "," in devices else int(devices)
+    return devices if isinstance(devices, int) else len(devices)
+
+
+def steps_per_epoch(trainer: Mapping[str, Any], num_photos: int, batch_size: int) -> int:
+    """Return the optimizer steps of an epoch, as `fit` will count them.
+
+    Args:
+        trainer: The section; ``limit_train_batches`` and ``accumulate_grad_batches`` may be absent.
+        num_photos: Number of training photos of a device.
+        batch_size: Number of photos in a batch of a device.
+
+    Example:
+        >>> section = {"limit_train_batches": 0.5, "accumulate_grad_batches": 2}
+        >>> steps_per_epoch({}, 100, 10), steps_per_epoch(section, 100, 10)
+        (10, 3)
+    """
+    batches = batches_per_epoch(num_photos, batch_size)
+    limit = trainer.get("limit_train_batches")
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    accumulated: int = trainer.get("accumulate_grad_batches", 1)
+    return math.ceil(batches / accumulated)
+
+
+def max_steps(trainer: Mapping[str, Any]) -> int | None:
+    """Return after how many optimizer steps training ends at the latest; ``None`` for no limit."""
+    steps: int = trainer.get("max_steps", -1)
+    return steps if steps > 0 else None
