@@ -14,6 +14,7 @@ from tltool.data import (
     ManifestDataModule,
 )
 from tltool.data.decode import BrokenImageError
+from tltool.data.device_share import DeviceShare
 from tltool.data.sampler import Draw
 
 
@@ -223,7 +224,7 @@ def test_lightning_trains_on_every_photo_in_a_new_order_each_epoch(data, trainer
 
 def test_each_device_takes_its_share_of_the_batch(data, monkeypatch):
     shared = data()
-    monkeypatch.setattr(type(shared), "_world_size", 3)
+    monkeypatch.setattr(type(shared), "_share", DeviceShare(shared.batch_size, 0, world_size=3))
     assert len(next(iter(shared.train_dataloader()))["paths"]) == 2
     assert len(next(iter(shared.val_dataloader()))["paths"]) == 2
 
@@ -248,7 +249,7 @@ def test_another_run_takes_the_seed_of_its_time(data):
 
 def test_a_batch_that_cannot_be_shared_names_the_nearest_sizes(data, monkeypatch):
     shared = data(batch_size=10)
-    monkeypatch.setattr(type(shared), "_world_size", 4)
+    monkeypatch.setattr(type(shared), "_share", DeviceShare(10, 0, world_size=4))
     with pytest.raises(ValueError, match=r"Set --data.batch_size 8 or 12"):
         shared.train_dataloader()
 

@@ -4,7 +4,6 @@ import functools
 import logging
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
@@ -14,7 +13,8 @@ from tltool.data.batch_size import check_batch_size
 from tltool.data.broken import describe_broken, find_broken
 from tltool.data.dataset import Decoder, ImageDataset, collate
 from tltool.data.decode import decode_image
-from tltool.data.loader import BatchLoader, DeviceShare, TrainingLoader
+from tltool.data.device_share import DeviceShare, batches_done, common_seed, device_share
+from tltool.data.loader import BatchLoader, TrainingLoader
 from tltool.data.mixing import MixingCollate, check_alpha
 from tltool.data.preprocessing import (
     PixelStatistics,
@@ -26,12 +26,16 @@ from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions
 from tltool.data.threads import map_in_threads
 from tltool.data.transforms import ImageTransform
-from tltool.data.workers import resolve_num_workers
 
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
 
+_NEEDED: dict[str, tuple[Part, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+}
 _PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -119,17 +123,11 @@ class ImageDataModule(LightningDataModule):
 
     def find_unlabeled(self) -> Samples:
         """Return the photos to predict."""
-        parts = (self.splits.test, self.splits.val, self.splits.train)
-        return Samples(next(part for part in parts if part is not None).paths)
+        return Samples(list(self.splits.parts().values())[-1].paths)
 
     def known_labels(self) -> dict[str, str]:
         """Return the class name of each photo, by path, where the data says it."""
-        parts = [part for part in (self.splits.train, self.splits.val, self.splits.test) if part]
-        return {
-            path: self.class_names[label]
-            for part in parts
-            for path, label in zip(part.paths, part.labels or [], strict=True)
-        }
+        return self.splits.known_labels(self.class_names)
 
     @property
     def decoder(self) -> Decoder:
@@ -163,7 +161,11 @@ class ImageDataModule(LightningDataModule):
     @property
     def is_random(self) -> bool:
         """Whether a training photo may look different at two visits."""
-        return self.transform(augment=True).is_random or self.mixup > 0 or self.cutmix > 0
+        return self.transform(augment=True).is_random or self._mixes
+
+    @property
+    def _mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
 
     @functools.cached_property
     def splits(self) -> Splits:
@@ -207,12 +209,7 @@ class ImageDataModule(LightningDataModule):
         """Look the photos up and check what this stage needs."""
         if stage == "fit":
             self._run_seed = None  # A checkpoint is read after this.
-        needed: dict[str, tuple[Part, ...]] = {
-            "fit": ("train", "val"),
-            "validate": ("val",),
-            "test": ("test",),
-        }
-        for part in needed.get(stage, ()):
+        for part in _NEEDED.get(stage, ()):
             self.samples(part)
         if stage == "fit":
             check_batch_size(self.batch_size, len(self.samples("train")))
@@ -270,15 +267,16 @@ class ImageDataModule(LightningDataModule):
         """Return the loader of this device's training photos, shuffled anew in each epoch."""
         dataset = self.dataset("train", augment=True)
         check_batch_size(self.batch_size, len(dataset))
-        mixes = self.mixup > 0 or self.cutmix > 0
+        if self._run_seed is None:
+            self._run_seed = common_seed(self.trainer)
         mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
         return self._share.training(
             dataset,
-            mixing if mixes else collate,
-            seed=self._shuffle_seed(),
+            mixing if self._mixes else collate,
+            seed=self._run_seed,
             # `overfit_batches` is about the same photos in each epoch.
             reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
-            batches_done=self._batches_done,
+            batches_done=lambda: batches_done(self.trainer),
         )
 
     def val_dataloader(self) -> BatchLoader:
@@ -299,36 +297,7 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def _share(self) -> DeviceShare:
-        trainer = self.trainer
-        num_devices = trainer.num_devices if trainer else 1  # of this node
-        return DeviceShare(
-            self.batch_size,
-            resolve_num_workers(self.num_workers, num_devices),
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
-            world_size=self._world_size,
-            rank=trainer.global_rank if trainer else 0,
-        )
-
-    def _shuffle_seed(self) -> int:
-        if self._run_seed is None:
-            # Without `seed_everything` each rank has its own, and photos would be seen twice.
-            seed = torch.initial_seed() % 2**63
-            self._run_seed = self.trainer.strategy.broadcast(seed) if self.trainer else seed
-        return self._run_seed
-
-    def _batches_done(self) -> int:
-        """Return how many batches of an epoch were trained before a resume in its middle.
-
-        Counted by Lightning, not by the loader: a batch that was loaded when a signal wrote the
-        checkpoint is not trained yet.
-        """
-        if self.trainer is None or not self.trainer.fit_loop.epoch_loop.restarting:
-            return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
+        return device_share(self.trainer, batch_size=self.batch_size, num_workers=self.num_workers)
 
     @property
     def _is_rank_zero(self) -> bool:

@@ -1,15 +1,14 @@
 """Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from tltool.data.batch_size import batches_per_epoch, per_device_batch_size
-from tltool.data.dataset import Collate, ImageDataset, collate
+from tltool.data.batch_size import batches_per_epoch
+from tltool.data.dataset import ImageDataset, collate
 from tltool.data.mixing import FeatureMixing
 from tltool.data.sampler import Draw, ShuffledSampler
 
@@ -192,71 +191,3 @@ def shared_batches(
     starts = range(0, num_photos, batch_size)
     batches = [range(num_photos)[start : start + batch_size] for start in starts]
     return [list(batch[rank::world_size]) for batch in batches]
-
-
-@dataclass(frozen=True)
-class DeviceShare:
-    """What one device loads: its part of each batch, by workers of its own.
-
-    Attributes:
-        batch_size: Number of photos in a batch, over all devices.
-        num_workers: Number of processes that decode for this device.
-        pin_memory: Whether batches go to a GPU.
-        world_size: Number of devices.
-        rank: This device.
-    """
-
-    batch_size: int
-    num_workers: int
-    pin_memory: bool = False
-    world_size: int = 1
-    rank: int = 0
-
-    def training(
-        self,
-        dataset: ImageDataset,
-        collate_fn: Collate,
-        *,
-        seed: int,
-        reshuffle: bool,
-        batches_done: Callable[[], int],
-    ) -> TrainingLoader:
-        """Return the loader of this device's photos, in an order of the seed and the epoch."""
-        sampler = ShuffledSampler(
-            dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
-        )
-        batches = EpochBatches(sampler, self._own_batch_size)
-        return TrainingLoader(self._photos(dataset, batches, collate_fn), batches_done)
-
-    def evaluation(self, dataset: ImageDataset) -> BatchLoader:
-        """Return the loader of this device's photos, in order, each on one device only."""
-        batches = shared_batches(
-            len(dataset),
-            self._own_batch_size * self.world_size,
-            world_size=self.world_size,
-            rank=self.rank,
-        )
-        return BatchLoader(self._photos(dataset, batches, collate))
-
-    def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
-        """Return the loader of all photos, in order, which Lightning may share out."""
-        return DataLoader(
-            dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
-        )
-
-    @property
-    def _own_batch_size(self) -> int:
-        return per_device_batch_size(self.batch_size, self.world_size)
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": self.pin_memory,
-        }
-
-    def _photos(
-        self, dataset: ImageDataset, batches: Any, collate_fn: Collate
-    ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)

@@ -46,6 +46,24 @@ class Splits:
     val: Samples | None = None
     test: Samples | None = None
 
+    def parts(self) -> dict[str, Samples]:
+        """Return the parts that there are, by name."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: samples for name, samples in parts.items() if samples is not None}
+
+    def known_labels(self, class_names: Sequence[str]) -> dict[str, str]:
+        """Return the class name of each photo that has a label, by path.
+
+        Example:
+            >>> Splits(Samples(["a"], [0]), Samples(["b"], [1])).known_labels(["ants", "bees"])
+            {'a': 'ants', 'b': 'bees'}
+        """
+        return {
+            path: class_names[label]
+            for part in self.parts().values()
+            for path, label in zip(part.paths, part.labels or [], strict=True)
+        }
+
     def describe(self, class_names: Sequence[str]) -> str:
         """Return one line that says how many photos of which classes there are.
 
@@ -53,8 +71,8 @@ class Splits:
             >>> Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0])).describe(["ants", "bees"])
             'photos: 2 train, 1 val, 2 classes (ants 1, bees 1)'
         """
-        parts = {"train": self.train, "val": self.val, "test": self.test}
-        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in parts.items() if samples)
+        parts = self.parts().items()
+        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in parts if samples)
         counted = self.train or self.val or self.test or Samples([], [])
         counts = counted.class_counts(len(class_names))
         named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]

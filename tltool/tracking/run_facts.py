@@ -75,11 +75,9 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         >>> split_fingerprint(here, names) == split_fingerprint(there, names)
         True
     """
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     rows = [
         (part, path, class_names[label])
-        for part, samples in parts.items()
-        if samples is not None
+        for part, samples in splits.parts().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]
     folders = {Path(path).parent for _, path, _ in rows}
