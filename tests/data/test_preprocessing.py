@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from tltool.data import ImageFolderDataModule
+from tltool.data.pixel_statistics import measure_pixels
 from tltool.data.preprocessing import (
     Preprocessing,
     encode_image,
-    measure_pixels,
     resolve_preprocessing,
 )
 from tltool.data.transforms import ImageTransform, unnormalize
@@ -72,7 +72,7 @@ def test_only_training_photos_are_measured(data):
 def test_statistics_are_measured_once(data, monkeypatch):
     once = data("dataset")
     config = once.resolved_data_config()
-    monkeypatch.setattr("tltool.data.datamodule.measure_pixels", None)
+    monkeypatch.setattr("tltool.data.dataset.measure_pixels", None)
     assert once.resolved_data_config() == config
 
 

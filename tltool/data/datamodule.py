@@ -16,15 +16,10 @@ from tltool.data.decode import decode_image
 from tltool.data.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loader import BatchLoader, TrainingLoader
 from tltool.data.mixing import MixingCollate, check_alpha
-from tltool.data.preprocessing import (
-    PixelStatistics,
-    Preprocessing,
-    measure_pixels,
-    resolve_preprocessing,
-)
+from tltool.data.pixel_statistics import PixelStatistics
+from tltool.data.preprocessing import Preprocessing, resolve_preprocessing
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions
-from tltool.data.threads import map_in_threads
 from tltool.data.transforms import ImageTransform
 
 log = logging.getLogger(__name__)
@@ -199,10 +194,7 @@ class ImageDataModule(LightningDataModule):
             log.warning(message, *args)
 
     def summary(self) -> str:
-        """Return one line that says how many photos of which classes there are.
-
-        ``photos: 244 train, 153 val, 2 classes (ants 123, bees 121)``
-        """
+        """Return one line on the photos of each part and class, see `Splits.describe`."""
         return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
@@ -240,14 +232,7 @@ class ImageDataModule(LightningDataModule):
     def _pixel_statistics(self) -> PixelStatistics:
         transform = ImageTransform(self.data_config or {})
         dataset = ImageDataset(self.samples("train"), transform, decode=self.decoder)
-        return measure_pixels(
-            map_in_threads(
-                dataset.pixels,
-                range(len(dataset)),
-                description="Measuring the mean of the training photos",
-                show_progress=self._is_rank_zero,
-            )
-        )
+        return dataset.pixel_statistics(show_progress=self._is_rank_zero)
 
     def transform(self, *, augment: bool = False) -> ImageTransform:
         """Return the transform from photo to tensor."""

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tltool.data.decode import decode_image, read_content
+from tltool.data.pixel_statistics import PixelStatistics, measure_pixels
 from tltool.data.sampler import Draw
 from tltool.data.samples import Samples
+from tltool.data.threads import map_in_threads
 from tltool.data.transforms import ImageTransform
 
 Decoder = Callable[..., Image.Image]
@@ -88,6 +90,17 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def pixels(self, index: int) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` of a photo before the normalization."""
         return self.transform.pixels(self._photo(index))
+
+    def pixel_statistics(self, *, show_progress: bool = False) -> PixelStatistics:
+        """Return mean and standard deviation of the `pixels` of all photos."""
+        return measure_pixels(
+            map_in_threads(
+                self.pixels,
+                range(len(self)),
+                description="Measuring the mean of the photos",
+                show_progress=show_progress,
+            )
+        )
 
     def _photo(self, index: int, content: bytes | None = None) -> Image.Image:
         path, mode, size = (
