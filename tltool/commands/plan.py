@@ -25,7 +25,7 @@ from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_advice import plan_warnings
 from tltool.finetuning.schedule import Schedule
-from tltool.models.head_advice import head_warnings
+from tltool.models.head_advice import head_batch_warnings
 from tltool.tasks.input_norm import fit_input_norm_
 
 log = logging.getLogger(__name__)
@@ -113,9 +113,8 @@ class PlanCLI(FitCLI):
         )
         print_plan(plan, task, f"{self.datamodule.batch_size} photos a step, {share} per device")
         warnings = plan_warnings(plan, task, optimizer, batch_per_device=share)
-        said = head_warnings(task.head)  # When it was made.
-        of_head = head_warnings(task.head, batch_per_device=share)
-        for warning in [*warnings, *(w for w in of_head if w not in said)]:
+        warnings += head_batch_warnings(task.head, batch_per_device=share)
+        for warning in warnings:
             print(f"warning: {warning}")
         if config["lr_range"]:
             self._test_rates(plan, config)

@@ -48,6 +48,18 @@ def head_warnings(head: nn.Module, *, batch_per_device: int | None = None) -> li
     return combination_warnings(**choices, batch_per_device=batch_per_device)
 
 
+def head_batch_warnings(head: nn.Module, *, batch_per_device: int) -> list[str]:
+    """Return those of `head_warnings` that only the batch brings: the head's own were said before.
+
+    Args:
+        head: A described head, which said its warnings when it was made.
+        batch_per_device: Number of samples that each device gets at once.
+    """
+    said = head_warnings(head)
+    warnings = head_warnings(head, batch_per_device=batch_per_device)
+    return [warning for warning in warnings if warning not in said]
+
+
 def combination_warnings(
     *,
     hidden_features: Sequence[int] = (),

@@ -4,33 +4,28 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection
 
-import tltool
 from tltool.data.class_weights import ClassWeights
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
-from tltool.models.description import plain, rebuild
-from tltool.models.head_advice import head_warnings
+from tltool.models.head_advice import head_batch_warnings
 from tltool.models.heads import LinearHead
 from tltool.tasks.begun_metrics import gather_sums, set_sums_
 from tltool.tasks.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.tasks.input_norm import fit_input_norm_
-from tltool.tasks.metrics import evaluation_metrics, note_empty_share_, train_metrics
 from tltool.tasks.preprocessing import agreed_preprocessing
-from tltool.tasks.recipe import description_of, read_checkpoint
+from tltool.tasks.recipe import describe_task, read_checkpoint, task_arguments
+from tltool.tasks.stage_metrics import Stage, StageMetrics
 
 log = logging.getLogger(__name__)
-
-Stage = Literal["train", "val", "test"]
 
 HeadFactory = Callable[[int, int], nn.Module]
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -119,30 +114,17 @@ class ImageTask(LightningModule):
         self.register_buffer("class_weights", weights, persistent=False)
         if log_prior:
             start_from_log_prior_(self.head, class_counts)
-        self.recipe = self._describe()
-        self.metrics = nn.ModuleDict(
-            {
-                "train_metrics": train_metrics(num_classes),
-                "val_metrics": evaluation_metrics(num_classes, "val"),
-                "test_metrics": evaluation_metrics(num_classes, "test"),
-            }
+        self.recipe = describe_task(
+            backbone,
+            self.head,
+            class_names=self.class_names,
+            data_config=self.data_config,
+            label_smoothing=label_smoothing,
+            class_weights=weights,
         )
+        self.metrics = StageMetrics(num_classes)
         #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
         self.confusion: Tensor | None = None
-
-    def _describe(self) -> dict[str, Any]:
-        """Return plain data from which a checkpoint rebuilds this task."""
-        weights = self.class_weights
-        return {
-            "tltool": tltool.__version__,
-            "backbone": description_of(self.backbone, "backbone"),
-            "head": description_of(self.head, "head"),
-            "num_classes": len(self.class_names),
-            "class_names": self.class_names,
-            "data_config": plain(self.data_config, "data_config"),
-            "label_smoothing": self.label_smoothing,
-            "class_weights": None if weights is None else weights.tolist(),
-        }
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
@@ -168,7 +150,7 @@ class ImageTask(LightningModule):
     def _measure(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its probabilities ``(B, num_classes)``."""
         if batch.get("paths") == []:  # The share of a rank where photos are too few for all.
-            note_empty_share_(self._metrics(stage))
+            self.metrics.count_nothing(stage)
             nothing = torch.zeros(0, len(self.class_names), device=self.device)
             return torch.zeros((), device=self.device), nothing
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
@@ -179,17 +161,8 @@ class ImageTask(LightningModule):
         else:  # Without smoothing and weights, so that runs can be compared.
             loss = functional.cross_entropy(logits, labels)
         probabilities = logits.detach().float().softmax(dim=-1)
-        for name, metric in self._metrics(stage).items(keep_base=True):
-            if name == "loss":  # Weighted, for the last batch may be smaller.
-                metric.update(loss.detach(), weight=len(labels))
-            else:
-                metric.update(probabilities, hard_labels)
+        self.metrics.count(stage, loss.detach(), probabilities, hard_labels)
         return loss, probabilities
-
-    def _metrics(self, stage: Stage) -> MetricCollection:
-        collection = self.metrics[f"{stage}_metrics"]
-        assert isinstance(collection, MetricCollection)  # noqa: S101  # ModuleDict forgets the type
-        return collection
 
     def setup(self, stage: str) -> None:
         """Take the preprocessing of the photos, which a checkpoint must know, or check it."""
@@ -205,10 +178,8 @@ class ImageTask(LightningModule):
         fit_input_norm_(self, data)
         if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
             share = data.batch_size // self.trainer.world_size
-            known = head_warnings(self.head)  # Said when the head was made.
-            for warning in head_warnings(self.head, batch_per_device=share):
-                if warning not in known:
-                    log.warning("%s", warning)
+            for warning in head_batch_warnings(self.head, batch_per_device=share):
+                log.warning("%s", warning)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""
@@ -244,9 +215,7 @@ class ImageTask(LightningModule):
         self._log_metrics("test")
 
     def _log_metrics(self, stage: Stage) -> None:
-        metrics = self._metrics(stage)
-        values = metrics.compute()  # Reduced over the ranks by torchmetrics.
-        metrics.reset()
+        values = self.metrics.finish(stage)
         self.confusion = values.pop(f"{stage}/confusion", None)
         on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in values.items():
@@ -280,13 +249,13 @@ class ImageTask(LightningModule):
         """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
         checkpoint["recipe"] = self.recipe
         if self._trainer is not None:
-            checkpoint["train_metrics"] = gather_sums(self._metrics("train"))
+            checkpoint["train_metrics"] = gather_sums(self.metrics.of("train"))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the metrics of a begun epoch."""
         if self._trainer is not None:
             set_sums_(
-                self._metrics("train"),
+                self.metrics.of("train"),
                 checkpoint.get("train_metrics", {}),
                 rank=self._trainer.global_rank,
                 num_ranks=self._trainer.world_size,
@@ -308,19 +277,7 @@ class ImageTask(LightningModule):
             ValueError: If the file is no checkpoint of tltool.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        recipe = checkpoint["recipe"]
-        # The weights follow in the state dict; `random` keeps them from being looked for.
-        backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
-        assert isinstance(backbone, Backbone)  # noqa: S101  # the recipe was written from one
-        task = cls(
-            backbone,
-            lambda num_features, num_classes: rebuild(recipe["head"]),
-            num_classes=recipe["num_classes"],
-            class_names=recipe["class_names"],
-            data_config=recipe["data_config"],
-            label_smoothing=recipe["label_smoothing"],
-            class_weights=recipe["class_weights"],
-        )
+        task = cls(**task_arguments(checkpoint["recipe"]))
         task.load_state_dict(checkpoint["state_dict"])
-        task.recipe = recipe  # It still names the weights that training began with.
+        task.recipe = checkpoint["recipe"]  # It still names the weights that training began with.
         return task.eval()

@@ -1,11 +1,54 @@
 """How a task was made, as plain data in its checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+import tltool
+from tltool.models.backbone import Backbone
+from tltool.models.description import plain, rebuild
+
+
+def describe_task(
+    backbone: nn.Module,
+    head: nn.Module,
+    *,
+    class_names: Sequence[str],
+    data_config: Mapping[str, Any],
+    label_smoothing: float,
+    class_weights: Tensor | None,
+) -> dict[str, Any]:
+    """Return plain data from which `task_arguments` makes the same task; see `ImageTask`.
+
+    Raises:
+        TypeError: If the backbone or the head cannot say how it was made.
+    """
+    return {
+        "tltool": tltool.__version__,
+        "backbone": description_of(backbone, "backbone"),
+        "head": description_of(head, "head"),
+        "num_classes": len(class_names),
+        "class_names": list(class_names),
+        "data_config": plain(data_config, "data_config"),
+        "label_smoothing": label_smoothing,
+        "class_weights": None if class_weights is None else class_weights.tolist(),
+    }
+
+
+def task_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the task that `describe_task` described; its weights come after."""
+    # The weights follow in the state dict; `random` keeps them from being looked for.
+    backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
+    assert isinstance(backbone, Backbone)  # noqa: S101  # the recipe was written from one
+    names = ("num_classes", "class_names", "data_config", "label_smoothing", "class_weights")
+    return {
+        "backbone": backbone,
+        "head": lambda num_features, num_classes: rebuild(recipe["head"]),
+        **{name: recipe[name] for name in names},
+    }
 
 
 def description_of(module: nn.Module, part: str) -> dict[str, Any]:
