@@ -9,17 +9,13 @@ from torch import Tensor, nn
 
 from tltool.comparison.activity import hidden_activity
 from tltool.comparison.recipe import Recipe
+from tltool.comparison.shapes import head_shape, stacks_of
 from tltool.comparison.splits import Split
 from tltool.comparison.stack import Trained, train_stack
 from tltool.comparison.variants import Variant
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.input_norms import UnitLength, create_input_norm
 from tltool.layers.log_prior import init_log_prior_
-
-# Larger stacks fall out of the CPU's cache: 30 heads of 1280 x 256 take nearly twice the time each
-# that 9 take (batch 32, one core).
-STACK_BYTES = 16 * 2**20
-_SAME_SHAPE = ("initializer", "bias", "output_initializer")  # they decide on values alone
 
 
 @dataclass(frozen=True)
@@ -78,8 +74,7 @@ class Trainings:
 
     def num_parameters(self, name: str) -> int:
         """Return the number of trained parameters of a head."""
-        head = self.variants[name].build(self.features.shape[1], self.num_classes)
-        return sum(parameter.numel() for parameter in head.parameters())
+        return self.variants[name].num_parameters(self.features.shape[1], self.num_classes)
 
     def run(
         self, jobs: Sequence[Job], on_epoch: Callable[[int], object] = lambda num_heads: None
@@ -119,21 +114,17 @@ class Trainings:
 
     def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Yield the jobs that train together."""
-        groups: dict[tuple[int, str], list[Job]] = {}
-        for job in jobs:
-            groups.setdefault((job.split, self._shape(job.name)), []).append(job)
-        for group in groups.values():
-            size = max(STACK_BYTES // (4 * self.num_parameters(group[0].name)), 1)
-            for start in range(0, len(group), size):
-                yield group[start : start + size]
+        return stacks_of(
+            jobs, shape=self._shape, num_parameters=lambda job: self.num_parameters(job.name)
+        )
 
     def _seed(self, job: Job) -> int:
         return self.seeds[job.seed] + self.variants[job.name].seed_shift
 
-    def _shape(self, name: str) -> str:
-        variant = self.variants[name]
-        shape = {key: value for key, value in variant.head.items() if key not in _SAME_SHAPE}
-        return json.dumps([shape, variant.optimizer], sort_keys=True, default=list)
+    def _shape(self, job: Job) -> tuple[int, str, str]:
+        variant = self.variants[job.name]
+        optimizer = json.dumps(variant.optimizer, sort_keys=True, default=list)
+        return job.split, head_shape(variant.head), optimizer
 
     def _new_head(self, job: Job) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from tltool.comparison.optimizers import base_rate
@@ -49,6 +50,12 @@ class Variant:
         description = {"class_path": "tltool.models.heads.MLPHead", "init_args": dict(self.head)}
         # What a rebuilt head warns of was said before: it is in the table here.
         return rebuild(description, num_features, num_classes)
+
+    def num_parameters(self, num_features: int, num_classes: int) -> int:
+        """Return the number of trained parameters of such a head; nothing random is drawn."""
+        with torch.random.fork_rng(devices=[]):
+            head = self.build(num_features, num_classes)
+        return sum(parameter.numel() for parameter in head.parameters())
 
     def warnings(self, batch_size: int) -> list[str]:
         """Return a sentence for each combination that defeats itself."""

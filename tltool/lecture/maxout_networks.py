@@ -14,7 +14,7 @@ from tltool.lecture.problem import Problem
 from tltool.lecture.training import Head, Tuned
 
 
-class Variant(NamedTuple):
+class Contender(NamedTuple):
     """A network of one width, trained at every rate."""
 
     kind: str

@@ -13,7 +13,7 @@ from tltool.comparison.differences import Difference
 from tltool.comparison.differences import judge as compare
 from tltool.comparison.recipe import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
-from tltool.lecture.maxout_networks import Variant, copy_relu_, count_parameters, idle_after
+from tltool.lecture.maxout_networks import Contender, copy_relu_, count_parameters, idle_after
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem
 from tltool.lecture.training import Head, build_head, tune
@@ -71,10 +71,10 @@ class MaxoutParameters(Experiment):
         """See `Experiment`."""
         problem = problem.standardized()
         widest = max(self.widths)
-        variants = self.variants(problem)
-        of_widest = {each.kind: each for each in variants if each.width == widest}
+        contenders = self.contenders(problem)
+        of_widest = {each.kind: each for each in contenders if each.width == widest}
         verdict, number, text = judge(
-            {kind: _correct(variants, kind) for kind in (MAXOUT, RELU, WIDER)},
+            {kind: _correct(contenders, kind) for kind in (MAXOUT, RELU, WIDER)},
             rates=list(of_widest[RELU].idle),
             relu=_table(of_widest[RELU].idle),
             pieces=_table(of_widest[MAXOUT].idle),
@@ -86,13 +86,13 @@ class MaxoutParameters(Experiment):
             | {"parameters": each.parameters, "rate": rate, "chosen": rate == each.tuned.rate}
             | {"rate_at_edge": each.tuned.at_edge, "seed": seed}
             | {"accuracy": float(run.correct.double().mean()), "without_gradient": idle}
-            for each in variants
+            for each in contenders
             for rate, runs in each.tuned.tried.items()
             for seed, (run, idle) in enumerate(zip(runs, each.idle[rate], strict=True))
         ]
-        return Finding(verdict, number, text, _draw(variants), rows)
+        return Finding(verdict, number, text, _draw(contenders), rows)
 
-    def variants(self, problem: Problem) -> list[Variant]:
+    def contenders(self, problem: Problem) -> list[Contender]:
         """Train each network at each rate with each seed."""
         keys = [
             (kind, width) for width in sorted(set(self.widths)) for kind in (RELU, WIDER, MAXOUT)
@@ -106,15 +106,15 @@ class MaxoutParameters(Experiment):
             recipe=Recipe(epochs=self.epochs),
             cost=lambda run: run.val_losses[-1],
         )
-        variants = []
+        contenders = []
         for key, head, each in zip(keys, heads.values(), tuned.values(), strict=True):
             network = build_head(head, problem, seed=0)
             idle = {
                 rate: [idle_after(network, run, problem.train[0]) for run in runs]
                 for rate, runs in each.tried.items()
             }
-            variants.append(Variant(*key, head, count_parameters(problem, head), each, idle))
-        return variants
+            contenders.append(Contender(*key, head, count_parameters(problem, head), each, idle))
+        return contenders
 
     def head(self, problem: Problem, kind: str, width: int) -> Head:
         """Return the arguments of a network.
@@ -218,9 +218,9 @@ def judge(
     return verdict, number, text
 
 
-def _correct(variants: Sequence[Variant], kind: str) -> Tensor:
+def _correct(contenders: Sequence[Contender], kind: str) -> Tensor:
     """Return the share of the widths at which each test row is right, for each seed ``(S, N)``."""
-    runs = [each.tuned.runs for each in variants if each.kind == kind]
+    runs = [each.tuned.runs for each in contenders if each.kind == kind]
     widths = [torch.stack([run.correct.double() for run in each]) for each in runs]
     return torch.stack(widths).mean(dim=0)
 
@@ -250,15 +250,15 @@ def _told(difference: Difference) -> str:
     return "better" if difference.estimate.mean < 0 else "worse"
 
 
-def _draw(variants: Sequence[Variant]) -> "Figure":
+def _draw(contenders: Sequence[Contender]) -> "Figure":
     """Draw accuracy by width and by parameters, and what gets no gradient by learning rate."""
     figure, (by_width, by_size, by_rate) = new_figure(3)
     for number, kind in enumerate((RELU, MAXOUT)):
         style: dict[str, Any] = {"label": kind, "number": number}
-        own = [each for each in variants if each.kind == kind]
+        own = [each for each in contenders if each.kind == kind]
         draw_series(by_width, [each.width for each in own], _accuracies(own), **style)
         # A wider relu is a relu: both lie on one curve.
-        same = [each for each in variants if each.kind in {kind, f"wider {kind}"}]
+        same = [each for each in contenders if each.kind in {kind, f"wider {kind}"}]
         same.sort(key=lambda each: each.parameters)
         draw_series(by_size, [each.parameters for each in same], _accuracies(same), **style)
         widest = own[-1]
@@ -266,7 +266,7 @@ def _draw(variants: Sequence[Variant]) -> "Figure":
         _mark_divergence(by_rate, widest)
     for axes in (by_width, by_size):
         axes.set(xscale="log", ylabel="accuracy on test rows")
-    widths = sorted({each.width for each in variants})
+    widths = sorted({each.width for each in contenders})
     by_width.set_xticks(widths, [str(width) for width in widths])
     by_width.minorticks_off()
     by_width.set_xlabel("units of each hidden layer")
@@ -277,17 +277,18 @@ def _draw(variants: Sequence[Variant]) -> "Figure":
     return figure
 
 
-def _mark_divergence(axes: "Axes", variant: Variant) -> None:
+def _mark_divergence(axes: "Axes", contender: Contender) -> None:
     """Shade the rates at which a seed came to weights that are no numbers."""
-    shares = dict(zip(variant.idle, _means(_table(variant.idle)), strict=True))
+    shares = dict(zip(contender.idle, _means(_table(contender.idle)), strict=True))
     diverged = [rate for rate, share in shares.items() if math.isnan(share)]
     if diverged:
-        label = f"{variant.kind} diverged"
-        hatch = "//" if variant.kind == MAXOUT else "\\\\"
+        label = f"{contender.kind} diverged"
+        hatch = "//" if contender.kind == MAXOUT else "\\\\"
         style: dict[str, Any] = {"facecolor": "0.9", "edgecolor": "0.6", "hatch": hatch}
         axes.axvspan(min(diverged) / 1.15, max(diverged) * 1.15, label=label, linewidth=0, **style)
 
 
-def _accuracies(variants: Sequence[Variant]) -> list[list[float]]:
+def _accuracies(contenders: Sequence[Contender]) -> list[list[float]]:
     """Return the accuracy of each seed and network, ``(S, V)``."""
-    return [list(seed) for seed in zip(*(each.tuned.accuracies for each in variants), strict=True)]
+    accuracies = (each.tuned.accuracies for each in contenders)
+    return [list(seed) for seed in zip(*accuracies, strict=True)]

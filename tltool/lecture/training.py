@@ -1,6 +1,5 @@
 """Networks of an experiment, trained together where they have one shape."""
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +11,14 @@ from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from tltool.comparison.recipe import Recipe
+from tltool.comparison.shapes import head_shape, stacks_of
 from tltool.comparison.stack import Trained, train_stack
+from tltool.comparison.variants import Variant
 from tltool.layers.spec import Spec
 from tltool.lecture.problem import Problem
-from tltool.models.description import rebuild
 
 Head = Mapping[str, Any]
 """Arguments of `MLPHead`."""
-
-_VALUES_ONLY = ("initializer", "bias", "output_initializer")
-_STACK_NUMBERS = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,10 @@ def build_head(head: Head, problem: Problem, *, seed: int) -> nn.Module:
         problem: The data.
         seed: Of the initialization; torch's own random numbers stay as they are.
     """
-    description = {"class_path": "tltool.models.heads.MLPHead", "init_args": dict(head)}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        # `rebuild` gives no advice: what defeats itself is what an experiment shows.
-        return rebuild(description, problem.num_features, problem.num_classes)
+        # `Variant` gives no advice: what defeats itself is what an experiment shows.
+        return Variant(head).build(problem.num_features, problem.num_classes)
 
 
 def train_trials(
@@ -87,30 +83,30 @@ def train_trials(
         optimizer: A name in ``tltool.comparison.optimizers.OPTIMIZERS``, or a mapping.
         start: Called with each new network, to change where it starts.
     """
-    groups: dict[str, list[int]] = {}
-    for index, trial in enumerate(trials):
-        shape = {key: value for key, value in trial.head.items() if key not in _VALUES_ONLY}
-        groups.setdefault(json.dumps(shape, sort_keys=True, default=list), []).append(index)
     results: dict[int, Trained] = {}
-    for group in groups.values():
-        size = _stack_size(build_head(trials[group[0]].head, problem, seed=0))
-        for first in range(0, len(group), size):
-            members = group[first : first + size]
-            stack = [trials[index] for index in members]
-            networks = [build_head(trial.head, problem, seed=trial.seed) for trial in stack]
-            for network in networks:
-                start(network)
-            trained = train_stack(
-                networks,
-                problem.features,
-                problem.labels,
-                problem.split,
-                rates=[trial.rate for trial in stack],
-                seeds=[trial.seed for trial in stack],
-                optimizer=optimizer,
-                recipe=recipe,
-            )
-            results |= dict(zip(members, trained, strict=True))
+    stacks = stacks_of(
+        range(len(trials)),
+        shape=lambda index: head_shape(trials[index].head),
+        num_parameters=lambda index: Variant(trials[index].head).num_parameters(
+            problem.num_features, problem.num_classes
+        ),
+    )
+    for members in stacks:
+        stack = [trials[index] for index in members]
+        networks = [build_head(trial.head, problem, seed=trial.seed) for trial in stack]
+        for network in networks:
+            start(network)
+        trained = train_stack(
+            networks,
+            problem.features,
+            problem.labels,
+            problem.split,
+            rates=[trial.rate for trial in stack],
+            seeds=[trial.seed for trial in stack],
+            optimizer=optimizer,
+            recipe=recipe,
+        )
+        results |= dict(zip(members, trained, strict=True))
     return [results[index] for index in range(len(trials))]
 
 
@@ -264,11 +260,6 @@ def mean_with_error(values: Sequence[float]) -> tuple[float, float]:
         return (values[0] if values else math.nan), math.inf
     quantile = float(stdtrit(len(values) - 1, 0.975))
     return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def _stack_size(network: nn.Module) -> int:
-    numbers = sum(parameter.numel() for parameter in network.parameters())
-    return max(_STACK_NUMBERS // numbers, 1)
 
 
 def _finite(value: float) -> float:
