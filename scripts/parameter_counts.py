@@ -12,6 +12,7 @@ from pathlib import Path
 import timm
 
 from tltool.models.catalog import build_and_count
+from tltool.whole_file import write_whole
 
 TABLE = Path(str(resources.files("tltool.models") / "parameter_counts.csv"))
 
@@ -25,9 +26,7 @@ def main() -> None:
             counts[name] = build_and_count(name)
             print(name, counts[name], flush=True)
     rows = [f"{name},{counts[name]}" for name in sorted(counts)]
-    partial = TABLE.with_suffix(".partial")
-    partial.write_text("\n".join(["backbone,parameters", *rows]) + "\n", encoding="utf-8")
-    partial.replace(TABLE)
+    write_whole(TABLE, "\n".join(["backbone,parameters", *rows]) + "\n")
 
 
 if __name__ == "__main__":

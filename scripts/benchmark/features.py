@@ -12,6 +12,7 @@ from tltool.data.folder import ImageFolderDataModule
 from tltool.data.preprocessing import Preprocessing
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
+from tltool.whole_file import whole_file
 
 FOLDER = Path("runs/benchmark")
 
@@ -38,9 +39,8 @@ def features_of(
     path = FOLDER / f"{Path(data_name).name}-{variant}.pt"
     if not path.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(_extract(data_name, preprocessing, stop_at, changes), partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            torch.save(_extract(data_name, preprocessing, stop_at, changes), partial)
     features: Features = torch.load(path, weights_only=True)
     return features
 

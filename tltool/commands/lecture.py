@@ -1,6 +1,5 @@
 """`tltool compare --lecture`: the lecture's claims as experiments, and the page of them."""
 
-import csv
 import json
 import platform
 import shlex
@@ -15,10 +14,10 @@ import tltool
 from tltool.comparison.splits import Split, part_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
-from tltool.lecture.experiment import Experiment, Finding
+from tltool.lecture.experiment import Experiment
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
-from tltool.reporting.html import write_whole
+from tltool.whole_file import write_rows, write_whole
 
 FLAG = "--lecture"
 ALL = "all"
@@ -96,7 +95,7 @@ def run_lecture(
             flush=True,
         )
         finding.figure.savefig(folder / f"{experiment.name()}.png", dpi=150)
-        _write_rows(folder / f"{experiment.name()}.csv", finding)
+        write_rows(folder / f"{experiment.name()}.csv", list(finding.rows[0]), finding.rows)
         # After each one: what is done is there if the next is interrupted.
         write_whole(page, render_page(entries, data=problem.name, made_with=_made_with()))
         write_whole(folder / "lecture.json", json.dumps([_summary(e) for e in entries], indent=1))
@@ -131,13 +130,6 @@ def repeat(experiment: Experiment, words: Sequence[str]) -> str:
     elif f"{FLAG}={ALL}" in words:
         words[words.index(f"{FLAG}={ALL}")] = f"{FLAG}={experiment.name()}"
     return shlex.join(["tltool", "compare", *words])
-
-
-def _write_rows(path: Path, finding: Finding) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(finding.rows[0]))
-        writer.writeheader()
-        writer.writerows(finding.rows)
 
 
 def _summary(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What a comparison found: one row for each head, differences, and the sentence that counts."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from tltool.comparison.differences import Difference, Estimate, photos_needed
 from tltool.comparison.variants import Variant
+from tltool.whole_file import write_rows
 
 ONE_POINT = 0.01
 
@@ -145,16 +144,9 @@ class Comparison:
 
     def write_csv(self, path: str | Path) -> None:
         """Write the table to a file, whole or not at all."""
-        path = Path(path)
         rows = self.table()
         columns = dict.fromkeys(name for row in rows for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(columns), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        partial = path.with_name(f".partial-{path.name}")
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
+        write_rows(Path(path), list(columns), rows)
 
 
 def _plain(row: Row, variant: Variant, difference: Difference | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -13,10 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from tltool.whole_file import PARTIAL, whole_file
+
 KEY_BYTES = 16
 
 _SUFFIX = ".safetensors"
-_PARTIAL = ".partial"
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
 
 # A segment is written in seconds. What is left after this long is of a process that was killed.
@@ -76,18 +76,8 @@ def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     Raises:
         OSError: If the disk is full or cannot be written; nothing is left behind.
     """
-    partial = path.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
-    try:
-        with partial.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with whole_file(path, sync=True) as partial, partial.open("wb") as file:
+        file.writelines(chunks)
 
 
 def read_segment(path: Path) -> Segment:
@@ -133,7 +123,7 @@ def segment_paths(folder: Path) -> list[Path]:
 def remove_abandoned(folder: Path) -> list[Path]:
     """Delete what killed processes left half written, and return the paths."""
     removed = []
-    for partial in folder.glob(f"*{_PARTIAL}"):
+    for partial in folder.glob(f"*{PARTIAL}"):
         try:
             if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
                 partial.unlink()
@@ -176,12 +166,3 @@ def _checksum(tensors: Sequence[Tensor]) -> str:
 
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.contiguous().view(torch.uint8).numpy().data.cast("B")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,13 +1,12 @@
 """Predictions as a table: path, label where it is known, predicted class, probabilities."""
 
-import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tltool.data.listing import printable
+from tltool.whole_file import whole_file, write_rows
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -65,31 +64,25 @@ def write_table(output: Path, rows: Sequence[Row]) -> None:
     Raises:
         PermissionError: If the file cannot be written.
     """
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         if output.suffix == ".parquet":
-            _write_parquet(partial, rows)
+            _write_parquet(output, rows)
         else:
-            _write_csv(partial, rows)
-        partial.replace(output)
+            write_rows(output, list(rows[0]) if rows else ["path"], map(_short, rows))
     except OSError as error:
+        reason = error.strerror or error
         raise PermissionError(
-            f"Cannot write {str(output)!r}: {error.strerror}. Set --output to another file."
+            f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["path"])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+def _short(row: Row) -> Row:
+    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
 
 
 def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows)), partial)

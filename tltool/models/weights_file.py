@@ -1,7 +1,6 @@
 """A ``.safetensors`` file that says of which model its weights are, and how to prepare photos."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tltool.models.weights import ORDERED_PACKAGES, checksum_path, sha256_of
+from tltool.whole_file import whole_file, write_whole
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -36,27 +36,20 @@ def save_weights(
     """
     # Copies: safetensors refuses tensors that share memory or lie in another memory format.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state_dict.items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     beside = checksum_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, {"format": "pt", _KEY: json.dumps(dict(description))})
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())  # Else a power cut can leave the name without the content.
-        checksum = sha256_of(partial)
-        # Weights without a checksum are better than new ones with that of the old.
-        beside.unlink(missing_ok=True)
-        partial.replace(path)
-        partial.write_text(f"{checksum}  {path.name}\n", encoding="utf-8")
-        partial.replace(beside)
+        with whole_file(path, sync=True) as partial:
+            save_file(tensors, partial, {"format": "pt", _KEY: json.dumps(dict(description))})
+            checksum = sha256_of(partial)
+            # Weights without a checksum are better than new ones with that of the old.
+            beside.unlink(missing_ok=True)
+        write_whole(beside, f"{checksum}  {path.name}\n")
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise OSError(
             f"Cannot write the weights to '{path}': {reason or error}. Name another folder."
         ) from error
-    finally:
-        if partial.parent.is_dir():
-            partial.unlink(missing_ok=True)
     return checksum
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tltool.whole_file import write_rows
+
 
 class StepRows:
     """Appends rows to a CSV file, and drops those that a resumed run will write again.
@@ -23,12 +25,7 @@ class StepRows:
         if not self.path.is_file():
             return
         kept = [row for row in read_rows(self.path) if int(row["step"]) < step]
-        partial = self.path.with_name(f".partial-{self.path.name}")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(self.path)
+        write_rows(self.path, self.columns, kept)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; what a row lacks is left empty."""

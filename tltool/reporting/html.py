@@ -4,8 +4,9 @@ import base64
 import html
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tltool.whole_file import write_whole as write_whole  # noqa: PLC0414  # for tltool.commands.report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,16 +177,3 @@ def data_uri(content: bytes, kind: str) -> str:
         'data:image/gif;base64,R0lG'
     """
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        FileNotFoundError: If its folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r}. Create it first.")
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)

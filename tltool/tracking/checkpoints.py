@@ -1,6 +1,5 @@
 """Checkpoints that a crash cannot spoil: best and last, each written whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from tltool.whole_file import whole_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,15 +27,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise TypeError("`storage_options` are not supported: checkpoints are local files.")
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(target, sync=True) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -7,6 +7,8 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from tltool.whole_file import write_rows
+
 
 class CSVMetrics(Logger):
     """Write ``metrics.csv``: one row for each step and epoch at which something was logged.
@@ -90,9 +92,4 @@ class CSVMetrics(Logger):
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         columns = dict.fromkeys(["epoch", "step", *(name for row in rows for name in row)])
-        partial = self.path.with_name(".metrics.csv.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(columns), restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.path)
+        write_rows(self.path, list(columns), rows)

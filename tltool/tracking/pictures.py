@@ -9,6 +9,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tltool.whole_file import whole_file
+
 # Blue and vermilion of Okabe & Ito (2008), told apart by the color-blind and in greyscale.
 TRAIN_COLOR, VAL_COLOR = "#0072B2", "#D55E00"
 
@@ -82,6 +84,5 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, output: Path) -> None:
-    partial = output.with_name(f".partial-{output.name}")
-    figure.savefig(partial, dpi=110)
-    partial.replace(output)
+    with whole_file(output) as partial:
+        figure.savefig(partial, dpi=110, format=output.suffix.removeprefix("."))

@@ -6,6 +6,8 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
+from tltool.whole_file import write_whole
+
 NAME = "wandb_run.json"
 
 
@@ -43,6 +45,4 @@ def find_kept_identity(run_folder: Path) -> RunIdentity | None:
 def keep_identity(run_folder: Path, identity: RunIdentity) -> None:
     """Write the identity into the folder, whole or not at all."""
     run_folder.mkdir(parents=True, exist_ok=True)
-    partial = run_folder / f".partial-{NAME}"
-    partial.write_text(json.dumps(identity._asdict()) + "\n", encoding="utf-8")
-    partial.replace(run_folder / NAME)
+    write_whole(run_folder / NAME, json.dumps(identity._asdict()) + "\n")
