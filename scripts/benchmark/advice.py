@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import torch
 from cases import Case
-from fits import FOLDER, IMG_SIZE, SEEDS, Row, fit_on, kept
+from fits import IMG_SIZE, fit_on
+from results import FOLDER, SEEDS, Row, kept
 
 from tltool.commands.advise import advise_on
 from tltool.data.datamodule import ImageDataModule

@@ -3,12 +3,14 @@
 Run: python scripts/benchmark/allocator.py
 """
 
-import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
-BATCH, STEPS, ROUNDS = 32, 6, 3
+from rounds import in_turn, median_ratio
+
+BATCH, STEPS = 32, 6
 
 
 def measure(keep: bool) -> None:
@@ -34,15 +36,12 @@ def main() -> None:
     if len(sys.argv) > 1:
         measure(sys.argv[1] == "keep")
         return
-    pairs = []
-    for _ in range(ROUNDS):
-        rates = [
-            float(subprocess.check_output([sys.executable, __file__, mode], text=True))
-            for mode in ("default", "keep")
-        ]
-        pairs.append(rates)
-        print(f"default {rates[0]:.1f}  keep {rates[1]:.1f} images/s", flush=True)
-    print(f"median ratio {statistics.median(keep / default for default, keep in pairs):.2f}")
+
+    def rate(mode: str) -> float:
+        return float(subprocess.check_output([sys.executable, __file__, mode], text=True))
+
+    default, keep = in_turn({mode: partial(rate, mode) for mode in ("default", "keep")}).values()
+    print(f"median ratio {median_ratio(keep, default):.2f}")
 
 
 if __name__ == "__main__":

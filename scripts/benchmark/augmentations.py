@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fits import FOLDER, SEEDS, fit, kept, mean_and_spread
+from fits import fit
+from results import FOLDER, SEEDS, kept, mean_and_spread
 
 from tltool.finetuning.partial_strategies import LastBlocks
 

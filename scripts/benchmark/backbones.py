@@ -15,7 +15,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from fits import FOLDER, SEEDS, Row, best_rate, data_of, fine_tune, kept, mean_and_spread, splits_of
+from fits import best_rate, data_of, fine_tune, splits_of
+from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from scipy.stats import kendalltau, spearmanr
 
 from tltool.commands.backbone_ranking import rank

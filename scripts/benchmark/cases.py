@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from results import FOLDER
 
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.digits import DigitsDataModule
@@ -115,7 +116,7 @@ def _at_most(samples: Samples, number: int) -> Samples:
 
 def _fashion() -> Path:
     """Write photos of Fashion-MNIST (Xiao et al., 2017, MIT license) into folders, once."""
-    folder = Path("runs/benchmark/fashion-mnist")
+    folder = FOLDER / "fashion-mnist"
     if (folder / "whole").is_file():
         return folder
     if not FASHION_MNIST.is_dir():

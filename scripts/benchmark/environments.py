@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from fits import FOLDER
+from results import FOLDER
 
 
 def interpreter(*packages: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import FOLDER
 from torch import Tensor
 
 from tltool.data.datamodule import ImageDataModule
@@ -13,8 +14,6 @@ from tltool.data.preprocessing import Preprocessing
 from tltool.features.extract import extract_features
 from tltool.models.backbone import Backbone
 from tltool.whole_file import whole_file
-
-FOLDER = Path("runs/benchmark")
 
 Features = dict[str, tuple[Tensor, Tensor]]
 

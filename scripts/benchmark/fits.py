@@ -1,12 +1,8 @@
-"""Small fits for the benchmarks, each kept in a file, so that a script goes on where it stopped."""
+"""Small fits for the benchmarks."""
 
 import contextlib
-import json
 import logging
 import os
-import statistics
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from results import Row, kept
 from torch import nn
 
 from tltool.data.datamodule import ImageDataModule
@@ -28,36 +25,9 @@ from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead
 from tltool.tasks.image_task import ImageTask
 
-FOLDER = Path("runs/benchmark")
 EPOCHS = 6
 IMG_SIZE = 128
 NUM_ELPV = 600
-SEEDS = range(3)
-
-Row = dict[str, Any]
-
-
-def kept(file: Path, key: Row, compute: Callable[[], Row]) -> Row:
-    """Return the result of a fit: from the file if it is there, else computed and appended.
-
-    Args:
-        file: One JSON object a line.
-        key: What the fit is; plain data.
-        compute: Does the fit.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lines = file.read_text().splitlines() if file.is_file() else []
-    rows: Iterable[Row] = map(json.loads, lines)
-    for row in rows:
-        if row["key"] == key:
-            found: Row = row["result"]
-            return found
-    start = time.strftime("%H:%M:%S")
-    result = compute()
-    with file.open("a") as output:
-        output.write(json.dumps({"key": key, "result": result}) + "\n")
-    print(start, key, result, file=sys.stderr, flush=True)
-    return result
 
 
 def splits_of(data_name: str, *, choosing: bool) -> Splits:
@@ -207,11 +177,6 @@ def best_rate(
     losses = {r: kept(file, {**key, "lr": r}, partial(fit_at, r))["loss"] for r in rates}
     best = min(losses, key=lambda rate: losses[rate])
     return best, best in (rates[0], rates[-1])
-
-
-def mean_and_spread(values: list[float]) -> str:
-    """Return mean and standard deviation over the seeds, as ``.948 +- .012``."""
-    return f"{statistics.mean(values):.3f} +- {statistics.stdev(values):.3f}"
 
 
 @contextlib.contextmanager

@@ -14,9 +14,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from rounds import in_turn, median_ratio
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -25,7 +27,7 @@ from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.extract import frozen_pass
 from tltool.models.backbone import Backbone
 
-ROUNDS, BATCH = 3, 32
+BATCH = 32
 Pass = Callable[[Tensor], Tensor]
 
 
@@ -45,21 +47,20 @@ def main() -> None:
         "bfloat16": (backbone, "bf16-mixed"),
     }
     first = {name: seconds(way, batches[:1])[0] for name, way in networks.items()}
-    rates: dict[str, list[float]] = {name: [] for name in networks}
     features: dict[str, Tensor] = {}
     number = sum(map(len, batches))
-    for _ in range(ROUNDS):
-        for name, way in networks.items():
-            taken, features[name] = seconds(way, batches)
-            rates[name].append(number / taken)
-            print(f"{name:<10} {rates[name][-1]:6.1f} images/s", file=sys.stderr, flush=True)
+
+    def rate(name: str) -> float:
+        taken, features[name] = seconds(networks[name], batches)
+        return number / taken
+
+    rates = in_turn({name: partial(rate, name) for name in networks})
     print("| frozen pass | images/s | times | first batch, s | features differ | probe |")
     print("|---|---|---|---|---|---|")
     own = features["as it is"]
     train = len(labels["train"])
     for name, found in features.items():
-        pairs = zip(rates[name], rates["as it is"], strict=True)
-        ratio = statistics.median(mine / plain for mine, plain in pairs)
+        ratio = median_ratio(rates[name], rates["as it is"])
         moved = ((found - own).norm(dim=1) / own.norm(dim=1)).median()
         probe = fit_ridge_probe(found[:train], labels["train"], data.num_classes)
         right = (probe.predict(found[train:]) == labels["val"]).double().mean()

@@ -9,7 +9,6 @@ Run: python scripts/benchmark/heads.py elpv FOLDER ...
 """
 
 import logging
-import statistics
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 from features import Features, features_of
-from fits import FOLDER, SEEDS, Row, kept
+from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from torch import Tensor
 from torch.nn import functional
 
@@ -111,7 +110,7 @@ def cell(data_name: str, name: str, depth: int) -> str:
     rate = min(losses, key=lambda lr: losses[lr])
     scores = [result(rate, seed, choosing=False)["accuracy"] for seed in SEEDS]
     edge = " edge" if rate in {RATES[0], RATES[-1]} else ""
-    return f"{statistics.mean(scores):.3f} +- {statistics.stdev(scores):.3f} ({rate:g}{edge})"
+    return f"{mean_and_spread(scores)} ({rate:g}{edge})"
 
 
 def main() -> None:

@@ -7,15 +7,12 @@ heads and strategies, in which none should be. On the digits as pixels, and, wit
 Run: python scripts/benchmark/health.py [FOLDER]
 """
 
-import contextlib
-import io
 import logging
 import sys
-import tempfile
 from typing import Any
 
-from tltool.cli import FitCLI, run_cli
-from tltool.monitoring.alarms import Alarm
+from watched_fit import watched_fit
+
 from tltool.monitoring.callback import HealthMonitor
 
 DIGITS = (
@@ -61,17 +58,6 @@ HEALTHY = (
 )
 
 
-class Noted(FitCLI):
-    """Fit, and note the alarms."""
-
-    alarms: tuple[Alarm, ...] = ()
-
-    def after_fit(self) -> None:
-        """Note the alarms of the run."""
-        monitors = [c for c in self.trainer.callbacks if isinstance(c, HealthMonitor)]  # type: ignore[attr-defined]
-        Noted.alarms = tuple(monitors[0].alarms)
-
-
 def main() -> None:
     """Print a row for each network."""
     logging.getLogger("tltool").setLevel(logging.ERROR)
@@ -95,9 +81,9 @@ def main() -> None:
 
 def alarms(data: tuple[str, ...], settings: str) -> list[str]:
     """Return the causes of the alarms of a run."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        run_cli(Noted, ["fit", *data, *arguments(settings), "--runs_dir", folder])
-    return [alarm.cause for alarm in Noted.alarms]
+    trainer = watched_fit([*data, *arguments(settings)])
+    monitors = [c for c in trainer.callbacks if isinstance(c, HealthMonitor)]  # type: ignore[attr-defined]
+    return [alarm.cause for alarm in monitors[0].alarms]
 
 
 def arguments(settings: str) -> list[str]:

@@ -7,17 +7,12 @@ is the median of the ratios of the seconds between the first and the last traini
 Run: python scripts/benchmark/health_cost.py FOLDER
 """
 
-import contextlib
-import io
 import statistics
 import sys
-import tempfile
-import time
-from typing import Any
+from functools import partial
 
-from lightning.pytorch import Callback, Trainer
-
-from tltool.cli import FitCLI, run_cli
+from rounds import in_turn, median_ratio
+from watched_fit import BatchClock, watched_fit
 
 PAIRS = 5
 CASES = {
@@ -29,31 +24,12 @@ CASES = {
 }
 
 
-class Clock(Callback):
-    """Note when training began and ended."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """See ``Callback``."""
-        self.times.append(time.perf_counter())
-
-
 def seconds(folder: str, case: list[str], *, watched: bool) -> float:
     """Return how long the batches of a fit took, but for the first."""
-    clock = Clock()
-
-    class TimedCLI(FitCLI):
-        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            trainer = super().instantiate_trainer(**kwargs)
-            trainer.callbacks.append(clock)  # type: ignore[attr-defined]  # set by a connector
-            return trainer
-
-    with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
-        words = ["fit", "--data.root", folder, *case, "--runs_dir", runs]
-        run_cli(TimedCLI, [*words, "--health.enabled", str(watched).lower()])
-    return clock.times[-1] - clock.times[0]
+    clock = BatchClock()
+    options = ["--data.root", folder, *case, "--health.enabled", str(watched).lower()]
+    watched_fit(options, clock)
+    return clock.ends[-1][0] - clock.ends[0][0]
 
 
 def main() -> None:
@@ -61,16 +37,16 @@ def main() -> None:
     print("| training | without, s | with, s | ratio |")
     print("|---|---|---|---|")
     for name, case in CASES.items():
-        seconds(sys.argv[1], case, watched=True)  # Features are computed, files are in memory.
-        without, watched = [], []
-        for _ in range(PAIRS):
-            without.append(seconds(sys.argv[1], case, watched=False))
-            watched.append(seconds(sys.argv[1], case, watched=True))
-            print(f"{name}: {without[-1]:.2f} {watched[-1]:.2f}", file=sys.stderr, flush=True)
-        ratio = statistics.median(w / o for w, o in zip(watched, without, strict=True))
+        fit = partial(seconds, sys.argv[1], case)
+        fit(watched=True)  # Features are computed, files are in memory.
+        measures = {
+            f"{name}, without": partial(fit, watched=False),
+            f"{name}, with": partial(fit, watched=True),
+        }
+        without, watched = in_turn(measures, rounds=PAIRS).values()
         print(
             f"| {name} | {statistics.median(without):.2f} | {statistics.median(watched):.2f} "
-            f"| {ratio:.3f} |",
+            f"| {median_ratio(watched, without):.3f} |",
             flush=True,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from features import Features, features_of
+from results import SEEDS, mean_and_spread
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,7 +28,6 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
 }
 MAX_EPOCHS = 30
 BATCH = 32
-SEEDS = range(3)
 
 
 def train(
@@ -84,7 +84,7 @@ def main() -> None:
                 shown = f"{statistics.mean(epochs):.1f}"
                 print(
                     f"| {data_name} | {optimizer} | {norm} | {rate:g} | {shown} "
-                    f"| {statistics.mean(scores):.3f} +- {statistics.stdev(scores):.3f} |",
+                    f"| {mean_and_spread(scores)} |",
                     flush=True,
                 )
 

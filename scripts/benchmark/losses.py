@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from features import Features, features_of
+from results import SEEDS, mean_and_spread
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,7 +31,6 @@ CHOICES: dict[str, dict[str, Any]] = {
 }
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 EPOCHS = 10
-SEEDS = range(3)
 
 
 class Scores(NamedTuple):
@@ -105,10 +105,7 @@ def main() -> None:
         part = "test" if "test" in features else "val"
         for name, options in CHOICES.items():
             runs = [train(features, part, lr=rate, seed=seed, **options) for seed in SEEDS]
-            shown = [
-                f"{statistics.mean(scores):.3f} +- {statistics.stdev(scores):.3f}"
-                for scores in zip(*runs, strict=True)
-            ]
+            shown = [mean_and_spread(scores) for scores in zip(*runs, strict=True)]
             print(
                 f"| {Path(data_name).name} | {name} | {rate:g} | {' | '.join(shown)} |", flush=True
             )

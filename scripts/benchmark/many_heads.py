@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import partial
 
-FOLDER = Path("runs/benchmark")
-ROUNDS = 3
+from results import FOLDER
+from rounds import in_turn, median_ratio
+
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
 
 
@@ -34,25 +35,24 @@ def main() -> None:
         "compare, one rate": [*compare, "--lr", "1e-3"],
         "compare, own rates": compare,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(ROUNDS):
-        for name, command in commands.items():
-            shutil.rmtree(cache, ignore_errors=True)
-            start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "tltool", *command],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                env=os.environ | {"TLTOOL_CACHE": str(cache)},
-            )
-            seconds[name].append(time.perf_counter() - start)
-            print(f"{name:<20} {seconds[name][-1]:6.1f} s", file=sys.stderr, flush=True)
+
+    def seconds_of(command: list[str]) -> float:
+        shutil.rmtree(cache, ignore_errors=True)
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "tltool", *command],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"TLTOOL_CACHE": str(cache)},
+        )
+        return time.perf_counter() - start
+
+    seconds = in_turn({name: partial(seconds_of, words) for name, words in commands.items()})
     print("| command | seconds | times the fit |")
     print("|---|---|---|")
     one = seconds["fit, one head"]
     for name, times in seconds.items():
-        ratios = [own / fit for own, fit in zip(times, one, strict=True)]
-        print(f"| {name} | {statistics.median(times):.1f} | {statistics.median(ratios):.2f} |")
+        print(f"| {name} | {statistics.median(times):.1f} | {median_ratio(times, one):.2f} |")
 
 
 if __name__ == "__main__":

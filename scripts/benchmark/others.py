@@ -30,8 +30,8 @@ from functools import partial
 from pathlib import Path
 
 from environments import interpreter
-from fits import FOLDER, Row, kept
 from others_job import ROWS
+from results import FOLDER, Row, kept
 
 JOB = Path(__file__).with_name("others_job.py")
 PACKAGES = ["finetuning-scheduler", "timm"]

@@ -1,8 +1,6 @@
 """How long does training a head take? tltool beside one pass by hand, and a loop by hand.
 
 Whole processes on a folder with `train` and `val`: *bound* is what cannot be beaten: import torch
-from environments import interpreter
-from fits import FOLDER
 and timm, decode, pass each photo through EfficientNet-Lite0 once (channels_last, float32), and
 train a linear head on the features, with a validation each epoch. *loop* passes every photo in
 every epoch. tltool runs with an empty cache and with a full one. *fastai* and *autotimm* train a
@@ -21,17 +19,20 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 from environments import interpreter
-from fits import FOLDER
+from results import FOLDER
+from rounds import in_turn, median_ratio
 
 from tltool.models.backbone import Backbone
 
 OTHERS = ("fastai", "autotimm")
-TOOLS = ("bound", "tltool, empty cache", "tltool, full cache", "loop", *OTHERS)
-ROUNDS = 3
+EMPTY = "tltool, empty cache"
+TOOLS = ("bound", EMPTY, "tltool, full cache", "loop", *OTHERS)
+CACHE = FOLDER / "speed-cache"
 ACCURACY = re.compile(r"^(?:epoch .*val/accuracy )?(0\.\d+)", re.MULTILINE)
 
 
@@ -42,30 +43,30 @@ def main() -> None:
     parser.add_argument("--epochs", default="10")
     parser.add_argument("--only", nargs="+", choices=TOOLS, default=TOOLS)
     args = parser.parse_args()
-    cache = FOLDER / "speed-cache"
     commands = {tool: command(tool, args.folder, args.epochs) for tool in args.only}
-    seconds: dict[str, list[float]] = {tool: [] for tool in commands}
     accuracies: dict[str, str] = {}
-    for _ in range(ROUNDS):
-        shutil.rmtree(cache, ignore_errors=True)
-        for tool, words in commands.items():
-            start = time.perf_counter()
-            done = subprocess.run(
-                words,
-                check=True,
-                capture_output=True,
-                text=True,
-                env=os.environ | {"TLTOOL_CACHE": str(cache)},
-            )
-            seconds[tool].append(time.perf_counter() - start)
-            accuracies[tool] = ACCURACY.findall(done.stdout)[-1]
-            print(f"{tool:<20} {seconds[tool][-1]:6.1f} s", file=sys.stderr, flush=True)
+
+    def seconds_of(tool: str) -> float:
+        if tool == EMPTY:
+            shutil.rmtree(CACHE, ignore_errors=True)
+        start = time.perf_counter()
+        done = subprocess.run(
+            commands[tool],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TLTOOL_CACHE": str(CACHE)},
+        )
+        seconds = time.perf_counter() - start
+        accuracies[tool] = ACCURACY.findall(done.stdout)[-1]
+        return seconds
+
+    seconds = in_turn({tool: partial(seconds_of, tool) for tool in commands})
     first = args.only[0]
     print(f"| tool | seconds | times {first} | accuracy |")
     print("|---|---|---|---|")
     for tool, times in seconds.items():
-        ratios = [own / other for own, other in zip(times, seconds[first], strict=True)]
-        ratio, median = statistics.median(ratios), statistics.median(times)
+        ratio, median = median_ratio(times, seconds[first]), statistics.median(times)
         print(f"| {tool} | {median:.1f} | {ratio:.2f} | {float(accuracies[tool]):.3f} |")
 
 

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
-ROUNDS = 3
+from rounds import in_turn
 
 
 def main() -> None:
@@ -33,11 +34,10 @@ def main() -> None:
             "epoch, everything": [*fit, "--finetuning", "FullFinetuning", "--trainer.max_epochs=1"],
         }
         measure(commands["first step"])  # The features are there from now on.
-        found = {name: [] for name in commands}
-        for _ in range(ROUNDS):
-            for name, command in commands.items():
-                found[name].append(measure(command))
-                print(f"{name:<20} {found[name][-1][0]:5.1f} s", file=sys.stderr, flush=True)
+        found = in_turn(
+            {name: partial(measure, command) for name, command in commands.items()},
+            show=lambda measured: f"{measured[0]:.1f} s",
+        )
     print("| command | seconds | memory, MB |")
     print("|---|---|---|")
     for name, rows in found.items():

@@ -11,7 +11,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from fits import FOLDER, SEEDS, best_rate, fit, kept, mean_and_spread
+from fits import best_rate, fit
+from results import FOLDER, SEEDS, kept, mean_and_spread
 
 from tltool.finetuning.partial_strategies import BatchNormOnly, BitFit, LastBlocks
 from tltool.finetuning.strategies import (

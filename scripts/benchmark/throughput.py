@@ -9,41 +9,28 @@ are timed from the end of the first.
 Run: python scripts/benchmark/throughput.py FOLDER
 """
 
-import contextlib
-import io
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import seed_everything
+from rounds import in_turn, median_ratio
 from timm.data import create_transform
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
+from watched_fit import BatchClock, watched_fit
 
-from tltool.cli import FitCLI, run_cli
 from tltool.data.folder import ImageFolderDataModule
 from tltool.models.backbone import Backbone
 
-ROUNDS, BATCH, WORKERS = 3, 32, 1
-
-
-class Clock(Callback):
-    """Note when each training batch ended, and how many photos it had."""
-
-    def __init__(self) -> None:
-        self.ends: list[tuple[float, int]] = []
-
-    def on_train_batch_end(
-        self, trainer: Any, module: Any, outputs: Any, batch: Any, i: int
-    ) -> None:
-        """See ``Callback``."""
-        self.ends.append((time.perf_counter(), len(batch["labels"])))
+BATCH, WORKERS = 32, 1
 
 
 def rate(ends: list[tuple[float, int]]) -> float:
@@ -53,18 +40,10 @@ def rate(ends: list[tuple[float, int]]) -> float:
 
 def fit(folder: str) -> float:
     """Return the rate of an epoch of ``tltool fit``."""
-    clock = Clock()
-
-    class TimedCLI(FitCLI):
-        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            trainer = super().instantiate_trainer(**kwargs)
-            trainer.callbacks.append(clock)  # type: ignore[attr-defined]  # set by a connector
-            return trainer
-
-    options = ["--finetuning", "FullFinetuning", "--trainer.max_epochs", "1"]
+    clock = BatchClock()
+    options = ["--data.root", folder, "--finetuning", "FullFinetuning", "--trainer.max_epochs", "1"]
     options += ["--data.batch_size", str(BATCH), "--data.num_workers", str(WORKERS)]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        run_cli(TimedCLI, ["fit", "--data.root", folder, "--runs_dir", "runs/speed", *options])
+    watched_fit(options, clock)
     return rate(clock.ends)
 
 
@@ -115,12 +94,12 @@ def main() -> None:
     print("| what | images a second | beside | images a second | ratio |")
     print("|---|---|---|---|---|")
     for own, other in pairs:
-        rates = [(own(folder), other(folder)) for _ in range(ROUNDS)]
-        medians = [statistics.median(column) for column in zip(*rates, strict=True)]
-        ratio = statistics.median(a / b for a, b in rates)
+        measures = {each.__name__: partial(each, folder) for each in (own, other)}
+        rates, beside = in_turn(measures).values()
+        medians = statistics.median(rates), statistics.median(beside)
         print(
             f"| {own.__name__} | {medians[0]:.1f} | {other.__name__} | {medians[1]:.1f} "
-            f"| {ratio:.2f} |",
+            f"| {median_ratio(rates, beside):.2f} |",
             flush=True,
         )
 
