@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -61,6 +61,8 @@ class FitCLI(LightningCLI):
     """Build backbone, data, task and trainer from one configuration, in this order, and fit."""
 
     command = "fit"
+    #: Classes that sections of this command alone accept by short name.
+    own_classes: ClassVar[dict[str, tuple[type[Any], ...]]] = {}
 
     def __init__(self, args: Sequence[str]) -> None:
         self.shows_yaml = not any(arg.startswith(("-c", "--config")) for arg in args)
@@ -243,7 +245,7 @@ def _all_subclasses(cls: type[Any]) -> set[type[Any]]:
 def run_cli(cli_class: type[FitCLI], argv: Sequence[str]) -> int:
     """Run a command that reads the configuration of ``fit``; ``argv`` begins with ``fit``."""
     set_up_process()
-    Parser.known_classes = Parser.known_classes | {
+    Parser.known_classes = cli_class.own_classes | {
         "model.backbone": (Backbone,),
         "model.head": (LinearHead, MLPHead),
         "data": tuple(ImageDataModule.__subclasses__()),

@@ -166,3 +166,10 @@ def test_an_optimizer_is_written_as_what_is_unusual_of_it():
     assert optimizer_spec({"class_path": "torch.optim.AdamW", "init_args": usual}) == "AdamW"
     light = {"class_path": "torch.optim.AdamW", "init_args": usual | {"weight_decay": 0.01}}
     assert optimizer_spec(light) == {"name": "AdamW", "weight_decay": 0.01}
+
+
+def test_the_options_of_the_lecture_are_offered_to_no_other_command(tltool):
+    tltool("compare", "--lecture", "Saturatoin")
+    status, _, err = tltool("fit", "--model.head.hiden_features", "[8]")
+    assert status == 2
+    assert "Did you mean model.head.hidden_features?" in err

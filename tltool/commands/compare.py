@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
@@ -19,7 +19,6 @@ from tltool.commands.lecture import (
     make_problem,
     run_lecture,
 )
-from tltool.commands.parser import Parser
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
@@ -52,6 +51,7 @@ class CompareCLI(FeaturesCLI):
     """Build backbone and data from the configuration of ``fit``, and compare heads on it."""
 
     command = "compare"
+    own_classes: ClassVar[dict[str, tuple[type[Any], ...]]] = {"lecture": EXPERIMENTS}
 
     def __init__(self, args: Sequence[str]) -> None:
         self.words = list(args[1:])
@@ -254,5 +254,4 @@ def _check_file(path: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool compare``."""
-    Parser.known_classes["lecture"] = EXPERIMENTS
     return run_cli(CompareCLI, ["fit", *argv[1:]])
