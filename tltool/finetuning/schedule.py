@@ -26,8 +26,6 @@ class Schedule:
 
     Example:
         >>> schedule = Schedule((Phase("probe", ("head",), epochs=2), Phase("all", ("*",))))
-        >>> [schedule.phase_at(epoch).name for epoch in range(4)]
-        ['probe', 'probe', 'all', 'all']
         >>> schedule.resolve(["backbone.stem", "head"], max_epochs=4).phases[1].trains
         ('backbone.stem', 'head')
     """
@@ -63,10 +61,6 @@ class Schedule:
         """
         start = sum(_max_epochs(p) for p in self.phases[: self.phases.index(phase)])
         return start, math.inf if phase.is_open else start + _max_epochs(phase)
-
-    def phase_at(self, epoch: int) -> Phase:
-        """Return the phase of an epoch, counted from 0, as planned; the last one after the end."""
-        return next((p for p in self.phases if epoch < self.epochs_of(p)[1]), self.phases[-1])
 
     def resolve(self, group_names: Sequence[str], max_epochs: int) -> "Schedule":
         """Return the schedule with group names for patterns and numbers, checked against training.
