@@ -3,8 +3,10 @@ import torch
 from lightning.pytorch import Trainer
 
 from tltool.data.folder import ImageFolderDataModule
+from tltool.diagnosis.calibration import confidence_bins
+from tltool.diagnosis.confusion import confusion_matrix
 from tltool.models.backbone import Backbone
-from tltool.tracking.outcome_tables import class_rows, confusion_matrix, reliability
+from tltool.tracking.outcome_tables import class_rows
 from tltool.tracking.val_outcomes import OutcomeCollector
 
 
@@ -46,7 +48,8 @@ def test_confusion_classes_and_reliability_agree_with_counting(loader, trainer):
     collector = OutcomeCollector(loader, torch.device("cpu"))
     collector.add(torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]]), torch.tensor([0, 0, 1]), 0)
     outcomes = collector.gather(trainer)
-    assert confusion_matrix(outcomes, 2).tolist() == [[1, 1], [0, 1]]
+    assert confusion_matrix(outcomes.labels, outcomes.predicted, 2).tolist() == [[1, 1], [0, 1]]
     blue = class_rows(outcomes, ["blue", "red"])[0]
     assert blue == ["blue", 2, 1.0, 0.5, 0.667, 0.8, "red"]
-    assert [each.accuracy for each in reliability(outcomes)] == [0.0, 1.0, 1.0]
+    bins = confidence_bins(outcomes.confidence, outcomes.correct)
+    assert [each.accuracy for each in bins] == [0.0, 1.0, 1.0]

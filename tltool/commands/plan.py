@@ -223,11 +223,7 @@ def _rates(planned: PlannedPhase) -> list[tuple[str, str]]:
     """Return learning rates in words, and each run of neighboring groups that has them."""
     runs: list[tuple[str, list[str]]] = []
     for group in planned.trained:
-        rates = [
-            rate
-            for label, rate in planned.rates.items()
-            if label == group or label.startswith((f"{group}.", f"{group}:"))
-        ]
+        rates = planned.rates_of(group).values()
         kind = planned.phase.group_parameters(group)
         words = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
         words += "" if kind == "all" else f" ({kind})"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
 from tltool.commands.trainer_section import steps_per_epoch
+from tltool.comparison.differences import number_groups
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
 from tltool.diagnosis.probe import fit_ridge_probe
@@ -142,7 +143,6 @@ def _evaluate(
         train = _features(backbone, data, "train", caching)
         probe = fit_ridge_probe(train, train_labels, data.num_classes)
         baselines[PROBE] = probe.predict(_features(backbone, data, part, caching)) == labels
-    number = {name: index for index, name in enumerate(dict.fromkeys(samples.groups or []))}
     return Evaluation(
         part=part,
         class_names=task.class_names,
@@ -150,7 +150,7 @@ def _evaluate(
         labels=labels,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
-        groups=[number[group] for group in samples.groups] if samples.groups else None,
+        groups=number_groups(samples.groups),
         baselines=baselines,
         majority=data.class_names[majority],
     )

@@ -15,6 +15,19 @@ POWER = 0.8
 """Probability with which a difference that exists is to be found."""
 
 
+def number_groups(names: Sequence[str] | None) -> list[int] | None:
+    """Return a number for each photo's group, as they first occur; ``None`` without groups.
+
+    Example:
+        >>> number_groups(["patient 7", "patient 2", "patient 7"])
+        [0, 1, 0]
+    """
+    if not names:
+        return None
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds and photos, and how far it may be off.

@@ -39,6 +39,15 @@ class PlannedPhase:
         """The phase itself."""
         return self.span.phase
 
+    def rates_of(self, group: str) -> dict[str, float]:
+        """Return those of `rates` that are of a layer group or of parts of it."""
+        parts = (f"{group}.", f"{group}:")
+        return {
+            label: rate
+            for label, rate in self.rates.items()
+            if label == group or label.startswith(parts)
+        }
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tltool.comparison.differences import number_groups
 from tltool.diagnosis.probe import fit_ridge_probe
 
 if TYPE_CHECKING:
@@ -77,10 +78,9 @@ def probe_solar_cells(num_train: int, num_test: int, *, img_size: int) -> Probed
     data = ELPVDataModule(data_config=backbone.data_config, test_fraction=0.3)
     train, test = spread(data.samples("train"), num_train), spread(data.samples("test"), num_test)
     labels = torch.tensor(test.labels)
-    groups = {group: number for number, group in enumerate(dict.fromkeys(test.groups or ()))}
     return Probed(
         probe(backbone, train, test),
-        [groups[group] for group in test.groups or ()],
+        number_groups(test.groups) or [],
         float(labels.bincount().max() / len(labels)),
     )
 

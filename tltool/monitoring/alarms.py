@@ -203,11 +203,8 @@ def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
 
 
 def _dead_share(layer: LayerHealth) -> float | None:
-    if layer.dead_in_epoch is not None:
-        return layer.dead_in_epoch
-    if layer.units is None or layer.units.num_rows < ENOUGH_ROWS:
-        return None
-    return layer.units.dead
+    rows = 0 if layer.units is None else layer.units.num_rows
+    return None if layer.dead_in_epoch is None and rows < ENOUGH_ROWS else layer.dead
 
 
 def _worst_first(

@@ -62,7 +62,7 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
     units = [layer.units for layer in layers if layer.units is not None]
     gradients = [layer.gradient for layer in layers if layer.gradient]
     columns: dict[str, list[float | None]] = {
-        "health/dead_worst": [_dead(layer) for layer in layers],
+        "health/dead_worst": [layer.dead for layer in layers],
         "health/saturated_worst": [each.saturated for each in units],
         "health/update_largest": [layer.largest_update for layer in layers],
         "health/mean_energy_worst": [layer.mean_energy for layer in layers],
@@ -82,7 +82,7 @@ def _cells(health: LayerHealth) -> dict[str, Any]:
     cells = {
         "layer": health.layer,
         "activation": health.activation,
-        "dead": _dead(health),
+        "dead": health.dead,
         "dead_is_exact": int(health.dead_in_epoch is not None),
         "gain": health.gain,
         "one_sign": health.one_sign,
@@ -106,9 +106,3 @@ def _cells(health: LayerHealth) -> dict[str, Any]:
 
 def _rounded(value: Any) -> Any:
     return f"{value:.5g}" if isinstance(value, float) else value
-
-
-def _dead(health: LayerHealth) -> float | None:
-    if health.dead_in_epoch is not None:
-        return health.dead_in_epoch
-    return None if health.units is None else health.units.dead

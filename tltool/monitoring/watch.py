@@ -52,6 +52,13 @@ class LayerHealth:
     signal_to_noise: float | None = None
 
     @property
+    def dead(self) -> float | None:
+        """Share of dead units: of all images of an epoch, else of the window's rows."""
+        if self.dead_in_epoch is not None:
+            return self.dead_in_epoch
+        return None if self.units is None else self.units.dead
+
+    @property
     def is_seen(self) -> bool:
         """Whether anything was seen of it."""
         seen = (self.units, self.dead_in_epoch, self.one_sign, self.gradient, self.update)

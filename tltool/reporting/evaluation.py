@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from tltool.comparison.differences import Difference, estimate_mean, judge
 from tltool.data.datamodule import Part
+from tltool.diagnosis.calibration import Bin, confidence_bins
+from tltool.diagnosis.confusion import confusion_matrix
 
-NUM_BINS = 15
-"""Bins of the calibration error, as in validation."""
 QUANTILE = 1.959964
 """Of the normal distribution, for an interval that holds 95 %."""
 MAJORITY, PROBE, RUN = "majority class", "closed-form probe", "this run"
@@ -167,33 +166,18 @@ def names_from_root(paths: Sequence[str], root: Path | None) -> list[str]:
     return [path.as_posix() for path in inside]
 
 
-class Bin(NamedTuple):
-    """The photos whose confidence lies in one range."""
-
-    confidence: float
-    accuracy: float
-    num_photos: int
-
-
 def calibration(evaluation: Evaluation) -> tuple[list[Bin], float]:
     """Return the bins of confidence that hold photos, and the expected calibration error.
 
     Guo et al., 2017, https://arxiv.org/abs/1706.04599.
     """
-    confidence = evaluation.probabilities.max(dim=1).values.double()
-    correct = evaluation.correct.double()
-    places = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-    bins = [
-        Bin(confidence[inside].mean().item(), correct[inside].mean().item(), int(inside.sum()))
-        for inside in (places == place for place in range(NUM_BINS))
-        if inside.any()
-    ]
+    confidence = evaluation.probabilities.max(dim=1).values
+    bins = confidence_bins(confidence, evaluation.correct)
     gaps = (abs(each.accuracy - each.confidence) * each.num_photos for each in bins)
-    return bins, sum(gaps) / len(correct)
+    return bins, sum(gaps) / len(evaluation.labels)
 
 
 def confusion(evaluation: Evaluation) -> Tensor:
     """Return how often each class was taken for each, ``(C, C)``, rows are labels."""
-    number = len(evaluation.class_names)
-    cells = evaluation.labels * number + evaluation.probabilities.argmax(dim=1)
-    return torch.bincount(cells, minlength=number**2).reshape(number, number)
+    predicted = evaluation.probabilities.argmax(dim=1)
+    return confusion_matrix(evaluation.labels, predicted, len(evaluation.class_names))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from tltool.diagnosis.calibration import Bin
 from tltool.finetuning.plan import Plan
-from tltool.reporting.evaluation import Bin, wilson
+from tltool.reporting.evaluation import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

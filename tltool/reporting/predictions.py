@@ -7,7 +7,8 @@ from typing import Literal
 from PIL import Image
 
 from tltool.data.dataset import Decoder
-from tltool.reporting.evaluation import NUM_BINS, Evaluation, calibration, confusion
+from tltool.diagnosis.calibration import NUM_BINS
+from tltool.reporting.evaluation import Evaluation, calibration, confusion
 from tltool.reporting.figures import draw_calibration, draw_confusion
 from tltool.reporting.html import (
     data_uri,

@@ -45,21 +45,13 @@ def group_rates(plan: Plan) -> dict[str, list[float]]:
     return {
         group: [
             max(
-                (plan.rate(label, step) for phase in plan.phases for label in _of(group, phase)),
+                (plan.rate(label, step) for each in plan.phases for label in each.rates_of(group)),
                 default=0.0,
             )
             for step in steps
         ]
         for group in plan.groups
     }
-
-
-def _of(group: str, planned: PlannedPhase) -> list[str]:
-    return [
-        label
-        for label in planned.rates
-        if label == group or label.startswith((f"{group}.", f"{group}:"))
-    ]
 
 
 def _row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.comparison.differences import estimate_mean
+from tltool.comparison.differences import estimate_mean, number_groups
 from tltool.data.dataset import ImageDataset
 from tltool.data.loader import BatchLoader
 from tltool.diagnosis.probe import fit_ridge_probe
@@ -41,9 +41,8 @@ def gain(correct: Tensor, reference: Tensor, groups: Sequence[str] | None = None
         >>> gain(right, torch.tensor([True, False, True, False]))
         Gain(mean=0.25, standard_error=0.25)
     """
-    names = {name: number for number, name in enumerate(dict.fromkeys(groups or ()))}
-    numbers = None if groups is None else [names[name] for name in groups]
-    estimate = estimate_mean((correct.double() - reference.double())[None], numbers)
+    paired = (correct.double() - reference.double())[None]
+    estimate = estimate_mean(paired, number_groups(groups))
     return Gain(estimate.mean, estimate.standard_error)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from tltool.tracking.outcome_tables import NUM_BINS, Bin
+from tltool.diagnosis.calibration import NUM_BINS, Bin
 from tltool.tracking.pictures import TRAIN_COLOR, VAL_COLOR, new_figure
 
 _WITH_NUMBERS = 20  # classes in whose matrix numbers can be read

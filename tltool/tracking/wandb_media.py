@@ -12,9 +12,11 @@ from torchvision.transforms.functional import to_pil_image
 from tltool.data.loader import BatchLoader, TrainingLoader
 from tltool.data.sampler import Draw
 from tltool.data.transforms import unnormalize
+from tltool.diagnosis.calibration import confidence_bins
+from tltool.diagnosis.confusion import confusion_matrix
 from tltool.monitoring.table import read_health
 from tltool.tasks.image_task import ImageTask
-from tltool.tracking.outcome_tables import COLUMNS, class_rows, confusion_matrix, reliability
+from tltool.tracking.outcome_tables import COLUMNS, class_rows
 from tltool.tracking.run_logger import files_beside
 from tltool.tracking.run_pictures import draw_confusion, draw_health, draw_reliability
 from tltool.tracking.val_outcomes import Outcomes
@@ -34,7 +36,8 @@ def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequen
     """
     import wandb
 
-    counts = confusion_matrix(outcomes, len(class_names))
+    counts = confusion_matrix(outcomes.labels, outcomes.predicted, len(class_names))
+    bins = confidence_bins(outcomes.confidence, outcomes.correct)
     with files_beside(run):
         run.log(
             {
@@ -42,7 +45,7 @@ def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequen
                     columns=list(COLUMNS), data=class_rows(outcomes, class_names)
                 ),
                 f"{section}/confusion": wandb.Image(draw_confusion(counts, class_names)),
-                f"{section}/reliability": wandb.Image(draw_reliability(reliability(outcomes))),
+                f"{section}/reliability": wandb.Image(draw_reliability(bins)),
             }
         )
 
