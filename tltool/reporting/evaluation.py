@@ -116,6 +116,7 @@ def interval(correct: Tensor, groups: Sequence[int] | None = None) -> tuple[floa
         groups: The group of each photo.
 
     Example:
+        >>> import torch
         >>> [round(bound, 3) for bound in interval(torch.ones(20))]
         [0.839, 1.0]
     """
