@@ -1,7 +1,7 @@
 """`tltool report` on real runs: whole, cut short, and several."""
 
-import os
 import html
+import os
 import re
 import shutil
 import signal
