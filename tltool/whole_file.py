@@ -73,6 +73,17 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
         writer.writerows(rows)
 
 
+def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> None:
+    """Draw a figure of matplotlib as what the suffix says (PNG without one), whole or not at all.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        ValueError: If matplotlib cannot draw such a file.
+    """
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=dpi, format=path.suffix.removeprefix(".").lower() or "png")
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -9,6 +9,7 @@ import torch
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
+from tltool.whole_file import save_figure
 
 # Blue and vermilion of Okabe & Ito (2008, https://jfly.uni-koeln.de/color/): told apart by all
 # eyes; the dashes tell the lines apart in print.
@@ -76,4 +77,4 @@ def _draw(path: Path, names: Sequence[str]) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     figure.suptitle("Activations; where the slope is below 1 % of its steepest, the ground is gray")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

@@ -30,6 +30,7 @@ from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
+from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ class CompareCLI(FeaturesCLI):
         name, file = config["write_head"] or found.recommended, config["write_config"]
         rate = found.row(name).rate
         text = head_yaml(config.as_dict(), found.variants[name], rate, recipe, backbone.weights)
-        Path(file).write_text(text, encoding="utf-8")
+        write_whole(Path(file), text)
         print(f"config    {name}: tltool fit --config {file}")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import describe
+from tltool.whole_file import save_figure
 
 #: Okabe & Ito (2008, https://jfly.uni-koeln.de/color/): told apart by all eyes.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,7 +32,7 @@ def plot_curves(found: Comparison, path: Path) -> None:
         axes.set(xlabel="epoch", ylabel=label)
     handles, names = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def plot_heatmap(found: Comparison, path: Path) -> None:
@@ -62,7 +63,7 @@ def plot_heatmap(found: Comparison, path: Path) -> None:
     axes.set_yticks(range(len(lines)), lines, fontsize=8)
     axes.set_title(f"frame: beyond noise unlike {found.reference}", fontsize=8)
     figure.colorbar(image, label="accuracy")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def _color_range(found: Comparison) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.diagnosis.starting_signal import StartingSignal
+from tltool.whole_file import save_figure
 
 NUM_BINS = 60
 SHOWN = (0.001, 0.999)  # quantiles between which the outputs are drawn
@@ -38,4 +39,4 @@ def plot_signals(signals: Sequence[StartingSignal], path: Path) -> None:
             title = name if signal is signals[0] else ""
             axes.set_title(f"{title}\nstd {float(values.std()):.2g}".strip(), fontsize=7)
     figure.supxlabel("output before training", fontsize=8)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)

@@ -17,7 +17,7 @@ from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
-from tltool.whole_file import write_rows, write_whole
+from tltool.whole_file import save_figure, write_rows, write_whole
 
 FLAG = "--lecture"
 ALL = "all"
@@ -94,7 +94,7 @@ def run_lecture(
             f"\n{experiment.title}: {finding.verdict} ({seconds:.0f} s)\n  {finding.number}.",
             flush=True,
         )
-        finding.figure.savefig(folder / f"{experiment.name()}.png", dpi=150)
+        save_figure(finding.figure, folder / f"{experiment.name()}.png")
         write_rows(folder / f"{experiment.name()}.csv", list(finding.rows[0]), finding.rows)
         # After each one: what is done is there if the next is interrupted.
         write_whole(page, render_page(entries, data=problem.name, made_with=_made_with()))

@@ -27,6 +27,7 @@ from tltool.finetuning.plan_advice import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_advice import head_batch_warnings
 from tltool.tasks.input_norm import fit_input_norm_
+from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class PlanCLI(FitCLI):
             print("\nThis run as YAML, to keep and change (--write-config FILE):")
             print(text, end="")
             return
-        Path(file).write_text(text, encoding="utf-8")
+        write_whole(Path(file), text)
         print(f"next     tltool fit --config {file}")
 
     def _test_rates(self, plan: Plan, config: Any) -> None:

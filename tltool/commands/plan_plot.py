@@ -5,6 +5,7 @@ from pathlib import Path
 from tltool.commands.activation_plot import SUFFIXES
 from tltool.diagnosis.lr_range import RateRange
 from tltool.finetuning.plan import Plan
+from tltool.whole_file import save_figure
 
 NUM_COLUMNS = 400
 SMALLEST_SHOWN = 1e-3
@@ -65,7 +66,7 @@ def plot_plan(plan: Plan, path: Path) -> None:
     axes.set(xlabel="optimizer step", xlim=(0, total), title=" ")
     axes.set_yticks([index + 0.5 for index in range(len(labels))], labels, fontsize=7)
     figure.colorbar(image, label="learning rate (white: frozen)")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def plot_rates(found: RateRange, path: Path) -> None:
@@ -83,4 +84,4 @@ def plot_rates(found: RateRange, path: Path) -> None:
             f" {what}\n {rate:.2g}", (rate, 0.9), xycoords=("data", "axes fraction"), fontsize=8
         )
     axes.set(xlabel="--optimizer.lr", ylabel="smoothed training loss", xscale="log")
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)

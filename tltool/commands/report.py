@@ -14,11 +14,11 @@ from tltool.commands.report_measure import measure_run
 from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
 from tltool.reporting.evaluation import RUN, Evaluation
-from tltool.reporting.html import write_whole
 from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
 from tltool.reporting.runs import Runs, compare_runs
 from tltool.reporting.runs_page import render_runs_page
 from tltool.tracking.pictures import draw_curves, draw_predictions
+from tltool.whole_file import write_whole
 
 NUM_PHOTOS = 12
 PAGE = "report.html"

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.features.segments import remove_abandoned, write_whole
+from tltool.features.segments import remove_abandoned, write_chunks
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class SeenFiles:
         taken = self._parts()
         self.reload()
         lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
-        write_whole(self.folder / f"{uuid.uuid4().hex}.tsv", (line.encode() for line in lines))
+        write_chunks(self.folder / f"{uuid.uuid4().hex}.tsv", (line.encode() for line in lines))
         for part in taken:
             part.unlink(missing_ok=True)
 

@@ -66,11 +66,11 @@ def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
         True
     """
     path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
-    write_whole(path, (_header(keys, parts), *map(_bytes, (*parts, keys))))
+    write_chunks(path, (_header(keys, parts), *map(_bytes, (*parts, keys))))
     return path
 
 
-def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file that is there whole or not at all, also after a power cut.
 
     Raises:

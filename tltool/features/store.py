@@ -24,8 +24,8 @@ from tltool.features.segments import (
     read_segment,
     remove_abandoned,
     segment_paths,
+    write_chunks,
     write_segment,
-    write_whole,
 )
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class FeatureStore:
         remove_abandoned(self.folder)
         if not (self.folder / FACTS_FILE).exists():
             facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
-            write_whole(self.folder / FACTS_FILE, [facts.encode()])
+            write_chunks(self.folder / FACTS_FILE, [facts.encode()])
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
         path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
         self._read.add(path)

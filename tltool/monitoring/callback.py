@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from tltool.monitoring.alarm_table import AlarmTable
 from tltool.monitoring.alarms import SETTLED_AFTER, Alarm, find_alarms
-from tltool.monitoring.table import HealthTable, worst
+from tltool.monitoring.health_table import HealthTable, worst
 from tltool.monitoring.watch import Watch
 from tltool.monitoring.window import EVERY, is_sampled
 

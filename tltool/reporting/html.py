@@ -6,8 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tltool.whole_file import write_whole as write_whole  # noqa: PLC0414  # for tltool.commands.report
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 

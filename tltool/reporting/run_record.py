@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tltool.monitoring import alarm_table, table
+from tltool.monitoring import alarm_table, health_table
 from tltool.monitoring.step_rows import read_rows
 from tltool.tracking.pictures import read_metrics, read_steps
 
@@ -90,7 +90,7 @@ def read_run(folder: Path) -> RunRecord:
             f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "
             "it. Name the folder of another run."
         )
-    metrics, health = folder / "metrics.csv", folder / table.NAME
+    metrics, health = folder / "metrics.csv", folder / health_table.NAME
     alarms = folder / alarm_table.NAME
     checkpoints = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return RunRecord(

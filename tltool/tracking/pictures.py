@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tltool.whole_file import whole_file
+from tltool.whole_file import save_figure
 
 # Blue and vermilion of Okabe & Ito (2008), told apart by the color-blind and in greyscale.
 TRAIN_COLOR, VAL_COLOR = "#0072B2", "#D55E00"
@@ -51,7 +51,7 @@ def draw_curves(metrics: dict[str, list[tuple[int, float]]], output: Path, title
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title, parse_math=False)
-    _save(figure, output)
+    save_figure(figure, output, dpi=110)
 
 
 def draw_predictions(
@@ -74,15 +74,10 @@ def draw_predictions(
             color=TRAIN_COLOR if is_right else VAL_COLOR,
             parse_math=False,  # Names of classes may hold dollars.
         )
-    _save(figure, output)
+    save_figure(figure, output, dpi=110)
 
 
 def new_figure(width: float, height: float) -> Any:
     """Return an empty figure, its size in inches."""
     mpl.rcParams["font.family"] = "DejaVu Sans"
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, output: Path) -> None:
-    with whole_file(output) as partial:
-        figure.savefig(partial, dpi=110, format=output.suffix.removeprefix("."))
