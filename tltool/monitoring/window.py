@@ -134,7 +134,10 @@ class LiveUnits:
         rows = as_rows(inputs.detach(), self.unit_dim)
         if self._live is not None and rows.shape[1] != len(self._live):
             return  # See `UnitWindow.add`.
-        live = live_mask(rows, self.saturation).any(dim=0)
+        if self.saturation.above == math.inf:  # Several times quicker, where every step counts.
+            live = rows.amax(dim=0) > self.saturation.below
+        else:
+            live = live_mask(rows, self.saturation).any(dim=0)
         self._live = live if self._live is None else self._live | live
 
     def dead(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
@@ -151,8 +154,6 @@ def live_mask(inputs: Tensor, saturation: Saturation) -> Tensor:
         >>> live_mask(torch.tensor([-1.0, 2.0]), Saturation(below=0.0))
         tensor([False,  True])
     """
-    if saturation.above == math.inf:  # Half of the work, where every step is looked at.
-        return inputs > saturation.below
     return (inputs > saturation.below) & (inputs < saturation.above)
 
 

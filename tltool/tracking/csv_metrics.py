@@ -1,13 +1,15 @@
 """The metrics of a run as a CSV file that survives a kill and goes on after a resume."""
 
 import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
-from tltool.whole_file import write_rows
+from tltool.whole_file import write_whole
 
 
 class CSVMetrics(Logger):
@@ -25,6 +27,9 @@ class CSVMetrics(Logger):
         self.run_folder = run_folder
         self.path = run_folder / "metrics.csv"
         self._rows: list[dict[str, str]] | None = None
+        self._columns: list[str] = []
+        self._done = ""  # the text of the header and of all rows but the last
+        self._num_done = 0
 
     @property
     def name(self) -> str:
@@ -71,8 +76,8 @@ class CSVMetrics(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write what was logged; Lightning calls this after each epoch's and step's own metrics."""
-        if self._rows is not None:
-            self._write(self._rows)
+        if self._rows:
+            write_whole(self.path, self._text(self._rows))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -90,6 +95,18 @@ class CSVMetrics(Logger):
             if int(row["step"]) < step
         ]
 
-    def _write(self, rows: list[dict[str, str]]) -> None:
-        columns = dict.fromkeys(["epoch", "step", *(name for row in rows for name in row)])
-        write_rows(self.path, list(columns), rows)
+    def _text(self, rows: list[dict[str, str]]) -> str:
+        columns = list(dict.fromkeys(["epoch", "step", *(name for row in rows for name in row)]))
+        if columns != self._columns:
+            self._columns, self._done, self._num_done = columns, _csv_text([columns]), 0
+        cells = [[row.get(name, "") for name in columns] for row in rows[self._num_done :]]
+        # Only the last row may still grow: the others become text once, however long a run is.
+        self._done += _csv_text(cells[:-1])
+        self._num_done = len(rows) - 1
+        return self._done + _csv_text(cells[-1:])
+
+
+def _csv_text(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
