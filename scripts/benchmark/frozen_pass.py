@@ -13,22 +13,18 @@ import copy
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from rounds import in_turn, median_ratio
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.diagnosis.probe import fit_ridge_probe
-from tltool.features.extract import frozen_pass
+from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
 
 BATCH = 32
-Pass = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
@@ -40,21 +36,24 @@ def main() -> None:
     batches = [batch["images"] for part in parts.values() for batch in part]
     compiled = copy.deepcopy(backbone)
     compiled.compile()
-    networks: dict[str, tuple[nn.Module, str]] = {
-        "as it is": (backbone, "32-true"),
-        "folded": (folded(backbone, batches[0][:2]), "32-true"),
-        "compiled": (compiled, "32-true"),
-        "bfloat16": (backbone, "bf16-mixed"),
+    folded = fold_batch_norms(backbone, batches[0][:2])
+    assert folded is not None  # noqa: S101  # it has batch norms
+    ways = {
+        "as it is": (backbone, torch.float32),
+        "folded": (folded, torch.float32),
+        "compiled": (compiled, torch.float32),
+        "bfloat16": (backbone, torch.bfloat16),
     }
-    first = {name: seconds(way, batches[:1])[0] for name, way in networks.items()}
+    first = {name: seconds(net, batches[:1], dtype)[0] for name, (net, dtype) in ways.items()}
     features: dict[str, Tensor] = {}
     number = sum(map(len, batches))
 
     def rate(name: str) -> float:
-        taken, features[name] = seconds(networks[name], batches)
+        network, dtype = ways[name]
+        taken, features[name] = seconds(network, batches, dtype)
         return number / taken
 
-    rates = in_turn({name: partial(rate, name) for name in networks})
+    rates = in_turn({name: partial(rate, name) for name in ways})
     print("| frozen pass | images/s | times | first batch, s | features differ | probe |")
     print("|---|---|---|---|---|---|")
     own = features["as it is"]
@@ -70,52 +69,12 @@ def main() -> None:
         )
 
 
-def seconds(way: tuple[nn.Module, str], batches: list[Tensor]) -> tuple[float, Tensor]:
+def seconds(network: nn.Module, batches: list[Tensor], dtype: torch.dtype) -> tuple[float, Tensor]:
     """Return how long a pass takes, and its features."""
-    network, precision = way
     start = time.perf_counter()
-    with frozen_pass(network, precision) as features:  # type: ignore[arg-type]  # any network
-        rows = torch.cat([features(images).float() for images in batches])
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        rows = torch.cat([network(images).float() for images in batches])
     return time.perf_counter() - start, rows
-
-
-def folded(backbone: nn.Module, images: Tensor) -> nn.Module:
-    """Return a copy whose batch norms are folded into the convolutions that feed them."""
-    network = copy.deepcopy(backbone)
-    made_by: dict[int, nn.Module] = {}
-    kept: list[Tensor] = []  # So that no address is used twice.
-
-    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        made_by[id(output)] = module
-        kept.append(output)
-
-    def fold(module: nn.Module, inputs: Any) -> None:
-        conv = made_by.get(id(inputs[0]))
-        if conv is None or not isinstance(module, nn.BatchNorm2d):
-            return
-        weight, bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, module.running_mean, module.running_var, module.eps,
-            module.weight, module.bias,
-        )  # fmt: skip
-        folds.append((conv, module, weight, bias))
-
-    folds: list[Any] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(note)
-        if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_pre_hook(fold)
-    with torch.no_grad():
-        network(images)
-    for module in network.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    places = {module: name for name, module in network.named_modules()}
-    for conv, norm, weight, bias in folds:
-        conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
-        # timm's batch norms have the activation inside.
-        network.set_submodule(places[norm], getattr(norm, "act", nn.Identity()))
-    return network
 
 
 if __name__ == "__main__":
