@@ -20,7 +20,7 @@ def as_rows(outputs: Tensor, unit_dim: int = -1) -> Tensor:
         >>> as_rows(torch.zeros(2, 5, 3, 3), 1).shape, as_rows(torch.zeros(2, 7, 5)).shape
         (torch.Size([18, 5]), torch.Size([14, 5]))
     """
-    return outputs.movedim(unit_dim, -1).flatten(0, -2)
+    return outputs if outputs.ndim == 2 else outputs.movedim(unit_dim, -1).flatten(0, -2)
 
 
 def unit_dim_of(layer: nn.Module) -> int:
@@ -72,7 +72,7 @@ def one_sign_share(rows: Tensor) -> float:
         >>> one_sign_share(torch.tensor([[1.0, 2.0, 0.0], [3.0, -1.0, 0.0]]))
         0.5
     """
-    never_negative, never_positive = (rows >= 0).all(dim=0), (rows <= 0).all(dim=0)
+    never_negative, never_positive = rows.amin(dim=0) >= 0, rows.amax(dim=0) <= 0
     is_used = ~(never_negative & never_positive)
     number = int(is_used.sum())
     return float(((never_negative | never_positive) & is_used).sum()) / number if number else 0.0
@@ -96,7 +96,7 @@ def energy_along(gradient: Tensor, direction: Tensor) -> float:
         0.36...
     """
     gradient, direction = gradient.float(), direction.float()
-    length, energy = direction.norm(), gradient.square().sum()
+    length, energy = direction.norm(), gradient.norm().square()
     if not length > 0 or not energy > 0:
         return 0.0
     return float(((gradient @ direction) / length).square().sum() / energy)

@@ -66,16 +66,18 @@ class WeightWatch:
         Args:
             is_sampled: Whether this step is one; else it is the one behind.
         """
-        if self._before is None:
+        before, self._before = self._before, None
+        if before is None:
             return
-        update = (self.layer.weight.detach() - self._before).float()
-        size = float(self._before.float().norm())
-        self._before = None
-        if self._last_update is not None and update.any():
+        size = float(before.float().norm())
+        # In its place, and so turned around, as all of them are.
+        update = before.sub_(self.layer.weight.detach()).float()
+        length = float(update.norm())
+        if self._last_update is not None and length > 0:
             self.cosines.append(cosine(self._last_update, update))
         self._last_update = update if is_sampled else None
         if is_sampled and size > 0:
-            self.updates.append(float(update.norm()) / size)
+            self.updates.append(length / size)
 
     @property
     def signal_to_noise(self) -> float | None:
