@@ -1,4 +1,7 @@
-"""Results of the benchmarks: kept in a file, so that a script goes on where it stopped."""
+"""Results of the benchmarks: kept in a file, so that a script goes on where it stopped.
+
+They know their data by name alone: delete runs/benchmark when a split or a recipe has changed.
+"""
 
 import json
 import statistics

@@ -110,11 +110,11 @@ class ImageDataModule(LightningDataModule):
 
     def find_classes(self) -> list[str]:
         """Return the names of the classes of the data, in the order of the labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `find_classes()`.")
 
     def find_splits(self) -> Splits:
         """Return the photos of each part, labels as indices into `class_names`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `find_splits()`.")
 
     def find_unlabeled(self) -> Samples:
         """Return the photos to predict."""
