@@ -24,7 +24,6 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
 )
 from tltool.data.datamodule import ImageDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names

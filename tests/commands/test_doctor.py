@@ -14,10 +14,10 @@ from tltool.__main__ import main
 from tltool.commands.doctor_model import Exam
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule
-from tltool.finetuning import FullFinetuning
-from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"

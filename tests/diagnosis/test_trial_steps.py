@@ -7,10 +7,10 @@ import torch
 
 from tltool.diagnosis.optimizer_groups import optimizer_groups
 from tltool.diagnosis.trial_steps import frozen_stay, gradient_reaches, try_steps, weights_move
-from tltool.finetuning import FullFinetuning, LinearProbe
-from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 RATES = {"probe": 0.1, "full": 0.1}

@@ -7,7 +7,8 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import LPFT, Finetuning, LinearProbe
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.strategies import LPFT, LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead
 from tltool.tasks.image_task import ImageTask

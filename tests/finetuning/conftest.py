@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from tltool.finetuning.groups import name_groups
 from tltool.finetuning.param_groups import param_groups
+from tltool.models.layer_groups import name_groups
 
 collect_ignore = ["two_ranks_job.py"]  # a script of test_two_ranks.py
 

@@ -9,17 +9,16 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelChec
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from tltool.finetuning import (
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
-    Finetuning,
     FinetuningStrategy,
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
-    Phase,
-    Schedule,
-    Until,
 )
 
 # Two runs of one test write to one folder.

@@ -6,22 +6,21 @@ import pytest
 import timm.optim
 import torch
 
-from tltool.finetuning import (
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.param_groups import param_groups
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.plan import bytes_per_parameter, make_plan
+from tltool.finetuning.plan_warnings import plan_warnings
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
-    Finetuning,
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
-    Phase,
-    Schedule,
-    Until,
 )
-from tltool.finetuning.groups import layer_groups
-from tltool.finetuning.param_groups import param_groups
-from tltool.finetuning.plan import bytes_per_parameter, make_plan
-from tltool.finetuning.plan_advice import plan_warnings
 from tltool.layers.fitted_norms import Standardize
+from tltool.models.layer_groups import layer_groups
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 ADAMW = partial(torch.optim.AdamW, lr=1e-3)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers import ACTIVATIONS, activation_gain, create_activation
+from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.layers.gains import (
     PYTORCH_REASONS,
+    activation_gain,
     activation_moments,
     moment_growth,
     pytorch_gain,

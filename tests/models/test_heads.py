@@ -6,9 +6,9 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from tltool.layers import ACTIVATIONS
-from tltool.models.description import rebuild
+from tltool.layers.activations import ACTIVATIONS
 from tltool.models.heads import LinearHead, MLPHead
+from tltool.models.serialization import rebuild
 
 
 def parse_head(*args: str) -> Any:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers.activation_behavior import Saturation
+from tltool.layers.activation_behavior import SaturatedRegion
 from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
 from tltool.monitoring.watch import Watch
@@ -133,7 +133,7 @@ def test_channels_of_a_convolution_are_its_units():
 
 
 def test_rows_of_two_ranks_are_summed():
-    one, other = (UnitWindow(Saturation(below=0.0)) for _ in range(2))
+    one, other = (UnitWindow(SaturatedRegion(below=0.0)) for _ in range(2))
     one.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
     other.add(torch.tensor([[-1.0, -1.0]]), torch.tensor([[0.0, 0.0]]))
     sums = iter([other._live.float(), torch.tensor([1.0]), other._sums])
@@ -142,13 +142,13 @@ def test_rows_of_two_ranks_are_summed():
 
 
 def test_a_unit_that_was_live_on_any_rank_is_not_dead():
-    live = LiveUnits(Saturation(below=0.0))
+    live = LiveUnits(SaturatedRegion(below=0.0))
     live.add(torch.tensor([[1.0, -1.0, -1.0]]))
     assert live.dead(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(1 / 3)
 
 
 def test_ranks_sum_numbers_that_every_device_has():
-    units, live = UnitWindow(Saturation(below=0.0)), LiveUnits(Saturation(below=0.0))
+    units, live = UnitWindow(SaturatedRegion(below=0.0)), LiveUnits(SaturatedRegion(below=0.0))
     units.add(torch.ones(2, 3), torch.ones(2, 3))
     live.add(torch.ones(2, 3))
     types = []

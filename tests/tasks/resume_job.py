@@ -15,7 +15,10 @@ from lightning.pytorch import Callback, Trainer
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
 from tltool.tasks.image_task import ImageTask

@@ -131,7 +131,7 @@ def test_an_optimizer_that_cannot_train_it_is_refused(optimizer, message):
 
 
 def test_a_head_that_cannot_say_how_it_was_made_is_refused():
-    with pytest.raises(TypeError, match=r"Decorate its class with tltool\.models\.described"):
+    with pytest.raises(TypeError, match=r"Decorate its class with tltool\.serializable"):
         make_task(head=nn.Linear)
 
 

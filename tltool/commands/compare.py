@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
+from tltool._lookup import lookup
 from tltool.cli import run_cli
 from tltool.commands.compare_config import head_yaml, optimizer_spec
 from tltool.commands.compare_plot import plot_curves, plot_heatmap
@@ -23,11 +24,10 @@ from tltool.comparison.compare import compare_heads
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import AXES, check_variant, cross_axes
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
-from tltool.layers.lookup import lookup
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
+from tltool.models.layer_groups import layer_groups
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
 from tltool.whole_file import write_whole

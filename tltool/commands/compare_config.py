@@ -4,13 +4,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, parse_spec
 from tltool.cli import FIT_DEFAULTS
 from tltool.commands.short_yaml import short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.variants import Variant
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, parse_spec
 from tltool.models.heads import MLPHead
 
 

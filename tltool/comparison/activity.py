@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tltool.layers.activation_behavior import Saturation, saturated_region
-from tltool.layers.spec import Spec
+from tltool._spec import Spec
+from tltool.layers.activation_behavior import SaturatedRegion, saturated_region
 
 MAX_ROWS = 512
 
@@ -53,5 +53,5 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
 
 @functools.cache
 @torch.enable_grad()  # It is computed from slopes.
-def _region(spec: str) -> Saturation:
+def _region(spec: str) -> SaturatedRegion:
     return saturated_region(json.loads(spec))

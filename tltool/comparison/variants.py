@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec
 from tltool.comparison.optimizers import base_rate
-from tltool.layers.lookup import lookup
 from tltool.layers.norms import BatchNorm
-from tltool.layers.spec import Spec
-from tltool.models.description import rebuild
-from tltool.models.head_advice import combination_warnings
+from tltool.models.head_warnings import combination_warnings
+from tltool.models.serialization import rebuild
 
 HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
 #: What can be varied.

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tltool._spec import Spec, parse_spec
 from tltool.diagnosis.finding import Finding
 from tltool.layers.initializers import init_weights_
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.layers.spec import Spec, parse_spec
 from tltool.monitoring.alarms import find_alarms
 from tltool.monitoring.watch import LayerHealth, Watch
-from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
+from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
 
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
 """What an initializer is shown beside."""

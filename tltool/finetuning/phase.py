@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tltool.layers.lookup import lookup
+from tltool._lookup import lookup
 
 Decay = Literal["none", "cosine", "linear"]
 """How a learning rate falls."""

@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tltool.finetuning.freeze import trainable_names
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.finetuning.param_groups import lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.timeline import Span, make_timeline
+from tltool.models.layer_groups import layer_groups, layers
 
 _EDGE = 64  # of the square matrix that an optimizer is tried on
 
@@ -104,7 +104,7 @@ def make_plan(
     fine = layers(task) if any(phase.layer_decay < 1 for phase in schedule.phases) else {}
     if fine:
         split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
+    places = lr_groups(optimizer, task, groups, fine)
     bases = [group["lr"] for group in optimizer.param_groups]
     bytes_each = bytes_per_parameter(make_optimizer)
     timeline = make_timeline(

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from torch import nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 from tltool.layers.learned_activations import MaxoutLinear, SwishBeta, prelu
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
 
 
 class Activation(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 from tltool.layers.activations import ACTIVATIONS
 from tltool.layers.gains import activation_gain
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
 
 M = TypeVar("M", bound=nn.Module)
 Fan = Literal["fan_in", "fan_out", "fan_avg"]

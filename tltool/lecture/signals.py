@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tltool._spec import Spec
 from tltool.layers.activation_behavior import saturated_region
-from tltool.layers.spec import Spec
 
 
 class Signals(NamedTuple):

@@ -10,11 +10,11 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
+from tltool._spec import Spec
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.shapes import head_shape, stacks_of
 from tltool.comparison.stack import Trained, train_stack
 from tltool.comparison.variants import Variant
-from tltool.layers.spec import Spec
 from tltool.lecture.problem import Problem
 
 Head = Mapping[str, Any]

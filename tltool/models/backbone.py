@@ -7,10 +7,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tltool.models.description import described, is_rebuilding
-from tltool.models.pixels import NAME as PIXELS
-from tltool.models.stops import drop_behind_, find_stop, stop_names
-from tltool.models.surgery_advice import surgery_warnings
+from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
+from tltool.models.pixel_backbone import NAME as PIXELS
+from tltool.models.serialization import is_rebuilding, serializable
+from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_models import (
     check_name,
     create,
@@ -20,8 +20,8 @@ from tltool.models.timm_models import (
     on_meta_device,
     resolve_auto,
 )
-from tltool.models.weights_file import own_preprocessing
-from tltool.surgery.apply import apply_surgery_
+from tltool.models.weights.safetensors_file import own_preprocessing
+from tltool.surgery.edits import apply_surgery_
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ WHOLE = "whole network"
 """The name of the last layer's features, beside names for ``stop_at``."""
 
 
-@described
+@serializable
 class Backbone(nn.Module):
     """A pretrained network that turns images into one feature vector each.
 

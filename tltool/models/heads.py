@@ -8,18 +8,18 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from tltool._spec import parse_spec
 from tltool.layers.activations import create_activation, create_maxout, is_maxout
 from tltool.layers.initializers import init_weights_
 from tltool.layers.input_norms import create_input_norm
 from tltool.layers.norms import create_norm, find_norm
-from tltool.layers.spec import parse_spec
-from tltool.models.description import described, is_rebuilding
-from tltool.models.head_advice import combination_warnings
+from tltool.models.head_warnings import combination_warnings
+from tltool.models.serialization import is_rebuilding, serializable
 
 log = logging.getLogger(__name__)
 
 
-@described
+@serializable
 class LinearHead(nn.Module):
     """A linear layer on pooled features.
 
@@ -77,7 +77,7 @@ class LinearHead(nn.Module):
         return self.output
 
 
-@described
+@serializable
 class MLPHead(nn.Module):
     """A multi-layer perceptron on pooled features.
 

@@ -1,6 +1,6 @@
 """timm, as far as tltool needs it: names, blueprints, weights and layers of its models.
 
-timm's models enter tltool here, and what timm knows about them in `catalog` and `hub`.
+timm's models enter tltool here, and what timm knows about them in `timm_catalog` and `weights.hub`.
 """
 
 import difflib
@@ -17,9 +17,11 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from tltool.finetuning.groups import name_groups
-from tltool.models import hub, pixels
-from tltool.models import weights as weight_sources
+from tltool.models import pixel_backbone
+from tltool.models.layer_groups import name_groups
+from tltool.models.weights import hub
+from tltool.models.weights.packages import installed_package_for, read_package
+from tltool.models.weights.state_dict_files import read_file
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +110,9 @@ def resolve_auto(weights: str, name: str) -> str:
     """Return a source of weights other than ``auto``."""
     if weights != "auto":
         return weights
-    if name == pixels.NAME:
+    if name == pixel_backbone.NAME:
         return "random"  # It has none.
-    package = weight_sources.installed_package_for(name)
+    package = installed_package_for(name)
     return f"package:{package}" if package else "pretrained"
 
 
@@ -143,12 +145,12 @@ def _read(name: str, weights: str) -> dict[str, Tensor] | None:
     if weights.startswith("package:"):
         with torch.device("meta"):
             keys = list(timm.create_model(name).state_dict())
-        return weight_sources.read_package(weights.removeprefix("package:"), name, keys)
+        return read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
-        return weight_sources.read_file(weights)
+        return read_file(weights)
     cached = hub.find_cached(name)
     if cached is not None:
-        return weight_sources.read_file(cached)  # timm would ask the hub first, and wait for it.
+        return read_file(cached)  # timm would ask the hub first, and wait for it.
     hub.check_download(name)
     return None
 

@@ -16,7 +16,7 @@ from tltool.data.class_weights import ClassWeights
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
-from tltool.models.head_advice import head_batch_warnings
+from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import LinearHead
 from tltool.tasks.begun_metrics import gather_sums, set_sums_
 from tltool.tasks.class_frequencies import start_from_log_prior_, weight_tensor

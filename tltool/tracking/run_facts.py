@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
 from tltool.finetuning.callback import Finetuning
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import trained_by
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 _SHORT = 12  # characters of a hash that tell splits apart
