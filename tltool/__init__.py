@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from tltool.layers.input_norms import create_input_norm as create_input_norm
     from tltool.layers.norms import create_norm as create_norm
     from tltool.models.backbone import Backbone as Backbone
-    from tltool.models.heads import LinearHead as LinearHead
-    from tltool.models.heads import MLPHead as MLPHead
+    from tltool.models.heads import Head as Head
     from tltool.models.serialization import serializable as serializable
     from tltool.monitoring.callback import HealthMonitor as HealthMonitor
     from tltool.surgery.activation_swap import swap_activations as swap_activations
@@ -59,6 +58,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "FinetuningStrategy": "tltool.finetuning.strategies",
         "FullFinetuning": "tltool.finetuning.strategies",
         "GradualUnfreezing": "tltool.finetuning.strategies",
+        "Head": "tltool.models.heads",
         "HealthMonitor": "tltool.monitoring.callback",
         "ImageDataModule": "tltool.data.datamodule",
         "ImageFolderDataModule": "tltool.data.folder",
@@ -66,9 +66,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "LPFT": "tltool.finetuning.strategies",
         "LastBlocks": "tltool.finetuning.strategies",
         "LayerwiseDecay": "tltool.finetuning.strategies",
-        "LinearHead": "tltool.models.heads",
         "LinearProbe": "tltool.finetuning.strategies",
-        "MLPHead": "tltool.models.heads",
         "ManifestDataModule": "tltool.data.manifest",
         "Phase": "tltool.finetuning.phase",
         "Schedule": "tltool.finetuning.schedule",

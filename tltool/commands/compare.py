@@ -233,14 +233,14 @@ LINEAR_PROBE = Phase("probe", ("head",), warmup=0.1, decay="cosine")
 
 
 def _head_default() -> dict[str, Any]:
-    return {"class_path": "tltool.models.heads.MLPHead", "init_args": {"hidden_features": [256]}}
+    return {"class_path": "tltool.models.heads.Head", "init_args": {"hidden_features": [256]}}
 
 
 def _head_arguments(head: Any) -> dict[str, Any]:
-    if head["class_path"] not in {"tltool.MLPHead", "tltool.models.heads.MLPHead"}:
+    if head["class_path"] not in {"tltool.Head", "tltool.models.heads.Head"}:
         raise ValueError(
-            f"Heads of a comparison are MLPHead, got {head['class_path']}. A linear one is "
-            "--axes.depth 0."
+            f"Heads of a comparison are of the class Head, got {head['class_path']}. A linear one "
+            "is --axes.depth 0."
         )
     arguments: dict[str, Any] = head["init_args"].as_dict()
     return arguments

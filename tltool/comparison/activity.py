@@ -21,7 +21,7 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
     there, and dead if that holds for every photo: no photo teaches it anything.
 
     Args:
-        head: An ``MLPHead``. It is left in evaluation mode.
+        head: A ``Head``. It is left in evaluation mode.
         features: Features ``(N, num_features)``, of which the first 512 are looked at.
         activation: The head's activation. Maxout never saturates.
 

@@ -52,7 +52,7 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
     """Pass features through a head and through copies with other initializers.
 
     Args:
-        head: A described head, such as ``MLPHead``; it is left as it is. What an input norm is
+        head: A serializable head, such as ``Head``; it is left as it is. What an input norm is
             fitted to stays.
         features: ``(N, num_features)``.
 
@@ -60,8 +60,8 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
         The head itself first; alone where it has no hidden layers.
 
     Example:
-        >>> from tltool.models.heads import MLPHead
-        >>> signals = starting_signals(MLPHead(32, 3, hidden_features=[64]), torch.randn(99, 32))
+        >>> from tltool.models.heads import Head
+        >>> signals = starting_signals(Head(32, 3, hidden_features=[64]), torch.randn(99, 32))
         >>> [signal.initializer for signal in signals]
         ['auto', 'kaiming_normal', 'xavier_normal', 'lecun_normal', 'normal']
     """

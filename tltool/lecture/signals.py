@@ -39,7 +39,7 @@ def signals_of(network: nn.Module, features: Tensor, labels: Tensor, activation:
     soon.
 
     Args:
-        network: An `MLPHead` without norms; it becomes double.
+        network: A `Head` without norms; it becomes double.
         features: ``(B, num_features)``.
         labels: ``(B,)``.
         activation: The activation of the network.

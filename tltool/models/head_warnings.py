@@ -1,4 +1,4 @@
-"""Choices for a head that defeat each other, said out loud."""
+"""Warnings about incompatible settings of a head."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,21 +30,20 @@ def head_warnings(head: nn.Module, *, batch_per_device: int | None = None) -> li
     Each names the reason and the remedy.
 
     Args:
-        head: A described head, such as ``MLPHead``.
+        head: A ``Head``; of another class nothing is known.
         batch_per_device: Number of samples that each device gets at once; ``None`` if not known.
 
     Example:
-        >>> from tltool.models.heads import LinearHead
-        >>> head_warnings(LinearHead(8, 3, input_norm="batch"), batch_per_device=4)
+        >>> from tltool.models.heads import Head
+        >>> head_warnings(Head(8, 3, input_norm="batch"), batch_per_device=4)
         ['Batch norm with 4 samples per device ... Raise `batch_size` ...']
     """
-    description = getattr(head, "description", None)
-    init_args = description["init_args"] if isinstance(description, Mapping) else {}
-    if "hidden_features" not in init_args:  # A linear head: its initializer is that of the output.
-        input_norm = init_args.get("input_norm")
-        return combination_warnings(input_norm=input_norm, batch_per_device=batch_per_device)
+    description = getattr(head, "description", {})
+    if description.get("class_path") != "tltool.models.heads.Head":
+        return []  # Another class may mean something else by these names.
+    init_args = description["init_args"]
     names = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
-    choices = {name: init_args[name] for name in names if name in init_args}
+    choices = {name: init_args[name] for name in names}
     return combination_warnings(**choices, batch_per_device=batch_per_device)
 
 
@@ -52,7 +51,7 @@ def head_batch_warnings(head: nn.Module, *, batch_per_device: int) -> list[str]:
     """Return those of `head_warnings` that only the batch brings: the head's own were said before.
 
     Args:
-        head: A described head, which said its warnings when it was made.
+        head: A ``Head``, which said its warnings when it was made.
         batch_per_device: Number of samples that each device gets at once.
     """
     said = head_warnings(head)
@@ -70,7 +69,7 @@ def combination_warnings(
     input_norm: Choice = None,
     batch_per_device: int | None = None,
 ) -> list[str]:
-    """Return the warnings of a head with these arguments. See ``MLPHead`` and ``head_warnings``.
+    """Return the warnings of a head with these arguments. See ``Head`` and ``head_warnings``.
 
     Example:
         >>> combination_warnings(hidden_features=[256], activation="tanh")

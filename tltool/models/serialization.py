@@ -1,10 +1,11 @@
-"""Plain-data descriptions of modules, so that a checkpoint alone can rebuild them."""
+"""Serializable modules: how one was made, as plain data from which a checkpoint rebuilds it."""
 
 import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -17,8 +18,9 @@ def serializable(cls: type[M]) -> type[M]:
     """Make each instance of a module class carry how it was made.
 
     The instance gets ``description = {"class_path": ..., "init_args": ...}``, plain data that a
-    checkpoint stores and that loads with ``weights_only=True``. Decorate your own head with it to
-    train it with tltool.
+    checkpoint stores and that loads with ``weights_only=True``. A head needs it only where a
+    function makes it: of one that a class makes, or that YAML describes, `build_serializable`
+    records the same.
 
     Raises:
         TypeError: At construction, if an argument is not plain data (strings, numbers, booleans,
@@ -33,27 +35,68 @@ def serializable(cls: type[M]) -> type[M]:
         {'factor': 2.0}
     """
     init = cls.__init__
-    signature = inspect.signature(init)
 
     @functools.wraps(init)
     def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         is_subclass = type(self) is not cls
-        if is_subclass:  # It describes itself, or is refused by the task.
-            return
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        init_args = {
-            name: plain(value, f"{cls.__name__}({name}=...)")
-            for name, value in list(bound.arguments.items())[1:]
-        }
-        self.description = {
-            "class_path": f"{cls.__module__}.{cls.__qualname__}",
-            "init_args": init_args,
-        }
+        if not is_subclass:  # It describes itself, or is refused by the task.
+            describe_as(self, *args, **kwargs)
 
     cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose
     return cls
+
+
+def describe_as(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+    """Record that a module was made by calling its class with these arguments.
+
+    Raises:
+        TypeError: If the class does not take them, or one is not plain data.
+
+    Example:
+        >>> layer = nn.Linear(2, 3)
+        >>> describe_as(layer, 2, 3)
+        >>> layer.description["class_path"], layer.description["init_args"]["out_features"]
+        ('torch.nn.modules.linear.Linear', 3)
+    """
+    cls = type(module)
+    signature = inspect.signature(cls)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(name)
+    description = {
+        "class_path": f"{cls.__module__}.{cls.__qualname__}",
+        "init_args": {
+            name: plain(value, f"{cls.__name__}({name}=...)") for name, value in arguments.items()
+        },
+    }
+    module.description = description  # type: ignore[assignment]  # plain data, no submodule
+
+
+def build_serializable(factory: Callable[..., nn.Module], *args: Any) -> nn.Module:
+    """Return ``factory(*args)``, with how it was made where the factory tells it.
+
+    A class tells it, and a ``functools.partial`` of one, which is what jsonargparse makes of YAML.
+
+    Raises:
+        TypeError: If a class got an argument that is not plain data.
+
+    Example:
+        >>> head = build_serializable(functools.partial(nn.Linear, bias=False), 2, 3)
+        >>> head.description["init_args"]
+        {'in_features': 2, 'out_features': 3, 'bias': False, 'device': None, 'dtype': None}
+    """
+    module = factory(*args)
+    call = factory if isinstance(factory, functools.partial) else functools.partial(factory)
+    called = deque([call.func, *call.args])
+    while called and getattr(called[0], "__module__", "").startswith("jsonargparse."):
+        called.popleft()  # Functions of its own, the last of which calls the class.
+    if called and called.popleft() is type(module) and not hasattr(module, "description"):
+        describe_as(module, *called, *args, **call.keywords)
+    return module
 
 
 def plain(value: Any, where: str) -> Any:
@@ -84,7 +127,7 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
     checkpoint from a stranger cannot make Python import something.
 
     Args:
-        description: What ``serializable`` recorded.
+        description: What `describe_as` recorded.
         *args: Positional arguments that come in front of the recorded ones.
         **overrides: Arguments that replace recorded ones.
 

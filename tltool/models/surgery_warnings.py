@@ -1,4 +1,4 @@
-"""Edits of a backbone that defeat themselves, said out loud."""
+"""Warnings about edits of a backbone that defeat themselves."""
 
 from collections.abc import Sequence
 
