@@ -25,7 +25,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
 from tltool.data.datamodule import ImageDataModule
 from tltool.features.callback import FeatureCaching
 from tltool.finetuning.callback import Finetuning
-from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.heads import Head
 from tltool.monitoring.callback import HealthMonitor
@@ -245,7 +245,7 @@ def run_cli(cli_class: type[FitCLI], argv: Sequence[str]) -> int:
         "model.head": (Head,),
         "data": tuple(ImageDataModule.__subclasses__()),
         "optimizer": tuple(_all_subclasses(Optimizer)),
-        "finetuning": tuple(FinetuningStrategy.__subclasses__()),
+        "finetuning": STRATEGIES,
     }
     # LightningCLI runs in its constructor, and what it has parsed by then is needed.
     cli = cli_class.__new__(cli_class)

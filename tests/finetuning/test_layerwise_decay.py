@@ -14,7 +14,7 @@ FAMILIES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "re
 DECAY = 0.7
 
 
-def rates_of(task, weight_decay=0.05):
+def scales_of(task, weight_decay=0.05):
     """Return the scale of the learning rate and the weight decay of each parameter."""
     optimizer = torch.optim.SGD(param_groups(task, weight_decay), lr=1.0)
     split_by_layer_(optimizer, task, layers(task))
@@ -28,27 +28,27 @@ def rates_of(task, weight_decay=0.05):
     }
 
 
-def rates_of_timm(name, weight_decay=0.05):
+def scales_of_timm(name, weight_decay=0.05):
     model = timm.create_model(name, num_classes=3)
     names = {id(p): name for name, p in model.named_parameters()}
     groups = param_groups_layer_decay(model, weight_decay, layer_decay=DECAY)
-    rates = {
+    scales = {
         names[id(p)]: (pytest.approx(group["lr_scale"]), group["weight_decay"])
         for group in groups
         for p in group["params"]
     }
     classifier = model.pretrained_cfg["classifier"]
-    return {name: rate for name, rate in rates.items() if not name.startswith(f"{classifier}.")}
+    return {name: scale for name, scale in scales.items() if not name.startswith(f"{classifier}.")}
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "swin_tiny_patch4_window7_224"])
 def test_layer_wise_decay_equals_timm(make_task, name):
     options = {"img_size": 32, "window_size": 1} if name.startswith("swin") else {}
-    rates = rates_of(make_task(name, **options))
+    scales = scales_of(make_task(name, **options))
     prefix = "backbone.model."
-    backbone = {n.removeprefix(prefix): r for n, r in rates.items() if n.startswith(prefix)}
-    assert backbone == rates_of_timm(name)
-    assert {scale for name, (scale, _) in rates.items() if name.startswith("head.")} == {1.0}
+    backbone = {n.removeprefix(prefix): r for n, r in scales.items() if n.startswith(prefix)}
+    assert backbone == scales_of_timm(name)
+    assert {scale for name, (scale, _) in scales.items() if name.startswith("head.")} == {1.0}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -49,9 +49,9 @@ def test_the_planned_rates_are_those_of_training(make_task, fit, strategy):
     task = make_task("test_resnet")
     fit(task, Finetuning(strategy), max_epochs=3)
     plan = plan_of(make_task("test_resnet"), strategy)
-    step, rates = 7, task.rates[7]
-    trained = {name: rate for name, rate in rates.items() if rate}
-    planned = {name: plan.rate(name.removesuffix("/no_decay"), step) for name in trained}
+    step, lrs = 7, task.lrs[7]
+    trained = {name: lr for name, lr in lrs.items() if lr}
+    planned = {name: plan.lr(name.removesuffix("/no_decay"), step) for name in trained}
     assert planned == pytest.approx(trained)
 
 

@@ -224,7 +224,7 @@ def _rates(planned: PlannedPhase) -> list[tuple[str, str]]:
     """Return learning rates in words, and each run of neighboring groups that has them."""
     runs: list[tuple[str, list[str]]] = []
     for group in planned.trained:
-        rates = planned.rates_of(group).values()
+        rates = planned.lrs_of(group).values()
         kind = planned.phase.group_parameters(group)
         words = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
         words += "" if kind == "all" else f" ({kind})"

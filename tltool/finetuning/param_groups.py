@@ -66,10 +66,10 @@ def _is_excluded(name: str, parameter: nn.Parameter, no_weight_decay: Collection
 def split_by_layer_(
     optimizer: Optimizer, module: nn.Module, layers: Mapping[str, Sequence[str]]
 ) -> Optimizer:
-    """Split parameter groups that reach over several layers, in place, for a rate in each layer.
+    """Split parameter groups that reach over several layers, in place, for an lr in each layer.
 
     Done before the first step and before a checkpoint is loaded, so groups never change during a
-    run. A part is named after its layer, as ``backbone.layer1.0/no_decay``.
+    run. A new group is named after its layer, as ``backbone.layer1.0/no_decay``.
 
     Args:
         optimizer: An optimizer that has made no step.

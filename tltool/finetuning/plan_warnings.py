@@ -1,4 +1,4 @@
-"""What a plan is likely to do wrong, said before it does."""
+"""Warnings about a plan: settings that are rarely meant, each with the remedy."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -14,10 +14,10 @@ from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.layer_groups import layer_groups
 
-HIGHEST_USUAL_RATES = {"SGD": 0.2, "Adam": 2e-3}
-"""The rates of training from scratch, doubled; fine-tuning stays below them. SGD: 0.1 for a batch
-of 256 (Goyal et al., 2017, https://arxiv.org/abs/1706.02677). The Adam family: 1e-3 for a batch of
-1024 (Touvron et al., 2020, https://arxiv.org/abs/2012.12877)."""
+HIGHEST_USUAL_LRS = {"SGD": 0.2, "Adam": 2e-3}
+"""The learning rates of training from scratch, doubled; fine-tuning stays below them. SGD: 0.1 for
+a batch of 256 (Goyal et al., 2017, https://arxiv.org/abs/1706.02677). The Adam family: 1e-3 for a
+batch of 1024 (Touvron et al., 2020, https://arxiv.org/abs/2012.12877)."""
 
 ENOUGH_SAMPLES = 16
 """Batch norm on fewer samples estimates mean and variance badly (Wu & He, 2018,
@@ -44,7 +44,7 @@ def plan_warnings(
                 f"Phase {planned.phase.name!r} trains the backbone under a head that is still "
                 "random. Add head to its `trains`, or train the head in a phase before."
             )
-        warnings += _rate(planned, optimizer)
+        warnings += _high_lr(planned, optimizer)
     return warnings + schedule_warnings(plan.schedule, task, batch_per_device=batch_per_device)
 
 
@@ -85,18 +85,18 @@ def _stale_input_norm(phases: Sequence[Phase], task: nn.Module) -> list[str]:
     ]
 
 
-def _rate(planned: PlannedPhase, optimizer: Optimizer) -> list[str]:
+def _high_lr(planned: PlannedPhase, optimizer: Optimizer) -> list[str]:
     names = [cls.__name__ for cls in type(optimizer).__mro__]
-    family = next((f for f in HIGHEST_USUAL_RATES if any(f in name for name in names)), None)
-    in_backbone = {label: rate for label, rate in planned.rates.items() if label != "head"}
+    family = next((f for f in HIGHEST_USUAL_LRS if any(f in name for name in names)), None)
+    in_backbone = {label: lr for label, lr in planned.lrs.items() if label != "head"}
     if family is None or not in_backbone:
         return []
     label = max(in_backbone, key=lambda name: in_backbone[name])
-    rate, usual = in_backbone[label], HIGHEST_USUAL_RATES[family]
-    if rate <= usual:
+    lr, usual = in_backbone[label], HIGHEST_USUAL_LRS[family]
+    if lr <= usual:
         return []
     return [
-        f"Phase {planned.phase.name!r} trains {label} at a rate of {rate:g}, far above the usual "
+        f"Phase {planned.phase.name!r} trains {label} with lr {lr:g}, far above the usual one "
         f"of pretrained layers with {type(optimizer).__name__} (at most {usual:g}). Lower "
         "--optimizer.lr, or the phase's `lr_scale`."
     ]

@@ -9,6 +9,7 @@ from tltool.finetuning.strategies.strategy import FinetuningStrategy
 
 __all__ = [
     "LPFT",
+    "STRATEGIES",
     "BatchNormOnly",
     "BitFit",
     "ChosenGroups",
@@ -19,3 +20,16 @@ __all__ = [
     "LayerwiseDecay",
     "LinearProbe",
 ]
+
+#: Those that YAML and the command line know by their short names.
+STRATEGIES: tuple[type[FinetuningStrategy], ...] = (
+    LinearProbe,
+    LPFT,
+    GradualUnfreezing,
+    FullFinetuning,
+    LayerwiseDecay,
+    LastBlocks,
+    BatchNormOnly,
+    BitFit,
+    ChosenGroups,
+)

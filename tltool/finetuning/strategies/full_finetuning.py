@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tltool.finetuning.phase import BatchNormMode, Decay, Phase
+from tltool.finetuning.phase import BatchNormMode
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies.strategy import EVERYTHING, FinetuningStrategy
+from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
 
 
 @dataclass(frozen=True)
-class FullFinetuning(FinetuningStrategy):
+class FullFinetuning(WarmupDecayStrategy):
     """Train the backbone and the head together, from the first step.
 
     Pretrained layers do best when they are fine-tuned (Yosinski et al., 2014,
@@ -20,8 +20,6 @@ class FullFinetuning(FinetuningStrategy):
     Args:
         backbone_lr_scale: Factor on the learning rate of the backbone; below 1 it stays nearer to
             its pretrained weights than the head to its random ones.
-        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls afterwards.
         batch_norm: What batch norms do, see `Phase`.
 
     Example:
@@ -30,53 +28,34 @@ class FullFinetuning(FinetuningStrategy):
     """
 
     backbone_lr_scale: float = 1.0
-    warmup: float = 0.1
-    decay: Decay = "cosine"
     batch_norm: BatchNormMode = "train"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        phase = Phase(
-            "full",
-            EVERYTHING,
-            lr_scale={"backbone.*": self.backbone_lr_scale},
-            warmup=self.warmup,
-            decay=self.decay,
-            batch_norm=self.batch_norm,
-        )
+        scale = {"backbone.*": self.backbone_lr_scale}
+        phase = self._phase("full", EVERYTHING, lr_scale=scale, batch_norm=self.batch_norm)
         return Schedule((phase,))
 
 
 @dataclass(frozen=True)
-class LayerwiseDecay(FinetuningStrategy):
+class LayerwiseDecay(WarmupDecayStrategy):
     """Train everything, with a smaller learning rate for each layer further from the head.
 
     As vision transformers are fine-tuned after masked pretraining (Bao et al., 2021,
     https://arxiv.org/abs/2106.08254), from discriminative fine-tuning (Howard & Ruder, 2018,
-    section 3.2, https://arxiv.org/abs/1801.06146). Layers and rates are those of timm. On a
-    convolutional network with 244 and 600 photos it did not help
+    section 3.2, https://arxiv.org/abs/1801.06146). Layers and learning rates are those of timm. On
+    a convolutional network with 244 and 600 photos it did not help
     (`scripts/benchmark/strategies.py`).
 
     Args:
         layer_decay: Factor from each layer to the next one towards the input, in ``(0, 1)``.
-        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls afterwards.
         batch_norm: What batch norms do, see `Phase`.
     """
 
     layer_decay: float = 0.75
-    warmup: float = 0.1
-    decay: Decay = "cosine"
     batch_norm: BatchNormMode = "train"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        phase = Phase(
-            "layerwise",
-            EVERYTHING,
-            layer_decay=self.layer_decay,
-            warmup=self.warmup,
-            decay=self.decay,
-            batch_norm=self.batch_norm,
-        )
-        return Schedule((phase,))
+        options = {"layer_decay": self.layer_decay, "batch_norm": self.batch_norm}
+        return Schedule((self._phase("layerwise", EVERYTHING, **options),))

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tltool.finetuning.phase import BatchNormMode, Decay, Phase
+from tltool.finetuning.phase import BatchNormMode, Phase
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies.strategy import FinetuningStrategy
+from tltool.finetuning.strategies.strategy import WarmupDecayStrategy
 
 
 @dataclass(frozen=True)
-class GradualUnfreezing(FinetuningStrategy):
+class GradualUnfreezing(WarmupDecayStrategy):
     """Train the head, then unfreeze one more layer group every few epochs, from the head down.
 
     Layers near the input hold the most general features, so they change last (Howard & Ruder, 2018,
@@ -22,8 +22,6 @@ class GradualUnfreezing(FinetuningStrategy):
         num_groups: How many groups of the backbone are unfrozen in the end; ``None`` for as many as
             the training has room for.
         backbone_lr_scale: Factor on the learning rate of the backbone.
-        warmup: Share of each phase over which its learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls in each phase.
         batch_norm: What batch norms do in unfrozen groups, see `Phase`.
 
     Example:
@@ -38,8 +36,6 @@ class GradualUnfreezing(FinetuningStrategy):
     epochs_per_group: int = 1
     num_groups: int | None = None
     backbone_lr_scale: float = 1.0
-    warmup: float = 0.1
-    decay: Decay = "cosine"
     batch_norm: BatchNormMode = "train"
 
     def __post_init__(self) -> None:
@@ -65,20 +61,18 @@ class GradualUnfreezing(FinetuningStrategy):
                 f"to at most {available}."
             )
         phases = [
-            self._phase(group_names, number, last=number == count) for number in range(count + 1)
+            self._phase_of(group_names, number, last=number == count) for number in range(count + 1)
         ]
         intended = group_names[: available - count] if self.num_groups is not None else ()
         return Schedule(tuple(phases), frozen=tuple(intended))
 
-    def _phase(self, group_names: Sequence[str], number: int, *, last: bool) -> Phase:
+    def _phase_of(self, group_names: Sequence[str], number: int, *, last: bool) -> Phase:
         """Return the phase in which so many groups of the backbone train."""
         trains = tuple(group_names[len(group_names) - 1 - number :])
-        return Phase(
+        return self._phase(
             trains[0].removeprefix("backbone."),
             trains,
             epochs=None if last else self.epochs_per_group,
             lr_scale=dict.fromkeys(trains[:-1], self.backbone_lr_scale),
-            warmup=self.warmup,
-            decay=self.decay,
             batch_norm=self.batch_norm,
         )

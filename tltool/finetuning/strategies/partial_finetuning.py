@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tltool.finetuning.phase import BatchNormMode, Decay, ParameterKind, Phase
+from tltool.finetuning.phase import BatchNormMode
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies.strategy import EVERYTHING, FinetuningStrategy
+from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
 
 
 @dataclass(frozen=True)
-class LastBlocks(FinetuningStrategy):
+class LastBlocks(WarmupDecayStrategy):
     """Train the head and the last layer groups of the backbone; the others stay frozen.
 
     How many layers transfer as they are depends on how far the data are from those of the
@@ -20,8 +20,6 @@ class LastBlocks(FinetuningStrategy):
         num_groups: How many groups of the backbone train. A final norm that is a group by itself
             comes along and is not counted.
         backbone_lr_scale: Factor on the learning rate of the backbone.
-        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls afterwards.
         batch_norm: What batch norms do in these groups, see `Phase`.
 
     Example:
@@ -32,8 +30,6 @@ class LastBlocks(FinetuningStrategy):
 
     num_groups: int = 1
     backbone_lr_scale: float = 1.0
-    warmup: float = 0.1
-    decay: Decay = "cosine"
     batch_norm: BatchNormMode = "train"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -47,59 +43,39 @@ class LastBlocks(FinetuningStrategy):
             )
         first = backbone.index(counted[-self.num_groups])
         trains = tuple(backbone[first:])
-        phase = Phase(
+        phase = self._phase(
             "last",
             (*trains, "head"),
             lr_scale=dict.fromkeys(trains, self.backbone_lr_scale),
-            warmup=self.warmup,
-            decay=self.decay,
             batch_norm=self.batch_norm,
         )
         return Schedule((phase,), frozen=tuple(backbone[:first]))
 
 
 @dataclass(frozen=True)
-class BatchNormOnly(FinetuningStrategy):
+class BatchNormOnly(WarmupDecayStrategy):
     """Train the head and the normalization layers of the backbone.
 
     Scales and shifts alone, less than one parameter in a hundred, adapt even random features
     (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
     norms. On 244 and 600 photos it did worse than a linear probe
     (`scripts/benchmark/strategies.py`).
-
-    Args:
-        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls afterwards.
     """
-
-    warmup: float = 0.1
-    decay: Decay = "cosine"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        return _one_kind("norms", self.warmup, self.decay)
+        return Schedule((self._phase("norms", EVERYTHING, parameters="norms"),))
 
 
 @dataclass(frozen=True)
-class BitFit(FinetuningStrategy):
+class BitFit(WarmupDecayStrategy):
     """Train the head and the biases of the backbone.
 
     Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
     2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
     only, and there it did not help (`scripts/benchmark/strategies.py`).
-
-    Args:
-        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
-        decay: How the learning rate falls afterwards.
     """
-
-    warmup: float = 0.1
-    decay: Decay = "cosine"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        return _one_kind("biases", self.warmup, self.decay)
-
-
-def _one_kind(kind: ParameterKind, warmup: float, decay: Decay) -> Schedule:
-    return Schedule((Phase(kind, EVERYTHING, parameters=kind, warmup=warmup, decay=decay),))
+        return Schedule((self._phase("biases", EVERYTHING, parameters="biases"),))

@@ -1,7 +1,10 @@
 """What a fine-tuning strategy is: a class that makes a schedule from a model's layer groups."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from tltool.finetuning.phase import Decay, Phase
 from tltool.finetuning.schedule import Schedule
 
 EVERYTHING = ("backbone.*", "head")
@@ -44,3 +47,19 @@ class FinetuningStrategy:
                 "--trainer.max_epochs; `max_steps` may end training earlier."
             )
         return self.schedule(group_names, max_epochs).resolve(group_names, max_epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupDecayStrategy(FinetuningStrategy):
+    """A strategy whose phases warm the learning rate up and let it fall.
+
+    Args:
+        warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+    """
+
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+
+    def _phase(self, name: str, trains: Sequence[int | str], **options: Any) -> Phase:
+        return Phase(name, tuple(trains), warmup=self.warmup, decay=self.decay, **options)
