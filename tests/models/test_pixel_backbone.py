@@ -6,7 +6,7 @@ import torch
 from tltool.data.digits import DigitsDataModule
 from tltool.features.cache import cached_features
 from tltool.models.backbone import Backbone
-from tltool.models.timm_models import create
+from tltool.models.weights.loading import create_with_weights
 
 
 def test_features_are_the_pixels_channel_by_channel():
@@ -35,7 +35,7 @@ def test_pretrained_pixels_are_refused():
 
 def test_pixels_with_a_classifier_are_refused():
     with pytest.raises(ValueError, match="no classifier"):
-        create("pixels", "random", {"num_classes": 3}, ())
+        create_with_weights("pixels", "random", {"num_classes": 3}, ())
 
 
 def test_another_size_has_features_of_its_own(tmp_path):

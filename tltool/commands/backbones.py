@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from tltool.models.timm_catalog import CatalogEntry, nearest_names, search_catalog
-from tltool.models.weights.download import fetch_weights
 from tltool.models.weights.hub import pretrained_config
 from tltool.models.weights.local_weights import (
     LocalWeights,
@@ -21,6 +20,7 @@ from tltool.models.weights.local_weights import (
     weights_files,
 )
 from tltool.models.weights.packages import ORDERED_PACKAGES
+from tltool.models.weights_download import fetch_weights
 
 ROWS = 20
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}

@@ -64,18 +64,21 @@ def orthogonal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) ->
     nn.init.orthogonal_(weight, gain)
 
 
-def xavier(
+def scaled(
     fill: Callable[[Tensor, float, Fan], None],
+    fan: Fan,
     weight: Tensor,
     activation: Spec | None,
     *,
     gain: float = 1.0,
 ) -> None:
-    """Keep signal and gradient of a near-linear layer (Glorot & Bengio, 2010).
+    """Keep the variance of a signal through a near-linear layer.
 
-    https://proceedings.mlr.press/v9/glorot10a.html
+    By the fan in (LeCun et al., 1998, https://doi.org/10.1007/3-540-49430-8_2), or by the mean of
+    fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html).
     """
-    fill(weight, gain, "fan_avg")
+    fill(weight, gain, fan)
 
 
 def kaiming(
@@ -92,20 +95,6 @@ def kaiming(
     that of relu if none is known.
     """
     fill(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
-
-
-def lecun(
-    fill: Callable[[Tensor, float, Fan], None],
-    weight: Tensor,
-    activation: Spec | None,
-    *,
-    gain: float = 1.0,
-) -> None:
-    """Keep the variance of a signal through a linear layer (LeCun et al., 1998).
-
-    https://doi.org/10.1007/3-540-49430-8_2
-    """
-    fill(weight, gain, "fan_in")
 
 
 def auto(weight: Tensor, activation: Spec | None) -> None:
@@ -143,10 +132,11 @@ INITIALIZERS: dict[str, Callable[..., None]] = {
     "orthogonal": orthogonal,
 }
 # Of these there are two distributions; the name without one stands for the normal.
-for _scheme in (xavier, kaiming, lecun):
-    _name = _scheme.__name__
-    INITIALIZERS[_name] = INITIALIZERS[f"{_name}_normal"] = partial(_scheme, _scaled_normal)
-    INITIALIZERS[f"{_name}_uniform"] = partial(_scheme, _scaled_uniform)
+_FILLS = {"": _scaled_normal, "_normal": _scaled_normal, "_uniform": _scaled_uniform}
+for _suffix, _fill in _FILLS.items():
+    INITIALIZERS["xavier" + _suffix] = partial(scaled, _fill, "fan_avg")
+    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _fill)
+    INITIALIZERS["lecun" + _suffix] = partial(scaled, _fill, "fan_in")
 
 
 @torch.no_grad()

@@ -132,6 +132,7 @@ def match_by_order(state_dict: StateDict, model_keys: Sequence[str]) -> StateDic
         ValueError: If the numbers differ, or the last parts of a pair's names do.
 
     Example:
+        >>> import torch
         >>> list(match_by_order({"a.weight": torch.ones(1)}, ["conv_stem.weight"]))
         ['conv_stem.weight']
     """

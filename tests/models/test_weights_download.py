@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tltool.models.backbone import Backbone
-from tltool.models.weights.download import fetch_weights
 from tltool.models.weights.safetensors_file import read_description, save_weights
+from tltool.models.weights_download import fetch_weights
 
 
 def test_a_fetched_file_gives_the_same_features(cached_resnet, tmp_path):
