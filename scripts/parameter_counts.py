@@ -11,7 +11,7 @@ from pathlib import Path
 
 import timm
 
-from tltool.models.catalog import build_and_count
+from tltool.models.timm_catalog import build_and_count
 from tltool.whole_file import write_whole
 
 TABLE = Path(str(resources.files("tltool.models") / "parameter_counts.csv"))

@@ -24,11 +24,10 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
 )
 from tltool.data.datamodule import ImageDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
 from tltool.finetuning.callback import Finetuning
-from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
-from tltool.models.heads import LinearHead, MLPHead
+from tltool.models.heads import Head
 from tltool.monitoring.callback import HealthMonitor
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
@@ -41,11 +40,7 @@ from tltool.tracking.wandb_logger import wandb_logger
 
 FIT_DEFAULTS: dict[str, Any] = {
     "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
-    # No hidden layers: a linear probe. `head: {hidden_features: [256]}` needs no class then.
-    "model.head": {
-        "class_path": "tltool.models.heads.MLPHead",
-        "init_args": {"hidden_features": []},
-    },
+    "model.head": {"class_path": "tltool.models.heads.Head"},
     "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
     "optimizer": {
         "class_path": "torch.optim.AdamW",
@@ -247,10 +242,10 @@ def run_cli(cli_class: type[FitCLI], argv: Sequence[str]) -> int:
     set_up_process()
     Parser.known_classes = cli_class.own_classes | {
         "model.backbone": (Backbone,),
-        "model.head": (LinearHead, MLPHead),
+        "model.head": (Head,),
         "data": tuple(ImageDataModule.__subclasses__()),
         "optimizer": tuple(_all_subclasses(Optimizer)),
-        "finetuning": tuple(FinetuningStrategy.__subclasses__()),
+        "finetuning": STRATEGIES,
     }
     # LightningCLI runs in its constructor, and what it has parsed by then is needed.
     cli = cli_class.__new__(cli_class)

@@ -25,12 +25,12 @@ from results import FOLDER, SEEDS, Row, kept
 
 from tltool.commands.advise import advise_on
 from tltool.data.datamodule import ImageDataModule
-from tltool.finetuning.partial_strategies import LastBlocks
 from tltool.finetuning.strategies import (
     LPFT,
     FinetuningStrategy,
     FullFinetuning,
     GradualUnfreezing,
+    LastBlocks,
     LinearProbe,
 )
 from tltool.models.backbone import Backbone

@@ -14,7 +14,7 @@ from typing import Any
 from fits import fit
 from results import FOLDER, SEEDS, kept, mean_and_spread
 
-from tltool.finetuning.partial_strategies import LastBlocks
+from tltool.finetuning.strategies import LastBlocks
 
 CHOICES: dict[str, dict[str, Any]] = {
     "none": {},

@@ -21,8 +21,8 @@ from scipy.stats import kendalltau, spearmanr
 
 from tltool.commands.backbone_ranking import rank
 from tltool.finetuning.strategies import FullFinetuning
-from tltool.models.at_hand import WeightsAtHand, weights_at_hand
 from tltool.models.backbone import Backbone
+from tltool.models.weights.local_weights import LocalWeights, find_local_weights
 
 FILE = FOLDER / "backbones.jsonl"
 RATES = (1e-4, 3e-4, 1e-3)
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--img-size", type=int, help="for the fits; else the backbone's own")
     parser.add_argument("--weights-dir", type=Path)
     args = parser.parse_args()
-    candidates = weights_at_hand(args.weights_dir)
+    candidates = find_local_weights(args.weights_dir)
     if len(candidates) < 4:
         parser.error(f"{len(candidates)} backbones at hand; a rank correlation needs four.")
     for data_name in args.data:
@@ -54,7 +54,7 @@ def main() -> None:
             )
 
 
-def row(data_name: str, one: WeightsAtHand, epochs: int, img_size: int | None) -> Row:
+def row(data_name: str, one: LocalWeights, epochs: int, img_size: int | None) -> Row:
     """Print the table row of a backbone, from what is kept or from new work, and return it."""
     source = one.weights if one.weights.count(":") else Path(one.weights).name
     base = {"data": Path(data_name).name, "backbone": one.name, "weights": source}
@@ -93,7 +93,7 @@ def row(data_name: str, one: WeightsAtHand, epochs: int, img_size: int | None) -
     return {**scores, "fine-tuned": sum(accuracies) / len(accuracies)}
 
 
-def scores_of(data_name: str, one: WeightsAtHand) -> Row:
+def scores_of(data_name: str, one: LocalWeights) -> Row:
     """Return what the ranking says, on the photos that the choice of the rate sees."""
     data = data_of(data_name)
     splits = splits_of(data_name, choosing=True)

@@ -22,7 +22,7 @@ from tltool.data.split import split_stratified
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
-from tltool.models.heads import LinearHead
+from tltool.models.heads import Head
 from tltool.tasks.image_task import ImageTask
 
 EPOCHS = 6
@@ -140,7 +140,7 @@ def fit_on(
     data = make_data(backbone.data_config)
     task = ImageTask(
         backbone,
-        LinearHead,
+        Head,
         num_classes=data.num_classes,
         optimizer=partial(torch.optim.AdamW, lr=lr, weight_decay=0.05),
     )

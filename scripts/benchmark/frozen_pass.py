@@ -20,9 +20,9 @@ from rounds import in_turn, median_ratio
 from torch import Tensor, nn
 
 from tltool.data.folder import ImageFolderDataModule
-from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
+from tltool.models.ridge_probe import fit_ridge_probe
 
 BATCH = 32
 

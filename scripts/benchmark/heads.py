@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from tltool.layers.activations import ACTIVATIONS
 from tltool.layers.fitted_norms import FittedNorm
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 
 CHOICES: dict[str, dict[str, Any]] = {
     **{name: {"activation": name} for name in ACTIVATIONS if name != "swish"},  # It is silu.
@@ -72,7 +72,7 @@ def train(
     torch.manual_seed(seed)
     num_classes = int(features["train"][1].max()) + 1
     widths = [256] * depth
-    head = MLPHead(
+    head = Head(
         x.shape[1], num_classes, hidden_features=widths, input_norm="standardize", **options
     )
     assert isinstance(head.input_norm, FittedNorm)  # noqa: S101  # that is what `standardize` is
@@ -91,7 +91,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(head: MLPHead, x: Tensor, y: Tensor) -> tuple[float, float]:
+def evaluate(head: Head, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Return loss and accuracy."""
     logits = head.eval()(x)
     return float(functional.cross_entropy(logits, y)), float((logits.argmax(1) == y).float().mean())

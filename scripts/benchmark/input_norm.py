@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tltool.layers.fitted_norms import FittedNorm
-from tltool.models.heads import LinearHead
+from tltool.models.heads import Head
 
 NORMS = (None, "center", "standardize", "batch", "l2", "whiten")
 OPTIMIZERS: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
@@ -37,7 +37,7 @@ def train(
     torch.manual_seed(seed)
     x, y = features["train"]
     evaluated = features.get("test", features["val"])
-    head = LinearHead(x.shape[1], int(y.max()) + 1, input_norm=norm)
+    head = Head(x.shape[1], int(y.max()) + 1, input_norm=norm)
     if isinstance(head.input_norm, FittedNorm):
         head.input_norm.fit_(x)
     optimizer = make([p for p in head.parameters() if p.requires_grad])
@@ -53,7 +53,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(head: LinearHead, x: Tensor, y: Tensor) -> tuple[float, float]:
+def evaluate(head: Head, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Return loss and accuracy."""
     logits = head.eval()(x)
     return float(functional.cross_entropy(logits, y)), float((logits.argmax(1) == y).float().mean())

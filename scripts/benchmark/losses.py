@@ -20,7 +20,7 @@ from torch.nn import functional
 from tltool.data.class_weights import class_weights
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.log_prior import init_log_prior_
-from tltool.models.heads import LinearHead
+from tltool.models.heads import Head
 
 CHOICES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -58,7 +58,7 @@ def train(
     x, y = features["train"]
     num_classes = int(y.max()) + 1
     counts = y.bincount().tolist()
-    head = LinearHead(x.shape[1], num_classes, input_norm="standardize")
+    head = Head(x.shape[1], num_classes, input_norm="standardize")
     assert isinstance(head.input_norm, FittedNorm)  # noqa: S101  # that is what `standardize` is
     head.input_norm.fit_(x)
     if log_prior:
@@ -81,7 +81,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(head: LinearHead, x: Tensor, y: Tensor) -> tuple[float, float, float]:
+def evaluate(head: Head, x: Tensor, y: Tensor) -> tuple[float, float, float]:
     """Return loss, accuracy, and the mean of the classes' accuracies."""
     logits = head.eval()(x)
     right = (logits.argmax(1) == y).double()

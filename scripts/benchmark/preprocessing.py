@@ -13,7 +13,7 @@ from typing import Any
 from features import features_of
 from torch import Tensor
 
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 
 CHOICES: dict[str, dict[str, Any]] = {
     "ImageNet's mean and std": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},

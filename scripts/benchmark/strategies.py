@@ -14,12 +14,14 @@ from pathlib import Path
 from fits import best_rate, fit
 from results import FOLDER, SEEDS, kept, mean_and_spread
 
-from tltool.finetuning.partial_strategies import BatchNormOnly, BitFit, LastBlocks
 from tltool.finetuning.strategies import (
     LPFT,
+    BatchNormOnly,
+    BitFit,
     FinetuningStrategy,
     FullFinetuning,
     GradualUnfreezing,
+    LastBlocks,
     LayerwiseDecay,
     LinearProbe,
 )

@@ -7,8 +7,9 @@ import torch
 
 from tltool.commands.activation_plot import save_plot
 from tltool.commands.activations import main
-from tltool.layers import ACTIVATIONS, activation_gain, create_activation
 from tltool.layers.activation_facts import ACTIVATION_FACTS
+from tltool.layers.activations import ACTIVATIONS, create_activation
+from tltool.layers.gains import activation_gain
 
 ELEMENTWISE = [name for name in ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
 

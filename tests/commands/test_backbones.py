@@ -11,7 +11,7 @@ from tltool.__main__ import main
 from tltool.commands.backbone_ranking import open_data, smaller_splits
 from tltool.commands.backbones import parse_count, short_count
 from tltool.models.backbone import Backbone
-from tltool.models.weights_file import save_weights
+from tltool.models.weights.safetensors_file import save_weights
 
 MODELS = ("test_resnet", "test_vit")
 

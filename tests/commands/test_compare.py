@@ -123,7 +123,7 @@ def test_a_written_config_trains_the_head_that_was_named(tltool, compare):
 def test_without_a_finding_the_reference_is_written(compare):
     compare("--axes.activation", "gelu", "relu", "--write-config", "head.yaml")
     head = yaml.safe_load(Path("head.yaml").read_text())["model"]["head"]
-    assert head["init_args"] == {"hidden_features": [8]}
+    assert head == {"hidden_features": [8]}
 
 
 def test_one_rate_for_all_leaves_no_choice(compare):
@@ -150,7 +150,7 @@ def test_each_head_is_a_run_of_one_group_on_request(compare):
         (["--reference", "tahn, width 8"], "Choose one of: "),
         (["--write-head", "relu"], "add --write-config head.yaml"),
         (["--write-config", "no/head.yaml"], "Create it first"),
-        (["--model.head", "LinearHead"], "--axes.depth 0"),
+        (["--model.head", "torch.nn.Linear"], "--axes.depth 0"),
         (["--optimizer", "LBFGS"], "Choose one of: "),
         (["--folds", "2"], "at least 3 folds"),
     ],

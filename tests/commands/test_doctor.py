@@ -14,10 +14,10 @@ from tltool.__main__ import main
 from tltool.commands.doctor_model import Exam
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule
-from tltool.finetuning import FullFinetuning
-from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.backbone import Backbone
-from tltool.models.heads import LinearHead
+from tltool.models.heads import Head
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -214,7 +214,7 @@ def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
 
 def test_an_exam_leaves_the_task_as_it_is(photos):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
-    task = ImageTask(backbone, partial(LinearHead, input_norm="standardize"), num_classes=2)
+    task = ImageTask(backbone, partial(Head, input_norm="standardize"), num_classes=2)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     data = ImageFolderDataModule(photos, data_config=backbone.data_config)
     names = list(layer_groups(task))

@@ -6,7 +6,7 @@ import yaml
 from tltool.__main__ import main
 from tltool.commands.advise import advised_yaml
 from tltool.diagnosis.strategy_advice import Advice
-from tltool.finetuning import LinearProbe
+from tltool.finetuning.strategies import LinearProbe
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),

@@ -7,7 +7,7 @@ from torch.nn import functional
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.splits import Split
 from tltool.comparison.stack import HeadStack, train_stack
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 
 ROWS = torch.arange(90)
 SPLIT = Split(ROWS[:50], ROWS[50:70], ROWS[70:], seeds=(0,))
@@ -19,7 +19,7 @@ def make_heads(**options):
     heads = []
     for seed in range(3):
         torch.manual_seed(seed)
-        heads.append(MLPHead(8, 3, hidden_features=[16], **options))
+        heads.append(Head(8, 3, hidden_features=[16], **options))
     return heads
 
 

@@ -6,15 +6,13 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
-from tltool.data import (
-    DigitsDataModule,
-    ELPVDataModule,
-    ImageDataModule,
-    ImageFolderDataModule,
-    ManifestDataModule,
-)
+from tltool.data.datamodule import ImageDataModule
 from tltool.data.decode import BrokenImageError
 from tltool.data.device_share import DeviceShare
+from tltool.data.digits import DigitsDataModule
+from tltool.data.elpv import ELPVDataModule
+from tltool.data.folder import ImageFolderDataModule
+from tltool.data.manifest import ManifestDataModule
 from tltool.data.sampler import Draw
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tltool.data import DigitsDataModule
+from tltool.data.digits import DigitsDataModule
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tltool.data import ELPVDataModule
+from tltool.data.elpv import ELPVDataModule
 from tltool.diagnosis.duplicates import find_duplicates
 from tltool.diagnosis.photo_prints import photo_print
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tltool.data import ImageFolderDataModule
+from tltool.data.folder import ImageFolderDataModule
 
 
 def names(samples, root):

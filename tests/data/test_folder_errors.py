@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from tltool.data import ImageFolderDataModule
+from tltool.data.folder import ImageFolderDataModule
 
 
 def test_a_missing_folder_offers_the_nearest_name(photos):

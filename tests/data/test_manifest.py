@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tltool.data import ManifestDataModule
+from tltool.data.manifest import ManifestDataModule
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tltool.data import ImageFolderDataModule
+from tltool.data.folder import ImageFolderDataModule
 from tltool.data.mixing import MixingCollate
 
 

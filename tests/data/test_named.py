@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from tltool.data import TorchvisionDataModule
-from tltool.data.named import NAMED_DATASETS, DatasetName
+from tltool.data.named import NAMED_DATASETS, DatasetName, TorchvisionDataModule
 
 
 def write_idx(path, array):

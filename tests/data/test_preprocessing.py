@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tltool.data import ImageFolderDataModule
+from tltool.data.folder import ImageFolderDataModule
 from tltool.data.pixel_statistics import measure_pixels
 from tltool.data.preprocessing import (
     Preprocessing,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
-from tltool.finetuning import FullFinetuning, LinearProbe
-from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.models.backbone import Backbone
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 

@@ -15,7 +15,7 @@ from tltool.diagnosis.round_trip import round_trip
 from tltool.diagnosis.starting_loss import starting_loss
 from tltool.diagnosis.starting_signal import starting_signal_is_sound, starting_signals
 from tltool.diagnosis.step_memory import StepMemory, memory_suffices, step_memory
-from tltool.models.heads import LinearHead, MLPHead
+from tltool.models.heads import Head
 
 LABELS = torch.tensor([0, 0, 0, 1])
 
@@ -71,7 +71,7 @@ def test_looking_at_batch_norm_changes_nothing():
 
 def test_what_a_signal_is_compared_with_has_the_theoretical_spread():
     torch.manual_seed(0)
-    head = MLPHead(512, 3, hidden_features=[512] * 3, initializer="kaiming_normal")
+    head = Head(512, 3, hidden_features=[512] * 3, initializer="kaiming_normal")
     signals = starting_signals(head, torch.randn(256, 512))
     # Behind relu, a signal of second moment 1 in front has 1/2 - 1/(2 pi), which xavier halves.
     stds = {signal.initializer: signal.stds for signal in signals}
@@ -83,19 +83,19 @@ def test_what_a_signal_is_compared_with_has_the_theoretical_spread():
 
 def test_a_signal_that_fades_through_the_head_is_a_warning():
     torch.manual_seed(0)
-    head = MLPHead(64, 3, hidden_features=[64] * 3, initializer={"name": "normal", "std": 0.01})
+    head = Head(64, 3, hidden_features=[64] * 3, initializer={"name": "normal", "std": 0.01})
     finding = starting_signal_is_sound(starting_signals(head, torch.randn(256, 64)))
     assert finding.status == "warning"
     assert "shrinks" in finding.found
 
 
 def test_a_linear_head_has_no_depth_to_look_at():
-    finding = starting_signal_is_sound(starting_signals(LinearHead(8, 3), torch.randn(9, 8)))
+    finding = starting_signal_is_sound(starting_signals(Head(8, 3), torch.randn(9, 8)))
     assert "no hidden layers" in finding.found
 
 
 def test_a_head_without_a_way_to_learn_fails_by_heart():
-    head = MLPHead(8, 2, hidden_features=[8], initializer="zeros")
+    head = Head(8, 2, hidden_features=[8], initializer="zeros")
     inputs = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
     found = overfit(head, inputs, LABELS.repeat(2), 2, rates=[1e-2], num_steps=50)
     finding = learns_by_heart(found, 8, on_features=True)

@@ -7,10 +7,10 @@ import torch
 
 from tltool.diagnosis.optimizer_groups import optimizer_groups
 from tltool.diagnosis.trial_steps import frozen_stay, gradient_reaches, try_steps, weights_move
-from tltool.finetuning import FullFinetuning, LinearProbe
-from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.models.backbone import Backbone
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 RATES = {"probe": 0.1, "full": 0.1}
@@ -81,7 +81,7 @@ def test_a_backbone_behind_a_detached_output_is_found(batches):
 
 
 def test_a_dead_hidden_layer_is_found(batches):
-    task = make_task(head=partial(MLPHead, hidden_features=[8], initializer="zeros"))
+    task = make_task(head=partial(Head, hidden_features=[8], initializer="zeros"))
     trials = [try_steps(task, phase_of(task, LinearProbe()), batches)]
     assert "head.hidden.0.linear.weight" in gradient_reaches(trials, shapes_of(task)).found
 

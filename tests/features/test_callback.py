@@ -7,9 +7,10 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import LPFT, Finetuning, LinearProbe
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.strategies import LPFT, LinearProbe
 from tltool.models.backbone import Backbone
-from tltool.models.heads import LinearHead
+from tltool.models.heads import Head
 from tltool.tasks.image_task import ImageTask
 
 
@@ -43,7 +44,7 @@ def train(photos, tmp_path):
     def run(
         strategy,
         *,
-        head=LinearHead,
+        head=Head,
         max_epochs=3,
         data_options=None,
         trainer_options=None,
@@ -128,7 +129,7 @@ def test_mixup_of_features_is_offered_where_photos_were_to_be_mixed(train, caplo
 
 
 def test_an_input_norm_is_fitted_on_features_that_are_kept(train):
-    head = partial(LinearHead, input_norm="standardize")
+    head = partial(Head, input_norm="standardize")
     on_features, _ = train(LinearProbe(), head=head)
     on_images, _ = train(LinearProbe(), head=head, enabled=False)
     _, passes = train(LinearProbe(), head=head)
@@ -169,7 +170,7 @@ def test_without_a_schedule_all_trains_on_images(photos, tmp_path):
 
 def test_a_sharded_backbone_computes_no_features_rank_by_rank(photos, tmp_path):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
-    task = ImageTask(backbone, partial(LinearHead, input_norm="standardize"), num_classes=2)
+    task = ImageTask(backbone, partial(Head, input_norm="standardize"), num_classes=2)
     strategy = ModelParallelStrategy()
     trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
     trainer.datamodule = ImageFolderDataModule(photos, data_config=backbone.data_config)

@@ -9,17 +9,16 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelChec
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-from tltool.finetuning import (
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
-    Finetuning,
     FinetuningStrategy,
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
-    Phase,
-    Schedule,
-    Until,
 )
 
 # Two runs of one test write to one folder.
@@ -87,8 +86,8 @@ def test_learning_rates_are_the_optimizers_times_scale_and_factor(make_task, fit
     task = make_task()
     fit(task, Finetuning(Phases(phase)), max_epochs=2)  # 8 steps, 2 of them warmup
     factors = [0.25, 0.75, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12]
-    assert [rates["head"] for rates in task.rates] == pytest.approx([0.1 * f for f in factors])
-    assert [rates["backbone.layer1/no_decay"] for rates in task.rates] == pytest.approx(
+    assert [lrs["head"] for lrs in task.lrs] == pytest.approx([0.1 * f for f in factors])
+    assert [lrs["backbone.layer1/no_decay"] for lrs in task.lrs] == pytest.approx(
         [0.05 * f for f in factors]
     )
 
@@ -102,14 +101,14 @@ def test_an_accumulated_step_has_one_learning_rate(make_task, fit):
         accumulate_grad_batches=2,
     )
     expected = [0.0875, 0.0875, 0.0625, 0.0625, 0.0375, 0.0375, 0.0125, 0.0125]
-    assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
+    assert [lrs["head"] for lrs in task.lrs] == pytest.approx(expected)
 
 
 def test_a_phase_that_max_steps_cuts_short_decays_to_its_end(make_task, fit):
     task = make_task()
-    fit(task, Finetuning(LinearProbe(0, "linear")), max_epochs=9, max_steps=5)
+    fit(task, Finetuning(LinearProbe(warmup=0, decay="linear")), max_epochs=9, max_steps=5)
     expected = [0.09, 0.07, 0.05, 0.03, 0.01]
-    assert [rates["head"] for rates in task.rates] == pytest.approx(expected)
+    assert [lrs["head"] for lrs in task.lrs] == pytest.approx(expected)
 
 
 def test_without_max_epochs_the_error_says_what_to_set(make_task, fit):
@@ -130,7 +129,7 @@ def test_resuming_after_an_unfreeze_equals_training_straight(make_task, fit, tmp
     fit(straight, *callbacks("a"), **options)
     fit(stopped, *callbacks("b"), StopAfter(2), **options)
     fit(resumed, *callbacks("b"), ckpt_path=tmp_path / "b" / "last.ckpt", **options)
-    assert [*stopped.rates, *resumed.rates] == straight.rates
+    assert [*stopped.lrs, *resumed.lrs] == straight.lrs
     assert_same(snapshot(straight), snapshot(resumed))
 
 
@@ -241,10 +240,10 @@ def test_each_phase_is_said_once(make_task, fit, caplog):
 def test_layer_wise_decay_gives_each_layer_its_rate(make_task, fit):
     task = make_task("test_vit")
     fit(task, Finetuning(LayerwiseDecay(0.5, warmup=0.0, decay="none")), max_epochs=1)
-    rates = task.rates[0]
-    assert rates["head"] == pytest.approx(0.1)
-    assert rates["backbone.blocks.5"] == pytest.approx(0.05)
-    assert rates["backbone.stem"] == pytest.approx(0.1 * 0.5**7)
+    lrs = task.lrs[0]
+    assert lrs["head"] == pytest.approx(0.1)
+    assert lrs["backbone.blocks.5"] == pytest.approx(0.05)
+    assert lrs["backbone.stem"] == pytest.approx(0.1 * 0.5**7)
 
 
 def test_a_phase_in_steps_ends_before_a_batch(make_task, fit):
@@ -392,8 +391,9 @@ def test_a_dry_run_walks_into_the_first_phase(make_task, fit, strategy):
 def test_training_data_without_a_length_have_one_rate_in_an_epoch(make_task, make_trainer):
     task = make_task()
     loader = DataLoader(Stream(), batch_size=2)
-    make_trainer(Finetuning(LinearProbe(0, "linear")), max_epochs=2).fit(task, loader, loader)
-    assert [rates["head"] for rates in task.rates] == pytest.approx([0.075] * 2 + [0.025] * 2)
+    strategy = LinearProbe(warmup=0, decay="linear")
+    make_trainer(Finetuning(strategy), max_epochs=2).fit(task, loader, loader)
+    assert [lrs["head"] for lrs in task.lrs] == pytest.approx([0.075] * 2 + [0.025] * 2)
 
 
 def test_steps_need_training_data_with_a_length(make_task, make_trainer):

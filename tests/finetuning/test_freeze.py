@@ -8,8 +8,8 @@ from timm.models import group_parameters
 from torch import nn
 
 from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups, name_groups
 from tltool.finetuning.parameter_kinds import parameters_of_kind
+from tltool.models.layer_groups import layer_groups, name_groups
 
 NAMES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "test_nfnet"]
 

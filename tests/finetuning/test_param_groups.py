@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.param_groups import param_groups
+from tltool.models.layer_groups import layer_groups
 
 NAMES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "test_nfnet"]
 

@@ -6,22 +6,21 @@ import pytest
 import timm.optim
 import torch
 
-from tltool.finetuning import (
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.param_groups import param_groups
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.plan import bytes_per_parameter, make_plan
+from tltool.finetuning.plan_warnings import plan_warnings
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
-    Finetuning,
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
-    Phase,
-    Schedule,
-    Until,
 )
-from tltool.finetuning.groups import layer_groups
-from tltool.finetuning.param_groups import param_groups
-from tltool.finetuning.plan import bytes_per_parameter, make_plan
-from tltool.finetuning.plan_advice import plan_warnings
 from tltool.layers.fitted_norms import Standardize
+from tltool.models.layer_groups import layer_groups
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 ADAMW = partial(torch.optim.AdamW, lr=1e-3)
@@ -50,9 +49,9 @@ def test_the_planned_rates_are_those_of_training(make_task, fit, strategy):
     task = make_task("test_resnet")
     fit(task, Finetuning(strategy), max_epochs=3)
     plan = plan_of(make_task("test_resnet"), strategy)
-    step, rates = 7, task.rates[7]
-    trained = {name: rate for name, rate in rates.items() if rate}
-    planned = {name: plan.rate(name.removesuffix("/no_decay"), step) for name in trained}
+    step, lrs = 7, task.lrs[7]
+    trained = {name: lr for name, lr in lrs.items() if lr}
+    planned = {name: plan.lr(name.removesuffix("/no_decay"), step) for name in trained}
     assert planned == pytest.approx(trained)
 
 

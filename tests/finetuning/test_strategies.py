@@ -8,7 +8,8 @@ import jsonargparse
 import pytest
 import yaml
 
-from tltool.finetuning import (
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
     BitFit,
@@ -19,8 +20,6 @@ from tltool.finetuning import (
     LastBlocks,
     LayerwiseDecay,
     LinearProbe,
-    Phase,
-    Until,
 )
 
 GROUPS = ["backbone.stem", "backbone.layer1", "backbone.layer2", "head"]
@@ -197,7 +196,7 @@ def test_the_base_class_says_what_a_strategy_must_define():
 
 def test_strategies_import_neither_torch_nor_lightning():
     code = (
-        "import sys; from tltool.finetuning import LPFT, ChosenGroups, Phase, Schedule; "
+        "import sys; from tltool.finetuning.strategies import LPFT, ChosenGroups; "
         "print({'torch', 'lightning', 'timm'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -5,7 +5,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
-from tltool.finetuning import LPFT, Finetuning, LinearProbe, Phase, Schedule, Until
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import LPFT, LinearProbe
 from tltool.finetuning.trainer_checks import check_trainer
 
 PROBE = Schedule((Phase("probe", ("head",)),))

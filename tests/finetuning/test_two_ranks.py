@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule
+from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
+from tltool.finetuning.phase import Phase
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 
 JOB = Path(__file__).with_name("two_ranks_job.py")
 QUICK = [

@@ -16,7 +16,11 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler
 
-from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule, Until, callback
+from tltool.finetuning import callback
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 
 support = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
 Task, Images = support["Task"], support["Images"]

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers import ACTIVATIONS, create_activation, saturated_region
 from tltool.layers.activation_behavior import (
-    Saturation,
+    SaturatedRegion,
     activation_behavior,
     outputs_and_slopes,
+    saturated_region,
     saturation_of,
 )
+from tltool.layers.activations import ACTIVATIONS, create_activation
 
 ELEMENTWISE = [name for name, entry in ACTIVATIONS.items() if not entry.is_layer]
 Z = torch.linspace(-100, 100, 100_001, dtype=torch.float64)
@@ -68,11 +69,11 @@ def test_the_saturated_region_of_a_symmetric_activation_is_symmetric(name):
 
 
 def test_an_argument_moves_the_saturated_region():
-    assert saturated_region({"name": "hardtanh", "max_val": 2.0}) == Saturation(-1.0, 2.0)
+    assert saturated_region({"name": "hardtanh", "max_val": 2.0}) == SaturatedRegion(-1.0, 2.0)
 
 
 def test_maxout_is_never_saturated():
-    assert saturated_region({"name": "maxout", "k": 3}) == Saturation()
+    assert saturated_region({"name": "maxout", "k": 3}) == SaturatedRegion()
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -99,4 +100,4 @@ def test_the_steepest_slope_is_that_of_algebra(name, slope):
 
 
 def test_an_activation_that_works_in_place_saturates_as_its_twin():
-    assert saturation_of(nn.ReLU(inplace=True)) == saturation_of(nn.ReLU()) == Saturation(0.0)
+    assert saturation_of(nn.ReLU(inplace=True)) == saturation_of(nn.ReLU()) == SaturatedRegion(0.0)

@@ -3,9 +3,11 @@ import re
 import pytest
 import torch
 
-from tltool.layers import ACTIVATIONS, INITIALIZERS, create_activation, saturated_region
+from tltool.layers.activation_behavior import saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS, ADVICE, LECTURE
+from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.layers.gains import activation_moments
+from tltool.layers.initializers import INITIALIZERS
 
 NAMES = list(ACTIVATION_FACTS)
 ELEMENTWISE = [name for name in NAMES if not ACTIVATIONS[name].is_layer]

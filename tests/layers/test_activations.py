@@ -3,8 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tltool.layers import ACTIVATIONS, create_activation
-from tltool.layers.activations import create_maxout
+from tltool.layers.activations import ACTIVATIONS, create_activation, create_maxout
 
 ELEMENTWISE = [name for name, entry in ACTIVATIONS.items() if not entry.is_layer]
 

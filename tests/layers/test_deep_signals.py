@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers import create_activation, init_weights_
+from tltool.layers.activations import create_activation
+from tltool.layers.initializers import init_weights_
 
 WIDTH, DEPTH, DRAWS = 256, 32, 16
 

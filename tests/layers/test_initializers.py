@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers import MaxoutLinear, init_weights_
 from tltool.layers.gains import activation_gain
+from tltool.layers.initializers import init_weights_
+from tltool.layers.learned_activations import MaxoutLinear
 
 FAN_IN, FAN_OUT = 300, 500
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from tltool.layers import create_input_norm, fold_into_linear
 from tltool.layers.fitted_norms import Center, Standardize, Whiten
+from tltool.layers.input_norms import create_input_norm, fold_into_linear
 
 FITTED = ["center", "standardize", "whiten"]
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tltool.layers import init_log_prior_
+from tltool.layers.log_prior import init_log_prior_
 
 
 def test_the_first_loss_is_the_entropy_of_the_labels():

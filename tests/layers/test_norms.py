@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers import NORMS, create_norm
-from tltool.layers.norms import BatchNorm
+from tltool.layers.norms import NORMS, BatchNorm, create_norm
 
 
 def test_batch_norm_trains_as_torch_does():

@@ -2,6 +2,7 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from tltool.models.backbone import Backbone
 
@@ -27,3 +28,14 @@ def cached_resnet(caches):
     weights = {**backbone.model.state_dict(), "fc.weight": torch.zeros(1000, 96)}
     save_file(weights, snapshot / "model.safetensors")
     return backbone.eval()
+
+
+@pytest.fixture
+def make_task():
+    """Make a backbone with a head, as tasks have them."""
+
+    def make(name="test_resnet"):
+        backbone = Backbone(name, weights="random")
+        return nn.ModuleDict({"backbone": backbone, "head": nn.Linear(backbone.num_features, 3)})
+
+    return make

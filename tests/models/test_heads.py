@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -6,15 +7,18 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from tltool.layers import ACTIVATIONS
-from tltool.models.description import rebuild
-from tltool.models.heads import LinearHead, MLPHead
+from tltool.layers.activations import ACTIVATIONS
+from tltool.models.heads import Head
+from tltool.models.serialization import rebuild
+
+mlp = partial(Head, hidden_features=[256])
 
 
 def parse_head(*args: str) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--head", type=Callable[[int, int], nn.Module])
-    config = parser.parse_args(["--head", "tltool.models.heads.MLPHead", *args])
+    usual = ["--head=tltool.models.heads.Head", "--head.hidden_features=[8]"]
+    config = parser.parse_args([*usual, *args])
     return parser.instantiate(config).head(8, 3)
 
 
@@ -39,13 +43,13 @@ def fit_input_norm(head: nn.Module, features: torch.Tensor) -> nn.Module:
 
 
 def test_a_linear_head_is_a_linear_layer():
-    head = LinearHead(8, 3)
+    head = Head(8, 3)
     x = torch.randn(5, 8)
     assert torch.equal(head(x), nn.functional.linear(x, head.output.weight, head.output.bias))
 
 
 def test_an_mlp_head_is_the_sequential_that_one_writes_by_hand():
-    head = MLPHead(8, 3, hidden_features=[16, 4], activation="tanh", norm="batch")
+    head = Head(8, 3, hidden_features=[16, 4], activation="tanh", norm="batch")
     layers = [nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.Tanh()]
     layers += [nn.Linear(16, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)]
     by_hand = nn.Sequential(*layers)
@@ -57,92 +61,98 @@ def test_an_mlp_head_is_the_sequential_that_one_writes_by_hand():
 
 
 def test_a_norm_after_the_activation_normalizes_its_outputs():
-    head = MLPHead(8, 3, norm="batch", norm_position="after")
+    head = mlp(8, 3, norm="batch", norm_position="after")
     hidden = head.hidden(torch.randn(64, 8))
     assert torch.allclose(hidden.mean(dim=0), torch.zeros(256), atol=1e-5)
 
 
 def test_a_norm_before_the_activation_leaves_relu_outputs_non_negative():
-    head = MLPHead(8, 3, norm="batch", norm_position="before")
+    head = mlp(8, 3, norm="batch", norm_position="before")
     assert head.hidden(torch.randn(64, 8)).min() == 0
 
 
 def test_a_linear_layer_in_front_of_batch_norm_has_no_bias():
-    assert MLPHead(8, 3, norm="batch").hidden[0].linear.bias is None
+    assert mlp(8, 3, norm="batch").hidden[0].linear.bias is None
 
 
 def test_a_linear_layer_in_front_of_an_activation_keeps_its_bias():
-    assert MLPHead(8, 3, norm="batch", norm_position="after").hidden[0].linear.bias is not None
+    assert mlp(8, 3, norm="batch", norm_position="after").hidden[0].linear.bias is not None
 
 
-def test_no_hidden_layer_is_a_linear_head():
-    head = MLPHead(8, 3, hidden_features=[])
-    x = torch.randn(5, 8)
-    assert torch.equal(head(x), head.output(x))
+def test_the_output_of_a_linear_head_starts_as_asked_for():
+    head = Head(8, 3, output_initializer="zeros", output_bias=0.5)
+    assert (head(torch.randn(5, 8)) == 0.5).all()
+
+
+def test_dropout_of_a_linear_head_zeroes_input_features():
+    head = Head(8, 3, dropout=0.5, output_initializer={"name": "constant", "value": 1.0})
+    logits = head.train()(torch.ones(200, 8))  # each kept feature counts double
+    assert set(logits[:, 0].tolist()) <= {2.0 * kept for kept in range(9)}
+    assert torch.equal(head.eval()(torch.ones(1, 8)), torch.full((1, 3), 8.0))
 
 
 def test_any_depth_is_built():
-    assert len(MLPHead(8, 3, hidden_features=[7, 6, 5, 4]).hidden) == 4
+    assert len(Head(8, 3, hidden_features=[7, 6, 5, 4]).hidden) == 4
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_each_activation_trains_in_a_head(activation, norm):
     torch.manual_seed(0)
-    head = MLPHead(8, 3, hidden_features=[16, 16], activation=activation, norm=norm)
+    head = Head(8, 3, hidden_features=[16, 16], activation=activation, norm=norm)
     losses = train(head, steps=30)
     assert losses[-1] < losses[0] - 0.01
 
 
 def test_every_parameter_of_a_deep_head_gets_a_gradient():
-    head = MLPHead(8, 3, hidden_features=[16, 16], activation={"name": "maxout", "k": 3})
+    head = Head(8, 3, hidden_features=[16, 16], activation={"name": "maxout", "k": 3})
     head(torch.randn(64, 8)).square().sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in head.parameters())
 
 
 def test_maxout_has_k_pieces_in_the_head():
-    head = MLPHead(8, 3, hidden_features=[16], activation={"name": "maxout", "k": 3})
+    head = Head(8, 3, hidden_features=[16], activation={"name": "maxout", "k": 3})
     assert head.hidden[0].maxout.linear.weight.shape == (48, 8)
 
 
 def test_prelu_per_channel_has_a_slope_for_each_hidden_feature():
-    head = MLPHead(8, 3, hidden_features=[16, 4], activation={"name": "prelu", "per_channel": True})
+    head = Head(8, 3, hidden_features=[16, 4], activation={"name": "prelu", "per_channel": True})
     assert [layer.activation.weight.numel() for layer in head.hidden] == [16, 4]
 
 
 def test_the_dropout_beside_selu_is_alpha_dropout():
-    head = MLPHead(8, 3, activation="selu", input_norm="standardize", dropout=0.1)
+    head = mlp(8, 3, activation="selu", input_norm="standardize", dropout=0.1)
     assert isinstance(head.hidden[0].dropout, nn.AlphaDropout)
 
 
 def test_the_dropout_beside_relu_is_dropout():
-    assert type(MLPHead(8, 3, dropout=0.1).hidden[0].dropout) is nn.Dropout
+    assert type(mlp(8, 3, dropout=0.1).hidden[0].dropout) is nn.Dropout
 
 
 def test_dropout_changes_the_logits_in_training_only():
-    head = MLPHead(8, 3, dropout=0.5)
+    head = mlp(8, 3, dropout=0.5)
     x = torch.randn(5, 8)
     assert not torch.equal(head.train()(x), head(x))
     assert torch.equal(head.eval()(x), head(x))
 
 
 def test_the_hidden_biases_start_at_the_value_asked_for():
-    head = MLPHead(8, 3, hidden_features=[16, 4], bias=0.01)
+    head = Head(8, 3, hidden_features=[16, 4], bias=0.01)
     assert all((layer.linear.bias == 0.01).all() for layer in head.hidden)
 
 
 def test_the_output_biases_start_at_zero_whatever_the_hidden_ones():
-    assert (MLPHead(8, 3, bias=0.01).output.bias == 0).all()
+    assert (mlp(8, 3, bias=0.01).output.bias == 0).all()
 
 
 def test_the_initializer_is_that_of_the_hidden_layers():
-    head = MLPHead(64, 3, initializer={"name": "normal", "std": 0.5})
+    head = mlp(64, 3, initializer={"name": "normal", "std": 0.5})
     assert head.hidden[0].linear.weight.std().item() == pytest.approx(0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", 2.0), ("selu", 1.0)])
 def test_the_initializer_auto_suits_the_activation(activation, gain):
-    head = MLPHead(400, 3, hidden_features=[400], activation=activation)
+    head = Head(400, 3, hidden_features=[400], activation=activation)
     assert head.hidden[0].linear.weight.var().item() == pytest.approx(gain / 400, rel=0.03)
 
 
@@ -150,8 +160,7 @@ def test_the_initializer_auto_suits_the_activation(activation, gain):
 def test_many_heads_run_at_once_under_vmap(input_norm):
     features = torch.randn(16, 8)
     heads = [
-        fit_input_norm(MLPHead(8, 3, norm="batch", input_norm=input_norm), features)
-        for _ in range(3)
+        fit_input_norm(mlp(8, 3, norm="batch", input_norm=input_norm), features) for _ in range(3)
     ]
     parameters, buffers = torch.func.stack_module_state(heads)
     logits = torch.vmap(
@@ -161,11 +170,11 @@ def test_many_heads_run_at_once_under_vmap(input_norm):
 
 
 def test_zero_output_weights_give_zero_logits():
-    head = MLPHead(8, 3, output_initializer="zeros")
+    head = mlp(8, 3, output_initializer="zeros")
     assert (head(torch.randn(5, 8)) == 0).all()
 
 
-@pytest.mark.parametrize("head_class", [LinearHead, MLPHead])
+@pytest.mark.parametrize("head_class", [Head, mlp])
 def test_the_input_norm_stands_in_front_of_everything(head_class):
     head = head_class(8, 3, input_norm="standardize").eval()
     features = torch.randn(50, 8) * 4 + 2
@@ -176,7 +185,7 @@ def test_the_input_norm_stands_in_front_of_everything(head_class):
     assert torch.allclose(head(features), plain(standardized), atol=1e-5)
 
 
-@pytest.mark.parametrize("head_class", [LinearHead, MLPHead])
+@pytest.mark.parametrize("head_class", [Head, mlp])
 def test_a_head_without_an_input_norm_has_none(head_class):
     assert head_class(8, 3).input_norm is None
 
@@ -184,10 +193,10 @@ def test_a_head_without_an_input_norm_has_none(head_class):
 @pytest.mark.parametrize(
     "head",
     [
-        LinearHead(8, 3, input_norm="whiten"),
-        MLPHead(8, 3, input_norm="standardize"),
-        MLPHead(8, 3, input_norm="center", activation="maxout"),
-        MLPHead(8, 3, input_norm="batch", hidden_features=[]),
+        Head(8, 3, input_norm="whiten"),
+        mlp(8, 3, input_norm="standardize"),
+        mlp(8, 3, input_norm="center", activation="maxout"),
+        Head(8, 3, input_norm="batch", hidden_features=[]),
     ],
 )
 def test_the_first_linear_layer_is_what_reads_the_input(head):
@@ -203,13 +212,13 @@ def test_the_first_linear_layer_is_what_reads_the_input(head):
 @pytest.mark.parametrize("norm", ["layer", "group", "rms"])
 @pytest.mark.parametrize("position", ["before", "after"])
 def test_each_norm_stands_in_the_head_and_keeps_the_bias(norm, position):
-    head = MLPHead(8, 3, hidden_features=[16], norm=norm, norm_position=position)
+    head = Head(8, 3, hidden_features=[16], norm=norm, norm_position=position)
     assert head.hidden[0].linear.bias is not None
     assert head(torch.randn(1, 8)).isfinite().all()
 
 
 def test_one_image_alone_gets_the_logits_that_it_gets_in_a_batch():
-    head = MLPHead(8, 3, norm="batch").double()
+    head = mlp(8, 3, norm="batch").double()
     x = torch.randn(16, 8, dtype=torch.float64)
     head(x)
     head.eval()
@@ -218,7 +227,7 @@ def test_one_image_alone_gets_the_logits_that_it_gets_in_a_batch():
 
 @pytest.mark.parametrize("activation", ["relu", "maxout"])
 def test_a_last_training_batch_of_one_trains(activation):
-    head = MLPHead(8, 3, norm="batch", activation=activation).train()
+    head = mlp(8, 3, norm="batch", activation=activation).train()
     head(torch.randn(1, 8)).sum().backward()
     assert head.output.weight.grad.abs().sum() > 0
 
@@ -226,8 +235,8 @@ def test_a_last_training_batch_of_one_trains(activation):
 @pytest.mark.parametrize(
     "head",
     [
-        LinearHead(8, 3, dropout=0.1),
-        MLPHead(8, 3, hidden_features=(16, 4), activation={"name": "maxout", "k": 3}, norm="batch"),
+        Head(8, 3, dropout=0.1),
+        Head(8, 3, hidden_features=(16, 4), activation={"name": "maxout", "k": 3}, norm="batch"),
     ],
 )
 def test_a_head_is_rebuilt_from_its_description(head):
@@ -276,19 +285,21 @@ def test_the_command_line_takes_a_list_of_widths():
         ({"initializer": "kaimimg"}, "Did you mean 'kaiming"),
         ({"input_norm": "standardise"}, "Did you mean 'standardize'"),
         ({"hidden_features": [], "activation": "gelu"}, "is for hidden layers"),
+        ({"hidden_features": [], "initializer": "zeros"}, "the output layer is `output_initial"),
+        ({"hidden_features": [], "bias": 0.1}, "that of the output layer is `output_bias`"),
     ],
 )
 def test_a_wrong_argument_says_what_to_write(arguments, remedy):
     with pytest.raises(ValueError, match=remedy):
-        MLPHead(8, 3, **arguments)
+        mlp(8, 3, **arguments)
 
 
 def test_one_width_in_place_of_a_list_says_what_to_write():
     with pytest.raises(TypeError, match=r"Write \[256\] for one layer"):
-        MLPHead(8, 3, hidden_features=256)
+        Head(8, 3, hidden_features=256)
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (8, 0), (8.0, 3)])
 def test_a_size_that_is_no_count_is_refused(sizes):
     with pytest.raises(ValueError, match="must be a whole number of at least 1"):
-        LinearHead(*sizes)
+        Head(*sizes)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.layers.activation_behavior import Saturation
+from tltool.layers.activation_behavior import SaturatedRegion
 from tltool.models.backbone import Backbone
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 from tltool.monitoring.watch import Watch
 from tltool.monitoring.window import LiveUnits, UnitWindow
 
@@ -28,7 +28,7 @@ def features():
 
 
 def test_layers_are_named_by_their_place():
-    watch = Watch(MLPHead(6, 2, hidden_features=[4, 4]), "head")
+    watch = Watch(Head(6, 2, hidden_features=[4, 4]), "head")
     assert [layer.name for layer in watch.layers] == [
         "head.hidden.0",
         "head.hidden.1",
@@ -38,7 +38,7 @@ def test_layers_are_named_by_their_place():
 
 @pytest.mark.parametrize("activation", ["relu", "maxout", "prelu", "swish_beta", "selu"])
 def test_every_hidden_layer_has_its_activation(activation, features):
-    head = MLPHead(6, 2, hidden_features=[4], activation=activation)
+    head = Head(6, 2, hidden_features=[4], activation=activation)
     watch = Watch(head, "head")
     step(head, watch, features)
     hidden, output = watch.close()[0]
@@ -48,7 +48,7 @@ def test_every_hidden_layer_has_its_activation(activation, features):
 
 
 def test_units_with_a_large_negative_bias_are_dead(features):
-    head = MLPHead(6, 2, hidden_features=[4])
+    head = Head(6, 2, hidden_features=[4])
     with torch.no_grad():
         head.hidden[0].linear.bias[:3] = -100
     watch = Watch(head, "head")
@@ -57,7 +57,7 @@ def test_units_with_a_large_negative_bias_are_dead(features):
 
 
 def test_gradient_and_update_are_those_of_the_weights(features):
-    head = MLPHead(6, 2, hidden_features=[4])
+    head = Head(6, 2, hidden_features=[4])
     weight = head.output.weight
     before = weight.detach().clone()
     watch = Watch(head, "head")
@@ -71,7 +71,7 @@ def test_gradient_and_update_are_those_of_the_weights(features):
 
 
 def test_steps_that_turn_back_have_a_negative_cosine():
-    head = MLPHead(1, 2, hidden_features=[])
+    head = Head(1, 2, hidden_features=[])
     watch = Watch(head, "head")
     ones = torch.ones(4, 1)
     # The curvature along the weight is 2 * 4, and a rate above 1 over it overshoots each time.
@@ -83,14 +83,14 @@ def test_steps_that_turn_back_have_a_negative_cosine():
 
 
 def test_steps_that_are_not_sampled_leave_no_trace(features):
-    head = MLPHead(6, 2, hidden_features=[4])
+    head = Head(6, 2, hidden_features=[4])
     watch = Watch(head, "head")
     step(head, watch, features, is_sampled=False)
     assert not any(health.is_seen for health in watch.close()[0])
 
 
 def test_evaluation_leaves_no_trace(features):
-    head = MLPHead(6, 2, hidden_features=[4])
+    head = Head(6, 2, hidden_features=[4])
     watch = Watch(head, "head")
     watch.begin_step(is_sampled=True)
     head.eval()(features)
@@ -98,7 +98,7 @@ def test_evaluation_leaves_no_trace(features):
 
 
 def test_live_units_are_noted_on_every_step(features):
-    head = MLPHead(6, 2, hidden_features=[4])
+    head = Head(6, 2, hidden_features=[4])
     watch = Watch(head, "head")
     watch.notes_live_units = True
     with torch.no_grad():
@@ -109,13 +109,13 @@ def test_live_units_are_noted_on_every_step(features):
 
 
 def test_a_removed_watch_leaves_no_hook():
-    head = MLPHead(6, 2, hidden_features=[4], norm="batch")
+    head = Head(6, 2, hidden_features=[4], norm="batch")
     Watch(head, "head").remove()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in head.modules())
 
 
 def test_a_batch_norm_of_new_statistics_lags(features):
-    head = MLPHead(6, 2, hidden_features=[4], norm={"name": "batch", "momentum": 0.001})
+    head = Head(6, 2, hidden_features=[4], norm={"name": "batch", "momentum": 0.001})
     watch = Watch(head, "head")
     step(head, watch, 50 + 10 * features)
     (norm,) = watch.close()[1]
@@ -133,7 +133,7 @@ def test_channels_of_a_convolution_are_its_units():
 
 
 def test_rows_of_two_ranks_are_summed():
-    one, other = (UnitWindow(Saturation(below=0.0)) for _ in range(2))
+    one, other = (UnitWindow(SaturatedRegion(below=0.0)) for _ in range(2))
     one.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
     other.add(torch.tensor([[-1.0, -1.0]]), torch.tensor([[0.0, 0.0]]))
     sums = iter([other._live.float(), torch.tensor([1.0]), other._sums])
@@ -142,13 +142,13 @@ def test_rows_of_two_ranks_are_summed():
 
 
 def test_a_unit_that_was_live_on_any_rank_is_not_dead():
-    live = LiveUnits(Saturation(below=0.0))
+    live = LiveUnits(SaturatedRegion(below=0.0))
     live.add(torch.tensor([[1.0, -1.0, -1.0]]))
     assert live.dead(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(1 / 3)
 
 
 def test_ranks_sum_numbers_that_every_device_has():
-    units, live = UnitWindow(Saturation(below=0.0)), LiveUnits(Saturation(below=0.0))
+    units, live = UnitWindow(SaturatedRegion(below=0.0)), LiveUnits(SaturatedRegion(below=0.0))
     units.add(torch.ones(2, 3), torch.ones(2, 3))
     live.add(torch.ones(2, 3))
     types = []

@@ -3,11 +3,10 @@ import io
 import pytest
 from PIL import Image
 
-from tltool.finetuning import Phase
-from tltool.finetuning.phase import Until
+from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.plan import make_plan
 from tltool.finetuning.schedule import Schedule
-from tltool.models import Backbone
+from tltool.models.backbone import Backbone
 from tltool.reporting.health import health_section
 from tltool.reporting.html import page, table, text
 from tltool.reporting.predictions import confusion_section, thumbnail

@@ -4,7 +4,7 @@ from timm.layers import EvoNorm2dS0
 from torch import nn
 from torch.nn import functional as F
 
-from tltool.surgery import swap_activations
+from tltool.surgery.activation_swap import swap_activations
 
 
 class Functional(nn.Module):

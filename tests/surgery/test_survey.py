@@ -7,7 +7,7 @@ import timm
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tltool.surgery import swap_activations
+from tltool.surgery.activation_swap import swap_activations
 
 FURTHER = [
     *("caformer_s18", "coatnet_nano_rw_224", "eca_nfnet_l0", "ecaresnet26t", "edgenext_small"),

@@ -15,9 +15,12 @@ from lightning.pytorch import Callback, Trainer
 
 from tltool.data.folder import ImageFolderDataModule
 from tltool.features.callback import FeatureCaching
-from tltool.finetuning import Finetuning, FinetuningStrategy, Phase, Schedule
+from tltool.finetuning.callback import Finetuning
+from tltool.finetuning.phase import Phase
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 from tltool.tasks.image_task import ImageTask
 from tltool.tracking.checkpoints import LastCheckpoint
 
@@ -96,7 +99,7 @@ SGD = partial(torch.optim.SGD, lr=1e-2)
 
 def make_task(name="test_resnet", dropout=0.5, drop_path=0.2, optimizer=ADAM):
     backbone = Backbone(name, weights="random", drop_path_rate=drop_path, img_size=32)
-    head = partial(MLPHead, hidden_features=[8], dropout=dropout)
+    head = partial(Head, hidden_features=[8], dropout=dropout)
     return ImageTask(backbone, head, num_classes=2, optimizer=optimizer)
 
 

@@ -12,7 +12,7 @@ from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.layers.activations import ACTIVATIONS
 from tltool.models.backbone import Backbone
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 from tltool.tasks.image_task import ImageTask
 
 FAMILIES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"]
@@ -34,7 +34,7 @@ def fit(photos, name, activation, strategy, surgery=()):
     data = ImageFolderDataModule(
         photos, data_config=backbone.data_config, batch_size=8, num_workers=0
     )
-    head = partial(MLPHead, hidden_features=[16], activation=activation)
+    head = partial(Head, hidden_features=[16], activation=activation)
     optimizer = partial(torch.optim.AdamW, lr=3e-3)
     task = ImageTask(backbone, head, num_classes=2, optimizer=optimizer)
     losses = LossAtValidation()

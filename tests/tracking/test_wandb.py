@@ -73,7 +73,7 @@ def test_a_flat_block_tells_runs_apart(run, photos):
     expected = {
         "backbone": "test_resnet",
         "weights": "random",
-        "head": "MLPHead(4)",
+        "head": "Head(4)",
         "activation": "gelu",
         "norm": None,
         "initializer": "auto",
@@ -92,7 +92,7 @@ def test_a_flat_block_tells_runs_apart(run, photos):
 
 
 def test_the_name_says_what_the_run_is(run):
-    assert run.name == "photos/0 test_resnet MLPHead(4) gelu LPFT lr 0.3 seed 0"
+    assert run.name == "photos/0 test_resnet Head(4) gelu LPFT lr 0.3 seed 0"
     assert (run.group, run.job_type, run.tags) == ("heads", "trial", ["a", "b"])
 
 

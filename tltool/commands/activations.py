@@ -10,8 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tltool._lookup import lookup
 from tltool.layers.activation_behavior import (
-    Saturation,
+    SaturatedRegion,
     activation_behavior,
     outputs_and_slopes,
     saturated_region,
@@ -26,7 +27,6 @@ from tltool.layers.gains import (
     pytorch_gain,
     settled_second_moment,
 )
-from tltool.layers.lookup import lookup
 from tltool.lecture.catalog import experiments_about
 
 DEPTH = 10  # layers, over which the gradient that is left is told
@@ -167,12 +167,12 @@ def deep_signals(name: str) -> str:
     )
 
 
-def region(saturation: Saturation) -> str:
+def region(saturation: SaturatedRegion) -> str:
     """Return the saturated inputs as text.
 
     Example:
-        >>> region(Saturation(-3.0, 3.0)), region(Saturation(0.0)), region(Saturation())
-        ('|z| >= 3', 'z <= 0', 'never')
+        >>> region(SaturatedRegion(-3.0, 3.0)), region(SaturatedRegion(0.0))
+        ('|z| >= 3', 'z <= 0')
     """
     below, above = saturation
     if -below == above:

@@ -121,7 +121,7 @@ def advised_yaml(config: str, advice: Advice) -> str:
         advice: What to change.
 
     Example:
-        >>> from tltool.finetuning import LinearProbe
+        >>> from tltool.finetuning.strategies import LinearProbe
         >>> advice = Advice("unlike", "few", LinearProbe(), "layer2", [], [])
         >>> print(advised_yaml("finetuning: {class_path: LPFT}", advice), end="")
         finetuning: LinearProbe

@@ -20,8 +20,8 @@ from tltool.data.samples import Samples, Splits
 from tltool.data.split import split_stratified
 from tltool.diagnosis.suitability import Suitability, measure_suitability
 from tltool.features.extract import extract_features
-from tltool.models.at_hand import WeightsAtHand
 from tltool.models.backbone import Backbone
+from tltool.models.weights.local_weights import LocalWeights
 
 
 class Ranked(NamedTuple):
@@ -35,14 +35,14 @@ class Ranked(NamedTuple):
         suitability: See `Suitability`.
     """
 
-    at_hand: WeightsAtHand
+    at_hand: LocalWeights
     num_parameters: int
     img_size: int
     photos_per_second: float
     suitability: Suitability
 
 
-def rank_and_print(candidates: Sequence[WeightsAtHand], data: str, *, max_photos: int) -> int:
+def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_photos: int) -> int:
     """Rank backbones on photos and print the table, the best first.
 
     Args:
@@ -77,7 +77,7 @@ def _data_flag(data: str) -> str:
     return f" --data ManifestDataModule --data.manifest {data}"
 
 
-def rank(candidates: Iterable[WeightsAtHand], data: ImageDataModule) -> list[Ranked]:
+def rank(candidates: Iterable[LocalWeights], data: ImageDataModule) -> list[Ranked]:
     """Return how well each backbone suits the photos; what cannot be loaded is said and left out.
 
     Each backbone gets its own preprocessing. The data module's ``data_config`` is that of the last.
@@ -97,7 +97,7 @@ def rank(candidates: Iterable[WeightsAtHand], data: ImageDataModule) -> list[Ran
     return ranked
 
 
-def _rank_one(at_hand: WeightsAtHand, backbone: Backbone, data: ImageDataModule) -> Ranked:
+def _rank_one(at_hand: LocalWeights, backbone: Backbone, data: ImageDataModule) -> Ranked:
     data.data_config = backbone.data_config
     start, count, found = time.perf_counter(), 0, {}
     for part in ("train", "val"):

@@ -11,11 +11,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tltool.models.at_hand import WeightsAtHand, model_of_file, weights_at_hand, weights_files
-from tltool.models.catalog import CatalogEntry, nearest_names, search_catalog
-from tltool.models.fetch import fetch_weights
-from tltool.models.hub import pretrained_config
-from tltool.models.weights import ORDERED_PACKAGES
+from tltool.models.timm_catalog import CatalogEntry, nearest_names, search_catalog
+from tltool.models.weights.hub import pretrained_config
+from tltool.models.weights.local_weights import (
+    LocalWeights,
+    find_local_weights,
+    model_of_file,
+    weights_files,
+)
+from tltool.models.weights.packages import ORDERED_PACKAGES
+from tltool.models.weights_download import fetch_weights
 
 ROWS = 20
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
@@ -29,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--fetch NAME and --to DIR belong together.")
     if args.fetch is not None:
         return _fetch(args.fetch, args.to)
-    at_hand = weights_at_hand(args.weights_dir)
+    at_hand = find_local_weights(args.weights_dir)
     if args.weights_dir is not None:
         _tell_unknown_files(args.weights_dir)
     names = {weights.name.partition(".")[0] for weights in at_hand}
@@ -135,7 +140,7 @@ def short_count(count: int) -> str:
 
 
 def _print_catalog(
-    entries: Sequence[CatalogEntry], at_hand: Sequence[WeightsAtHand], *, rows: int
+    entries: Sequence[CatalogEntry], at_hand: Sequence[LocalWeights], *, rows: int
 ) -> None:
     console = Console(markup=False, highlight=False)
     if len(entries) == 1:
@@ -155,7 +160,7 @@ def _print_catalog(
     print(f"details  tltool backbones {shown[0].name}")
 
 
-def _models_table(entries: Sequence[CatalogEntry], at_hand: Sequence[WeightsAtHand]) -> Table:
+def _models_table(entries: Sequence[CatalogEntry], at_hand: Sequence[LocalWeights]) -> Table:
     """Return a row for each model. The names are never cut: they are there to be copied."""
     places: dict[str, list[str]] = {}
     for name, weights in at_hand:
@@ -192,7 +197,7 @@ def place_of(weights: str) -> str:
     return "cache" if weights == "pretrained" else "file"
 
 
-def _tags_table(entry: CatalogEntry, at_hand: Sequence[WeightsAtHand]) -> Table:
+def _tags_table(entry: CatalogEntry, at_hand: Sequence[LocalWeights]) -> Table:
     """Return a row for each of timm's pretrained weights of one model, then for the others."""
     table = _new_table()
     for name in ("weights", "px", "interpolation", "license", "at hand"):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
+from tltool._lookup import lookup
 from tltool.cli import run_cli
 from tltool.commands.compare_config import head_yaml, optimizer_spec
 from tltool.commands.compare_plot import plot_curves, plot_heatmap
@@ -23,11 +24,10 @@ from tltool.comparison.compare import compare_heads
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import AXES, check_variant, cross_axes
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
-from tltool.layers.lookup import lookup
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
+from tltool.models.layer_groups import layer_groups
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
 from tltool.whole_file import write_whole
@@ -233,14 +233,14 @@ LINEAR_PROBE = Phase("probe", ("head",), warmup=0.1, decay="cosine")
 
 
 def _head_default() -> dict[str, Any]:
-    return {"class_path": "tltool.models.heads.MLPHead", "init_args": {"hidden_features": [256]}}
+    return {"class_path": "tltool.models.heads.Head", "init_args": {"hidden_features": [256]}}
 
 
 def _head_arguments(head: Any) -> dict[str, Any]:
-    if head["class_path"] not in {"tltool.MLPHead", "tltool.models.heads.MLPHead"}:
+    if head["class_path"] not in {"tltool.Head", "tltool.models.heads.Head"}:
         raise ValueError(
-            f"Heads of a comparison are MLPHead, got {head['class_path']}. A linear one is "
-            "--axes.depth 0."
+            f"Heads of a comparison are of the class Head, got {head['class_path']}. A linear one "
+            "is --axes.depth 0."
         )
     arguments: dict[str, Any] = head["init_args"].as_dict()
     return arguments

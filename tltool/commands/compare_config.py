@@ -4,14 +4,14 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, parse_spec
 from tltool.cli import FIT_DEFAULTS
 from tltool.commands.short_yaml import short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.variants import Variant
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, parse_spec
-from tltool.models.heads import MLPHead
+from tltool.models.heads import Head
 
 
 def optimizer_spec(config: Mapping[str, Any]) -> Spec:
@@ -46,7 +46,7 @@ def head_yaml(
     """
     name, arguments = parse_spec(variant.optimizer, kind="optimizer")
     optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{rate:.3g}")}
-    head_path = f"{MLPHead.__module__}.{MLPHead.__qualname__}"
+    head_path = f"{Head.__module__}.{Head.__qualname__}"
     chosen = {
         **config,
         "model": config["model"] | {"head": {"class_path": head_path, "init_args": variant.head}},

@@ -29,8 +29,8 @@ from tltool.commands.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.schedule import Schedule
+from tltool.models.layer_groups import layer_groups
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 

@@ -39,11 +39,11 @@ from tltool.diagnosis.trial_steps import (
 )
 from tltool.features.extract import frozen_pass
 from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import bytes_per_parameter, trained_by
 from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 NUM_FEATURES = 128

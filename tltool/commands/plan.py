@@ -21,11 +21,11 @@ from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_si
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
 from tltool.finetuning.freeze import module_groups
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
-from tltool.finetuning.plan_advice import plan_warnings
+from tltool.finetuning.plan_warnings import plan_warnings
 from tltool.finetuning.schedule import Schedule
-from tltool.models.head_advice import head_batch_warnings
+from tltool.models.head_warnings import head_batch_warnings
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.input_norm import fit_input_norm_
 from tltool.whole_file import write_whole
 
@@ -158,7 +158,7 @@ def dump_schedule(schedule: Schedule) -> str:
     """Return a resolved schedule as YAML for the section ``finetuning``.
 
     Example:
-        >>> from tltool.finetuning import Phase
+        >>> from tltool.finetuning.phase import Phase
         >>> print(dump_schedule(Schedule((Phase("probe", ("head",), epochs=2),))))
         finetuning:
           class_path: ChosenGroups
@@ -224,7 +224,7 @@ def _rates(planned: PlannedPhase) -> list[tuple[str, str]]:
     """Return learning rates in words, and each run of neighboring groups that has them."""
     runs: list[tuple[str, list[str]]] = []
     for group in planned.trained:
-        rates = planned.rates_of(group).values()
+        rates = planned.lrs_of(group).values()
         kind = planned.phase.group_parameters(group)
         words = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
         words += "" if kind == "all" else f" ({kind})"

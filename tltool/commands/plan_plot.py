@@ -38,13 +38,13 @@ def plot_plan(plan: Plan, path: Path) -> None:
     from matplotlib.figure import Figure
 
     total = plan.phases[-1].span.planned_end
-    labels = list(dict.fromkeys(label for planned in plan.phases for label in planned.rates))
+    labels = list(dict.fromkeys(label for planned in plan.phases for label in planned.lrs))
     edges = sorted({round(i * total / NUM_COLUMNS) for i in range(NUM_COLUMNS + 1)})
-    rates = [[plan.rate(label, step) or float("nan") for step in edges[:-1]] for label in labels]
+    rates = [[plan.lr(label, step) or float("nan") for step in edges[:-1]] for label in labels]
     figure = Figure(figsize=(8, 1.6 + 0.22 * len(labels)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    highest = max(max(planned.rates.values()) for planned in plan.phases)
+    highest = max(max(planned.lrs.values()) for planned in plan.phases)
     # Dark to bright also in gray and for color-blind eyes; frozen groups stay white.
     image = axes.pcolormesh(
         edges,

@@ -13,12 +13,12 @@ from tltool.commands.trainer_section import steps_per_epoch
 from tltool.comparison.differences import number_groups
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
-from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.cache import cached_features
 from tltool.features.extract import extract_features
 from tltool.finetuning.plan import Plan
 from tltool.models.backbone import Backbone
-from tltool.models.description import rebuild
+from tltool.models.ridge_probe import fit_ridge_probe
+from tltool.models.serialization import rebuild
 from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
 from tltool.reporting.run_page import MeasuredRun
 from tltool.reporting.run_record import RunRecord, read_run

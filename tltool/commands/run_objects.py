@@ -13,10 +13,9 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule
-from tltool.finetuning import partial_strategies  # noqa: F401  # so that these are found by name
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.models.layer_groups import layer_groups
 from tltool.reporting.run_record import RunRecord
 from tltool.tasks.image_task import ImageTask, OptimizerFactory
 

@@ -23,9 +23,8 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
     """
     model = {key: value for key, value in config["model"].items() if key != "optimizer"}
     backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"]
-    head = _changed(model.pop("head"), keep=("hidden_features",))
+    head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
-    is_folder = config["data"]["class_path"].endswith(".ImageFolderDataModule")
     trainer = {
         key: value
         for key, value in _unusual(Trainer, config["trainer"], keep=("max_epochs",)).items()
@@ -35,10 +34,10 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
         "seed_everything": config["seed_everything"],
         "model": {
             "backbone": backbone | {"weights": weights},
-            "head": head,
+            **({"head": head} if head else {}),
             **_unusual(ImageTask, model),
         },
-        "data": data["init_args"] if is_folder else data,
+        "data": _without_class(data, "ImageFolderDataModule"),
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
         "features": _unusual(FeatureCaching, config["features"]),
@@ -65,6 +64,13 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
     cls = getattr(importlib.import_module(module), name)
     init_args = _unusual(cls, config.get("init_args") or {}, keep)
     return {"class_path": name, "init_args": init_args} if init_args else name
+
+
+def _without_class(section: Any, usual: str) -> Any:
+    """Leave out the class of a section of `_changed` where it is the usual one."""
+    if section == usual:
+        return {}
+    return section["init_args"] if section["class_path"] == usual else section
 
 
 def _unusual(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tltool.layers.activation_behavior import Saturation, saturated_region
-from tltool.layers.spec import Spec
+from tltool._spec import Spec
+from tltool.layers.activation_behavior import SaturatedRegion, saturated_region
 
 MAX_ROWS = 512
 
@@ -21,7 +21,7 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
     there, and dead if that holds for every photo: no photo teaches it anything.
 
     Args:
-        head: An ``MLPHead``. It is left in evaluation mode.
+        head: A ``Head``. It is left in evaluation mode.
         features: Features ``(N, num_features)``, of which the first 512 are looked at.
         activation: The head's activation. Maxout never saturates.
 
@@ -53,5 +53,5 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
 
 @functools.cache
 @torch.enable_grad()  # It is computed from slopes.
-def _region(spec: str) -> Saturation:
+def _region(spec: str) -> SaturatedRegion:
     return saturated_region(json.loads(spec))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 
 
 class StackableOptimizer(NamedTuple):

@@ -17,7 +17,7 @@ def head_shape(head: Mapping[str, Any]) -> str:
     """Return a text that is the same for all heads that one stack can hold.
 
     Args:
-        head: Arguments of `MLPHead`.
+        head: Arguments of `Head`.
 
     Example:
         >>> head_shape({"hidden_features": [8], "bias": 1}) == head_shape({"hidden_features": (8,)})

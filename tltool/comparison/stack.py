@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
+from tltool._spec import Spec
 from tltool.comparison.optimizers import StackedOptimizer
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.splits import Split
-from tltool.layers.spec import Spec
 
 ROWS_AT_ONCE = 1024  # in evaluation
 

@@ -135,7 +135,7 @@ class Trainings:
         if self.recipe.log_prior:
             train = self.labels[self.splits[job.split].train]
             output = head.get_submodule("output")
-            assert isinstance(output, nn.Linear)  # noqa: S101  # that of an MLPHead
+            assert isinstance(output, nn.Linear)  # noqa: S101  # that of a Head
             init_log_prior_(output, train.bincount(minlength=self.num_classes).tolist())
         return head
 

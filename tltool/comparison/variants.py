@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec
 from tltool.comparison.optimizers import base_rate
-from tltool.layers.lookup import lookup
 from tltool.layers.norms import BatchNorm
-from tltool.layers.spec import Spec
-from tltool.models.description import rebuild
-from tltool.models.head_advice import combination_warnings
+from tltool.models.head_warnings import combination_warnings
+from tltool.models.serialization import rebuild
 
 HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
 #: What can be varied.
@@ -28,7 +28,8 @@ class Variant:
     """One head to compare, and its optimizer.
 
     Args:
-        head: Arguments of ``MLPHead``, such as ``{"hidden_features": [256], "norm": "batch"}``.
+        head: Arguments of ``Head``, such as ``{"norm": "batch"}``; one hidden layer of 256 where
+            ``hidden_features`` is not among them.
         optimizer: A name in ``OPTIMIZERS``, or a mapping of a name and arguments.
         settings: Its value on each axis, for tables and pictures.
         seed_shift: Added to each seed of initialization, batch order and dropout. Equal heads of
@@ -40,6 +41,9 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed_shift: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head", {"hidden_features": [256], **self.head})
+
     def build(self, num_features: int, num_classes: int) -> nn.Module:
         """Return a new head, its weights drawn from torch's random numbers.
 
@@ -47,7 +51,7 @@ class Variant:
             ValueError: If an argument is out of its range, or a name is unknown.
             TypeError: If an argument is unknown or of the wrong type.
         """
-        description = {"class_path": "tltool.models.heads.MLPHead", "init_args": dict(self.head)}
+        description = {"class_path": "tltool.models.heads.Head", "init_args": dict(self.head)}
         # What a rebuilt head warns of was said before: it is in the table here.
         return rebuild(description, num_features, num_classes)
 
@@ -59,7 +63,7 @@ class Variant:
 
     def warnings(self, batch_size: int) -> list[str]:
         """Return a sentence for each combination that defeats itself."""
-        chosen = {"hidden_features": (256,)} | {k: self.head[k] for k in _WARNED if k in self.head}
+        chosen = {key: self.head[key] for key in _WARNED if key in self.head}
         return combination_warnings(**chosen, batch_per_device=batch_size)
 
 
@@ -77,7 +81,7 @@ def cross_axes(
 
     Args:
         axes: Values by axis, see ``AXES``; ``None`` for a norm is none at all.
-        head: Arguments of ``MLPHead`` that all share.
+        head: Arguments of ``Head`` that all share.
         optimizer: The optimizer of all, unless it is an axis.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from tltool.layers.lookup import lookup
+from tltool._lookup import lookup
 
 ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[str, float]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from filelock import FileLock
 from torchvision import datasets
 
+from tltool._lookup import lookup
 from tltool.data.augmentation import Augmentation
 from tltool.data.classes import check_class_names
 from tltool.data.datamodule import ImageDataModule
@@ -17,7 +18,6 @@ from tltool.data.layout import WHOLE
 from tltool.data.preprocessing import Preprocessing
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions, split_stratified
-from tltool.layers.lookup import lookup
 
 DatasetName = Literal[
     "MNIST",

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tltool._lookup import lookup
 from tltool.data.layout import PART_NAMES, WHOLE
 from tltool.data.split import split_by_group, split_stratified
 from tltool.data.table import Columns
-from tltool.layers.lookup import lookup
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from timm.data import transforms_factory
 from torch import Tensor
 from torchvision.transforms import v2
 
+from tltool._lookup import lookup
 from tltool.data.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -18,7 +19,6 @@ from tltool.data.augmentation import (
     random_crop,
 )
 from tltool.data.preprocessing import shift_and_scale
-from tltool.layers.lookup import lookup
 
 _CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tltool.diagnosis.layer_probes import Estimate, estimate
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 
 NUM_DRAWS = 5
 NUM_HALVINGS = 3

@@ -12,9 +12,9 @@ from rich.progress import track
 from torch import Tensor
 
 from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.finetuning.param_groups import lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
+from tltool.models.layer_groups import layer_groups, layers
 
 SMOOTHING = 0.9
 """Weight of the past in the smoothed loss."""
@@ -112,7 +112,7 @@ def _raise_rates(
     fine = layers(task) if phase.layer_decay < 1 else {}
     if fine:
         split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
+    places = lr_groups(optimizer, task, groups, fine)
     bases = [group["lr"] for group in optimizer.param_groups]
     kinds = {group: phase.group_parameters(group) for group in phase.groups}
     set_trainable_(task, groups, kinds, batch_norm=phase.batch_norm)

@@ -62,8 +62,7 @@ def starting_loss(
             CHECK,
             "warning",
             f"{seen}: the head begins sure of wrong answers.",
-            "--model.head.input_norm standardize, or --model.head.output_initializer zeros (of "
-            "LinearHead: initializer).",
+            "--model.head.input_norm standardize, or --model.head.output_initializer zeros.",
         )
     if found < KNOWS * expected:
         return Finding(

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tltool._spec import Spec, parse_spec
 from tltool.diagnosis.finding import Finding
 from tltool.layers.initializers import init_weights_
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.layers.spec import Spec, parse_spec
 from tltool.monitoring.alarms import find_alarms
 from tltool.monitoring.watch import LayerHealth, Watch
-from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
+from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
 
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
 """What an initializer is shown beside."""
@@ -52,7 +52,7 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
     """Pass features through a head and through copies with other initializers.
 
     Args:
-        head: A described head, such as ``MLPHead``; it is left as it is. What an input norm is
+        head: A serializable head, such as ``Head``; it is left as it is. What an input norm is
             fitted to stays.
         features: ``(N, num_features)``.
 
@@ -60,8 +60,8 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
         The head itself first; alone where it has no hidden layers.
 
     Example:
-        >>> from tltool.models.heads import MLPHead
-        >>> signals = starting_signals(MLPHead(32, 3, hidden_features=[64]), torch.randn(99, 32))
+        >>> from tltool.models.heads import Head
+        >>> signals = starting_signals(Head(32, 3, hidden_features=[64]), torch.randn(99, 32))
         >>> [signal.initializer for signal in signals]
         ['auto', 'kaiming_normal', 'xavier_normal', 'lecun_normal', 'normal']
     """

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from tltool.diagnosis.layer_probes import LayerProbes
 from tltool.diagnosis.learning_curve import LearningCurve
-from tltool.finetuning.partial_strategies import LastBlocks
-from tltool.finetuning.strategies import FinetuningStrategy, FullFinetuning, LinearProbe
+from tltool.finetuning.strategies import FinetuningStrategy, FullFinetuning, LastBlocks, LinearProbe
 
 Amount = Literal["few", "more"]
 Likeness = Literal["like", "unlike"]

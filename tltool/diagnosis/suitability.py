@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from tltool.diagnosis.logme import logme
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 
 
 class Suitability(NamedTuple):

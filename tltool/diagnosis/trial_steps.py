@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tltool.diagnosis.finding import Finding, listed
 from tltool.finetuning.freeze import module_groups, set_trainable_
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.finetuning.param_groups import lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
+from tltool.models.layer_groups import layer_groups, layers
 
 NUM_STEPS = 3
 """A log prior and a residual branch that starts at zero each hold gradients back for a step."""
@@ -190,7 +190,7 @@ def _optimizer(
     fine = layers(task) if phase.layer_decay < 1 else {}
     if fine:
         split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
+    places = lr_groups(optimizer, task, groups, fine)
     for place, group in zip(places, optimizer.param_groups, strict=True):
         group["lr"] = group["lr"] * phase.group_lr_scale(place.group, place.depth)
     return optimizer

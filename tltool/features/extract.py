@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from tltool._lookup import lookup
 from tltool.features.folding import fold_batch_norms
-from tltool.layers.lookup import lookup
 from tltool.models.backbone import Backbone
 
 #: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type

@@ -47,7 +47,7 @@ def make_fingerprint(
         precision: Of the pass, as in Lightning's Trainer.
 
     Example:
-        >>> from tltool.models import Backbone
+        >>> from tltool.models.backbone import Backbone
         >>> backbone = Backbone("test_resnet", weights="random")
         >>> first = make_fingerprint(backbone, {"mean": [0.5]})
         >>> first == make_fingerprint(backbone, {"mean": (0.5,)})

@@ -10,13 +10,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups, layers
 from tltool.finetuning.guards import average_batch_norm_, check_same_trainable, check_same_weights
-from tltool.finetuning.param_groups import RateGroup, rate_groups, split_by_layer_
+from tltool.finetuning.param_groups import LRGroup, lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.phase_progress import PhaseProgress, copy_trained, go_back_
 from tltool.finetuning.plan import trained_by
-from tltool.finetuning.plan_advice import schedule_warnings
+from tltool.finetuning.plan_warnings import schedule_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.sharded import load_all_optimizer_state_, reshard_
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -29,6 +28,7 @@ from tltool.finetuning.trainer_timeline import (
     trainer_steps_per_epoch,
     trainer_timeline,
 )
+from tltool.models.layer_groups import layer_groups, layers
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Finetuning(Callback):
     def _reset(self) -> None:
         self.phase = None
         self._groups: dict[str, list[str]] = {}
-        self._rate_groups: list[RateGroup] = []
+        self._rate_groups: list[LRGroup] = []
         self._timeline = Timeline((), steps_per_epoch=0)
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
@@ -122,7 +122,7 @@ class Finetuning(Callback):
         fine = layers(pl_module) if by_layer else {}
         if by_layer:
             split_by_layer_(optimizer, pl_module, fine)
-        self._rate_groups = rate_groups(optimizer, pl_module, self._groups, fine)
+        self._rate_groups = lr_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
             param_group.setdefault("initial_lr", param_group["lr"])
         if isinstance(trainer.strategy, ModelParallelStrategy):

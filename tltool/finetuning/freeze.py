@@ -6,10 +6,10 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.finetuning.groups import check_partition
+from tltool._lookup import lookup
 from tltool.finetuning.parameter_kinds import parameters_of_kind
 from tltool.finetuning.phase import BatchNormMode, ParameterKind
-from tltool.layers.lookup import lookup
+from tltool.models.layer_groups import check_partition
 
 M = TypeVar("M", bound=nn.Module)
 

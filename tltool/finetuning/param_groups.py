@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from tltool.finetuning.groups import layer_groups
+from tltool.models.layer_groups import layer_groups
 
 NO_DECAY = "/no_decay"
 
@@ -33,7 +33,7 @@ def param_groups(
         exactly one, and none is empty.
 
     Example:
-        >>> from tltool.finetuning.groups import layer_groups
+        >>> from tltool.models.layer_groups import layer_groups
         >>> class Backbone(nn.Linear):
         ...     def layer_groups(self): return {"stem": ["weight", "bias"]}
         >>> task = nn.ModuleDict({"backbone": Backbone(3, 2), "head": nn.Linear(2, 1)})
@@ -66,10 +66,10 @@ def _is_excluded(name: str, parameter: nn.Parameter, no_weight_decay: Collection
 def split_by_layer_(
     optimizer: Optimizer, module: nn.Module, layers: Mapping[str, Sequence[str]]
 ) -> Optimizer:
-    """Split parameter groups that reach over several layers, in place, for a rate in each layer.
+    """Split parameter groups that reach over several layers, in place, for an lr in each layer.
 
     Done before the first step and before a checkpoint is loaded, so groups never change during a
-    run. A part is named after its layer, as ``backbone.layer1.0/no_decay``.
+    run. A new group is named after its layer, as ``backbone.layer1.0/no_decay``.
 
     Args:
         optimizer: An optimizer that has made no step.
@@ -96,7 +96,7 @@ def split_by_layer_(
 
 
 @dataclass(frozen=True)
-class RateGroup:
+class LRGroup:
     """Where a parameter group of the optimizer lies in the model.
 
     Args:
@@ -110,12 +110,12 @@ class RateGroup:
     label: str
 
 
-def rate_groups(
+def lr_groups(
     optimizer: Optimizer,
     module: nn.Module,
     groups: Mapping[str, Sequence[str]],
     layers: Mapping[str, Sequence[str]],
-) -> list[RateGroup]:
+) -> list[LRGroup]:
     """Return where each parameter group of an optimizer lies.
 
     Args:
@@ -152,7 +152,7 @@ def rate_groups(
             )
         group = owners.pop()
         label = str(param_group.get("name", group)).removesuffix(NO_DECAY)
-        result.append(RateGroup(group, depth_of.get(ids[0], 0), label))
+        result.append(LRGroup(group, depth_of.get(ids[0], 0), label))
     return result
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from tltool._lookup import lookup
 from tltool.finetuning.phase import ParameterKind
-from tltool.layers.lookup import lookup
 
 _TORCH_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tltool.layers.lookup import lookup
+from tltool._lookup import lookup
 
 Decay = Literal["none", "cosine", "linear"]
 """How a learning rate falls."""
@@ -85,7 +85,7 @@ class Phase:
         lr_scale: Factor on the optimizer's learning rate: one number, or a number for each group;
             one that is not listed keeps 1.0.
         layer_decay: Further factor for each layer between a parameter and the head, in ``(0, 1]``;
-            1.0 for the same rate in all layers. Layers are finer than groups: single blocks.
+            1.0 for the same in all layers. Layers are finer than groups: single blocks.
         warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
         decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
             (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
@@ -127,7 +127,7 @@ class Phase:
                 "group, for example 'head'."
             )
         self._check_length()
-        self._check_rates()
+        self._check_lr()
         kinds = self.parameters
         for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
             lookup(dict.fromkeys(("all", "norms", "biases", "adapters")), kind, kind="parameters")
@@ -147,7 +147,7 @@ class Phase:
                     "phase out."
                 )
 
-    def _check_rates(self) -> None:
+    def _check_lr(self) -> None:
         if not 0 <= self.warmup < 1:
             raise ValueError(
                 f"Phase {self.name!r} has `warmup` {self.warmup}, but it is a share of the phase, "
@@ -156,7 +156,7 @@ class Phase:
         if not 0 < self.layer_decay <= 1:
             raise ValueError(
                 f"Phase {self.name!r} has `layer_decay` {self.layer_decay}, but it must be in "
-                "(0, 1]. Usual values are 0.65 to 0.9; 1.0 gives all layers the same rate."
+                "(0, 1]. Usual values are 0.65 to 0.9; 1.0 gives all layers the same."
             )
         lookup(_DECAYS, self.decay, kind="decay")
         scales = self.lr_scale

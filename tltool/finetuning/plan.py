@@ -9,11 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tltool.finetuning.freeze import trainable_names
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.finetuning.param_groups import lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.timeline import Span, make_timeline
+from tltool.models.layer_groups import layer_groups, layers
 
 _EDGE = 64  # of the square matrix that an optimizer is tried on
 
@@ -25,13 +25,13 @@ class PlannedPhase:
     Attributes:
         span: The phase with its steps; "at most" these where a metric decides.
         trained: Number of trainable parameters by layer group; groups without are left out.
-        rates: Largest learning rate by parameter group, or by layer with layer-wise decay.
+        lrs: Largest learning rate by parameter group, or by layer with layer-wise decay.
         memory: Bytes of gradients and optimizer state.
     """
 
     span: Span
     trained: dict[str, int]
-    rates: dict[str, float]
+    lrs: dict[str, float]
     memory: int
 
     @property
@@ -39,13 +39,11 @@ class PlannedPhase:
         """The phase itself."""
         return self.span.phase
 
-    def rates_of(self, group: str) -> dict[str, float]:
-        """Return those of `rates` that are of a layer group or of parts of it."""
+    def lrs_of(self, group: str) -> dict[str, float]:
+        """Return those of `lrs` that are of a layer group or of parts of it."""
         parts = (f"{group}.", f"{group}:")
         return {
-            label: rate
-            for label, rate in self.rates.items()
-            if label == group or label.startswith(parts)
+            label: lr for label, lr in self.lrs.items() if label == group or label.startswith(parts)
         }
 
 
@@ -65,11 +63,11 @@ class Plan:
     phases: tuple[PlannedPhase, ...]
     steps_per_epoch: int
 
-    def rate(self, label: str, step: int) -> float:
+    def lr(self, label: str, step: int) -> float:
         """Return the learning rate of a parameter group at a step; 0 while it is frozen."""
         planned = next((p for p in self.phases if step < p.span.end), self.phases[-1])
         factor = planned.phase.lr_factor(planned.span.progress(step))
-        return planned.rates.get(label, 0.0) * factor
+        return planned.lrs.get(label, 0.0) * factor
 
 
 def make_plan(
@@ -89,7 +87,7 @@ def make_plan(
         task: A module with a ``backbone`` and a ``head``, see `layer_groups`.
         make_optimizer: Makes such an optimizer for other parameters.
         optimizer: Holds all parameters, at the base learning rates; its groups are split where the
-            schedule has a rate for each layer.
+            schedule has a learning rate for each layer.
         schedule: A resolved schedule.
         steps_per_epoch: Optimizer steps in one epoch.
         max_epochs: Length of training.
@@ -104,7 +102,7 @@ def make_plan(
     fine = layers(task) if any(phase.layer_decay < 1 for phase in schedule.phases) else {}
     if fine:
         split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
+    places = lr_groups(optimizer, task, groups, fine)
     bases = [group["lr"] for group in optimizer.param_groups]
     bytes_each = bytes_per_parameter(make_optimizer)
     timeline = make_timeline(
@@ -122,13 +120,13 @@ def make_plan(
             group: sum(sizes[name] for name in members if name in names)
             for group, members in groups.items()
         }
-        rates = {
+        lrs = {
             place.label: base * phase.group_lr_scale(place.group, place.depth)
             for place, base in zip(places, bases, strict=True)
             if trained[place.group]
         }
         memory = round(bytes_each * sum(trained.values()))
-        planned.append(PlannedPhase(span, {g: n for g, n in trained.items() if n}, rates, memory))
+        planned.append(PlannedPhase(span, {g: n for g, n in trained.items() if n}, lrs, memory))
     counts = {group: sum(sizes[name] for name in names) for group, names in groups.items()}
     return Plan(schedule, counts, tuple(planned), steps_per_epoch)
 

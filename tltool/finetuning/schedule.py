@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+from tltool._lookup import lookup
 from tltool.finetuning.phase import ParameterKind, Phase
-from tltool.layers.lookup import lookup
 
 T = TypeVar("T")
 

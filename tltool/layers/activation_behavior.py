@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tltool._spec import Spec
 from tltool.layers.activations import create_activation, is_maxout
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.layers.spec import Spec
 
 # Below this share of its steepest slope, an activation passes next to no gradient.
 SATURATED_SLOPE = 0.01
@@ -19,7 +19,7 @@ LIMIT, POINTS_PER_UNIT, FINER = 64, 128, 1024
 FAR = 1e6
 
 
-class Saturation(NamedTuple):
+class SaturatedRegion(NamedTuple):
     """The inputs that saturate an activation: up to ``below``, and from ``above`` on."""
 
     below: float = -math.inf
@@ -35,7 +35,7 @@ class Behavior(NamedTuple):
     """Smallest upper bound of the outputs."""
     steepest_slope: float
     """Largest absolute slope."""
-    saturation: Saturation
+    saturation: SaturatedRegion
 
 
 def outputs_and_slopes(spec: Spec, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def _outputs_and_slopes(activation: nn.Module, z: Tensor) -> tuple[Tensor, Tenso
     return outputs.detach(), slopes
 
 
-def saturated_region(spec: Spec) -> Saturation:
+def saturated_region(spec: Spec) -> SaturatedRegion:
     """Return the inputs for which an activation passes less than 1 % of its steepest slope.
 
     Only the two outer regions count: that the slope of gelu passes through zero near -0.75 harms
@@ -77,12 +77,12 @@ def saturated_region(spec: Spec) -> Saturation:
 
     Example:
         >>> saturated_region("tanh")
-        Saturation(below=-2.9932, above=2.9932)
+        SaturatedRegion(below=-2.9932, above=2.9932)
         >>> saturated_region("relu")
-        Saturation(below=0.0, above=inf)
+        SaturatedRegion(below=0.0, above=inf)
     """
     if is_maxout(spec):  # The largest piece always has the slope of a linear layer.
-        return Saturation()
+        return SaturatedRegion()
     return activation_behavior(spec).saturation
 
 
@@ -99,7 +99,7 @@ def activation_behavior(spec: Spec) -> Behavior:
     return _behavior(create_activation(spec, num_channels=1).double())
 
 
-def saturation_of(activation: nn.Module) -> Saturation:
+def saturation_of(activation: nn.Module) -> SaturatedRegion:
     """Return the inputs for which a layer, as it is now, passes next to no gradient.
 
     As `saturated_region`, for a module of one input and output each, which is left as it is. Of
@@ -110,7 +110,7 @@ def saturation_of(activation: nn.Module) -> Saturation:
         True
     """
     if isinstance(activation, MaxoutLinear):
-        return Saturation()
+        return SaturatedRegion()
     activation = copy.deepcopy(activation).cpu().double()
     if isinstance(activation, nn.PReLU):
         activation.weight = nn.Parameter(activation.weight.mean().reshape(1))
@@ -151,7 +151,7 @@ def _steepest(activation: nn.Module, z: Tensor, slopes: Tensor) -> float:
 
 def _outer_regions(
     activation: nn.Module, z: Tensor, slopes: Tensor, threshold: float
-) -> Saturation:
+) -> SaturatedRegion:
     """Return the regions beside the first and the last slope that reach the threshold."""
     live = (slopes.abs() >= threshold).nonzero()[:, 0]
     first, last = int(live[0]), int(live[-1])
@@ -160,7 +160,7 @@ def _outer_regions(
         below = _last_saturated(activation, z[first - 1], z[first], threshold)
     if last < len(z) - 1:
         above = _last_saturated(activation, z[last + 1], z[last], threshold)
-    return Saturation(below, above)
+    return SaturatedRegion(below, above)
 
 
 def _last_saturated(

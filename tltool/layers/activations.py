@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from torch import nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 from tltool.layers.learned_activations import MaxoutLinear, SwishBeta, prelu
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
 
 
 class Activation(NamedTuple):
@@ -99,7 +99,7 @@ def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Modu
         raise ValueError(
             f"{name} is no function of one number: it takes the place of the linear layer too. In "
             f"a head, set `activation: {name}`; the head builds it as MaxoutLinear(in_features, "
-            "out_features, k). Elsewhere, use tltool.layers.MaxoutLinear instead of nn.Linear."
+            "out_features, k). Elsewhere, use MaxoutLinear instead of nn.Linear."
         )
     if entry.takes_channels:
         return build(entry.factory, name, arguments, num_channels)

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, parse_spec
 from tltool.layers.activations import ACTIVATIONS, create_activation
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, parse_spec
 
 # Where the standard normal density is above 1e-31. A point lies on every kink of a piecewise linear
 # activation (0, 1, 3, 6), where the trapezoidal rule would lose accuracy; gains are right to 1e-7.

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 from tltool.layers.activations import ACTIVATIONS
 from tltool.layers.gains import activation_gain
 from tltool.layers.learned_activations import MaxoutLinear
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
 
 M = TypeVar("M", bound=nn.Module)
 Fan = Literal["fan_in", "fan_out", "fan_avg"]
@@ -63,20 +64,25 @@ def orthogonal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) ->
     nn.init.orthogonal_(weight, gain)
 
 
-def xavier_normal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
-    """Keep signal and gradient of a near-linear layer (Glorot & Bengio, 2010).
+def scaled(
+    fill: Callable[[Tensor, float, Fan], None],
+    fan: Fan,
+    weight: Tensor,
+    activation: Spec | None,
+    *,
+    gain: float = 1.0,
+) -> None:
+    """Keep the variance of a signal through a near-linear layer.
 
-    https://proceedings.mlr.press/v9/glorot10a.html
+    By the fan in (LeCun et al., 1998, https://doi.org/10.1007/3-540-49430-8_2), or by the mean of
+    fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html).
     """
-    _scaled_normal(weight, gain, "fan_avg")
+    fill(weight, gain, fan)
 
 
-def xavier_uniform(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
-    """Draw evenly, with the spread of ``xavier_normal``."""
-    _scaled_uniform(weight, gain, "fan_avg")
-
-
-def kaiming_normal(
+def kaiming(
+    fill: Callable[[Tensor, float, Fan], None],
     weight: Tensor,
     activation: Spec | None,
     *,
@@ -88,31 +94,7 @@ def kaiming_normal(
     https://arxiv.org/abs/1502.01852. The gain ``None`` is that of the activation that follows, and
     that of relu if none is known.
     """
-    _scaled_normal(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
-
-
-def kaiming_uniform(
-    weight: Tensor,
-    activation: Spec | None,
-    *,
-    gain: float | None = None,
-    mode: Literal["fan_in", "fan_out"] = "fan_in",
-) -> None:
-    """Draw evenly, with the spread of ``kaiming_normal``."""
-    _scaled_uniform(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
-
-
-def lecun_normal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
-    """Keep the variance of a signal through a linear layer (LeCun et al., 1998).
-
-    https://doi.org/10.1007/3-540-49430-8_2
-    """
-    _scaled_normal(weight, gain, "fan_in")
-
-
-def lecun_uniform(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
-    """Draw evenly, with the spread of ``lecun_normal``."""
-    _scaled_uniform(weight, gain, "fan_in")
+    fill(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
 
 
 def auto(weight: Tensor, activation: Spec | None) -> None:
@@ -139,8 +121,7 @@ def _fan(weight: Tensor, fan: Fan) -> float:
     return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[fan]
 
 
-#: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation. Where
-# there  are two distributions, the name without one stands for the normal.
+#: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation.
 INITIALIZERS: dict[str, Callable[..., None]] = {
     "auto": auto,
     "zeros": zeros,
@@ -149,16 +130,13 @@ INITIALIZERS: dict[str, Callable[..., None]] = {
     "uniform": uniform,
     "trunc_normal": trunc_normal,
     "orthogonal": orthogonal,
-    "xavier": xavier_normal,
-    "xavier_normal": xavier_normal,
-    "xavier_uniform": xavier_uniform,
-    "kaiming": kaiming_normal,
-    "kaiming_normal": kaiming_normal,
-    "kaiming_uniform": kaiming_uniform,
-    "lecun": lecun_normal,
-    "lecun_normal": lecun_normal,
-    "lecun_uniform": lecun_uniform,
 }
+# Of these there are two distributions; the name without one stands for the normal.
+_FILLS = {"": _scaled_normal, "_normal": _scaled_normal, "_uniform": _scaled_uniform}
+for _suffix, _fill in _FILLS.items():
+    INITIALIZERS["xavier" + _suffix] = partial(scaled, _fill, "fan_avg")
+    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _fill)
+    INITIALIZERS["lecun" + _suffix] = partial(scaled, _fill, "fan_in")
 
 
 @torch.no_grad()

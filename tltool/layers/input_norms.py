@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 from tltool.layers.fitted_norms import Center, FittedNorm, Standardize, Whiten
-from tltool.layers.lookup import lookup
 from tltool.layers.norms import BatchNorm
-from tltool.layers.spec import Spec, build, parse_spec
 
 
 class UnitLength(nn.Module):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tltool.layers.lookup import lookup
-from tltool.layers.spec import Spec, build, parse_spec
+from tltool._lookup import lookup
+from tltool._spec import Spec, build, parse_spec
 
 
 class BatchNorm(nn.BatchNorm1d):

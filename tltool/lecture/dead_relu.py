@@ -131,7 +131,7 @@ def dead_share(head: nn.Module, features: Tensor) -> float:
     """Return the share of hidden units whose input to the activation is positive for no row.
 
     Args:
-        head: An `MLPHead`. It is left in evaluation mode.
+        head: A `Head`. It is left in evaluation mode.
         features: ``(N, num_features)``.
     """
     masks: list[Tensor] = []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tltool._lookup import lookup
 from tltool.layers.activations import ACTIVATIONS, create_activation
-from tltool.layers.lookup import lookup
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import COLORS, draw_legend, new_figure
 from tltool.lecture.problem import Problem

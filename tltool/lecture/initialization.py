@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tltool._spec import Spec
 from tltool.layers.activation_behavior import activation_behavior
 from tltool.layers.activations import is_maxout
 from tltool.layers.gains import activation_gain
-from tltool.layers.spec import Spec
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.initialization_picture import draw_signals
 from tltool.lecture.problem import Problem

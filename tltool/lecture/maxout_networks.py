@@ -31,7 +31,7 @@ def count_parameters(problem: Problem, head: Head) -> int:
 
     Args:
         problem: The data.
-        head: Arguments of `MLPHead`; the activation is ``relu`` or ``{name: maxout, k: ...}``.
+        head: Arguments of `Head`; the activation is ``relu`` or ``{name: maxout, k: ...}``.
     """
     pieces = 1 if head["activation"] == "relu" else head["activation"]["k"]
     widths = [problem.num_features, *head["hidden_features"]]
@@ -44,7 +44,7 @@ def copy_relu_(maxout: nn.Module, relu: nn.Module) -> nn.Module:
     """Give maxout the weights of relu, in place: its first pieces; all other pieces are zero.
 
     Args:
-        maxout: An `MLPHead` with maxout, without norms.
+        maxout: A `Head` with maxout, without norms.
         relu: One of equal widths with relu.
     """
     linears = (
@@ -64,7 +64,7 @@ def idle_share(network: nn.Module, features: Tensor) -> float:
     They are relu units that are never on, and pieces of maxout that never are the largest.
 
     Args:
-        network: An `MLPHead` of relu or maxout, without norms. It is left in evaluation mode.
+        network: A `Head` of relu or maxout, without norms. It is left in evaluation mode.
         features: ``(N, num_features)``.
     """
     network.eval()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tltool._spec import Spec
 from tltool.layers.activation_behavior import saturated_region
-from tltool.layers.spec import Spec
 
 
 class Signals(NamedTuple):
@@ -39,7 +39,7 @@ def signals_of(network: nn.Module, features: Tensor, labels: Tensor, activation:
     soon.
 
     Args:
-        network: An `MLPHead` without norms; it becomes double.
+        network: A `Head` without norms; it becomes double.
         features: ``(B, num_features)``.
         labels: ``(B,)``.
         activation: The activation of the network.

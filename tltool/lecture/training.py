@@ -10,15 +10,15 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
+from tltool._spec import Spec
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.shapes import head_shape, stacks_of
 from tltool.comparison.stack import Trained, train_stack
 from tltool.comparison.variants import Variant
-from tltool.layers.spec import Spec
 from tltool.lecture.problem import Problem
 
 Head = Mapping[str, Any]
-"""Arguments of `MLPHead`."""
+"""Arguments of `Head`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def build_head(head: Head, problem: Problem, *, seed: int) -> nn.Module:
     """Return a new network for a problem, its weights drawn by a seed.
 
     Args:
-        head: Arguments of `MLPHead`.
+        head: Arguments of `Head`.
         problem: The data.
         seed: Of the initialization; torch's own random numbers stay as they are.
     """
@@ -225,7 +225,7 @@ def hidden_outputs(network: nn.Module, features: Tensor) -> list[Tensor]:
     """Return the output ``(B, width)`` of each hidden layer, from the input, in evaluation mode.
 
     Args:
-        network: An `MLPHead`. It is left in evaluation mode.
+        network: A `Head`. It is left in evaluation mode.
         features: ``(B, num_features)``.
     """
     outputs: list[Tensor] = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tltool.comparison.differences import number_groups
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 
 if TYPE_CHECKING:
     from tltool.data.samples import Samples

@@ -254,7 +254,7 @@ class ZeroCentered(Experiment):
 def _take_back(network: nn.Module, problem: Problem) -> None:
     """Let the first layer's biases take back the mean of the features."""
     first = network.first_linear
-    assert isinstance(first, nn.Linear)  # noqa: S101  # MLPHead's
+    assert isinstance(first, nn.Linear)  # noqa: S101  # Head's
     with torch.no_grad():
         first.bias.sub_(first.weight @ problem.train[0].mean(dim=0))
 

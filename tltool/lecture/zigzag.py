@@ -38,7 +38,7 @@ def equal_signs(network: nn.Module, features: Tensor, labels: Tensor) -> float:
     4.3). Pairs in which a gradient is 0 do not count.
 
     Args:
-        network: An `MLPHead`; its gradients are lost.
+        network: A `Head`; its gradients are lost.
         features: ``(B, num_features)``; each row has a gradient of its own.
         labels: ``(B,)``.
 
@@ -64,7 +64,7 @@ def turns(
     once, so that no choice of rows turns them.
 
     Args:
-        network: An `MLPHead`; it is left as it is.
+        network: A `Head`; it is left as it is.
         features: ``(B, num_features)``.
         labels: ``(B,)``.
         rate: Learning rate.
@@ -95,7 +95,7 @@ def walks(
     """Return the path of two weights of each unit of the first layer, one update for each row.
 
     Args:
-        network: An `MLPHead`; it is left as it is.
+        network: A `Head`; it is left as it is.
         features: ``(B, num_features)``, in the order of the updates.
         labels: ``(B,)``.
         rate: Learning rate.

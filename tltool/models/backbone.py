@@ -7,21 +7,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tltool.models.description import described, is_rebuilding
-from tltool.models.pixels import NAME as PIXELS
-from tltool.models.stops import drop_behind_, find_stop, stop_names
-from tltool.models.surgery_advice import surgery_warnings
-from tltool.models.timm_models import (
-    check_name,
-    create,
-    data_config_of,
-    layer_groups_of,
-    model_options,
-    on_meta_device,
-    resolve_auto,
-)
-from tltool.models.weights_file import own_preprocessing
-from tltool.surgery.apply import apply_surgery_
+from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
+from tltool.models.pixel_backbone import NAME as PIXELS
+from tltool.models.serialization import is_rebuilding, serializable
+from tltool.models.surgery_warnings import surgery_warnings
+from tltool.models.timm_layer_groups import layer_groups_of
+from tltool.models.timm_models import check_name, data_config_of, model_options, on_meta_device
+from tltool.models.weights.loading import create_with_weights, resolve_auto
+from tltool.models.weights.safetensors_file import own_preprocessing
+from tltool.surgery.edits import apply_surgery_
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +23,7 @@ WHOLE = "whole network"
 """The name of the last layer's features, beside names for ``stop_at``."""
 
 
-@described
+@serializable
 class Backbone(nn.Module):
     """A pretrained network that turns images into one feature vector each.
 
@@ -107,7 +101,7 @@ class Backbone(nn.Module):
         )
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         # Any: the type of nn.Module does not know the methods of timm's models.
-        self.model = cast(Any, create(name, self.weights, options, allow_partial))
+        self.model = cast(Any, create_with_weights(name, self.weights, options, allow_partial))
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
             drop_behind_(blueprint, self.stop)

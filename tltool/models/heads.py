@@ -1,4 +1,4 @@
-"""Heads: from pooled features to logits."""
+"""The head: a linear classifier or a multi-layer perceptron on pooled features."""
 
 import logging
 from collections import OrderedDict
@@ -8,78 +8,20 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from tltool._spec import parse_spec
 from tltool.layers.activations import create_activation, create_maxout, is_maxout
 from tltool.layers.initializers import init_weights_
 from tltool.layers.input_norms import create_input_norm
 from tltool.layers.norms import create_norm, find_norm
-from tltool.layers.spec import parse_spec
-from tltool.models.description import described, is_rebuilding
-from tltool.models.head_advice import combination_warnings
+from tltool.models.head_warnings import combination_warnings
+from tltool.models.serialization import is_rebuilding, serializable
 
 log = logging.getLogger(__name__)
 
 
-@described
-class LinearHead(nn.Module):
-    """A linear layer on pooled features.
-
-    Args:
-        num_features: Number of input features, the backbone's ``num_features``.
-        num_classes: Number of output classes.
-        initializer: Name of the initializer of the weights, or a mapping of a name and its
-            arguments.
-        bias: Initial value of the biases.
-        dropout: Probability of zeroing an input feature while training, in ``[0, 1)``.
-        input_norm: Name of the normalization of the input features, a mapping of a name and its
-            arguments, or ``None``. ``center``, ``standardize`` and ``whiten`` must be fitted, or
-            loaded, before the first forward: ``head.input_norm.fit_(features)``.
-
-    Shape:
-        - Input: ``(B, num_features)``
-        - Output: ``(B, num_classes)``, unnormalized logits
-
-    Raises:
-        ValueError: If an argument is out of its range, or a name is unknown.
-
-    Example:
-        >>> import torch
-        >>> LinearHead(512, 10)(torch.randn(4, 512)).shape
-        torch.Size([4, 10])
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        num_classes: int,
-        *,
-        initializer: str | Mapping[str, Any] = "auto",
-        bias: float = 0.0,
-        dropout: float = 0.0,
-        input_norm: str | Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        _check_sizes(num_features, num_classes)
-        _check_dropout(dropout)
-        self.input_norm = create_input_norm(input_norm, num_features)
-        self.dropout = nn.Dropout(dropout)
-        self.output = init_weights_(nn.Linear(num_features, num_classes), initializer, bias=bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits ``(B, num_classes)`` of features ``(B, num_features)``."""
-        if self.input_norm is not None:
-            features = self.input_norm(features)
-        logits: Tensor = self.output(self.dropout(features))
-        return logits
-
-    @property
-    def first_linear(self) -> nn.Linear:
-        """The layer that reads the (normalized) input features."""
-        return self.output
-
-
-@described
-class MLPHead(nn.Module):
-    """A multi-layer perceptron on pooled features.
+@serializable
+class Head(nn.Module):
+    """A linear layer on pooled features, or a multi-layer perceptron.
 
     Each hidden layer is ``Linear -> norm (optional) -> activation -> dropout``; with
     ``norm_position="after"`` the norm comes behind the activation. The output layer is a plain
@@ -100,12 +42,15 @@ class MLPHead(nn.Module):
         initializer: Name of the initializer of the hidden weights, or a mapping of a name and its
             arguments; ``auto`` is what suits the activation.
         bias: Initial value of the hidden biases; a small positive one, 0.01, keeps relu units alive
-            at the start. The output's biases start at 0.
-        dropout: Probability of zeroing a hidden feature while training, in ``[0, 1)``. Beside selu
-            it is alpha dropout, which keeps mean and variance (Klambauer et al., 2017,
-            https://arxiv.org/abs/1706.02515).
-        input_norm: Name of the normalization of the input features, as in ``LinearHead``.
+            at the start.
+        dropout: Probability of zeroing a hidden feature while training, in ``[0, 1)``; without
+            hidden layers, an input feature. Beside selu it is alpha dropout, which keeps mean and
+            variance (Klambauer et al., 2017, https://arxiv.org/abs/1706.02515).
+        input_norm: Name of the normalization of the input features, a mapping of a name and its
+            arguments, or ``None``. ``center``, ``standardize`` and ``whiten`` must be fitted, or
+            loaded, before the first forward: ``head.input_norm.fit_(features)``.
         output_initializer: Name of the initializer of the output weights, or a mapping.
+        output_bias: Initial value of the output biases.
 
     Shape:
         - Input: ``(B, num_features)``
@@ -117,7 +62,7 @@ class MLPHead(nn.Module):
 
     Example:
         >>> import torch
-        >>> head = MLPHead(512, 10, hidden_features=[256], norm="batch")
+        >>> head = Head(512, 10, hidden_features=[256], norm="batch")
         >>> head(torch.randn(4, 512)).shape
         torch.Size([4, 10])
     """
@@ -127,7 +72,7 @@ class MLPHead(nn.Module):
         num_features: int,
         num_classes: int,
         *,
-        hidden_features: Sequence[int] = (256,),
+        hidden_features: Sequence[int] = (),
         activation: str | Mapping[str, Any] = "relu",
         norm: str | Mapping[str, Any] | None = None,
         norm_position: Literal["before", "after"] = "before",
@@ -136,6 +81,7 @@ class MLPHead(nn.Module):
         dropout: float = 0.0,
         input_norm: str | Mapping[str, Any] | None = None,
         output_initializer: str | Mapping[str, Any] = "auto",
+        output_bias: float = 0.0,
     ) -> None:
         super().__init__()
         _check_sizes(num_features, num_classes)
@@ -150,7 +96,6 @@ class MLPHead(nn.Module):
                 norm_position=(norm_position, "before"),
                 initializer=(initializer, "auto"),
                 bias=(bias, 0.0),
-                dropout=(dropout, 0.0),
             )
         self.input_norm = create_input_norm(input_norm, num_features)
         widths = [num_features, *hidden_features]
@@ -164,7 +109,11 @@ class MLPHead(nn.Module):
         )
         if hidden_features:
             init_weights_(self.hidden, initializer, activation=activation, bias=bias)
-        self.output = init_weights_(nn.Linear(widths[-1], num_classes), output_initializer)
+        elif dropout:
+            self.hidden.append(nn.Dropout(dropout))
+        self.output = init_weights_(
+            nn.Linear(widths[-1], num_classes), output_initializer, bias=output_bias
+        )
         if is_rebuilding():
             return
         for warning in combination_warnings(
@@ -244,10 +193,11 @@ def _check_unused(**arguments: tuple[Any, Any]) -> None:
     """Refuse arguments of hidden layers, as (value, default), where there is no such layer."""
     for name, (value, default) in arguments.items():
         if value != default:
+            output = name in {"initializer", "bias"}
             raise ValueError(
                 f"`{name}: {value}` is for hidden layers, and `hidden_features` is empty. Set "
-                "hidden_features, for example [256]; a linear head with further options is "
-                "LinearHead."
+                "hidden_features, for example [256]"
+                + (f"; that of the output layer is `output_{name}`." if output else ".")
             )
 
 

@@ -14,7 +14,7 @@ from tltool.layers.learned_activations import MaxoutLinear
 from tltool.monitoring.statistics import as_rows, batch_norm_lag, unit_dim_of
 from tltool.monitoring.weights import WeightWatch, middle
 from tltool.monitoring.window import LiveUnits, Reduce, UnitHealth, UnitWindow
-from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
+from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
 
 
 @dataclass

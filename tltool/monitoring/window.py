@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.layers.activation_behavior import Saturation
+from tltool.layers.activation_behavior import SaturatedRegion
 from tltool.monitoring.statistics import as_rows, effective_rank
 
 RANK_ROWS = 128
@@ -59,7 +59,7 @@ class UnitWindow:
         unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: Saturation, unit_dim: int = -1) -> None:
+    def __init__(self, saturation: SaturatedRegion, unit_dim: int = -1) -> None:
         self.saturation = saturation
         self.unit_dim = unit_dim
         self.clear()
@@ -120,7 +120,7 @@ class LiveUnits:
         unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: Saturation, unit_dim: int = -1) -> None:
+    def __init__(self, saturation: SaturatedRegion, unit_dim: int = -1) -> None:
         self.saturation = saturation
         self.unit_dim = unit_dim
         self._live: Tensor | None = None
@@ -147,11 +147,11 @@ class LiveUnits:
         return float((reduce(self._live.float()) == 0).float().mean())
 
 
-def live_mask(inputs: Tensor, saturation: Saturation) -> Tensor:
+def live_mask(inputs: Tensor, saturation: SaturatedRegion) -> Tensor:
     """Return where an activation passes a gradient.
 
     Example:
-        >>> live_mask(torch.tensor([-1.0, 2.0]), Saturation(below=0.0))
+        >>> live_mask(torch.tensor([-1.0, 2.0]), SaturatedRegion(below=0.0))
         tensor([False,  True])
     """
     return (inputs > saturation.below) & (inputs < saturation.above)

@@ -20,8 +20,8 @@ def config_differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
         none.
 
     Example:
-        >>> head = {"class_path": "tltool.MLPHead", "init_args": {"dropout": 0.0}}
-        >>> other = {"class_path": "tltool.MLPHead", "init_args": {"dropout": 0.5}}
+        >>> head = {"class_path": "tltool.Head", "init_args": {"dropout": 0.0}}
+        >>> other = {"class_path": "tltool.Head", "init_args": {"dropout": 0.5}}
         >>> config_differences([{"model": {"head": head}}, {"model": {"head": other}}])
         {'model.head.dropout': ['0.0', '0.5']}
     """

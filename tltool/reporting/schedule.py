@@ -45,7 +45,7 @@ def group_rates(plan: Plan) -> dict[str, list[float]]:
     return {
         group: [
             max(
-                (plan.rate(label, step) for each in plan.phases for label in each.rates_of(group)),
+                (plan.lr(label, step) for each in plan.phases for label in each.lrs_of(group)),
                 default=0.0,
             )
             for step in steps
@@ -56,7 +56,7 @@ def group_rates(plan: Plan) -> dict[str, list[float]]:
 
 def _row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:
     span, phase = planned.span, planned.phase
-    rates = sorted(planned.rates.values())
+    rates = sorted(planned.lrs.values())
     extremes = dict.fromkeys(f"{rate:.2g}" for rate in (rates[0], rates[-1]))
     start, end = (step / plan.steps_per_epoch for step in (span.start, span.end))
     cut = f", ended by {phase.until.metric}" if phase.until and span.end < span.planned_end else ""

@@ -16,8 +16,9 @@ from tltool.data.class_weights import ClassWeights
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
-from tltool.models.head_advice import head_batch_warnings
-from tltool.models.heads import LinearHead
+from tltool.models.head_warnings import head_batch_warnings
+from tltool.models.heads import Head
+from tltool.models.serialization import build_serializable
 from tltool.tasks.begun_metrics import gather_sums, set_sums_
 from tltool.tasks.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.tasks.input_norm import fit_input_norm_
@@ -42,8 +43,8 @@ class ImageTask(LightningModule):
 
     Args:
         backbone: The network in front of the head.
-        head: Makes the head from ``(num_features, num_classes)``: a class such as ``LinearHead``,
-            or ``functools.partial(MLPHead, hidden_features=[256])``.
+        head: Makes the head from ``(num_features, num_classes)``: a class such as ``Head``,
+            or ``functools.partial(Head, hidden_features=[256])``.
         num_classes: Number of classes, at least 2.
         class_names: Names of the classes in the order of their labels; ``None`` for "0", "1", ...
         data_config: Preprocessing of the images; ``None`` for that of the datamodule it is trained
@@ -76,7 +77,7 @@ class ImageTask(LightningModule):
     def __init__(
         self,
         backbone: Backbone,
-        head: HeadFactory = LinearHead,
+        head: HeadFactory = Head,
         *,
         num_classes: int,
         class_names: Sequence[str] | None = None,
@@ -104,7 +105,7 @@ class ImageTask(LightningModule):
                 f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
             )
         self.backbone = backbone
-        self.head = head(backbone.num_features, num_classes)
+        self.head = build_serializable(head, backbone.num_features, num_classes)
         self._given_data_config = data_config
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing

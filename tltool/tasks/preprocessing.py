@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tltool.data.datamodule import ImageDataModule
-from tltool.models.description import plain
+from tltool.models.serialization import plain
 
 
 def agreed_preprocessing(data: ImageDataModule, given: Mapping[str, Any] | None) -> dict[str, Any]:

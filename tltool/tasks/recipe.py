@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import tltool
 from tltool.models.backbone import Backbone
-from tltool.models.description import plain, rebuild
+from tltool.models.serialization import plain, rebuild
 
 
 def describe_task(
@@ -61,7 +61,8 @@ def description_of(module: nn.Module, part: str) -> dict[str, Any]:
     if not isinstance(description, dict):
         raise TypeError(
             f"The {part} {type(module).__name__} cannot say how it was made, so a checkpoint could "
-            "not rebuild it. Decorate its class with tltool.models.described."
+            "not rebuild it. Pass its class, or a functools.partial of it, or decorate the "
+            "class with tltool.serializable."
         )
     return description
 

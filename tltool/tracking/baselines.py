@@ -9,7 +9,7 @@ from torch import Tensor
 from tltool.comparison.differences import estimate_mean, number_groups
 from tltool.data.dataset import ImageDataset
 from tltool.data.loader import BatchLoader
-from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.models.ridge_probe import fit_ridge_probe
 from tltool.tracking.val_outcomes import Outcomes
 
 CHEAP = 1e10

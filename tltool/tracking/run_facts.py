@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
 from tltool.finetuning.callback import Finetuning
-from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import trained_by
+from tltool.models.layer_groups import layer_groups
 from tltool.tasks.image_task import ImageTask
 
 _SHORT = 12  # characters of a hash that tell splits apart
@@ -51,10 +51,10 @@ def run_name(facts: Mapping[str, Any], place: str) -> str:
         place: The run's folder, such as ``photos/0``.
 
     Example:
-        >>> facts = {"backbone": "resnet18", "head": "MLPHead(256)", "activation": "gelu",
+        >>> facts = {"backbone": "resnet18", "head": "Head(256)", "activation": "gelu",
         ...          "norm": None, "finetuning": "LPFT", "lr": 0.001, "seed": 0}
         >>> run_name(facts, "photos/0")
-        'photos/0 resnet18 MLPHead(256) gelu LPFT lr 0.001 seed 0'
+        'photos/0 resnet18 Head(256) gelu LPFT lr 0.001 seed 0'
     """
     words = [place, *(facts[key] for key in ("backbone", "head", "activation", "norm"))]
     words += [facts["finetuning"]]

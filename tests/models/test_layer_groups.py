@@ -1,0 +1,96 @@
+"""Layer groups are ordered partitions with names that a user expects."""
+
+import pytest
+import timm
+import torch
+from timm.models import group_parameters
+from torch import nn
+
+from tltool.models.layer_groups import layer_groups, name_groups
+
+
+def group_names(model, coarse=True):
+    model = timm.create_model(model, num_classes=0)
+    return list(name_groups(group_parameters(model, model.group_matcher(coarse=coarse))))
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("test_resnet", "stem layer1 layer2 layer3 layer4"),
+        ("resnet18", "stem layer1 layer2 layer3 layer4"),
+        ("test_vit", "stem blocks.0 blocks.1 blocks.2 blocks.3 blocks.4 blocks.5"),
+        ("test_efficientnet", "stem blocks.0 blocks.1 blocks.2 blocks.3 blocks.4"),
+        ("test_convnext", "stem stages.0 stages.1 stages.2 stages.3 head.norm"),
+        (
+            "mobilenetv3_small_050",
+            "stem blocks.0 blocks.1 blocks.2 blocks.3 blocks.4 blocks.5 conv_head",
+        ),
+        ("swin_tiny_patch4_window7_224", "patch_embed layers.0 layers.1 layers.2 layers.3 norm"),
+        ("test_nfnet", "stem stages.0 stages.1 stages.2 stages.3"),
+    ],
+)
+def test_groups_are_named_after_their_modules(model, names):
+    assert group_names(model) == names.split()
+
+
+def test_fine_groups_are_named_after_their_blocks():
+    assert group_names("resnet18", coarse=False)[:4] == ["stem", "layer1.0", "layer1.1", "layer2.0"]
+
+
+def test_groups_that_would_share_a_name_are_numbered():
+    groups = {0: ["a.x.weight"], 1: ["a.x.bias"], 2: ["a.x.scale"]}
+    assert list(name_groups(groups)) == ["a.x", "a.x_2", "a.x_3"]
+
+
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_vit", "test_efficientnet", "test_convnext", "test_nfnet"]
+)
+def test_groups_of_a_task_are_a_partition_that_ends_with_the_head(make_task, name):
+    task = make_task(name)
+    groups = layer_groups(task)
+    names = [name for members in groups.values() for name in members]
+    assert sorted(names) == sorted(name for name, _ in task.named_parameters())
+    assert list(groups)[-1] == "head"
+
+
+def test_a_parameter_outside_backbone_and_head_is_refused(make_task):
+    task = make_task()
+    task.temperature = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=r"'temperature.weight' is in no layer group. Put it"):
+        layer_groups(task)
+
+
+def test_a_backbone_that_compilation_has_renamed_is_refused(make_task):
+    task = make_task()
+    task.backbone = torch.compile(task.backbone)
+    with pytest.raises(ValueError, match=r"Compile in place, by `module.compile\(\)`"):
+        layer_groups(task)
+
+
+def test_a_parameter_in_two_groups_is_refused(make_task):
+    task = make_task()
+    groups = task.backbone.layer_groups()
+    groups["layer1"] = groups["layer1"] + groups["layer2"][:1]
+    task.backbone.layer_groups = lambda: groups
+    with pytest.raises(ValueError, match=r"more than one layer group: backbone.layer1, backbone.l"):
+        layer_groups(task)
+
+
+def test_a_name_that_is_no_parameter_is_refused(make_task):
+    task = make_task()
+    task.backbone.layer_groups = lambda: {"stem": ["conv_1.weight"]} | Backboneless.groups(task)
+    with pytest.raises(ValueError, match="no parameter of the model"):
+        layer_groups(task)
+
+
+class Backboneless:
+    @staticmethod
+    def groups(task):
+        return {"rest": [name for name, _ in task.backbone.named_parameters()]}
+
+
+def test_a_head_without_parameters_is_no_group(make_task):
+    task = make_task()
+    task.head = nn.Identity()
+    assert "head" not in layer_groups(task)

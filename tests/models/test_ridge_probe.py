@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
+
+from tltool.models.ridge_probe import PENALTIES, fit_ridge_probe
+
+
+def make_data(num_samples, num_features, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (num_samples,), generator=generator)
+    centers = torch.randn(3, num_features, generator=generator)
+    return centers[labels] + 2 * torch.randn(num_samples, num_features, generator=generator), labels
+
+
+@pytest.mark.parametrize("shape", [(200, 20), (40, 100)])
+def test_it_predicts_what_scikit_learn_predicts_with_the_same_penalty(shape):
+    features, labels = make_data(*shape)
+    probe = fit_ridge_probe(features, labels, 3)
+    scaled = StandardScaler().fit_transform(features.double().numpy())
+    reference = RidgeClassifierCV(alphas=[probe.penalty]).fit(scaled, labels.numpy())
+    np.testing.assert_array_equal(probe.predict(features).numpy(), reference.predict(scaled))
+
+
+def test_the_penalty_has_the_least_error_when_each_sample_is_left_out_in_turn():
+    features, labels = make_data(25, 10)
+    x = (features.double() - features.double().mean(0)) / features.double().std(0, correction=0)
+    y = functional.one_hot(labels, 3).double()
+
+    def left_out_error(penalty):
+        errors = []
+        for i in range(len(x)):
+            keep = torch.arange(len(x)) != i
+            mean_x, mean_y = x[keep].mean(0), y[keep].mean(0)
+            gram = (x[keep] - mean_x).T @ (x[keep] - mean_x) + penalty * torch.eye(10)
+            weight = torch.linalg.solve(gram, (x[keep] - mean_x).T @ (y[keep] - mean_y))
+            errors.append((y[i] - mean_y - (x[i] - mean_x) @ weight).square().mean())
+        return torch.stack(errors).mean()
+
+    best = min(PENALTIES, key=left_out_error)
+    assert fit_ridge_probe(features, labels, 3).penalty == float(best)
+
+
+def test_a_constant_feature_changes_nothing():
+    features, labels = make_data(50, 5)
+    with_constant = torch.cat([features, torch.full((50, 1), 3.0)], dim=1)
+    plain, padded = fit_ridge_probe(features, labels, 3), fit_ridge_probe(with_constant, labels, 3)
+    torch.testing.assert_close(padded.weight[:5], plain.weight)

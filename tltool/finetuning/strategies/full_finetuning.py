@@ -1,0 +1,61 @@
+"""Full fine-tuning of backbone and head, with one learning rate or with layer-wise decay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tltool.finetuning.phase import BatchNormMode
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
+
+
+@dataclass(frozen=True)
+class FullFinetuning(WarmupDecayStrategy):
+    """Train the backbone and the head together, from the first step.
+
+    Pretrained layers do best when they are fine-tuned (Yosinski et al., 2014,
+    https://arxiv.org/abs/1411.1792); the warmup keeps the first gradients of an untrained head from
+    spoiling them (Goyal et al., 2017, section 2.2, https://arxiv.org/abs/1706.02677). On 244 and
+    600 photos it did worse than a linear probe (`scripts/benchmark/strategies.py`): it wants more.
+
+    Args:
+        backbone_lr_scale: Factor on the learning rate of the backbone; below 1 it stays nearer to
+            its pretrained weights than the head to its random ones.
+        batch_norm: What batch norms do, see `Phase`.
+
+    Example:
+        >>> FullFinetuning().schedule(["backbone.stem", "head"], max_epochs=5).phases[0].trains
+        ('backbone.*', 'head')
+    """
+
+    backbone_lr_scale: float = 1.0
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        scale = {"backbone.*": self.backbone_lr_scale}
+        phase = self._phase("full", EVERYTHING, lr_scale=scale, batch_norm=self.batch_norm)
+        return Schedule((phase,))
+
+
+@dataclass(frozen=True)
+class LayerwiseDecay(WarmupDecayStrategy):
+    """Train everything, with a smaller learning rate for each layer further from the head.
+
+    As vision transformers are fine-tuned after masked pretraining (Bao et al., 2021,
+    https://arxiv.org/abs/2106.08254), from discriminative fine-tuning (Howard & Ruder, 2018,
+    section 3.2, https://arxiv.org/abs/1801.06146). Layers and learning rates are those of timm. On
+    a convolutional network with 244 and 600 photos it did not help
+    (`scripts/benchmark/strategies.py`).
+
+    Args:
+        layer_decay: Factor from each layer to the next one towards the input, in ``(0, 1)``.
+        batch_norm: What batch norms do, see `Phase`.
+    """
+
+    layer_decay: float = 0.75
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        options = {"layer_decay": self.layer_decay, "batch_norm": self.batch_norm}
+        return Schedule((self._phase("layerwise", EVERYTHING, **options),))

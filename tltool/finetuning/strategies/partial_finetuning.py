@@ -1,0 +1,81 @@
+"""Partial fine-tuning: the last layer groups, the normalization layers, or the biases."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tltool.finetuning.phase import BatchNormMode
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
+
+
+@dataclass(frozen=True)
+class LastBlocks(WarmupDecayStrategy):
+    """Train the head and the last layer groups of the backbone; the others stay frozen.
+
+    How many layers transfer as they are depends on how far the data are from those of the
+    pretraining (Yosinski et al., 2014, https://arxiv.org/abs/1411.1792).
+
+    Args:
+        num_groups: How many groups of the backbone train. A final norm that is a group by itself
+            comes along and is not counted.
+        backbone_lr_scale: Factor on the learning rate of the backbone.
+        batch_norm: What batch norms do in these groups, see `Phase`.
+
+    Example:
+        >>> groups = ["backbone.stem", "backbone.layers.0", "backbone.norm", "head"]
+        >>> LastBlocks(1).schedule(groups, max_epochs=5).phases[0].trains
+        ('backbone.layers.0', 'backbone.norm', 'head')
+    """
+
+    num_groups: int = 1
+    backbone_lr_scale: float = 1.0
+    batch_norm: BatchNormMode = "train"
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        backbone = [group for group in group_names if group != "head"]
+        counted = [group for group in backbone if not re.search(r"\bnorm\d*$", group)]
+        if not 1 <= self.num_groups <= len(counted):
+            raise ValueError(
+                f"`num_groups` must be from 1 to {len(counted)}, the groups of this backbone, got "
+                f"{self.num_groups}. For none of them use LinearProbe."
+            )
+        first = backbone.index(counted[-self.num_groups])
+        trains = tuple(backbone[first:])
+        phase = self._phase(
+            "last",
+            (*trains, "head"),
+            lr_scale=dict.fromkeys(trains, self.backbone_lr_scale),
+            batch_norm=self.batch_norm,
+        )
+        return Schedule((phase,), frozen=tuple(backbone[:first]))
+
+
+@dataclass(frozen=True)
+class BatchNormOnly(WarmupDecayStrategy):
+    """Train the head and the normalization layers of the backbone.
+
+    Scales and shifts alone, less than one parameter in a hundred, adapt even random features
+    (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
+    norms. On 244 and 600 photos it did worse than a linear probe
+    (`scripts/benchmark/strategies.py`).
+    """
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        return Schedule((self._phase("norms", EVERYTHING, parameters="norms"),))
+
+
+@dataclass(frozen=True)
+class BitFit(WarmupDecayStrategy):
+    """Train the head and the biases of the backbone.
+
+    Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
+    2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
+    only, and there it did not help (`scripts/benchmark/strategies.py`).
+    """
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """See `FinetuningStrategy.schedule`."""
+        return Schedule((self._phase("biases", EVERYTHING, parameters="biases"),))

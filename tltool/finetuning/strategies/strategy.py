@@ -1,0 +1,65 @@
+"""What a fine-tuning strategy is: a class that makes a schedule from a model's layer groups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.finetuning.phase import Decay, Phase
+from tltool.finetuning.schedule import Schedule
+
+EVERYTHING = ("backbone.*", "head")
+"""Patterns of all layer groups."""
+
+
+class FinetuningStrategy:
+    """A recipe for what trains when.
+
+    Subclass it as a frozen dataclass, so that its fields are its configuration. (This class itself
+    is none: jsonargparse treats a dataclass as a closed type, of which subclasses cannot be named
+    in YAML.) Give a field that another strategy has too the same default, for the command line
+    keeps the value when the class changes.
+    """
+
+    def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
+        """Return the phases of a training.
+
+        Args:
+            group_names: Layer groups from the input on, ``backbone.<group>`` and then ``head``.
+            max_epochs: Length of training in epochs.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `schedule(group_names, max_epochs)`."
+        )
+
+    def resolved_schedule(self, group_names: Sequence[str], max_epochs: int | None) -> Schedule:
+        """Return the schedule for a model and a length of training, checked against both.
+
+        Args:
+            group_names: See `schedule`.
+            max_epochs: That of a Trainer, where ``None`` and negative numbers stand for no end.
+
+        Raises:
+            ValueError: If there is no end, or the schedule does not fit, see `Schedule.resolve`.
+        """
+        if max_epochs is None or max_epochs < 0:
+            raise ValueError(
+                "Phases are counted in epochs, but the Trainer has no `max_epochs`. Set "
+                "--trainer.max_epochs; `max_steps` may end training earlier."
+            )
+        return self.schedule(group_names, max_epochs).resolve(group_names, max_epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupDecayStrategy(FinetuningStrategy):
+    """A strategy whose phases warm the learning rate up and let it fall.
+
+    Args:
+        warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+    """
+
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+
+    def _phase(self, name: str, trains: Sequence[int | str], **options: Any) -> Phase:
+        return Phase(name, tuple(trains), warmup=self.warmup, decay=self.decay, **options)

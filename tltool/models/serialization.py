@@ -1,0 +1,161 @@
+"""Serializable modules: how one was made, as plain data from which a checkpoint rebuilds it."""
+
+import functools
+import importlib
+import inspect
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def serializable(cls: type[M]) -> type[M]:
+    """Make each instance of a module class carry how it was made.
+
+    The instance gets ``description = {"class_path": ..., "init_args": ...}``, plain data that a
+    checkpoint stores and that loads with ``weights_only=True``. A head needs it only where a
+    function makes it: of one that a class makes, or that YAML describes, `build_serializable`
+    records the same.
+
+    Raises:
+        TypeError: At construction, if an argument is not plain data (strings, numbers, booleans,
+            ``None``, and lists, tuples and mappings of them).
+
+    Example:
+        >>> @serializable
+        ... class Scale(nn.Module):
+        ...     def __init__(self, factor: float = 2.0) -> None:
+        ...         super().__init__()
+        >>> Scale().description["init_args"]
+        {'factor': 2.0}
+    """
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        is_subclass = type(self) is not cls
+        if not is_subclass:  # It describes itself, or is refused by the task.
+            describe_as(self, *args, **kwargs)
+
+    cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose
+    return cls
+
+
+def describe_as(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+    """Record that a module was made by calling its class with these arguments.
+
+    Raises:
+        TypeError: If the class does not take them, or one is not plain data.
+
+    Example:
+        >>> layer = nn.Linear(2, 3)
+        >>> describe_as(layer, 2, 3)
+        >>> layer.description["class_path"], layer.description["init_args"]["out_features"]
+        ('torch.nn.modules.linear.Linear', 3)
+    """
+    cls = type(module)
+    signature = inspect.signature(cls)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            arguments |= arguments.pop(name)
+    description = {
+        "class_path": f"{cls.__module__}.{cls.__qualname__}",
+        "init_args": {
+            name: plain(value, f"{cls.__name__}({name}=...)") for name, value in arguments.items()
+        },
+    }
+    module.description = description  # type: ignore[assignment]  # plain data, no submodule
+
+
+def build_serializable(factory: Callable[..., nn.Module], *args: Any) -> nn.Module:
+    """Return ``factory(*args)``, with how it was made where the factory tells it.
+
+    A class tells it, and a ``functools.partial`` of one, which is what jsonargparse makes of YAML.
+
+    Raises:
+        TypeError: If a class got an argument that is not plain data.
+
+    Example:
+        >>> head = build_serializable(functools.partial(nn.Linear, bias=False), 2, 3)
+        >>> head.description["init_args"]
+        {'in_features': 2, 'out_features': 3, 'bias': False, 'device': None, 'dtype': None}
+    """
+    module = factory(*args)
+    call = factory if isinstance(factory, functools.partial) else functools.partial(factory)
+    called = deque([call.func, *call.args])
+    while called and getattr(called[0], "__module__", "").startswith("jsonargparse."):
+        called.popleft()  # Functions of its own, the last of which calls the class.
+    if called and called.popleft() is type(module) and not hasattr(module, "description"):
+        describe_as(module, *called, *args, **call.keywords)
+    return module
+
+
+def plain(value: Any, where: str) -> Any:
+    """Return ``value`` as plain data, tuples as lists.
+
+    Raises:
+        TypeError: If ``value`` holds anything else; the message names ``where``.
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(item, where) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, where) for key, item in value.items()}
+    raise TypeError(
+        f"{where} got a {type(value).__name__}, which a checkpoint cannot store as plain data. "
+        "Pass names and numbers, for example activation='relu' instead of nn.ReLU()."
+    )
+
+
+_rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
+
+
+def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.Module:
+    """Make a module again from its description.
+
+    Only classes of tltool, and classes whose module the program has imported already, are made: a
+    checkpoint from a stranger cannot make Python import something.
+
+    Args:
+        description: What `describe_as` recorded.
+        *args: Positional arguments that come in front of the recorded ones.
+        **overrides: Arguments that replace recorded ones.
+
+    Raises:
+        ValueError: If the class is not there, or is no module.
+    """
+    module_name, _, class_name = description["class_path"].rpartition(".")
+    if module_name.partition(".")[0] == "tltool":
+        importlib.import_module(module_name)
+    module = sys.modules.get(module_name)
+    if module is None:
+        raise ValueError(
+            f"The checkpoint needs the class {description['class_path']}, which is not part of "
+            f"tltool. Import it first: `import {module_name}`, then load the checkpoint from "
+            "Python."
+        )
+    cls = getattr(module, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(
+            f"The checkpoint names {description['class_path']}, which is no torch.nn.Module."
+        )
+    token = _rebuilding.set(True)
+    try:
+        return cls(*args, **{**description["init_args"], **overrides})
+    finally:
+        _rebuilding.reset(token)
+
+
+def is_rebuilding() -> bool:
+    """Tell whether a module is being made again by `rebuild`: what it warns of was said before."""
+    return _rebuilding.get()

@@ -1,0 +1,1 @@
+"""Pretrained weights: files, installed packages, the hub, and what this machine has of them."""

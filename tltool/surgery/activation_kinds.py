@@ -1,0 +1,151 @@
+"""Which modules are activations, of which kind, and which of them are gates."""
+
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+from tltool.layers.activations import ACTIVATIONS
+
+# The modules that define activations as classes of their own. timm is known by its path: nothing
+# here imports it, and a model that has none of its classes needs none.
+HOME_OF_TIMM = "timm.layers.activations"  # and timm.layers.activations_me
+HOMES = ("torch.nn.modules.activation", HOME_OF_TIMM)
+# Activations that are defined elsewhere, next to their model.
+ELSEWHERE = {
+    ("tltool.layers.learned_activations", "SwishBeta"): "swish_beta",
+    ("timm.models.metaformer", "StarReLU"): "star_relu",  # its scale and bias belong to it
+    ("timm.models.metaformer", "SquaredReLU"): "squared_relu",
+}
+# Where the lower-case name of the class is not yet the name of the activation.
+KINDS = {
+    "LeakyReLU": "leaky_relu",
+    "Swish": "silu",
+    "SwishMe": "silu",
+    "MishMe": "mish",
+    "HardSwishMe": "hardswish",
+    "HardSigmoidMe": "hardsigmoid",
+    "HardMish": "hard_mish",
+    "HardMishMe": "hard_mish",
+    "GELUTanh": "gelu_tanh",
+    "QuickGELU": "quick_gelu",
+    "LogSigmoid": "log_sigmoid",
+    "LogSoftmax": "log_softmax",
+    "Softmax2d": "softmax",
+}
+NO_ACTIVATIONS = {"MultiheadAttention"}
+
+NO_FUNCTIONS_OF_ONE_NUMBER = {"softmax", "softmin", "log_softmax", "glu"}
+SQUASHING = {"sigmoid", "hardsigmoid"}
+GATE = re.compile(r"(^|_)gat(e|es|ing)(_|\d|$)")
+ATTENTION_KERNEL = re.compile(r"kernel_func|feature_map")
+# A sigmoid is a gate by where it hangs: squeeze-excite, channel attention, gated linear units.
+GATING_CLASS = re.compile(
+    r"Squeeze|Excit|Gat(e|ing)|G[Ll][Uu]|Att(e)?n|CBAM|Cbam|GlobalContext"
+    r"|^(Effective)?(E?SE|Ese|Se|ECA|Eca)([A-Z0-9_]|$)"
+)
+GATING_ATTRIBUTE = re.compile(
+    r"(^|_)(e?se|eca|cbam|attn|attention|squeeze|excite|excitation)(_|\d|$)"
+)
+
+
+@dataclass(frozen=True)
+class FoundActivation:
+    """One activation of a model, under each of its names."""
+
+    names: tuple[str, ...]
+    """Dotted; a function call goes by its method and its kind, ``blocks.0.forward.relu``."""
+    kind: str
+    """Its name as in ``ACTIVATIONS``, or as near to it as there is one."""
+    module: nn.Module | None
+    """``None`` where it is a function."""
+    why_kept: str | None
+    """``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced."""
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """Return the kind of an activation, a name as in ``ACTIVATIONS``; ``None`` for other modules.
+
+    Example:
+        >>> kind_of(nn.GELU(approximate="tanh")), kind_of(nn.Linear(2, 2))
+        ('gelu_tanh', None)
+    """
+    for cls in type(module).__mro__:
+        elsewhere = ELSEWHERE.get((cls.__module__, cls.__name__))
+        if elsewhere:
+            return elsewhere
+        if cls.__module__.startswith(HOMES) and cls.__name__ not in NO_ACTIVATIONS:
+            is_tanh = getattr(module, "approximate", "none") == "tanh"
+            return "gelu_tanh" if is_tanh else KINDS.get(cls.__name__, cls.__name__.lower())
+    return None
+
+
+def same_function(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two activations are of one kind and have the same settings.
+
+    Whether they work in place is no part of what they compute; neither is what they have learned.
+
+    Example:
+        >>> same_function(nn.ReLU(inplace=True), nn.ReLU())
+        True
+        >>> same_function(nn.LeakyReLU(0.01), nn.LeakyReLU(0.2))
+        False
+    """
+    return kind_of(first) == kind_of(second) and _settings(first) == _settings(second)
+
+
+def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
+    """Return why the activation at a dotted name is no activation of a layer, or ``None`` if it is.
+
+    A gate scales what flows through another branch; with another range it would be another model.
+
+    Example:
+        >>> model = nn.ModuleDict({"act": nn.ReLU(), "gate": nn.Hardsigmoid()})
+        >>> why_gate(model, "act", "relu"), why_gate(model, "gate", "hardsigmoid")
+        (None, 'gate')
+    """
+    if kind in NO_FUNCTIONS_OF_ONE_NUMBER:
+        return f"gate: {kind}"
+    owner, path = _owner(model, name)
+    if ATTENTION_KERNEL.search(path[-1]):
+        return "gate: attention kernel"  # linear attention needs it to be non-negative
+    if GATE.search(path[-1]):
+        return "gate"
+    if kind not in SQUASHING:
+        return None
+    by_attribute = any(GATE.search(part) or GATING_ATTRIBUTE.search(part) for part in path)
+    return "gate" if by_attribute or GATING_CLASS.search(owner) else None
+
+
+def canonical(kind: str) -> str:
+    """Return the one name of an activation that has several.
+
+    Example:
+        >>> canonical("swish")
+        'silu'
+    """
+    return ACTIVATIONS[kind].name if kind in ACTIVATIONS else kind
+
+
+def _settings(module: nn.Module) -> dict[str, object]:
+    # torch lists the attributes that make up an activation for TorchScript.
+    constants = getattr(module, "__constants__", ())
+    return {
+        name: getattr(module, name)
+        for name in constants
+        if name not in {"inplace", "approximate"} and hasattr(module, name)
+    }
+
+
+def _owner(model: nn.Module, name: str) -> tuple[str, list[str]]:
+    """Return the class that an activation belongs to, and the attributes that lead to it.
+
+    Plain containers own nothing. The first attribute is the one that holds the owner.
+    """
+    parts = name.split(".")
+    depth = len(parts) - 1
+    owner = model.get_submodule(".".join(parts[:depth]))
+    while depth and type(owner).__module__ == "torch.nn.modules.container":
+        depth -= 1
+        owner = model.get_submodule(".".join(parts[:depth]))
+    return type(owner).__name__, parts[max(depth - 1, 0) :]

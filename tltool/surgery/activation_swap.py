@@ -1,0 +1,186 @@
+"""Another activation in the place of the ones that a model came with."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tltool._lookup import lookup
+from tltool._spec import Spec, parse_spec
+from tltool.layers.activations import ACTIVATIONS, create_activation
+from tltool.surgery.activation_inventory import find_activations, summarize
+from tltool.surgery.activation_kinds import FoundActivation, canonical, same_function
+from tltool.surgery.module_replacement import (
+    Place,
+    check_patterns,
+    matches,
+    replace_modules,
+    shortened,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ActivationSwap:
+    """What a swap of activations changed, and what it left as it was.
+
+    Together, ``swapped`` and ``kept`` hold every dotted name, of which a shared activation has
+    several; the numbers count it once. A function call goes by its method: ``forward.relu``.
+    """
+
+    to: str
+    swapped: Mapping[str, str]
+    """The former kind of each activation that changed, by dotted name."""
+    kept: Mapping[str, str]
+    """The reason why each other activation stays, by dotted name."""
+    num_swapped: int
+    num_activations: int
+    num_kept: Mapping[str, int]
+    """How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``."""
+
+    @property
+    def out_of_reach(self) -> tuple[str, ...]:
+        """Dotted names of the activations that were selected and could not be changed."""
+        return tuple(name for name, why in self.kept.items() if why.startswith("out of reach"))
+
+    def __str__(self) -> str:
+        kinds = f" ({', '.join(sorted(set(self.swapped.values())))})" if self.swapped else ""
+        kept = [
+            f"{count} gates" if reason == "gate" and count > 1 else f"{count} {reason}"
+            for reason, count in self.num_kept.items()
+        ]
+        where = f" ({shortened(self.out_of_reach, 3)})" if self.out_of_reach else ""
+        return (
+            f"Swapped {self.num_swapped} of {self.num_activations} activations{kinds} for "
+            f"{self.to}{'; kept ' if kept else ''}{', '.join(kept)}{where}."
+        )
+
+
+def swap_activations(
+    model: nn.Module, to: Spec, *, only: str | Sequence[str] = "*", old: str | None = None
+) -> ActivationSwap:
+    """Replace the activations of a model in place.
+
+    All else stays: weights, running statistics, the keys of the state dict. Norm layers that hold
+    an activation, such as timm's ``BatchNormAct2d``, only change that. Gates stay too: the sigmoid
+    of a squeeze-excite, a softmax, the kernel of a linear attention; and so does an activation that
+    is ``to`` already. What is called as a function is out of reach: the report and the log name it.
+
+    Args:
+        model: Is changed. Its weights were trained with the old activations: swap first, then
+            fine-tune, and compare with the model as it was.
+        to: The new activation, as for ``create_activation``. One that learns, such as prelu, brings
+            its own parameter for each activation that it replaces.
+        only: One or more patterns of dotted names, as in ``fnmatch``: ``blocks.*``.
+        old: The kind to replace, such as ``relu``; ``None`` for every kind.
+
+    Returns:
+        Which activations changed, which stay, and why.
+
+    Raises:
+        ValueError: If there is nothing to swap, or ``to`` is unknown or no activation for this use.
+        TypeError: If ``to`` or ``only`` is of the wrong type.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh())
+        >>> print(swap_activations(model, "gelu", old="relu"))
+        Swapped 1 of 2 activations (relu) for gelu; kept 1 not selected.
+    """
+    name = _check_target(to)
+    found = find_activations(model)
+    if not found:
+        raise ValueError(
+            f"Cannot swap activations for {name}: {type(model).__name__} has none below it that "
+            "is known. An activation must be a module, such as nn.ReLU, inside of another one."
+        )
+    kind = None if old is None else _check_old(model, old, found)
+    patterns = check_patterns(only, [each.names for each in found], kind="activation")
+
+    new = create_activation(to)
+    fates: list[tuple[FoundActivation, str | None]] = []  # with the reason of each that stays
+    for each in found:
+        is_selected = kind in {None, each.kind} and matches(each.names, patterns)
+        fates.append((each, _why_kept(each, new, name) if is_selected else "not selected"))
+    chosen = [each for each, why in fates if why is None]
+    if not chosen and f"already {name}" not in {why for _, why in fates}:
+        selected = [each for each, why in fates if why != "not selected"]
+        raise ValueError(_nothing_to_swap(model, name, found, selected))
+
+    _replace(model, chosen, to)
+    report = ActivationSwap(
+        to=name,
+        swapped={dotted: each.kind for each in chosen for dotted in each.names},
+        kept={dotted: why for each, why in fates if why for dotted in each.names},
+        num_swapped=len(chosen),
+        num_activations=len(found),
+        num_kept=Counter(why.partition(":")[0] for _, why in fates if why),
+    )
+    log.log(logging.WARNING if report.out_of_reach else logging.INFO, "%s", report)
+    return report
+
+
+def _check_target(to: Spec) -> str:
+    name, arguments = parse_spec(to, kind="to")
+    entry = lookup(ACTIVATIONS, name, kind="activation")
+    if entry.is_layer:
+        raise ValueError(
+            f"{name} cannot replace the activations of a model: it takes the place of the linear "
+            "layer in front too, and doubles its parameters, for which there are no pretrained "
+            "weights. Choose it in a head, or another activation here."
+        )
+    if arguments.get("inplace"):
+        raise ValueError(
+            "Leave `inplace` out of `to`: an activation in place overwrites its input, which "
+            "another branch of the model may still need."
+        )
+    if arguments.get("per_channel"):
+        raise ValueError(
+            f"{name} with `per_channel` needs the number of channels, which an activation inside a "
+            "model does not tell. Leave `per_channel` out: one slope for each activation."
+        )
+    return entry.name
+
+
+def _check_old(model: nn.Module, old: str, found: Sequence[FoundActivation]) -> str:
+    kinds = sorted({each.kind for each in found})
+    if canonical(old) not in kinds:
+        raise ValueError(
+            f"{type(model).__name__} has no {old!r} activation. Set `old` to one it has: "
+            f"{', '.join(kinds)}."
+        )
+    return canonical(old)
+
+
+def _why_kept(activation: FoundActivation, new: nn.Module, name: str) -> str | None:
+    if activation.why_kept or activation.module is None:
+        return activation.why_kept
+    return f"already {name}" if same_function(activation.module, new) else None
+
+
+def _nothing_to_swap(
+    model: nn.Module, name: str, found: list[FoundActivation], selected: list[FoundActivation]
+) -> str:
+    if not selected:
+        reason = "no activation fits both `only` and `old`"
+    else:
+        reason = f"all that is selected stays as it is: {summarize(selected)}"
+    rest = f" {type(model).__name__} has: {summarize(found)}." if selected != found else ""
+    return f"Cannot swap activations for {name}: {reason}.{rest}"
+
+
+def _replace(model: nn.Module, chosen: Sequence[FoundActivation], to: Spec) -> None:
+    modules = {id(each.module) for each in chosen}
+    if not modules:
+        return
+
+    def create(place: Place) -> nn.Module:
+        for owner, _ in place.owners:
+            if isinstance(owner, nn.TransformerEncoderLayer):
+                # Its fused evaluation computes what this number says, whatever the module is.
+                owner.activation_relu_or_gelu = 0
+        return create_activation(to)
+
+    replace_modules(model, lambda place: id(place.module) in modules, create)

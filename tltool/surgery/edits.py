@@ -1,0 +1,67 @@
+"""Edits as plain data, as they are written in YAML and kept in a checkpoint."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from tltool._lookup import lookup
+from tltool.surgery.activation_swap import ActivationSwap, swap_activations
+
+#: Each edit by its name: a function of the model, which returns a report.
+EDITS: dict[str, Callable[..., ActivationSwap]] = {"swap_activations": swap_activations}
+
+
+def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list[ActivationSwap]:
+    """Edit a model in place, one edit after the other.
+
+    All edits are checked by name and arguments before the first one is made.
+
+    Args:
+        model: Is changed.
+        edits: Each a mapping of one name in ``EDITS`` to its arguments, or to its first argument
+            where nothing else is said.
+
+    Returns:
+        The report of each edit.
+
+    Raises:
+        ValueError: If an edit or an argument is unknown or missing, or an edit refuses.
+        TypeError: If ``edits`` is no list of mappings.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
+        >>> edits = [{"swap_activations": {"to": "gelu", "only": "1"}}, {"swap_activations": "elu"}]
+        >>> for report in apply_surgery_(model, edits):
+        ...     print(report)
+        Swapped 1 of 2 activations (relu) for gelu; kept 1 not selected.
+        Swapped 2 of 2 activations (gelu, relu) for elu.
+    """
+    if isinstance(edits, str | Mapping) or not isinstance(edits, Sequence):
+        raise TypeError(
+            "`surgery` must be a list of edits such as [{swap_activations: gelu}]; got "
+            f"{edits!r}, a {type(edits).__name__}."
+        )
+    checked = [_check(edit) for edit in edits]
+    return [function(model, **arguments) for function, arguments in checked]
+
+
+def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., ActivationSwap], dict[str, Any]]:
+    """Return the function that an edit names, and its arguments."""
+    if not isinstance(edit, Mapping) or len(edit) != 1:
+        raise TypeError(
+            "Each edit in `surgery` must be a mapping of one name to its arguments, such as "
+            f"{{swap_activations: {{to: gelu}}}}; got {edit!r}. Names: {', '.join(EDITS)}."
+        )
+    ((name, arguments),) = edit.items()
+    function = lookup(EDITS, str(name), kind="edit")
+    parameters = dict(list(inspect.signature(function).parameters.items())[1:])  # the model first
+    if not isinstance(arguments, Mapping):
+        arguments = {next(iter(parameters)): arguments}
+    for key in arguments:
+        lookup(parameters, str(key), kind=f"{name} argument")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise ValueError(f"{name} needs `{key}`: write {{{name}: {{{key}: ...}}}}.")
+    return function, dict(arguments)
