@@ -12,7 +12,7 @@ from pathlib import Path
 import timm
 
 from tltool.models.catalog import build_and_count
-from tltool.whole_file import write_whole
+from tltool._atomic_write import write_whole
 
 TABLE = Path(str(resources.files("tltool.models") / "parameter_counts.csv"))
 

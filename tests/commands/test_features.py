@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tltool.__main__ import main
-from tltool.features.lock import lock_folder
+from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import segment_paths
 
 SMALL = [

@@ -9,7 +9,7 @@ from tltool.__main__ import main
 from tltool.monitoring.alarm_table import AlarmTable
 from tltool.monitoring.alarms import Alarm
 from tltool.monitoring.health_table import HealthTable, read_health
-from tltool.monitoring.step_rows import read_rows
+from tltool._csv_rows import read_rows
 from tltool.monitoring.watch import LayerHealth
 from tltool.monitoring.window import is_sampled
 

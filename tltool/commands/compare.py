@@ -30,7 +30,7 @@ from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
-from tltool.whole_file import write_whole
+from tltool._atomic_write import write_whole
 
 log = logging.getLogger(__name__)
 

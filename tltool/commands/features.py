@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tltool.features.cache import cache_root
-from tltool.features.catalog import (
+from tltool.features.cache_maintenance import (
     CachedSet,
     choose_to_prune,
     find_cached,
@@ -19,8 +19,8 @@ from tltool.features.catalog import (
     pack_cached,
     remove_cached,
 )
-from tltool.features.lock import InUseError
-from tltool.features.seen import remove_tables
+from tltool.features.folder_lock import InUseError
+from tltool.features.file_hashes import remove_tables
 from tltool.features.segments import DamagedSegmentError
 from tltool.features.store import format_bytes
 

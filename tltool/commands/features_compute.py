@@ -12,7 +12,7 @@ from tltool.data.datamodule import Part
 from tltool.data.dataset import ImageDataset
 from tltool.data.workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
-from tltool.features.verify import Verification, verify_features
+from tltool.features.verification import Verification, verify_features
 
 CACHE_HELP = "Folder of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features."
 

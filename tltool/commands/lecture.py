@@ -17,7 +17,8 @@ from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
-from tltool.whole_file import save_figure, write_rows, write_whole
+from tltool._atomic_write import save_figure, write_whole
+from tltool._csv_rows import write_rows
 
 FLAG = "--lecture"
 ALL = "all"

@@ -18,7 +18,7 @@ from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run
 from tltool.reporting.runs import Runs, compare_runs
 from tltool.reporting.runs_page import render_runs_page
 from tltool.tracking.pictures import draw_curves, draw_predictions
-from tltool.whole_file import write_whole
+from tltool._atomic_write import write_whole
 
 NUM_PHOTOS = 12
 PAGE = "report.html"

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from tltool.features.cache import cache_root as cache_root
     from tltool.features.cache import cached_features as cached_features
     from tltool.features.callback import FeatureCaching as FeatureCaching
-    from tltool.features.extract import extract_features as extract_features
-    from tltool.features.verify import verify_features as verify_features
+    from tltool.features.extraction import extract_features as extract_features
+    from tltool.features.verification import verify_features as verify_features
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Features": "tltool.features.cache",
         "cache_root": "tltool.features.cache",
         "cached_features": "tltool.features.cache",
-        "extract_features": "tltool.features.extract",
-        "verify_features": "tltool.features.verify",
+        "extract_features": "tltool.features.extraction",
+        "verify_features": "tltool.features.verification",
     },
 )

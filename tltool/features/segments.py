@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tltool.whole_file import PARTIAL, whole_file
+from tltool._atomic_write import PARTIAL, whole_file
 
 KEY_BYTES = 16
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tltool.features.fingerprint import Fingerprint
-from tltool.features.lock import lock_folder
+from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,

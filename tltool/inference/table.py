@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data.listing import printable
-from tltool.whole_file import whole_file, write_rows
+from tltool._atomic_write import whole_file
+from tltool._csv_rows import write_rows
 
 SUFFIXES = (".csv", ".parquet")
 

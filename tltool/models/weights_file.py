@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tltool.models.weights import ORDERED_PACKAGES, checksum_path, sha256_of
-from tltool.whole_file import whole_file, write_whole
+from tltool._atomic_write import whole_file, write_whole
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.features.lock import lock_folder
+from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import Segment, read_segment, segment_paths, write_segment
 from tltool.features.store import FACTS_FILE
 

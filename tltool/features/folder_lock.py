@@ -29,7 +29,7 @@ def lock_folder(folder: Path, *, alone: bool = False) -> int:
         >>> lock_folder(folder, alone=True)
         Traceback (most recent call last):
         ...
-        tltool.features.lock.InUseError: '...' is in use by another process.
+        tltool.features.folder_lock.InUseError: '...' is in use by another process.
         >>> os.close(user)
         >>> os.close(lock_folder(folder, alone=True))
     """

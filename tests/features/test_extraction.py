@@ -1,6 +1,6 @@
 import torch
 
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
 
 

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from tltool.features import seen
-from tltool.features.seen import SeenFiles, look_at
+from tltool.features.file_hashes import SeenFiles, look_at
 
 DIGEST = bytes(range(16))
 

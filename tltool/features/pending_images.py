@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tltool.features.seen import Look, try_look
+from tltool.features.file_hashes import Look, try_look
 from tltool.features.segments import KEY_BYTES
 
 
