@@ -7,13 +7,13 @@ import torch
 from results import FOLDER
 from torch import Tensor
 
+from tltool._atomic_write import whole_file
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.elpv import ELPVDataModule
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.preprocessing import Preprocessing
 from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
-from tltool._atomic_write import whole_file
 
 Features = dict[str, tuple[Tensor, Tensor]]
 

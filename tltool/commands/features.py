@@ -19,8 +19,8 @@ from tltool.features.cache_maintenance import (
     pack_cached,
     remove_cached,
 )
-from tltool.features.folder_lock import InUseError
 from tltool.features.file_hashes import remove_tables
+from tltool.features.folder_lock import InUseError
 from tltool.features.segments import DamagedSegmentError
 from tltool.features.store import format_bytes
 

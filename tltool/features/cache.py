@@ -14,10 +14,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tltool.features.extraction import frozen_pass
-from tltool.features.fingerprint import make_fingerprint
-from tltool.features.pending_images import PendingPhotos, Photos, Visit, Visits, collate_visits, files_of
-from tltool.features.row_lookup import RowSearch
 from tltool.features.file_hashes import SeenFiles
+from tltool.features.fingerprint import make_fingerprint
+from tltool.features.pending_images import (
+    PendingPhotos,
+    Photos,
+    Visit,
+    Visits,
+    collate_visits,
+    files_of,
+)
+from tltool.features.row_lookup import RowSearch
 from tltool.features.store import FeatureStore
 from tltool.models.backbone import Backbone
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.features.pending_images import PendingPhotos, Photos, Visits, view_keys
 from tltool.features.file_hashes import SeenFiles
+from tltool.features.pending_images import PendingPhotos, Photos, Visits, view_keys
 from tltool.features.store import FeatureStore
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from tltool.features.cache import cache_root
 from tltool.features.extraction import frozen_pass
+from tltool.features.file_hashes import SeenFiles
 from tltool.features.fingerprint import make_fingerprint
 from tltool.features.pending_images import Photos, files_of, hash_content, seed_of, view_keys
-from tltool.features.file_hashes import SeenFiles
 from tltool.features.segments import (
     DamagedSegmentError,
     check_features,

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tltool.models.weights import ORDERED_PACKAGES, checksum_path, sha256_of
 from tltool._atomic_write import whole_file, write_whole
+from tltool.models.weights import ORDERED_PACKAGES, checksum_path, sha256_of
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")

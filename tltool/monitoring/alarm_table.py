@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.monitoring.alarms import Alarm
 from tltool._csv_rows import StepRows
+from tltool.monitoring.alarms import Alarm
 
 NAME = "alarms.csv"
 COLUMNS = ("step", "epoch", "cause", "layer", "message")

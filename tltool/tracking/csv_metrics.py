@@ -1,4 +1,4 @@
-"""Lightning logger that writes a run's metrics to a CSV file, which survives a kill and a resume."""
+"""Lightning logger that writes metrics to a CSV file, which survives a kill and a resume."""
 
 from pathlib import Path
 from typing import Any
