@@ -32,8 +32,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 class StepRows:
     """The rows of a run, each with its ``step``, appended to a CSV file as the run goes.
 
-    A row survives a kill from when `append` returns. A kill before leaves at most a last row without
-    its end, which the next process to append removes.
+    A row survives a kill as soon as `append` returns. A kill before leaves at most a last row
+    without its end, which the next process to append removes.
 
     Args:
         path: The file; it begins with the first row.

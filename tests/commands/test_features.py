@@ -111,9 +111,8 @@ def test_features_that_were_not_used_for_long_are_deleted(features, folder):
 
 
 def test_features_in_use_are_left(features, folder):
-    user = lock_folder(folder)
-    status, out, _ = features("prune", "--all")
-    os.close(user)
+    with lock_folder(folder):
+        status, out, _ = features("prune", "--all")
     assert (status, folder.exists()) == (1, True)
     assert "is in use by another process" in out
 

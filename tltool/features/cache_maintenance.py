@@ -1,7 +1,6 @@
-"""All features in a cache: list them, take some away, pack them."""
+"""Maintenance of the feature cache: list what is in it, remove some of it, pack it."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -107,14 +106,11 @@ def remove_cached(cached: CachedSet) -> None:
     Raises:
         InUseError: If another process uses them.
     """
-    descriptor = lock_folder(cached.folder, alone=True)
-    try:
-        removed = cached.folder.with_name(f".{cached.folder.name}.removed")
+    removed = cached.folder.with_name(f".{cached.folder.name}.removed")
+    with lock_folder(cached.folder, alone=True):
         shutil.rmtree(removed, ignore_errors=True)  # Of a run that was killed here.
         cached.folder.rename(removed)
         shutil.rmtree(removed)
-    finally:
-        os.close(descriptor)
 
 
 def pack_cached(cached: CachedSet) -> int:
@@ -128,8 +124,7 @@ def pack_cached(cached: CachedSet) -> int:
         DamagedSegmentError: If a segment is damaged.
         OSError: If the disk is full; then nothing has changed.
     """
-    descriptor = lock_folder(cached.folder, alone=True)
-    try:
+    with lock_folder(cached.folder, alone=True):
         paths = segment_paths(cached.folder)
         if not paths:
             return 0
@@ -139,8 +134,6 @@ def pack_cached(cached: CachedSet) -> int:
             for path in paths:
                 path.unlink()
         return len(keys)
-    finally:
-        os.close(descriptor)
 
 
 def _distinct(segments: Sequence[Segment]) -> tuple[Tensor, list[Tensor]]:

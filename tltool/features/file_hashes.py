@@ -1,4 +1,4 @@
-"""Which files were seen with which content, so that they need not be read again."""
+"""Hashes of files, kept so that a file that looks unchanged need not be read again."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.features.segments import remove_abandoned, write_chunks
+from tltool._atomic_write import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -18,139 +18,137 @@ log = logging.getLogger(__name__)
 # systems tick in steps of up to 2 seconds.
 SETTLED_AFTER = 2.0
 
-Look = tuple[int, int, int, int]
+HASH_BYTES = 16
+
+FileStatus = tuple[int, ...]
+"""Size, times of the last writing and of the last change in nanoseconds, and inode of a file."""
 
 
-class SeenFiles:
-    """A table from a file, and how it looks from outside, to the hash of its content.
+class FileHashes:
+    """A table from a file, and its status, to the hash of its content.
 
-    Size, both time stamps and the inode only decide whether the hash must be taken again; a lost
-    table costs time and nothing else. The time of the last change (ctime) cannot be set by
-    programs, so a file that was replaced by one of equal size and date is noticed.
+    The status only decides whether the hash must be taken again; a lost table costs time and
+    nothing else. The time of the last change (ctime) cannot be set by programs, so a file that was
+    replaced by one of equal size and date is noticed.
 
     Each process writes a file of its own, into which it takes those that are there: two that write
-    at the same time lose nothing, without a lock.
+    at the same time lose nothing, without a lock. An SQLite database would be as quick (20,000
+    files: 0.1 s), but is not safe on network file systems (https://sqlite.org/useovernet.html).
 
     Args:
-        root: The folder of the cache.
-        files: The files of a data set. Sets with the same folder share a table.
+        root: The directory of the cache.
+        files: The files of a data set. Sets with the same directory share a table.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "ant.jpg").write_bytes(b"an ant")
-        >>> look = look_at(folder / "ant.jpg")
-        >>> seen = SeenFiles(folder / "cache", [str(folder / "ant.jpg")])
-        >>> seen.add(str(folder / "ant.jpg"), look, b"0123456789abcdef", now=look[2] / 1e9 + 3)
-        >>> seen.save()
-        >>> SeenFiles(folder / "cache", [str(folder / "ant.jpg")]).find(str(folder / "ant.jpg"))
+        >>> file = str(folder / "ant.jpg")
+        >>> _ = Path(file).write_bytes(b"an ant")
+        >>> status = file_status(file)
+        >>> hashes = FileHashes(folder / "cache", [file])
+        >>> hashes.add(file, status, b"0123456789abcdef", now=status[2] / 1e9 + 3)
+        >>> hashes.save()
+        >>> FileHashes(folder / "cache", [file]).find(file)
         b'0123456789abcdef'
     """
 
     def __init__(self, root: Path, files: Sequence[str]) -> None:
-        place = (
-            os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
-            if files
-            else ""
-        )
-        name = hashlib.blake2b(os.fsencode(place), digest_size=16).hexdigest()
-        self.folder = root / "photos" / name
+        directories = [os.path.dirname(os.path.abspath(file)) for file in files]
+        place = os.path.commonpath(directories) if directories else ""
+        self.folder = root / "files" / hash_content(os.fsencode(place)).hex()
         self._table: dict[str, str] = {}
         self._is_changed = False
         self.reload()
 
     def reload(self) -> None:
         """Read what other processes have written, too."""
-        for path in self._parts():
+        for path in self._tables():
             try:
-                with path.open(encoding="ascii") as table:
-                    for line in table:
+                with path.open(encoding="ascii") as lines:
+                    for line in lines:
                         entry, _, file = line.rpartition("\t")
                         self._table.setdefault(json.loads(file), entry)
             except (OSError, ValueError):  # Taken into another one by now, or damaged.
                 continue
 
     def find(self, file: str) -> bytes | None:
-        """Return the hash of a file's content, if it looks as it did when the hash was taken."""
-        entry = self._table.get(os.path.abspath(file))
-        if entry is None:
-            return None
-        look, _, digest = entry.partition("\t")
-        now = try_look(file)
-        return bytes.fromhex(digest) if now and look == _text(now) else None
+        """Return the hash of a file's content, if its status is that of when it was taken."""
+        known, _, digest = self._table.get(os.path.abspath(file), "").partition("\t")
+        status = file_status(file) if known else None
+        return bytes.fromhex(digest) if status and known == _text(status) else None
 
-    def add(self, file: str, look: Look, digest: bytes, *, now: float | None = None) -> None:
+    def add(
+        self, file: str, status: FileStatus, digest: bytes, *, now: float | None = None
+    ) -> None:
         """Remember a hash.
 
         Args:
             file: The file.
-            look: What `look_at` said before it was read.
+            status: What `file_status` said before it was read.
             digest: The hash of its content.
-            now: The time when it was looked at; ``None`` for now.
+            now: The time of that; ``None`` for the clock.
         """
-        if (time.time() if now is None else now) - look[2] / 1e9 < SETTLED_AFTER:
-            return
-        self._table[os.path.abspath(file)] = f"{_text(look)}\t{digest.hex()}"
-        self._is_changed = True
+        if (time.time() if now is None else now) - status[2] / 1e9 >= SETTLED_AFTER:
+            self._set(file, f"{_text(status)}\t{digest.hex()}")
 
     def forget(self, file: str) -> None:
         """Take the hash of a file anew at its next use."""
-        self._table[os.path.abspath(file)] = "\t"  # Not removed: other tables may have it.
-        self._is_changed = True
+        self._set(file, "\t")  # Not removed: other tables may have it.
 
     def save(self) -> None:
         """Write the table; where that fails, files are read again next time, and this is said."""
         if not self._is_changed:
             return
+        self._is_changed = False
         try:
-            self._write()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            taken = self._tables()
+            self.reload()
+            lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
+            path = self.folder / f"{uuid.uuid4().hex}.tsv"
+            with (
+                whole_file(path, sync=True) as partial,
+                partial.open("w", encoding="ascii") as file,
+            ):
+                file.writelines(lines)
+            for path in taken:
+                path.unlink(missing_ok=True)
         except OSError as error:
             log.warning(
-                "'%s' cannot be written: %s. The photos are hashed again in the next run.",
+                "'%s' cannot be written: %s. The images are hashed again in the next run.",
                 self.folder,
                 error.strerror,
             )
-        self._is_changed = False
 
-    def _write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(self.folder)
-        taken = self._parts()
-        self.reload()
-        lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
-        write_chunks(self.folder / f"{uuid.uuid4().hex}.tsv", (line.encode() for line in lines))
-        for part in taken:
-            part.unlink(missing_ok=True)
+    def _set(self, file: str, entry: str) -> None:
+        self._table[os.path.abspath(file)] = entry
+        self._is_changed = True
 
-    def _parts(self) -> list[Path]:
+    def _tables(self) -> list[Path]:
         # The latest first: what it says of a file counts.
-        parts = []
-        for path in self.folder.glob("*.tsv"):
-            try:
-                parts.append((-path.stat().st_mtime_ns, path))
-            except FileNotFoundError:
-                continue
-        return [path for _, path in sorted(parts)]
+        found = [(file_status(path), path) for path in self.folder.glob("*.tsv")]
+        written = [(status[1], path) for status, path in found if status is not None]
+        return [path for _, path in sorted(written, reverse=True)]
 
 
-def remove_tables(root: Path) -> None:
+def remove_file_hashes(root: Path) -> None:
     """Delete all that is known of files; they are read again when they are used."""
-    shutil.rmtree(root / "photos", ignore_errors=True)
+    shutil.rmtree(root / "files", ignore_errors=True)
 
 
-def look_at(file: str | os.PathLike[str]) -> Look:
-    """Return size, times of the last writing and of the last change in nanoseconds, and inode."""
-    status = os.stat(file)
+def file_status(file: str | os.PathLike[str]) -> FileStatus | None:
+    """Return the status of a file, or ``None`` if it is not there: who reads it says so."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def try_look(file: str | os.PathLike[str]) -> Look | None:
-    """Return what `look_at` does, or ``None`` if the file is not there: who reads it says so."""
-    try:
-        return look_at(file)
-    except OSError:
-        return None
+def hash_content(content: bytes) -> bytes:
+    """Return the hash of a file's content."""
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()
 
 
-def _text(look: Look) -> str:
-    return " ".join(map(str, look))
+def _text(status: FileStatus) -> str:
+    return " ".join(map(str, status))

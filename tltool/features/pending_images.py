@@ -1,6 +1,6 @@
-"""What the cache asks of a data set, and the photos that are still to be computed."""
+"""Images whose features may be missing: read, hashed, and decoded where they must be computed."""
 
-import hashlib
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -8,28 +8,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tltool.features.file_hashes import Look, try_look
-from tltool.features.segments import KEY_BYTES
+from tltool.features.file_hashes import FileStatus, file_status, hash_content
 
 
-class Photos(Protocol):
-    """Photos in an order, each as a file's content and as a tensor."""
+class ImageSource(Protocol):
+    """Images in an order, each as a file's content and as a tensor."""
 
     def __len__(self) -> int: ...
 
     @property
     def labels(self) -> Sequence[int] | None:
-        """The label of each photo, where they are known."""
+        """The label of each image, where they are known."""
 
     @property
     def is_random(self) -> bool:
-        """Whether the tensor of a photo depends on a seed."""
+        """Whether the tensor of an image depends on a seed."""
 
     def file(self, index: int) -> str | None:
-        """Return the file that holds this photo and nothing else, or ``None``."""
+        """Return the file that holds this image and nothing else, or ``None``."""
 
     def content(self, index: int) -> bytes:
-        """Return what decides the photo: the bytes of the file, or of the pixels."""
+        """Return what decides the image: the bytes of the file, or of the pixels."""
 
     def image(self, index: int, content: bytes, *, seed: int | None = None) -> Tensor:
         """Return the tensor ``(C, H, W)`` of a content, augmented as the seed says."""
@@ -38,92 +37,76 @@ class Photos(Protocol):
         """Return all that decides the tensor apart from content and seed, as plain data."""
 
 
-class Visit(NamedTuple):
-    """What was found out about a photo.
+class ReadImages(NamedTuple):
+    """Images that were read together.
 
     Attributes:
-        number: Its place in the data set.
-        digest: The hash of its content.
-        look: How its file looked before it was read.
-        images: By key, the views ``(C, H, W)`` whose features are not there.
+        found: Of each image its index, the hash of its content, and its file's status before it was
+            read.
+        keys: Of the views whose features are missing, each once.
+        views: ``(n, C, H, W)``, or ``None`` where no features are missing.
     """
 
-    number: int
-    digest: bytes
-    look: Look | None
-    images: dict[bytes, Tensor]
-
-
-class Visits(NamedTuple):
-    """Photos that were visited together.
-
-    Attributes:
-        found: Number, hash and look of each photo.
-        keys: Of the images.
-        images: ``(n, C, H, W)``, or ``None`` where all features are there.
-    """
-
-    found: list[tuple[int, bytes, Look | None]]
+    found: list[tuple[int, bytes, FileStatus | None]]
     keys: list[bytes]
-    images: Tensor | None
+    views: Tensor | None
 
 
-class PendingPhotos(Dataset[Visit]):
-    """Read photos once: hash the content, and decode it only where its features are not there.
+class PendingImages(Dataset[ReadImages]):
+    """Read images once, in batches: hash the content, and decode where features are missing.
 
     Args:
-        photos: The data set.
-        indices: The photos that may have to be computed.
+        images: The data set.
+        indices: The images that may have to be computed.
         known: Keys whose features are there.
-        num_views: Number of augmented views of each photo.
+        num_views: Number of augmented views of each image.
+        batch_size: Number of images that are read together.
     """
 
     def __init__(
-        self, photos: Photos, indices: Sequence[int], known: Container[bytes], num_views: int
+        self,
+        images: ImageSource,
+        indices: Sequence[int],
+        known: Container[bytes],
+        num_views: int,
+        batch_size: int,
     ) -> None:
-        self.photos = photos
+        self.images = images
         self.indices = indices
         self.known = known
         self.num_views = num_views
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return math.ceil(len(self.indices) / self.batch_size)
 
-    def __getitem__(self, number: int) -> Visit:
-        index = self.indices[number]
-        file = self.photos.file(index)
-        # Before it is read: a change in between is then noticed at the next visit.
-        look = None if file is None else try_look(file)
-        content = self.photos.content(index)
-        digest = hash_content(content)
-        keys = view_keys(digest, self.num_views, is_random=self.photos.is_random)
-        missing = [key for key in keys if key not in self.known]
-        images = {key: self.photos.image(index, content, seed=seed_of(key)) for key in missing}
-        return Visit(index, digest, look, images)
-
-
-def collate_visits(visits: Sequence[Visit]) -> Visits:
-    """Put the images of visits together; of equal photos the first one counts."""
-    found = [(visit.number, visit.digest, visit.look) for visit in visits]
-    images: dict[bytes, Tensor] = {}
-    for visit in visits:
-        images |= {key: image for key, image in visit.images.items() if key not in images}
-    return Visits(found, list(images), torch.stack(list(images.values())) if images else None)
+    def __getitem__(self, number: int) -> ReadImages:
+        if number >= len(self):
+            raise IndexError(number)  # Else a loop over it would not end.
+        found: list[tuple[int, bytes, FileStatus | None]] = []
+        views: dict[bytes, Tensor] = {}
+        start = number * self.batch_size
+        for index in self.indices[start : start + self.batch_size]:
+            file = self.images.file(index)
+            # Before it is read: a change in between is then noticed at the next time.
+            status = None if file is None else file_status(file)
+            content = self.images.content(index)
+            digest = hash_content(content)
+            found.append((index, digest, status))
+            for key in view_keys(digest, self.num_views, is_random=self.images.is_random):
+                if key not in self.known and key not in views:
+                    views[key] = self.images.image(index, content, seed=seed_of(key))
+        return ReadImages(found, list(views), torch.stack([*views.values()]) if views else None)
 
 
-def files_of(photos: Photos) -> list[str]:
-    """Return the files of photos, without those that have none of their own."""
-    files = (photos.file(index) for index in range(len(photos)))
+def files_of(images: ImageSource) -> list[str]:
+    """Return the files of images, without those that have none of their own."""
+    files = (images.file(index) for index in range(len(images)))
     return [file for file in files if file is not None]
 
 
-def hash_content(content: bytes) -> bytes:
-    """Return the hash of a photo's content."""
-    return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
-
-
 def view_keys(digest: bytes, num_views: int, *, is_random: bool) -> list[bytes]:
-    """Return the keys of a photo's features.
+    """Return the keys of an image's features.
 
     Without augmentation it is the hash of the content. With it, a view's key depends on its number
     too, so that more views can be added later.

@@ -1,4 +1,4 @@
-"""The features of one fingerprint: on disk, or in memory where the disk cannot be used."""
+"""Store of the features of one fingerprint: on disk, or in memory where the disk cannot be used."""
 
 import contextlib
 import errno
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.filesize import decimal
 from torch import Tensor
 
+from tltool._atomic_write import write_whole
 from tltool.features.fingerprint import Fingerprint
 from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,
     read_segment,
-    remove_abandoned,
     segment_paths,
-    write_chunks,
     write_segment,
 )
 
@@ -144,11 +144,8 @@ class FeatureStore:
         existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         log.info(
-            "features: %s rows to compute, at most %s in '%s' (%s free)",
-            f"{num_rows:,}",
-            format_bytes(num_bytes),
-            self.folder,
-            format_bytes(free),
+            f"features: {num_rows:,} rows to compute, at most {decimal(num_bytes)} in "
+            f"'{self.folder}' ({decimal(free)} free)"
         )
         if free < num_bytes:
             self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)))
@@ -156,10 +153,9 @@ class FeatureStore:
     def _write(self, keys: Sequence[bytes], parts: Sequence[Tensor]) -> Tensor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hold()
-        remove_abandoned(self.folder)
         if not (self.folder / FACTS_FILE).exists():
             facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
-            write_chunks(self.folder / FACTS_FILE, [facts.encode()])
+            write_whole(self.folder / FACTS_FILE, facts, sync=True)
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
         path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
         self._read.add(path)
@@ -185,19 +181,5 @@ class FeatureStore:
     def _hold(self) -> None:
         """Lock the folder, shared with others, against being pruned while this store is used."""
         if not self._is_held and self.folder.is_dir():
-            weakref.finalize(self, os.close, lock_folder(self.folder))
+            weakref.finalize(self, lock_folder(self.folder).close)
             self._is_held = True
-
-
-def format_bytes(number: float) -> str:
-    """Return a size in words.
-
-    Example:
-        >>> format_bytes(1_249_280), format_bytes(12)
-        ('1.2 MB', '12 B')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

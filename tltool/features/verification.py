@@ -1,19 +1,17 @@
-"""Look whether cached features are what they should be: all hashes, and a sample of the rows."""
+"""Verification of cached features: all hashes, and a sample of the rows computed again."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from tltool.features.cache import cache_root
-from tltool.features.extraction import frozen_pass
-from tltool.features.file_hashes import SeenFiles
+from tltool.features.extraction import frozen_pass, with_progress
+from tltool.features.file_hashes import FileHashes, hash_content
 from tltool.features.fingerprint import make_fingerprint
-from tltool.features.pending_images import Photos, files_of, hash_content, seed_of, view_keys
+from tltool.features.pending_images import ImageSource, files_of, seed_of, view_keys
 from tltool.features.segments import (
     DamagedSegmentError,
     check_features,
@@ -31,8 +29,8 @@ class Verification(NamedTuple):
     """What was found.
 
     Attributes:
-        num_photos: Number of photos, all hashed anew.
-        num_missing: Number of photos without features, which the next run computes.
+        num_images: Number of images, all hashed anew.
+        num_missing: Number of images without features, which the next run computes.
         changed: Files whose content changed although size, dates and inode did not; their hashes
             are forgotten.
         damaged: Messages about segments that are not what was written; they are removed.
@@ -42,7 +40,7 @@ class Verification(NamedTuple):
         tolerance: What the error may be.
     """
 
-    num_photos: int
+    num_images: int
     num_missing: int
     changed: list[str]
     damaged: list[str]
@@ -58,7 +56,7 @@ class Verification(NamedTuple):
 
 def verify_features(
     backbone: Backbone,
-    photos: Photos,
+    images: ImageSource,
     *,
     cache: str | Path | None = None,
     precision: str = "32-true",
@@ -66,49 +64,43 @@ def verify_features(
     num_sampled: int = 16,
     show_progress: bool = False,
 ) -> Verification:
-    """Hash all photos and segments anew, and compute a sample of the rows again.
+    """Hash all images and segments anew, and compute a sample of the rows again.
 
     Args:
         backbone: See `cached_features`.
-        photos: See `cached_features`.
+        images: See `cached_features`.
         cache: See `cache_root`.
         precision: See `frozen_pass`.
         num_views: See `cached_features`.
-        num_sampled: Number of photos whose features are computed again, spread over all.
+        num_sampled: Number of images whose features are computed again, spread over all.
         show_progress: Whether there is a progress bar.
     """
     root = cache_root(cache)
-    fingerprint = make_fingerprint(backbone, photos.describe(), precision=precision)
+    fingerprint = make_fingerprint(backbone, images.describe(), precision=precision)
     damaged = remove_damaged(root / fingerprint.name)
     store = FeatureStore(root, fingerprint, backbone.num_features)
-    seen = SeenFiles(root, files_of(photos))
+    hashes = FileHashes(root, files_of(images))
     changed: list[str] = []
     errors: list[float] = []
     num_missing = 0
-    sampled = {number * len(photos) // num_sampled for number in range(num_sampled)}
+    sampled = {number * len(images) // num_sampled for number in range(num_sampled)}
     with frozen_pass(backbone, precision) as features_of:
-        for index in track(
-            range(len(photos)),
-            description="verifying features",
-            console=Console(stderr=True),
-            transient=True,
-            disable=not show_progress,
-        ):
-            content = photos.content(index)
+        for index in with_progress(range(len(images)), "verifying features", show=show_progress):
+            content = images.content(index)
             digest = hash_content(content)
-            file = photos.file(index)
-            if file is not None and seen.find(file) not in {None, digest}:
+            file = images.file(index)
+            if file is not None and hashes.find(file) not in {None, digest}:
                 changed.append(file)
-                seen.forget(file)
-            keys = view_keys(digest, num_views, is_random=photos.is_random)
+                hashes.forget(file)
+            keys = view_keys(digest, num_views, is_random=images.is_random)
             if not all(key in store for key in keys):
                 num_missing += 1
             elif index in sampled:
-                image = photos.image(index, content, seed=seed_of(keys[0]))
+                image = images.image(index, content, seed=seed_of(keys[0]))
                 errors.append(_error(store, keys[0], image, features_of))
-    seen.save()
+    hashes.save()
     return Verification(
-        len(photos),
+        len(images),
         num_missing,
         changed,
         damaged,
