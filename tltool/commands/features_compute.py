@@ -139,7 +139,7 @@ def print_verification(part: str, result: Verification) -> None:
     """Print what was found, and what to type where something is wrong."""
     print(
         f"{part:<9} {result.num_images:,} photos hashed, {result.num_missing:,} without features; "
-        f"{result.num_sampled} rows computed again differ by at most {result.largest_error:.1e}"
+        f"{len(result.errors)} rows computed again differ by at most {result.largest_error:.1e}"
     )
     for message in result.damaged:
         print(f"damaged   {message} It was removed; tltool features compute makes it again.")

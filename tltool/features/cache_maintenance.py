@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tltool.features.folder_lock import lock_folder
-from tltool.features.segments import Segment, read_segment, segment_paths, write_segment
+from tltool.features.segments import (
+    KEY_BYTES,
+    Segment,
+    read_segment,
+    segment_paths,
+    write_segment,
+)
 from tltool.features.store import FACTS_FILE
 
 _DAY = 86400.0
@@ -128,9 +135,9 @@ def pack_cached(cached: CachedSet) -> int:
         paths = segment_paths(cached.folder)
         if not paths:
             return 0
-        keys, parts = _distinct([read_segment(path) for path in paths])
+        keys, rows = _distinct([read_segment(path) for path in paths])
         if len(paths) > 1:
-            write_segment(cached.folder, keys, parts)
+            write_segment(cached.folder, keys, rows)
             for path in paths:
                 path.unlink()
         return len(keys)
@@ -138,15 +145,11 @@ def pack_cached(cached: CachedSet) -> int:
 
 def _distinct(segments: Sequence[Segment]) -> tuple[Tensor, list[Tensor]]:
     """Return keys and features of segments, each key once."""
-    seen: set[bytes] = set()
-    keys, parts = [], []
-    for segment in segments:
-        is_new = []
-        for key in segment.keys.numpy():
-            is_new.append(key.tobytes() not in seen)
-            seen.add(key.tobytes())
-        kept = torch.tensor(is_new)
-        keys.append(segment.keys[kept])
-        # Mapped as it is where all stay, so that memory does not grow.
-        parts.append(segment.features if all(is_new) else segment.features[kept])
-    return torch.cat(keys), parts
+    keys = torch.cat([segment.keys for segment in segments])
+    _, firsts = np.unique(keys.numpy().view(f"V{KEY_BYTES}"), return_index=True)
+    is_first = torch.zeros(len(keys), dtype=torch.bool)
+    is_first[torch.from_numpy(firsts)] = True
+    kept = torch.split(is_first, [len(segment.keys) for segment in segments])
+    # Mapped as it is where all stay, so that memory does not grow.
+    rows = [s.features if k.all() else s.features[k] for s, k in zip(segments, kept, strict=True)]
+    return keys[is_first], rows

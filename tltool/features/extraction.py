@@ -18,10 +18,7 @@ T = TypeVar("T")
 #: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type
 #: of the weights.
 AUTOCAST: dict[str, torch.dtype | None] = {
-    "32-true": None,
-    "64-true": None,
-    "bf16-true": None,
-    "16-true": None,
+    **dict.fromkeys(("32-true", "64-true", "bf16-true", "16-true")),
     "bf16-mixed": torch.bfloat16,
     "16-mixed": torch.float16,
 }

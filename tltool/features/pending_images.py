@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -52,6 +53,7 @@ class ReadImages(NamedTuple):
     views: Tensor | None
 
 
+@dataclass(frozen=True)
 class PendingImages(Dataset[ReadImages]):
     """Read images once, in batches: hash the content, and decode where features are missing.
 
@@ -63,19 +65,11 @@ class PendingImages(Dataset[ReadImages]):
         batch_size: Number of images that are read together.
     """
 
-    def __init__(
-        self,
-        images: ImageSource,
-        indices: Sequence[int],
-        known: Container[bytes],
-        num_views: int,
-        batch_size: int,
-    ) -> None:
-        self.images = images
-        self.indices = indices
-        self.known = known
-        self.num_views = num_views
-        self.batch_size = batch_size
+    images: ImageSource
+    indices: Sequence[int]
+    known: Container[bytes]
+    num_views: int
+    batch_size: int
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)

@@ -58,15 +58,14 @@ class FeatureStore:
         self._segments: list[Tensor] = []
         self._starts: list[int] = [0]
         self._read: set[Path] = set()
-        self._keys: dict[bytes, None] = {}
-        self._waiting: list[Tensor] = []
+        self._waiting: dict[bytes, Tensor] = {}
         self._num_expected = 0
         self._written_at = time.monotonic()
         self._is_held = False
         self.reload()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self.rows or key in self._keys
+        return key in self.rows or key in self._waiting
 
     def reload(self) -> None:
         """Read the segments that were written since, by other processes too."""
@@ -100,9 +99,8 @@ class FeatureStore:
             self._num_expected = 0
         if not self._waiting:
             self._written_at = time.monotonic()
-        self._keys.update(dict.fromkeys(keys))
-        self._waiting.append(features)
-        is_large = sum(rows.nbytes for rows in self._waiting) >= _SEGMENT_BYTES
+        self._waiting |= zip(keys, features, strict=True)
+        is_large = len(self._waiting) * features[0].nbytes >= _SEGMENT_BYTES
         if is_large or time.monotonic() - self._written_at > _SEGMENT_SECONDS:
             self.flush()
 
@@ -110,15 +108,14 @@ class FeatureStore:
         """Write what waits, or keep it in memory and say so where that fails."""
         if not self._waiting:
             return
-        keys, parts = list(self._keys), self._waiting
-        self._keys, self._waiting = {}, []
+        keys, features = list(self._waiting), torch.stack(list(self._waiting.values()))
+        self._waiting = {}
         if self.is_on_disk:
             try:
-                self._append(keys, self._write(keys, parts))
-                return
+                features = self._write(keys, features)
             except OSError as error:
                 self._go_without(error)
-        self._append(keys, torch.cat(parts))
+        self._append(keys, features)
 
     def select(self, rows: NDArray[np.int64]) -> Tensor:
         """Return rows by number, ``(n, num_features)``, in 32 bits."""
@@ -150,14 +147,14 @@ class FeatureStore:
         if free < num_bytes:
             self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)))
 
-    def _write(self, keys: Sequence[bytes], parts: Sequence[Tensor]) -> Tensor:
+    def _write(self, keys: Sequence[bytes], features: Tensor) -> Tensor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hold()
         if not (self.folder / FACTS_FILE).exists():
             facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
             write_whole(self.folder / FACTS_FILE, facts, sync=True)
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
-        path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
+        path = write_segment(self.folder, table.view(-1, KEY_BYTES), [features])
         self._read.add(path)
         return read_segment(path).features  # From disk, so that memory does not grow.
 

@@ -1,8 +1,7 @@
 """Verification of cached features: all hashes, and a sample of the rows computed again."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -25,28 +24,32 @@ from tltool.models.backbone import Backbone
 _TOLERANCE = {"full": 1e-3, "reduced": 3e-2}
 
 
-class Verification(NamedTuple):
+@dataclass
+class Verification:
     """What was found.
 
     Attributes:
         num_images: Number of images, all hashed anew.
+        damaged: Messages about segments that are not what was written; they are removed.
+        tolerance: What an error may be.
         num_missing: Number of images without features, which the next run computes.
         changed: Files whose content changed although size, dates and inode did not; their hashes
             are forgotten.
-        damaged: Messages about segments that are not what was written; they are removed.
-        num_sampled: Number of rows that were computed again.
-        largest_error: Largest distance between a row and the same row computed again, relative to
-            the row's length.
-        tolerance: What the error may be.
+        errors: Of each row that was computed again, the distance to the kept one relative to the
+            row's length.
     """
 
     num_images: int
-    num_missing: int
-    changed: list[str]
     damaged: list[str]
-    num_sampled: int
-    largest_error: float
     tolerance: float
+    num_missing: int = 0
+    changed: list[str] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+    @property
+    def largest_error(self) -> float:
+        """The largest of the errors."""
+        return max(self.errors, default=0.0)
 
     @property
     def is_good(self) -> bool:
@@ -77,12 +80,10 @@ def verify_features(
     """
     root = cache_root(cache)
     fingerprint = make_fingerprint(backbone, images.describe(), precision=precision)
-    damaged = remove_damaged(root / fingerprint.name)
+    tolerance = _TOLERANCE["full" if precision in {"32-true", "64-true"} else "reduced"]
+    result = Verification(len(images), remove_damaged(root / fingerprint.name), tolerance)
     store = FeatureStore(root, fingerprint, backbone.num_features)
     hashes = FileHashes(root, files_of(images))
-    changed: list[str] = []
-    errors: list[float] = []
-    num_missing = 0
     sampled = {number * len(images) // num_sampled for number in range(num_sampled)}
     with frozen_pass(backbone, precision) as features_of:
         for index in with_progress(range(len(images)), "verifying features", show=show_progress):
@@ -90,24 +91,16 @@ def verify_features(
             digest = hash_content(content)
             file = images.file(index)
             if file is not None and hashes.find(file) not in {None, digest}:
-                changed.append(file)
+                result.changed.append(file)
                 hashes.forget(file)
             keys = view_keys(digest, num_views, is_random=images.is_random)
             if not all(key in store for key in keys):
-                num_missing += 1
+                result.num_missing += 1
             elif index in sampled:
                 image = images.image(index, content, seed=seed_of(keys[0]))
-                errors.append(_error(store, keys[0], image, features_of))
+                result.errors.append(_error(store, keys[0], features_of(image[None])))
     hashes.save()
-    return Verification(
-        len(images),
-        num_missing,
-        changed,
-        damaged,
-        len(errors),
-        max(errors, default=0.0),
-        _TOLERANCE["full" if precision in {"32-true", "64-true"} else "reduced"],
-    )
+    return result
 
 
 def remove_damaged(folder: Path) -> list[str]:
@@ -127,10 +120,6 @@ def remove_damaged(folder: Path) -> list[str]:
     return damaged
 
 
-def _error(
-    store: FeatureStore, key: bytes, image: Tensor, features_of: Callable[[Tensor], Tensor]
-) -> float:
-    stored = store.select(np.array([store.rows[key]]))
-    computed = features_of(image[None]).float()
-    error: float = ((stored - computed).norm() / computed.norm().clamp_min(1e-12)).item()
-    return error
+def _error(store: FeatureStore, key: bytes, computed: Tensor) -> float:
+    stored, computed = store.select(np.array([store.rows[key]])), computed.float()
+    return float((stored - computed).norm() / computed.norm().clamp_min(1e-12))
