@@ -115,7 +115,7 @@ def _has_dead_writer(partial: Path) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # It lives, as another user.
+    except (PermissionError, OverflowError):  # Another user's, or no number of a process.
         return False
     return False
 
