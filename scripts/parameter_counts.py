@@ -11,8 +11,8 @@ from pathlib import Path
 
 import timm
 
+from tltool._atomic_write import write_whole
 from tltool.models.timm_catalog import build_and_count
-from tltool.whole_file import write_whole
 
 TABLE = Path(str(resources.files("tltool.models") / "parameter_counts.csv"))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tltool.data.named import TorchvisionDataModule as TorchvisionDataModule
     from tltool.features.cache import cached_features as cached_features
     from tltool.features.callback import FeatureCaching as FeatureCaching
-    from tltool.features.extract import extract_features as extract_features
+    from tltool.features.extraction import extract_features as extract_features
     from tltool.finetuning.callback import Finetuning as Finetuning
     from tltool.finetuning.phase import Phase as Phase
     from tltool.finetuning.phase import Until as Until
@@ -78,7 +78,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "create_activation": "tltool.layers.activations",
         "create_input_norm": "tltool.layers.input_norms",
         "create_norm": "tltool.layers.norms",
-        "extract_features": "tltool.features.extract",
+        "extract_features": "tltool.features.extraction",
         "init_weights_": "tltool.layers.initializers",
         "load": "tltool.inference.predictor",
         "serializable": "tltool.models.serialization",

@@ -1,9 +1,9 @@
-"""How much memory the feature cache needs per photo, at its peak.
+"""How much memory the feature cache needs per image, at its peak.
 
-    python scripts/benchmark/cache_memory.py --photos 2000 20000
+    python scripts/benchmark/cache_memory.py --num_images 2000 20000
 
-Photos of noise are computed with a small backbone by processes of their own, one for each number of
-photos; a row is as wide as that of EfficientNet-Lite0. ``RssAnon`` is the memory that cannot be
+Images of noise are computed with a small backbone by processes of their own, one for each number of
+images; a row is as wide as that of EfficientNet-Lite0. ``RssAnon`` is the memory that cannot be
 dropped and read from disk again: neither mapped features nor mapped code count.
 """
 
@@ -50,8 +50,8 @@ class Wide(nn.Module):
         return self.layer(images.flatten(1))
 
 
-def write_photos(folder: Path, count: int) -> list[str]:
-    """Write photos of 16 x 16 pixels of noise."""
+def write_images(folder: Path, count: int) -> list[str]:
+    """Write images of 16 x 16 pixels of noise."""
     generator = torch.Generator().manual_seed(0)
     paths = []
     for number in range(count):
@@ -83,25 +83,25 @@ def anonymous_bytes() -> int:
     return 1024 * int(line.split()[1])
 
 
-def measure(photos: int) -> None:
+def measure(num_images: int) -> None:
     """Compute features twice, cold and warm, read all in batches, and print the peak."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_photos(Path(folder), photos)
+        paths = write_images(Path(folder), num_images)
         peak = Peak()
         peak.start()
         for _ in range(2):
-            data = ImageDataset(Samples(paths, [0] * photos), ImageTransform(CONFIG))
+            data = ImageDataset(Samples(paths, [0] * num_images), ImageTransform(CONFIG))
             features = cached_features(Wide(), data, cache=Path(folder) / "cache", batch_size=64)
-            for start in range(0, photos, 64):
-                features.select(range(start, min(start + 64, photos)))
+            for start in range(0, num_images, 64):
+                features.select(range(start, min(start + 64, num_images)))
         print(peak.bytes)
 
 
 def main() -> None:
-    """Measure each number of photos in a process of its own."""
+    """Measure each number of images in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, nargs=2, default=[2000, 20000])
+    parser.add_argument("--num_images", type=int, nargs=2, default=[2000, 20000])
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     logging.disable()
@@ -109,12 +109,12 @@ def main() -> None:
         measure(chosen.measure)
         return
     peaks = []
-    for count in chosen.photos:
+    for count in chosen.num_images:
         command = [sys.executable, __file__, "--measure", str(count)]
         peaks.append(int(subprocess.check_output(command, env=os.environ, text=True)))
-        print(f"{count:,} photos: RssAnon {peaks[-1] / 1e6:.1f} MB at its peak")
-    few, many = chosen.photos
-    print(f"{(peaks[1] - peaks[0]) / (many - few):.0f} bytes for each further photo")
+        print(f"{count:,} images: RssAnon {peaks[-1] / 1e6:.1f} MB at its peak")
+    few, many = chosen.num_images
+    print(f"{(peaks[1] - peaks[0]) / (many - few):.0f} bytes for each further image")
 
 
 if __name__ == "__main__":

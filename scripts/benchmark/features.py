@@ -7,13 +7,13 @@ import torch
 from results import FOLDER
 from torch import Tensor
 
+from tltool._atomic_write import whole_file
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.elpv import ELPVDataModule
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.preprocessing import Preprocessing
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
-from tltool.whole_file import whole_file
 
 Features = dict[str, tuple[Tensor, Tensor]]
 
@@ -25,10 +25,10 @@ def features_of(
     stop_at: str | None = None,
     **changes: Any,
 ) -> Features:
-    """Return features and labels of each part with EfficientNet-Lite0.
+    """Return features and labels of each split with EfficientNet-Lite0.
 
     Args:
-        data_name: ``elpv``, ``elpv-probability`` for its four classes, or a folder of photos.
+        data_name: ``elpv``, ``elpv-probability`` for its four classes, or a folder of images.
         preprocessing: See `ImageDataModule`.
         stop_at: See `Backbone`.
         **changes: Entries of the preprocessing that replace the backbone's own.
@@ -58,10 +58,10 @@ def _extract(
         else ImageFolderDataModule(data_name, **options)
     )
     features = {}
-    for part in ("train", "val", "test"):
-        if getattr(data.splits, part):
-            loader = data.evaluation_dataloader(part)
-            features[part] = extract_features(
-                backbone, loader, description=f"{data_name} {part}", total=len(loader)
+    for split in ("train", "val", "test"):
+        if getattr(data.splits, split):
+            loader = data.evaluation_dataloader(split)
+            features[split] = extract_features(
+                backbone, loader, description=f"{data_name} {split}", total=len(loader)
             )
     return features

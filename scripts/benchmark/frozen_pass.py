@@ -1,10 +1,10 @@
 """Would another frozen pass be faster, and are its features the same?
 
-EfficientNet-Lite0 on the photos of a folder with `train` and `val`: as it is; with each batch norm
-folded into the convolution in front; compiled; and with bfloat16. Photos are decoded before.
+EfficientNet-Lite0 on the images of a folder with `train` and `val`: as it is; with each batch norm
+folded into the convolution in front; compiled; and with bfloat16. Images are decoded before.
 Three rounds in turn; printed are images a second, the median ratio to the plain pass of the same
 round, seconds until the first batch is there, how far features are from the plain ones (share of
-their length, median over photos), and the validation accuracy of a closed-form probe.
+their length, median over images), and the validation accuracy of a closed-form probe.
 
 Run: python scripts/benchmark/frozen_pass.py FOLDER
 """
@@ -31,9 +31,9 @@ def main() -> None:
     """Print a table row for each way."""
     backbone = Backbone("tf_efficientnet_lite0").eval()
     data = ImageFolderDataModule(sys.argv[1], batch_size=BATCH, data_config=backbone.data_config)
-    parts = {part: list(data.evaluation_dataloader(part)) for part in ("train", "val")}
-    labels = {part: torch.cat([batch["labels"] for batch in parts[part]]) for part in parts}
-    batches = [batch["images"] for part in parts.values() for batch in part]
+    splits = {split: list(data.evaluation_dataloader(split)) for split in ("train", "val")}
+    labels = {split: torch.cat([batch["labels"] for batch in splits[split]]) for split in splits}
+    batches = [batch["images"] for split in splits.values() for batch in split]
     compiled = copy.deepcopy(backbone)
     compiled.compile()
     folded = fold_batch_norms(backbone, batches[0][:2])
@@ -48,23 +48,24 @@ def main() -> None:
     features: dict[str, Tensor] = {}
     number = sum(map(len, batches))
 
-    def rate(name: str) -> float:
+    def throughput(name: str) -> float:
         network, dtype = ways[name]
         taken, features[name] = seconds(network, batches, dtype)
         return number / taken
 
-    rates = in_turn({name: partial(rate, name) for name in ways})
+    throughputs = in_turn({name: partial(throughput, name) for name in ways})
     print("| frozen pass | images/s | times | first batch, s | features differ | probe |")
     print("|---|---|---|---|---|---|")
     own = features["as it is"]
     train = len(labels["train"])
     for name, found in features.items():
-        ratio = median_ratio(rates[name], rates["as it is"])
+        ratio = median_ratio(throughputs[name], throughputs["as it is"])
         moved = ((found - own).norm(dim=1) / own.norm(dim=1)).median()
         probe = fit_ridge_probe(found[:train], labels["train"], data.num_classes)
         right = (probe.predict(found[train:]) == labels["val"]).double().mean()
+        median = statistics.median(throughputs[name])
         print(
-            f"| {name} | {statistics.median(rates[name]):.0f} | {ratio:.2f} | {first[name]:.1f} "
+            f"| {name} | {median:.0f} | {ratio:.2f} | {first[name]:.1f} "
             f"| {moved:.1e} | {right:.3f} |"
         )
 

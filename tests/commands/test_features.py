@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tltool.__main__ import main
-from tltool.features.lock import lock_folder
+from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import segment_paths
 
 SMALL = [
@@ -111,9 +111,8 @@ def test_features_that_were_not_used_for_long_are_deleted(features, folder):
 
 
 def test_features_in_use_are_left(features, folder):
-    user = lock_folder(folder)
-    status, out, _ = features("prune", "--all")
-    os.close(user)
+    with lock_folder(folder):
+        status, out, _ = features("prune", "--all")
     assert (status, folder.exists()) == (1, True)
     assert "is in use by another process" in out
 

@@ -9,7 +9,7 @@ from tltool.data.dataset import ImageDataset
 from tltool.data.indexed import IndexedDecoder
 from tltool.data.samples import Samples
 from tltool.data.transforms import ImageTransform
-from tltool.features import seen
+from tltool.features import file_hashes
 from tltool.features.cache import cache_root, cached_features
 
 
@@ -36,26 +36,22 @@ def test_a_second_call_makes_no_forward_pass(
     assert torch.equal(first.tensor(), second.tensor())
 
 
-def test_a_second_call_does_not_read_photos_that_look_the_same(
-    own_photos, tmp_path, make_backbone, make_photos, monkeypatch
+@pytest.mark.parametrize(
+    ("settled_after", "unused"),
+    [
+        pytest.param(0.0, "read_content", id="unchanged files are not read"),
+        pytest.param(1e9, "ImageDataset.image", id="known images are hashed but not decoded"),
+    ],
+)
+def test_a_second_call_does_only_what_it_must(
+    own_photos, tmp_path, make_backbone, make_photos, monkeypatch, settled_after, unused
 ):
-    monkeypatch.setattr(seen, "SETTLED_AFTER", 0.0)
+    monkeypatch.setattr(file_hashes, "SETTLED_AFTER", settled_after)
     backbone = make_backbone()
     dataset = make_photos(own_photos, backbone)
-    cached_features(backbone, dataset, cache=tmp_path)
-    monkeypatch.setattr("tltool.data.dataset.read_content", None)
-    assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 0
-
-
-def test_photos_whose_features_are_there_are_hashed_but_not_decoded(
-    photos, tmp_path, make_backbone, make_photos, monkeypatch
-):
-    monkeypatch.setattr(seen, "SETTLED_AFTER", 1e9)
-    backbone = make_backbone()
-    dataset = make_photos(photos, backbone)
-    cached_features(backbone, dataset, cache=tmp_path)
-    monkeypatch.setattr(ImageDataset, "image", None)
-    assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 0
+    cached_features(backbone, dataset, cache=tmp_path / "c")
+    monkeypatch.setattr(f"tltool.data.dataset.{unused}", None)
+    assert cached_features(backbone, dataset, cache=tmp_path / "c").num_computed == 0
 
 
 def test_of_one_changed_photo_only_that_is_computed(
@@ -72,7 +68,7 @@ def test_of_one_changed_photo_only_that_is_computed(
 def test_a_photo_replaced_by_one_of_equal_size_and_date_is_noticed(
     own_photos, tmp_path, make_backbone, make_photos, monkeypatch
 ):
-    monkeypatch.setattr(seen, "SETTLED_AFTER", 0.0)
+    monkeypatch.setattr(file_hashes, "SETTLED_AFTER", 0.0)
     backbone, photo = make_backbone(), own_photos / "blue" / "a.png"
     for path in own_photos.rglob("*.png"):
         path.unlink()

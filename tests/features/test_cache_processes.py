@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,9 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
 ):
     cache = tmp_path / "c"
     process = start(photos, cache, tmp_path / "result", "die")
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
-    (partial,) = folder_of(cache).glob("*.partial")
-    os.utime(partial, (time.time() - 3600, time.time() - 3600))
+    (partial,) = folder_of(cache).glob(".*.partial")
     backbone = make_backbone()
     dataset = make_photos(photos, backbone)
     resumed = cached_features(backbone, dataset, cache=cache)
@@ -48,7 +46,7 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
 def test_two_processes_at_once_get_the_same_whole_features(photos, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
     processes = [start(photos, cache, result) for result in results]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
     torch.testing.assert_close(first["features"], second["features"])
@@ -60,7 +58,7 @@ def test_two_processes_at_once_get_the_same_whole_features(photos, tmp_path):
 def test_two_ranks_share_the_work_and_get_the_same(photos, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
     processes = [start(photos, cache, path, f"rank:{path.name}") for path in results]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
     assert (first["computed"], second["computed"]) == (12, 12)
@@ -71,13 +69,13 @@ def test_a_full_disk_is_said_once_and_features_stay_in_memory(
     photos, tmp_path, make_backbone, make_photos
 ):
     process = start(photos, tmp_path / "c", tmp_path / "result", "limit")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert output.count("WARNING") == 1
     assert "File too large. They stay in memory" in output
     backbone = make_backbone()
     expected = cached_features(backbone, make_photos(photos, backbone), cache=tmp_path / "new")
     torch.testing.assert_close(torch.load(tmp_path / "result")["features"], expected.tensor())
-    assert not list((tmp_path / "c").rglob("*.partial"))
+    assert not list((tmp_path / "c").rglob(".*.partial"))
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_features_stay_in_memory(

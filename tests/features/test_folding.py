@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.features.extract import frozen_pass
+from tltool.features.extraction import frozen_pass
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
 

@@ -19,7 +19,7 @@ collect_ignore = ["two_ranks_job.py"]  # a script of test_two_ranks.py
 
 
 class Backbone(nn.Module):
-    """A timm model of random weights, as `tltool.models.Backbone` wraps it."""
+    """A timm model of random weights, as `tltool.models.backbone.Backbone` wraps it."""
 
     def __init__(self, name: str, **options) -> None:
         super().__init__()

@@ -6,10 +6,10 @@ import pytest
 
 import tltool.__main__
 from tltool.__main__ import main
+from tltool._csv_rows import read_rows
 from tltool.monitoring.alarm_table import AlarmTable
 from tltool.monitoring.alarms import Alarm
 from tltool.monitoring.health_table import HealthTable, read_health
-from tltool.monitoring.step_rows import read_rows
 from tltool.monitoring.watch import LayerHealth
 from tltool.monitoring.window import is_sampled
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from tltool.data.folder import ImageFolderDataModule
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import LinearProbe
 from tltool.models.backbone import Backbone

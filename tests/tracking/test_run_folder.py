@@ -1,3 +1,4 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +16,14 @@ def test_runs_that_start_at_once_get_different_folders(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda _: create_run_folder(tmp_path, "photos"), range(32)))
     assert len(set(folders)) == 32
+
+
+def test_a_new_run_removes_what_a_killed_one_left_half_written(tmp_path):
+    partial = create_run_folder(tmp_path, "photos") / ".last.ckpt.machine-1-0123.partial"
+    partial.touch()
+    os.utime(partial, (0, 0))
+    create_run_folder(tmp_path, "photos")
+    assert not partial.exists()
 
 
 def test_a_file_in_place_of_the_folder_is_an_error_with_the_remedy(tmp_path):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from tltool._atomic_write import save_figure
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
-from tltool.whole_file import save_figure
 
 # Blue and vermilion of Okabe & Ito (2008, https://jfly.uni-koeln.de/color/): told apart by all
 # eyes; the dashes tell the lines apart in print.

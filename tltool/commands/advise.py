@@ -16,7 +16,7 @@ from tltool.data.samples import Splits
 from tltool.diagnosis.layer_probes import LayerProbes, probe_layers
 from tltool.diagnosis.learning_curve import LearningCurve, draw_stratified, learning_curve
 from tltool.diagnosis.strategy_advice import TABLE, Advice, advise, signed
-from tltool.features.layers import extract_layer_features
+from tltool.features.layer_features import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 
 MOST_PHOTOS = 2000

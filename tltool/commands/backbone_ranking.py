@@ -19,7 +19,7 @@ from tltool.data.manifest import ManifestDataModule
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import split_stratified
 from tltool.diagnosis.suitability import Suitability, measure_suitability
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
 from tltool.models.weights.local_weights import LocalWeights
 

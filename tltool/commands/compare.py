@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
+from tltool._atomic_write import write_whole
 from tltool._lookup import lookup
 from tltool.cli import run_cli
 from tltool.commands.compare_config import head_yaml, optimizer_spec
@@ -30,7 +31,6 @@ from tltool.lecture.experiment import Experiment
 from tltool.models.layer_groups import layer_groups
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
-from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 

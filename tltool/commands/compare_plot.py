@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from tltool._atomic_write import save_figure
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import describe
-from tltool.whole_file import save_figure
 
 #: Okabe & Ito (2008, https://jfly.uni-koeln.de/color/): told apart by all eyes.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

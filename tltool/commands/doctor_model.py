@@ -37,7 +37,7 @@ from tltool.diagnosis.trial_steps import (
     try_steps,
     weights_move,
 )
-from tltool.features.extract import frozen_pass
+from tltool.features.extraction import frozen_pass
 from tltool.finetuning.freeze import set_trainable_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import bytes_per_parameter, trained_by

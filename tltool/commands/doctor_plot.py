@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tltool._atomic_write import save_figure
 from tltool.diagnosis.starting_signal import StartingSignal
-from tltool.whole_file import save_figure
 
 NUM_BINS = 60
 SHOWN = (0.001, 0.999)  # quantiles between which the outputs are drawn

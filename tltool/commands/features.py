@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from tltool.features.cache import cache_root
-from tltool.features.catalog import (
+from tltool.features.cache_maintenance import (
     CachedSet,
     choose_to_prune,
     find_cached,
@@ -19,10 +20,9 @@ from tltool.features.catalog import (
     pack_cached,
     remove_cached,
 )
-from tltool.features.lock import InUseError
-from tltool.features.seen import remove_tables
+from tltool.features.file_hashes import remove_file_hashes
+from tltool.features.folder_lock import InUseError
 from tltool.features.segments import DamagedSegmentError
-from tltool.features.store import format_bytes
 
 ACTIONS = {
     "compute": "compute the features of your photos, from the configuration of fit",
@@ -95,11 +95,11 @@ def print_list(root: Path) -> None:
             str(preprocessing.get("input_size", ["?"])[-1]),
             f"{entry.facts['precision']} {entry.facts['device']}",
             str(entry.num_segments),
-            format_bytes(entry.num_bytes),
+            decimal(entry.num_bytes),
             time.strftime("%Y-%m-%d", time.localtime(entry.used_at)),
         )
     Console().print(table)
-    print(f"{format_bytes(sum(entry.num_bytes for entry in cached))} in '{root}'")
+    print(f"{decimal(sum(entry.num_bytes for entry in cached))} in '{root}'")
 
 
 def prune(root: Path, options: argparse.Namespace) -> int:
@@ -107,7 +107,7 @@ def prune(root: Path, options: argparse.Namespace) -> int:
     chosen = [find_cached(root, name) for name in options.names]
     if options.all:
         chosen = list_cached(root)
-        remove_tables(root)
+        remove_file_hashes(root)
     elif options.older_than is not None or options.max_size is not None:
         max_bytes = None if options.max_size is None else options.max_size * 1e9
         cached = list_cached(root)
@@ -132,7 +132,7 @@ def _for_each(chosen: Iterable[CachedSet], action: Callable[[CachedSet], object]
         name = cached.folder.name[:8]
         try:
             action(cached)
-            print(f"{done:<9} {name}  {format_bytes(cached.num_bytes)}")
+            print(f"{done:<9} {name}  {decimal(cached.num_bytes)}")
         except (InUseError, DamagedSegmentError) as error:
             status = 1
             print(f"left      {name}  {error}")

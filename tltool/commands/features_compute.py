@@ -12,7 +12,7 @@ from tltool.data.datamodule import Part
 from tltool.data.dataset import ImageDataset
 from tltool.data.workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
-from tltool.features.verify import Verification, verify_features
+from tltool.features.verification import Verification, verify_features
 
 CACHE_HELP = "Folder of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features."
 
@@ -138,8 +138,8 @@ class VerifyCLI(ComputeCLI):
 def print_verification(part: str, result: Verification) -> None:
     """Print what was found, and what to type where something is wrong."""
     print(
-        f"{part:<9} {result.num_photos:,} photos hashed, {result.num_missing:,} without features; "
-        f"{result.num_sampled} rows computed again differ by at most {result.largest_error:.1e}"
+        f"{part:<9} {result.num_images:,} photos hashed, {result.num_missing:,} without features; "
+        f"{len(result.errors)} rows computed again differ by at most {result.largest_error:.1e}"
     )
     for message in result.damaged:
         print(f"damaged   {message} It was removed; tltool features compute makes it again.")

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 import tltool
+from tltool._atomic_write import save_figure, write_whole
+from tltool._csv_rows import write_rows
 from tltool.comparison.splits import Split, part_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
-from tltool.whole_file import save_figure, write_rows, write_whole
 
 FLAG = "--lecture"
 ALL = "all"

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tltool._atomic_write import write_whole
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
@@ -27,7 +28,6 @@ from tltool.finetuning.schedule import Schedule
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.layer_groups import layer_groups
 from tltool.tasks.input_norm import fit_input_norm_
-from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 

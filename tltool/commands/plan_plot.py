@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from tltool._atomic_write import save_figure
 from tltool.commands.activation_plot import SUFFIXES
 from tltool.diagnosis.lr_range import RateRange
 from tltool.finetuning.plan import Plan
-from tltool.whole_file import save_figure
 
 NUM_COLUMNS = 400
 SMALLEST_SHOWN = 1e-3

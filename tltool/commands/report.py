@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tltool
+from tltool._atomic_write import write_whole
 from tltool.commands.report_measure import measure_run
 from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
@@ -18,7 +19,6 @@ from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run
 from tltool.reporting.runs import Runs, compare_runs
 from tltool.reporting.runs_page import render_runs_page
 from tltool.tracking.pictures import draw_curves, draw_predictions
-from tltool.whole_file import write_whole
 
 NUM_PHOTOS = 12
 PAGE = "report.html"

@@ -14,7 +14,7 @@ from tltool.comparison.differences import number_groups
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
 from tltool.features.cache import cached_features
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.finetuning.plan import Plan
 from tltool.models.backbone import Backbone
 from tltool.models.ridge_probe import fit_ridge_probe

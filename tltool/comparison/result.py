@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from tltool._csv_rows import write_rows
 from tltool.comparison.differences import Difference, Estimate, photos_needed
 from tltool.comparison.variants import Variant
-from tltool.whole_file import write_rows
 
 ONE_POINT = 0.01
 

@@ -1,4 +1,4 @@
-"""All that decides a photo's features, apart from the photo, as one name."""
+"""Fingerprint of features: all that decides them apart from the image, as one name."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ from PIL import features as pillow_features
 from torch import nn
 
 import tltool
+from tltool.features.file_hashes import HASH_BYTES, hash_content
 
 # Ways to the same numbers, and where the weights came from, which are hashed themselves.
 _WITHOUT_EFFECT = ("weights", "allow_partial", "compile", "grad_checkpointing", "channels_last")
@@ -61,7 +62,7 @@ def make_fingerprint(
             "class": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
             **{key: value for key, value in description.items() if key not in _WITHOUT_EFFECT},
         },
-        "modules": _digest(_ADDRESS.sub("", repr(backbone)).encode()),
+        "modules": hash_content(_ADDRESS.sub("", repr(backbone)).encode()).hex(),
         "weights": hash_weights(backbone),
         "preprocessing": dict(preprocessing),
         "precision": precision,
@@ -70,12 +71,12 @@ def make_fingerprint(
         "versions": _versions(),
     }
     text = json.dumps(facts, sort_keys=True, allow_nan=True)
-    return Fingerprint(_digest(text.encode()), json.loads(text))
+    return Fingerprint(hash_content(text.encode()).hex(), json.loads(text))
 
 
 def hash_weights(module: nn.Module) -> str:
     """Return a hash of all parameters and buffers of a module: names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -94,7 +95,3 @@ def _versions() -> dict[str, str | None]:
             found[package] = None
     # Builds of one Pillow may decode JPEG by different libraries, to different pixels.
     return {**found, "jpeg": pillow_features.version("libjpeg_turbo")}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

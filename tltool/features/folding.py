@@ -1,11 +1,11 @@
-"""Batch norms folded into the convolutions in front: a frozen network that does less work."""
+"""Folding of batch norms into the convolutions in front: a frozen network that does less work."""
 
 import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 TOLERANCE = 1e-4
 """Length of the difference to the features of the network itself, as a share of theirs. Rounding
@@ -49,7 +49,8 @@ def fold_batch_norms(network: nn.Module, images: Tensor) -> nn.Module | None:
         return None
     names = {module: name for name, module in folded.named_modules()}
     for norm, conv in pairs.items():
-        _fold(conv, norm)
+        fused = fuse_conv_bn_eval(conv, norm)
+        conv.weight, conv.bias = fused.weight, fused.bias
         # timm's batch norms hold the activation behind them.
         folded.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
     features: Tensor = network(images)
@@ -94,21 +95,3 @@ def _find_pairs(network: nn.Module, images: Tensor) -> dict[nn.BatchNorm2d, nn.C
         for hook in hooks:
             hook.remove()
     return {norm: conv for norm, conv in pairs.items() if runs[norm] == runs[conv] == 1}
-
-
-def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    assert norm.running_mean is not None  # noqa: S101  # it tracks its statistics
-    assert norm.running_var is not None  # noqa: S101  # it tracks its statistics
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight,
-        conv.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-    )
-    is_last = conv.weight.is_contiguous(memory_format=torch.channels_last)
-    kept = torch.channels_last if is_last else torch.contiguous_format
-    conv.weight = nn.Parameter(weight.contiguous(memory_format=kept), requires_grad=False)
-    conv.bias = nn.Parameter(bias, requires_grad=False)

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tltool.whole_file import PARTIAL, whole_file
+from tltool._atomic_write import whole_file
+from tltool.features.file_hashes import HASH_BYTES
 
-KEY_BYTES = 16
+KEY_BYTES = HASH_BYTES
+"""Length of the key of a row: a hash of the content, see `view_keys`."""
 
 _SUFFIX = ".safetensors"
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
-
-# A segment is written in seconds. What is left after this long is of a process that was killed.
-_ABANDONED_AFTER = 600.0
 
 
 class DamagedSegmentError(ValueError):
@@ -66,18 +64,10 @@ def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
         True
     """
     path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
-    write_chunks(path, (_header(keys, parts), *map(_bytes, (*parts, keys))))
-    return path
-
-
-def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write a file that is there whole or not at all, also after a power cut.
-
-    Raises:
-        OSError: If the disk is full or cannot be written; nothing is left behind.
-    """
     with whole_file(path, sync=True) as partial, partial.open("wb") as file:
-        file.writelines(chunks)
+        file.write(_header(keys, parts))
+        file.writelines(map(_bytes, (*parts, keys)))
+    return path
 
 
 def read_segment(path: Path) -> Segment:
@@ -118,19 +108,6 @@ def check_features(segment: Segment) -> None:
 def segment_paths(folder: Path) -> list[Path]:
     """Return the whole segments of a folder, the same order in every process."""
     return sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
-
-
-def remove_abandoned(folder: Path) -> list[Path]:
-    """Delete what killed processes left half written, and return the paths."""
-    removed = []
-    for partial in folder.glob(f"*{PARTIAL}"):
-        try:
-            if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
-                partial.unlink()
-                removed.append(partial)
-        except FileNotFoundError:  # Another process was quicker.
-            continue
-    return removed
 
 
 def _header(keys: Tensor, parts: Sequence[Tensor]) -> bytes:

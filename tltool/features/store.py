@@ -1,4 +1,4 @@
-"""The features of one fingerprint: on disk, or in memory where the disk cannot be used."""
+"""Store of the features of one fingerprint: on disk, or in memory where the disk cannot be used."""
 
 import contextlib
 import errno
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.filesize import decimal
 from torch import Tensor
 
+from tltool._atomic_write import write_whole
 from tltool.features.fingerprint import Fingerprint
-from tltool.features.lock import lock_folder
+from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,
     read_segment,
-    remove_abandoned,
     segment_paths,
-    write_chunks,
     write_segment,
 )
 
@@ -58,15 +58,14 @@ class FeatureStore:
         self._segments: list[Tensor] = []
         self._starts: list[int] = [0]
         self._read: set[Path] = set()
-        self._keys: dict[bytes, None] = {}
-        self._waiting: list[Tensor] = []
+        self._waiting: dict[bytes, Tensor] = {}
         self._num_expected = 0
         self._written_at = time.monotonic()
         self._is_held = False
         self.reload()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self.rows or key in self._keys
+        return key in self.rows or key in self._waiting
 
     def reload(self) -> None:
         """Read the segments that were written since, by other processes too."""
@@ -100,9 +99,8 @@ class FeatureStore:
             self._num_expected = 0
         if not self._waiting:
             self._written_at = time.monotonic()
-        self._keys.update(dict.fromkeys(keys))
-        self._waiting.append(features)
-        is_large = sum(rows.nbytes for rows in self._waiting) >= _SEGMENT_BYTES
+        self._waiting |= zip(keys, features, strict=True)
+        is_large = len(self._waiting) * features[0].nbytes >= _SEGMENT_BYTES
         if is_large or time.monotonic() - self._written_at > _SEGMENT_SECONDS:
             self.flush()
 
@@ -110,15 +108,14 @@ class FeatureStore:
         """Write what waits, or keep it in memory and say so where that fails."""
         if not self._waiting:
             return
-        keys, parts = list(self._keys), self._waiting
-        self._keys, self._waiting = {}, []
+        keys, features = list(self._waiting), torch.stack(list(self._waiting.values()))
+        self._waiting = {}
         if self.is_on_disk:
             try:
-                self._append(keys, self._write(keys, parts))
-                return
+                features = self._write(keys, features)
             except OSError as error:
                 self._go_without(error)
-        self._append(keys, torch.cat(parts))
+        self._append(keys, features)
 
     def select(self, rows: NDArray[np.int64]) -> Tensor:
         """Return rows by number, ``(n, num_features)``, in 32 bits."""
@@ -144,24 +141,20 @@ class FeatureStore:
         existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         log.info(
-            "features: %s rows to compute, at most %s in '%s' (%s free)",
-            f"{num_rows:,}",
-            format_bytes(num_bytes),
-            self.folder,
-            format_bytes(free),
+            f"features: {num_rows:,} rows to compute, at most {decimal(num_bytes)} in "
+            f"'{self.folder}' ({decimal(free)} free)"
         )
         if free < num_bytes:
             self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)))
 
-    def _write(self, keys: Sequence[bytes], parts: Sequence[Tensor]) -> Tensor:
+    def _write(self, keys: Sequence[bytes], features: Tensor) -> Tensor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._hold()
-        remove_abandoned(self.folder)
         if not (self.folder / FACTS_FILE).exists():
             facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
-            write_chunks(self.folder / FACTS_FILE, [facts.encode()])
+            write_whole(self.folder / FACTS_FILE, facts, sync=True)
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
-        path = write_segment(self.folder, table.view(-1, KEY_BYTES), parts)
+        path = write_segment(self.folder, table.view(-1, KEY_BYTES), [features])
         self._read.add(path)
         return read_segment(path).features  # From disk, so that memory does not grow.
 
@@ -185,19 +178,5 @@ class FeatureStore:
     def _hold(self) -> None:
         """Lock the folder, shared with others, against being pruned while this store is used."""
         if not self._is_held and self.folder.is_dir():
-            weakref.finalize(self, os.close, lock_folder(self.folder))
+            weakref.finalize(self, lock_folder(self.folder).close)
             self._is_held = True
-
-
-def format_bytes(number: float) -> str:
-    """Return a size in words.
-
-    Example:
-        >>> format_bytes(1_249_280), format_bytes(12)
-        ('1.2 MB', '12 B')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

@@ -5,8 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tltool._atomic_write import whole_file
+from tltool._csv_rows import write_rows
 from tltool.data.listing import printable
-from tltool.whole_file import whole_file, write_rows
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tltool._csv_rows import StepRows
 from tltool.monitoring.alarms import Alarm
-from tltool.monitoring.step_rows import StepRows
 
 NAME = "alarms.csv"
 COLUMNS = ("step", "epoch", "cause", "layer", "message")

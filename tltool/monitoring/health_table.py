@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tltool.monitoring.step_rows import StepRows, read_rows
+from tltool._csv_rows import StepRows, read_rows
 from tltool.monitoring.watch import LayerHealth, NormHealth
 
 NAME = "health.csv"

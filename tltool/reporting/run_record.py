@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from tltool._csv_rows import read_rows
 from tltool.monitoring import alarm_table, health_table
-from tltool.monitoring.step_rows import read_rows
 from tltool.tracking.pictures import read_metrics, read_steps
 
 

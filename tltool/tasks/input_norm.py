@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from tltool.data.datamodule import ImageDataModule
-from tltool.features.extract import extract_features
+from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.backbone import Backbone
 

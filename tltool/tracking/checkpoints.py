@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from tltool.whole_file import whole_file
+from tltool._atomic_write import whole_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -1,15 +1,12 @@
-"""The metrics of a run as a CSV file that survives a kill and goes on after a resume."""
+"""Lightning logger that writes metrics to a CSV file, which survives a kill and a resume."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
-from tltool.whole_file import write_whole
+from tltool._csv_rows import StepRows
 
 
 class CSVMetrics(Logger):
@@ -26,10 +23,10 @@ class CSVMetrics(Logger):
         super().__init__()
         self.run_folder = run_folder
         self.path = run_folder / "metrics.csv"
-        self._rows: list[dict[str, str]] | None = None
-        self._columns: list[str] = []
-        self._done = ""  # the text of the header and of all rows but the last
-        self._num_done = 0
+        self._table = StepRows(self.path, ["epoch", "step"])
+        self._saved: dict[str, str] | None = None  # the last row on the disk, which may still grow
+        self._has_grown = False
+        self._new: list[dict[str, str]] = []
 
     @property
     def name(self) -> str:
@@ -59,54 +56,33 @@ class CSVMetrics(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add a row, or add to the last row of the same step; `save` writes it."""
         step = step or 0
-        if self._rows is None:
-            self._rows = self._read_before(step)
+        last = self._new[-1] if self._new else self._saved
+        if last is None:
+            self._table.drop_from(step)
         values = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
         if "epoch" in metrics:
             values["epoch"] = str(int(metrics["epoch"]))
         if (
-            self._rows
-            and self._rows[-1]["step"] == str(step)
-            and not values.keys() & (self._rows[-1].keys() - {"epoch"})
+            last is not None
+            and last["step"] == str(step)
+            and not values.keys() & (last.keys() - {"epoch"})
         ):
-            self._rows[-1] |= values
+            last |= values
+            self._has_grown |= last is self._saved
         else:
-            self._rows.append({"epoch": "", "step": str(step)} | values)
+            self._new.append({"epoch": "", "step": str(step)} | values)
 
     @rank_zero_only
     def save(self) -> None:
         """Write what was logged; Lightning calls this after each epoch's and step's own metrics."""
-        if self._rows:
-            write_whole(self.path, self._text(self._rows))
+        if self._saved is not None and self._has_grown:
+            self._table.replace_last(self._saved)
+            self._has_grown = False
+        if self._new:
+            self._table.append(self._new)
+            self._saved, self._new = self._new[-1], []
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what was logged last."""
         self.save()
-
-    def _read_before(self, step: int) -> list[dict[str, str]]:
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            {k: v for k, v in row.items() if v or k == "epoch"}
-            for row in rows
-            if int(row["step"]) < step
-        ]
-
-    def _text(self, rows: list[dict[str, str]]) -> str:
-        columns = list(dict.fromkeys(["epoch", "step", *(name for row in rows for name in row)]))
-        if columns != self._columns:
-            self._columns, self._done, self._num_done = columns, _csv_text([columns]), 0
-        cells = [[row.get(name, "") for name in columns] for row in rows[self._num_done :]]
-        # Only the last row may still grow: the others become text once, however long a run is.
-        self._done += _csv_text(cells[:-1])
-        self._num_done = len(rows) - 1
-        return self._done + _csv_text(cells[-1:])
-
-
-def _csv_text(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tltool.whole_file import save_figure
+from tltool._atomic_write import save_figure
 
 # Blue and vermilion of Okabe & Ito (2008), told apart by the color-blind and in greyscale.
 TRAIN_COLOR, VAL_COLOR = "#0072B2", "#D55E00"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from tltool._atomic_write import remove_abandoned
+
 
 def create_run_folder(runs_dir: str | Path, name: str) -> Path:
     """Create the next free folder ``runs_dir/name/0``, ``1``, ... and return it.
@@ -25,6 +27,8 @@ def create_run_folder(runs_dir: str | Path, name: str) -> Path:
         return parent / "rank"
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        for directory, _, _ in os.walk(parent):  # Earlier runs may have been killed.
+            remove_abandoned(Path(directory))
         number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=-1) + 1
         while True:
             try:

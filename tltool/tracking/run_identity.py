@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from tltool.whole_file import write_whole
+from tltool._atomic_write import write_whole
 
 NAME = "wandb_run.json"
 

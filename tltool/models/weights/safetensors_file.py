@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tltool._atomic_write import whole_file, write_whole
 from tltool.models.weights.packages import ORDERED_PACKAGES
 from tltool.models.weights.state_dict_files import checksum_path, sha256_of
-from tltool.whole_file import whole_file, write_whole
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")

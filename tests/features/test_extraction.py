@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from tltool.features.extract import extract_features
+from tltool.features.extraction import evaluation_mode, extract_features
 from tltool.models.backbone import Backbone
 
 
@@ -26,3 +27,10 @@ def test_a_training_backbone_neither_drifts_nor_loses_its_mode():
     extract_features(backbone, make_batches([4]), description="")
     torch.testing.assert_close(dict(backbone.named_buffers()), before, rtol=0, atol=0)
     assert backbone.training
+
+
+def test_each_module_has_its_mode_again_after_an_error():
+    network = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout().eval())
+    with pytest.raises(ZeroDivisionError), evaluation_mode(network):
+        1 / 0  # noqa: B018
+    assert [module.training for module in network.modules()] == [True, True, False]

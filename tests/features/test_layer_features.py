@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from tltool.features.layers import extract_layer_features
+from tltool.features.layer_features import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 
 

@@ -1,8 +1,8 @@
-"""A dataset through a frozen backbone, once and in order."""
+"""Feature extraction: a dataset through a frozen backbone, once and in order."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -13,13 +13,12 @@ from tltool._lookup import lookup
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
 
+T = TypeVar("T")
+
 #: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type
 #: of the weights.
 AUTOCAST: dict[str, torch.dtype | None] = {
-    "32-true": None,
-    "64-true": None,
-    "bf16-true": None,
-    "16-true": None,
+    **dict.fromkeys(("32-true", "64-true", "bf16-true", "16-true")),
     "bf16-mixed": torch.bfloat16,
     "16-mixed": torch.float16,
 }
@@ -61,11 +60,27 @@ def frozen_pass(
             output: Tensor = network(images)
         return output.cpu()
 
-    # Not one mode for all: some of its groups may be frozen, others in training.
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
-    try:
+    with evaluation_mode(backbone):
         yield features
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and leave each module in the mode that it had.
+
+    Example:
+        >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+        >>> with evaluation_mode(network):
+        ...     network[0].training
+        False
+        >>> [module.training for module in network]
+        [True, False]
+    """
+    # Not one mode for all: some of its groups may be frozen, others in training.
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -99,13 +114,15 @@ def extract_features(
     """
     features, labels = [], []
     with frozen_pass(backbone) as features_of:
-        for batch in track(
-            batches,
-            description=description,
-            total=total,
-            transient=True,
-            console=Console(stderr=True),
-        ):
+        for batch in with_progress(batches, description, total=total):
             features.append(features_of(batch["images"]).float())
             labels.append(batch["labels"].cpu())
     return torch.cat(features), torch.cat(labels)
+
+
+def with_progress(
+    steps: Iterable[T], description: str, *, total: int | None = None, show: bool = True
+) -> Iterable[T]:
+    """Show a progress bar on the standard error, which goes when all is done."""
+    console = Console(stderr=True)
+    return track(steps, description, total=total, console=console, transient=True, disable=not show)

@@ -1,18 +1,24 @@
-"""All features in a cache: list them, take some away, pack them."""
+"""Maintenance of the feature cache: list what is in it, remove some of it, pack it."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tltool.features.lock import lock_folder
-from tltool.features.segments import Segment, read_segment, segment_paths, write_segment
+from tltool.features.folder_lock import lock_folder
+from tltool.features.segments import (
+    KEY_BYTES,
+    Segment,
+    read_segment,
+    segment_paths,
+    write_segment,
+)
 from tltool.features.store import FACTS_FILE
 
 _DAY = 86400.0
@@ -107,14 +113,11 @@ def remove_cached(cached: CachedSet) -> None:
     Raises:
         InUseError: If another process uses them.
     """
-    descriptor = lock_folder(cached.folder, alone=True)
-    try:
-        removed = cached.folder.with_name(f".{cached.folder.name}.removed")
+    removed = cached.folder.with_name(f".{cached.folder.name}.removed")
+    with lock_folder(cached.folder, alone=True):
         shutil.rmtree(removed, ignore_errors=True)  # Of a run that was killed here.
         cached.folder.rename(removed)
         shutil.rmtree(removed)
-    finally:
-        os.close(descriptor)
 
 
 def pack_cached(cached: CachedSet) -> int:
@@ -128,32 +131,25 @@ def pack_cached(cached: CachedSet) -> int:
         DamagedSegmentError: If a segment is damaged.
         OSError: If the disk is full; then nothing has changed.
     """
-    descriptor = lock_folder(cached.folder, alone=True)
-    try:
+    with lock_folder(cached.folder, alone=True):
         paths = segment_paths(cached.folder)
         if not paths:
             return 0
-        keys, parts = _distinct([read_segment(path) for path in paths])
+        keys, rows = _distinct([read_segment(path) for path in paths])
         if len(paths) > 1:
-            write_segment(cached.folder, keys, parts)
+            write_segment(cached.folder, keys, rows)
             for path in paths:
                 path.unlink()
         return len(keys)
-    finally:
-        os.close(descriptor)
 
 
 def _distinct(segments: Sequence[Segment]) -> tuple[Tensor, list[Tensor]]:
     """Return keys and features of segments, each key once."""
-    seen: set[bytes] = set()
-    keys, parts = [], []
-    for segment in segments:
-        is_new = []
-        for key in segment.keys.numpy():
-            is_new.append(key.tobytes() not in seen)
-            seen.add(key.tobytes())
-        kept = torch.tensor(is_new)
-        keys.append(segment.keys[kept])
-        # Mapped as it is where all stay, so that memory does not grow.
-        parts.append(segment.features if all(is_new) else segment.features[kept])
-    return torch.cat(keys), parts
+    keys = torch.cat([segment.keys for segment in segments])
+    _, firsts = np.unique(keys.numpy().view(f"V{KEY_BYTES}"), return_index=True)
+    is_first = torch.zeros(len(keys), dtype=torch.bool)
+    is_first[torch.from_numpy(firsts)] = True
+    kept = torch.split(is_first, [len(segment.keys) for segment in segments])
+    # Mapped as it is where all stay, so that memory does not grow.
+    rows = [s.features if k.all() else s.features[k] for s, k in zip(segments, kept, strict=True)]
+    return keys[is_first], rows

@@ -1,0 +1,54 @@
+"""A lock on the directory of a set of features, against deleting what another process uses."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from filelock import ReadWriteLock, Timeout
+
+
+class InUseError(ValueError):
+    """A directory that another process uses; the message names it."""
+
+
+def lock_folder(folder: Path, *, alone: bool = False) -> contextlib.ExitStack:
+    """Lock a directory until what is returned is closed, or the process ends.
+
+    It binds only those who ask for it. Where the file system has no locks, or the lock's file
+    cannot be made, there is none, and nothing is said. That file lies beside the directory, and
+    stays when the directory goes, for somebody may be waiting for it.
+
+    Args:
+        folder: What is locked.
+        alone: Whether nobody else may hold it; else it is shared, and waited for.
+
+    Raises:
+        InUseError: If ``alone``, and another process holds it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> user = lock_folder(folder)
+        >>> lock_folder(folder, alone=True)
+        Traceback (most recent call last):
+        ...
+        tltool.features.folder_lock.InUseError: '...' is in use by another process.
+        >>> user.close()
+        >>> with lock_folder(folder, alone=True):
+        ...     folder.rmdir()
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    held = contextlib.ExitStack()
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            path.chmod(0o666)  # Others must write to it to hold it, where they may only read.
+        lock = ReadWriteLock(path, is_singleton=False)
+        held.callback(lock.close)
+        lock.acquire_write(blocking=False) if alone else lock.acquire_read()
+    except Timeout as error:
+        held.close()
+        raise InUseError(f"'{folder}' is in use by another process.") from error
+    except (OSError, sqlite3.Error):  # No locks here, as on some network file systems.
+        held.close()
+    return held
