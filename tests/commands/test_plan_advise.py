@@ -5,7 +5,7 @@ import yaml
 
 from tltool.__main__ import main
 from tltool.commands.advise import advised_yaml
-from tltool.diagnosis.strategy_advice import Advice
+from tltool.diagnostics.advice.strategy_advice import Advice
 from tltool.finetuning import LinearProbe
 
 SMALL = [

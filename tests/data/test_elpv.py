@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from tltool.data import ELPVDataModule
-from tltool.diagnosis.duplicates import find_duplicates
-from tltool.diagnosis.photo_prints import photo_print
+from tltool.diagnostics.checks.duplicates import find_duplicates
+from tltool.diagnostics.checks.image_hashes import photo_print
 
 
 def numbers(samples):

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
-from tltool.diagnosis.layer_probes import LayerProbes, probe_layers
-from tltool.diagnosis.learning_curve import LearningCurve, draw_stratified, learning_curve
-from tltool.diagnosis.strategy_advice import TABLE, Advice, advise, signed
+from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
+from tltool.diagnostics.advice.learning_curve import LearningCurve, draw_stratified, learning_curve
+from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, advise, signed
 from tltool.features.layers import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 

@@ -18,7 +18,7 @@ from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import split_stratified
-from tltool.diagnosis.suitability import Suitability, measure_suitability
+from tltool.diagnostics.advice.backbone_suitability import Suitability, measure_suitability
 from tltool.features.extract import extract_features
 from tltool.models.at_hand import WeightsAtHand
 from tltool.models.backbone import Backbone

@@ -27,8 +27,8 @@ from tltool.commands.memory import memory_remedies
 from tltool.commands.plan_plot import check_picture
 from tltool.commands.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
-from tltool.diagnosis.finding import Finding
-from tltool.diagnosis.starting_signal import StartingSignal
+from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.schedule import Schedule
 

@@ -16,21 +16,26 @@ from torch import Tensor
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.dataset import collate
 from tltool.data.threads import map_in_threads
-from tltool.diagnosis.batch_norm_gap import batch_norm_agrees, batch_norm_gap
-from tltool.diagnosis.finding import Finding
-from tltool.diagnosis.learning_curve import draw_stratified
-from tltool.diagnosis.optimizer_groups import optimizer_groups
-from tltool.diagnosis.overfitting import HEAD_RATES, NETWORK_RATES, learns_by_heart, overfit
-from tltool.diagnosis.preprocessing import preprocessing_agrees
-from tltool.diagnosis.round_trip import round_trip
-from tltool.diagnosis.starting_loss import starting_loss
-from tltool.diagnosis.starting_signal import (
+from tltool.diagnostics.advice.learning_curve import draw_stratified
+from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
+from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
+from tltool.diagnostics.checks.optimizer_groups import optimizer_groups
+from tltool.diagnostics.checks.overfitting import (
+    HEAD_RATES,
+    NETWORK_RATES,
+    learns_by_heart,
+    overfit,
+)
+from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
+from tltool.diagnostics.checks.starting_loss import starting_loss
+from tltool.diagnostics.checks.starting_signal import (
     StartingSignal,
     starting_signal_is_sound,
     starting_signals,
 )
-from tltool.diagnosis.step_memory import memory_suffices, step_memory
-from tltool.diagnosis.trial_steps import (
+from tltool.diagnostics.checks.step_memory import memory_suffices, step_memory
+from tltool.diagnostics.checks.trial_steps import (
     NUM_STEPS,
     frozen_stay,
     gradient_reaches,

@@ -14,11 +14,11 @@ from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import BrokenImageError, decode_image, read_content
 from tltool.data.samples import Samples, Splits
 from tltool.data.threads import map_in_threads
-from tltool.diagnosis.class_balance import class_balance
-from tltool.diagnosis.duplicates import Duplicates, find_duplicates
-from tltool.diagnosis.finding import Finding, listed
-from tltool.diagnosis.leakage import exact_duplicates, near_duplicates
-from tltool.diagnosis.photo_prints import PhotoPrint, photo_print
+from tltool.diagnostics.checks.check_result import Finding, listed
+from tltool.diagnostics.checks.class_balance import class_balance
+from tltool.diagnostics.checks.duplicates import Duplicates, find_duplicates
+from tltool.diagnostics.checks.image_hashes import PhotoPrint, photo_print
+from tltool.diagnostics.checks.leakage import exact_duplicates, near_duplicates
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool.diagnosis.starting_signal import StartingSignal
+from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.whole_file import save_figure
 
 NUM_BINS = 60

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tltool.monitoring import alarm_table, health_table
+from tltool.diagnostics.health import alarm_table, health_table
 from tltool.monitoring.step_rows import read_rows
 from tltool.tracking.pictures import read_metrics, read_steps
 

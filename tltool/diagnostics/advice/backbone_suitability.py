@@ -1,0 +1,54 @@
+"""How well a backbone suits a data set, from its frozen features and without training."""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.diagnostics.advice.logme import logme
+
+
+class Suitability(NamedTuple):
+    """What the frozen features of a backbone say before any training.
+
+    Attributes:
+        accuracy: Accuracy of a closed-form probe on the photos that validate.
+        num_photos: Number of these photos.
+        logme: LogME of the photos that train; larger is better.
+    """
+
+    accuracy: float
+    num_photos: int
+    logme: float
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the accuracy, from the number of photos."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_photos)
+
+
+def measure_suitability(
+    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], num_classes: int
+) -> Suitability:
+    """Return what frozen features say about how well a backbone suits the data.
+
+    See `fit_ridge_probe` and `logme`.
+
+    Args:
+        train: Features ``(N, D)`` and labels ``(N,)`` of the photos that train.
+        val: Those of the photos that validate.
+        num_classes: Number of classes.
+
+    Example:
+        >>> import torch
+        >>> labels = torch.tensor([0, 1]).repeat(10)
+        >>> features = torch.nn.functional.one_hot(labels).double()
+        >>> noisy = features + 0.1 * torch.randn(20, 2)
+        >>> measure_suitability((noisy, labels), (features, labels), 2).accuracy
+        1.0
+    """
+    features, labels = val
+    predicted = fit_ridge_probe(*train, num_classes).predict(features)
+    accuracy = (predicted == labels).double().mean().item()
+    return Suitability(accuracy, len(labels), logme(*train, num_classes))

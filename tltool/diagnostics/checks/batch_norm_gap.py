@@ -1,0 +1,159 @@
+"""Batch norm in training and in evaluation: are the running statistics those of the photos?"""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.health.health_statistics import as_rows, batch_norm_lag, unit_dim_of
+
+FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
+"""Medians over the channels of a layer, see `batch_norm_lag`."""
+WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
+"""No photos are so unlike those of the pretraining: the statistics belong to other weights."""
+
+CHECK = "batch norm"
+
+
+@dataclass(frozen=True)
+class NormGap:
+    """How far the running statistics of a layer are from those of a batch.
+
+    Attributes:
+        layer: Its name.
+        shift: Distance of the means, in standard deviations of the batch.
+        factor: Between the standard deviations, at least 1.
+        is_untouched: Whether they are those of a new layer, mean 0 and variance 1.
+    """
+
+    layer: str
+    shift: float
+    factor: float
+    is_untouched: bool
+
+    @property
+    def size(self) -> float:
+        """The larger of the two, in units of what is far."""
+        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
+        return found if math.isfinite(found) else math.inf
+
+
+@dataclass(frozen=True)
+class BatchNormGap:
+    """The same photos in training and in evaluation mode.
+
+    Attributes:
+        norms: Each layer with running statistics, from the input on.
+        distance: Of the two outputs, relative to how much these differ from photo to photo.
+    """
+
+    norms: list[NormGap]
+    distance: float
+
+
+def batch_norm_gap(model: nn.Module, inputs: Tensor) -> BatchNormGap:
+    """Pass a batch through a copy, with batch norms in training mode and in evaluation mode.
+
+    Args:
+        model: A network, such as a backbone; it is left as it is.
+        inputs: One batch.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(1)
+        >>> gap = batch_norm_gap(norm, torch.tensor([[4.0], [6.0]]))
+        >>> round(gap.norms[0].shift, 2), gap.norms[0].is_untouched
+        (3.54, True)
+    """
+    model = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        evaluated: Tensor = model(inputs)
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
+        # A layer is judged by what it gets when those in front are right.
+        with _watched(model) as norms:
+            trained: Tensor = model(inputs)
+    spread = (evaluated - evaluated.mean(dim=0)).norm()
+    return BatchNormGap(norms, float((trained - evaluated).norm() / spread.clamp_min(1e-12)))
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[list[NormGap]]:
+    norms: list[NormGap] = []
+    hooks = [
+        module.register_forward_pre_hook(_noting(name, norms))
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+    ]
+    try:
+        yield norms
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _noting(name: str, norms: list[NormGap]) -> Any:
+    def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        mean, var = module.running_mean, module.running_var
+        rows = as_rows(inputs[0], unit_dim_of(module)).float()
+        if not isinstance(mean, Tensor) or not isinstance(var, Tensor) or len(rows) < 2:
+            return
+        batch_var, batch_mean = torch.var_mean(rows, dim=0)
+        shift, factor = batch_norm_lag(mean, var, batch_mean, batch_var)
+        is_untouched = bool((mean == 0).all() and (var == 1).all())
+        norms.append(NormGap(name, shift, factor, is_untouched))
+
+    return note
+
+
+def batch_norm_agrees(gap: BatchNormGap, num_photos: int, *, trains: bool) -> Finding:
+    """Say whether running statistics fit the photos, with cause and remedy where they do not.
+
+    Args:
+        gap: What was seen.
+        num_photos: Number of photos in the batch.
+        trains: Whether any phase updates the running statistics.
+    """
+    if not gap.norms:
+        return Finding(CHECK, "ok", "the backbone has none")
+    worst = max(gap.norms, key=lambda norm: norm.size)
+    seen = (
+        f"{num_photos} photos in training and evaluation mode: features {100 * gap.distance:.0f} % "
+        f"of their spread apart; worst of {len(gap.norms)} layers {worst.layer}, means "
+        f"{worst.shift:.1f} standard deviations apart, these by a factor of {worst.factor:.1f}"
+    )
+    num_untouched = sum(norm.is_untouched for norm in gap.norms)
+    if num_untouched == len(gap.norms):
+        found = f"{seen}. The running statistics are those of a new network."
+        if trains:
+            return Finding(CHECK, "ok", f"{found} Training will move them")
+        return Finding(
+            CHECK,
+            "warning",
+            found,
+            "--model.backbone.weights pretrained; or train its batch norms (--finetuning "
+            "BatchNormOnly).",
+        )
+    if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
+        return Finding(
+            CHECK,
+            "failed",
+            f"{seen}. They are not of these weights: evaluation will be far from training.",
+            "Load the weights again, and look at --data.preprocessing; or estimate them anew: a "
+            "phase with `batch_norm: statistics`.",
+        )
+    if worst.size > 1 and not trains:
+        return Finding(
+            CHECK,
+            "warning",
+            f"{seen}. The photos are unlike those of the pretraining, and frozen statistics stay.",
+            "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
+        )
+    return Finding(CHECK, "ok", seen)
