@@ -19,7 +19,7 @@ from fits import best_rate, data_of, fine_tune, splits_of
 from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from scipy.stats import kendalltau, spearmanr
 
-from tltool.commands.backbone_ranking import rank
+from tltool.diagnostics.advice.backbone_ranking import rank_backbone
 from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.at_hand import WeightsAtHand, weights_at_hand
 from tltool.models.backbone import Backbone
@@ -98,8 +98,8 @@ def scores_of(data_name: str, one: WeightsAtHand) -> Row:
     data = data_of(data_name)
     splits = splits_of(data_name, choosing=True)
     data.splits = type(splits)(train=splits.train, val=splits.test)
-    (ranked,) = rank([one], data)
-    return {"accuracy": ranked.suitability.accuracy, "logme": ranked.suitability.logme}
+    suitability = rank_backbone(one, data).suitability
+    return {"accuracy": suitability.accuracy, "logme": suitability.logme}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import tltool
-from tltool.comparison.splits import Split, part_rows
+from tltool.comparison.cross_validation import SplitRows, split_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
@@ -58,7 +58,7 @@ def make_problem(
     Raises:
         ValueError: If there are no photos to report on.
     """
-    train, val, test = (part_rows(parts, part) for part in ("train", "val", "test"))
+    train, val, test = (split_rows(parts, part) for part in ("train", "val", "test"))
     if not len(train) or not len(val) + len(test):
         raise ValueError(
             "The experiments train on some photos and report on others: give the data a part `val` "
@@ -69,7 +69,7 @@ def make_problem(
         names = [str(row) for row in train.tolist()]
         split = split_stratified(names, labels[train].tolist(), {"val": CHOOSING}, seed=0)
         val, train = train[split["val"]], train[split["train"]]
-    return Problem(name, features.float(), labels, Split(train, val, test, (0,)))
+    return Problem(name, features.float(), labels, SplitRows(train, val, test, (0,)))
 
 
 def run_lecture(

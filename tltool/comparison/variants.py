@@ -1,4 +1,4 @@
-"""The heads of a comparison: the product of some axes around one head."""
+"""Variants of a head to compare: the product of some axes around one head."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tltool.comparison.optimizers import base_rate
+from tltool.comparison.optimizers import base_lr
 from tltool.layers.lookup import lookup
 from tltool.layers.norms import BatchNorm
 from tltool.layers.spec import Spec
@@ -115,7 +115,7 @@ def cross_axes(
 
 def check_variant(variant: Variant, num_features: int, num_classes: int) -> None:
     """Raise for what cannot be built, before anything is computed."""
-    base_rate(variant.optimizer)
+    base_lr(variant.optimizer)
     head = variant.build(num_features, num_classes)
     for module in head.modules():
         if isinstance(module, BatchNorm) and module.momentum is None:

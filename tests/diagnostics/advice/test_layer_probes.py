@@ -47,5 +47,5 @@ def test_the_error_of_a_lead_is_that_of_the_paired_difference():
     assert lead.standard_error == pytest.approx(math.sqrt(0.02 * 0.98 / 99))
 
 
-def test_photos_that_are_all_right_leave_a_doubt_that_shrinks_with_their_number():
+def test_images_that_are_all_right_leave_a_doubt_that_shrinks_with_their_number():
     assert [estimate(torch.ones(n)).standard_error for n in (1, 3, 150)] == [1.5, 0.5, 0.01]

@@ -1,20 +1,20 @@
-"""The learning curve says what more photos would bring."""
+"""The learning curve says what more images would bring."""
 
 import math
 
 import pytest
 import torch
 
-from tltool.diagnostics.advice.learning_curve import LearningCurve, draw_stratified, learning_curve
+from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
 
 
-def make_data(num_photos, seed):
+def make_data(num_images, seed):
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(num_photos) % 2
-    return labels[:, None] + 3 * torch.randn(num_photos, 40, generator=generator), labels
+    labels = torch.arange(num_images) % 2
+    return labels[:, None] + 3 * torch.randn(num_images, 40, generator=generator), labels
 
 
-def test_it_rises_where_photos_are_what_is_lacking():
+def test_it_rises_where_images_are_what_is_lacking():
     curve = learning_curve(*make_data(320, 0), *make_data(1000, 1), 2)
     assert curve.sizes == [40, 80, 160, 320]
     means = [accuracy.mean for accuracy in curve.accuracies]
@@ -35,13 +35,7 @@ def test_the_same_seed_draws_the_same_and_leaves_global_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_every_class_is_drawn_by_its_share():
-    labels = torch.tensor([0] * 40 + [1] * 8 + [2])
-    chosen = draw_stratified(labels, 0.25, torch.Generator().manual_seed(0))
-    assert labels[chosen].bincount().tolist() == [10, 2, 1]
-
-
-def test_so_few_photos_have_no_slope():
+def test_so_few_images_have_no_slope():
     curve = learning_curve(*make_data(6, 0), *make_data(20, 1), 2)
     assert curve.sizes == [6]
     assert curve.slope is None
@@ -50,9 +44,9 @@ def test_so_few_photos_have_no_slope():
 def test_the_error_of_a_point_holds_that_of_the_draws():
     correct = torch.tensor([[1.0, 0.0] * 50, [1.0, 0.0] * 50], dtype=torch.float64)
     curve = LearningCurve([50, 100], correct, [[0.3, 0.7], [0.5]])
-    photos = 0.25 / 99
+    images = 0.25 / 99
     errors = [accuracy.standard_error for accuracy in curve.accuracies]
-    assert errors == pytest.approx([math.sqrt(photos + 0.08 / 2), math.sqrt(photos)])
+    assert errors == pytest.approx([math.sqrt(images + 0.08 / 2), math.sqrt(images)])
 
 
 def test_the_slope_is_the_gain_of_a_doubling():

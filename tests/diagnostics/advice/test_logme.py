@@ -8,12 +8,12 @@ from torch.distributions import MultivariateNormal
 from tltool.diagnostics.advice.logme import logme
 
 
-def synthetic(num_photos, num_features, num_classes, noise=1.0):
+def synthetic(num_images, num_features, num_classes, noise=1.0):
     """Features with unlike scales whose class means differ, and labels."""
-    generator = torch.Generator().manual_seed(num_photos + num_features)
-    labels = torch.arange(num_photos) % num_classes
+    generator = torch.Generator().manual_seed(num_images + num_features)
+    labels = torch.arange(num_images) % num_classes
     centers = torch.randn(num_classes, num_features, generator=generator)
-    features = centers[labels] + noise * torch.randn(num_photos, num_features, generator=generator)
+    features = centers[labels] + noise * torch.randn(num_images, num_features, generator=generator)
     return features.double() * torch.linspace(0.1, 2, num_features).double(), labels
 
 
@@ -35,17 +35,17 @@ def brute_force(features, labels, num_classes):
 
 
 @pytest.mark.parametrize(
-    ("num_photos", "num_features", "num_classes"), [(60, 8, 2), (50, 20, 4), (30, 45, 3)]
+    ("num_images", "num_features", "num_classes"), [(60, 8, 2), (50, 20, 4), (30, 45, 3)]
 )
-def test_it_is_the_maximum_of_the_evidence(num_photos, num_features, num_classes):
-    features, labels = synthetic(num_photos, num_features, num_classes, noise=2.0)
+def test_it_is_the_maximum_of_the_evidence(num_images, num_features, num_classes):
+    features, labels = synthetic(num_images, num_features, num_classes, noise=2.0)
     expected = brute_force(features, labels, num_classes)
     assert logme(features, labels, num_classes) == pytest.approx(expected, abs=1e-7)
 
 
 def published_algorithm(features, labels, num_classes, steps=200):
     """The first paper's Algorithm 1, written out with its matrices."""
-    num_photos, num_features = features.shape
+    num_images, num_features = features.shape
     total = 0.0
     for k in range(num_classes):
         y, alpha, beta = (labels == k).double(), 1.0, 1.0
@@ -55,16 +55,16 @@ def published_algorithm(features, labels, num_classes, steps=200):
             gamma = (beta * sigma / (alpha + beta * sigma)).sum()
             m = beta * (v / (alpha + beta * sigma)) @ v.T @ features.T @ y
             squares, residual = m @ m, (features @ m - y).square().sum()
-            alpha, beta = (gamma / squares).item(), ((num_photos - gamma) / residual).item()
-        total += num_photos / 2 * math.log(beta / (2 * math.pi)) - beta / 2 * residual
+            alpha, beta = (gamma / squares).item(), ((num_images - gamma) / residual).item()
+        total += num_images / 2 * math.log(beta / (2 * math.pi)) - beta / 2 * residual
         total += num_features / 2 * math.log(alpha) - alpha / 2 * squares
         total -= (alpha + beta * sigma).log().sum() / 2
-    return (total / num_classes / num_photos).item()
+    return (total / num_classes / num_images).item()
 
 
-@pytest.mark.parametrize(("num_photos", "num_features"), [(80, 16), (24, 40)])
-def test_it_equals_the_papers_algorithm(num_photos, num_features):
-    features, labels = synthetic(num_photos, num_features, 3, noise=2.0)
+@pytest.mark.parametrize(("num_images", "num_features"), [(80, 16), (24, 40)])
+def test_it_equals_the_papers_algorithm(num_images, num_features):
+    features, labels = synthetic(num_images, num_features, 3, noise=2.0)
     expected = published_algorithm(features, labels, 3)
     assert logme(features, labels, 3) == pytest.approx(expected, abs=1e-6)
 
@@ -96,7 +96,7 @@ def test_features_that_explain_everything_have_a_finite_score():
 
 
 def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="Give photos of at least two"):
+    with pytest.raises(ValueError, match="Give images of at least two"):
         logme(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), 2)
 
 

@@ -8,16 +8,16 @@ from tltool.diagnostics.advice.learning_curve import LearningCurve
 from tltool.diagnostics.advice.strategy_advice import advise
 
 
-def probes_of(first, last, num_photos=200):
-    """Return probes with so many of the photos right on the first layer and on the last."""
-    index = torch.arange(num_photos)
+def probes_of(first, last, num_images=200):
+    """Return probes with so many of the images right on the first layer and on the last."""
+    index = torch.arange(num_images)
     return LayerProbes({"layer1": index < first, "whole network": index < last})
 
 
-def curve_of(gain, num_photos=200):
-    """Return a curve on which a doubling makes this share of the photos right."""
-    before = torch.zeros(num_photos, dtype=torch.float64)
-    after = (torch.arange(num_photos) < gain * num_photos).double()
+def curve_of(gain, num_images=200):
+    """Return a curve on which a doubling makes this share of the images right."""
+    before = torch.zeros(num_images, dtype=torch.float64)
+    after = (torch.arange(num_images) < gain * num_images).double()
     return LearningCurve([50, 100], torch.stack([before, after]), [[0.0, 0.0], [gain]])
 
 
@@ -51,7 +51,7 @@ def test_a_lead_within_noise_does_not_make_data_unlike_but_is_a_doubt():
 @pytest.mark.parametrize(
     ("probes", "counts", "majority", "doubt"),
     [
-        (probes_of(10, 36, num_photos=40), [100, 100], 0.5, "40 validation photos are few"),
+        (probes_of(10, 36, num_images=40), [100, 100], 0.5, "40 validation images are few"),
         (LIKE, [100, 100], 0.9, "most frequent class (0.900)"),
         (LIKE, [100, 5], 0.5, "more than tenfold"),
         (LIKE, [5000, 5000], 0.5, "try FullFinetuning too"),
@@ -63,19 +63,19 @@ def test_what_makes_the_numbers_doubtful_is_said(probes, counts, majority, doubt
     assert any(doubt in sentence for sentence in advice.doubts)
 
 
-def test_a_flat_curve_on_few_validation_photos_proves_nothing():
-    advice = advise(LIKE, curve_of(0.0, num_photos=40), [10, 10], majority=0.5)
+def test_a_flat_curve_on_few_validation_images_proves_nothing():
+    advice = advise(LIKE, curve_of(0.0, num_images=40), [10, 10], majority=0.5)
     assert advice.amount == "few"
 
 
 def test_the_numbers_are_among_the_reasons():
     how_much, how_like = advise(UNLIKE, STEEP, [10, 12], majority=0.5).reasons
-    assert "10 to 12 photos of a class; the last doubling brought a probe +.200 +- .028" in how_much
+    assert "10 to 12 images of a class; the last doubling brought a probe +.200 +- .028" in how_much
     assert "layer1 serves a probe better" in how_like
     assert "+.300 +- .032" in how_like
 
 
-def test_on_many_unlike_photos_the_head_on_the_best_layer_is_the_cheap_alternative():
+def test_on_many_unlike_images_the_head_on_the_best_layer_is_the_cheap_alternative():
     advice = advise(UNLIKE, STEEP, [100, 100], majority=0.5)
     assert "LinearProbe --model.backbone.stop_at layer1: a probe on layer1 (.900" in (
         advice.alternative
@@ -83,7 +83,7 @@ def test_on_many_unlike_photos_the_head_on_the_best_layer_is_the_cheap_alternati
     assert advise(LIKE, STEEP, [100, 100], majority=0.5).alternative is None
 
 
-def test_too_few_photos_for_a_curve_are_few():
+def test_too_few_images_for_a_curve_are_few():
     curve = LearningCurve([4], torch.ones(1, 200, dtype=torch.float64), [[1.0]])
     advice = advise(LIKE, curve, [2, 2], majority=0.5)
     assert advice.amount == "few"

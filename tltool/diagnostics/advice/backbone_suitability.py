@@ -1,4 +1,4 @@
-"""How well a backbone suits a data set, from its frozen features and without training."""
+"""Suitability of a backbone for a data set, from its frozen features and without training."""
 
 import math
 from typing import NamedTuple
@@ -13,19 +13,19 @@ class Suitability(NamedTuple):
     """What the frozen features of a backbone say before any training.
 
     Attributes:
-        accuracy: Accuracy of a closed-form probe on the photos that validate.
-        num_photos: Number of these photos.
-        logme: LogME of the photos that train; larger is better.
+        accuracy: Accuracy of a closed-form probe on the images that validate.
+        num_images: Number of these images.
+        logme: LogME of the images that train; larger is better.
     """
 
     accuracy: float
-    num_photos: int
+    num_images: int
     logme: float
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the accuracy, from the number of photos."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_photos)
+        """The standard error of the accuracy, from the number of images."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_images)
 
 
 def measure_suitability(
@@ -36,8 +36,8 @@ def measure_suitability(
     See `fit_ridge_probe` and `logme`.
 
     Args:
-        train: Features ``(N, D)`` and labels ``(N,)`` of the photos that train.
-        val: Those of the photos that validate.
+        train: Features ``(N, D)`` and labels ``(N,)`` of the images that train.
+        val: Those of the images that validate.
         num_classes: Number of classes.
 
     Example:

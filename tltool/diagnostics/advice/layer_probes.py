@@ -1,4 +1,4 @@
-"""A closed-form probe on each layer of a frozen backbone: how deep the useful features lie."""
+"""Layer probes: a closed-form probe on each layer of a frozen backbone, and its accuracy."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from tltool.diagnosis.probe import fit_ridge_probe
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ProbeEstimate:
     """A mean and its standard error.
 
     Example:
-        >>> print(Estimate(0.75, 0.25 / 3))
+        >>> print(ProbeEstimate(0.75, 0.25 / 3))
         .750 +- .083
     """
 
@@ -30,26 +30,26 @@ class Estimate:
         return self.mean > 2 * self.standard_error
 
 
-def estimate(values: Tensor) -> Estimate:
-    """Return the mean of one value for each photo ``(N,)``, with its standard error.
+def estimate(values: Tensor) -> ProbeEstimate:
+    """Return the mean of one value for each image ``(N,)``, with its standard error.
 
-    For two classifiers give the difference photo by photo: most photos are right or wrong with
+    For two classifiers give the difference image by image: most images are right or wrong with
     both, and the error of a paired difference is smaller than that of two accuracies.
 
-    What never happened on N photos may still happen on up to 3/N of them (Hanley & Lippman-Hand,
+    What never happened on N images may still happen on up to 3/N of them (Hanley & Lippman-Hand,
     1983, https://doi.org/10.1001/jama.1983.03330370053031), so equal values have an error too.
 
     Example:
         >>> import torch
         >>> estimate(torch.tensor([1.0, 1.0, 0.0, 1.0]))
-        Estimate(mean=0.75, standard_error=0.25)
+        ProbeEstimate(mean=0.75, standard_error=0.25)
         >>> estimate(torch.ones(50))
-        Estimate(mean=1.0, standard_error=0.03)
+        ProbeEstimate(mean=1.0, standard_error=0.03)
     """
     mean, number = values.double().mean().item(), len(values)
     if number < 2 or bool((values == values[0]).all()):
-        return Estimate(mean, 1.5 / number)  # Two of them are 3/N.
-    return Estimate(mean, values.double().std().item() / math.sqrt(number))
+        return ProbeEstimate(mean, 1.5 / number)  # Two of them are 3/N.
+    return ProbeEstimate(mean, values.double().std().item() / math.sqrt(number))
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class LayerProbes:
     """The accuracy of a probe on each layer.
 
     Attributes:
-        correct: By layer from the input on, whether the probe is right about each evaluation photo,
+        correct: By layer from the input on, whether the probe is right about each evaluation image,
             ``(N,)``. The last one is the whole network.
     """
 
     correct: Mapping[str, Tensor]
 
     @property
-    def accuracies(self) -> dict[str, Estimate]:
+    def accuracies(self) -> dict[str, ProbeEstimate]:
         """The accuracy on each layer, from the input on."""
         return {layer: estimate(correct) for layer, correct in self.correct.items()}
 
@@ -79,15 +79,15 @@ class LayerProbes:
         return max(reversed(list(self.correct)), key=lambda layer: float(self.correct[layer].sum()))
 
     @property
-    def gap(self) -> Estimate:
-        """By how much the best layer is better than the whole network, photo by photo.
+    def gap(self) -> ProbeEstimate:
+        """By how much the best layer is better than the whole network, image by image.
 
         The best of several layers is a little better by chance alone.
         """
         return self.lead(self.best)
 
-    def lead(self, layer: str) -> Estimate:
-        """By how much a layer is better than the whole network, photo by photo."""
+    def lead(self, layer: str) -> ProbeEstimate:
+        """By how much a layer is better than the whole network, image by image."""
         return estimate(self.correct[layer].double() - self.correct[self.last].double())
 
 
@@ -107,7 +107,7 @@ def probe_layers(
     Args:
         train: Features ``(N, C)`` by layer, from the input on; last the whole network.
         train_labels: ``(N,)``.
-        val: Features of other photos, ``(M, C)``.
+        val: Features of other images, ``(M, C)``.
         val_labels: ``(M,)``.
         num_classes: Number of classes.
 

@@ -1,4 +1,4 @@
-"""The learning curve of a closed-form probe: what more photos would bring."""
+"""Learning curve of a closed-form probe: what more images would bring."""
 
 import math
 from collections.abc import Iterable
@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 
 from tltool.diagnosis.probe import fit_ridge_probe
-from tltool.diagnostics.advice.layer_probes import Estimate, estimate
+from tltool.diagnostics.advice.layer_probes import ProbeEstimate, estimate
+from tltool.diagnostics.advice.subsample import draw_stratified
 
 NUM_DRAWS = 5
 NUM_HALVINGS = 3
 LEAST_PER_CLASS = 2
-"""No point of the curve has fewer photos of a class on average."""
+"""No point of the curve has fewer images of a class on average."""
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The accuracy of a probe over the number of training photos.
+    """The accuracy of a probe over the number of training images.
 
     Attributes:
-        sizes: Numbers of training photos, rising; the last is all of them.
-        correct: How often the probe is right about each evaluation photo, over the draws of so many
-            training photos, ``(len(sizes), M)``.
+        sizes: Numbers of training images, rising; the last is all of them.
+        correct: How often the probe is right about each evaluation image, over the draws of so many
+            training images, ``(len(sizes), M)``.
         draws: The accuracy of each draw, for each size.
     """
 
@@ -32,10 +33,10 @@ class LearningCurve:
     draws: list[list[float]]
 
     @property
-    def accuracies(self) -> list[Estimate]:
-        """The accuracy at each size; its error is that of the evaluation photos and the draws.
+    def accuracies(self) -> list[ProbeEstimate]:
+        """The accuracy at each size; its error is that of the evaluation images and the draws.
 
-        All training photos are drawn once, so their last point knows the first error only.
+        All training images are drawn once, so their last point knows the first error only.
         """
         return [
             _with_draws(estimate(correct), draws)
@@ -43,8 +44,8 @@ class LearningCurve:
         ]
 
     @property
-    def slope(self) -> Estimate | None:
-        """What the last doubling of the photos brought, photo by photo; ``None`` for one size.
+    def slope(self) -> ProbeEstimate | None:
+        """What the last doubling of the images brought, image by image; ``None`` for one size.
 
         Learning curves flatten, so the next doubling brings rather less.
         """
@@ -53,7 +54,7 @@ class LearningCurve:
         gain = estimate(self.correct[-1] - self.correct[-2])
         doublings = math.log2(self.sizes[-1] / self.sizes[-2])
         whole = _with_draws(gain, self.draws[-2])
-        return Estimate(whole.mean / doublings, whole.standard_error / doublings)
+        return ProbeEstimate(whole.mean / doublings, whole.standard_error / doublings)
 
 
 def learning_curve(
@@ -65,14 +66,14 @@ def learning_curve(
     *,
     seed: int = 0,
 ) -> LearningCurve:
-    """Fit a closed-form probe on all training photos, a half, a quarter and an eighth of them.
+    """Fit a closed-form probe on all training images, a half, a quarter and an eighth of them.
 
-    Smaller parts are drawn five times, the same share of each class.
+    Smaller shares are drawn five times, the same share of each class.
 
     Args:
         train: Features ``(N, C)``.
         train_labels: ``(N,)``.
-        val: Features of other photos, ``(M, C)``.
+        val: Features of other images, ``(M, C)``.
         val_labels: ``(M,)``.
         num_classes: Number of classes.
         seed: Seed of the draws; the global random numbers are left alone.
@@ -100,30 +101,15 @@ def learning_curve(
     return LearningCurve(sizes, torch.stack(rows), accuracies)
 
 
-def draw_stratified(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Return the indices of a share of the photos of each class, at random, at least one of each.
-
-    Example:
-        >>> draw_stratified(torch.tensor([0] * 4 + [1] * 2), 0.5, torch.Generator()).shape
-        torch.Size([3])
-    """
-    chosen = []
-    for label in labels.bincount().nonzero().flatten():
-        members = (labels == label).nonzero().flatten()
-        order = torch.randperm(len(members), generator=generator)
-        chosen.append(members[order[: max(round(len(members) * share), 1)]])
-    return torch.cat(chosen).sort().values
-
-
-def _shares(num_photos: int, num_classes: int) -> Iterable[float]:
-    """Return shares of the training photos, rising, up to all."""
+def _shares(num_images: int, num_classes: int) -> Iterable[float]:
+    """Return shares of the training images, rising, up to all."""
     shares = [0.5**halving for halving in range(NUM_HALVINGS, 0, -1)]
-    return [*(s for s in shares if num_photos * s >= LEAST_PER_CLASS * num_classes), 1.0]
+    return [*(s for s in shares if num_images * s >= LEAST_PER_CLASS * num_classes), 1.0]
 
 
-def _with_draws(value: Estimate, draws: list[float]) -> Estimate:
+def _with_draws(value: ProbeEstimate, draws: list[float]) -> ProbeEstimate:
     """Add the standard error of the draws' mean."""
     if len(draws) < 2:
         return value
     variance = torch.tensor(draws, dtype=torch.float64).var().item() / len(draws)
-    return Estimate(value.mean, math.hypot(value.standard_error, math.sqrt(variance)))
+    return ProbeEstimate(value.mean, math.hypot(value.standard_error, math.sqrt(variance)))

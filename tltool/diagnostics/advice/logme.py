@@ -20,11 +20,11 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
     the weights of a linear regression from the features to "is this class" (1 or 0), with Gaussian
     noise. The precisions of both, alpha and beta, are those that make the labels most likely
     (MacKay's fixed point in the singular basis of the features, You et al., 2022,
-    https://arxiv.org/abs/2110.10545). So nothing is fitted on validation photos, and features that
-    merely have many dimensions are not rewarded. Compare only numbers from the same photos.
+    https://arxiv.org/abs/2110.10545). So nothing is fitted on validation images, and features that
+    merely have many dimensions are not rewarded. Compare only numbers from the same images.
 
     The determinant runs over all D features, as in the first paper; the code of the second one
-    leaves out those beyond the rank, which matters where there are fewer photos than features.
+    leaves out those beyond the rank, which matters where there are fewer images than features.
 
     Args:
         features: Frozen features, ``(N, D)``, as they are: neither centered nor scaled.
@@ -32,7 +32,7 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
         num_classes: Number of classes.
 
     Raises:
-        ValueError: If the photos have one class only, or features are not finite.
+        ValueError: If the images have one class only, or features are not finite.
 
     Example:
         >>> labels = torch.tensor([0, 1]).repeat(20)
@@ -43,7 +43,7 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
     _check(features, labels)
     x = features.double()
     y = functional.one_hot(labels, num_classes).double()  # (N, num_classes)
-    num_photos, num_features = x.shape
+    num_images, num_features = x.shape
     u, s, _ = torch.linalg.svd(x, full_matrices=False)
     energy = s.square()[:, None]  # (R, 1), R = min(N, D)
     explained = (u.T @ y).square()  # (R, num_classes)
@@ -56,7 +56,7 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
         weights = (energy * explained / (energy + ratio).square()).sum(dim=0)
         residual = (explained * (ratio / (energy + ratio)).square()).sum(dim=0) + unexplained
         alpha = (gamma / (weights + EPSILON)).clamp_min(EPSILON)
-        beta = ((num_photos - gamma) / (residual + EPSILON)).clamp_min(EPSILON)
+        beta = ((num_images - gamma) / (residual + EPSILON)).clamp_min(EPSILON)
         previous, ratio = ratio, alpha / beta
         if torch.allclose(ratio, previous, rtol=TOLERANCE, atol=0):
             break
@@ -65,19 +65,19 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
     log_determinant += (num_features - len(s)) * alpha.log()
     evidence = (
         num_features * alpha.log()
-        + num_photos * (beta.log() - math.log(2 * math.pi))
+        + num_images * (beta.log() - math.log(2 * math.pi))
         - log_determinant
         - beta * residual
         - alpha * weights
     ) / 2
-    return float(evidence.mean()) / num_photos
+    return float(evidence.mean()) / num_images
 
 
 def _check(features: Tensor, labels: Tensor) -> None:
     if len(set(labels.tolist())) < 2:
         raise ValueError(
-            f"LogME compares classes, and these {len(labels)} photos have one class only. Give "
-            "photos of at least two."
+            f"LogME compares classes, and these {len(labels)} images have one class only. Give "
+            "images of at least two."
         )
     if not torch.isfinite(features).all():
         raise ValueError(

@@ -1,5 +1,6 @@
-"""A learning-rate range test: the loss over rising learning rates."""
+"""Learning-rate range test: the loss over rising learning rates."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +10,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch.optim import Optimizer
 
-from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
 from tltool.finetuning.phase import Phase
 
 SMOOTHING = 0.9
@@ -24,38 +23,38 @@ EXPLODED = 4.0
 
 
 @dataclass(frozen=True)
-class RateRange:
+class LRRange:
     """What a range test found.
 
     Attributes:
-        rates: Base learning rate of each step, rising.
+        lrs: Base learning rate of each step, rising.
         losses: Smoothed loss at each of them.
         exploded: Whether the test stopped early because the loss exploded.
     """
 
-    rates: list[float]
+    lrs: list[float]
     losses: list[float]
     exploded: bool
 
     @property
     def best(self) -> float:
-        """The rate at the least loss: an upper bound, for the next ones do harm."""
-        return self.rates[min(range(len(self.losses)), key=self.losses.__getitem__)]
+        """The learning rate at the least loss: an upper bound, for the next ones do harm."""
+        return self.lrs[min(range(len(self.losses)), key=self.losses.__getitem__)]
 
     @property
     def steepest(self) -> float:
-        """The rate at which the loss falls fastest per factor of the rate, before its least value.
+        """The learning rate at which the loss falls fastest per factor, before its least value.
 
         It is the middle one of five steps, for single steps are noise.
         """
-        end = max(self.rates.index(self.best), 5)
+        end = max(self.lrs.index(self.best), 5)
         width = min(4, len(self.losses) - 1)
         starts = range(max(min(end, len(self.losses) - 1) - width + 1, 1))
         start = min(starts, key=lambda i: self.losses[i + width] - self.losses[i])
-        return self.rates[start + width // 2]
+        return self.lrs[start + width // 2]
 
 
-def learning_rate_range(
+def lr_range_test(
     task: Any,
     phase: Phase,
     batches: Iterable[Mapping[str, Any]],
@@ -63,19 +62,18 @@ def learning_rate_range(
     num_steps: int = 60,
     lowest: float = 1e-3,
     highest: float = 1e3,
-) -> RateRange:
+) -> LRRange:
     """Train for some steps while the learning rate rises by a factor from step to step.
 
     See Smith, 2015, section 3.3, https://arxiv.org/abs/1506.01186. The groups keep the ratios that
-    the phase gives them. The task is left as it was: weights, buffers, modes, what requires a
-    gradient, and the random numbers.
+    the phase gives them. A copy of the task trains, and the random numbers are restored.
 
     Args:
         task: An `ImageTask`, on its device.
         phase: A resolved phase; its warmup and decay are left out.
         batches: Training batches; begun anew when they end.
         num_steps: Number of steps.
-        lowest: The first rate, as a factor on the optimizer's.
+        lowest: The first learning rate, as a factor on the optimizer's.
         highest: The last one.
 
     Raises:
@@ -84,40 +82,23 @@ def learning_rate_range(
     if num_steps < 10:
         raise ValueError(
             f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
-            "--lr-range-steps 60."
+            "--lr_range_steps 60."
         )
-    state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-    modes = {module: module.training for module in task.modules()}
-    gradients = {parameter: parameter.requires_grad for parameter in task.parameters()}
+    factors = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
     with torch.random.fork_rng():
-        try:
-            factors = [
-                lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)
-            ]
-            return _raise_rates(task, phase, batches, factors)
-        finally:
-            task.load_state_dict(state)
-            for module, mode in modes.items():
-                module.training = mode
-            for parameter, requires_grad in gradients.items():
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = None
+        return _raise_lr(copy.deepcopy(task), phase, batches, factors)
 
 
-def _raise_rates(
+def _raise_lr(
     task: Any, phase: Phase, batches: Iterable[Mapping[str, Any]], factors: Sequence[float]
-) -> RateRange:
-    groups = layer_groups(task)
-    optimizer = task.configure_optimizers()
-    fine = layers(task) if phase.layer_decay < 1 else {}
-    if fine:
-        split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
-    bases = [group["lr"] for group in optimizer.param_groups]
-    kinds = {group: phase.group_parameters(group) for group in phase.groups}
-    set_trainable_(task, groups, kinds, batch_norm=phase.batch_norm)
+) -> LRRange:
+    optimizer: Optimizer = task.configure_optimizers()
+    base_lr = max(group["lr"] for group in optimizer.param_groups)
+    scale_lrs_(optimizer, task, phase)
+    enter_phase_(task, phase)
+    full_lrs = [group["lr"] for group in optimizer.param_groups]
     endless = itertools.chain.from_iterable(itertools.repeat(batches))
-    rates: list[float] = []
+    lrs: list[float] = []
     losses: list[float] = []
     average, best = 0.0, math.inf
     steps = track(
@@ -127,28 +108,21 @@ def _raise_rates(
         console=Console(stderr=True),
     )
     for step, (factor, batch) in enumerate(zip(steps, endless, strict=False)):
-        for place, base, group in zip(places, bases, optimizer.param_groups, strict=True):
-            group["lr"] = base * phase.group_lr_scale(place.group, place.depth) * factor
-        loss = _step(task, optimizer, batch)
-        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        for full_lr, group in zip(full_lrs, optimizer.param_groups, strict=True):
+            group["lr"] = full_lr * factor
+        optimizer.zero_grad()
+        loss = batch_loss(task, batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()
+        average = SMOOTHING * average + (1 - SMOOTHING) * float(loss.detach())
         smoothed = average / (1 - SMOOTHING ** (step + 1))
         if not math.isfinite(smoothed) and not losses:
             raise ValueError(
                 "The loss is not finite before any step. Check the weights and the preprocessing."
             )
         if not math.isfinite(smoothed) or smoothed > EXPLODED * best:
-            return RateRange(rates, losses, exploded=True)
-        rates.append(max(bases) * factor)
+            return LRRange(lrs, losses, exploded=True)
+        lrs.append(base_lr * factor)
         losses.append(smoothed)
         best = min(best, smoothed)
-    return RateRange(rates, losses, exploded=False)
-
-
-def _step(task: Any, optimizer: torch.optim.Optimizer, batch: Mapping[str, Any]) -> float:
-    images = batch["images"].to(task.device)
-    labels: Tensor = batch["labels"].to(task.device)
-    optimizer.zero_grad()
-    loss: Tensor = task.training_loss(task(images), labels)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-    optimizer.step()
-    return float(loss.detach())
+    return LRRange(lrs, losses, exploded=False)

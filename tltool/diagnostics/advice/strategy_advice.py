@@ -1,4 +1,4 @@
-"""Which fine-tuning strategy suits the data: how much is there, how like is it the pretraining?
+"""Advice on the fine-tuning strategy: how much data, how like those of the pretraining?
 
 The table is that of CS231n (https://cs231n.github.io/transfer-learning/), with cells from
 measurements (`scripts/benchmark/advice.py`).
@@ -18,13 +18,13 @@ Amount = Literal["few", "more"]
 Likeness = Literal["like", "unlike"]
 
 FEW_PER_CLASS = 20
-"""With fewer photos of a class the head alone has enough to learn."""
+"""With fewer images of a class the head alone has enough to learn."""
 
 FLAT = 0.02
-"""A learning curve that surely rises less than this in a doubling is flat: photos are enough."""
+"""A learning curve that surely rises less than this in a doubling is flat: images are enough."""
 
 MEASURED_PER_CLASS = 300
-"""The most photos of a class with which strategies were measured."""
+"""The most images of a class with which strategies were measured."""
 
 FEW_VALIDATION = 100
 """With fewer of them an accuracy has a standard error of up to .05 and more."""
@@ -43,7 +43,7 @@ class Advice:
 
     Attributes:
         likeness: Whether the data is like the pretraining's.
-        amount: Whether there are many photos.
+        amount: Whether there are many images.
         strategy: What to train when.
         stop_at: The layer to put the head on; ``None`` for the last one.
         reasons: Sentences with numbers.
@@ -78,8 +78,8 @@ def advise(
     Args:
         probes: A probe on each layer.
         curve: The learning curve of a probe on the whole network.
-        class_counts: Number of training photos of each class.
-        majority: Accuracy of always saying the most frequent class, on the evaluation photos.
+        class_counts: Number of training images of each class.
+        majority: Accuracy of always saying the most frequent class, on the evaluation images.
 
     Example:
         >>> import torch
@@ -118,7 +118,7 @@ def _how_much(class_counts: Sequence[int], curve: LearningCurve, is_flat: bool) 
     spread = f"{min(class_counts):,} to {max(class_counts):,}"
     if min(class_counts) == max(class_counts):
         spread = f"{class_counts[0]:,}"
-    words = f"{spread} photos of a class"
+    words = f"{spread} images of a class"
     if curve.slope is None:
         return f"{words}, too few for a learning curve."
     flat = ", so the curve is flat" if is_flat else ""
@@ -134,7 +134,7 @@ def _how_like(probes: LayerProbes) -> str:
         return f"No earlier layer serves a probe better than {last}."
     verb = "serves" if probes.gap.is_positive else "seems to serve"
     return (
-        f"{probes.best} {verb} a probe better than {last}, by {signed(probes.gap)}: the photos are "
+        f"{probes.best} {verb} a probe better than {last}, by {signed(probes.gap)}: the images are "
         + ("unlike those of the pretraining." if probes.gap.is_positive else "like enough.")
     )
 
@@ -144,7 +144,7 @@ def _doubts(probes: LayerProbes, class_counts: Sequence[int], majority: float) -
     best = probes.accuracies[probes.best]
     found = []
     if num_val < FEW_VALIDATION:
-        found.append(f"{num_val} validation photos are few: every number here is rough.")
+        found.append(f"{num_val} validation images are few: every number here is rough.")
     if probes.best != probes.last and not probes.gap.is_positive:
         found.append(
             f"The lead of {probes.best} is within two standard errors; try it with "
@@ -156,10 +156,10 @@ def _doubts(probes: LayerProbes, class_counts: Sequence[int], majority: float) -
             "beyond noise: look at the labels, or at another backbone."
         )
     if len(probes.correct) == 1:
-        found.append("Whether the photos are like those of the pretraining is not known.")
+        found.append("Whether the images are like those of the pretraining is not known.")
     if sum(class_counts) / len(class_counts) > MEASURED_PER_CLASS:
         found.append(
-            f"Strategies were measured with at most {MEASURED_PER_CLASS} photos of a class: with "
+            f"Strategies were measured with at most {MEASURED_PER_CLASS} images of a class: with "
             "more, try FullFinetuning too."
         )
     if min(class_counts) * 10 < max(class_counts):

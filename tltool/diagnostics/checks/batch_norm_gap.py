@@ -1,23 +1,21 @@
-"""Batch norm in training and in evaluation: are the running statistics those of the photos?"""
+"""Batch norm gap: running statistics against those of the images, training against evaluation."""
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.diagnostics.checks.check_result import Finding
-from tltool.diagnostics.health.health_statistics import as_rows, batch_norm_lag, unit_dim_of
+from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
 
 FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
 """Medians over the channels of a layer, see `batch_norm_lag`."""
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
-"""No photos are so unlike those of the pretraining: the statistics belong to other weights."""
+"""No images are so unlike those of the pretraining: the statistics belong to other weights."""
 
 CHECK = "batch norm"
 
@@ -47,11 +45,11 @@ class NormGap:
 
 @dataclass(frozen=True)
 class BatchNormGap:
-    """The same photos in training and in evaluation mode.
+    """The same images in training and in evaluation mode.
 
     Attributes:
         norms: Each layer with running statistics, from the input on.
-        distance: Of the two outputs, relative to how much these differ from photo to photo.
+        distance: Of the two outputs, relative to how much these differ from image to image.
     """
 
     norms: list[NormGap]
@@ -71,61 +69,41 @@ def batch_norm_gap(model: nn.Module, inputs: Tensor) -> BatchNormGap:
         >>> round(gap.norms[0].shift, 2), gap.norms[0].is_untouched
         (3.54, True)
     """
+    norms: list[NormGap] = []
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(module, _BatchNorm)  # noqa: S101  # see below
+        mean, var = module.running_mean, module.running_var
+        lag = batch_norm_lag_on(module, inputs[0])
+        if lag is not None and mean is not None and var is not None:
+            norms.append(NormGap(name, *lag, bool((mean == 0).all() and (var == 1).all())))
+
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
         evaluated: Tensor = model(inputs)
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, _BatchNorm):
                 module.train()
-        # A layer is judged by what it gets when those in front are right.
-        with _watched(model) as norms:
-            trained: Tensor = model(inputs)
+                # A layer is judged by what it gets when those in front are right.
+                module.register_forward_pre_hook(partial(look, name))
+        trained: Tensor = model(inputs)
     spread = (evaluated - evaluated.mean(dim=0)).norm()
     return BatchNormGap(norms, float((trained - evaluated).norm() / spread.clamp_min(1e-12)))
 
 
-@contextmanager
-def _watched(model: nn.Module) -> Iterator[list[NormGap]]:
-    norms: list[NormGap] = []
-    hooks = [
-        module.register_forward_pre_hook(_noting(name, norms))
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm)
-    ]
-    try:
-        yield norms
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _noting(name: str, norms: list[NormGap]) -> Any:
-    def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        mean, var = module.running_mean, module.running_var
-        rows = as_rows(inputs[0], unit_dim_of(module)).float()
-        if not isinstance(mean, Tensor) or not isinstance(var, Tensor) or len(rows) < 2:
-            return
-        batch_var, batch_mean = torch.var_mean(rows, dim=0)
-        shift, factor = batch_norm_lag(mean, var, batch_mean, batch_var)
-        is_untouched = bool((mean == 0).all() and (var == 1).all())
-        norms.append(NormGap(name, shift, factor, is_untouched))
-
-    return note
-
-
-def batch_norm_agrees(gap: BatchNormGap, num_photos: int, *, trains: bool) -> Finding:
-    """Say whether running statistics fit the photos, with cause and remedy where they do not.
+def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> CheckResult:
+    """Say whether running statistics fit the images, with cause and remedy where they do not.
 
     Args:
         gap: What was seen.
-        num_photos: Number of photos in the batch.
+        num_images: Number of images in the batch.
         trains: Whether any phase updates the running statistics.
     """
     if not gap.norms:
-        return Finding(CHECK, "ok", "the backbone has none")
+        return CheckResult(CHECK, "ok", "the backbone has none")
     worst = max(gap.norms, key=lambda norm: norm.size)
     seen = (
-        f"{num_photos} photos in training and evaluation mode: features {100 * gap.distance:.0f} % "
+        f"{num_images} images in training and evaluation mode: features {100 * gap.distance:.0f} % "
         f"of their spread apart; worst of {len(gap.norms)} layers {worst.layer}, means "
         f"{worst.shift:.1f} standard deviations apart, these by a factor of {worst.factor:.1f}"
     )
@@ -133,8 +111,8 @@ def batch_norm_agrees(gap: BatchNormGap, num_photos: int, *, trains: bool) -> Fi
     if num_untouched == len(gap.norms):
         found = f"{seen}. The running statistics are those of a new network."
         if trains:
-            return Finding(CHECK, "ok", f"{found} Training will move them")
-        return Finding(
+            return CheckResult(CHECK, "ok", f"{found} Training will move them")
+        return CheckResult(
             CHECK,
             "warning",
             found,
@@ -142,7 +120,7 @@ def batch_norm_agrees(gap: BatchNormGap, num_photos: int, *, trains: bool) -> Fi
             "BatchNormOnly).",
         )
     if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
-        return Finding(
+        return CheckResult(
             CHECK,
             "failed",
             f"{seen}. They are not of these weights: evaluation will be far from training.",
@@ -150,10 +128,10 @@ def batch_norm_agrees(gap: BatchNormGap, num_photos: int, *, trains: bool) -> Fi
             "phase with `batch_norm: statistics`.",
         )
     if worst.size > 1 and not trains:
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
-            f"{seen}. The photos are unlike those of the pretraining, and frozen statistics stay.",
+            f"{seen}. The images are unlike those of the pretraining, and frozen statistics stay.",
             "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
         )
-    return Finding(CHECK, "ok", seen)
+    return CheckResult(CHECK, "ok", seen)

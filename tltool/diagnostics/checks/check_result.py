@@ -1,4 +1,4 @@
-"""What a check found, and what to do about it."""
+"""The result of a check: its status, what was found, and a suggested fix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ Status = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of a check.
 
     Attributes:
         check: What was looked at, in a word or two.
         status: Whether it is as it should be.
         found: What was seen, with numbers.
-        remedy: What to type or to change; empty where nothing is to be done.
+        remedy: The suggested fix, what to type or to change; empty where nothing is to be done.
 
     Example:
-        >>> Finding("learning rate", "failed", "It is 0.", "--optimizer.lr 1e-3").is_good
+        >>> CheckResult("learning rate", "failed", "It is 0.", "--optimizer.lr 1e-3").is_good
         False
     """
 

@@ -1,20 +1,20 @@
-"""Does a checkpoint give the same answers as the model that it was written from?"""
+"""Checkpoint round trip: does a loaded model give the logits of the one that was saved?"""
 
 from torch import Tensor
 
-from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.check_result import CheckResult
 
 CHECK = "checkpoint"
 ROUNDING = 1e-4
 """Of a compiled network, or of a GPU, which add in another order."""
 
 
-def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> Finding:
+def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> CheckResult:
     """Compare the logits of a model with those of the one that its checkpoint gives.
 
     Args:
         before: ``(B, num_classes)``.
-        after: Of the same photos.
+        after: Of the same images.
         num_bytes: Size of the file.
 
     Example:
@@ -26,8 +26,8 @@ def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> Finding:
     gap = float((before - after).abs().max()) if before.shape == after.shape else float("nan")
     if gap <= ROUNDING * max(float(before.abs().max()), 1.0):
         how = f"up to rounding ({gap:.0e})" if gap else "bit for bit"
-        return Finding(CHECK, "ok", f"written ({size}), loaded, and the logits are equal {how}")
-    return Finding(
+        return CheckResult(CHECK, "ok", f"written ({size}), loaded, and the logits are equal {how}")
+    return CheckResult(
         CHECK,
         "failed",
         f"A loaded checkpoint gives other logits, by up to {gap:.1e}.",

@@ -1,22 +1,22 @@
-"""Are the classes of one size, and is each one there?"""
+"""Class balance: classes without images, with few of them, or of very different sizes."""
 
 from collections.abc import Mapping, Sequence
 
-from tltool.diagnostics.checks.check_result import Finding, listed
+from tltool.diagnostics.checks.check_result import CheckResult, listed
 
 FEW = 5
-"""A class with fewer training photos can hardly be learned."""
+"""A class with fewer training images can hardly be learned."""
 UNEVEN = 10
 """Between the largest and the smallest class; accuracy then hides the small ones."""
 
 CHECK = "class balance"
 
 
-def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Finding:
-    """Look at the number of photos of each class.
+def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> CheckResult:
+    """Look at the number of images of each class.
 
     Args:
-        counts: Number of photos of each class, by part of the data; ``train`` is one of them.
+        counts: Number of images of each class, by split of the data; ``train`` is one of them.
         class_names: The classes, in the order of the counts.
 
     Example:
@@ -25,41 +25,41 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     """
     train = counts["train"]
     seen = describe_counts(train, class_names)
-    for part, numbers in counts.items():
+    for split, numbers in counts.items():
         empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
-        if empty and part == "train":
-            return Finding(
+        if empty and split == "train":
+            return CheckResult(
                 CHECK,
                 "failed",
                 f"{seen}. None of them are of {listed(empty)}.",
-                "Add training photos of each class, or leave the class out.",
+                "Add training images of each class, or leave the class out.",
             )
         if empty:
-            return Finding(
+            return CheckResult(
                 CHECK,
                 "warning",
-                f"{seen}. The {part} photos have none of {listed(empty)}, so nothing says how well "
-                "these are told.",
-                f"Move photos of each class to the {part} part.",
+                f"{seen}. The {split} images have none of {listed(empty)}, so nothing says how "
+                "well these are told.",
+                f"Move images of each class to the {split} split.",
             )
     few = [name for name, count in zip(class_names, train, strict=True) if count < FEW]
     if few:
         smallest = min(train)
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
             f"{seen}. {listed(few)} has only {smallest} for training, which is next to nothing to "
             "learn from.",
-            "Add photos of it, or leave the class out.",
+            "Add images of it, or leave the class out.",
         )
     if max(train) > UNEVEN * min(train):
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
             f"{seen}. The largest class is {max(train) / min(train):.0f} times the smallest.",
             "--model.class_weights balanced; and look at recall, not at accuracy.",
         )
-    return Finding(CHECK, "ok", seen)
+    return CheckResult(CHECK, "ok", seen)
 
 
 def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
@@ -67,12 +67,12 @@ def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
 
     Example:
         >>> describe_counts([3, 1], ["ants", "bees"])
-        "2 classes of 1 to 3 training photos; always saying 'ants' is right for 75 % of them"
+        "2 classes of 1 to 3 training images; always saying 'ants' is right for 75 % of them"
     """
     total, largest = sum(counts), max(counts)
     sizes = f"{min(counts):,} to {largest:,}" if min(counts) < largest else f"{largest:,}"
     majority = class_names[list(counts).index(largest)]
     return (
-        f"{len(counts)} classes of {sizes} training photos; always saying {majority!r} is right "
+        f"{len(counts)} classes of {sizes} training images; always saying {majority!r} is right "
         f"for {100 * largest / max(total, 1):.0f} % of them"
     )

@@ -1,4 +1,4 @@
-"""Photos that are there twice: copies, and copies that were encoded or resized again."""
+"""Duplicates among images: exact copies, and near-duplicates that were encoded or resized."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tltool.diagnostics.checks.image_hashes import BITS, PhotoPrint
+from tltool.diagnostics.checks.image_hashes import BITS, ImageHash
 
 MAX_BITS = 10
-"""Bits of the hash in which near-duplicates may differ. Photos that were resized to a half or saved
+"""Bits of the hash in which near-duplicates may differ. Images that were resized to a half or saved
 as JPEG of quality 30 differed in at most 9."""
 LEAST_CORRELATION = 0.995
-"""Of their thumbnails; those photos had at least 0.9954. Of 2,624 solar cells, which look
-alike, 34,643 pairs across the parts agree in the bits, and two in both: cells that were measured
+"""Of their thumbnails; those images had at least 0.9954. Of 2,624 solar cells, which look
+alike, 34,643 pairs across the splits agree in the bits, and two in both: cells that were measured
 twice."""
 BLOCK = 512  # rows of the matrix of distances at once
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which photos are the same.
+    """Which images are the same.
 
     Attributes:
-        content: A number for each photo; equal for exact copies.
-        near: Pairs of photos with other bytes that show the same, ``(P, 2)``.
-        num_flat: Photos of one color, which are compared by their bytes alone.
+        content: A number for each image; equal for exact copies.
+        near: Pairs of images with other bytes that show the same, ``(P, 2)``.
+        num_flat: Images of one color, which are compared by their bytes alone.
     """
 
     content: NDArray[np.int64]
@@ -36,10 +36,10 @@ class Duplicates:
     num_flat: int
 
     def clusters(self, tied: Sequence[object] = ()) -> NDArray[np.int64]:
-        """Return a number for each photo; equal for all that hang together by pairs.
+        """Return a number for each image; equal for all that hang together by pairs.
 
         Args:
-            tied: Something for each photo that keeps equal ones together too, such as a patient.
+            tied: Something for each image that keeps equal ones together too, such as a patient.
         """
         number = len(self.content)
         pairs = [self.near, _pairs_of_equal(self.content)]
@@ -51,48 +51,48 @@ class Duplicates:
         return labels
 
 
-def find_duplicates(prints: Sequence[PhotoPrint]) -> Duplicates:
-    """Find the photos that are there twice.
+def find_duplicates(hashes: Sequence[ImageHash]) -> Duplicates:
+    """Find the images that are there twice.
 
     Example:
         >>> from PIL import Image
-        >>> from tltool.diagnostics.checks.image_hashes import photo_print
-        >>> photo = Image.radial_gradient("L")
-        >>> prints = [photo_print(photo, b"1"), photo_print(photo.resize((99, 99)), b"2")]
-        >>> find_duplicates(prints).near
+        >>> from tltool.diagnostics.checks.image_hashes import image_hash
+        >>> image = Image.radial_gradient("L")
+        >>> hashes = [image_hash(image, b"1"), image_hash(image.resize((99, 99)), b"2")]
+        >>> find_duplicates(hashes).near
         array([[0, 1]])
     """
-    digests = [each.digest for each in prints]
+    digests = [each.digest for each in hashes]
     _, first, content = np.unique(digests, return_index=True, return_inverse=True)
-    shown = np.array([not each.is_flat for each in prints], dtype=bool)
+    shown = np.array([not each.is_flat for each in hashes], dtype=bool)
     # One of each content: its copies are known already.
     chosen = np.array([index for index in np.sort(first) if shown[index]], dtype=np.int64)
-    pairs = near_pairs([prints[index] for index in chosen])
+    pairs = near_pairs([hashes[index] for index in chosen])
     return Duplicates(content.astype(np.int64), chosen[pairs], int((~shown).sum()))
 
 
-def near_pairs(prints: Sequence[PhotoPrint]) -> NDArray[np.int64]:
-    """Return the pairs of photos that show the same, ``(P, 2)``, the smaller index first.
+def near_pairs(hashes: Sequence[ImageHash]) -> NDArray[np.int64]:
+    """Return the pairs of images that show the same, ``(P, 2)``, the smaller index first.
 
-    All distances are products of matrices: those of 10,000 photos take seconds.
+    All distances are products of matrices: those of 10,000 images take seconds.
 
     Args:
-        prints: Of photos that are not flat.
+        hashes: Of images that are not flat.
     """
-    if len(prints) < 2:
+    if len(hashes) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    signs = np.stack([each.bits for each in prints]).astype(np.float32) * 2 - 1  # (N, 64)
-    thumbnails = np.stack([each.thumbnail for each in prints])  # (N, 256)
+    signs = np.stack([each.bits for each in hashes]).astype(np.float32) * 2 - 1  # (N, 64)
+    thumbnails = np.stack([each.thumbnail for each in hashes])  # (N, 256)
     found: list[Any] = []
-    for start in range(0, len(prints), BLOCK):
+    for start in range(0, len(hashes), BLOCK):
         # Equal bits minus different bits.
         agreement = signs[start : start + BLOCK] @ signs[start:].T
         near = np.argwhere(agreement >= BITS - 2 * MAX_BITS) + start  # (P, 2)
         near = near[near[:, 0] < near[:, 1]]
-        for part in np.array_split(near, len(near) // 100_000 + 1):
-            first, second = thumbnails[part[:, 0]], thumbnails[part[:, 1]]
+        for chunk in np.array_split(near, len(near) // 100_000 + 1):
+            first, second = thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]]
             correlation = np.einsum("ij,ij->i", first, second)
-            found.append(part[correlation >= LEAST_CORRELATION])
+            found.append(chunk[correlation >= LEAST_CORRELATION])
     return np.concatenate(found).astype(np.int64)
 
 

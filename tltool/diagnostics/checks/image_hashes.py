@@ -1,4 +1,4 @@
-"""What tells whether two photos are the same: their bytes, a hash of 64 bits, and a thumbnail."""
+"""Hashes of an image that find its duplicates: of its bytes, a difference hash, a thumbnail."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -10,18 +10,18 @@ from PIL import Image
 BITS = 64
 EDGE = 16  # of the thumbnail
 FLAT = 2.0
-"""Standard deviation of gray levels (0 to 255) below which a photo shows nothing: its hash is that
+"""Standard deviation of gray levels (0 to 255) below which an image shows nothing: its hash is that
 of rounding."""
 
 
-class PhotoPrint(NamedTuple):
-    """What is kept of a photo.
+class ImageHash(NamedTuple):
+    """What is kept of an image, to compare it with others.
 
     Attributes:
         digest: Of its content; equal for exact copies alone.
         bits: Difference hash: whether each of 8 x 8 places is brighter than the one to its left.
         thumbnail: 16 x 16 gray levels around their mean, of length 1, as a row; zeros where the
-            photo is flat.
+            image is flat.
     """
 
     digest: bytes
@@ -30,34 +30,34 @@ class PhotoPrint(NamedTuple):
 
     @property
     def is_flat(self) -> bool:
-        """Whether the photo is of one color, like any other such photo."""
+        """Whether the image is of one color, like any other such image."""
         return not self.thumbnail.any()
 
 
-def photo_print(photo: Image.Image, content: bytes) -> PhotoPrint:
-    """Return the print of a photo.
+def image_hash(image: Image.Image, content: bytes) -> ImageHash:
+    """Return the hashes of an image.
 
     The difference hash (Krawetz, 2013, https://www.hackerfactor.com/blog/?/archives/529) survives
-    other sizes, encodings and brightness. It is the same for many photos that are merely alike, so
+    other sizes, encodings and brightness. It is the same for many images that are merely alike, so
     `near_pairs` looks at the thumbnails too.
 
     Args:
-        photo: Decoded; a smaller version will do.
+        image: Decoded; a smaller version will do.
         content: The bytes of the file, or of the pixels.
 
     Example:
         >>> gray = Image.linear_gradient("L")
-        >>> int(photo_print(gray, b"1").bits.sum()), photo_print(gray.rotate(90), b"2").bits.all()
+        >>> int(image_hash(gray, b"1").bits.sum()), image_hash(gray.rotate(90), b"2").bits.all()
         (0, np.True_)
     """
-    gray = photo.convert("L")
-    # Means over the area, which do not depend on the size of the photo.
+    gray = image.convert("L")
+    # Means over the area, which do not depend on the size of the image.
     small = _shrink(gray, BITS // 8 + 1, BITS // 8)
     levels = _shrink(gray, EDGE, EDGE).ravel()
     centered = levels - levels.mean()
     length = float(np.linalg.norm(centered))
     is_flat = length < FLAT * EDGE  # the root of the mean square, over EDGE x EDGE places
-    return PhotoPrint(
+    return ImageHash(
         hashlib.blake2b(content, digest_size=16).digest(),
         (small[:, 1:] > small[:, :-1]).ravel(),
         np.zeros_like(centered) if is_flat else centered / length,

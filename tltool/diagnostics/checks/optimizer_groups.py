@@ -1,4 +1,4 @@
-"""Is each parameter that trains in the optimizer, once?"""
+"""Optimizer groups: is each parameter that trains in the optimizer, once?"""
 
 from collections import Counter
 from collections.abc import Collection
@@ -6,12 +6,14 @@ from collections.abc import Collection
 from torch import nn
 from torch.optim import Optimizer
 
-from tltool.diagnostics.checks.check_result import Finding, listed
+from tltool.diagnostics.checks.check_result import CheckResult, listed
 
 CHECK = "optimizer groups"
 
 
-def optimizer_groups(model: nn.Module, optimizer: Optimizer, trained: Collection[str]) -> Finding:
+def optimizer_groups(
+    model: nn.Module, optimizer: Optimizer, trained: Collection[str]
+) -> CheckResult:
     """Look for each parameter that any phase trains in the groups of the optimizer.
 
     Args:
@@ -30,7 +32,7 @@ def optimizer_groups(model: nn.Module, optimizer: Optimizer, trained: Collection
     parameters = dict(model.named_parameters())
     missing = [name for name in parameters if name in trained and not held[id(parameters[name])]]
     if missing:
-        return Finding(
+        return CheckResult(
             CHECK,
             "failed",
             f"The optimizer lacks {len(missing)} of {len(trained)} parameters that train: "
@@ -39,13 +41,13 @@ def optimizer_groups(model: nn.Module, optimizer: Optimizer, trained: Collection
         )
     twice = [name for name, parameter in parameters.items() if held[id(parameter)] > 1]
     if twice:
-        return Finding(
+        return CheckResult(
             CHECK,
             "failed",
             f"{len(twice)} parameters are in two groups, and step twice: {listed(twice)}.",
             "Give each to one group: tltool.finetuning.param_groups(task, weight_decay).",
         )
-    return Finding(
+    return CheckResult(
         CHECK,
         "ok",
         f"each of {len(trained):,} trainable tensors is in exactly one of "

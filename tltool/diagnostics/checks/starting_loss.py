@@ -1,4 +1,4 @@
-"""Does training begin with the loss of a network that knows nothing?"""
+"""Starting loss: does training begin with the loss of a network that knows nothing?"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.check_result import CheckResult
 
 SURE = 1.5
 """Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
@@ -26,14 +26,14 @@ def starting_loss(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     *,
     class_counts: Sequence[int] | None = None,
-) -> Finding:
+) -> CheckResult:
     """Compare the first loss with that of a guess: ln C, or the label entropy from a log prior.
 
     Args:
-        logits: Of untrained photos, ``(B, num_classes)``.
+        logits: Of untrained images, ``(B, num_classes)``.
         labels: ``(B,)``.
         loss_of: The training loss of logits and labels.
-        class_counts: Of the training photos, where the head starts from them (``log_prior``).
+        class_counts: Of the training images, where the head starts from them (``log_prior``).
 
     Example:
         >>> from torch.nn.functional import cross_entropy
@@ -51,14 +51,14 @@ def starting_loss(
     found, expected = float(loss_of(logits, labels)), float(loss_of(guess, labels))
     seen = f"{found:.3f}; {words} = {expected:.3f}"
     if not math.isfinite(found):
-        return Finding(
+        return CheckResult(
             CHECK,
             "failed",
             f"{seen}.",
             "Look at the weights (--model.backbone.weights) and at the preprocessing.",
         )
     if found > expected + SURE:
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
             f"{seen}: the head begins sure of wrong answers.",
@@ -66,11 +66,11 @@ def starting_loss(
             "LinearHead: initializer).",
         )
     if found < KNOWS * expected:
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
             f"{seen}: a new head knows the answers already.",
-            "Look whether the labels can be read off the photos (names, frames, colors), or the "
+            "Look whether the labels can be read off the images (names, frames, colors), or the "
             "weights were trained on them.",
         )
-    return Finding(CHECK, "ok", seen)
+    return CheckResult(CHECK, "ok", seen)

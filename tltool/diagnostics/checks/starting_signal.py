@@ -1,20 +1,20 @@
-"""The signal through the depth of a head before training, with its initializer and with others."""
+"""Signal through the depth of a head before training, with its initializer and with others."""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.health.alarms import find_alarms
-from tltool.diagnostics.health.health_watch import LayerHealth, Watch
+from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
+from tltool.diagnostics.phase_training import turn_dropout_off_
 from tltool.layers.initializers import init_weights_
-from tltool.layers.learned_activations import MaxoutLinear
 from tltool.layers.spec import Spec, parse_spec
-from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
 
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
 """What an initializer is shown beside."""
@@ -33,7 +33,7 @@ class StartingSignal:
     Attributes:
         initializer: Of its hidden layers.
         layers: Each hidden layer, from the input on.
-        logits: Standard deviation of a logit from photo to photo, the mean over the classes.
+        logits: Standard deviation of a logit from image to image, the mean over the classes.
         values: Some outputs of each hidden layer by name, for a histogram.
     """
 
@@ -83,60 +83,43 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
     return signals
 
 
-def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> Finding:
+def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> CheckResult:
     """Say whether the signal of a head, the first of these, is alive through its depth."""
     signal = signals[0]
     if not signal.stds:
-        return Finding(CHECK, "ok", f"no hidden layers; logits spread by {signal.logits:.2g}")
+        return CheckResult(CHECK, "ok", f"no hidden layers; logits spread by {signal.logits:.2g}")
     words = ", ".join(f"{std:.2g}" for std in signal.stds)
     seen = f"standard deviations by depth {words}, logits {signal.logits:.2g}"
     alarms = find_alarms(signal.layers)
     if alarms:
         message, _, remedy = str(alarms[0]).partition(". ")
-        return Finding(CHECK, "failed", f"{message}; {seen}.", remedy)
+        return CheckResult(CHECK, "failed", f"{message}; {seen}.", remedy)
     change = signal.stds[-1] / signal.stds[0]
     if not SHRINKS < change < GROWS:
         verb = "shrinks" if change < 1 else "grows"
-        return Finding(
+        return CheckResult(
             CHECK,
             "warning",
             f"The signal {verb} through the head: {seen}.",
             "--model.head.initializer auto, or a norm in each layer (--model.head.norm layer).",
         )
-    return Finding(CHECK, "ok", seen)
+    return CheckResult(CHECK, "ok", seen)
 
 
 @torch.no_grad()
 def _signal(head: nn.Module, initializer: str, features: Tensor) -> StartingSignal:
-    head.train()  # As in the first step: batch norm by the batch.
-    for module in head.modules():
-        if "drop" in type(module).__name__.lower():
-            module.eval()
+    turn_dropout_off_(head.train())  # As in the first step: batch norm by the batch.
     values: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(_keeping(f"head.{name}", values))
-        for name, module in head.named_modules()
-        if _is_activation(module)
-    ]
+
+    def keep(name: str, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+        values[name] = outputs.detach().flatten()[:MOST_VALUES].cpu()
+
+    for name, module in head.named_modules():
+        if kind_of_units(module) is not None:
+            module.register_forward_hook(partial(keep, f"head.{name}"))
     watch = Watch(head, "head")
     watch.begin_step(is_sampled=True)
     logits: Tensor = head(features)
     layers, _ = watch.close()
-    watch.remove()
-    for hook in hooks:
-        hook.remove()
     hidden = [layer for layer in layers if layer.units is not None]
     return StartingSignal(initializer, hidden, float(logits.std(dim=0).mean()), values)
-
-
-def _is_activation(module: nn.Module) -> bool:
-    kind = kind_of(module)
-    is_usual = kind is not None and kind not in NO_FUNCTIONS_OF_ONE_NUMBER
-    return is_usual or isinstance(module, MaxoutLinear)
-
-
-def _keeping(name: str, values: dict[str, Tensor]) -> Any:
-    def keep(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
-        values[name] = outputs.detach().flatten()[:MOST_VALUES].cpu()
-
-    return keep

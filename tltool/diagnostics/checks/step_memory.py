@@ -1,13 +1,13 @@
-"""How much memory a training step needs."""
+"""Memory of a training step: weights, gradients, optimizer state and kept activations."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import Finding
+from tltool.diagnostics.checks.check_result import CheckResult
 
 CHECK = "memory"
 
@@ -64,7 +64,7 @@ def step_memory(
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, _same):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
         loss = loss_of()  # Held, so that nothing is freed and counted twice.
     del loss
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -73,7 +73,7 @@ def step_memory(
     )
 
 
-def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: str) -> Finding:
+def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: str) -> CheckResult:
     """Say how much memory a step needs, and whether the device has it.
 
     Args:
@@ -83,8 +83,8 @@ def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: st
         remedy: What to type where it does not.
 
     Example:
-        >>> memory_suffices(StepMemory(2**20, 0, 2**20), 2**30, batch="8 photos", remedy="").found
-        'a step of 8 photos needs 2 MiB and more: weights 1, gradients and optimizer 0, ...'
+        >>> memory_suffices(StepMemory(2**20, 0, 2**20), 2**30, batch="8 images", remedy="").found
+        'a step of 8 images needs 2 MiB and more: weights 1, gradients and optimizer 0, ...'
     """
     parts = (found.weights, found.training, found.activations)
     weights, training, activations = (f"{part / 2**20:,.0f}" for part in parts)
@@ -94,9 +94,12 @@ def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: st
         f"{available / 2**20:,.0f} MiB"
     )
     if found.total > available:
-        return Finding(CHECK, "failed", f"{seen}.", remedy)
-    return Finding(CHECK, "ok", seen)
+        return CheckResult(CHECK, "failed", f"{seen}.", remedy)
+    return CheckResult(CHECK, "ok", seen)
 
 
-def _same(tensor: Any) -> Any:
-    return tensor
+def device_memory(device: torch.device) -> int:
+    """Return how many bytes a device has."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

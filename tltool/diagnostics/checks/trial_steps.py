@@ -1,4 +1,4 @@
-"""A few training steps in a phase, on a copy: what gets a gradient, what moves, what stays."""
+"""Trial steps of a phase on a copy: which parameters get a gradient, move, or stay frozen."""
 
 import copy
 import math
@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import Finding, listed
-from tltool.finetuning.freeze import module_groups, set_trainable_
-from tltool.finetuning.groups import layer_groups, layers
-from tltool.finetuning.param_groups import rate_groups, split_by_layer_
+from tltool.diagnostics.checks.check_result import CheckResult, listed
+from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
+from tltool.finetuning.freeze import module_groups
+from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.phase import Phase
 
 NUM_STEPS = 3
@@ -26,6 +26,7 @@ class TrialSteps:
     Attributes:
         phase: Name of the phase.
         num_steps: How many.
+        lr: The largest learning rate.
         trained: Layer groups that train.
         losses: The loss before each step.
         unreached: Trained parameters without a gradient, or with zeros in all steps.
@@ -37,6 +38,7 @@ class TrialSteps:
 
     phase: str
     num_steps: int
+    lr: float
     trained: tuple[str, ...]
     losses: list[float] = field(default_factory=list)
     unreached: list[str] = field(default_factory=list)
@@ -47,7 +49,7 @@ class TrialSteps:
 
 
 def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> TrialSteps:
-    """Train a copy of a task for a step on each batch, at the full rates of a phase.
+    """Train a copy of a task for a step on each batch, at the full learning rates of a phase.
 
     Args:
         task: A task with a ``backbone`` and a ``head``, ``configure_optimizers()`` and
@@ -56,10 +58,8 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
         batches: Batches with ``images`` and ``labels``.
     """
     task = copy.deepcopy(task)
-    groups = layer_groups(task)
-    optimizer = _optimizer(task, phase, groups)
-    kinds = {group: phase.group_parameters(group) for group in phase.groups}
-    set_trainable_(task, groups, kinds, batch_norm=phase.batch_norm)
+    optimizer: torch.optim.Optimizer = scale_lrs_(task.configure_optimizers(), task, phase)
+    enter_phase_(task, phase)
     parameters = dict(task.named_parameters())
     trained = {name for name, parameter in parameters.items() if parameter.requires_grad}
     before = {name: tensor.detach().clone() for name, tensor in _tensors(task).items()}
@@ -69,22 +69,23 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
     with torch.enable_grad():
         for batch in batches:
             optimizer.zero_grad()
-            labels: Tensor = batch["labels"].to(task.device)
-            loss = task.training_loss(task(batch["images"].to(task.device)), labels)
+            loss = batch_loss(task, batch)
             losses.append(float(loss.detach()))
             if not loss.requires_grad:  # Nothing that trains is on the way to it.
                 break
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             for name, parameter in parameters.items():
                 if parameter.grad is not None and bool((parameter.grad != 0).any()):
                     (reached if name in trained else leaking).add(name)
             optimizer.step()
     # NaN differs from itself, and that is a change.
     changed = {name for name, tensor in _tensors(task).items() if (tensor != before[name]).any()}
+    groups = layer_groups(task)
     frozen = _frozen_names(task, phase, groups, trained)
     return TrialSteps(
         phase.name,
         len(batches),
+        max(group["lr"] for group in optimizer.param_groups),
         phase.groups,
         losses,
         unreached=[name for name in parameters if name in trained - reached],
@@ -95,7 +96,7 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Size]) -> Finding:
+def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Size]) -> CheckResult:
     """Say whether a gradient reaches all that trains, and nothing that is frozen.
 
     Args:
@@ -106,15 +107,15 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
     check = "gradients"
     for trial in trials:
         if not all(map(math.isfinite, trial.losses)):
-            return Finding(
+            return CheckResult(
                 check,
                 "failed",
                 f"In phase {trial.phase} the losses of the first steps are "
                 f"{', '.join(f'{loss:.3g}' for loss in trial.losses)}.",
-                "A lower --optimizer.lr (tltool plan --lr-range).",
+                "A lower --optimizer.lr (tltool plan --lr_range).",
             )
         if trial.leaking:
-            return Finding(
+            return CheckResult(
                 check,
                 "failed",
                 f"In phase {trial.phase} frozen parameters get a gradient: {listed(trial.leaking)}."
@@ -123,7 +124,7 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
             )
         matrices = [name for name in trial.unreached if len(shapes[name]) > 1]
         if trial.unreached:
-            return Finding(
+            return CheckResult(
                 check,
                 "failed" if matrices else "warning",
                 f"In phase {trial.phase} no gradient reaches {len(trial.unreached)} parameters "
@@ -133,38 +134,33 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
             )
     groups = dict.fromkeys(group for trial in trials for group in trial.trained)
     names = ", ".join(trial.phase for trial in trials)
-    return Finding(
+    return CheckResult(
         check, "ok", f"reach all of the {len(groups)} layer groups that train (phases: {names})"
     )
 
 
-def weights_move(trials: Sequence[TrialSteps], rates: Mapping[str, float]) -> Finding:
-    """Say whether each layer group that trains has moved.
-
-    Args:
-        trials: One for each phase.
-        rates: The largest learning rate of each phase.
-    """
+def weights_move(trials: Sequence[TrialSteps]) -> CheckResult:
+    """Say whether each layer group that trains has moved."""
     check = "learning rate"
     for trial in trials:
         if trial.still:
-            return Finding(
+            return CheckResult(
                 check,
                 "failed",
-                f"In phase {trial.phase}, at a rate of {rates[trial.phase]:g}, nothing moves in "
+                f"In phase {trial.phase}, at a learning rate of {trial.lr:g}, nothing moves in "
                 f"{listed(trial.still)}.",
-                "--optimizer.lr 1e-3 for a head (tltool plan --lr-range finds one).",
+                "--optimizer.lr 1e-3 for a head (tltool plan --lr_range finds one).",
             )
-    words = ", ".join(f"{trial.phase} {rates[trial.phase]:g}" for trial in trials)
-    return Finding(check, "ok", f"moves every group that trains ({words})")
+    words = ", ".join(f"{trial.phase} {trial.lr:g}" for trial in trials)
+    return CheckResult(check, "ok", f"moves every group that trains ({words})")
 
 
-def frozen_stay(trials: Sequence[TrialSteps]) -> Finding:
+def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether frozen parameters and buffers are the same, bit for bit."""
     check = "frozen layers"
     for trial in trials:
         if trial.drifted:
-            return Finding(
+            return CheckResult(
                 check,
                 "failed",
                 f"In phase {trial.phase}, {len(trial.drifted)} of {trial.num_frozen} frozen "
@@ -173,27 +169,14 @@ def frozen_stay(trials: Sequence[TrialSteps]) -> Finding:
             )
     most = max(trials, key=lambda trial: trial.num_frozen, default=None)
     if most is None or not most.num_frozen:
-        return Finding(check, "ok", "nothing is frozen")
+        return CheckResult(check, "ok", "nothing is frozen")
     steps = f"after {most.num_steps} steps"
-    return Finding(
+    return CheckResult(
         check,
         "ok",
         f"{most.num_frozen:,} tensors, buffers too, are bit for bit the same {steps} of phase "
         f"{most.phase}",
     )
-
-
-def _optimizer(
-    task: Any, phase: Phase, groups: Mapping[str, Sequence[str]]
-) -> torch.optim.Optimizer:
-    optimizer: torch.optim.Optimizer = task.configure_optimizers()
-    fine = layers(task) if phase.layer_decay < 1 else {}
-    if fine:
-        split_by_layer_(optimizer, task, fine)
-    places = rate_groups(optimizer, task, groups, fine)
-    for place, group in zip(places, optimizer.param_groups, strict=True):
-        group["lr"] = group["lr"] * phase.group_lr_scale(place.group, place.depth)
-    return optimizer
 
 
 def _tensors(task: nn.Module) -> dict[str, Tensor]:

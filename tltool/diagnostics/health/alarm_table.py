@@ -1,4 +1,4 @@
-"""The alarms of a run as a table: what was ill, where and when, and what helps."""
+"""Alarms of a run as a table, ``alarms.csv``: cause, layer, step, and a suggested fix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +14,20 @@ class AlarmTable:
     """Writes ``alarms.csv`` of a run: one row for each cause. No file means no alarm.
 
     Args:
-        folder: The run's folder.
+        run_dir: The run directory.
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> AlarmTable(folder).add(7, 0, [Alarm("saturation", "head.hidden.0", "it is saturated.")])
-        >>> print((folder / NAME).read_text(), end="")
+        >>> run_dir = Path(tempfile.mkdtemp())
+        >>> alarm = Alarm("saturation", "head.hidden.0", "it is saturated.")
+        >>> AlarmTable(run_dir).add(7, 0, [alarm])
+        >>> print((run_dir / NAME).read_text(), end="")
         step,epoch,cause,layer,message
         7,0,saturation,head.hidden.0,it is saturated.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._rows = StepRows(folder / NAME, COLUMNS)
+    def __init__(self, run_dir: Path) -> None:
+        self._rows = StepRows(run_dir / NAME, COLUMNS)
 
     def drop_from(self, step: int) -> None:
         """Drop the alarms that a resumed run will raise again."""

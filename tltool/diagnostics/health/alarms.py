@@ -1,4 +1,4 @@
-"""When a number is a sign of illness, and what to do about it."""
+"""Health alarms: thresholds on layer statistics, each with its cause and a suggested fix."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +33,10 @@ SETTLED_AFTER = 100
 
 @dataclass(frozen=True)
 class Alarm:
-    """A sign of illness.
+    """Something wrong in a network while it trains.
 
     Attributes:
-        cause: One word for it; a cause is told once in a run.
+        cause: One word for it; a cause is reported once in a run.
         layer: Where.
         message: What was seen, and what to do about it, in a sentence.
     """
@@ -50,7 +50,7 @@ class Alarm:
 
 
 def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ()) -> list[Alarm]:
-    """Return what is ill in one window, the worst layer of each cause.
+    """Return the alarms of one window, the worst layer of each cause.
 
     Args:
         layers: The layers, from the input.
@@ -78,7 +78,7 @@ def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
         share = _dead_share(layer)
         if share is None or share < DEAD:
             return
-        if layer.is_two_sided:  # Told as saturation.
+        if layer.is_two_sided:  # Reported as saturation.
             continue
         where = (
             "on every training image of the last epoch"
@@ -170,7 +170,7 @@ def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
             "large updates",
             layer.layer,
             f"one step changed its weights by {layer.largest_update:.0%} of their length; about "
-            "0.1 % is usual. Lower the learning rate (tltool plan --lr-range), or warm up longer.",
+            "0.1 % is usual. Lower the learning rate (tltool plan --lr_range), or warm up longer.",
         )
 
 

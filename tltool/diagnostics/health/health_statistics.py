@@ -1,9 +1,10 @@
-"""Health in numbers: pure functions of activations, gradients and updates."""
+"""Statistics of activations, gradients, updates and batch norms: pure functions of tensors."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def as_rows(outputs: Tensor, unit_dim: int = -1) -> Tensor:
@@ -164,3 +165,20 @@ def batch_norm_lag(
     shift = ((running_mean - mean).abs() / std).median()
     factor = torch.exp((running_std.log() - std.log()).abs().median())
     return float(shift), float(factor)
+
+
+def batch_norm_lag_on(norm: _BatchNorm, inputs: Tensor) -> tuple[float, float] | None:
+    """Return the lag of a batch norm behind what it is given, see `batch_norm_lag`.
+
+    Args:
+        norm: The layer.
+        inputs: One batch of its inputs.
+
+    Returns:
+        ``None`` of a layer without running statistics, or on a single row.
+    """
+    rows = as_rows(inputs.detach(), unit_dim_of(norm)).float()
+    if norm.running_mean is None or norm.running_var is None or len(rows) < 2:
+        return None
+    var, mean = torch.var_mean(rows, dim=0)
+    return batch_norm_lag(norm.running_mean, norm.running_var, mean, var)

@@ -1,4 +1,4 @@
-"""The health of each layer over time, as a table and in a few numbers."""
+"""Health of each layer over time: the table ``health.csv``, and a few numbers for loggers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ class HealthTable:
     """Writes ``health.csv`` of a run: one row for each layer and window.
 
     Args:
-        folder: The run's folder.
+        run_dir: The run directory.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / NAME
         self._rows = StepRows(self.path, COLUMNS)
 
     def drop_from(self, step: int) -> None:
@@ -78,30 +78,10 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
 
 
 def _cells(health: LayerHealth) -> dict[str, Any]:
-    units = health.units
-    cells = {
-        "layer": health.layer,
-        "activation": health.activation,
-        "dead": health.dead,
-        "dead_is_exact": int(health.dead_in_epoch is not None),
-        "gain": health.gain,
-        "one_sign": health.one_sign,
-        "mean_energy": health.mean_energy,
-        "update_cosine": health.update_cosine,
-        "gradient": health.gradient,
-        "update": health.update,
-        "largest_update": health.largest_update,
-        "signal_to_noise": health.signal_to_noise,
-    }
-    if units is not None:
-        cells |= {
-            "rows": units.num_rows,
-            "saturated": units.saturated,
-            "mean": units.mean,
-            "std": units.std,
-            "effective_rank": units.effective_rank,
-        }
-    return {name: _rounded(value) for name, value in cells.items() if value is not None}
+    cells = {} if health.units is None else health.units._asdict()
+    cells |= {"rows": cells.get("num_rows"), "dead_is_exact": int(health.dead_in_epoch is not None)}
+    cells |= vars(health) | {"dead": health.dead}
+    return {name: _rounded(cells[name]) for name in COLUMNS if cells.get(name) is not None}
 
 
 def _rounded(value: Any) -> Any:

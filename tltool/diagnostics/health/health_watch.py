@@ -1,15 +1,14 @@
-"""Hooks that look at the layers of a network on the steps that are sampled."""
+"""Health of each layer of a network: forward hooks that look at the sampled steps."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.diagnostics.health.health_statistics import as_rows, batch_norm_lag, unit_dim_of
+from tltool.diagnostics.health.health_statistics import batch_norm_lag_on, unit_dim_of
 from tltool.diagnostics.health.unit_window import LiveUnits, Reduce, UnitHealth, UnitWindow
 from tltool.diagnostics.health.weight_health import WeightWatch, middle
 from tltool.layers.activation_behavior import saturation_of
@@ -114,7 +113,7 @@ class Watch:
 
     def __init__(self, network: nn.Module, name: str) -> None:
         self.layers: list[_Layer] = []
-        self.norms: dict[str, list[tuple[float, float]]] = {}
+        self.norms: dict[str, tuple[float, float] | None] = {}
         self.is_looking = self._follows = False
         #: Whether live units are noted on every step, not on the sampled ones alone.
         self.notes_live_units = False
@@ -163,7 +162,7 @@ class Watch:
             weights = layer.weights
             health = LayerHealth(
                 layer.name,
-                activation=None if layer.activation is None else _kind(layer.activation),
+                activation=None if layer.activation is None else kind_of_units(layer.activation),
                 is_two_sided=layer.is_two_sided,
                 one_sign=middle(weights.one_signs),
                 mean_energy=middle(weights.energies),
@@ -181,12 +180,8 @@ class Watch:
                     health.gain = health.units.std / last_std if last_std else None
                     last_std = health.units.std
             found.append(health)
-        norms = []
-        for name, lags in self.norms.items():
-            if lags:
-                shift, factor = lags[-1]
-                norms.append(NormHealth(name, shift, factor))
-                lags.clear()
+        norms = [NormHealth(name, *lag) for name, lag in self.norms.items() if lag]
+        self.norms = dict.fromkeys(self.norms)
         return found, norms
 
     def dead_in_epoch(self, reduce: Reduce = lambda tensor: tensor) -> dict[str, float]:
@@ -214,9 +209,9 @@ class Watch:
                 self.layers.append(last)
             yield module.register_forward_pre_hook(self._see_inputs(last))
         elif isinstance(module, _BatchNorm):
-            self.norms[full] = []
+            self.norms[full] = None
             yield module.register_forward_pre_hook(self._see_norm(full))
-        elif _kind(module) is not None and last is not None and last.activation is None:
+        elif kind_of_units(module) is not None and last is not None and last.activation is None:
             last.followed_by(module)
             yield module.register_forward_hook(self._see_units(last))
 
@@ -245,19 +240,15 @@ class Watch:
     def _see_norm(self, name: str) -> Callable[[nn.Module, Any], None]:
         def see(module: nn.Module, inputs: Any) -> None:
             assert isinstance(module, _BatchNorm)  # noqa: S101  # see _hook
-            running_mean, running_var = module.running_mean, module.running_var
-            if not (self.is_looking and module.training) or running_mean is None:
-                return
-            assert running_var is not None  # noqa: S101  # beside running_mean
-            rows = as_rows(inputs[0].detach(), unit_dim_of(module)).float()
-            if len(rows) > 1:
-                var, mean = torch.var_mean(rows, dim=0)
-                self.norms[name].append(batch_norm_lag(running_mean, running_var, mean, var))
+            if self.is_looking and module.training:
+                lag = batch_norm_lag_on(module, inputs[0])
+                self.norms[name] = lag or self.norms[name]
 
         return see
 
 
-def _kind(module: nn.Module) -> str | None:
+def kind_of_units(module: nn.Module) -> str | None:
+    """Return the kind of an activation whose units are looked at; ``None`` of other modules."""
     if isinstance(module, MaxoutLinear):
         return "maxout"
     kind = kind_of(module)

@@ -1,4 +1,4 @@
-"""What is summed up of a layer while a window is open."""
+"""Statistics of an activation's units over a window of steps: dead, saturated, mean, rank."""
 
 import math
 from collections.abc import Callable

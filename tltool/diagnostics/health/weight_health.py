@@ -1,4 +1,4 @@
-"""What happens to the weights of one layer: gradients, updates, and whether they zig-zag."""
+"""Health of the weights of one layer: gradients, updates, and whether they zig-zag."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""Loss, signal, batch norm, memory and learning by heart, before a run."""
+"""Loss, signal, batch norm, memory and overfitting one batch, before a run."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
 from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
 from tltool.diagnostics.checks.class_balance import class_balance
-from tltool.diagnostics.checks.overfitting import learns_by_heart, overfit
+from tltool.diagnostics.checks.overfitting import overfit_one_batch, overfits_one_batch
 from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
 from tltool.diagnostics.checks.starting_loss import starting_loss
 from tltool.diagnostics.checks.starting_signal import starting_signal_is_sound, starting_signals
@@ -22,10 +22,10 @@ LABELS = torch.tensor([0, 0, 0, 1])
 
 def test_a_log_prior_starts_at_the_label_entropy():
     prior = torch.tensor([0.75, 0.25]).log().expand(4, 2)
-    finding = starting_loss(prior, LABELS, cross_entropy, class_counts=[3, 1])
+    result = starting_loss(prior, LABELS, cross_entropy, class_counts=[3, 1])
     entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
-    assert finding.status == "ok"
-    assert f"label entropy = {entropy:.3f}" in finding.found
+    assert result.status == "ok"
+    assert f"label entropy = {entropy:.3f}" in result.found
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_settled_statistics_agree_and_wrong_ones_do_not():
     assert batch_norm_agrees(gap, 64, trains=False).status == "failed"
 
 
-def test_statistics_of_other_photos_are_a_warning_only_where_they_stay():
+def test_statistics_of_other_images_are_a_warning_only_where_they_stay():
     norm = nn.BatchNorm1d(4)
     norm.running_mean.fill_(2.0)
     gap = batch_norm_gap(norm, torch.randn(99, 4, generator=torch.Generator().manual_seed(0)))
@@ -84,31 +84,33 @@ def test_what_a_signal_is_compared_with_has_the_theoretical_spread():
 def test_a_signal_that_fades_through_the_head_is_a_warning():
     torch.manual_seed(0)
     head = MLPHead(64, 3, hidden_features=[64] * 3, initializer={"name": "normal", "std": 0.01})
-    finding = starting_signal_is_sound(starting_signals(head, torch.randn(256, 64)))
-    assert finding.status == "warning"
-    assert "shrinks" in finding.found
+    result = starting_signal_is_sound(starting_signals(head, torch.randn(256, 64)))
+    assert result.status == "warning"
+    assert "shrinks" in result.found
 
 
 def test_a_linear_head_has_no_depth_to_look_at():
-    finding = starting_signal_is_sound(starting_signals(LinearHead(8, 3), torch.randn(9, 8)))
-    assert "no hidden layers" in finding.found
+    result = starting_signal_is_sound(starting_signals(LinearHead(8, 3), torch.randn(9, 8)))
+    assert "no hidden layers" in result.found
 
 
-def test_a_head_without_a_way_to_learn_fails_by_heart():
+def test_a_head_without_a_way_to_learn_fails_to_overfit_one_batch():
     head = MLPHead(8, 2, hidden_features=[8], initializer="zeros")
     inputs = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
-    found = overfit(head, inputs, LABELS.repeat(2), 2, rates=[1e-2], num_steps=50)
-    finding = learns_by_heart(found, 8, on_features=True)
-    assert finding.status == "failed"
-    assert "8 photos in 50 steps" in finding.found
+    found = overfit_one_batch(head, inputs, LABELS.repeat(2), lrs=[1e-2], num_steps=50)
+    result = overfits_one_batch(found, 8, on_features=True)
+    assert result.status == "failed"
+    assert "8 images in 50 steps" in result.found
 
 
 def test_time_that_runs_out_is_said():
     inputs = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
-    found = overfit(nn.Linear(8, 2), inputs, LABELS, 2, rates=[1e-9, 1e-9], num_steps=99, seconds=0)
-    finding = learns_by_heart(found, 4, on_features=False)
+    found = overfit_one_batch(
+        nn.Linear(8, 2), inputs, LABELS, lrs=[1e-9, 1e-9], num_steps=99, seconds=0
+    )
+    result = overfits_one_batch(found, 4, on_features=False)
     assert found.num_steps == 1
-    assert (finding.status, "takes long" in finding.found) == ("warning", True)
+    assert (result.status, "takes long" in result.found) == ("warning", True)
 
 
 def test_memory_counts_weights_gradients_and_kept_activations():
@@ -122,19 +124,19 @@ def test_memory_counts_weights_gradients_and_kept_activations():
 
 
 def test_a_step_that_does_not_fit_fails_with_the_remedy():
-    finding = memory_suffices(StepMemory(8, 8, 8), 23, batch="8 photos", remedy="--smaller")
-    assert (finding.status, finding.remedy) == ("failed", "--smaller")
+    result = memory_suffices(StepMemory(8, 8, 8), 23, batch="8 images", remedy="--smaller")
+    assert (result.status, result.remedy) == ("failed", "--smaller")
 
 
 def test_a_checkpoint_may_differ_by_rounding():
-    finding = round_trip(torch.ones(2, 2), torch.ones(2, 2) + 1e-6, num_bytes=1)
-    assert (finding.status, "up to rounding" in finding.found) == ("ok", True)
+    result = round_trip(torch.ones(2, 2), torch.ones(2, 2) + 1e-6, num_bytes=1)
+    assert (result.status, "up to rounding" in result.found) == ("ok", True)
 
 
 def test_a_checkpoint_with_other_answers_fails():
-    finding = round_trip(torch.zeros(2, 2), torch.tensor([[0, 0], [0, 0.5]]), num_bytes=1)
-    assert finding.status == "failed"
-    assert "by up to 5.0e-01" in finding.found
+    result = round_trip(torch.zeros(2, 2), torch.tensor([[0, 0], [0, 0.5]]), num_bytes=1)
+    assert result.status == "failed"
+    assert "by up to 5.0e-01" in result.found
 
 
 @pytest.mark.parametrize(
@@ -143,14 +145,14 @@ def test_a_checkpoint_with_other_answers_fails():
         ({"train": [9, 9]}, "ok", "always saying 'a' is right for 50 %"),
         ({"train": [99, 9]}, "warning", "11 times the smallest"),
         ({"train": [9, 1]}, "warning", "b has only 1 for training"),
-        ({"train": [9, 9], "val": [3, 0]}, "warning", "val photos have none of b"),
+        ({"train": [9, 9], "val": [3, 0]}, "warning", "val images have none of b"),
         ({"train": [9, 0]}, "failed", "None of them are of b"),
     ],
 )
 def test_classes_are_weighed(counts, status, words):
-    finding = class_balance(counts, ["a", "b"])
-    assert finding.status == status
-    assert words in finding.found
+    result = class_balance(counts, ["a", "b"])
+    assert result.status == status
+    assert words in result.found
 
 
 @pytest.mark.parametrize(("pixel", "status"), [(float("nan"), "failed"), (0.0, "ok")])

@@ -1,19 +1,19 @@
 import pytest
 import torch
 
-from tltool.comparison.splits import cross_validation
+from tltool.comparison.cross_validation import cross_validation
 
 LABELS = torch.tensor([0] * 60 + [1] * 30)
 
 
-def test_each_photo_is_asked_once_for_each_seed():
+def test_each_image_is_tested_once_for_each_seed():
     splits = cross_validation(LABELS, [0, 1], num_folds=5)
     for position in (0, 1):
-        asked = torch.cat([split.test for split in splits if split.seeds == (position,)])
-        assert asked.sort().values.tolist() == list(range(90))
+        tested = torch.cat([split.test for split in splits if split.seeds == (position,)])
+        assert tested.sort().values.tolist() == list(range(90))
 
 
-def test_what_trains_what_chooses_and_what_reports_have_no_photo_in_common():
+def test_training_tuning_and_test_split_have_no_image_in_common():
     for split in cross_validation(LABELS, [0], num_folds=5):
         rows = torch.cat([split.train, split.val, split.test])
         assert rows.sort().values.tolist() == list(range(90))
@@ -36,7 +36,7 @@ def test_a_group_is_never_on_two_sides():
         assert sum(map(len, sides)) == len(set.union(*sides))
 
 
-def test_a_fold_that_would_choose_trains_where_nothing_is_chosen():
+def test_a_tuning_fold_trains_where_nothing_is_chosen():
     split = cross_validation(LABELS, [0], num_folds=5, choose=False)[0]
     assert (len(split.train), len(split.val), len(split.test)) == (72, 0, 18)
 
@@ -45,7 +45,7 @@ def test_a_fold_that_would_choose_trains_where_nothing_is_chosen():
     ("labels", "options", "message"),
     [
         ([0, 1] * 9, {"num_folds": 2}, "at least 3 folds.*one chooses.*--folds 5"),
-        ([0] * 9 + [1] * 4, {"num_folds": 5}, "has 4 photos.*--folds 4"),
+        ([0] * 9 + [1] * 4, {"num_folds": 5}, "has 4 images.*--folds 4"),
         ([0, 1] * 9, {"num_folds": 3, "groups": [0, 1] * 9}, "2 groups are too few"),
     ],
 )

@@ -1,7 +1,8 @@
-"""What the hidden units of a trained head do on its features."""
+"""Activity of the hidden units of a trained head: shares of dead and of saturated ones."""
 
 import functools
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -15,10 +16,10 @@ MAX_ROWS = 512
 
 @torch.no_grad()
 def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tuple[float, float]:
-    """Return the share of dead hidden units, and of saturated pairs of photo and hidden unit.
+    """Return the share of dead hidden units, and of saturated pairs of image and hidden unit.
 
-    A unit is saturated for a photo if its activation passes less than 1 % of its steepest slope
-    there, and dead if that holds for every photo: no photo teaches it anything.
+    A unit is saturated for an image if its activation passes less than 1 % of its steepest slope
+    there, and dead if that holds for every image: no image teaches it anything.
 
     Args:
         head: An ``MLPHead``. It is left in evaluation mode.
@@ -34,16 +35,11 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         masks.append((inputs[0] <= region.below) | (inputs[0] >= region.above))
 
-    hooks = [
-        module.register_forward_pre_hook(look)
-        for name, module in head.named_modules()
-        if name.startswith("hidden.") and name.endswith(".activation")
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, module in head.named_modules():
+            if name.startswith("hidden.") and name.endswith(".activation"):
+                hooks.enter_context(module.register_forward_pre_hook(look))
         head.eval()(features[:MAX_ROWS])
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not masks:
         return 0.0, 0.0
     dead = torch.cat([mask.all(dim=0) for mask in masks]).double().mean()
