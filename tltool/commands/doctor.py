@@ -119,7 +119,7 @@ class DoctorCLI(FitCLI):
             print(f"picture  {config['plot']}")
         if file:
             sizes = write_duplicate_groups(file, images, duplicates, data)
-            print(describe_groups(file, images, sizes))
+            print(describe_groups(file, images, sizes.tolist()))
         failed = sum(result.status == "failed" for result in results)
         warned = sum(result.status == "warning" for result in results)
         print(f"result   {failed} failed, {warned} warnings, {len(results)} checks")

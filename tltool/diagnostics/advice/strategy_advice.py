@@ -4,7 +4,6 @@ The table is that of CS231n (https://cs231n.github.io/transfer-learning/), with 
 measurements (`scripts/benchmark/advice.py`).
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -67,7 +66,7 @@ class Advice:
             {'model': {'backbone': {'stop_at': 'layer2'}}, 'finetuning': 'LinearProbe'}
         """
         stop = {"model": {"backbone": {"stop_at": self.stop_at}}} if self.stop_at else {}
-        return {**stop, "finetuning": _described(self.strategy)}
+        return {**stop, "finetuning": type(self.strategy).__name__}  # with its defaults
 
 
 def advise(
@@ -171,15 +170,3 @@ def signed(value: object) -> str:
     """Return an estimate with its sign."""
     text = str(value)
     return text if text.startswith("-") else f"+{text}"
-
-
-def _described(strategy: FinetuningStrategy) -> str | dict[str, Any]:
-    """Return a strategy as the shortest entry of a configuration."""
-    assert dataclasses.is_dataclass(strategy)  # noqa: S101  # all strategies of the table are
-    name = type(strategy).__name__
-    changed = {
-        field.name: value
-        for field in dataclasses.fields(strategy)
-        if (value := getattr(strategy, field.name)) != field.default
-    }
-    return {"class_path": name, "init_args": changed} if changed else name

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
 
 FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
@@ -17,7 +17,7 @@ FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
 """No images are so unlike those of the pretraining: the statistics belong to other weights."""
 
-CHECK = "batch norm"
+CHECK = Check("batch norm")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> Ch
         trains: Whether any phase updates the running statistics.
     """
     if not gap.norms:
-        return CheckResult(CHECK, "ok", "the backbone has none")
+        return CHECK.ok("the backbone has none")
     worst = max(gap.norms, key=lambda norm: norm.size)
     seen = (
         f"{num_images} images in training and evaluation mode: features {100 * gap.distance:.0f} % "
@@ -111,27 +111,21 @@ def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> Ch
     if num_untouched == len(gap.norms):
         found = f"{seen}. The running statistics are those of a new network."
         if trains:
-            return CheckResult(CHECK, "ok", f"{found} Training will move them")
-        return CheckResult(
-            CHECK,
-            "warning",
+            return CHECK.ok(f"{found} Training will move them")
+        return CHECK.warning(
             found,
             "--model.backbone.weights pretrained; or train its batch norms (--finetuning "
             "BatchNormOnly).",
         )
     if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
-        return CheckResult(
-            CHECK,
-            "failed",
+        return CHECK.failed(
             f"{seen}. They are not of these weights: evaluation will be far from training.",
             "Load the weights again, and look at --data.preprocessing; or estimate them anew: a "
             "phase with `batch_norm: statistics`.",
         )
     if worst.size > 1 and not trains:
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"{seen}. The images are unlike those of the pretraining, and frozen statistics stay.",
             "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
         )
-    return CheckResult(CHECK, "ok", seen)
+    return CHECK.ok(seen)

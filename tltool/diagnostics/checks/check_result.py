@@ -34,6 +34,27 @@ class CheckResult:
         return self.status == "ok"
 
 
+class Check(str):
+    """The name of a check, which makes its results.
+
+    Example:
+        >>> Check("memory").failed("It needs 9 GiB.", "--data.batch_size 8").status
+        'failed'
+    """
+
+    def ok(self, found: str) -> CheckResult:
+        """Return that nothing is to be done."""
+        return CheckResult(self, "ok", found)
+
+    def warning(self, found: str, remedy: str) -> CheckResult:
+        """Return what may be meant."""
+        return CheckResult(self, "warning", found, remedy)
+
+    def failed(self, found: str, remedy: str) -> CheckResult:
+        """Return what is wrong in any run."""
+        return CheckResult(self, "failed", found, remedy)
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """Return names in a line, only the first of many.
 

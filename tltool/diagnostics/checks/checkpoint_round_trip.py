@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 
-CHECK = "checkpoint"
+CHECK = Check("checkpoint")
 ROUNDING = 1e-4
 """Of a compiled network, or of a GPU, which add in another order."""
 
@@ -26,10 +26,8 @@ def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> CheckResult:
     gap = float((before - after).abs().max()) if before.shape == after.shape else float("nan")
     if gap <= ROUNDING * max(float(before.abs().max()), 1.0):
         how = f"up to rounding ({gap:.0e})" if gap else "bit for bit"
-        return CheckResult(CHECK, "ok", f"written ({size}), loaded, and the logits are equal {how}")
-    return CheckResult(
-        CHECK,
-        "failed",
+        return CHECK.ok(f"written ({size}), loaded, and the logits are equal {how}")
+    return CHECK.failed(
         f"A loaded checkpoint gives other logits, by up to {gap:.1e}.",
         "Keep all that decides the output in parameters and buffers, and in the arguments of the "
         "classes.",

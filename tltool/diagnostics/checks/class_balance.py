@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from tltool.diagnostics.checks.check_result import CheckResult, listed
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 
 FEW = 5
 """A class with fewer training images can hardly be learned."""
 UNEVEN = 10
 """Between the largest and the smallest class; accuracy then hides the small ones."""
 
-CHECK = "class balance"
+CHECK = Check("class balance")
 
 
 def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> CheckResult:
@@ -28,16 +28,12 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     for split, numbers in counts.items():
         empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
         if empty and split == "train":
-            return CheckResult(
-                CHECK,
-                "failed",
+            return CHECK.failed(
                 f"{seen}. None of them are of {listed(empty)}.",
                 "Add training images of each class, or leave the class out.",
             )
         if empty:
-            return CheckResult(
-                CHECK,
-                "warning",
+            return CHECK.warning(
                 f"{seen}. The {split} images have none of {listed(empty)}, so nothing says how "
                 "well these are told.",
                 f"Move images of each class to the {split} split.",
@@ -45,21 +41,17 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     few = [name for name, count in zip(class_names, train, strict=True) if count < FEW]
     if few:
         smallest = min(train)
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"{seen}. {listed(few)} has only {smallest} for training, which is next to nothing to "
             "learn from.",
             "Add images of it, or leave the class out.",
         )
     if max(train) > UNEVEN * min(train):
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"{seen}. The largest class is {max(train) / min(train):.0f} times the smallest.",
             "--model.class_weights balanced; and look at recall, not at accuracy.",
         )
-    return CheckResult(CHECK, "ok", seen)
+    return CHECK.ok(seen)
 
 
 def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tltool.data.decode import BrokenImageError, decode_image, read_content
 from tltool.data.samples import Samples, Splits
 from tltool.data.threads import map_in_threads
-from tltool.diagnostics.checks.check_result import CheckResult, listed
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
 from tltool.diagnostics.checks.duplicates import Duplicates, find_duplicates
 from tltool.diagnostics.checks.image_hashes import ImageHash, image_hash
@@ -124,15 +124,13 @@ def images_are_readable(images: HashedImages) -> CheckResult:
         >>> images_are_readable(HashedImages({}, [], ["a.png is empty. Remove it."], 1)).found
         '1 of 1 images are broken. a.png is empty.'
     """
-    check = "readable"
+    check = Check("readable")
     if not images.broken:
         drawn = f" of {images.num_images:,}, drawn at random"
         all_read = images.num_read == images.num_images
-        return CheckResult(check, "ok", f"{images.num_read:,} images{'' if all_read else drawn}")
+        return check.ok(f"{images.num_read:,} images{'' if all_read else drawn}")
     reasons = [message.split(". Remove it")[0] for message in images.broken]
-    return CheckResult(
-        check,
-        "failed",
+    return check.failed(
         f"{len(images.broken)} of {images.num_read:,} images are broken. {listed(reasons)}.",
         "Remove them, or --data.broken_files skip.",
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.checks.duplicates import Duplicates
 
 MOST_NEAR = 0.01
@@ -34,26 +34,24 @@ def exact_duplicates(
         >>> exact_duplicates(found, ["a", "b", "c"], ["train", "val", "val"], [0, 0, 1]).found
         '1 image is in train and in val too, byte for byte: a = b.'
     """
-    check = "exact duplicates"
+    check = Check("exact duplicates")
     pairs = _first_and_other(found.content)
     leaks = _pairs_across(pairs, splits)
     if len(leaks):
         one, other = leaks[0]
         words = f"in {splits[one]} and in {splits[other]} too, byte for byte"
-        return CheckResult(check, "failed", _say(leaks, words, paths), REMEDY)
+        return check.failed(_say(leaks, words, paths), REMEDY)
     mislabeled = _pairs_across(pairs, labels)
     if len(mislabeled):
-        return CheckResult(
-            check,
-            "warning",
+        return check.warning(
             _say(mislabeled, "in two classes", paths),
             "Delete it from the wrong class.",
         )
     if len(pairs):
         one, other = pairs[0]
         words = f"{len(pairs):,} copies, all inside a split: {paths[one]} = {paths[other]}."
-        return CheckResult(check, "ok", words)
-    return CheckResult(check, "ok", f"none among {len(paths):,} images")
+        return check.ok(words)
+    return check.ok(f"none among {len(paths):,} images")
 
 
 def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[str]) -> CheckResult:
@@ -64,12 +62,12 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
         >>> near_duplicates(found, ["a.png", "a.jpg"], ["train", "val"]).status
         'failed'
     """
-    check = "near-duplicates"
+    check = Check("near-duplicates")
     across = _pairs_across(found.near, splits)
     flat = f"; {found.num_flat:,} of one color left out" if found.num_flat else ""
     if not len(across):
         inside = f"{len(found.near):,} pairs, all inside a split," if len(found.near) else "none"
-        return CheckResult(check, "ok", f"{inside} among {len(paths):,} images{flat}")
+        return check.ok(f"{inside} among {len(paths):,} images{flat}")
     is_held_out = np.array(splits) != "train"
     leaked, num_held_out = is_held_out[np.unique(across)].sum(), is_held_out.sum()
     one, other = across[0]
@@ -86,14 +84,16 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
 def _first_and_other(content: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return pairs of the first image of a content and each further one, ``(P, 2)``."""
     _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
-    pairs = np.stack([first[inverse], np.arange(len(content))], axis=1)
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    pairs: NDArray[np.int64] = np.stack([first[inverse], np.arange(len(content))], axis=1)
+    is_copy: NDArray[np.bool_] = pairs[:, 0] != pairs[:, 1]
+    return pairs[is_copy]
 
 
 def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.int64]:
     """Return the pairs ``(P, 2)`` of images whose split or label differs."""
     first, other = np.array(values)[pairs].T
-    return pairs[first != other]
+    differs: NDArray[np.bool_] = first != other
+    return pairs[differs]
 
 
 def _say(pairs: NDArray[np.int64], words: str, paths: Sequence[str]) -> str:

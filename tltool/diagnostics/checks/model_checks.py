@@ -11,31 +11,13 @@ from torch import Tensor, nn
 from tltool.data.dataset import collate
 from tltool.data.threads import map_in_threads
 from tltool.diagnostics.advice.subsample import draw_stratified
+from tltool.diagnostics.checks import overfitting, starting_signal, step_memory, trial_steps
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
 from tltool.diagnostics.checks.optimizer_groups import optimizer_groups
-from tltool.diagnostics.checks.overfitting import (
-    HEAD_LRS,
-    NETWORK_LRS,
-    overfit_one_batch,
-    overfits_one_batch,
-)
 from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
 from tltool.diagnostics.checks.starting_loss import starting_loss
-from tltool.diagnostics.checks.starting_signal import (
-    StartingSignal,
-    starting_signal_is_sound,
-    starting_signals,
-)
-from tltool.diagnostics.checks.step_memory import memory_suffices, step_memory
-from tltool.diagnostics.checks.trial_steps import (
-    NUM_STEPS,
-    frozen_stay,
-    gradient_reaches,
-    try_steps,
-    weights_move,
-)
 from tltool.diagnostics.phase_training import enter_phase_
 from tltool.features.extract import frozen_pass
 from tltool.finetuning.groups import layer_groups
@@ -84,7 +66,9 @@ class ModelChecks:
         if isinstance(norm, FittedNorm) and not norm.is_fitted:
             norm.fit_(self.features)
         #: Of the head's initializer and of others, the head's own first.
-        self.signals: list[StartingSignal] = starting_signals(self.task.head, self.features)
+        self.signals: list[starting_signal.StartingSignal] = starting_signal.starting_signals(
+            self.task.head, self.features
+        )
 
     def before_training(self, *, log_prior: bool) -> Iterator[CheckResult]:
         """Yield the checks that need no training step."""
@@ -97,7 +81,7 @@ class ModelChecks:
         with torch.no_grad():
             logits = task.head(self.features)
         yield starting_loss(logits, self.labels, task.training_loss, class_counts=counts)
-        yield starting_signal_is_sound(self.signals)
+        yield starting_signal.starting_signal_is_sound(self.signals)
         trains = any(
             phase.batch_norm != "frozen" and any(group != "head" for group in phase.groups)
             for phase in self.schedule.phases
@@ -112,10 +96,12 @@ class ModelChecks:
         trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
         yield optimizer_groups(task, task.configure_optimizers(), trained)
         batches = self._train_batches()
-        trials = [try_steps(task, phase, batches) for phase in phases]
-        yield gradient_reaches(trials, {name: p.shape for name, p in task.named_parameters()})
-        yield weights_move(trials)
-        yield frozen_stay(trials)
+        trials = [trial_steps.try_steps(task, phase, batches) for phase in phases]
+        yield trial_steps.gradient_reaches(
+            trials, {name: p.shape for name, p in task.named_parameters()}
+        )
+        yield trial_steps.weights_move(trials)
+        yield trial_steps.frozen_stay(trials)
         yield self._one_batch()
 
     def memory(self, *, batch_per_device: int, available: int, remedy: str) -> CheckResult:
@@ -131,7 +117,7 @@ class ModelChecks:
         needs = {}
         for phase in self.schedule.phases:
             task = enter_phase_(copy.deepcopy(self.task), phase)
-            needs[phase.name] = step_memory(
+            needs[phase.name] = step_memory.step_memory(
                 task,
                 lambda task=task: task.training_loss(task(images), labels),  # type: ignore[misc]
                 bytes_per_trained=bytes_each,
@@ -139,7 +125,7 @@ class ModelChecks:
             )
         name = max(needs, key=lambda phase: needs[phase].total)
         batch = f"{batch_per_device} images on each device in float32 (phase {name})"
-        return memory_suffices(needs[name], available, batch=batch, remedy=remedy)
+        return step_memory.memory_suffices(needs[name], available, batch=batch, remedy=remedy)
 
     def checkpoint(self, reload: Callable[[Any], tuple[nn.Module, int]]) -> CheckResult:
         """Check that a loaded checkpoint gives the same logits.
@@ -158,8 +144,8 @@ class ModelChecks:
         smaller = copy.copy(self.data)
         train = self.data.samples("train")
         smaller.batch_size = min(self.data.batch_size, NUM_TRIED, len(train))
-        batches = list(itertools.islice(smaller.train_dataloader(), NUM_STEPS))
-        return list(itertools.islice(itertools.cycle(batches), NUM_STEPS))
+        batches = list(itertools.islice(smaller.train_dataloader(), trial_steps.NUM_STEPS))
+        return list(itertools.islice(itertools.cycle(batches), trial_steps.NUM_STEPS))
 
     def _one_batch(self) -> CheckResult:
         first = self.schedule.phases[0]
@@ -168,14 +154,16 @@ class ModelChecks:
         labels = self.labels[: HEAD_IMAGES if on_features else NUM_TRIED]
         if on_features:
             inputs = self.features[: len(labels)]
-            fit = overfit_one_batch(task.head, inputs, labels, lrs=HEAD_LRS, num_steps=HEAD_STEPS)
+            fit = overfitting.overfit_one_batch(
+                task.head, inputs, labels, lrs=overfitting.HEAD_LRS, num_steps=HEAD_STEPS
+            )
         else:
-            fit = overfit_one_batch(
+            fit = overfitting.overfit_one_batch(
                 task,
                 self.images[: len(labels)],
                 labels,
-                lrs=NETWORK_LRS,
+                lrs=overfitting.NETWORK_LRS,
                 num_steps=NETWORK_STEPS,
                 seconds=NETWORK_SECONDS,
             )
-        return overfits_one_batch(fit, len(labels), on_features=on_features)
+        return overfitting.overfits_one_batch(fit, len(labels), on_features=on_features)

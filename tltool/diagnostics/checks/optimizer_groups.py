@@ -6,9 +6,9 @@ from collections.abc import Collection
 from torch import nn
 from torch.optim import Optimizer
 
-from tltool.diagnostics.checks.check_result import CheckResult, listed
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 
-CHECK = "optimizer groups"
+CHECK = Check("optimizer groups")
 
 
 def optimizer_groups(
@@ -32,24 +32,18 @@ def optimizer_groups(
     parameters = dict(model.named_parameters())
     missing = [name for name in parameters if name in trained and not held[id(parameters[name])]]
     if missing:
-        return CheckResult(
-            CHECK,
-            "failed",
+        return CHECK.failed(
             f"The optimizer lacks {len(missing)} of {len(trained)} parameters that train: "
             f"{listed(missing)}.",
             "Give it all of them: tltool.finetuning.param_groups(task, weight_decay).",
         )
     twice = [name for name, parameter in parameters.items() if held[id(parameter)] > 1]
     if twice:
-        return CheckResult(
-            CHECK,
-            "failed",
+        return CHECK.failed(
             f"{len(twice)} parameters are in two groups, and step twice: {listed(twice)}.",
             "Give each to one group: tltool.finetuning.param_groups(task, weight_decay).",
         )
-    return CheckResult(
-        CHECK,
-        "ok",
+    return CHECK.ok(
         f"each of {len(trained):,} trainable tensors is in exactly one of "
         f"{len(optimizer.param_groups)}",
     )

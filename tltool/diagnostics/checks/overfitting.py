@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.phase_training import turn_dropout_off_
 
 HEAD_LRS = (1e-3, 1e-2, 1e-1)
@@ -19,7 +19,7 @@ NETWORK_LRS = (1e-3, 1e-4)
 LEARNED = 0.2
 """Share of the loss of a guess below which a batch counts as learned."""
 
-CHECK = "overfit one batch"
+CHECK = Check("overfit one batch")
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def overfits_one_batch(fit: OneBatchFit, num_images: int, *, on_features: bool) 
         f"{fit.loss:.3f}, {100 * fit.accuracy:.0f} % right"
     )
     if fit.is_learned:
-        return CheckResult(CHECK, "ok", seen)
+        return CHECK.ok(seen)
     if not fit.is_complete:
-        return CheckResult(CHECK, "warning", f"{seen}; stopped, for it takes long here.", "")
+        return CHECK.warning(f"{seen}; stopped, for it takes long here.", "")
     return CheckResult(
         CHECK,
         "failed" if fit.accuracy < 1 else "warning",

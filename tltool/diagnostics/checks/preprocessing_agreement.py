@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 TOLERANCE = 1e-4  # of numbers that were written down in decimals
-CHECK = "preprocessing"
+CHECK = Check("preprocessing")
 
 
 def preprocessing_agrees(
@@ -30,9 +30,7 @@ def preprocessing_agrees(
         'failed'
     """
     if not images.isfinite().all() or not images.std() > 0:
-        return CheckResult(
-            CHECK,
-            "failed",
+        return CHECK.failed(
             "The pixels are not finite, or all the same.",
             "Look at the images, and at --data.preprocessing.",
         )
@@ -41,12 +39,12 @@ def preprocessing_agrees(
         different.append("mean_image")
     pixels = f"pixels of mean {images.mean():.2f} and standard deviation {images.std():.2f}"
     if not different:
-        return CheckResult(CHECK, "ok", f"as the weights were trained; {pixels}")
+        return CHECK.ok(f"as the weights were trained; {pixels}")
     values = ", ".join(
         f"{key} {_short(used.get(key))} instead of {_short(own.get(key))}" for key in different
     )
     if weights == "random":
-        return CheckResult(CHECK, "ok", f"{values}; random weights expect nothing; {pixels}")
+        return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
     chosen = used.get("preprocessing", "backbone")
     return CheckResult(
         CHECK,

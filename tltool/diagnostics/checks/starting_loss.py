@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 SURE = 1.5
 """Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
@@ -17,7 +17,7 @@ KNOWS = 0.1
 """Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
 it is not that sure of it: with less it knows the labels already."""
 
-CHECK = "loss at the start"
+CHECK = Check("loss at the start")
 
 
 def starting_loss(
@@ -51,26 +51,20 @@ def starting_loss(
     found, expected = float(loss_of(logits, labels)), float(loss_of(guess, labels))
     seen = f"{found:.3f}; {words} = {expected:.3f}"
     if not math.isfinite(found):
-        return CheckResult(
-            CHECK,
-            "failed",
+        return CHECK.failed(
             f"{seen}.",
             "Look at the weights (--model.backbone.weights) and at the preprocessing.",
         )
     if found > expected + SURE:
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"{seen}: the head begins sure of wrong answers.",
             "--model.head.input_norm standardize, or --model.head.output_initializer zeros (of "
             "LinearHead: initializer).",
         )
     if found < KNOWS * expected:
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"{seen}: a new head knows the answers already.",
             "Look whether the labels can be read off the images (names, frames, colors), or the "
             "weights were trained on them.",
         )
-    return CheckResult(CHECK, "ok", seen)
+    return CHECK.ok(seen)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.alarms import find_alarms
 from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
 from tltool.diagnostics.phase_training import turn_dropout_off_
@@ -23,7 +23,7 @@ SHRINKS, GROWS = 0.1, 10.0
 MOST_VALUES = 20_000
 """Outputs of a layer that are kept for a histogram."""
 
-CHECK = "activations"
+CHECK = Check("activations")
 
 
 @dataclass(frozen=True)
@@ -87,23 +87,21 @@ def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> CheckResult:
     """Say whether the signal of a head, the first of these, is alive through its depth."""
     signal = signals[0]
     if not signal.stds:
-        return CheckResult(CHECK, "ok", f"no hidden layers; logits spread by {signal.logits:.2g}")
+        return CHECK.ok(f"no hidden layers; logits spread by {signal.logits:.2g}")
     words = ", ".join(f"{std:.2g}" for std in signal.stds)
     seen = f"standard deviations by depth {words}, logits {signal.logits:.2g}"
     alarms = find_alarms(signal.layers)
     if alarms:
         message, _, remedy = str(alarms[0]).partition(". ")
-        return CheckResult(CHECK, "failed", f"{message}; {seen}.", remedy)
+        return CHECK.failed(f"{message}; {seen}.", remedy)
     change = signal.stds[-1] / signal.stds[0]
     if not SHRINKS < change < GROWS:
         verb = "shrinks" if change < 1 else "grows"
-        return CheckResult(
-            CHECK,
-            "warning",
+        return CHECK.warning(
             f"The signal {verb} through the head: {seen}.",
             "--model.head.initializer auto, or a norm in each layer (--model.head.norm layer).",
         )
-    return CheckResult(CHECK, "ok", seen)
+    return CHECK.ok(seen)
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.check_result import Check, CheckResult
 
-CHECK = "memory"
+CHECK = Check("memory")
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: st
         f"{available / 2**20:,.0f} MiB"
     )
     if found.total > available:
-        return CheckResult(CHECK, "failed", f"{seen}.", remedy)
-    return CheckResult(CHECK, "ok", seen)
+        return CHECK.failed(f"{seen}.", remedy)
+    return CHECK.ok(seen)
 
 
 def device_memory(device: torch.device) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tltool.diagnostics.checks.check_result import CheckResult, listed
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.groups import layer_groups
@@ -104,20 +104,16 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
         shapes: Of each parameter by name: a matrix without a gradient is a failure, a bias or a
             slope may just be idle.
     """
-    check = "gradients"
+    check = Check("gradients")
     for trial in trials:
         if not all(map(math.isfinite, trial.losses)):
-            return CheckResult(
-                check,
-                "failed",
+            return check.failed(
                 f"In phase {trial.phase} the losses of the first steps are "
                 f"{', '.join(f'{loss:.3g}' for loss in trial.losses)}.",
                 "A lower --optimizer.lr (tltool plan --lr_range).",
             )
         if trial.leaking:
-            return CheckResult(
-                check,
-                "failed",
+            return check.failed(
                 f"In phase {trial.phase} frozen parameters get a gradient: {listed(trial.leaking)}."
                 " Something sets `requires_grad` after the phase did.",
                 "Leave freezing to `finetuning`.",
@@ -134,46 +130,38 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
             )
     groups = dict.fromkeys(group for trial in trials for group in trial.trained)
     names = ", ".join(trial.phase for trial in trials)
-    return CheckResult(
-        check, "ok", f"reach all of the {len(groups)} layer groups that train (phases: {names})"
-    )
+    return check.ok(f"reach all of the {len(groups)} layer groups that train (phases: {names})")
 
 
 def weights_move(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether each layer group that trains has moved."""
-    check = "learning rate"
+    check = Check("learning rate")
     for trial in trials:
         if trial.still:
-            return CheckResult(
-                check,
-                "failed",
+            return check.failed(
                 f"In phase {trial.phase}, at a learning rate of {trial.lr:g}, nothing moves in "
                 f"{listed(trial.still)}.",
                 "--optimizer.lr 1e-3 for a head (tltool plan --lr_range finds one).",
             )
     words = ", ".join(f"{trial.phase} {trial.lr:g}" for trial in trials)
-    return CheckResult(check, "ok", f"moves every group that trains ({words})")
+    return check.ok(f"moves every group that trains ({words})")
 
 
 def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether frozen parameters and buffers are the same, bit for bit."""
-    check = "frozen layers"
+    check = Check("frozen layers")
     for trial in trials:
         if trial.drifted:
-            return CheckResult(
-                check,
-                "failed",
+            return check.failed(
                 f"In phase {trial.phase}, {len(trial.drifted)} of {trial.num_frozen} frozen "
                 f"tensors changed in {trial.num_steps} steps: {listed(trial.drifted)}.",
                 "Look for code that writes into them (a hook, a `forward` that keeps statistics).",
             )
     most = max(trials, key=lambda trial: trial.num_frozen, default=None)
     if most is None or not most.num_frozen:
-        return CheckResult(check, "ok", "nothing is frozen")
+        return check.ok("nothing is frozen")
     steps = f"after {most.num_steps} steps"
-    return CheckResult(
-        check,
-        "ok",
+    return check.ok(
         f"{most.num_frozen:,} tensors, buffers too, are bit for bit the same {steps} of phase "
         f"{most.phase}",
     )

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on, unit_dim_of
 from tltool.diagnostics.health.unit_window import LiveUnits, Reduce, UnitHealth, UnitWindow
-from tltool.diagnostics.health.weight_health import WeightWatch, middle
+from tltool.diagnostics.health.weight_health import WeightWatch
 from tltool.layers.activation_behavior import saturation_of
 from tltool.layers.learned_activations import MaxoutLinear
 from tltool.surgery.kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
@@ -159,20 +159,11 @@ class Watch:
         found = []
         last_std: float | None = None
         for layer in self.layers:
-            weights = layer.weights
+            activation = None if layer.activation is None else kind_of_units(layer.activation)
             health = LayerHealth(
-                layer.name,
-                activation=None if layer.activation is None else kind_of_units(layer.activation),
-                is_two_sided=layer.is_two_sided,
-                one_sign=middle(weights.one_signs),
-                mean_energy=middle(weights.energies),
-                update_cosine=middle(weights.cosines),
-                gradient=middle(weights.gradients),
-                update=middle(weights.updates),
-                largest_update=max(weights.updates, default=None),
-                signal_to_noise=weights.signal_to_noise,
+                layer.name, activation, is_two_sided=layer.is_two_sided, **layer.weights.summary()
             )
-            weights.clear()
+            layer.weights.clear()
             if layer.units is not None:
                 health.units = layer.units.summary(reduce)
                 layer.units.clear()

@@ -1,6 +1,8 @@
 """Health of the weights of one layer: gradients, updates, and whether they zig-zag."""
 
 import statistics
+from collections import defaultdict
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,18 +32,14 @@ class WeightWatch:
 
     def clear(self) -> None:
         """Begin a window."""
-        self.one_signs: list[float] = []
-        self.energies: list[float] = []
-        self.gradients: list[float] = []
-        self.updates: list[float] = []
-        self.cosines: list[float] = []
+        self._values: defaultdict[str, list[float]] = defaultdict(list)
         self._gradient_sum: Tensor | None = None
 
     def see_inputs(self, inputs: Tensor) -> None:
         """Look at what the layer is given."""
         if isinstance(self.layer, nn.Linear):
             rows = as_rows(inputs.detach(), unit_dim_of(self.layer)).float()
-            self.one_signs.append(one_sign_share(rows))
+            self._values["one_sign"].append(one_sign_share(rows))
             self._input_mean = rows.mean(dim=0)
 
     def before_step(self) -> None:
@@ -53,11 +51,11 @@ class WeightWatch:
         if self.layer.weight.grad is None:
             return
         gradient = self.layer.weight.grad.detach().float()
-        self.gradients.append(float(gradient.norm()))
+        self._values["gradient"].append(float(gradient.norm()))
         added = gradient if self._gradient_sum is None else self._gradient_sum + gradient
         self._gradient_sum = added.clone() if added is gradient else added
         if self._input_mean is not None:
-            self.energies.append(energy_along(gradient, self._input_mean))
+            self._values["mean_energy"].append(energy_along(gradient, self._input_mean))
             self._input_mean = None
 
     def after_step(self, *, is_sampled: bool) -> None:
@@ -74,21 +72,21 @@ class WeightWatch:
         update = before.sub_(self.layer.weight.detach()).float()
         length = float(update.norm())
         if self._last_update is not None and length > 0:
-            self.cosines.append(cosine(self._last_update, update))
+            self._values["update_cosine"].append(cosine(self._last_update, update))
         self._last_update = update if is_sampled else None
         if is_sampled and size > 0:
-            self.updates.append(length / size)
+            self._values["update"].append(length / size)
 
-    @property
-    def signal_to_noise(self) -> float | None:
-        """That of the gradient, over the sampled steps of the window; at least two."""
-        if self._gradient_sum is None or len(self.gradients) < 2:
-            return None
-        number = len(self.gradients)
-        mean_square = statistics.fmean(norm**2 for norm in self.gradients)
-        return signal_to_noise(self._gradient_sum / number, mean_square)
-
-
-def middle(values: list[float]) -> float | None:
-    """Return the median, ``None`` of nothing."""
-    return statistics.median(values) if values else None
+    def summary(self) -> dict[str, Any]:
+        """Return medians over the window, by the names of `LayerHealth`; what was seen alone."""
+        found: dict[str, Any] = {
+            name: statistics.median(values) for name, values in self._values.items()
+        }
+        if updates := self._values.get("update"):
+            found["largest_update"] = max(updates)
+        norms = self._values.get("gradient", [])
+        if self._gradient_sum is not None and len(norms) > 1:
+            mean_square = statistics.fmean(norm**2 for norm in norms)
+            mean = self._gradient_sum / len(norms)
+            found["signal_to_noise"] = signal_to_noise(mean, mean_square)
+        return found
