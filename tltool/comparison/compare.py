@@ -78,9 +78,7 @@ def compare_heads(
     folds, protocol = _make_folds(
         labels, splits=splits, groups=groups, seeds=seeds, lr=lr, num_folds=num_folds
     )
-    trainings = Trainings(
-        features.float(), labels, variants, splits=folds, seeds=seeds, settings=settings
-    )
+    trainings = Trainings(features.float(), labels, variants, folds, seeds, settings)
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
     images = torch.unique(torch.cat([fold.test for fold in folds]))

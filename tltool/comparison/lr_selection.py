@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor
 
 from tltool.comparison.differences import estimate_mean
@@ -122,23 +122,16 @@ class Selection:
     def _train(self, jobs: Sequence[Job]) -> None:
         if not jobs:
             return
-        with Progress(
-            TextColumn("training heads"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self.show_progress,
-        ) as progress:
-            bar = progress.add_task("", total=len(jobs) * self.trainings.settings.epochs)
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not self.show_progress) as progress:
+            bar = progress.add_task(
+                "training heads", total=len(jobs) * self.trainings.settings.epochs
+            )
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
 
     def _choose(self, unit: Unit) -> float:
         lrs = self.tried[unit]
-        if len(lrs) == 1:
-            return lrs[0]
-        return choose_lr({lr: self._score(unit, lr) for lr in lrs})
+        return lrs[0] if len(lrs) == 1 else choose_lr({lr: self._score(unit, lr) for lr in lrs})
 
     def _score(self, unit: Unit, lr: float) -> LRScore:
         found = [self.outcomes[job] for job in self._jobs(unit, [lr])]

@@ -83,11 +83,6 @@ class Comparison:
         return [difference for difference in self.differences if difference.is_finding]
 
     @property
-    def best(self) -> HeadResult:
-        """The head with the highest accuracy, be it by luck."""
-        return max(self.rows, key=lambda row: row.accuracy.mean)
-
-    @property
     def recommended(self) -> str:
         """The name of the best head that is beyond noise better than the reference, or its own."""
         better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]

@@ -37,6 +37,7 @@ class Outcome(TrainedHead):
     saturated: float
 
 
+@dataclass(frozen=True)
 class Trainings:
     """Trains heads on splits of one set of features.
 
@@ -49,23 +50,17 @@ class Trainings:
         settings: How each trains.
     """
 
-    def __init__(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        variants: Mapping[str, Variant],
-        *,
-        splits: Sequence[SplitRows],
-        seeds: Sequence[int],
-        settings: TrainingSettings,
-    ) -> None:
-        self.features = features
-        self.labels = labels
-        self.variants = variants
-        self.splits = splits
-        self.seeds = seeds
-        self.settings = settings
-        self.num_classes = int(labels.max()) + 1
+    features: Tensor
+    labels: Tensor
+    variants: Mapping[str, Variant]
+    splits: Sequence[SplitRows]
+    seeds: Sequence[int]
+    settings: TrainingSettings
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return int(self.labels.max()) + 1
 
     def num_parameters(self, name: str) -> int:
         """Return the number of trained parameters of a head."""

@@ -160,10 +160,9 @@ def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     most = max(trials, key=lambda trial: trial.num_frozen, default=None)
     if most is None or not most.num_frozen:
         return check.ok("nothing is frozen")
-    steps = f"after {most.num_steps} steps"
     return check.ok(
-        f"{most.num_frozen:,} tensors, buffers too, are bit for bit the same {steps} of phase "
-        f"{most.phase}",
+        f"{most.num_frozen:,} tensors, buffers too, are bit for bit the same after "
+        f"{most.num_steps} steps of phase {most.phase}"
     )
 
 

@@ -74,12 +74,8 @@ def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ())
 
 
 def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer in _worst_first(layers, _dead_share):
-        share = _dead_share(layer)
-        if share is None or share < DEAD:
-            return
-        if layer.is_two_sided:  # Reported as saturation.
-            continue
+    one_sided = [layer for layer in layers if not layer.is_two_sided]  # Others are saturated.
+    for layer, share in _worst(one_sided, _dead_share, DEAD):
         where = (
             "on every training image of the last epoch"
             if layer.dead_in_epoch is not None
@@ -95,15 +91,15 @@ def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 
 def _saturated(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer in _worst_first(layers, lambda each: each.units and each.units.saturated):
-        if layer.units is None or not layer.is_two_sided or layer.units.saturated < SATURATED:
-            continue
+    two_sided = [layer for layer in layers if layer.is_two_sided]
+    shares = _worst(two_sided, lambda each: each.units and each.units.saturated, SATURATED)
+    for layer, share in shares:
         yield Alarm(
             "saturation",
             layer.layer,
-            f"its {layer.activation} units are saturated on {layer.units.saturated:.0%} of the "
-            "rows and pass next to no gradient. Use smaller weights (xavier_normal), standardize "
-            "the inputs (input_norm: standardize), a norm in front, or relu (tltool activations "
+            f"its {layer.activation} units are saturated on {share:.0%} of the rows and pass next "
+            "to no gradient. Use smaller weights (xavier_normal), standardize the inputs "
+            "(input_norm: standardize), a norm in front, or relu (tltool activations "
             f"{layer.activation}).",
         )
 
@@ -163,14 +159,12 @@ def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 
 def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer in _worst_first(layers, lambda each: each.largest_update):
-        if layer.largest_update is None or layer.largest_update < FAST:
-            return
+    for layer, share in _worst(layers, lambda each: each.largest_update, FAST):
         yield Alarm(
             "large updates",
             layer.layer,
-            f"one step changed its weights by {layer.largest_update:.0%} of their length; about "
-            "0.1 % is usual. Lower the learning rate (tltool plan --lr_range), or warm up longer.",
+            f"one step changed its weights by {share:.0%} of their length; about 0.1 % is usual. "
+            "Lower the learning rate (tltool plan --lr_range), or warm up longer.",
         )
 
 
@@ -189,14 +183,13 @@ def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 
 def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
-    for norm in sorted(norms, key=lambda each: -max(each.shift / LAG_SHIFT, each.factor)):
-        if norm.shift < LAG_SHIFT and norm.factor < LAG_FACTOR:
-            return
+    worst = max(norms, key=lambda each: max(each.shift / LAG_SHIFT, each.factor), default=None)
+    if worst is not None and (worst.shift >= LAG_SHIFT or worst.factor >= LAG_FACTOR):
         yield Alarm(
             "batch norm lags",
-            norm.layer,
-            f"its running statistics are {norm.shift:.1f} standard deviations and a factor of "
-            f"{norm.factor:.1f} from those of the batches, so evaluation differs from training. "
+            worst.layer,
+            f"its running statistics are {worst.shift:.1f} standard deviations and a factor of "
+            f"{worst.factor:.1f} from those of the batches, so evaluation differs from training. "
             "Raise its momentum (norm: {name: batch, momentum: 0.1}), train for longer, or use "
             "layer norm.",
         )
@@ -207,7 +200,10 @@ def _dead_share(layer: LayerHealth) -> float | None:
     return None if layer.dead_in_epoch is None and rows < ENOUGH_ROWS else layer.dead
 
 
-def _worst_first(
-    layers: Sequence[LayerHealth], value: Callable[[LayerHealth], float | None]
-) -> list[LayerHealth]:
-    return sorted(layers, key=lambda layer: -(value(layer) or 0.0))
+def _worst(
+    layers: Sequence[LayerHealth], value: Callable[[LayerHealth], float | None], least: float
+) -> list[tuple[LayerHealth, float]]:
+    """Return the layer of the largest value and that value, if it is large enough."""
+    values = [(layer, found) for layer in layers if (found := value(layer)) is not None]
+    worst = max(values, key=lambda pair: pair[1], default=None)
+    return [] if worst is None or worst[1] < least else [worst]
