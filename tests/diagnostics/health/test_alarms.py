@@ -1,4 +1,4 @@
-"""When a number is a sign of illness."""
+"""Health alarms: when a number means that something is wrong."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_a_healthy_layer_raises_nothing():
         ({"mean_energy": 0.8, "update_cosine": -0.9}, "zig-zag"),
     ],
 )
-def test_an_illness_has_its_alarm(changes, cause):
+def test_what_is_wrong_has_its_alarm(changes, cause):
     assert causes(healthy(**changes)) == [cause]
 
 
