@@ -2,8 +2,8 @@
 
 EfficientNet-Lite0 at 128 px, AdamW, batch 32, 60 steps, 3 draws of the training images. Each
 strategy gets the learning rate with the least loss on a tuning split, from a ladder that is climbed
-until the best one is not at its end. Regret is the best accuracy of a case minus that of the advised strategy. Results are kept in runs/benchmark/advice.jsonl, and a later
-call goes on there.
+until the best one is not at its end. Regret is the best accuracy of a case minus that of the
+advised strategy. Results are kept in runs/benchmark/advice.jsonl, and a later call resumes there.
 
 Run: python scripts/benchmark/advice.py FOLDER [--jobs 2] [--only CASE ...]
 """

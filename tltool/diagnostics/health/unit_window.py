@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -112,6 +113,7 @@ class UnitWindow:
         )
 
 
+@dataclass
 class LiveUnits:
     """Which units were live on any row: what is cheap enough to be noted at every step.
 
@@ -120,10 +122,9 @@ class LiveUnits:
         unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: Saturation, unit_dim: int = -1) -> None:
-        self.saturation = saturation
-        self.unit_dim = unit_dim
-        self._live: Tensor | None = None
+    saturation: Saturation
+    unit_dim: int = -1
+    _live: Tensor | None = None  # (U,) whether each unit was live
 
     def clear(self) -> None:
         """Begin anew."""
