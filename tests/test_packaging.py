@@ -75,9 +75,7 @@ def plain(tmp_path_factory, wheel):
 def test_the_wheel_fits_outside_the_checkout(plain, images, tmp_path):
     small = ["--model.backbone", "test_resnet", "--model.backbone.weights", "random"]
     small += ["--model.backbone.img_size", "32", "--trainer.max_epochs", "1"]
-    result = run(
-        plain, "-m", "tltool", "fit", "--data.root", str(images), *small, cwd=tmp_path
-    )
+    result = run(plain, "-m", "tltool", "fit", "--data.root", str(images), *small, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert list(tmp_path.glob("runs/*/0/checkpoints/best.ckpt"))
 

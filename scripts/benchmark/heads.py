@@ -1,8 +1,8 @@
 """What do the activation, the norm and the initializer of a head bring? Accuracy of each.
 
 Heads of one and of four hidden layers of width 256 on standardized features of EfficientNet-Lite0;
-AdamW, batch 32, 10 epochs, 3 seeds. Each has its own rate, of a grid with steps of about a factor
-of 3: the one with the least loss on a fifth of the training photos, held out for that. Results are
+AdamW, batch 32, 10 epochs, 3 seeds. Each has its own lr, of a grid with steps of about a factor
+of 3: the one with the least loss on a fifth of the training images, held out for that. Results are
 kept in runs/benchmark/heads.jsonl, and a later call goes on there.
 
 Run: python scripts/benchmark/heads.py elpv FOLDER ...
@@ -53,14 +53,14 @@ CHOICES: dict[str, dict[str, Any]] = {
     },
 }
 DEPTHS = (1, 4)
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+LRS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 EPOCHS = 10
 
 
 def train(
     features: Features, options: dict[str, Any], *, depth: int, lr: float, seed: int, choosing: bool
 ) -> Row:
-    """Return loss and accuracy of a head: on held-out training photos, or on those for testing."""
+    """Return loss and accuracy of a head: on held-out training images, or on those for testing."""
     torch.manual_seed(0)
     x, y = features["train"]
     tests = features.get("test", features["val"])
@@ -98,7 +98,7 @@ def evaluate(head: Head, x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def cell(data_name: str, name: str, depth: int) -> str:
-    """Return accuracy, spread and rate, from what is kept or from new trainings."""
+    """Return accuracy, spread and learning rate, from what is kept or from new trainings."""
 
     def result(lr: float, seed: int, *, choosing: bool) -> Row:
         choice = {"lr": lr, "seed": seed, "choosing": choosing}
@@ -106,11 +106,11 @@ def cell(data_name: str, name: str, depth: int) -> str:
         run = partial(train, features_of(data_name), CHOICES[name], depth=depth)
         return kept(FOLDER / "heads.jsonl", key, lambda: run(lr=lr, seed=seed, choosing=choosing))
 
-    losses = {lr: result(lr, 0, choosing=True)["loss"] for lr in RATES}
-    rate = min(losses, key=lambda lr: losses[lr])
-    scores = [result(rate, seed, choosing=False)["accuracy"] for seed in SEEDS]
-    edge = " edge" if rate in {RATES[0], RATES[-1]} else ""
-    return f"{mean_and_spread(scores)} ({rate:g}{edge})"
+    losses = {lr: result(lr, 0, choosing=True)["loss"] for lr in LRS}
+    best_lr = min(losses, key=losses.__getitem__)
+    scores = [result(best_lr, seed, choosing=False)["accuracy"] for seed in SEEDS]
+    edge = " edge" if best_lr in {LRS[0], LRS[-1]} else ""
+    return f"{mean_and_spread(scores)} ({best_lr:g}{edge})"
 
 
 def main() -> None:

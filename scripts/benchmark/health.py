@@ -2,7 +2,7 @@
 
 Networks made sick on purpose, each with the alarm that must be raised, and healthy runs of many
 heads and strategies, in which none should be. On the digits as pixels, and, with a folder that has
-`train` and `val`, on its features of EfficientNet-Lite0. Prints a row for each, and both rates.
+`train` and `val`, on its features of EfficientNet-Lite0. Prints a row for each, and both shares.
 
 Run: python scripts/benchmark/health.py [FOLDER]
 """
@@ -26,7 +26,7 @@ SICK: dict[str, tuple[str, str]] = {
         "saturation",
         "head.hidden_features=[64] head.activation=sigmoid head.initializer={name:normal,std:10}",
     ),
-    "rate 100 times too high": ("large updates", "head.hidden_features=[64] lr=0.1"),
+    "learning rate 100 times too high": ("large updates", "head.hidden_features=[64] lr=0.1"),
     "zero weights": ("collapsed", "head.hidden_features=[64] head.initializer=zeros"),
     "deep sigmoid": (
         "vanishing gradient",
@@ -63,7 +63,7 @@ def main() -> None:
     logging.getLogger("tltool").setLevel(logging.ERROR)
     places = {"digits": DIGITS}
     if len(sys.argv) > 1:
-        places["photos"] = ("--data.root", sys.argv[1])
+        places["images"] = ("--data.root", sys.argv[1])
     missed, wolves, healthy = 0, 0, 0
     print("| network | data | alarms |\n|---|---|---|")
     for name, (cause, settings) in SICK.items():

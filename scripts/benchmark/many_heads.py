@@ -1,8 +1,8 @@
 """How long do 24 heads take? `tltool compare` beside one `tltool fit`, both with an empty cache.
 
 6 activations x {no norm, batch norm} x 2 seeds, one hidden layer of 256 on EfficientNet-Lite0, 10
-epochs, on a folder with `train` and `val`. *compare, one rate* trains 24 heads; *compare, own
-rates* tries three rates for each by 5-fold cross-validation, and more where the best is at the
+epochs, on a folder with `train` and `val`. *compare, one lr* trains 24 heads; *compare, own
+lrs* tries three for each by 5-fold cross-validation, and more where the best is at the
 edge. Whole processes, three rounds in turn; printed are the median seconds and the median of the
 ratios to the fit of the same round.
 
@@ -25,15 +25,15 @@ ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
 
 def main() -> None:
     """Time each command in turn, and print a table."""
-    photos, cache = sys.argv[1], FOLDER / "many-heads-cache"
-    shared = ["--data.root", photos, "--runs_dir", str(FOLDER / "many-heads-runs")]
+    images, cache = sys.argv[1], FOLDER / "many-heads-cache"
+    shared = ["--data.root", images, "--runs_dir", str(FOLDER / "many-heads-runs")]
     shared += ["--trainer.max_epochs", "10"]
     axes = ["--axes.activation", *ACTIVATIONS, "--axes.norm", "null", "batch"]
     compare = ["compare", *shared, *axes, "--axes.seed", "0", "1"]
     commands = {
         "fit, one head": ["fit", *shared, "--model.head.hidden_features", "[256]"],
-        "compare, one rate": [*compare, "--lr", "1e-3"],
-        "compare, own rates": compare,
+        "compare, one lr": [*compare, "--lr", "1e-3"],
+        "compare, own lrs": compare,
     }
 
     def seconds_of(command: list[str]) -> float:

@@ -18,35 +18,37 @@ import torch
 from torch import Tensor
 
 from tltool.comparison.compare import compare_heads
-from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 
 NUM_HEADS = 24
 HEAD = {"hidden_features": [8], "norm": "batch"}
-RECIPE = Recipe(epochs=4, batch_size=32)
+SETTINGS = TrainingSettings(epochs=4, batch_size=32)
 Report = Literal["test", "folds"]
 
 
-def synthetic_features(num_photos: int, seed: int) -> tuple[Tensor, Tensor]:
+def synthetic_features(num_images: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return features of three overlapping classes, and labels of which a tenth is wrong."""
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(3, (num_photos,), generator=generator)
+    labels = torch.randint(3, (num_images,), generator=generator)
     centers = 0.7 * torch.randn(3, 16, generator=generator)
-    features = centers[labels] + torch.randn(num_photos, 16, generator=generator)
-    noise = torch.rand(num_photos, generator=generator) < 0.1
+    features = centers[labels] + torch.randn(num_images, 16, generator=generator)
+    noise = torch.rand(num_images, generator=generator) < 0.1
     return features, torch.where(noise, (labels + 1) % 3, labels)
 
 
 def compare_equal_heads(seed: int, report: Report, *, blind: bool = False) -> Comparison:
     """Compare 24 equal heads; if ``blind``, the last one cannot learn at all."""
     features, labels = synthetic_features(480 if report == "test" else 240, seed)
-    parts = ["train"] * 200 + ["val"] * 80 + ["test"] * 200 if report == "test" else None
+    splits = ["train"] * 200 + ["val"] * 80 + ["test"] * 200 if report == "test" else None
     heads = {f"head {n}": Variant(HEAD, seed_shift=1000 * (n + 1)) for n in range(NUM_HEADS)}
     if blind:
         wrong = {"hidden_features": [8], "initializer": "zeros", "bias": -1.0}
         heads[f"head {NUM_HEADS - 1}"] = Variant(wrong, seed_shift=1000 * NUM_HEADS)
-    return compare_heads(features, labels, heads, parts=parts, seeds=5, num_folds=3, recipe=RECIPE)
+    return compare_heads(
+        features, labels, heads, splits=splits, seeds=5, num_folds=3, settings=SETTINGS
+    )
 
 
 def count_findings(num_comparisons: int, report: Report, *, blind: bool = False) -> int:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tltool.__main__ import main
-from tltool.commands.backbone_ranking import open_data, smaller_splits
+from tltool.commands.backbone_ranking import open_data
 from tltool.commands.backbones import parse_count, short_count
+from tltool.diagnostics.advice.backbone_ranking import smaller_splits
 from tltool.models.backbone import Backbone
 from tltool.models.weights.safetensors_file import save_weights
 
@@ -144,7 +145,7 @@ def test_of_many_photos_some_of_each_class_are_looked_at(photos):
 
 
 def test_too_few_photos_are_refused(photos):
-    with pytest.raises(ValueError, match="Set --photos 40"):
+    with pytest.raises(ValueError, match="Set --max_images 40"):
         smaller_splits(open_data(str(photos)), 3)
 
 

@@ -51,7 +51,7 @@ def test_the_first_line_says_that_there_is_no_difference(compare):
     status, out, _ = compare("--axes.activation", "relu", "gelu")
     assert status == 0
     assert out.startswith("No difference beyond noise. To see ")
-    assert "2 times 3 stratified folds of 24 photos" in out
+    assert "2 times 3 stratified folds of 24 images" in out
 
 
 def test_values_of_an_axis_are_yaml(compare):
@@ -81,7 +81,7 @@ def test_a_test_part_reports(compare, photos, tmp_path):
         (tmp_path / "parts" / part).symlink_to(photos)
     options = ("--axes.activation", "relu", "gelu", "--folds", "null")
     _, out, _ = compare(*options, data=tmp_path / "parts")
-    assert "24 training photos; rate chosen on 24 validation photos; accuracy on 24 test" in out
+    assert "24 training images; lr chosen on 24 validation images; accuracy on 24 test" in out
 
 
 def test_groups_of_the_data_stay_on_one_side(compare, photos, tmp_path):
@@ -90,7 +90,7 @@ def test_groups_of_the_data_stay_on_one_side(compare, photos, tmp_path):
     (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *rows]))
     data = ("--data", "ManifestDataModule", "--data.manifest", tmp_path / "photos.csv")
     _, out, _ = compare("--axes.activation", "relu", "gelu", *data)
-    assert "3 group-wise folds of 24 photos" in out
+    assert "3 group-wise folds of 24 images" in out
     assert ", in 8 groups" in out
 
 
@@ -128,7 +128,7 @@ def test_without_a_finding_the_reference_is_written(compare):
 
 def test_one_rate_for_all_leaves_no_choice(compare):
     _, out, _ = compare("--axes.activation", "relu", "gelu", "--lr", 0.002)
-    assert "rate 0.002" in out
+    assert "lr 0.002" in out
     assert {row["learning_rate"] for row in table().values()} == {"0.002"}
 
 

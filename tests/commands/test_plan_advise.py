@@ -5,7 +5,7 @@ import yaml
 
 from tltool.__main__ import main
 from tltool.commands.advise import advised_yaml
-from tltool.diagnosis.strategy_advice import Advice
+from tltool.diagnostics.advice.strategy_advice import Advice
 from tltool.finetuning.strategies import LinearProbe
 
 SMALL = [
@@ -32,8 +32,8 @@ def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(p
     status, out, _ = plan("--advise")
     assert status == 0
     assert "layer4" in out
-    assert "<- your photos" in out
-    assert "because  10 photos of a class" in out
+    assert "<- your images" in out
+    assert "because  10 images of a class" in out
     assert "doubt    The weights are random" in out
     assert "advice   --finetuning LinearProbe" in out
     assert list(tmp_path.iterdir()) == []

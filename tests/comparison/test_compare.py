@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tltool.comparison.compare import compare_heads
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 
 SMALL = {"hidden_features": [8]}
-RECIPE = Recipe(epochs=4, batch_size=16)
-PARTS = ["train"] * 45 + ["val"] * 15 + ["test"] * 30
-#: No unit of it ever learns: each is off for all photos.
+SETTINGS = TrainingSettings(epochs=4, batch_size=16)
+SPLITS = ["train"] * 45 + ["val"] * 15 + ["test"] * 30
+#: No unit of it ever learns: each is off for all images.
 BLIND = SMALL | {"initializer": "zeros", "bias": -1.0}
 TWO = {"relu": Variant(SMALL), "gelu": Variant(SMALL | {"activation": "gelu"})}
 
@@ -23,9 +23,9 @@ TWO = {"relu": Variant(SMALL), "gelu": Variant(SMALL | {"activation": "gelu"})}
 def compare(clouds):
     """Compare two heads on 90 points in three clouds, unless told otherwise."""
 
-    def run(variants=TWO, *, data=clouds, recipe=RECIPE, num_folds=3, seeds=2, **options):
+    def run(variants=TWO, *, data=clouds, settings=SETTINGS, num_folds=3, seeds=2, **options):
         return compare_heads(
-            *data, variants, recipe=recipe, num_folds=num_folds, seeds=seeds, **options
+            *data, variants, settings=settings, num_folds=num_folds, seeds=seeds, **options
         )
 
     return run
@@ -33,15 +33,17 @@ def compare(clouds):
 
 def test_a_head_that_cannot_learn_is_found_and_said_first(compare, make_clouds):
     heads = {"relu": Variant(SMALL), "blind": Variant(BLIND)}
-    found = compare(heads, data=make_clouds(120, distance=3.0), recipe=Recipe(epochs=8), seeds=4)
+    found = compare(
+        heads, data=make_clouds(120, distance=3.0), settings=TrainingSettings(epochs=8), seeds=4
+    )
     assert [d.name for d in found.findings] == ["blind"]
     assert found.summary().startswith("Beyond noise: blind is worse than relu (-0.")
 
 
-def test_no_difference_is_a_result_with_the_photos_that_it_would_take(compare):
+def test_no_difference_is_a_result_with_the_images_that_it_would_take(compare):
     found = compare()
     assert found.summary().startswith("No difference beyond noise. To see")
-    assert "photos" in found.summary()
+    assert "images" in found.summary()
 
 
 def test_all_units_of_a_head_that_cannot_learn_are_dead(compare):
@@ -49,47 +51,47 @@ def test_all_units_of_a_head_that_cannot_learn_are_dead(compare):
     assert (row.dead, row.saturated) == (1, 1)
 
 
-def test_the_photos_that_report_choose_nothing(compare, clouds):
+def test_the_test_split_chooses_nothing(compare, clouds):
     features, labels = clouds
     wrong = labels.clone()
     wrong[60:] = (wrong[60:] + 1) % 3
-    one, other = (compare(data=(features, y), parts=PARTS) for y in (labels, wrong))
+    one, other = (compare(data=(features, y), splits=SPLITS) for y in (labels, wrong))
     for first, second in zip(one.rows, other.rows, strict=True):
-        assert (first.rate, first.val_losses) == (second.rate, second.val_losses)
+        assert (first.lr, first.val_losses) == (second.lr, second.val_losses)
         assert first.accuracy.mean > 0.6 > 0.3 > second.accuracy.mean
 
 
-def test_in_cross_validation_every_photo_reports_for_each_seed(compare):
+def test_in_cross_validation_every_image_is_tested_for_each_seed(compare):
     found = compare(seeds=[3, 5])
     assert found.correct["relu"].shape == (2, 90)
-    assert found.protocol.startswith("2 times 3 stratified folds of 90 photos: one reports, the")
+    assert found.protocol.startswith("2 times 3 stratified folds of 90 images: one tests, the")
 
 
 def test_groups_are_what_is_sampled(compare):
-    by_photo, by_group = compare(), compare(groups=[row // 3 for row in range(90)])
+    by_image, by_group = compare(), compare(groups=[row // 3 for row in range(90)])
     assert by_group.protocol.startswith("2 times 3 group-wise folds")
     assert by_group.rows[0].accuracy.photos_per_unit == 3
-    assert by_photo.rows[0].accuracy.photos_per_unit == 1
+    assert by_image.rows[0].accuracy.photos_per_unit == 1
 
 
-def test_a_fixed_rate_leaves_validation_to_report(compare):
-    found = compare(parts=["train"] * 60 + ["val"] * 30, lr=0.01)
-    assert found.protocol.endswith("accuracy on 30 validation photos, which chose nothing")
-    assert [row.rate for row in found.rows] == [0.01, 0.01]
+def test_a_fixed_lr_leaves_validation_to_test(compare):
+    found = compare(splits=["train"] * 60 + ["val"] * 30, lr=0.01)
+    assert found.protocol.endswith("accuracy on 30 validation images, which chose nothing")
+    assert [row.lr for row in found.rows] == [0.01, 0.01]
     assert [row.sensitivity for row in found.rows] == [None, None]
 
 
 def test_a_choice_at_the_edge_goes_on_beyond_it_and_is_said_if_it_stays_there(compare):
     tiny = {"name": "SGD", "lr": 1e-7}
-    (row,) = compare({"slow": Variant(SMALL, tiny)}, parts=PARTS, seeds=1).rows
-    assert row.rate > 3e-7
+    (row,) = compare({"slow": Variant(SMALL, tiny)}, splits=SPLITS, seeds=1).rows
+    assert row.lr > 3e-7
     assert row.at_edge == 1
 
 
-def test_each_head_has_its_own_rate(compare):
-    rates = {"SGD": 0.1, "Adam": 1e-3}
-    heads = {name: Variant(SMALL, {"name": name, "lr": rate}) for name, rate in rates.items()}
-    sgd, adam = (row.rate for row in compare(heads, parts=PARTS).rows)
+def test_each_head_has_its_own_lr(compare):
+    lrs = {"SGD": 0.1, "Adam": 1e-3}
+    heads = {name: Variant(SMALL, {"name": name, "lr": lr}) for name, lr in lrs.items()}
+    sgd, adam = (row.lr for row in compare(heads, splits=SPLITS).rows)
     assert sgd > 3 * adam
 
 
@@ -110,7 +112,7 @@ def test_an_input_norm_is_fitted_on_what_trains(compare, clouds):
     shifted = features.clone()
     shifted[45:] += 100
     one, other = (
-        compare(heads, data=(x, labels), parts=PARTS, lr=0.01) for x in (features, shifted)
+        compare(heads, data=(x, labels), splits=SPLITS, lr=0.01) for x in (features, shifted)
     )
     assert one.rows[0].train_losses == other.rows[0].train_losses
 
@@ -120,8 +122,8 @@ def test_a_head_with_an_input_norm_equals_one_on_normalized_features(compare, cl
     train = features[:45].double()
     normalized = ((features - train.mean(0)) / train.std(0, unbiased=False)).float()
     norm = {"head": Variant(SMALL | {"input_norm": "standardize"})}
-    with_norm = compare(norm, parts=PARTS)
-    by_hand = compare({"head": Variant(SMALL)}, data=(normalized, labels), parts=PARTS)
+    with_norm = compare(norm, splits=SPLITS)
+    by_hand = compare({"head": Variant(SMALL)}, data=(normalized, labels), splits=SPLITS)
     assert with_norm.rows[0].train_losses == pytest.approx(by_hand.rows[0].train_losses, abs=1e-4)
 
 
@@ -140,7 +142,7 @@ def test_the_table_has_all_that_a_row_knows(compare, tmp_path):
     [
         ({"reference": "tanh"}, "'tanh' is not among the heads: relu, gelu"),
         ({"seeds": [1, 1]}, "all different"),
-        ({"lr": -1.0}, "Leave it out for a rate of each head"),
+        ({"lr": -1.0}, "Leave it out for an `lr` of each head"),
         ({"data": (torch.randn(90, 8), torch.zeros(90, dtype=torch.long))}, "at least 2 classes"),
         ({"data": (torch.randn(90, 8), torch.arange(4))}, r"got \(90, 8\) and \(4,\)"),
         ({"variants": {"a": Variant({"activation": "rleu"})}}, "Did you mean 'relu'"),

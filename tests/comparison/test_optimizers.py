@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from tltool.comparison.optimizers import OPTIMIZERS, StackedOptimizer, base_rate
+from tltool.comparison.optimizers import OPTIMIZERS, StackedOptimizer, base_lr
 
-RATES = [1e-3, 3e-2]
+LRS = [1e-3, 3e-2]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -12,10 +12,10 @@ def test_each_slice_goes_as_by_the_optimizer_alone(name):
     start, target = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
     stacked = start.clone().requires_grad_()
     alone = [start[i].clone().requires_grad_() for i in range(2)]
-    together = StackedOptimizer({"name": name, "weight_decay": 0.1}, [stacked], RATES)
+    together = StackedOptimizer({"name": name, "weight_decay": 0.1}, [stacked], LRS)
     options = dict(OPTIMIZERS[name].defaults) | {"weight_decay": 0.1}
     singles = [
-        OPTIMIZERS[name].factory([p], lr=r, **options) for p, r in zip(alone, RATES, strict=True)
+        OPTIMIZERS[name].factory([p], lr=r, **options) for p, r in zip(alone, LRS, strict=True)
     ]
     for _ in range(12):
         (stacked - target).square().sum().backward()
@@ -37,9 +37,9 @@ def test_biases_get_no_weight_decay():
 
 def test_an_optimizer_that_cannot_train_a_stack_is_refused_with_those_that_can():
     with pytest.raises(ValueError, match=r"Choose one of: .*AdamW"):
-        base_rate("LBFGS")
+        base_lr("LBFGS")
 
 
 def test_an_unknown_argument_of_an_optimizer_is_refused():
     with pytest.raises(ValueError, match="momentun"):
-        base_rate({"name": "SGD", "momentun": 0.9})
+        base_lr({"name": "SGD", "momentun": 0.9})

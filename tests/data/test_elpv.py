@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from tltool.data.elpv import ELPVDataModule
-from tltool.diagnosis.duplicates import find_duplicates
-from tltool.diagnosis.photo_prints import photo_print
+from tltool.diagnostics.checks.duplicates import find_duplicates
+from tltool.diagnostics.checks.image_hashes import image_hash
 
 
 def numbers(samples):
@@ -46,12 +46,12 @@ def test_cells_that_were_measured_twice_are_in_one_part():
 @pytest.mark.slow  # It decodes 2,624 photos.
 def test_no_photo_is_seen_again_in_another_part():
     data = ELPVDataModule()
-    prints, part_of = [], []
+    hashes, part_of = [], []
     for index, part in enumerate(parts(data)):
         for path in part.paths:
-            prints.append(photo_print(Image.open(path), Path(path).read_bytes()))
+            hashes.append(image_hash(Image.open(path), Path(path).read_bytes()))
             part_of.append(index)
-    pairs = find_duplicates(prints).near
+    pairs = find_duplicates(hashes).near
     assert len(pairs) > 0
     assert all(part_of[first] == part_of[second] for first, second in pairs)
 

@@ -7,11 +7,11 @@ import pytest
 import tltool.__main__
 from tltool.__main__ import main
 from tltool._csv_rows import read_rows
-from tltool.monitoring.alarm_table import AlarmTable
-from tltool.monitoring.alarms import Alarm
-from tltool.monitoring.health_table import HealthTable, read_health
-from tltool.monitoring.watch import LayerHealth
-from tltool.monitoring.window import is_sampled
+from tltool.diagnostics.health.alarm_table import AlarmTable
+from tltool.diagnostics.health.alarms import Alarm
+from tltool.diagnostics.health.health_table import HealthTable, read_health
+from tltool.diagnostics.health.health_watch import LayerHealth
+from tltool.diagnostics.health.unit_window import is_sampled
 
 DIGITS = [
     *("--data", "DigitsDataModule", "--data.preprocessing", "none", "--data.num_workers", "0"),

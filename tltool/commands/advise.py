@@ -1,60 +1,24 @@
 """`tltool plan --advise`: the strategy that suits the data, with numbers and doubts."""
 
-import copy
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
 
 from tltool.data.datamodule import ImageDataModule
-from tltool.data.samples import Splits
-from tltool.diagnosis.layer_probes import LayerProbes, probe_layers
-from tltool.diagnosis.learning_curve import LearningCurve, draw_stratified, learning_curve
-from tltool.diagnosis.strategy_advice import TABLE, Advice, advise, signed
-from tltool.features.layer_features import extract_layer_features
-from tltool.models.backbone import WHOLE, Backbone
-
-MOST_PHOTOS = 2000
-"""Of more training photos so many are probed, the same share of each class."""
+from tltool.diagnostics.advice.data_advice import advise_on
+from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
+from tltool.models.backbone import Backbone
 
 LIKENESS = {
     "like": "like the pretraining's: no earlier layer serves better",
     "unlike": "unlike: an earlier layer serves better",
 }
-AMOUNT = {"few": "few photos of a class", "more": "more"}
-
-
-def advise_on(
-    backbone: Backbone, data: ImageDataModule
-) -> tuple[Advice, LayerProbes, LearningCurve]:
-    """Probe a frozen backbone on the training photos, score on the validation photos, and advise.
-
-    Args:
-        backbone: The network, with its weights.
-        data: The photos, with that backbone's ``data_config``.
-
-    Returns:
-        The advice, and what it rests on.
-    """
-    counts = data.train_class_counts
-    data = _at_most(data, MOST_PHOTOS)
-    parts = {}
-    for part in ("train", "val"):
-        loader = data.evaluation_dataloader(part)
-        parts[part] = extract_layer_features(
-            backbone, loader, description=f"features of the {part} photos", total=len(loader)
-        )
-    (train, train_labels), (val, val_labels) = parts["train"], parts["val"]
-    with Console(stderr=True).status("probes"):
-        probes = probe_layers(train, train_labels, val, val_labels, data.num_classes)
-        curve = learning_curve(train[WHOLE], train_labels, val[WHOLE], val_labels, data.num_classes)
-    majority = (val_labels == train_labels.mode().values).double().mean().item()
-    return advise(probes, curve, counts, majority=majority), probes, curve
+AMOUNT = {"few": "few images of a class", "more": "more"}
 
 
 def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
@@ -67,13 +31,13 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
         difference = "" if layer == probes.last else signed(probes.lead(layer))
         layers.add_row(layer, str(accuracy), difference)
     console.print(layers)
-    sizes = Table("training photos", "accuracy of a probe")
+    sizes = Table("training images", "accuracy of a probe")
     for size, accuracy in zip(curve.sizes, curve.accuracies, strict=True):
         sizes.add_row(f"{size:,}", str(accuracy))
     console.print(sizes)
     console.print(_table(advice))
     num_val = len(probes.correct[probes.last])
-    print(f"probed   {curve.sizes[-1]:,} photos, scored on {num_val:,} validation photos")
+    print(f"probed   {curve.sizes[-1]:,} images, scored on {num_val:,} validation images")
     for reason in advice.reasons:
         print(f"because  {reason}")
     for doubt in _weight_doubts(backbone) + advice.doubts:
@@ -138,15 +102,15 @@ def advised_yaml(config: str, advice: Advice) -> str:
 
 
 def _table(advice: Advice) -> Table:
-    """Return the lecture's table, with the user's photos in one of its cells."""
-    table = Table("the photos are", *AMOUNT.values(), show_lines=True)
+    """Return the lecture's table, with the user's images in one of its cells."""
+    table = Table("the images are", *AMOUNT.values(), show_lines=True)
     for likeness, words in LIKENESS.items():
         cells = []
         for amount in AMOUNT:
             cell = type(TABLE[likeness, amount]).__name__  # type: ignore[index]  # keys of the table
             cell += ", stop_at" if (likeness, amount) == ("unlike", "few") else ""
             here = (likeness, amount) == (advice.likeness, advice.amount)
-            cells.append(f"[bold]{cell}\n<- your photos[/]" if here else cell)
+            cells.append(f"[bold]{cell}\n<- your images[/]" if here else cell)
         table.add_row(words, *cells)
     return table
 
@@ -154,16 +118,4 @@ def _table(advice: Advice) -> Table:
 def _weight_doubts(backbone: Backbone) -> list[str]:
     if backbone.weights != "random":
         return []
-    return ["The weights are random: there is no pretraining that the photos could be like."]
-
-
-def _at_most(data: ImageDataModule, number: int) -> ImageDataModule:
-    """Return the data with a part of the training photos if there are more."""
-    samples = data.samples("train")
-    if len(samples) <= number:
-        return data
-    labels = torch.tensor(samples.labels)
-    chosen = draw_stratified(labels, number / len(samples), torch.Generator().manual_seed(0))
-    smaller = copy.copy(data)
-    smaller.splits = Splits(samples.subset(chosen.tolist()), data.splits.val, data.splits.test)
-    return smaller
+    return ["The weights are random: there is no pretraining that the images could be like."]

@@ -22,8 +22,8 @@ from tltool.commands.lecture import (
     run_lecture,
 )
 from tltool.comparison.compare import compare_heads
-from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, check_variant, cross_axes
 from tltool.finetuning.phase import Phase
 from tltool.lecture.catalog import EXPERIMENTS
@@ -147,18 +147,18 @@ class CompareCLI(FeaturesCLI):
     def _compare(self) -> None:
         config = self.config["fit"]
         features, labels, parts, groups = self._data()
-        recipe = self._recipe()
+        settings = self._settings()
         found = compare_heads(
             features,
             labels,
             self.variants,
             reference=self.reference,
-            parts=parts if config["folds"] is None else None,
+            splits=parts if config["folds"] is None else None,
             groups=groups,
             seeds=config["axes"]["seed"],
             lr=config["lr"],
             num_folds=config["folds"] or 5,
-            recipe=recipe,
+            settings=settings,
             all_pairs=config["all_pairs"],
             show_progress=True,
         )
@@ -170,7 +170,7 @@ class CompareCLI(FeaturesCLI):
         print(f"table     {folder / 'compare.csv'}")
         print(f"pictures  {folder / 'curves.png'}, {folder / 'heatmap.png'}")
         if config["write_config"] is not None:
-            self._write_config(found, recipe)
+            self._write_config(found, settings)
         group = log_group(found, folder, **config["wandb"])
         if group is not None:
             print(f"wandb     {len(found.rows)} runs in the group {group}")
@@ -188,14 +188,14 @@ class CompareCLI(FeaturesCLI):
         numbers = [number_of[group] for group in groups] if all(groups) else None
         return torch.cat([each.tensor().float() for each in features]), labels, parts, numbers
 
-    def _recipe(self) -> Recipe:
+    def _settings(self) -> TrainingSettings:
         config, task = self.config["fit"], self.model
         max_epochs = config["trainer"]["max_epochs"]
         if max_epochs is None or max_epochs < 1:
             raise ValueError("Heads train for a number of epochs. Set --trainer.max_epochs 10.")
         phase = self._head_phase(max_epochs)
         weights = task.class_weights
-        return Recipe(
+        return TrainingSettings(
             epochs=phase.epochs or max_epochs,
             batch_size=self.datamodule.batch_size,
             warmup=phase.warmup,
@@ -220,11 +220,11 @@ class CompareCLI(FeaturesCLI):
         phase: Phase = alone[0] if alone else LINEAR_PROBE
         return phase
 
-    def _write_config(self, found: Comparison, recipe: Recipe) -> None:
+    def _write_config(self, found: Comparison, settings: TrainingSettings) -> None:
         config, backbone = self.config["fit"], self.model.backbone
         name, file = config["write_head"] or found.recommended, config["write_config"]
-        rate = found.row(name).rate
-        text = head_yaml(config.as_dict(), found.variants[name], rate, recipe, backbone.weights)
+        lr = found.row(name).lr
+        text = head_yaml(config.as_dict(), found.variants[name], lr, settings, backbone.weights)
         write_whole(Path(file), text)
         print(f"config    {name}: tltool fit --config {file}")
 

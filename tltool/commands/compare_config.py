@@ -9,7 +9,7 @@ from tltool._spec import Spec, parse_spec
 from tltool.cli import FIT_DEFAULTS
 from tltool.commands.short_yaml import short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 from tltool.models.heads import Head
 
@@ -33,19 +33,19 @@ def optimizer_spec(config: Mapping[str, Any]) -> Spec:
 
 
 def head_yaml(
-    config: Mapping[str, Any], variant: Variant, rate: float, recipe: Recipe, weights: str
+    config: Mapping[str, Any], variant: Variant, lr: float, settings: TrainingSettings, weights: str
 ) -> str:
     """Return the configuration of ``fit`` that trains one head of a comparison.
 
     Args:
         config: The configuration of the comparison, as plain data.
         variant: The head.
-        rate: Its learning rate.
-        recipe: How it was trained.
+        lr: Its learning rate.
+        settings: How it was trained.
         weights: Where the backbone's weights came from.
     """
     name, arguments = parse_spec(variant.optimizer, kind="optimizer")
-    optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{rate:.3g}")}
+    optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{lr:.3g}")}
     head_path = f"{Head.__module__}.{Head.__qualname__}"
     chosen = {
         **config,
@@ -53,9 +53,9 @@ def head_yaml(
         "optimizer": {"class_path": f"torch.optim.{name}", "init_args": optimizer},
         "finetuning": {
             "class_path": "tltool.finetuning.strategies.LinearProbe",
-            "init_args": {"warmup": recipe.warmup, "decay": recipe.decay},
+            "init_args": {"warmup": settings.warmup, "decay": settings.decay},
         },
-        "trainer": config["trainer"] | {"max_epochs": recipe.epochs},
+        "trainer": config["trainer"] | {"max_epochs": settings.epochs},
         "name": None,
     }
     return short_yaml(chosen, weights, FIT_DEFAULTS)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tltool.comparison.differences import Difference, Estimate
-from tltool.comparison.result import Comparison, Row
+from tltool.comparison.result import Comparison, HeadResult
 
 
 def print_comparison(found: Comparison, data: str) -> None:
@@ -38,7 +38,7 @@ def print_comparison(found: Comparison, data: str) -> None:
             print(f"warning   {row.name}: {warning}")
 
 
-def _accuracy_table(found: Comparison, rows: list[Row]) -> Table:
+def _accuracy_table(found: Comparison, rows: list[HeadResult]) -> Table:
     differences = {d.name: d for d in found.differences if d.reference == found.reference}
     table = Table("head", "accuracy", f"less {found.reference}", "p")
     for row in rows:
@@ -52,14 +52,14 @@ def _accuracy_table(found: Comparison, rows: list[Row]) -> Table:
     return table
 
 
-def _training_table(found: Comparison, rows: list[Row]) -> Table:
+def _training_table(found: Comparison, rows: list[HeadResult]) -> Table:
     table = Table(
         *("head", "lr", "spread", "parameters", "epochs", "dead", "saturated", "ms"),
     )
     for row in rows:
         table.add_row(
             row.name,
-            f"{row.rate:.2g}{' edge' if row.at_edge > 0.5 else ''}",
+            f"{row.lr:.2g}{' edge' if row.at_edge > 0.5 else ''}",
             "" if row.sensitivity is None else f"{row.sensitivity:.3f}",
             f"{row.num_parameters:,}",
             "never" if row.epochs_to_loss is None else f"{row.epochs_to_loss:.1f}",

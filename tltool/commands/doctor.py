@@ -1,6 +1,7 @@
 """`tltool doctor`: the checks before a long run, from the configuration of ``fit``."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +14,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from tltool.cli import FitCLI, run_cli
-from tltool.commands.doctor_model import Exam, device_memory, num_failed
-from tltool.commands.doctor_photos import (
-    check_groups_file,
-    describe_seen,
-    look_at_photos,
-    only_readable,
-    photo_findings,
-    write_groups,
-)
 from tltool.commands.doctor_plot import plot_signals
 from tltool.commands.memory import memory_remedies
 from tltool.commands.plan_plot import check_picture
 from tltool.commands.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
-from tltool.diagnosis.finding import Finding
-from tltool.diagnosis.starting_signal import StartingSignal
+from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.image_checks import (
+    HashedImages,
+    check_images,
+    hash_images,
+    only_readable,
+    write_duplicate_groups,
+)
+from tltool.diagnostics.checks.model_checks import ModelChecks
+from tltool.diagnostics.checks.starting_signal import StartingSignal
+from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.finetuning.schedule import Schedule
 from tltool.models.layer_groups import layer_groups
+from tltool.tasks.image_task import ImageTask
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -100,26 +102,27 @@ class DoctorCLI(FitCLI):
         """Do all checks, print what they found, and end with status 1 if any failed."""
         config, data = self.config["fit"], self.datamodule
         file = config["write_groups"]
-        seen = look_at_photos(data, None if file else config["max_photos"])
-        findings, duplicates = photo_findings(seen, data)
+        images = hash_images(data, None if file else config["max_photos"])
+        results, duplicates = check_images(images, data)
         status = Console(stderr=True).status
         with status("passing photos through the network"):
-            exam = Exam(self.model, only_readable(data, seen), self._schedule())
-            findings += exam.at_the_start(log_prior=config["model"]["log_prior"])
+            checks = ModelChecks(self.model, only_readable(data, images), self._schedule())
+            results += checks.before_training(log_prior=config["model"]["log_prior"])
         with status("a few steps of each phase"):
-            findings += exam.in_steps()
-            findings += [self._memory(exam), exam.checkpoint(self.trainer)]
-        print_findings(findings)
-        print_signals(exam.signals)
-        print(describe_seen(seen))
+            results += checks.in_trial_steps()
+            results += [self._memory(checks), checks.checkpoint(self._reload)]
+        print_results(results)
+        print_signals(checks.signals)
+        print(describe_read(images))
         if config["plot"]:
-            plot_signals(exam.signals, Path(config["plot"]))
+            plot_signals(checks.signals, Path(config["plot"]))
             print(f"picture  {config['plot']}")
         if file:
-            print(write_groups(file, seen, duplicates, data))
-        failed = num_failed(findings)
-        warned = sum(finding.status == "warning" for finding in findings)
-        print(f"result   {failed} failed, {warned} warnings, {len(findings)} checks")
+            sizes = write_duplicate_groups(file, images, duplicates, data)
+            print(describe_groups(file, images, sizes.tolist()))
+        failed = sum(result.status == "failed" for result in results)
+        warned = sum(result.status == "warning" for result in results)
+        print(f"result   {failed} failed, {warned} warnings, {len(results)} checks")
         print(f"took     {time.monotonic() - self.started_at:.0f} s")
         if failed:
             sys.exit(1)
@@ -134,27 +137,85 @@ class DoctorCLI(FitCLI):
         )
         return schedule
 
-    def _memory(self, exam: Exam) -> Finding:
+    def _reload(self, task: ImageTask) -> tuple[ImageTask, int]:
+        """Write a checkpoint into a directory that is deleted, and load it."""
+        self.trainer.strategy.connect(task)
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "doctor.ckpt"
+            self.trainer.save_checkpoint(file)
+            loaded = ImageTask.load_from_checkpoint(file).to(task.device)
+            return loaded, file.stat().st_size
+
+    def _memory(self, checks: ModelChecks) -> CheckResult:
         devices = world_size(self.config["fit"]["trainer"])
-        return exam.memory(
-            share=per_device_batch_size(self.datamodule.batch_size, devices),
+        return checks.memory(
+            batch_per_device=per_device_batch_size(self.datamodule.batch_size, devices),
             available=device_memory(self.trainer.strategy.root_device),
             remedy=memory_remedies(self.config["fit"].as_dict()),
         )
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def check_groups_file(file: str) -> None:
+    """Check where the groups go, before it takes time.
+
+    Raises:
+        FileExistsError: If there is a file already.
+        FileNotFoundError: If there is no folder for it.
+        ValueError: If it is no CSV.
+    """
+    path = Path(file)
+    if path.suffix.lower() != ".csv":
+        raise ValueError(
+            f"--write-groups writes a CSV table. Write --write-groups groups.csv, not {file!r}."
+        )
+    if path.exists():
+        raise FileExistsError(f"{file!r} exists. Name a new file, or remove it first.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(path.parent)!r} for --write-groups. Create it first."
+        )
+
+
+def describe_read(images: HashedImages) -> str:
+    """Return the line that says how many images were read.
+
+    Example:
+        >>> describe_read(HashedImages({}, [], [], 0))
+        'images   all 0 were read'
+    """
+    if images.num_read == images.num_images:
+        return f"images   all {images.num_read:,} were read"
+    return (
+        f"images   {images.num_read:,} of {images.num_images:,} were read, drawn at random "
+        "(--max-photos): copies are found where both were drawn"
+    )
+
+
+def describe_groups(file: str, images: HashedImages, sizes: Sequence[int]) -> str:
+    """Return the lines that say what was written, and how to train on it."""
+    left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
+    test = ""
+    if "test" in images.samples:
+        test = f" --data.test_fraction {len(images.samples['test']) / len(images.paths):.2f}"
+    return (
+        f"groups   {file}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
+        f"{max(sizes):,}{left_out}\n"
+        f"next     tltool fit --data ManifestDataModule --data.manifest {file}{test}"
+    )
+
+
+def print_results(results: Sequence[CheckResult]) -> None:
     """Print the table of all checks."""
     table = Table("check", "result")
     for title in ("what was found", "what to do"):
         table.add_column(title, overflow="fold")  # Paths are longer than the column.
-    for finding in findings:
-        style = STYLES[finding.status]
+    for result in results:
+        style = STYLES[result.status]
         table.add_row(
-            finding.check,
-            f"[{style}]{finding.status}[/]",
-            escape(finding.found),
-            escape(finding.remedy),
+            result.check,
+            f"[{style}]{result.status}[/]",
+            escape(result.found),
+            escape(result.remedy),
         )
     Console().print(table)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool._atomic_write import save_figure
-from tltool.diagnosis.starting_signal import StartingSignal
+from tltool.diagnostics.checks.starting_signal import StartingSignal
 
 NUM_BINS = 60
 SHOWN = (0.001, 0.999)  # quantiles between which the outputs are drawn

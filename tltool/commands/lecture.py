@@ -13,7 +13,7 @@ import torch
 import tltool
 from tltool._atomic_write import save_figure, write_whole
 from tltool._csv_rows import write_rows
-from tltool.comparison.splits import Split, part_rows
+from tltool.comparison.cross_validation import SplitRows, split_rows
 from tltool.data.split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
@@ -59,7 +59,7 @@ def make_problem(
     Raises:
         ValueError: If there are no photos to report on.
     """
-    train, val, test = (part_rows(parts, part) for part in ("train", "val", "test"))
+    train, val, test = (split_rows(parts, part) for part in ("train", "val", "test"))
     if not len(train) or not len(val) + len(test):
         raise ValueError(
             "The experiments train on some photos and report on others: give the data a part `val` "
@@ -70,7 +70,7 @@ def make_problem(
         names = [str(row) for row in train.tolist()]
         split = split_stratified(names, labels[train].tolist(), {"val": CHOOSING}, seed=0)
         val, train = train[split["val"]], train[split["train"]]
-    return Problem(name, features.float(), labels, Split(train, val, test, (0,)))
+    return Problem(name, features.float(), labels, SplitRows(train, val, test, (0,)))
 
 
 def run_lecture(

@@ -20,7 +20,7 @@ from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.batch_size import per_device_batch_size
-from tltool.diagnosis.lr_range import RateRange, learning_rate_range
+from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_warnings import plan_warnings
@@ -147,7 +147,7 @@ class PlanCLI(FitCLI):
         loader = self.datamodule.train_dataloader()
         state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
         fit_input_norm_(task, self.datamodule)
-        found = learning_rate_range(task, planned.phase, loader, num_steps=config["lr_range_steps"])
+        found = lr_range_test(task, planned.phase, loader, num_steps=config["lr_range_steps"])
         task.load_state_dict(state)
         print_range(found, planned)
         if config["plot"]:
@@ -211,12 +211,12 @@ def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
             print(f"{first:<9}{name:<{width}}  {rates:<20}  {run}")
 
 
-def print_range(found: RateRange, planned: PlannedPhase) -> None:
+def print_range(found: LRRange, planned: PlannedPhase) -> None:
     """Print what the learning-rate range test says."""
     print(
         f"lr range phase {planned.phase.name}: the loss falls most steeply at "
         f"--optimizer.lr {found.steepest:.2g}, is least at {found.best:.2g}"
-        + (f", and explodes at {found.rates[-1]:.2g}." if found.exploded else ".")
+        + (f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else ".")
     )
 
 

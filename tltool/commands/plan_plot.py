@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tltool._atomic_write import save_figure
 from tltool.commands.activation_plot import SUFFIXES
-from tltool.diagnosis.lr_range import RateRange
+from tltool.diagnostics.advice.lr_range import LRRange
 from tltool.finetuning.plan import Plan
 
 NUM_COLUMNS = 400
@@ -69,7 +69,7 @@ def plot_plan(plan: Plan, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_rates(found: RateRange, path: Path) -> None:
+def plot_rates(found: LRRange, path: Path) -> None:
     """Draw the loss over the learning rates of a range test."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ def plot_rates(found: RateRange, path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.plot(found.rates, found.losses, color="#0072B2", linewidth=2)
+    axes.plot(found.lrs, found.losses, color="#0072B2", linewidth=2)
     for rate, what in ((found.steepest, "steepest"), (found.best, "least")):
         axes.axvline(rate, color="0.5", linestyle="dashed", linewidth=1)
         axes.annotate(

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from tltool.comparison.cross_validation import SplitRows, cross_validation, split_rows
 from tltool.comparison.differences import judge
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.lr_selection import Selection
 from tltool.comparison.result import Comparison
-from tltool.comparison.selection import Selection
-from tltool.comparison.splits import Split, cross_validation, part_rows
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.trainings import Trainings
 from tltool.comparison.variants import Variant, check_variant
 
@@ -20,12 +20,12 @@ def compare_heads(
     variants: Mapping[str, Variant],
     *,
     reference: str | None = None,
-    parts: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
     groups: Sequence[int] | None = None,
     seeds: int | Sequence[int] = 5,
     lr: float | None = None,
     num_folds: int = 5,
-    recipe: Recipe | None = None,
+    settings: TrainingSettings | None = None,
     target_loss: float | None = None,
     all_pairs: bool = False,
     show_progress: bool = False,
@@ -33,24 +33,24 @@ def compare_heads(
     """Train heads on the same features and judge their differences.
 
     Every head gets its own learning rate, the one of a small grid around its optimizer's that does
-    best on photos that choose; a grid whose edge is chosen goes on beyond it, once. What is
-    reported comes from photos that chose nothing: the part ``test``; or the part ``val`` where
-    ``lr`` is fixed, so that there is no choice; or else all photos by cross-validation in which an
-    inner part chooses. A seed decides initialization, batch order, dropout, and the folds.
+    best on a tuning split; a grid whose edge is chosen goes on beyond it, once. What is reported
+    comes from a test split that chose nothing: ``test``; or ``val`` where ``lr`` is fixed, so that
+    there is no choice; or else all images by cross-validation with an inner tuning split. A seed
+    decides initialization, batch order, dropout, and the folds.
 
     Args:
         features: Features of a frozen backbone, ``(N, num_features)``.
         labels: Their classes, ``(N,)``.
         variants: The heads by name, for example from `cross_axes`.
         reference: The head that the others are compared with; ``None`` for the first.
-        parts: ``train``, ``val`` or ``test`` for each row; ``None`` for cross-validation.
+        splits: ``train``, ``val`` or ``test`` for each row; ``None`` for cross-validation.
         groups: Group of each row: groups are never on two sides of a fold, and count as what is
-            sampled. ``None`` if each photo stands for itself.
+            sampled. ``None`` if each image stands for itself.
         seeds: The seeds, or how many of them. Few seeds tell their own variance badly, and then
             only large differences are found.
         lr: One learning rate for all heads; ``None`` for a choice.
         num_folds: Number of folds of a cross-validation.
-        recipe: How all heads train.
+        settings: How all heads train.
         target_loss: Training loss to count epochs to; ``None`` for what the reference reaches in
             half of its epochs.
         all_pairs: Judge all pairs and not the differences to the reference alone; that takes
@@ -59,33 +59,31 @@ def compare_heads(
 
     Raises:
         ValueError: If the features do not fit the labels, a head cannot be built, or there are too
-            few photos.
+            few images.
 
     Example:
         >>> labels = torch.arange(60) % 2
         >>> features = torch.randn(60, 8) + labels[:, None]
         >>> small = {"hidden_features": [4]}
         >>> heads = {"relu": Variant(small), "gelu": Variant(small | {"activation": "gelu"})}
-        >>> short = Recipe(epochs=2)
-        >>> found = compare_heads(features, labels, heads, num_folds=3, seeds=3, recipe=short)
+        >>> short = TrainingSettings(epochs=2)
+        >>> found = compare_heads(features, labels, heads, num_folds=3, seeds=3, settings=short)
         >>> [row.name for row in found.rows], found.correct["gelu"].shape
         (['relu', 'gelu'], torch.Size([3, 60]))
     """
-    recipe = recipe or Recipe()
+    settings = settings or TrainingSettings()
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     reference = next(iter(variants), "") if reference is None else reference
     _check(features, labels, variants, reference=reference, seeds=seeds, lr=lr)
-    splits, protocol = _make_splits(
-        labels, parts=parts, groups=groups, seeds=seeds, lr=lr, num_folds=num_folds
+    folds, protocol = _make_folds(
+        labels, splits=splits, groups=groups, seeds=seeds, lr=lr, num_folds=num_folds
     )
-    trainings = Trainings(
-        features.float(), labels, variants, splits=splits, seeds=seeds, recipe=recipe
-    )
+    trainings = Trainings(features.float(), labels, variants, folds, seeds, settings)
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
-    photos = torch.unique(torch.cat([split.test for split in splits]))
-    sampled = None if groups is None else [groups[row] for row in photos.tolist()]
-    correct = {name: selection.correct(name, photos) for name in variants}
+    images = torch.unique(torch.cat([fold.test for fold in folds]))
+    sampled = None if groups is None else [groups[row] for row in images.tolist()]
+    correct = {name: selection.correct(name, images) for name in variants}
     if target_loss is None:
         target_loss = selection.loss_half_way(reference)
     if sampled is not None:
@@ -96,7 +94,7 @@ def compare_heads(
         rows=[selection.row(name, correct[name], sampled, target_loss) for name in variants],
         differences=judge(correct, None if all_pairs else reference, sampled),
         correct=correct,
-        photos=photos,
+        images=images,
         protocol=protocol,
         target_loss=target_loss,
         seeds=seeds,
@@ -118,7 +116,7 @@ def _check(
             f"{tuple(features.shape)} and {tuple(labels.shape)}."
         )
     if len(torch.unique(labels)) < 2:
-        raise ValueError("A comparison needs photos of at least 2 classes to tell apart.")
+        raise ValueError("A comparison needs images of at least 2 classes to tell apart.")
     if reference not in variants:
         raise ValueError(
             f"The reference {reference!r} is not among the heads: {', '.join(variants) or 'none'}."
@@ -126,37 +124,36 @@ def _check(
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
     if lr is not None and not lr > 0:
-        raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for a rate of each head.")
+        raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for an `lr` of each head.")
     for variant in variants.values():
         check_variant(variant, features.shape[1], int(labels.max()) + 1)
 
 
-def _make_splits(
+def _make_folds(
     labels: Tensor,
     *,
-    parts: Sequence[str] | None,
+    splits: Sequence[str] | None,
     groups: Sequence[int] | None,
     seeds: Sequence[int],
     lr: float | None,
     num_folds: int,
-) -> tuple[list[Split], str]:
-    """Return the splits, and what they are in words."""
-    train, val, test = (part_rows(parts or [], part) for part in ("train", "val", "test"))
+) -> tuple[list[SplitRows], str]:
+    """Return what trains, tunes and tests, once or fold by fold, and what it is in words."""
+    train, val, test = (split_rows(splits or [], split) for split in ("train", "val", "test"))
     everyone = tuple(range(len(seeds)))
     if len(train) and len(test) and (len(val) or lr is not None):
-        chooses = f"rate chosen on {len(val)} validation photos" if lr is None else f"rate {lr:g}"
-        words = f"{len(train)} training photos; {chooses}; accuracy on {len(test)} test photos"
-        return [Split(train, val, test, everyone)], words
+        chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
+        words = f"{len(train)} training images; {chooses}; accuracy on {len(test)} test images"
+        return [SplitRows(train, val, test, everyone)], words
     if len(train) and len(val) and lr is not None:
         words = (
-            f"{len(train)} training photos; rate {lr:g}; accuracy on {len(val)} validation photos, "
+            f"{len(train)} training images; lr {lr:g}; accuracy on {len(val)} validation images, "
             "which chose nothing"
         )
-        return [Split(train, val[:0], val, everyone)], words
-    splits = cross_validation(labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None)
+        return [SplitRows(train, val[:0], val, everyone)], words
+    folds = cross_validation(labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None)
     kind = "stratified" if groups is None else "group-wise"
-    words = (
-        f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} photos: one reports, "
-        + ("the next one chooses the rate" if lr is None else f"rate {lr:g}")
+    words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images: one tests, " + (
+        "the next one chooses the lr" if lr is None else f"lr {lr:g}"
     )
-    return splits, words
+    return folds, words

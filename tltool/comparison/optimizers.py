@@ -12,18 +12,18 @@ from tltool._spec import Spec, build, parse_spec
 
 
 class StackableOptimizer(NamedTuple):
-    """An optimizer whose step treats each number by itself and is proportional to its rate."""
+    """An optimizer whose step treats each number by itself and is proportional to its lr."""
 
     factory: Callable[..., Optimizer]
     lr: float
-    """The rate that a grid of rates lies around, where none is given."""
+    """The learning rate that a grid lies around, where none is given."""
     defaults: Mapping[str, Any] = {}
     has_fused: bool = False
     """Whether it does a step in one pass over the numbers."""
 
 
 #: Optimizers by name. Others look at a whole matrix (Muon, LAMB), or their step is not proportional
-#: to the rate (ASGD, Rprop, LBFGS): they cannot train a stack.
+#: to the learning rate (ASGD, Rprop, LBFGS): they cannot train a stack.
 OPTIMIZERS: dict[str, StackableOptimizer] = {
     "SGD": StackableOptimizer(torch.optim.SGD, 0.03, {"momentum": 0.9}, has_fused=True),
     "Adam": StackableOptimizer(torch.optim.Adam, 1e-3, has_fused=True),
@@ -36,35 +36,35 @@ OPTIMIZERS: dict[str, StackableOptimizer] = {
 }
 
 
-def base_rate(spec: Spec) -> float:
+def base_lr(spec: Spec) -> float:
     """Return the learning rate that an optimizer's grid lies around.
 
     Raises:
-        ValueError: If the name or an argument is unknown, or the rate is not positive.
+        ValueError: If the name or an argument is unknown, or the learning rate is not positive.
 
     Example:
-        >>> base_rate("AdamW"), base_rate({"name": "SGD", "lr": 0.1, "momentum": 0.9})
+        >>> base_lr("AdamW"), base_lr({"name": "SGD", "lr": 0.1, "momentum": 0.9})
         (0.001, 0.1)
     """
     name, arguments = parse_spec(spec, kind="optimizer")
     entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
     build(entry.factory, name, arguments, [torch.zeros(1, requires_grad=True)])
-    rate = float(arguments.get("lr", entry.lr))
-    if rate <= 0:
-        raise ValueError(f"`lr` of {name} must be positive, got {rate}.")
-    return rate
+    lr = float(arguments.get("lr", entry.lr))
+    if lr <= 0:
+        raise ValueError(f"`lr` of {name} must be positive, got {lr}.")
+    return lr
 
 
 class StackedOptimizer:
     """Train stacked parameters, each slice with its own learning rate.
 
-    The optimizer makes a step at the rate 1; of that each slice goes the part that is its rate.
+    The optimizer makes a step at a learning rate of 1; each slice goes a share of it, its own lr.
     Biases, norms and learned slopes get no weight decay, as in ``param_groups``.
 
     Args:
         spec: A name in ``OPTIMIZERS``, or a mapping of a name and arguments of its constructor.
         parameters: Each ``(H, ...)``.
-        rates: Learning rate of each slice.
+        lrs: Learning rate of each slice.
 
     Example:
         >>> weight = torch.ones(2, 1, 1, requires_grad=True)
@@ -75,11 +75,11 @@ class StackedOptimizer:
         [0.8999..., 0.5]
     """
 
-    def __init__(self, spec: Spec, parameters: Sequence[Tensor], rates: Sequence[float]) -> None:
+    def __init__(self, spec: Spec, parameters: Sequence[Tensor], lrs: Sequence[float]) -> None:
         name, arguments = parse_spec(spec, kind="optimizer")
         entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
         self.parameters = list(parameters)
-        self.rates = torch.tensor(list(rates), device=self.parameters[0].device)
+        self.lrs = torch.tensor(list(lrs), device=self.parameters[0].device)
         options = {**entry.defaults, **arguments, "lr": 1.0}
         if entry.has_fused:
             options["fused"] = True
@@ -95,12 +95,12 @@ class StackedOptimizer:
         """Make a step.
 
         Args:
-            factor: Of warmup and decay, on each rate.
+            factor: Of warmup and decay, on each learning rate.
         """
         with torch.no_grad():
             before = [parameter.clone() for parameter in self.parameters]
             self.optimizer.step()
             for parameter, old in zip(self.parameters, before, strict=True):
-                rates = (factor * self.rates).view(-1, *[1] * (parameter.ndim - 1))
-                torch.lerp(old, parameter, rates.expand_as(parameter), out=parameter)
+                lrs = (factor * self.lrs).view(-1, *[1] * (parameter.ndim - 1))
+                torch.lerp(old, parameter, lrs.expand_as(parameter), out=parameter)
         self.optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What a comparison found: one row for each head, differences, and the sentence that counts."""
+"""Result of a comparison: one row for each head, differences, and a summary in a sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ ONE_POINT = 0.01
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one head came to, as means over seeds and folds at the rate that was chosen.
+class HeadResult:
+    """What one head came to, as means over seeds and folds at the chosen learning rate.
 
     Attributes:
         name: Name of the head.
-        accuracy: Accuracy on photos that chose nothing.
-        rate: The learning rate chosen most often.
-        at_edge: Share of the choices that lay at the edge of the rates tried.
+        accuracy: Accuracy on the test split.
+        lr: The learning rate chosen most often.
+        at_edge: Share of the choices that lay at the edge of the learning rates tried.
         num_parameters: Number of trained parameters.
         epochs_to_loss: Epochs until the training loss is as low as `Comparison.target_loss`, as the
             median over trainings; ``None`` if most never came there.
-        sensitivity: Largest less smallest validation accuracy over the first rates of the grid;
-            ``None`` if the rate was fixed.
-        dead: Share of hidden units that no photo teaches anything, see `hidden_activity`.
-        saturated: Share of pairs of photo and hidden unit that are saturated.
+        sensitivity: Largest less smallest validation accuracy over the first of the grid;
+            ``None`` if the learning rate was fixed.
+        dead: Share of hidden units that no image teaches anything, see `hidden_activity`.
+        saturated: Share of pairs of image and hidden unit that are saturated.
         seconds: Time that one training took.
         warnings: Combinations in it that defeat themselves.
         train_losses: Training loss of each epoch.
-        val_losses: Validation loss after each epoch; empty if the rate was fixed.
+        val_losses: Validation loss after each epoch; empty if the learning rate was fixed.
     """
 
     name: str
     accuracy: Estimate
-    rate: float
+    lr: float
     at_edge: float
     num_parameters: int
     epochs_to_loss: float | None
@@ -60,19 +60,19 @@ class Comparison:
         reference: The name of the head that the others are compared with.
         rows: What each came to, in the same order.
         differences: To the reference, or of all pairs.
-        correct: Whether each photo is right, by name, ``(num_seeds, num_photos)``.
-        photos: The rows of the features that `correct` is about, ``(num_photos,)``.
+        correct: Whether each image is right, by name, ``(num_seeds, num_images)``.
+        images: The rows of the features that `correct` is about, ``(num_images,)``.
         protocol: In words, what was trained, chosen and reported on.
-        target_loss: The training loss of `Row.epochs_to_loss`.
+        target_loss: The training loss of `HeadResult.epochs_to_loss`.
         seeds: The seeds.
     """
 
     variants: Mapping[str, Variant]
     reference: str
-    rows: Sequence[Row]
+    rows: Sequence[HeadResult]
     differences: Sequence[Difference]
     correct: Mapping[str, Tensor]
-    photos: Tensor
+    images: Tensor
     protocol: str
     target_loss: float
     seeds: Sequence[int]
@@ -83,11 +83,6 @@ class Comparison:
         return [difference for difference in self.differences if difference.is_finding]
 
     @property
-    def best(self) -> Row:
-        """The head with the highest accuracy, be it by luck."""
-        return max(self.rows, key=lambda row: row.accuracy.mean)
-
-    @property
     def recommended(self) -> str:
         """The name of the best head that is beyond noise better than the reference, or its own."""
         better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]
@@ -95,7 +90,7 @@ class Comparison:
             return self.reference
         return max(better, key=lambda difference: difference.estimate.mean).name
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> HeadResult:
         """Return what one head came to."""
         return next(row for row in self.rows if row.name == name)
 
@@ -104,7 +99,7 @@ class Comparison:
         if not self.differences:
             return "One head alone: there is nothing to compare it with."
         if not self.findings:
-            return f"No difference beyond noise. {self._photos_needed()}"
+            return f"No difference beyond noise. {self._images_needed()}"
         found = sorted(self.findings, key=lambda d: -abs(d.estimate.mean))
         words = [
             f"{d.name} is {'better' if d.estimate.mean > 0 else 'worse'} than {d.reference} "
@@ -114,7 +109,7 @@ class Comparison:
         more = f"; {len(found) - 3} more in the table" if len(found) > 3 else ""
         return f"Beyond noise: {'; '.join(words)}{more}."
 
-    def _photos_needed(self) -> str:
+    def _images_needed(self) -> str:
         largest = max(self.differences, key=lambda d: abs(d.estimate.mean))
         observed = abs(largest.estimate.mean)
         effect = max(observed, ONE_POINT)
@@ -127,15 +122,15 @@ class Comparison:
         if needed is None:
             return (
                 f"To see {what}, {len(self.seeds)} seeds are too few, whatever the number of "
-                "photos: the seeds differ too much."
+                "images: the seeds differ too much."
             )
-        if needed <= len(self.photos):  # The error is of the seeds, whose variance few tell.
+        if needed <= len(self.images):  # The error is of the seeds, whose variance few tell.
             return (
-                f"To see {what}, more seeds are needed rather than photos: here are "
-                f"{len(self.seeds)}, on {len(self.photos):,} photos."
+                f"To see {what}, more seeds are needed rather than images: here are "
+                f"{len(self.seeds)}, on {len(self.images):,} images."
             )
-        here = f"here are {len(self.photos):,}"
-        return f"To see {what}, about {needed:,} photos would be needed; {here}."
+        here = f"here are {len(self.images):,}"
+        return f"To see {what}, about {needed:,} images would be needed; {here}."
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows as plain data, as in ``compare.csv``."""
@@ -149,7 +144,7 @@ class Comparison:
         write_rows(Path(path), list(columns), rows)
 
 
-def _plain(row: Row, variant: Variant, difference: Difference | None) -> dict[str, Any]:
+def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> dict[str, Any]:
     low, high = row.accuracy.interval
     plain: dict[str, Any] = {
         "head": row.name,
@@ -167,7 +162,7 @@ def _plain(row: Row, variant: Variant, difference: Difference | None) -> dict[st
             "p_holm": difference.p_value,
         }
     return plain | {
-        "learning_rate": row.rate,
+        "learning_rate": row.lr,
         "share_at_edge": row.at_edge,
         "parameters": row.num_parameters,
         "epochs_to_loss": row.epochs_to_loss,

@@ -1,4 +1,4 @@
-"""Which heads train together: those of one shape, in stacks that fit the cache."""
+"""Shapes of heads: those of one shape train together, in stacks that fit the cache."""
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping

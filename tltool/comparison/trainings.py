@@ -1,4 +1,4 @@
-"""Who trains with whom: every head at every rate on every split, in stacks that fit the cache."""
+"""Trainings of a comparison: every head at every learning rate, in stacks that fit the cache."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tltool.comparison.activity import hidden_activity
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.cross_validation import SplitRows
+from tltool.comparison.head_stack import TrainedHead, train_head_stack
+from tltool.comparison.hidden_activity import hidden_activity
 from tltool.comparison.shapes import head_shape, stacks_of
-from tltool.comparison.splits import Split
-from tltool.comparison.stack import Trained, train_stack
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.input_norms import UnitLength, create_input_norm
@@ -20,28 +20,24 @@ from tltool.layers.log_prior import init_log_prior_
 
 @dataclass(frozen=True)
 class Job:
-    """One training: which head on which split, with which seed and rate."""
+    """One training: which head on which split, with which seed and learning rate."""
 
     name: str
     split: int
     seed: int
     """Position of the seed."""
-    rate: float
+    lr: float
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one training came to; the weights are not kept."""
+class Outcome(TrainedHead):
+    """What one training came to; its weights are not kept. See `hidden_activity`."""
 
-    train_losses: list[float]
-    val_losses: list[float]
-    val_accuracy: float
-    correct: Tensor
-    seconds: float
     dead: float
     saturated: float
 
 
+@dataclass(frozen=True)
 class Trainings:
     """Trains heads on splits of one set of features.
 
@@ -51,26 +47,20 @@ class Trainings:
         variants: The heads, by name.
         splits: The splits.
         seeds: The seeds.
-        recipe: How each trains.
+        settings: How each trains.
     """
 
-    def __init__(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        variants: Mapping[str, Variant],
-        *,
-        splits: Sequence[Split],
-        seeds: Sequence[int],
-        recipe: Recipe,
-    ) -> None:
-        self.features = features
-        self.labels = labels
-        self.variants = variants
-        self.splits = splits
-        self.seeds = seeds
-        self.recipe = recipe
-        self.num_classes = int(labels.max()) + 1
+    features: Tensor
+    labels: Tensor
+    variants: Mapping[str, Variant]
+    splits: Sequence[SplitRows]
+    seeds: Sequence[int]
+    settings: TrainingSettings
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return int(self.labels.max()) + 1
 
     def num_parameters(self, name: str) -> int:
         """Return the number of trained parameters of a head."""
@@ -90,26 +80,30 @@ class Trainings:
             variant = self.variants[stack[0].name]
             split = self.splits[stack[0].split]
             features = self._normalized(variant, split)
-            # A head has the same start at each rate.
+            # A head has the same start at each learning rate.
             starts = {(job.name, job.seed): job for job in stack}
             heads = {start: self._new_head(job) for start, job in starts.items()}
-            trained = train_stack(
+            trained = train_head_stack(
                 [heads[job.name, job.seed] for job in stack],
                 features,
                 self.labels,
                 split,
-                rates=[job.rate for job in stack],
+                lrs=[job.lr for job in stack],
                 seeds=[self._seed(job) for job in stack],
                 optimizer=variant.optimizer,
-                recipe=self.recipe,
+                settings=self.settings,
                 on_epoch=on_epoch,
             )
             rows = features[split.train[:: max(len(split.train) // 512, 1)]]
             head = next(iter(heads.values()))
             for job, result in zip(stack, trained, strict=True):
                 head.load_state_dict(result.state)
-                activity = hidden_activity(head, rows, variant.head.get("activation", "relu"))
-                outcomes[job] = _outcome(result, *activity)
+                dead, saturated = hidden_activity(
+                    head, rows, variant.head.get("activation", "relu")
+                )
+                outcomes[job] = Outcome(
+                    **(vars(result) | {"state": {}}), dead=dead, saturated=saturated
+                )
         return outcomes
 
     def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -132,7 +126,7 @@ class Trainings:
             head = self.variants[job.name].build(self.features.shape[1], self.num_classes)
         if isinstance(head.input_norm, FittedNorm | UnitLength):
             head.register_module("input_norm", None)  # Applied once, to the features.
-        if self.recipe.log_prior:
+        if self.settings.log_prior:
             train = self.labels[self.splits[job.split].train]
             output = head.get_submodule("output")
             assert isinstance(output, nn.Linear)  # noqa: S101  # that of a Head
@@ -140,21 +134,9 @@ class Trainings:
         return head
 
     @torch.no_grad()
-    def _normalized(self, variant: Variant, split: Split) -> Tensor:
+    def _normalized(self, variant: Variant, split: SplitRows) -> Tensor:
         """Return the features as the head's first layer gets them, where training leaves them."""
         norm = create_input_norm(variant.head.get("input_norm"), self.features.shape[1])
         if isinstance(norm, FittedNorm):
             return norm.fit_(self.features[split.train])(self.features)  # type: ignore[no-any-return]
         return norm(self.features) if isinstance(norm, UnitLength) else self.features
-
-
-def _outcome(trained: Trained, dead: float, saturated: float) -> Outcome:
-    return Outcome(
-        train_losses=trained.train_losses,
-        val_losses=trained.val_losses,
-        val_accuracy=trained.val_accuracy,
-        correct=trained.correct,
-        seconds=trained.seconds,
-        dead=dead,
-        saturated=saturated,
-    )

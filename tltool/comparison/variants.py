@@ -1,4 +1,4 @@
-"""The heads of a comparison: the product of some axes around one head."""
+"""Variants of a head to compare: the product of some axes around one head."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ from torch import nn
 
 from tltool._lookup import lookup
 from tltool._spec import Spec
-from tltool.comparison.optimizers import base_rate
+from tltool.comparison.optimizers import base_lr
 from tltool.layers.norms import BatchNorm
 from tltool.models.head_warnings import combination_warnings
 from tltool.models.serialization import rebuild
@@ -119,7 +119,7 @@ def cross_axes(
 
 def check_variant(variant: Variant, num_features: int, num_classes: int) -> None:
     """Raise for what cannot be built, before anything is computed."""
-    base_rate(variant.optimizer)
+    base_lr(variant.optimizer)
     head = variant.build(num_features, num_classes)
     for module in head.modules():
         if isinstance(module, BatchNorm) and module.momentum is None:

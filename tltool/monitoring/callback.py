@@ -9,11 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tltool.monitoring.alarm_table import AlarmTable
-from tltool.monitoring.alarms import SETTLED_AFTER, Alarm, find_alarms
-from tltool.monitoring.health_table import HealthTable, worst
-from tltool.monitoring.watch import Watch
-from tltool.monitoring.window import EVERY, is_sampled
+from tltool.diagnostics.health.alarm_table import AlarmTable
+from tltool.diagnostics.health.alarms import SETTLED_AFTER, Alarm, find_alarms
+from tltool.diagnostics.health.health_table import HealthTable, worst
+from tltool.diagnostics.health.health_watch import Watch
+from tltool.diagnostics.health.unit_window import EVERY, is_sampled
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from tltool.monitoring.alarms import DEAD, FAST, SATURATED
+from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.reporting.figures import draw_heatmap
 from tltool.reporting.html import paragraph, picture, pictures, section, table
 

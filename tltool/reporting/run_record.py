@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tltool._csv_rows import read_rows
-from tltool.monitoring import alarm_table, health_table
+from tltool.diagnostics.health import alarm_table, health_table
 from tltool.tracking.pictures import read_metrics, read_steps
 
 

@@ -60,7 +60,7 @@ def log_group(
             mode=mode,
             reinit="finish_previous",
             settings=wandb.Settings(silent=True),  # Some lines for each of many heads.
-            config={"head": dict(found.variants[row.name].head), "learning_rate": row.rate},
+            config={"head": dict(found.variants[row.name].head), "learning_rate": row.lr},
         ) as run:
             for epoch, loss in enumerate(row.train_losses):
                 losses = {"train/loss": loss, "epoch": epoch}

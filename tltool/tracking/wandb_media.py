@@ -14,7 +14,7 @@ from tltool.data.sampler import Draw
 from tltool.data.transforms import unnormalize
 from tltool.diagnosis.calibration import confidence_bins
 from tltool.diagnosis.confusion import confusion_matrix
-from tltool.monitoring.health_table import read_health
+from tltool.diagnostics.health.health_table import read_health
 from tltool.tasks.image_task import ImageTask
 from tltool.tracking.outcome_tables import COLUMNS, class_rows
 from tltool.tracking.run_logger import files_beside

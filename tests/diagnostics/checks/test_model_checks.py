@@ -1,0 +1,25 @@
+"""The checks of a model leave it as it is."""
+
+from functools import partial
+
+import torch
+
+from tltool.data.folder import ImageFolderDataModule
+from tltool.diagnostics.checks.model_checks import ModelChecks
+from tltool.finetuning.strategies import FullFinetuning
+from tltool.models.backbone import Backbone
+from tltool.models.heads import Head
+from tltool.models.layer_groups import layer_groups
+from tltool.tasks.image_task import ImageTask
+
+
+def test_checks_leave_the_task_as_it_is(photos):
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, partial(Head, input_norm="standardize"), num_classes=2)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    data = ImageFolderDataModule(photos, data_config=backbone.data_config)
+    names = list(layer_groups(task))
+    checks = ModelChecks(task, data, FullFinetuning().resolved_schedule(names, 1))
+    assert len([*checks.before_training(log_prior=False), *checks.in_trial_steps()]) == 9
+    assert task.training
+    torch.testing.assert_close(task.state_dict(), before, rtol=0, atol=0, equal_nan=True)

@@ -1,0 +1,138 @@
+"""Cross-validation of heads: rows of the training, tuning and test split, fold by fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows of the training, tuning and test split, and the seeds of the heads that train there.
+
+    Attributes:
+        train: Rows that train.
+        val: Rows that choose the learning rate, the tuning split. Empty where nothing is chosen.
+        test: Rows that the result is about.
+        seeds: Positions of the seeds that train on it.
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    seeds: tuple[int, ...]
+
+
+def split_rows(splits: Sequence[str], split: str) -> Tensor:
+    """Return the rows of one split.
+
+    Example:
+        >>> split_rows(["train", "val", "train"], "train")
+        tensor([0, 2])
+    """
+    return torch.tensor([row for row, name in enumerate(splits) if name == split], dtype=torch.long)
+
+
+def cross_validation(
+    labels: Tensor,
+    seeds: Sequence[int],
+    *,
+    num_folds: int,
+    groups: Sequence[int] | None = None,
+    choose: bool = True,
+) -> list[SplitRows]:
+    """Return splits in which each image is tested once for each seed, by heads that never saw it.
+
+    Each seed has folds of its own: one is the test split, the next one the tuning split, the others
+    train. So what is reported has chosen nothing (Cawley & Talbot, 2010,
+    https://www.jmlr.org/papers/v11/cawley10a.html).
+
+    Args:
+        labels: Class of each image, ``(N,)``.
+        seeds: Seeds of the folds.
+        num_folds: Number of folds, at least 3; 2 if nothing is chosen.
+        groups: Group of each image; a group is never in two folds. ``None`` for stratified folds.
+        choose: Keep a fold as tuning split; else it trains too.
+
+    Raises:
+        ValueError: If there are too few images or groups.
+
+    Example:
+        >>> splits = cross_validation(torch.arange(12) % 2, [0, 1], num_folds=3)
+        >>> len(splits), [len(rows) for rows in (splits[0].train, splits[0].val, splits[0].test)]
+        (6, [4, 4, 4])
+    """
+    _check_folds(labels, num_folds, groups, choose=choose)
+    splits = []
+    for position, seed in enumerate(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        fold_of = (
+            _stratified_folds(labels, num_folds, generator)
+            if groups is None
+            else _group_folds(labels, torch.as_tensor(groups), num_folds, generator)
+        )
+        for fold in range(num_folds):
+            chooses = (fold + 1) % num_folds if choose else -1
+            trains = (fold_of != fold) & (fold_of != chooses)
+            masks = (trains, fold_of == chooses, fold_of == fold)
+            train, val, test = (mask.nonzero()[:, 0] for mask in masks)
+            splits.append(SplitRows(train, val, test, seeds=(position,)))
+    return splits
+
+
+def _check_folds(
+    labels: Tensor, num_folds: int, groups: Sequence[int] | None, *, choose: bool
+) -> None:
+    least = 3 if choose else 2
+    if num_folds < least:
+        tuning = "one chooses the learning rate, " if choose else ""
+        raise ValueError(
+            f"Cross-validation needs at least {least} folds, got {num_folds}: one tests, "
+            f"{tuning}the others train. Set --folds 5."
+        )
+    smallest = int(labels.bincount()[torch.unique(labels)].min())
+    if groups is None and smallest < num_folds:
+        raise ValueError(
+            f"A class has {smallest} images, too few for {num_folds} folds. "
+            + (f"Set --folds {smallest}, or add images." if smallest >= least else "Add images.")
+        )
+    if groups is not None and len(set(groups)) < num_folds:
+        raise ValueError(
+            f"{len(set(groups))} groups are too few for {num_folds} folds. Use data with more "
+            "groups, or set fewer --folds."
+        )
+
+
+def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator) -> Tensor:
+    """Return the fold of each image, each class dealt out evenly."""
+    fold_of = torch.empty_like(labels)
+    dealt = 0  # Each class goes on where the last one ended, so that folds are of one size.
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero()[:, 0]
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        fold_of[shuffled] = (torch.arange(len(members)) + dealt) % num_folds
+        dealt += len(members)
+    return fold_of
+
+
+def _group_folds(
+    labels: Tensor, groups: Tensor, num_folds: int, generator: torch.Generator
+) -> Tensor:
+    """Return the fold of each image: large groups first, each to where its classes are missing."""
+    names, index = torch.unique(groups, return_inverse=True)
+    counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)
+    counts.index_put_(
+        (index, labels), torch.ones(len(labels), dtype=torch.float64), accumulate=True
+    )
+    share = counts.sum(dim=0) / num_folds
+    filled = torch.zeros(num_folds, counts.shape[1], dtype=torch.float64)
+    fold_of_group = torch.empty(len(names), dtype=torch.long)
+    shuffled = torch.randperm(len(names), generator=generator)
+    for group in shuffled[counts[shuffled].sum(dim=1).argsort(descending=True, stable=True)]:
+        with_it = ((filled + counts[group] - share) ** 2).sum(dim=1)
+        without = ((filled - share) ** 2).sum(dim=1)
+        fold = (with_it - without).argmin()
+        fold_of_group[group] = fold
+        filled[fold] += counts[group]
+    return fold_of_group[index]

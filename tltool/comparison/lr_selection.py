@@ -1,0 +1,165 @@
+"""Selection of learning rates: every head at every one, and the choice on its tuning split."""
+
+import logging
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from tltool.comparison.differences import estimate_mean
+from tltool.comparison.lr_grid import LRScore, choose_lr, is_at_edge, lr_grid, wider_lrs
+from tltool.comparison.optimizers import base_lr
+from tltool.comparison.result import HeadResult
+from tltool.comparison.trainings import Job, Outcome, Trainings
+
+log = logging.getLogger(__name__)
+
+Unit = tuple[str, int]
+"""A head and a split: there it chooses one learning rate for all seeds."""
+
+
+class Selection:
+    """Trains every head at every learning rate and sums up what each came to at its choice.
+
+    Each choice looks at its own tuning split, and at nothing else; so does the decision to go on
+    beyond the edge of the grid.
+
+    Args:
+        trainings: What trains.
+        lr: One learning rate for all; ``None`` for a choice.
+        show_progress: Show a bar on the error stream.
+    """
+
+    def __init__(self, trainings: Trainings, *, lr: float | None, show_progress: bool) -> None:
+        self.trainings = trainings
+        self.show_progress = show_progress
+        self.grids = {
+            name: [lr] if lr is not None else lr_grid(base_lr(variant.optimizer))
+            for name, variant in trainings.variants.items()
+        }
+        self.tried: dict[Unit, list[float]] = {
+            (name, split): list(grid)
+            for name, grid in self.grids.items()
+            for split in range(len(trainings.splits))
+        }
+        self.outcomes: dict[Job, Outcome] = {}
+        self.chosen: dict[Unit, float] = {}
+
+    def run(self) -> None:
+        """Train, and train beyond the edge where it was chosen."""
+        jobs = [job for unit, lrs in self.tried.items() for job in self._jobs(unit, lrs)]
+        log.info(
+            "Training %d heads (%s); choices at the edge of the learning rates add some.",
+            len(jobs),
+            self._describe(),
+        )
+        self._train(jobs)
+        wider = {unit: wider_lrs(self._choose(unit), lrs) for unit, lrs in self.tried.items()}
+        self._train([job for unit, lrs in wider.items() for job in self._jobs(unit, lrs)])
+        for unit, lrs in wider.items():
+            self.tried[unit] += lrs
+            self.chosen[unit] = self._choose(unit)
+
+    def correct(self, name: str, images: Tensor) -> Tensor:
+        """Return whether each image is right for each seed, ``(S, len(images))``."""
+        position = {row: column for column, row in enumerate(images.tolist())}
+        result = torch.zeros(len(self.trainings.seeds), len(images), dtype=torch.float64)
+        for job in self._chosen_jobs(name):
+            rows = self.trainings.splits[job.split].test.tolist()
+            columns = [position[row] for row in rows]
+            result[job.seed, columns] = self.outcomes[job].correct.double()
+        return result
+
+    def loss_half_way(self, name: str) -> float:
+        """Return the mean training loss of a head after half of its epochs."""
+        losses = self._curve([self.outcomes[job].train_losses for job in self._chosen_jobs(name)])
+        return losses[(len(losses) - 1) // 2]
+
+    def row(
+        self, name: str, correct: Tensor, groups: Sequence[int] | None, target_loss: float
+    ) -> HeadResult:
+        """Return what a head came to at its choices."""
+        jobs = self._chosen_jobs(name)
+        found = [self.outcomes[job] for job in jobs]
+        units = [unit for unit in self.tried if unit[0] == name]
+        edges = [is_at_edge(self.chosen[unit], self.tried[unit]) for unit in units]
+        epochs = statistics.median(_epochs_to(target_loss, each.train_losses) for each in found)
+        return HeadResult(
+            name=name,
+            accuracy=estimate_mean(correct, groups),
+            lr=Counter(self.chosen[unit] for unit in units).most_common(1)[0][0],
+            at_edge=sum(edges) / len(edges),
+            num_parameters=self.trainings.num_parameters(name),
+            epochs_to_loss=epochs if math.isfinite(epochs) else None,
+            sensitivity=self._sensitivity(units),
+            dead=statistics.fmean(outcome.dead for outcome in found),
+            saturated=statistics.fmean(outcome.saturated for outcome in found),
+            seconds=statistics.fmean(outcome.seconds for outcome in found),
+            warnings=self.trainings.variants[name].warnings(self.trainings.settings.batch_size),
+            train_losses=self._curve([outcome.train_losses for outcome in found]),
+            val_losses=self._curve([outcome.val_losses for outcome in found]),
+        )
+
+    def _describe(self) -> str:
+        num_seeds, num_splits = len(self.trainings.seeds), len(self.trainings.splits)
+        counts = {
+            "variants": len(self.grids),
+            "learning rates": len(next(iter(self.grids.values()))),
+            "seeds": num_seeds,
+            "folds": num_splits // num_seeds if num_splits > 1 else 1,
+        }
+        return " x ".join(f"{count} {what}" for what, count in counts.items() if count > 1) or "one"
+
+    def _jobs(self, unit: Unit, lrs: Sequence[float]) -> list[Job]:
+        seeds = self.trainings.splits[unit[1]].seeds
+        return [Job(*unit, seed=seed, lr=lr) for seed in seeds for lr in lrs]
+
+    def _train(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not self.show_progress) as progress:
+            bar = progress.add_task(
+                "training heads", total=len(jobs) * self.trainings.settings.epochs
+            )
+            self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
+
+    def _choose(self, unit: Unit) -> float:
+        lrs = self.tried[unit]
+        return lrs[0] if len(lrs) == 1 else choose_lr({lr: self._score(unit, lr) for lr in lrs})
+
+    def _score(self, unit: Unit, lr: float) -> LRScore:
+        found = [self.outcomes[job] for job in self._jobs(unit, [lr])]
+        return LRScore(
+            statistics.fmean(outcome.val_accuracy for outcome in found),
+            statistics.fmean(outcome.val_losses[-1] for outcome in found),
+        )
+
+    def _chosen_jobs(self, name: str) -> list[Job]:
+        return [
+            job
+            for unit, lr in self.chosen.items()
+            if unit[0] == name
+            for job in self._jobs(unit, [lr])
+        ]
+
+    def _sensitivity(self, units: Sequence[Unit]) -> float | None:
+        """Return how much the validation accuracy differs over the grid that all heads share."""
+        grid = self.grids[units[0][0]]
+        if len(grid) == 1:
+            return None
+        means = [statistics.fmean(self._score(u, lr).accuracy for u in units) for lr in grid]
+        return max(means) - min(means)
+
+    @staticmethod
+    def _curve(curves: Sequence[Sequence[float]]) -> list[float]:
+        return [statistics.fmean(values) for values in zip(*curves, strict=True)]
+
+
+def _epochs_to(target_loss: float, losses: Sequence[float]) -> float:
+    return next((epoch + 1 for epoch, loss in enumerate(losses) if loss <= target_loss), math.inf)

@@ -1,0 +1,77 @@
+"""Training settings that all heads of a comparison share: epochs, batch size, loss, schedule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tltool.finetuning.phase import Decay, Phase
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What all heads of a comparison share.
+
+    Args:
+        epochs: Number of passes over the training features.
+        batch_size: Number of images in a step.
+        warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
+        decay: How the learning rate falls afterwards.
+        label_smoothing: Share of the target probability that is spread over all classes.
+        class_weights: Weight of each class in the training loss; ``None`` for one weight.
+        log_prior: Start from the class frequencies. See ``init_log_prior_``.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    warmup: float = 0.1
+    decay: Decay = "cosine"
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+    log_prior: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be in [0, 1), got {self.label_smoothing}.")
+        self.phase  # noqa: B018  # It checks warmup and decay.
+
+    @property
+    def phase(self) -> Phase:
+        """The course of the learning rate."""
+        return Phase("compare", ("head",), warmup=self.warmup, decay=self.decay)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the training loss of each head of a stack.
+
+        Shape:
+            - logits: ``(H, B, C)``
+            - labels: ``(H, B)``
+            - Output: ``(H,)``
+        """
+        weight = None
+        if self.class_weights is not None:
+            weight = torch.tensor(list(self.class_weights), device=logits.device)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1),
+            labels.flatten(),
+            weight=weight,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        ).view_as(labels)
+        if weight is None:
+            return losses.mean(dim=1)
+        return losses.sum(dim=1) / weight[labels].sum(dim=1)
+
+    def order(self, num_rows: int, seed: int, epoch: int) -> Tensor:
+        """Return the order of the training rows in one epoch."""
+        # Far apart: the next seed must not repeat the orders of this one, an epoch later.
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        return torch.randperm(num_rows, generator=generator)

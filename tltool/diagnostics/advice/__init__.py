@@ -1,0 +1,1 @@
+"""Advice before training: which backbone, which fine-tuning strategy, which learning rate."""

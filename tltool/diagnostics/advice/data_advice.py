@@ -1,0 +1,49 @@
+"""Advice on a fine-tuning strategy from the images themselves: features, probes, learning curve."""
+
+import copy
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from tltool.data.samples import Splits
+from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
+from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
+from tltool.diagnostics.advice.strategy_advice import Advice, advise
+from tltool.diagnostics.advice.subsample import at_most
+from tltool.features.layer_features import extract_layer_features
+from tltool.models.backbone import WHOLE, Backbone
+
+if TYPE_CHECKING:
+    from tltool.data.datamodule import ImageDataModule
+
+MOST_IMAGES = 2000
+"""Of more training images so many are probed, the same share of each class."""
+
+
+def advise_on(
+    backbone: Backbone, data: "ImageDataModule"
+) -> tuple[Advice, LayerProbes, LearningCurve]:
+    """Probe a frozen backbone on the training images, score on the validation images, and advise.
+
+    Args:
+        backbone: The network, with its weights.
+        data: The images, with that backbone's ``data_config``.
+
+    Returns:
+        The advice, and what it rests on.
+    """
+    counts, splits = data.train_class_counts, data.splits
+    data = copy.copy(data)
+    data.splits = Splits(at_most(data.samples("train"), MOST_IMAGES), splits.val, splits.test)
+    found = {}
+    for split in ("train", "val"):
+        loader = data.evaluation_dataloader(split)
+        found[split] = extract_layer_features(
+            backbone, loader, description=f"features of the {split} images", total=len(loader)
+        )
+    (train, train_labels), (val, val_labels) = found["train"], found["val"]
+    with Console(stderr=True).status("probes"):
+        probes = probe_layers(train, train_labels, val, val_labels, data.num_classes)
+        curve = learning_curve(train[WHOLE], train_labels, val[WHOLE], val_labels, data.num_classes)
+    majority = (val_labels == train_labels.mode().values).double().mean().item()
+    return advise(probes, curve, counts, majority=majority), probes, curve

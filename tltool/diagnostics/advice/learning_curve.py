@@ -1,0 +1,115 @@
+"""Learning curve of a closed-form probe: what more images would bring."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tltool.diagnostics.advice.layer_probes import ProbeEstimate, estimate
+from tltool.diagnostics.advice.subsample import draw_stratified
+from tltool.models.ridge_probe import fit_ridge_probe
+
+NUM_DRAWS = 5
+NUM_HALVINGS = 3
+LEAST_PER_CLASS = 2
+"""No point of the curve has fewer images of a class on average."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The accuracy of a probe over the number of training images.
+
+    Attributes:
+        sizes: Numbers of training images, rising; the last is all of them.
+        correct: How often the probe is right about each evaluation image, over the draws of so many
+            training images, ``(len(sizes), M)``.
+        draws: The accuracy of each draw, for each size.
+    """
+
+    sizes: list[int]
+    correct: Tensor
+    draws: list[list[float]]
+
+    @property
+    def accuracies(self) -> list[ProbeEstimate]:
+        """The accuracy at each size; its error is that of the evaluation images and the draws.
+
+        All training images are drawn once, so their last point knows the first error only.
+        """
+        return [
+            _with_draws(estimate(correct), draws)
+            for correct, draws in zip(self.correct, self.draws, strict=True)
+        ]
+
+    @property
+    def slope(self) -> ProbeEstimate | None:
+        """What the last doubling of the images brought, image by image; ``None`` for one size.
+
+        Learning curves flatten, so the next doubling brings rather less.
+        """
+        if len(self.sizes) < 2:
+            return None
+        gain = estimate(self.correct[-1] - self.correct[-2])
+        doublings = math.log2(self.sizes[-1] / self.sizes[-2])
+        whole = _with_draws(gain, self.draws[-2])
+        return ProbeEstimate(whole.mean / doublings, whole.standard_error / doublings)
+
+
+def learning_curve(
+    train: Tensor,
+    train_labels: Tensor,
+    val: Tensor,
+    val_labels: Tensor,
+    num_classes: int,
+    *,
+    seed: int = 0,
+) -> LearningCurve:
+    """Fit a closed-form probe on all training images, a half, a quarter and an eighth of them.
+
+    Smaller shares are drawn five times, the same share of each class.
+
+    Args:
+        train: Features ``(N, C)``.
+        train_labels: ``(N,)``.
+        val: Features of other images, ``(M, C)``.
+        val_labels: ``(M,)``.
+        num_classes: Number of classes.
+        seed: Seed of the draws; the global random numbers are left alone.
+
+    Example:
+        >>> labels = torch.tensor([0, 1] * 16)
+        >>> features = labels[:, None] + 0.1 * torch.randn(32, 2)
+        >>> learning_curve(features, labels, features, labels, 2).sizes
+        [4, 8, 16, 32]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sizes, rows, accuracies = [], [], []
+    for share in _shares(len(train_labels), num_classes):
+        draws = [
+            draw_stratified(train_labels, share, generator)
+            for _ in range(NUM_DRAWS if share < 1 else 1)
+        ]
+        correct = []
+        for chosen in draws:
+            probe = fit_ridge_probe(train[chosen], train_labels[chosen], num_classes)
+            correct.append((probe.predict(val) == val_labels).double())
+        sizes.append(len(draws[0]))
+        rows.append(torch.stack(correct).mean(dim=0))
+        accuracies.append([hits.mean().item() for hits in correct])
+    return LearningCurve(sizes, torch.stack(rows), accuracies)
+
+
+def _shares(num_images: int, num_classes: int) -> Iterable[float]:
+    """Return shares of the training images, rising, up to all."""
+    shares = [0.5**halving for halving in range(NUM_HALVINGS, 0, -1)]
+    return [*(s for s in shares if num_images * s >= LEAST_PER_CLASS * num_classes), 1.0]
+
+
+def _with_draws(value: ProbeEstimate, draws: list[float]) -> ProbeEstimate:
+    """Add the standard error of the draws' mean."""
+    if len(draws) < 2:
+        return value
+    variance = torch.tensor(draws, dtype=torch.float64).var().item() / len(draws)
+    return ProbeEstimate(value.mean, math.hypot(value.standard_error, math.sqrt(variance)))

@@ -1,0 +1,128 @@
+"""Learning-rate range test: the loss over rising learning rates."""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch.optim import Optimizer
+
+from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
+from tltool.finetuning.phase import Phase
+
+SMOOTHING = 0.9
+"""Weight of the past in the smoothed loss."""
+
+EXPLODED = 4.0
+"""The test stops where the smoothed loss is so many times its least value."""
+
+
+@dataclass(frozen=True)
+class LRRange:
+    """What a range test found.
+
+    Attributes:
+        lrs: Base learning rate of each step, rising.
+        losses: Smoothed loss at each of them.
+        exploded: Whether the test stopped early because the loss exploded.
+    """
+
+    lrs: list[float]
+    losses: list[float]
+    exploded: bool
+
+    @property
+    def best(self) -> float:
+        """The learning rate at the least loss: an upper bound, for the next ones do harm."""
+        return self.lrs[min(range(len(self.losses)), key=self.losses.__getitem__)]
+
+    @property
+    def steepest(self) -> float:
+        """The learning rate at which the loss falls fastest per factor, before its least value.
+
+        It is the middle one of five steps, for single steps are noise.
+        """
+        end = max(self.lrs.index(self.best), 5)
+        width = min(4, len(self.losses) - 1)
+        starts = range(max(min(end, len(self.losses) - 1) - width + 1, 1))
+        start = min(starts, key=lambda i: self.losses[i + width] - self.losses[i])
+        return self.lrs[start + width // 2]
+
+
+def lr_range_test(
+    task: Any,
+    phase: Phase,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    num_steps: int = 60,
+    lowest: float = 1e-3,
+    highest: float = 1e3,
+) -> LRRange:
+    """Train for some steps while the learning rate rises by a factor from step to step.
+
+    See Smith, 2015, section 3.3, https://arxiv.org/abs/1506.01186. The groups keep the ratios that
+    the phase gives them. A copy of the task trains, and the random numbers are restored.
+
+    Args:
+        task: An `ImageTask`, on its device.
+        phase: A resolved phase; its warmup and decay are left out.
+        batches: Training batches; begun anew when they end.
+        num_steps: Number of steps.
+        lowest: The first learning rate, as a factor on the optimizer's.
+        highest: The last one.
+
+    Raises:
+        ValueError: If there are fewer than 10 steps, or the loss is not finite from the start.
+    """
+    if num_steps < 10:
+        raise ValueError(
+            f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
+            "--lr_range_steps 60."
+        )
+    factors = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
+    with torch.random.fork_rng():
+        return _raise_lr(copy.deepcopy(task), phase, batches, factors)
+
+
+def _raise_lr(
+    task: Any, phase: Phase, batches: Iterable[Mapping[str, Any]], factors: Sequence[float]
+) -> LRRange:
+    optimizer: Optimizer = task.configure_optimizers()
+    base_lr = max(group["lr"] for group in optimizer.param_groups)
+    scale_lrs_(optimizer, task, phase)
+    enter_phase_(task, phase)
+    full_lrs = [group["lr"] for group in optimizer.param_groups]
+    endless = itertools.chain.from_iterable(itertools.repeat(batches))
+    lrs: list[float] = []
+    losses: list[float] = []
+    average, best = 0.0, math.inf
+    steps = track(
+        factors,
+        description="learning-rate range test",
+        transient=True,
+        console=Console(stderr=True),
+    )
+    for step, (factor, batch) in enumerate(zip(steps, endless, strict=False)):
+        for full_lr, group in zip(full_lrs, optimizer.param_groups, strict=True):
+            group["lr"] = full_lr * factor
+        optimizer.zero_grad()
+        loss = batch_loss(task, batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()
+        average = SMOOTHING * average + (1 - SMOOTHING) * float(loss.detach())
+        smoothed = average / (1 - SMOOTHING ** (step + 1))
+        if not math.isfinite(smoothed) and not losses:
+            raise ValueError(
+                "The loss is not finite before any step. Check the weights and the preprocessing."
+            )
+        if not math.isfinite(smoothed) or smoothed > EXPLODED * best:
+            return LRRange(lrs, losses, exploded=True)
+        lrs.append(base_lr * factor)
+        losses.append(smoothed)
+        best = min(best, smoothed)
+    return LRRange(lrs, losses, exploded=False)

@@ -1,0 +1,131 @@
+"""Batch norm gap: running statistics against those of the images, training against evaluation."""
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.diagnostics.checks.check_result import Check, CheckResult
+from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
+
+FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
+"""Medians over the channels of a layer, see `batch_norm_lag`."""
+WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
+"""No images are so unlike those of the pretraining: the statistics belong to other weights."""
+
+CHECK = Check("batch norm")
+
+
+@dataclass(frozen=True)
+class NormGap:
+    """How far the running statistics of a layer are from those of a batch.
+
+    Attributes:
+        layer: Its name.
+        shift: Distance of the means, in standard deviations of the batch.
+        factor: Between the standard deviations, at least 1.
+        is_untouched: Whether they are those of a new layer, mean 0 and variance 1.
+    """
+
+    layer: str
+    shift: float
+    factor: float
+    is_untouched: bool
+
+    @property
+    def size(self) -> float:
+        """The larger of the two, in units of what is far."""
+        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
+        return found if math.isfinite(found) else math.inf
+
+
+@dataclass(frozen=True)
+class BatchNormGap:
+    """The same images in training and in evaluation mode.
+
+    Attributes:
+        norms: Each layer with running statistics, from the input on.
+        distance: Of the two outputs, relative to how much these differ from image to image.
+    """
+
+    norms: list[NormGap]
+    distance: float
+
+
+def batch_norm_gap(model: nn.Module, inputs: Tensor) -> BatchNormGap:
+    """Pass a batch through a copy, with batch norms in training mode and in evaluation mode.
+
+    Args:
+        model: A network, such as a backbone; it is left as it is.
+        inputs: One batch.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(1)
+        >>> gap = batch_norm_gap(norm, torch.tensor([[4.0], [6.0]]))
+        >>> round(gap.norms[0].shift, 2), gap.norms[0].is_untouched
+        (3.54, True)
+    """
+    norms: list[NormGap] = []
+
+    def look(name: str, module: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(module, _BatchNorm)  # noqa: S101  # see below
+        mean, var = module.running_mean, module.running_var
+        lag = batch_norm_lag_on(module, inputs[0])
+        if lag is not None and mean is not None and var is not None:
+            norms.append(NormGap(name, *lag, bool((mean == 0).all() and (var == 1).all())))
+
+    model = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        evaluated: Tensor = model(inputs)
+        for name, module in model.named_modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
+                # A layer is judged by what it gets when those in front are right.
+                module.register_forward_pre_hook(partial(look, name))
+        trained: Tensor = model(inputs)
+    spread = (evaluated - evaluated.mean(dim=0)).norm()
+    return BatchNormGap(norms, float((trained - evaluated).norm() / spread.clamp_min(1e-12)))
+
+
+def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> CheckResult:
+    """Say whether running statistics fit the images, with cause and remedy where they do not.
+
+    Args:
+        gap: What was seen.
+        num_images: Number of images in the batch.
+        trains: Whether any phase updates the running statistics.
+    """
+    if not gap.norms:
+        return CHECK.ok("the backbone has none")
+    worst = max(gap.norms, key=lambda norm: norm.size)
+    seen = (
+        f"{num_images} images in training and evaluation mode: features {100 * gap.distance:.0f} % "
+        f"of their spread apart; worst of {len(gap.norms)} layers {worst.layer}, means "
+        f"{worst.shift:.1f} standard deviations apart, these by a factor of {worst.factor:.1f}"
+    )
+    num_untouched = sum(norm.is_untouched for norm in gap.norms)
+    if num_untouched == len(gap.norms):
+        found = f"{seen}. The running statistics are those of a new network."
+        if trains:
+            return CHECK.ok(f"{found} Training will move them")
+        return CHECK.warning(
+            found,
+            "--model.backbone.weights pretrained; or train its batch norms (--finetuning "
+            "BatchNormOnly).",
+        )
+    if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
+        return CHECK.failed(
+            f"{seen}. They are not of these weights: evaluation will be far from training.",
+            "Load the weights again, and look at --data.preprocessing; or estimate them anew: a "
+            "phase with `batch_norm: statistics`.",
+        )
+    if worst.size > 1 and not trains:
+        return CHECK.warning(
+            f"{seen}. The images are unlike those of the pretraining, and frozen statistics stay.",
+            "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
+        )
+    return CHECK.ok(seen)

@@ -1,0 +1,70 @@
+"""Class balance: classes without images, with few of them, or of very different sizes."""
+
+from collections.abc import Mapping, Sequence
+
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
+
+FEW = 5
+"""A class with fewer training images can hardly be learned."""
+UNEVEN = 10
+"""Between the largest and the smallest class; accuracy then hides the small ones."""
+
+CHECK = Check("class balance")
+
+
+def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> CheckResult:
+    """Look at the number of images of each class.
+
+    Args:
+        counts: Number of images of each class, by split of the data; ``train`` is one of them.
+        class_names: The classes, in the order of the counts.
+
+    Example:
+        >>> class_balance({"train": [90, 3]}, ["ants", "bees"]).status
+        'warning'
+    """
+    train = counts["train"]
+    seen = describe_counts(train, class_names)
+    for split, numbers in counts.items():
+        empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
+        if empty and split == "train":
+            return CHECK.failed(
+                f"{seen}. None of them are of {listed(empty)}.",
+                "Add training images of each class, or leave the class out.",
+            )
+        if empty:
+            return CHECK.warning(
+                f"{seen}. The {split} images have none of {listed(empty)}, so nothing says how "
+                "well these are told.",
+                f"Move images of each class to the {split} split.",
+            )
+    few = [name for name, count in zip(class_names, train, strict=True) if count < FEW]
+    if few:
+        smallest = min(train)
+        return CHECK.warning(
+            f"{seen}. {listed(few)} has only {smallest} for training, which is next to nothing to "
+            "learn from.",
+            "Add images of it, or leave the class out.",
+        )
+    if max(train) > UNEVEN * min(train):
+        return CHECK.warning(
+            f"{seen}. The largest class is {max(train) / min(train):.0f} times the smallest.",
+            "--model.class_weights balanced; and look at recall, not at accuracy.",
+        )
+    return CHECK.ok(seen)
+
+
+def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
+    """Return the counts in words, with the share of the largest class.
+
+    Example:
+        >>> describe_counts([3, 1], ["ants", "bees"])
+        "2 classes of 1 to 3 training images; always saying 'ants' is right for 75 % of them"
+    """
+    total, largest = sum(counts), max(counts)
+    sizes = f"{min(counts):,} to {largest:,}" if min(counts) < largest else f"{largest:,}"
+    majority = class_names[list(counts).index(largest)]
+    return (
+        f"{len(counts)} classes of {sizes} training images; always saying {majority!r} is right "
+        f"for {100 * largest / max(total, 1):.0f} % of them"
+    )

@@ -1,0 +1,49 @@
+"""Optimizer groups: is each parameter that trains in the optimizer, once?"""
+
+from collections import Counter
+from collections.abc import Collection
+
+from torch import nn
+from torch.optim import Optimizer
+
+from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
+
+CHECK = Check("optimizer groups")
+
+
+def optimizer_groups(
+    model: nn.Module, optimizer: Optimizer, trained: Collection[str]
+) -> CheckResult:
+    """Look for each parameter that any phase trains in the groups of the optimizer.
+
+    Args:
+        model: The model.
+        optimizer: Its optimizer.
+        trained: Names of the parameters that any phase trains.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.Linear(2, 1)
+        >>> optimizer_groups(layer, torch.optim.SGD([layer.bias]), ["weight", "bias"]).found
+        'The optimizer lacks 1 of 2 parameters that train: weight.'
+    """
+    # By identity: two fresh layers have equal values.
+    held = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
+    parameters = dict(model.named_parameters())
+    missing = [name for name in parameters if name in trained and not held[id(parameters[name])]]
+    if missing:
+        return CHECK.failed(
+            f"The optimizer lacks {len(missing)} of {len(trained)} parameters that train: "
+            f"{listed(missing)}.",
+            "Give it all of them: tltool.finetuning.param_groups(task, weight_decay).",
+        )
+    twice = [name for name, parameter in parameters.items() if held[id(parameter)] > 1]
+    if twice:
+        return CHECK.failed(
+            f"{len(twice)} parameters are in two groups, and step twice: {listed(twice)}.",
+            "Give each to one group: tltool.finetuning.param_groups(task, weight_decay).",
+        )
+    return CHECK.ok(
+        f"each of {len(trained):,} trainable tensors is in exactly one of "
+        f"{len(optimizer.param_groups)}",
+    )

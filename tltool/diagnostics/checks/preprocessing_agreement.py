@@ -1,0 +1,70 @@
+"""Preprocessing agreement: do images reach the network as its weights expect them?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tltool.diagnostics.checks.check_result import Check, CheckResult
+
+KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+TOLERANCE = 1e-4  # of numbers that were written down in decimals
+CHECK = Check("preprocessing")
+
+
+def preprocessing_agrees(
+    used: Mapping[str, Any], own: Mapping[str, Any], images: Tensor, *, weights: str
+) -> CheckResult:
+    """Compare the preprocessing of the images with that of the weights.
+
+    Args:
+        used: What the images go through.
+        own: What the weights were trained with.
+        images: Images after it, ``(B, C, H, W)``.
+        weights: Where the weights come from; ``random`` ones expect nothing.
+
+    Example:
+        >>> import torch
+        >>> used, own = {"mean": [0.0], "std": [1.0]}, {"mean": [0.5], "std": [0.5]}
+        >>> preprocessing_agrees(used, own, torch.randn(2, 1, 4, 4), weights="pretrained").status
+        'failed'
+    """
+    if not images.isfinite().all() or not images.std() > 0:
+        return CHECK.failed(
+            "The pixels are not finite, or all the same.",
+            "Look at the images, and at --data.preprocessing.",
+        )
+    different = [key for key in KEYS if key in own and not _same(used.get(key), own[key])]
+    if "mean_image" in used:
+        different.append("mean_image")
+    pixels = f"pixels of mean {images.mean():.2f} and standard deviation {images.std():.2f}"
+    if not different:
+        return CHECK.ok(f"as the weights were trained; {pixels}")
+    values = ", ".join(
+        f"{key} {_short(used.get(key))} instead of {_short(own.get(key))}" for key in different
+    )
+    if weights == "random":
+        return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
+    chosen = used.get("preprocessing", "backbone")
+    return CheckResult(
+        CHECK,
+        "failed" if chosen == "backbone" else "warning",  # Other choices may be meant.
+        f"The weights know images otherwise: {values}.",
+        "--data.preprocessing backbone, and leave `data_config` out.",
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Sequence) and not isinstance(one, str) and isinstance(other, Sequence):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return abs(one - other) <= TOLERANCE
+    return bool(one == other)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) > 20:
+        return "the mean image"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(_short(each) for each in value)}]"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,88 @@
+"""Health of each layer over time: the table ``health.csv``, and a few numbers for loggers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tltool._csv_rows import StepRows, read_rows
+from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
+
+NAME = "health.csv"
+COLUMNS = (
+    *("step", "epoch", "layer", "activation", "rows", "dead", "dead_is_exact", "saturated"),
+    *("mean", "std", "gain", "effective_rank", "one_sign", "mean_energy", "update_cosine"),
+    *("gradient", "update", "largest_update", "signal_to_noise", "norm_shift", "norm_factor"),
+)
+
+
+class HealthTable:
+    """Writes ``health.csv`` of a run: one row for each layer and window.
+
+    Args:
+        run_dir: The run directory.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / NAME
+        self._rows = StepRows(self.path, COLUMNS)
+
+    def drop_from(self, step: int) -> None:
+        """Drop the rows that a resumed run will write again."""
+        self._rows.drop_from(step)
+
+    def add(
+        self, step: int, epoch: int, layers: Sequence[LayerHealth], norms: Sequence[NormHealth]
+    ) -> None:
+        """Append the rows of a window."""
+        place = {"step": step, "epoch": epoch}
+        self._rows.append(
+            [
+                *(place | _cells(layer) for layer in layers),
+                *(
+                    place | {"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor}
+                    for n in norms
+                ),
+            ]
+        )
+
+
+def read_health(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a ``health.csv``; one that a kill cut short is left out."""
+    return read_rows(path)
+
+
+def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[str, float]:
+    """Return a few numbers of a window for the dashboard: those of the worst layer.
+
+    Example:
+        >>> layers = [LayerHealth("a", largest_update=0.01), LayerHealth("b", largest_update=0.02)]
+        >>> worst(layers, [])
+        {'health/update_largest': 0.02}
+    """
+    units = [layer.units for layer in layers if layer.units is not None]
+    gradients = [layer.gradient for layer in layers if layer.gradient]
+    columns: dict[str, list[float | None]] = {
+        "health/dead_worst": [layer.dead for layer in layers],
+        "health/saturated_worst": [each.saturated for each in units],
+        "health/update_largest": [layer.largest_update for layer in layers],
+        "health/mean_energy_worst": [layer.mean_energy for layer in layers],
+        "health/norm_shift_worst": [norm.shift for norm in norms],
+    }
+    found = {name: [v for v in values if v is not None] for name, values in columns.items()}
+    numbers = {name: max(values) for name, values in found.items() if values}
+    if units:
+        numbers["health/effective_rank_least"] = min(each.effective_rank for each in units)
+    if len(gradients) > 1:
+        numbers["health/gradient_first_to_last"] = gradients[0] / gradients[-1]
+    return numbers
+
+
+def _cells(health: LayerHealth) -> dict[str, Any]:
+    cells = {} if health.units is None else health.units._asdict()
+    cells |= {"rows": cells.get("num_rows"), "dead_is_exact": int(health.dead_in_epoch is not None)}
+    cells |= vars(health) | {"dead": health.dead}
+    return {name: _rounded(cells[name]) for name in COLUMNS if cells.get(name) is not None}
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.5g}" if isinstance(value, float) else value

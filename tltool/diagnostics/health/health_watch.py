@@ -1,0 +1,246 @@
+"""Health of each layer of a network: forward hooks that look at the sampled steps."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.diagnostics.health.health_statistics import batch_norm_lag_on, unit_dim_of
+from tltool.diagnostics.health.unit_window import LiveUnits, Reduce, UnitHealth, UnitWindow
+from tltool.diagnostics.health.weight_health import WeightWatch
+from tltool.layers.activation_behavior import saturation_of
+from tltool.layers.learned_activations import MaxoutLinear
+from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
+
+
+@dataclass
+class LayerHealth:
+    """What a layer did in a window. What was not seen is ``None``.
+
+    Attributes:
+        layer: Name of its linear layer or convolution.
+        activation: Kind of the activation behind it.
+        units: What the activation's units did.
+        is_two_sided: Whether the activation saturates for large inputs of both signs.
+        dead_in_epoch: Share of units that were dead on every training image of an epoch.
+        gain: Standard deviation of the outputs over that of the watched layer before.
+        one_sign: Share of its inputs that have one sign on all rows of a batch.
+        mean_energy: Share of its weight gradient's energy along the mean input.
+        update_cosine: Cosine between two successive updates of its weights.
+        gradient: Norm of its weights' gradient.
+        update: Norm of an update of its weights, as a share of their norm.
+        largest_update: The largest of the window.
+        signal_to_noise: Of its gradient over the steps of the window.
+    """
+
+    layer: str
+    activation: str | None = None
+    units: UnitHealth | None = None
+    is_two_sided: bool = False
+    dead_in_epoch: float | None = None
+    gain: float | None = None
+    one_sign: float | None = None
+    mean_energy: float | None = None
+    update_cosine: float | None = None
+    gradient: float | None = None
+    update: float | None = None
+    largest_update: float | None = None
+    signal_to_noise: float | None = None
+
+    @property
+    def dead(self) -> float | None:
+        """Share of dead units: of all images of an epoch, else of the window's rows."""
+        if self.dead_in_epoch is not None:
+            return self.dead_in_epoch
+        return None if self.units is None else self.units.dead
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether anything was seen of it."""
+        seen = (self.units, self.dead_in_epoch, self.one_sign, self.gradient, self.update)
+        return any(value is not None for value in seen)
+
+
+@dataclass(frozen=True)
+class NormHealth:
+    """How far the running statistics of a batch norm are from those of its batches.
+
+    Attributes:
+        layer: Name of the batch norm.
+        shift: See `batch_norm_lag`.
+        factor: See `batch_norm_lag`.
+    """
+
+    layer: str
+    shift: float
+    factor: float
+
+
+class _Layer:
+    """A linear layer or convolution, and the activation behind it."""
+
+    def __init__(self, name: str, linear: nn.Linear | nn.Conv2d) -> None:
+        self.name = name
+        self.weights = WeightWatch(linear)
+        self.activation: nn.Module | None = None
+        self.units: UnitWindow | None = None
+        self.live: LiveUnits | None = None
+
+    def followed_by(self, activation: nn.Module) -> None:
+        self.activation = activation
+        saturation = saturation_of(activation)
+        unit_dim = unit_dim_of(self.weights.layer)
+        self.units = UnitWindow(saturation, unit_dim)
+        self.live = LiveUnits(saturation, unit_dim)
+
+    @property
+    def is_two_sided(self) -> bool:
+        return self.units is not None and all(map(math.isfinite, self.units.saturation))
+
+
+class Watch:
+    """Looks at the layers of a network.
+
+    A layer is a linear layer or a convolution with the activation that is defined behind it.
+
+    Args:
+        network: The network. Hooks are put on its modules until `remove` takes them away.
+        name: Of the network, in front of the names of its layers.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        self.layers: list[_Layer] = []
+        self.norms: dict[str, tuple[float, float] | None] = {}
+        self.is_looking = self._follows = False
+        #: Whether live units are noted on every step, not on the sampled ones alone.
+        self.notes_live_units = False
+        self._hooks = [
+            hook
+            for path, module in network.named_modules()
+            for hook in self._hook(path, module, name)
+        ]
+
+    def remove(self) -> None:
+        """Take the hooks away."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def begin_step(self, *, is_sampled: bool) -> None:
+        """Begin a training step."""
+        self._follows = self.is_looking
+        self.is_looking = is_sampled
+        if self.is_looking or self._follows:
+            for layer in self.layers:
+                layer.weights.before_step()
+
+    def after_backward(self) -> None:
+        """Look at the gradients, before the optimizer uses them."""
+        if self.is_looking:
+            for layer in self.layers:
+                layer.weights.after_backward()
+
+    def end_step(self) -> None:
+        """Look at the updates."""
+        if self.is_looking or self._follows:
+            for layer in self.layers:
+                layer.weights.after_step(is_sampled=self.is_looking)
+
+    def close(
+        self, reduce: Reduce = lambda tensor: tensor
+    ) -> tuple[list[LayerHealth], list[NormHealth]]:
+        """Return what was seen since the last time, and begin a new window.
+
+        Args:
+            reduce: Sums a tensor over the ranks; all of them must call this.
+        """
+        found = []
+        last_std: float | None = None
+        for layer in self.layers:
+            activation = None if layer.activation is None else kind_of_units(layer.activation)
+            health = LayerHealth(
+                layer.name, activation, is_two_sided=layer.is_two_sided, **layer.weights.summary()
+            )
+            layer.weights.clear()
+            if layer.units is not None:
+                health.units = layer.units.summary(reduce)
+                layer.units.clear()
+                if health.units is not None:
+                    health.gain = health.units.std / last_std if last_std else None
+                    last_std = health.units.std
+            found.append(health)
+        norms = [NormHealth(name, *lag) for name, lag in self.norms.items() if lag]
+        self.norms = dict.fromkeys(self.norms)
+        return found, norms
+
+    def dead_in_epoch(self, reduce: Reduce = lambda tensor: tensor) -> dict[str, float]:
+        """Return the share of dead units of each layer since the last time, and begin anew."""
+        found = {}
+        for layer in self.layers:
+            share = None if layer.live is None else layer.live.dead(reduce)
+            if layer.live is not None:
+                layer.live.clear()
+            if share is not None:
+                found[layer.name] = share
+        return found
+
+    def _hook(self, path: str, module: nn.Module, name: str) -> Iterator[Any]:
+        full = f"{name}.{path}" if path else name
+        last = self.layers[-1] if self.layers else None
+        if isinstance(module, MaxoutLinear):
+            layer = _Layer(full.removesuffix(".maxout"), module.linear)
+            layer.followed_by(module)
+            self.layers.append(layer)
+            yield module.register_forward_hook(self._see_units(layer))
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            if last is None or last.weights.layer is not module:  # Not the one inside maxout.
+                last = _Layer(full.removesuffix(".linear"), module)
+                self.layers.append(last)
+            yield module.register_forward_pre_hook(self._see_inputs(last))
+        elif isinstance(module, _BatchNorm):
+            self.norms[full] = None
+            yield module.register_forward_pre_hook(self._see_norm(full))
+        elif kind_of_units(module) is not None and last is not None and last.activation is None:
+            last.followed_by(module)
+            yield module.register_forward_hook(self._see_units(last))
+
+    def _see_inputs(self, layer: _Layer) -> Callable[[nn.Module, Any], None]:
+        def see(module: nn.Module, inputs: Any) -> None:
+            if self.is_looking and module.training:
+                layer.weights.see_inputs(inputs[0])
+
+        return see
+
+    def _see_units(self, layer: _Layer) -> Callable[[nn.Module, Any, Tensor], None]:
+        units, live = layer.units, layer.live
+
+        def see(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+            if not module.training or units is None or live is None:
+                return
+            # Maxout has other inputs than units; it is never saturated.
+            given = outputs if isinstance(module, MaxoutLinear) else inputs[0]
+            if self.is_looking:
+                units.add(given, outputs)
+            if self.notes_live_units:
+                live.add(given)
+
+        return see
+
+    def _see_norm(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def see(module: nn.Module, inputs: Any) -> None:
+            assert isinstance(module, _BatchNorm)  # noqa: S101  # see _hook
+            if self.is_looking and module.training:
+                lag = batch_norm_lag_on(module, inputs[0])
+                self.norms[name] = lag or self.norms[name]
+
+        return see
+
+
+def kind_of_units(module: nn.Module) -> str | None:
+    """Return the kind of an activation whose units are looked at; ``None`` of other modules."""
+    if isinstance(module, MaxoutLinear):
+        return "maxout"
+    kind = kind_of(module)
+    return None if kind in NO_FUNCTIONS_OF_ONE_NUMBER else kind

@@ -1,0 +1,162 @@
+"""Statistics of an activation's units over a window of steps: dead, saturated, mean, rank."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tltool.diagnostics.health.health_statistics import as_rows, effective_rank
+from tltool.layers.activation_behavior import SaturatedRegion
+
+RANK_ROWS = 128
+"""Rows that the effective rank is taken of."""
+MOST_ROWS = 4096
+"""Rows of one batch that are looked at; a convolution has one for each place of each image."""
+EVERY = 50
+
+Reduce = Callable[[Tensor], Tensor]
+"""Sums a tensor over the ranks."""
+
+
+def is_sampled(step: int, every: int = EVERY) -> bool:
+    """Return whether a step is looked at: densely at first, then now and then.
+
+    Example:
+        >>> [step for step in range(200) if is_sampled(step)]
+        [0, 1, 2, 4, 8, 16, 32, 50, 100, 150]
+    """
+    return step % every == 0 or (step < every and step & (step - 1) == 0)
+
+
+class UnitHealth(NamedTuple):
+    """What the units of an activation did in a window.
+
+    Attributes:
+        num_rows: Rows that were seen, over all ranks.
+        dead: Share of the units that were saturated on every row: nothing taught them.
+        saturated: Share of all pairs of row and unit that were saturated.
+        mean: Mean of the outputs.
+        std: Standard deviation of the outputs.
+        effective_rank: How many directions the outputs of one batch use, as a share of the most
+            that are possible.
+    """
+
+    num_rows: int
+    dead: float
+    saturated: float
+    mean: float
+    std: float
+    effective_rank: float
+
+
+class UnitWindow:
+    """Sums over the rows that an activation saw.
+
+    Args:
+        saturation: Its saturated inputs.
+        unit_dim: Where its units are.
+    """
+
+    def __init__(self, saturation: SaturatedRegion, unit_dim: int = -1) -> None:
+        self.saturation = saturation
+        self.unit_dim = unit_dim
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.num_rows = 0
+        self._live: Tensor | None = None  # (U,) rows on which each unit was not saturated
+        self._sums: Tensor | None = None  # rows x units, sum, sum of squares
+        self._rows: Tensor | None = None
+
+    def add(self, inputs: Tensor, outputs: Tensor) -> None:
+        """Take in what an activation was given and gave.
+
+        Of a module that several layers of different width share, the first is looked at.
+
+        Args:
+            inputs: See `as_rows`.
+            outputs: Of the same shape.
+        """
+        rows = _thinned(as_rows(outputs.detach(), self.unit_dim).float())
+        if self._rows is not None and rows.shape[1] != self._rows.shape[1]:
+            return
+        live = live_mask(_thinned(as_rows(inputs.detach(), self.unit_dim)), self.saturation)
+        counts = live.sum(dim=0)  # (U,)
+        sums = torch.stack([rows.sum(), rows.square().sum()])
+        self._live = counts if self._live is None else self._live + counts
+        self._sums = sums if self._sums is None else self._sums + sums
+        self.num_rows += len(rows)
+        self._rows = rows[:RANK_ROWS]
+
+    def summary(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
+        """Return what was seen, ``None`` if nothing was."""
+        if self._live is None or self._sums is None or self._rows is None:
+            return None
+        # Ranks sum on their devices, not all of which have float64 (Apple's has not).
+        live = reduce(self._live.float()).cpu().double()
+        rows = torch.tensor([float(self.num_rows)], device=self._live.device)
+        number = reduce(rows).item()
+        sums = reduce(self._sums).cpu().double()
+        total, total_square = (sums / (number * len(live))).tolist()
+        most = min(self._rows.shape[0] - 1, self._rows.shape[1])
+        return UnitHealth(
+            num_rows=round(number),
+            dead=float((live == 0).double().mean()),
+            saturated=1 - float(live.sum()) / (number * len(live)),
+            mean=total,
+            std=max(total_square - total**2, 0.0) ** 0.5,
+            effective_rank=effective_rank(self._rows) / most if most > 0 else 0.0,
+        )
+
+
+@dataclass
+class LiveUnits:
+    """Which units were live on any row: what is cheap enough to be noted at every step.
+
+    Args:
+        saturation: The activation's saturated inputs.
+        unit_dim: Where its units are.
+    """
+
+    saturation: Saturation
+    unit_dim: int = -1
+    _live: Tensor | None = None  # (U,) whether each unit was live
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._live = None
+
+    def add(self, inputs: Tensor) -> None:
+        """Take in what an activation was given."""
+        rows = as_rows(inputs.detach(), self.unit_dim)
+        if self._live is not None and rows.shape[1] != len(self._live):
+            return  # See `UnitWindow.add`.
+        if self.saturation.above == math.inf:  # Several times quicker, where every step counts.
+            live = rows.amax(dim=0) > self.saturation.below
+        else:
+            live = live_mask(rows, self.saturation).any(dim=0)
+        self._live = live if self._live is None else self._live | live
+
+    def dead(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
+        """Return the share of units that were live on no row; ``None`` if there were no rows."""
+        if self._live is None:
+            return None
+        return float((reduce(self._live.float()) == 0).float().mean())
+
+
+def live_mask(inputs: Tensor, saturation: SaturatedRegion) -> Tensor:
+    """Return where an activation passes a gradient.
+
+    Example:
+        >>> live_mask(torch.tensor([-1.0, 2.0]), SaturatedRegion(below=0.0))
+        tensor([False,  True])
+    """
+    return (inputs > saturation.below) & (inputs < saturation.above)
+
+
+def _thinned(rows: Tensor) -> Tensor:
+    return rows[:: max(len(rows) // MOST_ROWS, 1)] if len(rows) > MOST_ROWS else rows

@@ -1,0 +1,92 @@
+"""Health of the weights of one layer: gradients, updates, and whether they zig-zag."""
+
+import statistics
+from collections import defaultdict
+from typing import Any
+
+from torch import Tensor, nn
+
+from tltool.diagnostics.health.health_statistics import (
+    as_rows,
+    cosine,
+    energy_along,
+    one_sign_share,
+    signal_to_noise,
+    unit_dim_of,
+)
+
+
+class WeightWatch:
+    """Looks at the inputs, the gradient and the update of a layer's weights on sampled steps.
+
+    Args:
+        layer: A linear layer or a convolution. Only of a linear one the inputs are looked at.
+    """
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        self.layer = layer
+        self._before: Tensor | None = None
+        self._last_update: Tensor | None = None
+        self._input_mean: Tensor | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a window."""
+        self._values: defaultdict[str, list[float]] = defaultdict(list)
+        self._gradient_sum: Tensor | None = None
+
+    def see_inputs(self, inputs: Tensor) -> None:
+        """Look at what the layer is given."""
+        if isinstance(self.layer, nn.Linear):
+            rows = as_rows(inputs.detach(), unit_dim_of(self.layer)).float()
+            self._values["one_sign"].append(one_sign_share(rows))
+            self._input_mean = rows.mean(dim=0)
+
+    def before_step(self) -> None:
+        """Note the weights."""
+        self._before = self.layer.weight.detach().clone()
+
+    def after_backward(self) -> None:
+        """Look at the gradient, if there is one."""
+        if self.layer.weight.grad is None:
+            return
+        gradient = self.layer.weight.grad.detach().float()
+        self._values["gradient"].append(float(gradient.norm()))
+        added = gradient if self._gradient_sum is None else self._gradient_sum + gradient
+        self._gradient_sum = added.clone() if added is gradient else added
+        if self._input_mean is not None:
+            self._values["mean_energy"].append(energy_along(gradient, self._input_mean))
+            self._input_mean = None
+
+    def after_step(self, *, is_sampled: bool) -> None:
+        """Look at the update, and at its direction against that of the step before.
+
+        Args:
+            is_sampled: Whether this step is one; else it is the one behind.
+        """
+        before, self._before = self._before, None
+        if before is None:
+            return
+        size = float(before.float().norm())
+        # In its place, and so turned around, as all of them are.
+        update = before.sub_(self.layer.weight.detach()).float()
+        length = float(update.norm())
+        if self._last_update is not None and length > 0:
+            self._values["update_cosine"].append(cosine(self._last_update, update))
+        self._last_update = update if is_sampled else None
+        if is_sampled and size > 0:
+            self._values["update"].append(length / size)
+
+    def summary(self) -> dict[str, Any]:
+        """Return medians over the window, by the names of `LayerHealth`; what was seen alone."""
+        found: dict[str, Any] = {
+            name: statistics.median(values) for name, values in self._values.items()
+        }
+        if updates := self._values.get("update"):
+            found["largest_update"] = max(updates)
+        norms = self._values.get("gradient", [])
+        if self._gradient_sum is not None and len(norms) > 1:
+            mean_square = statistics.fmean(norm**2 for norm in norms)
+            mean = self._gradient_sum / len(norms)
+            found["signal_to_noise"] = signal_to_noise(mean, mean_square)
+        return found
