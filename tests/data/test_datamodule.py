@@ -1,4 +1,3 @@
-import inspect
 import os
 import random
 
@@ -6,13 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
-from tltool.data import (
-    DigitsDataModule,
-    ELPVDataModule,
-    ImageDataModule,
-    ImageFolderDataModule,
-    ManifestDataModule,
-)
+from tltool.data import ImageFolderDataModule
 from tltool.data.decode import BrokenImageError
 from tltool.data.device_share import DeviceShare
 from tltool.data.sampler import Draw
@@ -252,15 +245,3 @@ def test_a_batch_that_cannot_be_shared_names_the_nearest_sizes(data, monkeypatch
     monkeypatch.setattr(type(shared), "_share", DeviceShare(10, 0, world_size=4))
     with pytest.raises(ValueError, match=r"Set --data.batch_size 8 or 12"):
         shared.train_dataloader()
-
-
-@pytest.mark.parametrize(
-    "cls", [ImageFolderDataModule, ELPVDataModule, ManifestDataModule, DigitsDataModule]
-)
-def test_shared_arguments_have_one_default(cls):
-    # The command line keeps them when another class is named.
-    base = inspect.signature(ImageDataModule).parameters
-    own = inspect.signature(cls).parameters
-    assert {n: own[n].default for n in own if n in base} == {
-        n: base[n].default for n in base if n in own
-    }

@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,8 +17,11 @@ from tltool.data.decode import decode_image
 from tltool.data.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loader import BatchLoader, TrainingLoader
 from tltool.data.mixing import MixingCollate, check_alpha
+from tltool.data.options import whole_signature
 from tltool.data.pixel_statistics import PixelStatistics
 from tltool.data.preprocessing import Preprocessing, resolve_preprocessing
+from tltool.data.record_splits import Classes, make_splits
+from tltool.data.records import ImageRecord, check_labels
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions
 from tltool.data.transforms import ImageTransform
@@ -35,7 +39,11 @@ _PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
 
 
 class ImageDataModule(LightningDataModule):
-    """Base of the datamodules. A child says what there is: `find_classes` and `find_splits`.
+    """Base of the datamodules. A child says what there is: `find_classes` and `find_records`.
+
+    Where no record validates, the training images are split by ``seed`` and ``val_fraction``, each
+    class by the same fraction, or whole groups where the records have one. Where no record has a
+    split, all are split, by `fractions`.
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
     ``paths``. The last training batch may be smaller, but is never of one photo, on which batch
@@ -70,6 +78,14 @@ class ImageDataModule(LightningDataModule):
             takes those of the data in alphabetical order.
     """
 
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do where a split is missing: a sentence for each, for an error."""
+
+    def __init_subclass__(cls) -> None:
+        """Let ``inspect.signature``, and so ``help``, see the shared options of a child."""
+        super().__init_subclass__()
+        cls.__signature__ = whole_signature(cls.__init__, ImageDataModule.__init__)  # type: ignore[attr-defined]
+
     def __init__(
         self,
         *,
@@ -87,7 +103,8 @@ class ImageDataModule(LightningDataModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        check_fractions({"val": val_fraction})
+        self.fractions = {"val": val_fraction}
+        check_fractions(self.fractions)
         check_alpha(mixup, name="mixup")
         check_alpha(cutmix, name="cutmix")
         self.batch_size = batch_size
@@ -102,6 +119,7 @@ class ImageDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.data_config = data_config
         self.given_class_names = class_names
+        self.place = type(self).__name__  # Where the data lies, for messages.
         self._run_seed: int | None = None
 
     def __str__(self) -> str:
@@ -112,9 +130,23 @@ class ImageDataModule(LightningDataModule):
         """Return the names of the classes of the data, in the order of the labels."""
         raise NotImplementedError(f"{type(self).__name__} must define `find_classes()`.")
 
+    def find_records(self) -> list[ImageRecord]:
+        """Return the record of each image."""
+        raise NotImplementedError(f"{type(self).__name__} must define `find_records()`.")
+
     def find_splits(self) -> Splits:
-        """Return the photos of each part, labels as indices into `class_names`."""
-        raise NotImplementedError(f"{type(self).__name__} must define `find_splits()`.")
+        """Return the images of each split, labels as indices into `class_names`."""
+        check_labels(self.records, place=self.place)
+        classes = Classes(self._found_classes, self.class_names, self.place)
+        splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
+        for split, missing in splits.missing_classes(self.class_names).items():
+            self.warn("The %s photos in %s have none of: %s.", split, self.place, missing)
+        return splits
+
+    def readable_records(self) -> list[ImageRecord]:
+        """Return the records whose images can be decoded, or all if broken files stop the run."""
+        kept = set(self.without_broken([record.path for record in self.records]))
+        return [record for record in self.records if record.path in kept]
 
     def find_unlabeled(self) -> Samples:
         """Return the photos to predict."""
@@ -128,15 +160,6 @@ class ImageDataModule(LightningDataModule):
     def decoder(self) -> Decoder:
         """What turns a path into a photo."""
         return decode_image
-
-    @property
-    def place(self) -> str:
-        """Where the data lies, for messages."""
-        return type(self).__name__
-
-    def remedy(self, part: Part) -> str:
-        """Return the sentence that says what to do when a part is missing."""
-        return "Choose data that has it."
 
     @property
     def class_names(self) -> list[str]:
@@ -164,19 +187,25 @@ class ImageDataModule(LightningDataModule):
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """The photos of each part, looked up once."""
+        """The photos of each split, looked up once."""
         return self.find_splits()
+
+    @functools.cached_property
+    def records(self) -> list[ImageRecord]:
+        """The record of each image, looked up once."""
+        return self.find_records()
 
     @functools.cached_property
     def _found_classes(self) -> list[str]:
         return self.find_classes()
 
-    def samples(self, part: Part) -> Samples:
+    def samples(self, split: Part) -> Samples:
         """Return the photos of one part, or raise an error that says where to put them."""
-        samples: Samples | None = getattr(self.splits, part)
+        samples: Samples | None = getattr(self.splits, split)
         if samples is None or not samples:
-            purpose = _PURPOSES[part]
-            raise ValueError(f"{self.place} has no photos for {purpose}. {self.remedy(part)}")
+            purpose = _PURPOSES[split]
+            remedy = self.remedies.get(split, "Choose data that has it.")
+            raise ValueError(f"{self.place} has no photos for {purpose}. {remedy}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:
@@ -194,15 +223,15 @@ class ImageDataModule(LightningDataModule):
             log.warning(message, *args)
 
     def summary(self) -> str:
-        """Return one line on the photos of each part and class, see `Splits.describe`."""
+        """Return one line on the photos of each split and class, see `Splits.describe`."""
         return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
         """Look the photos up and check what this stage needs."""
         if stage == "fit":
             self._run_seed = None  # A checkpoint is read after this.
-        for part in _NEEDED.get(stage, ()):
-            self.samples(part)
+        for split in _NEEDED.get(stage, ()):
+            self.samples(split)
         if stage == "fit":
             check_batch_size(self.batch_size, len(self.samples("train")))
 
@@ -243,9 +272,9 @@ class ImageDataModule(LightningDataModule):
             config, augmentation=self.augmentation, random_erasing=self.random_erasing
         )
 
-    def dataset(self, part: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
+    def dataset(self, split: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
         """Return the photos of one part as a dataset, augmented or as in evaluation."""
-        samples = self.find_unlabeled() if part == "predict" else self.samples(part)
+        samples = self.find_unlabeled() if split == "predict" else self.samples(split)
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:
@@ -276,9 +305,9 @@ class ImageDataModule(LightningDataModule):
         """Return the loader of the photos to predict, in order and without labels."""
         return self._share.whole(self.dataset("predict"))
 
-    def evaluation_dataloader(self, part: Part) -> DataLoader[dict[str, Any]]:
+    def evaluation_dataloader(self, split: Part) -> DataLoader[dict[str, Any]]:
         """Return a loader of all photos of any part, in order and not augmented."""
-        return self._share.whole(self.dataset(part))
+        return self._share.whole(self.dataset(split))
 
     @property
     def _share(self) -> DeviceShare:

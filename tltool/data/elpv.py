@@ -3,15 +3,12 @@
 import logging
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tltool.data.augmentation import Augmentation
-from tltool.data.classes import check_class_names
 from tltool.data.datamodule import ImageDataModule
-from tltool.data.layout import WHOLE
-from tltool.data.preprocessing import Preprocessing
-from tltool.data.samples import Samples, Splits, relabel
-from tltool.data.split import check_fractions, split_by_group
+from tltool.data.options import FileOptions, Unpack
+from tltool.data.records import ImageRecord
+from tltool.data.split import check_fractions
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,6 @@ class ELPVDataModule(ImageDataModule):
         target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the
             four probabilities 0, 1/3, 2/3, 1 as classes.
         block_size: Number of neighboring photos that stay together.
-        val_fraction: Share of the photos that validates.
         test_fraction: Share of the photos that tests.
     """
 
@@ -50,66 +46,31 @@ class ELPVDataModule(ImageDataModule):
         *,
         target: Literal["defective", "probability"] = "defective",
         block_size: int = 64,
-        val_fraction: float = 0.2,
         test_fraction: float = 0.15,
-        batch_size: int = 32,
-        num_workers: int | None = None,
-        preprocessing: Preprocessing = "backbone",
-        augmentation: Augmentation = "none",
-        random_erasing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        broken_files: Literal["stop", "skip"] = "stop",
-        seed: int = 0,
-        data_config: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
+        **options: Unpack[FileOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            random_erasing=random_erasing,
-            mixup=mixup,
-            cutmix=cutmix,
-            broken_files=broken_files,
-            seed=seed,
-            val_fraction=val_fraction,
-            data_config=data_config,
-            class_names=class_names,
-        )
+        super().__init__(**options)
         self.target: Literal["defective", "probability"] = target
-        check_fractions({"val": val_fraction, "test": test_fraction})
+        self.fractions["test"] = test_fraction
+        check_fractions(self.fractions)
         self.name = "elpv"
+        self.place = "elpv-dataset"
         self.block_size = block_size
-        self.test_fraction = test_fraction
-
-    @property
-    def place(self) -> str:
-        """The package, for messages."""
-        return "elpv-dataset"
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`."""
         return list(_CLASSES[self.target])
 
-    def find_splits(self) -> Splits:
-        """See `ImageDataModule`."""
+    def find_records(self) -> list[ImageRecord]:
+        """See `ImageDataModule`. The group of an image is its block."""
         if self._is_rank_zero:
             log.info(_LICENSE)
         folder = _find_package()
         rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
-        paths = [str(folder / row[0]) for row in rows]
-        block_of = dict(zip(paths, self._blocks(len(rows)), strict=True))
-        label_of = {path: self._label(float(row[1])) for path, row in zip(paths, rows, strict=True)}
-        check_class_names(self.find_classes(), self.class_names, place=self.place, part=WHOLE)
-        kept = self.without_broken(list(label_of))
-        blocks = [block_of[path] for path in kept]
-        labels = relabel([label_of[path] for path in kept], self.class_names)
-        samples = Samples(kept, labels, blocks)
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        parts = split_by_group(blocks, samples.labels or [], fractions, seed=self.seed)
-        return Splits(**{part: samples.subset(indices) for part, indices in parts.items()})
+        return [
+            ImageRecord(str(folder / name), name, self._label(float(probability)), group=block)
+            for (name, probability, *_), block in zip(rows, self._blocks(len(rows)), strict=True)
+        ]
 
     def _blocks(self, number: int) -> list[str]:
         """Return the block of each cell; those with cells that were measured twice are one."""

@@ -64,6 +64,22 @@ class Splits:
             for path, label in zip(part.paths, part.labels or [], strict=True)
         }
 
+    def missing_classes(self, class_names: Sequence[str]) -> dict[str, str]:
+        """Return the classes that a split has no image of, in one text for each such split.
+
+        Example:
+            >>> splits = Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0]))
+            >>> splits.missing_classes(["ants", "bees"])
+            {'val': 'bees'}
+        """
+        found = {}
+        for split, samples in self.parts().items():
+            counts = zip(class_names, samples.class_counts(len(class_names)), strict=True)
+            missing = [name for name, count in counts if not count]
+            if missing and samples:
+                found[split] = ", ".join(missing)
+        return found
+
     def describe(self, class_names: Sequence[str]) -> str:
         """Return one line that says how many photos of which classes there are.
 

@@ -3,13 +3,13 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 _CHOICE = 4  # groups to choose from: with more, every seed would give the same split
 
 
 def split_stratified(
-    names: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+    names: Sequence[str], labels: Sequence[Hashable], fractions: Mapping[str, float], *, seed: int
 ) -> dict[str, list[int]]:
     """Split photos, each class by the same fractions: what is left after the other parts trains.
 
@@ -20,7 +20,7 @@ def split_stratified(
 
     Args:
         names: Name of each photo, relative to the data's folder.
-        labels: Class index of each photo.
+        labels: Class of each photo.
         fractions: Share of each class for each part but ``train``, in ``(0, 1)``.
         seed: Another seed, another split.
 
@@ -33,7 +33,7 @@ def split_stratified(
         >>> {part: len(indices) for part, indices in split.items()}
         {'val': 2, 'train': 8}
     """
-    by_class: dict[int, list[int]] = {}
+    by_class: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
         by_class.setdefault(label, []).append(index)
     split: dict[str, list[int]] = {part: [] for part in (*fractions, "train")}
@@ -49,7 +49,7 @@ def split_stratified(
 
 
 def split_by_group(
-    groups: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+    groups: Sequence[str], labels: Sequence[Hashable], fractions: Mapping[str, float], *, seed: int
 ) -> dict[str, list[int]]:
     """Split photos so that no group is on both sides: what is left after the other parts trains.
 
@@ -60,7 +60,7 @@ def split_by_group(
 
     Args:
         groups: Group of each photo.
-        labels: Class index of each photo.
+        labels: Class of each photo.
         fractions: Share of the photos of each part but ``train``, in ``(0, 1)``.
         seed: Another seed, another split.
 
@@ -75,7 +75,7 @@ def split_by_group(
         >>> split_by_group(groups, [0, 1, 0, 1, 0, 1], {"val": 0.3}, seed=0)
         {'val': [4, 5], 'train': [0, 1, 2, 3]}
     """
-    counts: dict[str, Counter[int]] = {}
+    counts: dict[str, Counter[Hashable]] = {}
     for group, label in zip(groups, labels, strict=True):
         counts.setdefault(group, Counter())[label] += 1
     if len(counts) <= len(fractions):
@@ -97,10 +97,13 @@ def split_by_group(
 
 
 def _take_groups(
-    waiting: list[str], counts: Mapping[str, Counter[int]], labels: Sequence[int], fraction: float
+    waiting: list[str],
+    counts: Mapping[str, Counter[Hashable]],
+    labels: Sequence[Hashable],
+    fraction: float,
 ) -> Iterator[str]:
     goal = {label: count / len(labels) for label, count in Counter(labels).items()}
-    waiting, taken = list(waiting), Counter[int]()
+    waiting, taken = list(waiting), Counter[Hashable]()
     while waiting:
         best = min(waiting[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
         nearer = taken.total() + counts[best].total() / 2 <= fraction * len(labels)
@@ -111,7 +114,7 @@ def _take_groups(
         yield best
 
 
-def _distance(counts: Counter[int], goal: Mapping[int, float]) -> float:
+def _distance(counts: Counter[Hashable], goal: Mapping[Hashable, float]) -> float:
     return sum((counts[label] / counts.total() - share) ** 2 for label, share in goal.items())
 
 
