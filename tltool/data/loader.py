@@ -1,15 +1,11 @@
 """Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from tltool.data.batch_size import batches_per_epoch
-from tltool.data.dataset import ImageDataset, collate
-from tltool.data.mixing import FeatureMixing
 from tltool.data.sampler import Draw, ShuffledSampler
 
 
@@ -24,9 +20,8 @@ class BatchLoader:
         photos: Loads, decodes and collates.
 
     Attributes:
-        views: Features ``(N, num_features)`` of all photos of an `ImageDataset`, one tensor for
-            each augmented view. Where there are any, batches hold ``features`` of them in place of
-            ``images``, and no photo is read.
+        substitute: Other batches of the same images in the same order, such as of their features;
+            where there are any, no image is read.
 
     Example:
         >>> loader = BatchLoader(DataLoader([3, 5, 7], batch_sampler=[[0, 1], [2]]))
@@ -37,30 +32,13 @@ class BatchLoader:
     def __init__(self, photos: DataLoader[Any]) -> None:
         self.photos = photos
         self.batch_sampler = photos.batch_sampler  # Lightning tells its sampler the epoch.
-        self.views: Sequence[Tensor] = ()
+        self.substitute: Iterable[dict[str, Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self._batches()
-
-    def _batches(self) -> Iterator[Any]:
-        return map(self._features, self.batch_sampler or ()) if self.views else iter(self.photos)
-
-    def _features(self, keys: Sequence[int | Draw]) -> dict[str, Any]:
-        dataset = self.photos.dataset
-        assert isinstance(dataset, ImageDataset)  # noqa: S101  # see `views`
-        if not keys:
-            return collate([])
-        draws = [key if isinstance(key, Draw) else Draw(key, seed=0) for key in keys]
-        paths, labels = dataset.samples.paths, dataset.samples.labels or ()
-        rows = [self.views[draw.seed % len(self.views)][draw.position] for draw in draws]
-        return {
-            "features": torch.stack(rows),
-            "labels": torch.tensor([labels[draw.position] for draw in draws]),
-            "paths": [paths[draw.position] for draw in draws],
-        }
+        yield from self.photos if self.substitute is None else self.substitute
 
     @property
     def _iterator(self) -> Any:
@@ -83,9 +61,6 @@ class TrainingLoader(BatchLoader):
         batches_done: Tells how many batches of the epoch to skip. It is asked when the first batch
             is asked for.
 
-    Attributes:
-        mix_features: Mixes batches of features; ``None`` leaves them as they are.
-
     Raises:
         ValueError: When the first batch is asked for, if the checkpoint was written in the middle
             of an epoch of another length.
@@ -98,7 +73,6 @@ class TrainingLoader(BatchLoader):
     ) -> None:
         super().__init__(photos)
         self.batches_done = batches_done
-        self.mix_features: FeatureMixing | None = None
         self._length_before = len(self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -110,12 +84,8 @@ class TrainingLoader(BatchLoader):
                 "`batch_size`, or from a checkpoint of the end of an epoch."
             )
         self.batch_sampler.first = first
-        for number, batch in enumerate(self._batches(), start=first):
-            seed = self.batch_sampler.seed(number)
-            if self.views and self.mix_features is not None:
-                yield {**self.mix_features(batch, seed=seed), "seed": seed}
-            else:
-                yield {**batch, "seed": seed}
+        for number, batch in enumerate(super().__iter__(), start=first):
+            yield {**batch, "seed": self.batch_sampler.seed(number)}
 
     def state_dict(self) -> dict[str, int]:
         """Return the length of an epoch.

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 from torchvision.transforms import v2
 
 from tltool.data.dataset import collate
@@ -56,43 +53,8 @@ class MixingCollate:
     def _mix(self, batch: dict[str, Any]) -> dict[str, Any]:
         mixer = self.mixers[int(torch.randint(len(self.mixers), ()))]
         images, labels = mixer(batch["images"], batch["labels"])
-        return {**batch, "images": images, "labels": labels, "hard_labels": _larger_share(labels)}
-
-
-class FeatureMixing:
-    """Mix each photo's features with those of the photo before it in the batch.
-
-    What is left of mixup where a frozen backbone has seen the photos already: it mixes in the last
-    layer (manifold mixup, Verma et al., 2019, https://arxiv.org/abs/1806.05236). ``labels`` and
-    ``hard_labels`` are those of `MixingCollate`.
-
-    Args:
-        num_classes: Number of classes.
-        alpha: Parameter of the Beta distribution of a photo's own share.
-
-    Example:
-        >>> batch = {"features": torch.eye(2), "labels": torch.tensor([0, 1])}
-        >>> mixed = FeatureMixing(2, alpha=0.2)(batch, seed=0)
-        >>> torch.equal(mixed["features"], mixed["labels"]), mixed["labels"].sum(dim=1)
-        (True, tensor([1., 1.]))
-    """
-
-    def __init__(self, num_classes: int, *, alpha: float) -> None:
-        self.num_classes = num_classes
-        self.alpha = alpha
-
-    def __call__(self, batch: dict[str, Any], *, seed: int) -> dict[str, Any]:
-        """Return the mixed batch; the seed decides the shares."""
-        share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
-        features, labels = batch["features"], batch["labels"]
-        one_hot = functional.one_hot(labels, self.num_classes).float()
-        mixed = share * one_hot + (1 - share) * one_hot.roll(1, dims=0)
-        return {
-            **batch,
-            "features": share * features + (1 - share) * features.roll(1, dims=0),
-            "labels": mixed,
-            "hard_labels": _larger_share(mixed),
-        }
+        larger = labels.argmax(dim=1)
+        return {**batch, "images": images, "labels": labels, "hard_labels": larger}
 
 
 def check_alpha(value: float, *, name: str) -> None:
@@ -108,7 +70,3 @@ def check_alpha(value: float, *, name: str) -> None:
         raise ValueError(
             f"`{name}` must be at least 0, got {value}. Set --data.{name} 0.2, or 0 to turn it off."
         )
-
-
-def _larger_share(labels: Tensor) -> Tensor:
-    return labels.argmax(dim=1)
