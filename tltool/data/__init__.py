@@ -1,4 +1,4 @@
-"""Datamodules, datasets, transforms, samplers: where the photos come from."""
+"""Datamodules, datasets, transforms, samplers: where the images come from."""
 
 from typing import TYPE_CHECKING
 

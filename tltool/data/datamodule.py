@@ -46,32 +46,32 @@ class ImageDataModule(LightningDataModule):
     split, all are split, by `fractions`.
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
-    ``paths``. The last training batch may be smaller, but is never of one photo, on which batch
+    ``paths``. The last training batch may be smaller, but is never of one image, on which batch
     norm cannot train. Order and augmentation depend on the seed of ``seed_everything``, not on the
     number of workers or devices; a checkpoint keeps that seed, and a resumed run goes on with it. A
     training batch has a ``seed`` too, of what its step draws.
 
     Args:
-        batch_size: Number of photos in a step, over all devices: each takes its share.
+        batch_size: Number of images in a step, over all devices: each takes its share.
         num_workers: Number of processes that decode, for each device; ``None`` takes one less than
             its share of the CPU cores, at most 8, and 0 decodes in the main process.
         preprocessing: What is subtracted from the pixels and what they are divided by: ``backbone``
-            as in its own training, ``dataset`` mean and standard deviation of the training photos,
-            ``center`` their mean only, ``mean_image`` the mean photo, ``none``. See
+            as in its own training, ``dataset`` mean and standard deviation of the training images,
+            ``center`` their mean only, ``mean_image`` the mean image, ``none``. See
             `resolve_preprocessing`.
-        augmentation: Random changes of the training photos, from weak to strong, see
-            `AUGMENTATIONS`. With ``none`` a frozen backbone sees a photo always the same, so its
+        augmentation: Random changes of the training images, from weak to strong, see
+            `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
             features are computed only once.
-        random_erasing: Probability of erasing a rectangle of a training photo, see
+        random_erasing: Probability of erasing a rectangle of a training image, see
             `ImageTransform`.
-        mixup: How strongly two training photos are blended, see `MixingCollate`; 0 for not at all.
-        cutmix: How large a part of a training photo another one fills, see `MixingCollate`; 0 for
+        mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
+        cutmix: How large a part of a training image another one fills, see `MixingCollate`; 0 for
             none.
         broken_files: ``stop`` with an error that names the file, or ``skip``: decode all files
             once, before the split, and leave the broken ones out.
         seed: Seed of the split.
-        val_fraction: Share of the training photos that validates, in ``(0, 1)``, where the data has
-            no validation part.
+        val_fraction: Share of the training images that validates, in ``(0, 1)``, where the data has
+            no validation split.
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
@@ -123,7 +123,7 @@ class ImageDataModule(LightningDataModule):
         self._run_seed: int | None = None
 
     def __str__(self) -> str:
-        """Name the data: Lightning's own text makes loaders, and fails where photos are missing."""
+        """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
         return f"{type(self).__name__}({self.place})"
 
     def find_classes(self) -> list[str]:
@@ -149,16 +149,16 @@ class ImageDataModule(LightningDataModule):
         return [record for record in self.records if record.path in kept]
 
     def find_unlabeled(self) -> Samples:
-        """Return the photos to predict."""
+        """Return the images to predict."""
         return Samples(list(self.splits.parts().values())[-1].paths)
 
     def known_labels(self) -> dict[str, str]:
-        """Return the class name of each photo, by path, where the data says it."""
+        """Return the class name of each image, by path, where the data says it."""
         return self.splits.known_labels(self.class_names)
 
     @property
     def decoder(self) -> Decoder:
-        """What turns a path into a photo."""
+        """What turns a path into an image."""
         return decode_image
 
     @property
@@ -173,12 +173,12 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def train_class_counts(self) -> list[int]:
-        """The number of training photos of each class."""
+        """The number of training images of each class."""
         return self.samples("train").class_counts(self.num_classes)
 
     @property
     def is_random(self) -> bool:
-        """Whether a training photo may look different at two visits."""
+        """Whether a training image may look different at two visits."""
         return self.transform(augment=True).is_random or self._mixes
 
     @property
@@ -187,7 +187,7 @@ class ImageDataModule(LightningDataModule):
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """The photos of each split, looked up once."""
+        """The images of each split, looked up once."""
         return self.find_splits()
 
     @functools.cached_property
@@ -200,7 +200,7 @@ class ImageDataModule(LightningDataModule):
         return self.find_classes()
 
     def samples(self, split: Part) -> Samples:
-        """Return the photos of one part, or raise an error that says where to put them."""
+        """Return the images of one split, or raise an error that says where to put them."""
         samples: Samples | None = getattr(self.splits, split)
         if samples is None or not samples:
             purpose = _PURPOSES[split]
@@ -215,7 +215,8 @@ class ImageDataModule(LightningDataModule):
         broken = find_broken(paths, show_progress=self._is_rank_zero)
         if broken:
             self.warn("%s", describe_broken(broken, len(paths)))
-        return [path for path in paths if path not in set(broken)]
+        left_out = set(broken)
+        return [path for path in paths if path not in left_out]
 
     def warn(self, message: str, *args: object) -> None:
         """Log a warning, on the first of the ranks only."""
@@ -223,11 +224,11 @@ class ImageDataModule(LightningDataModule):
             log.warning(message, *args)
 
     def summary(self) -> str:
-        """Return one line on the photos of each split and class, see `Splits.describe`."""
+        """Return one line on the images of each split and class, see `Splits.describe`."""
         return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
-        """Look the photos up and check what this stage needs."""
+        """Look the images up and check what this stage needs."""
         if stage == "fit":
             self._run_seed = None  # A checkpoint is read after this.
         for split in _NEEDED.get(stage, ()):
@@ -246,7 +247,7 @@ class ImageDataModule(LightningDataModule):
     def resolved_data_config(self) -> dict[str, Any]:
         """Return the preprocessing in numbers, as plain data for a checkpoint.
 
-        The statistics of the training photos are computed at the first call and kept.
+        The statistics of the training images are computed at the first call and kept.
         """
         if self.data_config is None:
             raise ValueError(
@@ -264,7 +265,7 @@ class ImageDataModule(LightningDataModule):
         return dataset.pixel_statistics(show_progress=self._is_rank_zero)
 
     def transform(self, *, augment: bool = False) -> ImageTransform:
-        """Return the transform from photo to tensor."""
+        """Return the transform from image to tensor."""
         config = self.resolved_data_config()
         if not augment:
             return ImageTransform(config)
@@ -273,12 +274,12 @@ class ImageDataModule(LightningDataModule):
         )
 
     def dataset(self, split: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
-        """Return the photos of one part as a dataset, augmented or as in evaluation."""
+        """Return the images of one split as a dataset, augmented or as in evaluation."""
         samples = self.find_unlabeled() if split == "predict" else self.samples(split)
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:
-        """Return the loader of this device's training photos, shuffled anew in each epoch."""
+        """Return the loader of this device's training images, shuffled anew in each epoch."""
         dataset = self.dataset("train", augment=True)
         check_batch_size(self.batch_size, len(dataset))
         if self._run_seed is None:
@@ -288,25 +289,25 @@ class ImageDataModule(LightningDataModule):
             dataset,
             mixing if self._mixes else collate,
             seed=self._run_seed,
-            # `overfit_batches` is about the same photos in each epoch.
+            # `overfit_batches` is about the same images in each epoch.
             reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
             batches_done=lambda: batches_done(self.trainer),
         )
 
     def val_dataloader(self) -> BatchLoader:
-        """Return the loader of this device's validation photos, in order."""
+        """Return the loader of this device's validation images, in order."""
         return self._share.evaluation(self.dataset("val"))
 
     def test_dataloader(self) -> BatchLoader:
-        """Return the loader of this device's test photos, in order."""
+        """Return the loader of this device's test images, in order."""
         return self._share.evaluation(self.dataset("test"))
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the photos to predict, in order and without labels."""
+        """Return the loader of the images to predict, in order and without labels."""
         return self._share.whole(self.dataset("predict"))
 
     def evaluation_dataloader(self, split: Part) -> DataLoader[dict[str, Any]]:
-        """Return a loader of all photos of any part, in order and not augmented."""
+        """Return a loader of all images of any split, in order and not augmented."""
         return self._share.whole(self.dataset(split))
 
     @property

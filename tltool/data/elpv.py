@@ -1,4 +1,4 @@
-"""Photos of solar cells from the package ``elpv-dataset``: real photos, no download at run time."""
+"""Images of solar cells from the package ``elpv-dataset``: real images, no download at run time."""
 
 import logging
 from importlib.metadata import PackageNotFoundError, distribution
@@ -23,22 +23,22 @@ tell, they match in fine detail, and no other cells do at any distance."""
 
 
 class ELPVDataModule(ImageDataModule):
-    """2,624 electroluminescence photos of solar cells, each with the probability of a defect.
+    """2,624 electroluminescence images of solar cells, each with the probability of a defect.
 
     300 x 300 pixels, grayscale, cut from 44 modules (Buerhop-Lutz et al., 2018, "A Benchmark for
     Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
-    https://github.com/zae-bayern/elpv-dataset). **License of the photos: CC-BY-NC-SA-4.0**, not for
+    https://github.com/zae-bayern/elpv-dataset). **License of the images: CC-BY-NC-SA-4.0**, not for
     commercial use. They come with ``pip install 'tltool[quickstart]'``.
 
-    Photos with neighboring numbers come from one module and are alike: a random split scores 10 to
-    20 points too high. So blocks of neighbors are split, never the photos in a block. One module
+    Images with neighboring numbers come from one module and are alike: a random split scores 10 to
+    20 points too high. So blocks of neighbors are split, never the images in a block. One module
     was measured twice; the blocks of both times stay together.
 
     Args:
         target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the
             four probabilities 0, 1/3, 2/3, 1 as classes.
-        block_size: Number of neighboring photos that stay together.
-        test_fraction: Share of the photos that tests.
+        block_size: Number of neighboring images that stay together.
+        test_fraction: Share of the images that tests.
     """
 
     def __init__(

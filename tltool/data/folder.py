@@ -1,11 +1,11 @@
-"""Photos in folders: one folder for each class, with or without train, val and test above them."""
+"""Images in folders: one folder for each class, with or without train, val and test above them."""
 
 import functools
 from pathlib import Path
 from typing import ClassVar
 
 from tltool.data.datamodule import ImageDataModule
-from tltool.data.layout import WHOLE, Found, describe_files, find_photos
+from tltool.data.layout import WHOLE, Found, describe_files, find_images
 from tltool.data.listing import check_folder, class_name, list_images
 from tltool.data.options import FileOptions, Unpack
 from tltool.data.records import ImageRecord
@@ -13,18 +13,18 @@ from tltool.data.samples import Samples
 
 
 class ImageFolderDataModule(ImageDataModule):
-    """Photos in one folder for each class.
+    """Images in one folder for each class.
 
     Two layouts are read, each with subfolders of any depth below the class:
 
     - ``root/<class>/*``: split by ``seed`` and ``val_fraction``, each class by the same fraction.
-      ``validate`` finds the same validation photos again. There is no test part.
+      ``validate`` finds the same validation images again. There is no test split.
     - ``root/{train,val,test}/<class>/*`` (``valid`` and ``validation`` mean ``val``): ``test`` may
-      be missing; without ``val`` the photos in ``train`` are split; to evaluate, ``val`` or
+      be missing; without ``val`` the images in ``train`` are split; to evaluate, ``val`` or
       ``test`` alone is enough.
 
     To predict, ``root`` is any folder, flat or nested, or a single file. Hidden files and files
-    with other suffixes than those of photos are left out.
+    with other suffixes than those of images are left out.
 
     Args:
         root: The folder.
@@ -58,7 +58,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.place = f"'{self.root}'"
 
     def find_classes(self) -> list[str]:
-        """See `ImageDataModule`. The classes of ``train``, or else of the first part there is."""
+        """See `ImageDataModule`. The classes of ``train``, or else of the first split there is."""
         return list(self._found[next(iter(self._found))])
 
     def find_records(self) -> list[ImageRecord]:
@@ -71,7 +71,7 @@ class ImageFolderDataModule(ImageDataModule):
         ]
 
     def find_unlabeled(self) -> Samples:
-        """Return every photo in ``root``, sorted by path, or ``root`` itself if it is a file."""
+        """Return every image in ``root``, sorted by path, or ``root`` itself if it is a file."""
         if self.root.is_file():
             return Samples([str(self.root)])
         check_folder(self.root)
@@ -81,7 +81,7 @@ class ImageFolderDataModule(ImageDataModule):
         return Samples(paths)
 
     def known_labels(self) -> dict[str, str]:
-        """See `ImageDataModule`: a photo to predict has the class whose folder it is in."""
+        """See `ImageDataModule`: an image to predict has the class whose folder it is in."""
         if self.given_class_names is None:
             return super().known_labels()
         named = ((path, self._class_above(path)) for path in self.find_unlabeled().paths)
@@ -93,7 +93,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
-        return find_photos(self.root)
+        return find_images(self.root)
 
     def _name(self, path: Path, split: str) -> str:
         depth = len(self.root.parts) + (split != WHOLE)

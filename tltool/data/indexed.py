@@ -7,7 +7,7 @@ from PIL import Image
 
 
 class InMemoryImages(Protocol):
-    """What gives a image and its label by number."""
+    """What gives an image and its label by number."""
 
     def __len__(self) -> int: ...
 

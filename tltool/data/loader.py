@@ -17,7 +17,7 @@ class BatchLoader:
     one is asked for.
 
     Args:
-        photos: Loads, decodes and collates.
+        images: Loads, decodes and collates.
 
     Attributes:
         substitute: Other batches of the same images in the same order, such as of their features;
@@ -53,11 +53,11 @@ class BatchLoader:
 class TrainingLoader(BatchLoader):
     """The batches of an epoch, or after a resume in its middle, those that are left.
 
-    Batches that were trained before are skipped by their number: no photo of theirs is decoded.
+    Batches that were trained before are skipped by their number: no image of theirs is decoded.
     Each batch carries a ``seed``, see `EpochBatches.seed`.
 
     Args:
-        photos: Loads, decodes and collates; its batch sampler is an `EpochBatches`.
+        images: Loads, decodes and collates; its batch sampler is an `EpochBatches`.
         batches_done: Tells how many batches of the epoch to skip. It is asked when the first batch
             is asked for.
 
@@ -105,8 +105,8 @@ class EpochBatches(Sampler[list[Draw]]):
     See `batches_per_epoch` for the last one.
 
     Args:
-        sampler: The order of the rank's photos.
-        batch_size: Number of photos in a batch of the rank.
+        sampler: The order of the rank's images.
+        batch_size: Number of images in a batch of the rank.
 
     Example:
         >>> batches = EpochBatches(ShuffledSampler(range(5), seed=0), batch_size=3)
@@ -139,16 +139,16 @@ class EpochBatches(Sampler[list[Draw]]):
 
 
 def shared_batches(
-    num_photos: int, batch_size: int, *, world_size: int = 1, rank: int = 0
+    num_images: int, batch_size: int, *, world_size: int = 1, rank: int = 0
 ) -> list[list[int]]:
-    """Return the positions of the photos in each batch of a rank: each photo once over all ranks.
+    """Return the positions of the images in each batch of a rank: each image once over all ranks.
 
     Every rank has as many batches as the others, or they would wait in DDP's forward pass for one
     that is done; a last batch may thus be empty.
 
     Args:
-        num_photos: How many photos the ranks share.
-        batch_size: Number of photos in a batch, over all ranks.
+        num_images: How many images the ranks share.
+        batch_size: Number of images in a batch, over all ranks.
         world_size: Number of ranks.
         rank: This rank.
 
@@ -158,6 +158,6 @@ def shared_batches(
         >>> [shared_batches(1, 4, world_size=2, rank=rank) for rank in (0, 1)]
         [[[0]], [[]]]
     """
-    starts = range(0, num_photos, batch_size)
-    batches = [range(num_photos)[start : start + batch_size] for start in starts]
+    starts = range(0, num_images, batch_size)
+    batches = [range(num_images)[start : start + batch_size] for start in starts]
     return [list(batch[rank::world_size]) for batch in batches]

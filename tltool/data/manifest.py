@@ -1,4 +1,4 @@
-"""Photos in a table: one row for each, with its path, label, part and group."""
+"""Images in a table: one row for each, with its path, label, split and group."""
 
 import os
 import unicodedata
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from tltool.data.classes import sort_classes
 from tltool.data.datamodule import ImageDataModule
-from tltool.data.layout import PART_NAMES, WHOLE
+from tltool.data.layout import SPLIT_NAMES, WHOLE
 from tltool.data.options import FileOptions, Unpack
 from tltool.data.records import ImageRecord, check_files, check_labels
 from tltool.data.samples import Samples
@@ -19,11 +19,11 @@ from tltool.layers.lookup import lookup
 
 
 class ManifestDataModule(ImageDataModule):
-    r"""Photos that a table names: CSV, TSV or Parquet, one row for each photo.
+    r"""Images that a table names: CSV, TSV or Parquet, one row for each image.
 
-    A row has a path and a label. A column ``split`` says which photos train, validate (``val``,
-    ``valid``, ``validation``) and test; without it, or without validation rows, the photos are
-    split by ``seed``. A column ``group`` names what belongs together, such as photos of one
+    A row has a path and a label. A column ``split`` says which images train, validate (``val``,
+    ``valid``, ``validation``) and test; without it, or without validation rows, the images are
+    split by ``seed``. A column ``group`` names what belongs together, such as images of one
     patient: no group is ever on two sides. To predict, the path is enough, and all rows are read.
 
     Args:
@@ -32,9 +32,9 @@ class ManifestDataModule(ImageDataModule):
         path_column: Name of the column with the path.
         label_column: Name of the column with the class. Classes are sorted by name, or by value if
             all are whole numbers.
-        split_column: Name of the column with the part, if there is one.
+        split_column: Name of the column with the split, if there is one.
         group_column: Name of the column with the group, if there is one.
-        test_fraction: Share of the photos that tests where the table has no column for the part;
+        test_fraction: Share of the images that tests where the table has no column for the split;
             0 for none.
 
     Example:
@@ -129,7 +129,7 @@ def records_of_table(
     _check_filled(cells["split"], "split", place, "Write train, val or test into each.")
     names = cells["path"]
     paths = [str(root / name) for name in names]
-    # One photo may go by two names: ./ant.jpg, or a path from the root of the disk.
+    # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
     repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
     if repeated:
         raise ValueError(
@@ -165,4 +165,4 @@ def _check_filled(cells: Sequence[str], role: str, place: str, remedy: str) -> N
 
 
 def _split_name(cell: str) -> str:
-    return lookup(PART_NAMES, cell.lower(), kind="part of the data in the column for the split")
+    return lookup(SPLIT_NAMES, cell.lower(), kind="split in the column for it")

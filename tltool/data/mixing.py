@@ -1,4 +1,4 @@
-"""Mixup and cutmix: batches in which each photo is mixed with another one."""
+"""Mixup and cutmix: batches in which each image is mixed with another one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +10,19 @@ from tltool.data.dataset import collate
 
 
 class MixingCollate:
-    """Make batches of mixed photos.
+    """Make batches of mixed images.
 
     ``labels`` become the shares of each class, ``(B, num_classes)`` floats, which cross-entropy
     takes as they are. ``hard_labels`` ``(B,)`` name the class with the larger share, to measure
-    accuracy against: no network can get all of them right, so it lies below that on plain photos.
-    Measured on 244 and 600 photos in 6 epochs, neither brought accuracy, and cutmix cost some: they
+    accuracy against: no network can get all of them right, so it lies below that on plain images.
+    Measured on 244 and 600 images in 6 epochs, neither brought accuracy, and cutmix cost some: they
     are for long training (`scripts/benchmark/augmentations.py`).
 
     Args:
         num_classes: Number of classes.
-        mixup: Parameter of the Beta distribution of the share by which photos are blended (Zhang et
+        mixup: Parameter of the Beta distribution of the share by which images are blended (Zhang et
             al., 2017, https://arxiv.org/abs/1710.09412); 0 turns it off, 0.2 is a usual value.
-        cutmix: The same for the area of a rectangle that is taken from the other photo (Yun et al.,
+        cutmix: The same for the area of a rectangle that is taken from the other image (Yun et al.,
             2019, https://arxiv.org/abs/1905.04899); 1 is a usual value. With both, each batch draws
             one of the two.
 
@@ -42,7 +42,7 @@ class MixingCollate:
         ]
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return the mixed batch; the seed of its first photo decides how."""
+        """Return the mixed batch; the seed of its first image decides how."""
         batch = collate(items)
         if "seed" not in items[0]:
             return self._mix(batch)

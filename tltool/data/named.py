@@ -42,12 +42,12 @@ class NamedDataset:
     """How torchvision hands out a data set.
 
     Attributes:
-        parts: The arguments that choose each part; the part `WHOLE` is all there is.
+        splits: The arguments that choose each split; the split `WHOLE` is all there is.
         labels: The attribute that holds the labels, or pairs of file and label.
         num_classes: The number of classes, where torchvision does not name them.
     """
 
-    parts: Mapping[str, Mapping[str, Any]]
+    splits: Mapping[str, Mapping[str, Any]]
     labels: str = "_labels"
     num_classes: int = 0
 
@@ -56,8 +56,8 @@ def _by_flag(labels: str) -> NamedDataset:
     return NamedDataset({"train": {"train": True}, "test": {"train": False}}, labels)
 
 
-def _by_split(labels: str = "_labels", num_classes: int = 0, **parts: str) -> NamedDataset:
-    chosen = {part: {"split": split} for part, split in parts.items()}
+def _by_split(labels: str = "_labels", num_classes: int = 0, **splits: str) -> NamedDataset:
+    chosen = {split: {"split": theirs} for split, theirs in splits.items()}
     return NamedDataset(chosen, labels, num_classes)
 
 
@@ -77,24 +77,24 @@ NAMED_DATASETS: dict[str, NamedDataset] = {
     "Food101": _by_split(train="train", test="test"),
     "OxfordIIITPet": _by_split(train="trainval", test="test"),
     "Imagenette": NamedDataset(
-        {part: {"split": part, "size": "320px"} for part in ("train", "val")}, "_samples"
+        {split: {"split": split, "size": "320px"} for split in ("train", "val")}, "_samples"
     ),
     "Country211": _by_split("targets", train="train", val="valid", test="test"),
 }
-"""The data sets by name. Where there is no validation part, training photos are split."""
+"""The data sets by name. Where there is no validation split, training images are split."""
 
 
 class TorchvisionDataModule(ImageDataModule):
     """A data set that torchvision knows by name, such as ``CIFAR10`` or ``OxfordIIITPet``.
 
-    Its own parts are kept. Without a validation part the training photos are split by ``seed``.
-    Mind the licenses: many of these photos are for research only.
+    Its own splits are kept. Without a validation split the training images are split by ``seed``.
+    Mind the licenses: many of these images are for research only.
 
     Args:
         name: Its name in torchvision.
         root: The folder that it lies in, or is downloaded to.
         download: Whether to download what is missing.
-        test_fraction: Share of the photos that tests where the data set has no parts (EuroSAT).
+        test_fraction: Share of the images that tests where the data set has no splits (EuroSAT).
     """
 
     def __init__(
@@ -135,10 +135,11 @@ class TorchvisionDataModule(ImageDataModule):
     @property
     def decoder(self) -> IndexedDecoder:
         """See `ImageDataModule`."""
-        return IndexedDecoder({self._prefix(part): self._sources[part] for part in self._sources})
+        named = ((self._prefix(split), source) for split, source in self._sources.items())
+        return IndexedDecoder(dict(named))
 
-    def _prefix(self, part: str) -> str:
-        return f"{self.name}/{part}"
+    def _prefix(self, split: str) -> str:
+        return f"{self.name}/{split}"
 
     @functools.cached_property
     def _sources(self) -> dict[str, Any]:
@@ -157,6 +158,6 @@ class TorchvisionDataModule(ImageDataModule):
     def _open(self, *, download: bool) -> dict[str, Any]:
         dataset = getattr(datasets, self.name)
         return {
-            part: dataset(root=str(self.root), download=download, **arguments)
-            for part, arguments in self.spec.parts.items()
+            split: dataset(root=str(self.root), download=download, **arguments)
+            for split, arguments in self.spec.splits.items()
         }

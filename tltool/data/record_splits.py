@@ -60,7 +60,7 @@ def make_splits(
     check_groups(records, place=classes.place)
     for split, members in found.items():
         names = classes.in_order({record.label for record in members})
-        check_class_names(names, classes.learned, place=classes.place, part=split)
+        check_class_names(names, classes.learned, place=classes.place, split=split)
     if WHOLE in found:
         found |= _split(found.pop(WHOLE), classes, fractions, seed)
     elif "train" in found:
@@ -78,7 +78,7 @@ def _split(
     counted = Counter(labels)
     counts = {name: counted[name] for name in classes.found}
     needed = ["train"] if groups[0] else ["train", *fractions]
-    check_class_sizes(counts, place=classes.place, parts=needed, expected=classes.learned)
+    check_class_sizes(counts, place=classes.place, splits=needed, expected=classes.learned)
     if not fractions:
         return {"train": records}
     if groups[0]:

@@ -67,7 +67,7 @@ def check_groups(records: Sequence[ImageRecord], *, place: str) -> None:
         if record.group and other != record.split:
             raise ValueError(
                 f"The group {record.group} is in {other} and in {record.split} of {place}, so its "
-                "photos are no honest test. Give all its rows one part, or leave the column out."
+                "photos are no honest test. Give all its rows one split, or leave the column out."
             )
 
 
