@@ -193,16 +193,7 @@ class Recorder(LightningModule):
 
 @pytest.fixture
 def trainer(tmp_path):
-    return Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        log_every_n_steps=1,
-    )
+    return Trainer(max_epochs=2, accelerator="cpu", barebones=True, default_root_dir=tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")

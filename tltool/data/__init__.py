@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
     from tltool.data.manifest import ManifestDataModule as ManifestDataModule
     from tltool.data.named import TorchvisionDataModule as TorchvisionDataModule
+    from tltool.data.records import ImageRecord as ImageRecord
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "ELPVDataModule": "tltool.data.elpv",
         "ImageDataModule": "tltool.data.datamodule",
         "ImageFolderDataModule": "tltool.data.folder",
+        "ImageRecord": "tltool.data.records",
         "ManifestDataModule": "tltool.data.manifest",
         "TorchvisionDataModule": "tltool.data.named",
     },

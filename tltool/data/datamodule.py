@@ -103,20 +103,20 @@ class ImageDataModule(LightningDataModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        self.fractions = {"val": val_fraction}
-        check_fractions(self.fractions)
-        check_alpha(mixup, name="mixup")
-        check_alpha(cutmix, name="cutmix")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.preprocessing: Preprocessing = preprocessing
         self.augmentation: Augmentation = augmentation
         self.random_erasing = random_erasing
+        check_alpha(mixup, name="mixup")
         self.mixup = mixup
+        check_alpha(cutmix, name="cutmix")
         self.cutmix = cutmix
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
+        self.fractions = {"val": val_fraction}
+        check_fractions(self.fractions)
         self.data_config = data_config
         self.given_class_names = class_names
         self.place = type(self).__name__  # Where the data lies, for messages.

@@ -41,12 +41,14 @@ class ManifestDataModule(ImageDataModule):
         >>> import tempfile
         >>> from PIL import Image
         >>> folder = Path(tempfile.mkdtemp())
-        >>> rows = [f"{index}.png,{['ants', 'bees'][index % 2]}" for index in range(10)]
-        >>> _ = (folder / "photos.csv").write_text("\n".join(["path,label", *rows]))
+        >>> table = ["path,label"]
         >>> for index in range(10):
+        ...     table.append(f"{index}.png,{['ants', 'bees'][index % 2]}")
         ...     Image.new("RGB", (8, 8)).save(folder / f"{index}.png")
-        >>> print(ManifestDataModule(folder / "photos.csv").summary())
-        photos: 8 train, 2 val, 2 classes (ants 4, bees 4)
+        >>> _ = (folder / "images.csv").write_text("\n".join(table))
+        >>> data = ManifestDataModule(folder / "images.csv")
+        >>> data.class_names, len(data.samples("train")), len(data.samples("val"))
+        (['ants', 'bees'], 8, 2)
     """
 
     remedies: ClassVar = {

@@ -156,7 +156,7 @@ class TorchvisionDataModule(ImageDataModule):
             ) from error
 
     def _open(self, *, download: bool) -> dict[str, Any]:
-        dataset = getattr(datasets, self.name)
+        dataset = getattr(datasets, self.place)
         return {
             split: dataset(root=str(self.root), download=download, **arguments)
             for split, arguments in self.spec.splits.items()

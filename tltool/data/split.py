@@ -60,11 +60,8 @@ def split_by_group(
     Args:
         groups: Group of each image.
         labels: Class of each image.
-        fractions: Share of the images of each split but ``train``, in ``(0, 1)``.
-        seed: Another seed, another split.
-
-    Returns:
-        The indices of each split and of ``train``, in order.
+        fractions: Share of all images for each split but ``train``, in ``(0, 1)``.
+        seed: As in `split_stratified`, and so is what is returned.
 
     Raises:
         ValueError: If there are fewer groups than splits.
