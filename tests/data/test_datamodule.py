@@ -1,4 +1,3 @@
-import inspect
 import os
 import random
 
@@ -6,13 +5,9 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
-from tltool.data.datamodule import ImageDataModule
 from tltool.data.decode import BrokenImageError
 from tltool.data.device_share import DeviceShare
-from tltool.data.digits import DigitsDataModule
-from tltool.data.elpv import ELPVDataModule
 from tltool.data.folder import ImageFolderDataModule
-from tltool.data.manifest import ManifestDataModule
 from tltool.data.sampler import Draw
 
 
@@ -198,16 +193,7 @@ class Recorder(LightningModule):
 
 @pytest.fixture
 def trainer(tmp_path):
-    return Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        log_every_n_steps=1,
-    )
+    return Trainer(max_epochs=2, accelerator="cpu", barebones=True, default_root_dir=tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
@@ -250,15 +236,3 @@ def test_a_batch_that_cannot_be_shared_names_the_nearest_sizes(data, monkeypatch
     monkeypatch.setattr(type(shared), "_share", DeviceShare(10, 0, world_size=4))
     with pytest.raises(ValueError, match=r"Set --data.batch_size 8 or 12"):
         shared.train_dataloader()
-
-
-@pytest.mark.parametrize(
-    "cls", [ImageFolderDataModule, ELPVDataModule, ManifestDataModule, DigitsDataModule]
-)
-def test_shared_arguments_have_one_default(cls):
-    # The command line keeps them when another class is named.
-    base = inspect.signature(ImageDataModule).parameters
-    own = inspect.signature(cls).parameters
-    assert {n: own[n].default for n in own if n in base} == {
-        n: base[n].default for n in base if n in own
-    }

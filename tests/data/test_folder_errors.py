@@ -5,22 +5,39 @@ import pytest
 from tltool.data.folder import ImageFolderDataModule
 
 
-def test_a_missing_folder_offers_the_nearest_name(photos):
-    root = photos({"ants": 2, "bees": 2})
-    with pytest.raises(FileNotFoundError, match=r"Did you mean --data.root '.*/photos'\?"):
-        ImageFolderDataModule(root.parent / "fotos").setup("fit")
-
-
-def test_a_missing_folder_in_between_offers_the_nearest_path(photos):
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("fotos", r"Did you mean --data.root '.*/photos'\?"),
+        ("photo/train", r"Did you mean --data.root '.*/photos/train'\?"),
+        ("xyz", "has these folders: photos"),
+    ],
+    ids=["a near name", "a near name in between", "no near name"],
+)
+def test_a_missing_folder_says_what_is_there(photos, missing, advice):
     root = photos({"ants": 2, "bees": 2}, below="train")
-    with pytest.raises(FileNotFoundError, match=r"Did you mean --data.root '.*/photos/train'\?"):
-        ImageFolderDataModule(root.parent / "photo" / "train").setup("fit")
+    with pytest.raises(FileNotFoundError, match=advice):
+        ImageFolderDataModule(root.parent / missing).setup("fit")
 
 
-def test_a_missing_folder_without_a_near_name_lists_what_is_there(photos):
-    root = photos({"ants": 2, "bees": 2})
-    with pytest.raises(FileNotFoundError, match="has these folders: photos"):
-        ImageFolderDataModule(root.parent / "xyz").setup("fit")
+@pytest.mark.parametrize(
+    ("counts", "advice"),
+    [
+        ({"ants": 3, "bees": 3, "wasps": 0}, "class wasps in .* has no photo. Add photos, or rem"),
+        ({"ants": 3, "bees": 1}, "class bees in .* has 1 photo, which cannot be split"),
+        ({"ants": 3}, "Add photos of a second class"),
+        ({"ants": 10, "bees": 10}, "batch size 32 .* 16 training photos. .*batch_size 16"),
+    ],
+    ids=["an empty class", "a class of one image", "one class", "less than a batch"],
+)
+def test_too_few_images_to_train_on_are_refused(photos, counts, advice):
+    with pytest.raises(ValueError, match=advice):
+        ImageFolderDataModule(photos(counts)).setup("fit")
+
+
+def test_train_and_val_without_class_folders_are_no_classes(photos):
+    with pytest.raises(FileNotFoundError, match="There are photos, but not in class folders"):
+        ImageFolderDataModule(photos({"train": 3, "val": 3})).setup("fit")
 
 
 def test_a_file_instead_of_a_folder_is_refused(photos):
@@ -46,23 +63,6 @@ def test_photos_without_class_folders_are_told_where_to_go(photos):
         ImageFolderDataModule(photos({"ants": 3}) / "ants").setup("fit")
 
 
-def test_train_and_val_without_class_folders_are_no_classes(photos):
-    with pytest.raises(FileNotFoundError, match="There are photos, but not in class folders"):
-        ImageFolderDataModule(photos({"train": 3, "val": 3})).setup("fit")
-
-
-def test_an_empty_class_is_named(photos):
-    root = photos({"ants": 3, "bees": 3, "wasps": 0})
-    with pytest.raises(ValueError, match=r"class wasps in .* has no photo. Add photos, or remove"):
-        ImageFolderDataModule(root).setup("fit")
-
-
-def test_a_class_of_one_photo_cannot_be_split(photos):
-    root = photos({"ants": 3, "bees": 1})
-    with pytest.raises(ValueError, match=r"class bees in .* has 1 photo, which cannot be split"):
-        ImageFolderDataModule(root).setup("fit")
-
-
 def test_a_class_of_one_photo_is_enough_beside_a_val_folder(photos):
     photos({"ants": 1, "bees": 1}, below="train")
     data = ImageFolderDataModule(photos({"ants": 1, "bees": 1}, below="val"), batch_size=2)
@@ -83,21 +83,10 @@ def test_a_class_that_the_checkpoint_lacks_names_both_lists(photos):
         ImageFolderDataModule(root, class_names=["ants", "bees"]).setup("validate")
 
 
-def test_one_class_is_nothing_to_tell_apart(photos):
-    with pytest.raises(ValueError, match="Add photos of a second class"):
-        ImageFolderDataModule(photos({"ants": 3})).setup("fit")
-
-
 def test_two_folders_for_validation_are_refused(photos):
-    photos({"ants": 1, "bees": 1}, below="valid")
-    root = photos({"ants": 1, "bees": 1}, below="val")
+    for name in ("valid", "val"):
+        root = photos({"ants": 1, "bees": 1}, below=name)
     with pytest.raises(ValueError, match=r"two folders for val: val and valid. Remove one"):
-        ImageFolderDataModule(root).setup("fit")
-
-
-def test_a_batch_larger_than_the_data_says_what_to_type(photos):
-    root = photos({"ants": 10, "bees": 10})
-    with pytest.raises(ValueError, match=r"batch size 32 .* 16 training photos. .*batch_size 16"):
         ImageFolderDataModule(root).setup("fit")
 
 

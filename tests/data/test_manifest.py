@@ -166,7 +166,7 @@ def test_a_photo_in_two_rows_is_refused(manifest):
 
 def test_an_unknown_part_gets_the_nearest_name(manifest):
     path = manifest([(*row, "vall") for row in TWENTY], SPLIT)
-    with pytest.raises(ValueError, match=r"Unknown part .* 'vall'. Did you mean 'val'\?"):
+    with pytest.raises(ValueError, match=r"Unknown split .* 'vall'. Did you mean 'val'\?"):
         ManifestDataModule(path).setup("fit")
 
 

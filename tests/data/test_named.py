@@ -44,7 +44,7 @@ def test_the_names_in_the_signature_are_those_of_the_table():
 def test_torchvision_takes_the_arguments_of_the_table(name):
     dataset = getattr(datasets, name)
     taken = [inspect.signature(cls).parameters for cls in dataset.__mro__[:-1]]
-    asked = {key for part in NAMED_DATASETS[name].parts.values() for key in part}
+    asked = {key for part in NAMED_DATASETS[name].splits.values() for key in part}
     assert asked | {"root", "download"} <= {key for parameters in taken for key in parameters}
 
 

@@ -1,1 +1,1 @@
-"""Datamodules, datasets, transforms, samplers: where the photos come from."""
+"""Datamodules, datasets, transforms and loaders: where the images come from."""

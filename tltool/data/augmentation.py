@@ -1,4 +1,4 @@
-"""Random changes of training photos that leave the label as it is."""
+"""Random changes of training images that leave the label as it is."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ class AugmentationPreset:
 
     Attributes:
         summary: What it does, in a phrase.
-        crops: Whether a random part of the photo is taken, instead of the evaluation's crop.
+        crops: Whether a random part of the image is taken, instead of the evaluation's crop.
         operations: Makes the operations on 8-bit pixels after the crop, from the color of the
             padding.
     """
@@ -70,7 +70,7 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
         ],
     ),
 }
-"""The presets by name, from weak to strong. Measured on 244 and 600 photos in 6 epochs, those with
+"""The presets by name, from weak to strong. Measured on 244 and 600 images in 6 epochs, those with
 a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
 (`scripts/benchmark/augmentations.py`)."""
 
@@ -86,7 +86,7 @@ def random_crop(data_config: Mapping[str, Any]) -> v2.Compose:
 
 
 def crop_decode_size(edge: int) -> int:
-    """Return the shortest edge of a photo whose smallest crop still has ``edge`` pixels.
+    """Return the shortest edge of an image whose smallest crop still has ``edge`` pixels.
 
     Example:
         >>> crop_decode_size(224)

@@ -29,26 +29,26 @@ def per_device_batch_size(batch_size: int, world_size: int) -> int:
     )
 
 
-def batches_per_epoch(num_photos: int, batch_size: int) -> int:
+def batches_per_epoch(num_images: int, batch_size: int) -> int:
     """Return the number of training batches of one device in an epoch.
 
-    The last one may be smaller, but a single photo, on which batch norm cannot train, is left to
+    The last one may be smaller, but a single image, on which batch norm cannot train, is left to
     other epochs, where it stands elsewhere in the order.
 
     Args:
-        num_photos: Number of photos that the device sees in an epoch.
-        batch_size: Number of photos in a batch of the device.
+        num_images: Number of images that the device sees in an epoch.
+        batch_size: Number of images in a batch of the device.
 
     Example:
         >>> [batches_per_epoch(num_photos, 4) for num_photos in (8, 9, 10)]
         [2, 2, 3]
     """
-    full, rest = divmod(num_photos, batch_size)
+    full, rest = divmod(num_images, batch_size)
     return full + (rest > 1 or (rest == 1 and full == 0))
 
 
-def check_batch_size(batch_size: int, num_photos: int) -> None:
-    """Raise if a batch needs more photos than there are.
+def check_batch_size(batch_size: int, num_images: int) -> None:
+    """Raise if a batch needs more images than there are.
 
     Example:
         >>> check_batch_size(32, 20)
@@ -56,9 +56,9 @@ def check_batch_size(batch_size: int, num_photos: int) -> None:
         ...
         ValueError: The batch size 32 is larger than the 20 training photos. Set ...batch_size 16.
     """
-    if batch_size > num_photos:
-        fitting = 1 << (num_photos.bit_length() - 1)  # the largest power of two
+    if batch_size > num_images:
+        fitting = 1 << (num_images.bit_length() - 1)  # the largest power of two
         raise ValueError(
-            f"The batch size {batch_size} is larger than the {num_photos} training photos. "
+            f"The batch size {batch_size} is larger than the {num_images} training photos. "
             f"Set --data.batch_size {fitting}."
         )

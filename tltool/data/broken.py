@@ -19,7 +19,7 @@ def find_broken(paths: Sequence[str], *, show_progress: bool = False) -> list[st
     return [path for path, is_broken in zip(paths, results, strict=True) if is_broken]
 
 
-def describe_broken(broken: Sequence[str], num_photos: int) -> str:
+def describe_broken(broken: Sequence[str], num_images: int) -> str:
     """Return the sentence that counts and names the files left out.
 
     Example:
@@ -28,7 +28,7 @@ def describe_broken(broken: Sequence[str], num_photos: int) -> str:
     """
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     named = ", ".join(broken[:3])
-    return f"Left out {len(broken)} of {num_photos} photos that cannot be read: {named}{more}."
+    return f"Left out {len(broken)} of {num_images} photos that cannot be read: {named}{more}."
 
 
 def _is_broken(path: str) -> bool:

@@ -21,7 +21,7 @@ def class_weights(
     Args:
         choice: ``"balanced"``, ``"effective_number"``, a weight for each class in the order of the
             labels, or weights by class name, where the other classes get 1.
-        counts: Number of training photos of each class.
+        counts: Number of training images of each class.
         class_names: Names of the classes in the order of the labels.
 
     Raises:
@@ -51,10 +51,10 @@ def class_weights(
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Return weights that make the photos of each class count the same in sum.
+    """Return weights that make the images of each class count the same in sum.
 
-    The mean weight over the photos is 1, as in scikit-learn's ``class_weight="balanced"``. A class
-    without photos gets 0.
+    The mean weight over the images is 1, as in scikit-learn's ``class_weight="balanced"``. A class
+    without images gets 0.
 
     Example:
         >>> balanced_weights([30, 10])
@@ -64,14 +64,14 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
 
 
 def effective_number_weights(counts: Sequence[int], *, beta: float = 0.999) -> list[float]:
-    """Return weights by the effective number of photos, in which look-alikes count less.
+    """Return weights by the effective number of images, in which look-alikes count less.
 
     Between no weights (``beta`` = 0) and `balanced_weights` (``beta`` near 1), see Cui et al.,
-    2019, https://arxiv.org/abs/1901.05555. The mean weight over the photos is 1. A class without
-    photos gets 0.
+    2019, https://arxiv.org/abs/1901.05555. The mean weight over the images is 1. A class without
+    images gets 0.
 
     Args:
-        counts: Number of training photos of each class.
+        counts: Number of training images of each class.
         beta: In ``[0, 1)``; ``1 / (1 - beta)`` is the largest effective number.
 
     Example:

@@ -1,19 +1,21 @@
-"""Checks of the classes: are their names known, and does each have enough photos?"""
+"""Checks of the classes: are their names known, and does each have enough images?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 
-def check_class_names(found: Sequence[str], known: Sequence[str], *, place: str, part: str) -> None:
+def check_class_names(
+    found: Sequence[str], known: Sequence[str], *, place: str, split: str
+) -> None:
     """Raise if a class is found that is not known.
 
     Args:
-        found: The classes of one part of the data.
-        known: Those of the training photos or of the checkpoint.
+        found: The classes of one split of the data.
+        known: Those of the training images or of the checkpoint.
         place: Where the data lies.
-        part: ``train``, ``val``, ``test``, or ``all``.
+        split: ``train``, ``val``, ``test``, or ``all``.
 
     Example:
-        >>> check_class_names(["ants", "wasps"], ["ants", "bees"], place="'photos'", part="val")
+        >>> check_class_names(["ants", "wasps"], ["ants", "bees"], place="'photos'", split="val")
         Traceback (most recent call last):
         ...
         ValueError: The val photos in 'photos' have the class wasps, which ... does not learn...
@@ -21,7 +23,7 @@ def check_class_names(found: Sequence[str], known: Sequence[str], *, place: str,
     unknown = [name for name in found if name not in known]
     if not unknown:
         return
-    what = "photos" if part == "all" else f"{part} photos"
+    what = "photos" if split == "all" else f"{split} photos"
     raise ValueError(
         f"The {what} in {place} have the class {_listed(unknown)}, which the model does not learn. "
         f"Classes found: {_listed(found)}. Classes of the training photos or the checkpoint: "
@@ -33,19 +35,19 @@ def check_class_sizes(
     counts: Mapping[str, int],
     *,
     place: str,
-    parts: Sequence[str] = ("train",),
+    splits: Sequence[str] = ("train",),
     expected: Sequence[str] = (),
 ) -> None:
     """Raise if the classes cannot be trained on.
 
     Args:
-        counts: Number of training photos of each class.
+        counts: Number of training images of each class.
         place: Where the data lies.
-        parts: The parts that they are to be split into.
+        splits: The splits that they are to be split into.
         expected: All classes, where they are given: one found class is then enough.
 
     Example:
-        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'photos'", parts=("train", "val"))
+        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'photos'", splits=("train", "val"))
         Traceback (most recent call last):
         ...
         ValueError: The class bees in 'photos' has 1 photo, ... Add photos, or remove the class.
@@ -55,13 +57,13 @@ def check_class_sizes(
         raise ValueError(
             f"The class {_listed(empty)} in {place} has no photo. Add photos, or remove the class."
         )
-    small = [name for name, count in counts.items() if count < len(parts)]
+    small = [name for name, count in counts.items() if count < len(splits)]
     if small:
         most = max(counts[name] for name in small)
-        photos = "1 photo" if most == 1 else f"{most} photos"
+        number = "1 photo" if most == 1 else f"{most} photos"
         raise ValueError(
-            f"The class {_listed(small)} in {place} has {photos}, which cannot be split into one "
-            f"for each of {', '.join(parts)}. Add photos, or remove the class."
+            f"The class {_listed(small)} in {place} has {number}, which cannot be split into one "
+            f"for each of {', '.join(splits)}. Add photos, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(

@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,8 +17,11 @@ from tltool.data.decode import decode_image
 from tltool.data.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loader import BatchLoader, TrainingLoader
 from tltool.data.mixing import MixingCollate, check_alpha
+from tltool.data.options import whole_signature
 from tltool.data.pixel_statistics import PixelStatistics
 from tltool.data.preprocessing import Preprocessing, resolve_preprocessing
+from tltool.data.record_splits import Classes, make_splits
+from tltool.data.records import ImageRecord, check_labels
 from tltool.data.samples import Samples, Splits
 from tltool.data.split import check_fractions
 from tltool.data.transforms import ImageTransform
@@ -35,40 +39,52 @@ _PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
 
 
 class ImageDataModule(LightningDataModule):
-    """Base of the datamodules. A child says what there is: `find_classes` and `find_splits`.
+    """Base of the datamodules. A child says what there is: `find_classes` and `find_records`.
+
+    Where no record validates, the training images are split by ``seed`` and ``val_fraction``, each
+    class by the same fraction, or whole groups where the records have one. Where no record has a
+    split, all are split, by `fractions`.
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
-    ``paths``. The last training batch may be smaller, but is never of one photo, on which batch
+    ``paths``. The last training batch may be smaller, but is never of one image, on which batch
     norm cannot train. Order and augmentation depend on the seed of ``seed_everything``, not on the
     number of workers or devices; a checkpoint keeps that seed, and a resumed run goes on with it. A
     training batch has a ``seed`` too, of what its step draws.
 
     Args:
-        batch_size: Number of photos in a step, over all devices: each takes its share.
+        batch_size: Number of images in a step, over all devices: each takes its share.
         num_workers: Number of processes that decode, for each device; ``None`` takes one less than
             its share of the CPU cores, at most 8, and 0 decodes in the main process.
         preprocessing: What is subtracted from the pixels and what they are divided by: ``backbone``
-            as in its own training, ``dataset`` mean and standard deviation of the training photos,
-            ``center`` their mean only, ``mean_image`` the mean photo, ``none``. See
+            as in its own training, ``dataset`` mean and standard deviation of the training images,
+            ``center`` their mean only, ``mean_image`` the mean image, ``none``. See
             `resolve_preprocessing`.
-        augmentation: Random changes of the training photos, from weak to strong, see
-            `AUGMENTATIONS`. With ``none`` a frozen backbone sees a photo always the same, so its
+        augmentation: Random changes of the training images, from weak to strong, see
+            `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
             features are computed only once.
-        random_erasing: Probability of erasing a rectangle of a training photo, see
+        random_erasing: Probability of erasing a rectangle of a training image, see
             `ImageTransform`.
-        mixup: How strongly two training photos are blended, see `MixingCollate`; 0 for not at all.
-        cutmix: How large a part of a training photo another one fills, see `MixingCollate`; 0 for
+        mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
+        cutmix: How large a part of a training image another one fills, see `MixingCollate`; 0 for
             none.
         broken_files: ``stop`` with an error that names the file, or ``skip``: decode all files
             once, before the split, and leave the broken ones out.
         seed: Seed of the split.
-        val_fraction: Share of the training photos that validates, in ``(0, 1)``, where the data has
-            no validation part.
+        val_fraction: Share of the training images that validates, in ``(0, 1)``, where the data has
+            no validation split.
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
             takes those of the data in alphabetical order.
     """
+
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do where a split is missing: a sentence for each, for an error."""
+
+    def __init_subclass__(cls) -> None:
+        """Let ``inspect.signature``, and so ``help``, see the shared options of a child."""
+        super().__init_subclass__()
+        cls.__signature__ = whole_signature(cls.__init__, ImageDataModule.__init__)  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -87,56 +103,63 @@ class ImageDataModule(LightningDataModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        check_fractions({"val": val_fraction})
-        check_alpha(mixup, name="mixup")
-        check_alpha(cutmix, name="cutmix")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.preprocessing: Preprocessing = preprocessing
         self.augmentation: Augmentation = augmentation
         self.random_erasing = random_erasing
+        check_alpha(mixup, name="mixup")
         self.mixup = mixup
+        check_alpha(cutmix, name="cutmix")
         self.cutmix = cutmix
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
+        self.fractions = {"val": val_fraction}
+        check_fractions(self.fractions)
         self.data_config = data_config
         self.given_class_names = class_names
+        self.place = type(self).__name__  # Where the data lies, for messages.
         self._run_seed: int | None = None
 
     def __str__(self) -> str:
-        """Name the data: Lightning's own text makes loaders, and fails where photos are missing."""
+        """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
         return f"{type(self).__name__}({self.place})"
 
     def find_classes(self) -> list[str]:
         """Return the names of the classes of the data, in the order of the labels."""
         raise NotImplementedError(f"{type(self).__name__} must define `find_classes()`.")
 
+    def find_records(self) -> list[ImageRecord]:
+        """Return the record of each image."""
+        raise NotImplementedError(f"{type(self).__name__} must define `find_records()`.")
+
     def find_splits(self) -> Splits:
-        """Return the photos of each part, labels as indices into `class_names`."""
-        raise NotImplementedError(f"{type(self).__name__} must define `find_splits()`.")
+        """Return the images of each split, labels as indices into `class_names`."""
+        check_labels(self.records, place=self.place)
+        classes = Classes(self._found_classes, self.class_names, self.place)
+        splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
+        for split, missing in splits.missing_classes(self.class_names).items():
+            self.warn("The %s photos in %s have none of: %s.", split, self.place, missing)
+        return splits
+
+    def readable_records(self) -> list[ImageRecord]:
+        """Return the records whose images can be decoded, or all if broken files stop the run."""
+        kept = set(self.without_broken([record.path for record in self.records]))
+        return [record for record in self.records if record.path in kept]
 
     def find_unlabeled(self) -> Samples:
-        """Return the photos to predict."""
+        """Return the images to predict."""
         return Samples(list(self.splits.parts().values())[-1].paths)
 
     def known_labels(self) -> dict[str, str]:
-        """Return the class name of each photo, by path, where the data says it."""
+        """Return the class name of each image, by path, where the data says it."""
         return self.splits.known_labels(self.class_names)
 
     @property
     def decoder(self) -> Decoder:
-        """What turns a path into a photo."""
+        """What turns a path into an image."""
         return decode_image
-
-    @property
-    def place(self) -> str:
-        """Where the data lies, for messages."""
-        return type(self).__name__
-
-    def remedy(self, part: Part) -> str:
-        """Return the sentence that says what to do when a part is missing."""
-        return "Choose data that has it."
 
     @property
     def class_names(self) -> list[str]:
@@ -150,12 +173,12 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def train_class_counts(self) -> list[int]:
-        """The number of training photos of each class."""
+        """The number of training images of each class."""
         return self.samples("train").class_counts(self.num_classes)
 
     @property
     def is_random(self) -> bool:
-        """Whether a training photo may look different at two visits."""
+        """Whether a training image may look different at two visits."""
         return self.transform(augment=True).is_random or self._mixes
 
     @property
@@ -164,19 +187,25 @@ class ImageDataModule(LightningDataModule):
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """The photos of each part, looked up once."""
+        """The images of each split, looked up once."""
         return self.find_splits()
+
+    @functools.cached_property
+    def records(self) -> list[ImageRecord]:
+        """The record of each image, looked up once."""
+        return self.find_records()
 
     @functools.cached_property
     def _found_classes(self) -> list[str]:
         return self.find_classes()
 
-    def samples(self, part: Part) -> Samples:
-        """Return the photos of one part, or raise an error that says where to put them."""
-        samples: Samples | None = getattr(self.splits, part)
+    def samples(self, split: Part) -> Samples:
+        """Return the images of one split, or raise an error that says where to put them."""
+        samples: Samples | None = getattr(self.splits, split)
         if samples is None or not samples:
-            purpose = _PURPOSES[part]
-            raise ValueError(f"{self.place} has no photos for {purpose}. {self.remedy(part)}")
+            purpose = _PURPOSES[split]
+            remedy = self.remedies.get(split, "Choose data that has it.")
+            raise ValueError(f"{self.place} has no photos for {purpose}. {remedy}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:
@@ -186,7 +215,8 @@ class ImageDataModule(LightningDataModule):
         broken = find_broken(paths, show_progress=self._is_rank_zero)
         if broken:
             self.warn("%s", describe_broken(broken, len(paths)))
-        return [path for path in paths if path not in set(broken)]
+        left_out = set(broken)
+        return [path for path in paths if path not in left_out]
 
     def warn(self, message: str, *args: object) -> None:
         """Log a warning, on the first of the ranks only."""
@@ -194,15 +224,15 @@ class ImageDataModule(LightningDataModule):
             log.warning(message, *args)
 
     def summary(self) -> str:
-        """Return one line on the photos of each part and class, see `Splits.describe`."""
+        """Return one line on the images of each split and class, see `Splits.describe`."""
         return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
-        """Look the photos up and check what this stage needs."""
+        """Look the images up and check what this stage needs."""
         if stage == "fit":
             self._run_seed = None  # A checkpoint is read after this.
-        for part in _NEEDED.get(stage, ()):
-            self.samples(part)
+        for split in _NEEDED.get(stage, ()):
+            self.samples(split)
         if stage == "fit":
             check_batch_size(self.batch_size, len(self.samples("train")))
 
@@ -217,7 +247,7 @@ class ImageDataModule(LightningDataModule):
     def resolved_data_config(self) -> dict[str, Any]:
         """Return the preprocessing in numbers, as plain data for a checkpoint.
 
-        The statistics of the training photos are computed at the first call and kept.
+        The statistics of the training images are computed at the first call and kept.
         """
         if self.data_config is None:
             raise ValueError(
@@ -235,7 +265,7 @@ class ImageDataModule(LightningDataModule):
         return dataset.pixel_statistics(show_progress=self._is_rank_zero)
 
     def transform(self, *, augment: bool = False) -> ImageTransform:
-        """Return the transform from photo to tensor."""
+        """Return the transform from image to tensor."""
         config = self.resolved_data_config()
         if not augment:
             return ImageTransform(config)
@@ -243,13 +273,13 @@ class ImageDataModule(LightningDataModule):
             config, augmentation=self.augmentation, random_erasing=self.random_erasing
         )
 
-    def dataset(self, part: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
-        """Return the photos of one part as a dataset, augmented or as in evaluation."""
-        samples = self.find_unlabeled() if part == "predict" else self.samples(part)
+    def dataset(self, split: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
+        """Return the images of one split as a dataset, augmented or as in evaluation."""
+        samples = self.find_unlabeled() if split == "predict" else self.samples(split)
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:
-        """Return the loader of this device's training photos, shuffled anew in each epoch."""
+        """Return the loader of this device's training images, shuffled anew in each epoch."""
         dataset = self.dataset("train", augment=True)
         check_batch_size(self.batch_size, len(dataset))
         if self._run_seed is None:
@@ -259,26 +289,26 @@ class ImageDataModule(LightningDataModule):
             dataset,
             mixing if self._mixes else collate,
             seed=self._run_seed,
-            # `overfit_batches` is about the same photos in each epoch.
+            # `overfit_batches` is about the same images in each epoch.
             reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
             batches_done=lambda: batches_done(self.trainer),
         )
 
     def val_dataloader(self) -> BatchLoader:
-        """Return the loader of this device's validation photos, in order."""
+        """Return the loader of this device's validation images, in order."""
         return self._share.evaluation(self.dataset("val"))
 
     def test_dataloader(self) -> BatchLoader:
-        """Return the loader of this device's test photos, in order."""
+        """Return the loader of this device's test images, in order."""
         return self._share.evaluation(self.dataset("test"))
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the photos to predict, in order and without labels."""
+        """Return the loader of the images to predict, in order and without labels."""
         return self._share.whole(self.dataset("predict"))
 
-    def evaluation_dataloader(self, part: Part) -> DataLoader[dict[str, Any]]:
-        """Return a loader of all photos of any part, in order and not augmented."""
-        return self._share.whole(self.dataset(part))
+    def evaluation_dataloader(self, split: Part) -> DataLoader[dict[str, Any]]:
+        """Return a loader of all images of any split, in order and not augmented."""
+        return self._share.whole(self.dataset(split))
 
     @property
     def _share(self) -> DeviceShare:

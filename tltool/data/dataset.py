@@ -1,4 +1,4 @@
-"""The dataset: names of photos and their labels in, tensors out; and how tensors become a batch."""
+"""The dataset: names of images and their labels in, tensors out; and how tensors become a batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ Collate = Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
-    """Decode and transform one photo at a time.
+    """Decode and transform one image at a time.
 
     Args:
-        samples: The photos.
+        samples: The images.
         transform: From image to tensor.
         decode: From a path, a mode and a size to an image; see `decode_image`.
 
@@ -43,7 +43,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | Draw) -> dict[str, Any]:
         index = key.position if isinstance(key, Draw) else key
-        image = self._transform(self._photo(index), key.seed if isinstance(key, Draw) else None)
+        image = self._transform(self._decoded(index), key.seed if isinstance(key, Draw) else None)
         item: dict[str, Any] = {"image": image, "path": self.samples.paths[index]}
         if self.samples.labels is not None:
             item["label"] = self.samples.labels[index]
@@ -53,46 +53,46 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     @property
     def labels(self) -> Sequence[int] | None:
-        """The label of each photo, where they are known."""
+        """The label of each image, where they are known."""
         return self.samples.labels
 
     @property
     def is_random(self) -> bool:
-        """Whether a photo's tensor depends on a seed."""
+        """Whether an image's tensor depends on a seed."""
         return self.transform.is_random
 
     def file(self, index: int) -> str | None:
-        """Return the file of a photo, or ``None`` where the photos lie in something else."""
+        """Return the file of an image, or ``None`` where the images lie in something else."""
         return self.samples.paths[index] if self.decode is decode_image else None
 
     def content(self, index: int) -> bytes:
-        """Return what decides a photo: the bytes of its file, or size and pixels."""
+        """Return what decides an image: the bytes of its file, or size and pixels."""
         if self.decode is decode_image:
             return read_content(self.samples.paths[index])
-        photo = self._photo(index)
-        return f"{photo.mode} {photo.size} ".encode() + photo.tobytes()
+        image = self._decoded(index)
+        return f"{image.mode} {image.size} ".encode() + image.tobytes()
 
     def image(self, index: int, content: bytes, *, seed: int | None = None) -> Tensor:
-        """Return the tensor of a photo whose content was read already.
+        """Return the tensor of an image whose content was read already.
 
         Args:
-            index: The number of the photo.
+            index: The number of the image.
             content: What `content` returned.
             seed: Decides the augmentation; ``None`` for torch's own state.
         """
-        photo = self._photo(index, content if self.decode is decode_image else None)
-        return self._transform(photo, seed)
+        image = self._decoded(index, content if self.decode is decode_image else None)
+        return self._transform(image, seed)
 
     def describe(self) -> dict[str, Any]:
-        """Return all that decides a photo's tensor apart from content and seed, as plain data."""
+        """Return all that decides an image's tensor apart from content and seed, as plain data."""
         return self.transform.describe()
 
     def pixels(self, index: int) -> Tensor:
-        """Return the 8-bit pixels ``(C, H, W)`` of a photo before the normalization."""
-        return self.transform.pixels(self._photo(index))
+        """Return the 8-bit pixels ``(C, H, W)`` of an image before the normalization."""
+        return self.transform.pixels(self._decoded(index))
 
     def pixel_statistics(self, *, show_progress: bool = False) -> PixelStatistics:
-        """Return mean and standard deviation of the `pixels` of all photos."""
+        """Return mean and standard deviation of the `pixels` of all images."""
         return measure_pixels(
             map_in_threads(
                 self.pixels,
@@ -102,7 +102,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             )
         )
 
-    def _photo(self, index: int, content: bytes | None = None) -> Image.Image:
+    def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
         path, mode, size = (
             self.samples.paths[index],
             self.transform.mode,

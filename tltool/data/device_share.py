@@ -1,4 +1,4 @@
-"""What one device loads: its part of each batch, and where a resumed run goes on."""
+"""What one device loads: its share of each batch, and where a resumed run goes on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from tltool.data.workers import resolve_num_workers
 
 @dataclass(frozen=True)
 class DeviceShare:
-    """What one device loads: its part of each batch, by workers of its own.
+    """What one device loads: its share of each batch, by workers of its own.
 
     Attributes:
-        batch_size: Number of photos in a batch, over all devices.
+        batch_size: Number of images in a batch, over all devices.
         num_workers: Number of processes that decode for this device.
         pin_memory: Whether batches go to a GPU.
         world_size: Number of devices.
@@ -42,25 +42,25 @@ class DeviceShare:
         reshuffle: bool,
         batches_done: Callable[[], int],
     ) -> TrainingLoader:
-        """Return the loader of this device's photos, in an order of the seed and the epoch."""
+        """Return the loader of this device's images, in an order of the seed and the epoch."""
         sampler = ShuffledSampler(
             dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
         )
         batches = EpochBatches(sampler, self._own_batch_size)
-        return TrainingLoader(self._photos(dataset, batches, collate_fn), batches_done)
+        return TrainingLoader(self._loader(dataset, batches, collate_fn), batches_done)
 
     def evaluation(self, dataset: ImageDataset) -> BatchLoader:
-        """Return the loader of this device's photos, in order, each on one device only."""
+        """Return the loader of this device's images, in order, each on one device only."""
         batches = shared_batches(
             len(dataset),
             self._own_batch_size * self.world_size,
             world_size=self.world_size,
             rank=self.rank,
         )
-        return BatchLoader(self._photos(dataset, batches, collate))
+        return BatchLoader(self._loader(dataset, batches, collate))
 
     def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
-        """Return the loader of all photos, in order, which Lightning may share out."""
+        """Return the loader of all images, in order, which Lightning may share out."""
         return DataLoader(
             dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
         )
@@ -77,7 +77,7 @@ class DeviceShare:
             "pin_memory": self.pin_memory,
         }
 
-    def _photos(
+    def _loader(
         self, dataset: ImageDataset, batches: Any, collate_fn: Collate
     ) -> DataLoader[dict[str, Any]]:
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)
@@ -90,7 +90,7 @@ def device_share(
 
     Args:
         trainer: The Trainer.
-        batch_size: Number of photos in a batch, over all devices.
+        batch_size: Number of images in a batch, over all devices.
         num_workers: See `resolve_num_workers`.
     """
     if trainer is None:
@@ -107,7 +107,7 @@ def device_share(
 def common_seed(trainer: Trainer | None) -> int:
     """Return the seed of this moment, the same on all ranks.
 
-    Without `seed_everything` each rank has its own, and photos would be seen twice.
+    Without `seed_everything` each rank has its own, and images would be seen twice.
     """
     seed = torch.initial_seed() % 2**63
     return trainer.strategy.broadcast(seed) if trainer else seed

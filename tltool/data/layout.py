@@ -1,4 +1,4 @@
-"""How a folder of photos is laid out: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
+"""How a folder of images is laid out: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
 
 import logging
 from collections import Counter
@@ -10,20 +10,20 @@ from tltool.data.listing import check_folder, class_name, list_folders, list_ima
 log = logging.getLogger(__name__)
 
 WHOLE = "all"
-"""The part of a folder without parts."""
+"""The split of a folder without splits."""
 
-PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What the parts are called, in lower case."""
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What the splits are called, in lower case."""
 
 Found = dict[str, list[Path]]
-"""The photos of each class, classes in alphabetical order."""
+"""The images of each class, classes in alphabetical order."""
 
 
-def find_photos(root: Path) -> dict[str, Found]:
-    """Return the photos of each class of each part: ``train``, ``val``, ``test``, or `WHOLE`.
+def find_images(root: Path) -> dict[str, Found]:
+    """Return the images of each class of each split: ``train``, ``val``, ``test``, or `WHOLE`.
 
     Raises:
-        FileNotFoundError: If there is no folder, or no photo in class folders.
+        FileNotFoundError: If there is no folder, or no image in class folders.
         NotADirectoryError: If ``root`` is a file.
 
     Example:
@@ -32,36 +32,36 @@ def find_photos(root: Path) -> dict[str, Found]:
         >>> for name in ("train/ants", "train/bees", "test/ants"):
         ...     (root / name).mkdir(parents=True)
         ...     (root / name / "1.jpg").touch()
-        >>> {part: list(classes) for part, classes in find_photos(root).items()}
+        >>> {split: list(classes) for split, classes in find_images(root).items()}
         {'train': ['ants', 'bees'], 'test': ['ants']}
     """
     check_folder(root)
-    part_folders = _part_folders(root)
-    if not part_folders:
-        return {WHOLE: _photos_by_class(root)}
-    return {part: _photos_by_class(folder) for part, folder in part_folders.items()}
+    split_folders = _split_folders(root)
+    if not split_folders:
+        return {WHOLE: _images_by_class(root)}
+    return {split: _images_by_class(folder) for split, folder in split_folders.items()}
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
+def _split_folders(root: Path) -> dict[str, Path]:
     """Return the folders of train, val and test, in this order, or nothing.
 
-    A folder ``train`` with photos directly in it is a class: photos of trains.
+    A folder ``train`` with images directly in it is a class: images of trains.
     """
     found: dict[str, Path] = {}
     others = []
     for folder in list_folders(root):
-        part = PART_NAMES.get(folder.name.lower())
-        if part is None or not list_folders(folder):
+        split = SPLIT_NAMES.get(folder.name.lower())
+        if split is None or not list_folders(folder):
             others.append(folder.name)
-        elif part in found:
+        elif split in found:
             raise ValueError(
-                f"'{root}' has two folders for {part}: {found[part].name} and {folder.name}. "
+                f"'{root}' has two folders for {split}: {found[split].name} and {folder.name}. "
                 "Remove one."
             )
         else:
-            found[part] = folder
-    if not found and others and all(name.lower() in PART_NAMES for name in others):
-        raise FileNotFoundError(_no_photos(root / others[0], {}))
+            found[split] = folder
+    if not found and others and all(name.lower() in SPLIT_NAMES for name in others):
+        raise FileNotFoundError(_no_images(root / others[0], {}))
     if found and others:
         log.warning(
             "'%s' has %s; left out the folders beside: %s.",
@@ -69,15 +69,15 @@ def _part_folders(root: Path) -> dict[str, Path]:
             ", ".join(found),
             ", ".join(others),
         )
-    return {part: found[part] for part in ("train", "val", "test") if part in found}
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def _photos_by_class(folder: Path) -> Found:
+def _images_by_class(folder: Path) -> Found:
     classes: Found = {}
     for class_folder in list_folders(folder):
         classes.setdefault(class_name(class_folder), []).extend(list_images(class_folder))
     if not classes or not any(classes.values()):
-        raise FileNotFoundError(_no_photos(folder, classes))
+        raise FileNotFoundError(_no_images(folder, classes))
     return classes
 
 
@@ -91,7 +91,7 @@ def describe_files(folder: Path) -> str:
     )
 
 
-def _no_photos(folder: Path, classes: Found) -> str:
+def _no_images(folder: Path, classes: Found) -> str:
     lost = not classes and list_images(folder)
     flat = " There are photos, but not in class folders." if lost else ""
     return (

@@ -1,4 +1,4 @@
-"""What lies in a folder: class folders and photos, hidden files left out."""
+"""What lies in a folder: class folders and images, hidden files left out."""
 
 import difflib
 import os
@@ -12,7 +12,7 @@ _IGNORED_FOLDERS = {"__MACOSX"}  # the twin that macOS writes into zip files
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the photos in a folder and its subfolders, sorted by their path.
+    """Return the images in a folder and its subfolders, sorted by their path.
 
     Example:
         >>> import tempfile

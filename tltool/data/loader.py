@@ -1,15 +1,11 @@
 """Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from tltool.data.batch_size import batches_per_epoch
-from tltool.data.dataset import ImageDataset, collate
-from tltool.data.mixing import FeatureMixing
 from tltool.data.sampler import Draw, ShuffledSampler
 
 
@@ -21,12 +17,11 @@ class BatchLoader:
     one is asked for.
 
     Args:
-        photos: Loads, decodes and collates.
+        images: Loads, decodes and collates.
 
     Attributes:
-        views: Features ``(N, num_features)`` of all photos of an `ImageDataset`, one tensor for
-            each augmented view. Where there are any, batches hold ``features`` of them in place of
-            ``images``, and no photo is read.
+        substitute: Other batches of the same images in the same order, such as of their features;
+            where there are any, no image is read.
 
     Example:
         >>> loader = BatchLoader(DataLoader([3, 5, 7], batch_sampler=[[0, 1], [2]]))
@@ -37,30 +32,13 @@ class BatchLoader:
     def __init__(self, photos: DataLoader[Any]) -> None:
         self.photos = photos
         self.batch_sampler = photos.batch_sampler  # Lightning tells its sampler the epoch.
-        self.views: Sequence[Tensor] = ()
+        self.substitute: Iterable[dict[str, Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self._batches()
-
-    def _batches(self) -> Iterator[Any]:
-        return map(self._features, self.batch_sampler or ()) if self.views else iter(self.photos)
-
-    def _features(self, keys: Sequence[int | Draw]) -> dict[str, Any]:
-        dataset = self.photos.dataset
-        assert isinstance(dataset, ImageDataset)  # noqa: S101  # see `views`
-        if not keys:
-            return collate([])
-        draws = [key if isinstance(key, Draw) else Draw(key, seed=0) for key in keys]
-        paths, labels = dataset.samples.paths, dataset.samples.labels or ()
-        rows = [self.views[draw.seed % len(self.views)][draw.position] for draw in draws]
-        return {
-            "features": torch.stack(rows),
-            "labels": torch.tensor([labels[draw.position] for draw in draws]),
-            "paths": [paths[draw.position] for draw in draws],
-        }
+        yield from self.photos if self.substitute is None else self.substitute
 
     @property
     def _iterator(self) -> Any:
@@ -75,16 +53,13 @@ class BatchLoader:
 class TrainingLoader(BatchLoader):
     """The batches of an epoch, or after a resume in its middle, those that are left.
 
-    Batches that were trained before are skipped by their number: no photo of theirs is decoded.
+    Batches that were trained before are skipped by their number: no image of theirs is decoded.
     Each batch carries a ``seed``, see `EpochBatches.seed`.
 
     Args:
-        photos: Loads, decodes and collates; its batch sampler is an `EpochBatches`.
+        images: Loads, decodes and collates; its batch sampler is an `EpochBatches`.
         batches_done: Tells how many batches of the epoch to skip. It is asked when the first batch
             is asked for.
-
-    Attributes:
-        mix_features: Mixes batches of features; ``None`` leaves them as they are.
 
     Raises:
         ValueError: When the first batch is asked for, if the checkpoint was written in the middle
@@ -98,7 +73,6 @@ class TrainingLoader(BatchLoader):
     ) -> None:
         super().__init__(photos)
         self.batches_done = batches_done
-        self.mix_features: FeatureMixing | None = None
         self._length_before = len(self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -110,12 +84,8 @@ class TrainingLoader(BatchLoader):
                 "`batch_size`, or from a checkpoint of the end of an epoch."
             )
         self.batch_sampler.first = first
-        for number, batch in enumerate(self._batches(), start=first):
-            seed = self.batch_sampler.seed(number)
-            if self.views and self.mix_features is not None:
-                yield {**self.mix_features(batch, seed=seed), "seed": seed}
-            else:
-                yield {**batch, "seed": seed}
+        for number, batch in enumerate(super().__iter__(), start=first):
+            yield {**batch, "seed": self.batch_sampler.seed(number)}
 
     def state_dict(self) -> dict[str, int]:
         """Return the length of an epoch.
@@ -135,8 +105,8 @@ class EpochBatches(Sampler[list[Draw]]):
     See `batches_per_epoch` for the last one.
 
     Args:
-        sampler: The order of the rank's photos.
-        batch_size: Number of photos in a batch of the rank.
+        sampler: The order of the rank's images.
+        batch_size: Number of images in a batch of the rank.
 
     Example:
         >>> batches = EpochBatches(ShuffledSampler(range(5), seed=0), batch_size=3)
@@ -169,16 +139,16 @@ class EpochBatches(Sampler[list[Draw]]):
 
 
 def shared_batches(
-    num_photos: int, batch_size: int, *, world_size: int = 1, rank: int = 0
+    num_images: int, batch_size: int, *, world_size: int = 1, rank: int = 0
 ) -> list[list[int]]:
-    """Return the positions of the photos in each batch of a rank: each photo once over all ranks.
+    """Return the positions of the images in each batch of a rank: each image once over all ranks.
 
     Every rank has as many batches as the others, or they would wait in DDP's forward pass for one
     that is done; a last batch may thus be empty.
 
     Args:
-        num_photos: How many photos the ranks share.
-        batch_size: Number of photos in a batch, over all ranks.
+        num_images: How many images the ranks share.
+        batch_size: Number of images in a batch, over all ranks.
         world_size: Number of ranks.
         rank: This rank.
 
@@ -188,6 +158,6 @@ def shared_batches(
         >>> [shared_batches(1, 4, world_size=2, rank=rank) for rank in (0, 1)]
         [[[0]], [[]]]
     """
-    starts = range(0, num_photos, batch_size)
-    batches = [range(num_photos)[start : start + batch_size] for start in starts]
+    starts = range(0, num_images, batch_size)
+    batches = [range(num_images)[start : start + batch_size] for start in starts]
     return [list(batch[rank::world_size]) for batch in batches]

@@ -1,34 +1,29 @@
-"""Photos in a table: one row for each, with its path, label, part and group."""
+"""Images in a table: one row for each, with its path, label, split and group."""
 
-import functools
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar
 
-from tltool.data.augmentation import Augmentation
-from tltool.data.classes import check_class_names, check_class_sizes, sort_classes
-from tltool.data.datamodule import ImageDataModule, Part
-from tltool.data.layout import WHOLE
-from tltool.data.preprocessing import Preprocessing
-from tltool.data.rows import Row, check_files, check_groups, check_labels, make_rows, split_rows
-from tltool.data.samples import Samples, Splits, relabel
+from tltool._lookup import lookup
+from tltool.data.classes import sort_classes
+from tltool.data.datamodule import ImageDataModule
+from tltool.data.layout import SPLIT_NAMES, WHOLE
+from tltool.data.options import FileOptions, Unpack
+from tltool.data.records import ImageRecord, check_files, check_labels
+from tltool.data.samples import Samples
 from tltool.data.split import check_fractions
-from tltool.data.table import read_table
-
-_REMEDIES = {
-    "train": "Give rows with split = train.",
-    "val": "Give rows with split = val, or a label for each row.",
-    "test": "Give rows with split = test, or set --data.test_fraction 0.15.",
-}
+from tltool.data.table import Columns, read_table
 
 
 class ManifestDataModule(ImageDataModule):
-    r"""Photos that a table names: CSV, TSV or Parquet, one row for each photo.
+    r"""Images that a table names: CSV, TSV or Parquet, one row for each image.
 
-    A row has a path and a label. A column ``split`` says which photos train, validate (``val``,
-    ``valid``, ``validation``) and test; without it, or without validation rows, the photos are
-    split by ``seed``. A column ``group`` names what belongs together, such as photos of one
+    A row has a path and a label. A column ``split`` says which images train, validate (``val``,
+    ``valid``, ``validation``) and test; without it, or without validation rows, the images are
+    split by ``seed``. A column ``group`` names what belongs together, such as images of one
     patient: no group is ever on two sides. To predict, the path is enough, and all rows are read.
 
     Args:
@@ -37,22 +32,30 @@ class ManifestDataModule(ImageDataModule):
         path_column: Name of the column with the path.
         label_column: Name of the column with the class. Classes are sorted by name, or by value if
             all are whole numbers.
-        split_column: Name of the column with the part, if there is one.
+        split_column: Name of the column with the split, if there is one.
         group_column: Name of the column with the group, if there is one.
-        test_fraction: Share of the photos that tests where the table has no column for the part;
+        test_fraction: Share of the images that tests where the table has no column for the split;
             0 for none.
 
     Example:
         >>> import tempfile
         >>> from PIL import Image
         >>> folder = Path(tempfile.mkdtemp())
-        >>> rows = [f"{index}.png,{['ants', 'bees'][index % 2]}" for index in range(10)]
-        >>> _ = (folder / "photos.csv").write_text("\n".join(["path,label", *rows]))
+        >>> table = ["path,label"]
         >>> for index in range(10):
+        ...     table.append(f"{index}.png,{['ants', 'bees'][index % 2]}")
         ...     Image.new("RGB", (8, 8)).save(folder / f"{index}.png")
-        >>> print(ManifestDataModule(folder / "photos.csv").summary())
-        photos: 8 train, 2 val, 2 classes (ants 4, bees 4)
+        >>> _ = (folder / "images.csv").write_text("\n".join(table))
+        >>> data = ManifestDataModule(folder / "images.csv")
+        >>> data.class_names, len(data.samples("train")), len(data.samples("val"))
+        (['ants', 'bees'], 8, 2)
     """
+
+    remedies: ClassVar = {
+        "train": "Give rows with split = train.",
+        "val": "Give rows with split = val, or a label for each row.",
+        "test": "Give rows with split = test, or set --data.test_fraction 0.15.",
+    }
 
     def __init__(
         self,
@@ -64,34 +67,9 @@ class ManifestDataModule(ImageDataModule):
         split_column: str = "split",
         group_column: str = "group",
         test_fraction: float = 0.0,
-        batch_size: int = 32,
-        num_workers: int | None = None,
-        preprocessing: Preprocessing = "backbone",
-        augmentation: Augmentation = "none",
-        random_erasing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        broken_files: Literal["stop", "skip"] = "stop",
-        seed: int = 0,
-        val_fraction: float = 0.2,
-        data_config: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
+        **options: Unpack[FileOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            random_erasing=random_erasing,
-            mixup=mixup,
-            cutmix=cutmix,
-            broken_files=broken_files,
-            seed=seed,
-            val_fraction=val_fraction,
-            data_config=data_config,
-            class_names=class_names,
-        )
-        self.fractions = {"val": val_fraction}
+        super().__init__(**options)
         if test_fraction:
             self.fractions["test"] = test_fraction
         check_fractions(self.fractions)
@@ -104,65 +82,89 @@ class ManifestDataModule(ImageDataModule):
             "group": group_column,
         }
         self.name = self.manifest.stem
-
-    @property
-    def place(self) -> str:
-        """The table, for messages."""
-        return f"'{self.manifest}'"
-
-    def remedy(self, part: Part) -> str:
-        """See `ImageDataModule`."""
-        return _REMEDIES[part]
+        self.place = f"'{self.manifest}'"
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of the training rows, or of all if there are none."""
-        training = [row for row in self._rows if row.part in (WHOLE, "train")] or self._rows
+        training = [row for row in self.records if row.split in (WHOLE, "train")] or self.records
         check_labels(training, place=self.place)
         return sort_classes({row.label for row in training})
 
-    def find_splits(self) -> Splits:
+    def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`."""
-        check_labels(self._rows, place=self.place)
-        parts: dict[str, list[Row]] = {}
-        for row in self._readable_rows():
-            parts.setdefault(row.part, []).append(row)
-        check_groups(parts, place=self.place)
-        for part, rows in parts.items():
-            names = sort_classes({row.label for row in rows})
-            check_class_names(names, self.class_names, place=self.place, part=part)
-        if WHOLE in parts:
-            parts |= self._split(parts.pop(WHOLE), self.fractions)
-        elif "train" in parts:
-            fractions = {} if "val" in parts else {"val": self.val_fraction}
-            parts |= self._split(parts.pop("train"), fractions)
-        return Splits(**{part: self._samples(rows) for part, rows in parts.items()})
+        table = read_table(self.manifest)
+        return records_of_table(table, self.root, self.columns, place=self.place)
+
+    def readable_records(self) -> list[ImageRecord]:
+        """See `ImageDataModule`."""
+        if self.broken_files == "stop":
+            check_files(self.records, place=self.place)
+        return super().readable_records()
 
     def find_unlabeled(self) -> Samples:
-        """Return the photos of all rows, in order."""
-        return Samples([row.path for row in self._readable_rows()])
+        """Return the images of all rows, in order."""
+        return Samples([row.path for row in self.readable_records()])
 
     def known_labels(self) -> dict[str, str]:
         """See `ImageDataModule`: those of all rows that have one."""
-        return {row.path: row.label for row in self._rows if row.label}
+        return {row.path: row.label for row in self.records if row.label}
 
-    @functools.cached_property
-    def _rows(self) -> list[Row]:
-        return make_rows(read_table(self.manifest), self.root, self.columns, place=self.place)
 
-    def _readable_rows(self) -> list[Row]:
-        if self.broken_files == "stop":
-            check_files(self._rows, place=self.place)
-            return self._rows
-        kept = set(self.without_broken([row.path for row in self._rows]))
-        return [row for row in self._rows if row.path in kept]
+def records_of_table(
+    table: Columns, root: Path, columns: Mapping[str, str], *, place: str
+) -> list[ImageRecord]:
+    """Return the records of the rows of a table.
 
-    def _split(self, rows: list[Row], fractions: dict[str, float]) -> dict[str, list[Row]]:
-        counts = Counter(row.label for row in rows)
-        parts = ["train"] if rows[0].group else ["train", *fractions]
-        check_class_sizes(counts, place=self.place, parts=parts, expected=self.class_names)
-        return split_rows(rows, fractions, seed=self.seed) if fractions else {"train": rows}
+    Args:
+        table: The columns by name.
+        root: The folder that relative paths start from.
+        columns: The names of the columns of ``path``, ``label``, ``split`` and ``group``. All but
+            the first may be missing from the table if they have these very names.
+        place: Where the table lies, for messages.
 
-    def _samples(self, rows: Sequence[Row]) -> Samples:
-        labels = relabel([row.label for row in rows], self.class_names)
-        groups = [row.group for row in rows] if all(row.group for row in rows) else None
-        return Samples([row.path for row in rows], labels, groups)
+    Raises:
+        ValueError: If a column or a cell is missing, a split is unknown, or an image is in two
+            rows.
+    """
+    cells = {role: _column(table, role, name, place) for role, name in columns.items()}
+    _check_filled(cells["path"], "path", place, "Give each row one.")
+    _check_filled(cells["split"], "split", place, "Write train, val or test into each.")
+    names = cells["path"]
+    paths = [str(root / name) for name in names]
+    # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
+    repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{place} has {len(repeated)} photos in more than one row, such as '{repeated[0]}': it "
+            "could train and validate. Leave one row for each photo."
+        )
+    empty = [""] * len(names)
+    # Composed accents, as in the names of class folders: two forms would be two classes.
+    labels = [unicodedata.normalize("NFC", label) for label in cells["label"]] or empty
+    splits = [_split_name(cell) for cell in cells["split"]] or [WHOLE] * len(names)
+    groups = cells["group"] or empty
+    return list(map(ImageRecord, paths, names, labels, splits, groups))
+
+
+def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
+    if name in table:
+        return table[name]
+    if role != "path" and name == role:
+        return []
+    raise ValueError(
+        f"{place} has no column {name!r}; it has {', '.join(table)}. Rename one, or set "
+        f"--data.{role}_column to the column with the {role}."
+    )
+
+
+def _check_filled(cells: Sequence[str], role: str, place: str, remedy: str) -> None:
+    empty = [number for number, cell in enumerate(cells, start=1) if not cell]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} rows of {place} have no {role}, the first of them row {empty[0]} below "
+            f"the header. {remedy}"
+        )
+
+
+def _split_name(cell: str) -> str:
+    return lookup(SPLIT_NAMES, cell.lower(), kind="split in the column for it")

@@ -1,31 +1,28 @@
-"""Mixup and cutmix: batches in which each photo is mixed with another one."""
+"""Mixup and cutmix: batches in which each image is mixed with another one."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 from torchvision.transforms import v2
 
 from tltool.data.dataset import collate
 
 
 class MixingCollate:
-    """Make batches of mixed photos.
+    """Make batches of mixed images.
 
     ``labels`` become the shares of each class, ``(B, num_classes)`` floats, which cross-entropy
     takes as they are. ``hard_labels`` ``(B,)`` name the class with the larger share, to measure
-    accuracy against: no network can get all of them right, so it lies below that on plain photos.
-    Measured on 244 and 600 photos in 6 epochs, neither brought accuracy, and cutmix cost some: they
+    accuracy against: no network can get all of them right, so it lies below that on plain images.
+    Measured on 244 and 600 images in 6 epochs, neither brought accuracy, and cutmix cost some: they
     are for long training (`scripts/benchmark/augmentations.py`).
 
     Args:
         num_classes: Number of classes.
-        mixup: Parameter of the Beta distribution of the share by which photos are blended (Zhang et
+        mixup: Parameter of the Beta distribution of the share by which images are blended (Zhang et
             al., 2017, https://arxiv.org/abs/1710.09412); 0 turns it off, 0.2 is a usual value.
-        cutmix: The same for the area of a rectangle that is taken from the other photo (Yun et al.,
+        cutmix: The same for the area of a rectangle that is taken from the other image (Yun et al.,
             2019, https://arxiv.org/abs/1905.04899); 1 is a usual value. With both, each batch draws
             one of the two.
 
@@ -45,7 +42,7 @@ class MixingCollate:
         ]
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Return the mixed batch; the seed of its first photo decides how."""
+        """Return the mixed batch; the seed of its first image decides how."""
         batch = collate(items)
         if "seed" not in items[0]:
             return self._mix(batch)
@@ -56,43 +53,8 @@ class MixingCollate:
     def _mix(self, batch: dict[str, Any]) -> dict[str, Any]:
         mixer = self.mixers[int(torch.randint(len(self.mixers), ()))]
         images, labels = mixer(batch["images"], batch["labels"])
-        return {**batch, "images": images, "labels": labels, "hard_labels": _larger_share(labels)}
-
-
-class FeatureMixing:
-    """Mix each photo's features with those of the photo before it in the batch.
-
-    What is left of mixup where a frozen backbone has seen the photos already: it mixes in the last
-    layer (manifold mixup, Verma et al., 2019, https://arxiv.org/abs/1806.05236). ``labels`` and
-    ``hard_labels`` are those of `MixingCollate`.
-
-    Args:
-        num_classes: Number of classes.
-        alpha: Parameter of the Beta distribution of a photo's own share.
-
-    Example:
-        >>> batch = {"features": torch.eye(2), "labels": torch.tensor([0, 1])}
-        >>> mixed = FeatureMixing(2, alpha=0.2)(batch, seed=0)
-        >>> torch.equal(mixed["features"], mixed["labels"]), mixed["labels"].sum(dim=1)
-        (True, tensor([1., 1.]))
-    """
-
-    def __init__(self, num_classes: int, *, alpha: float) -> None:
-        self.num_classes = num_classes
-        self.alpha = alpha
-
-    def __call__(self, batch: dict[str, Any], *, seed: int) -> dict[str, Any]:
-        """Return the mixed batch; the seed decides the shares."""
-        share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
-        features, labels = batch["features"], batch["labels"]
-        one_hot = functional.one_hot(labels, self.num_classes).float()
-        mixed = share * one_hot + (1 - share) * one_hot.roll(1, dims=0)
-        return {
-            **batch,
-            "features": share * features + (1 - share) * features.roll(1, dims=0),
-            "labels": mixed,
-            "hard_labels": _larger_share(mixed),
-        }
+        larger = labels.argmax(dim=1)
+        return {**batch, "images": images, "labels": labels, "hard_labels": larger}
 
 
 def check_alpha(value: float, *, name: str) -> None:
@@ -108,7 +70,3 @@ def check_alpha(value: float, *, name: str) -> None:
         raise ValueError(
             f"`{name}` must be at least 0, got {value}. Set --data.{name} 0.2, or 0 to turn it off."
         )
-
-
-def _larger_share(labels: Tensor) -> Tensor:
-    return labels.argmax(dim=1)

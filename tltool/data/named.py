@@ -10,14 +10,12 @@ from filelock import FileLock
 from torchvision import datasets
 
 from tltool._lookup import lookup
-from tltool.data.augmentation import Augmentation
-from tltool.data.classes import check_class_names
 from tltool.data.datamodule import ImageDataModule
-from tltool.data.indexed import IndexedDecoder, number_photos
+from tltool.data.indexed import IndexedDecoder
 from tltool.data.layout import WHOLE
-from tltool.data.preprocessing import Preprocessing
-from tltool.data.samples import Samples, Splits
-from tltool.data.split import check_fractions, split_stratified
+from tltool.data.options import SharedOptions, Unpack
+from tltool.data.records import ImageRecord, number_records
+from tltool.data.split import check_fractions
 
 DatasetName = Literal[
     "MNIST",
@@ -44,12 +42,12 @@ class NamedDataset:
     """How torchvision hands out a data set.
 
     Attributes:
-        parts: The arguments that choose each part; the part `WHOLE` is all there is.
+        splits: The arguments that choose each split; the split `WHOLE` is all there is.
         labels: The attribute that holds the labels, or pairs of file and label.
         num_classes: The number of classes, where torchvision does not name them.
     """
 
-    parts: Mapping[str, Mapping[str, Any]]
+    splits: Mapping[str, Mapping[str, Any]]
     labels: str = "_labels"
     num_classes: int = 0
 
@@ -58,8 +56,8 @@ def _by_flag(labels: str) -> NamedDataset:
     return NamedDataset({"train": {"train": True}, "test": {"train": False}}, labels)
 
 
-def _by_split(labels: str = "_labels", num_classes: int = 0, **parts: str) -> NamedDataset:
-    chosen = {part: {"split": split} for part, split in parts.items()}
+def _by_split(labels: str = "_labels", num_classes: int = 0, **splits: str) -> NamedDataset:
+    chosen = {split: {"split": theirs} for split, theirs in splits.items()}
     return NamedDataset(chosen, labels, num_classes)
 
 
@@ -79,24 +77,24 @@ NAMED_DATASETS: dict[str, NamedDataset] = {
     "Food101": _by_split(train="train", test="test"),
     "OxfordIIITPet": _by_split(train="trainval", test="test"),
     "Imagenette": NamedDataset(
-        {part: {"split": part, "size": "320px"} for part in ("train", "val")}, "_samples"
+        {split: {"split": split, "size": "320px"} for split in ("train", "val")}, "_samples"
     ),
     "Country211": _by_split("targets", train="train", val="valid", test="test"),
 }
-"""The data sets by name. Where there is no validation part, training photos are split."""
+"""The data sets by name. Where there is no validation split, training images are split."""
 
 
 class TorchvisionDataModule(ImageDataModule):
     """A data set that torchvision knows by name, such as ``CIFAR10`` or ``OxfordIIITPet``.
 
-    Its own parts are kept. Without a validation part the training photos are split by ``seed``.
-    Mind the licenses: many of these photos are for research only.
+    Its own splits are kept. Without a validation split the training images are split by ``seed``.
+    Mind the licenses: many of these images are for research only.
 
     Args:
         name: Its name in torchvision.
         root: The folder that it lies in, or is downloaded to.
         download: Whether to download what is missing.
-        test_fraction: Share of the photos that tests where the data set has no parts (EuroSAT).
+        test_fraction: Share of the images that tests where the data set has no splits (EuroSAT).
     """
 
     def __init__(
@@ -106,43 +104,16 @@ class TorchvisionDataModule(ImageDataModule):
         *,
         download: bool = False,
         test_fraction: float = 0.15,
-        batch_size: int = 32,
-        num_workers: int | None = None,
-        preprocessing: Preprocessing = "backbone",
-        augmentation: Augmentation = "none",
-        random_erasing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        seed: int = 0,
-        val_fraction: float = 0.2,
-        data_config: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
+        **options: Unpack[SharedOptions],
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            random_erasing=random_erasing,
-            mixup=mixup,
-            cutmix=cutmix,
-            seed=seed,
-            val_fraction=val_fraction,
-            data_config=data_config,
-            class_names=class_names,
-        )
+        super().__init__(broken_files="stop", **options)  # torchvision reads them.
         self.spec = lookup(NAMED_DATASETS, name, kind="data set of torchvision")
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.fractions["test"] = test_fraction
         check_fractions(self.fractions)
-        self.dataset_name = name
         self.root = Path(root).expanduser()
         self.download = download
         self.name = name
-
-    @property
-    def place(self) -> str:
-        """The name of the data set, for messages."""
-        return self.dataset_name
+        self.place = name
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The names that torchvision gives, or numbers."""
@@ -151,50 +122,42 @@ class TorchvisionDataModule(ImageDataModule):
         names = next(iter(self._sources.values())).classes
         return [name if isinstance(name, str) else name[0] for name in names]
 
-    def find_splits(self) -> Splits:
+    def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`."""
-        check_class_names(self.find_classes(), self.class_names, place=self.place, part=WHOLE)
-        parts = {part: self._samples(part) for part in self.spec.parts}
-        if WHOLE in parts:
-            parts |= self._split(parts.pop(WHOLE), self.fractions)
-        elif "val" not in parts:
-            parts |= self._split(parts.pop("train"), {"val": self.val_fraction})
-        return Splits(**parts)
+        names, records = self.find_classes(), []
+        for split, source in self._sources.items():
+            stored = getattr(source, self.spec.labels)
+            labels = [entry[-1] if isinstance(entry, tuple) else entry for entry in stored]
+            named = [names[int(label)] for label in labels]
+            records += number_records(self._prefix(split), named, split)
+        return records
 
     @property
     def decoder(self) -> IndexedDecoder:
         """See `ImageDataModule`."""
-        return IndexedDecoder({self._prefix(part): self._sources[part] for part in self._sources})
+        named = ((self._prefix(split), source) for split, source in self._sources.items())
+        return IndexedDecoder(dict(named))
 
-    def _split(self, samples: Samples, fractions: Mapping[str, float]) -> dict[str, Samples]:
-        split = split_stratified(samples.paths, samples.labels or [], fractions, seed=self.seed)
-        return {part: samples.subset(indices) for part, indices in split.items()}
-
-    def _samples(self, part: str) -> Samples:
-        stored = getattr(self._sources[part], self.spec.labels)
-        labels = [int(entry[-1] if isinstance(entry, tuple) else entry) for entry in stored]
-        return number_photos(self._prefix(part), labels, self.find_classes(), self.class_names)
-
-    def _prefix(self, part: str) -> str:
-        return f"{self.dataset_name}/{part}"
+    def _prefix(self, split: str) -> str:
+        return f"{self.name}/{split}"
 
     @functools.cached_property
     def _sources(self) -> dict[str, Any]:
         if self.download:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f".{self.dataset_name}.lock"):  # Else all ranks would.
+            with FileLock(self.root / f".{self.name}.lock"):  # Else all ranks would.
                 self._open(download=True)
         try:
             return self._open(download=False)
         except RuntimeError as error:
             raise FileNotFoundError(
-                f"{self.dataset_name} is not in '{self.root}'. Set --data.download true, or set "
+                f"{self.name} is not in '{self.root}'. Set --data.download true, or set "
                 "--data.root to the folder that it lies in."
             ) from error
 
     def _open(self, *, download: bool) -> dict[str, Any]:
-        dataset = getattr(datasets, self.dataset_name)
+        dataset = getattr(datasets, self.place)
         return {
-            part: dataset(root=str(self.root), download=download, **arguments)
-            for part, arguments in self.spec.parts.items()
+            split: dataset(root=str(self.root), download=download, **arguments)
+            for split, arguments in self.spec.splits.items()
         }

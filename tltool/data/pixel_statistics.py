@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the pixels of many photos."""
+"""Mean and standard deviation of the pixels of many images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class PixelStatistics:
     Attributes:
         mean: Mean of each channel.
         std: Standard deviation of each channel.
-        mean_image: The mean photo ``(C, H, W)``, rounded to 8 bits.
+        mean_image: The mean image ``(C, H, W)``, rounded to 8 bits.
     """
 
     mean: list[float]
@@ -23,13 +23,13 @@ class PixelStatistics:
     mean_image: Tensor
 
 
-def measure_pixels(photos: Iterable[Tensor]) -> PixelStatistics:
-    """Return mean and standard deviation over photos ``(C, H, W)`` of 8-bit pixels.
+def measure_pixels(images: Iterable[Tensor]) -> PixelStatistics:
+    """Return mean and standard deviation over images ``(C, H, W)`` of 8-bit pixels.
 
     Sums are whole numbers, so the result does not depend on the order, and all ranks agree.
 
     Raises:
-        ValueError: If there is no photo.
+        ValueError: If there is no image.
 
     Example:
         >>> black, white = torch.zeros(1, 2, 2), torch.full((1, 2, 2), 255)
@@ -39,8 +39,8 @@ def measure_pixels(photos: Iterable[Tensor]) -> PixelStatistics:
     """
     # NumPy, for torch's own threads wait for the cores that decode: 20 times slower on two cores.
     count, total, squares = 0, np.array(0), np.array(0)
-    for photo in photos:
-        pixels = photo.numpy().astype(np.int64)  # (C, H, W)
+    for image in images:
+        pixels = image.numpy().astype(np.int64)  # (C, H, W)
         count, total = count + 1, total + pixels
         squares = squares + np.square(pixels).sum((1, 2))
     if not count:

@@ -23,17 +23,17 @@ def resolve_preprocessing(
     """Return the configuration with the numbers of a preprocessing, as plain data for a checkpoint.
 
     A configuration that is already resolved, such as that of a checkpoint, is returned as it is:
-    it carries the statistics of the photos that the model was trained on.
+    it carries the statistics of the images that the model was trained on.
 
     Args:
         data_config: The backbone's own configuration.
         preprocessing: ``backbone``: its own mean and standard deviation, what pretrained weights
-            expect. ``dataset``: those of the training photos. ``center``: subtract the mean of each
-            channel only. ``mean_image``: subtract the mean photo (Krizhevsky et al., 2012, section
+            expect. ``dataset``: those of the training images. ``center``: subtract the mean of each
+            channel only. ``mean_image``: subtract the mean image (Krizhevsky et al., 2012, section
             2, https://papers.nips.cc/paper/4824). ``none``: pixels in 0..1. None of the other
             choices did better than ``backbone`` with pretrained weights, on two data sets
             (`scripts/benchmark/preprocessing.py`); they are for training from scratch.
-        measure: Gives the statistics of the training photos; called only where they are needed.
+        measure: Gives the statistics of the training images; called only where they are needed.
 
     Raises:
         ValueError: If a channel that is to be scaled has the same value everywhere, or a resolved

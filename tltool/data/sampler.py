@@ -1,4 +1,4 @@
-"""The order of the training photos, and the seed of each photo's augmentation."""
+"""The order of the training images, and the seed of each image's augmentation."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from torch.utils.data import DistributedSampler
 
 
 class Draw(NamedTuple):
-    """One visit to one photo: which, and the seed of its augmentation."""
+    """One visit to one image: which, and the seed of its augmentation."""
 
     position: int
     seed: int
 
 
 class ShuffledSampler(DistributedSampler[Draw]):
-    """Shuffle by seed and epoch, and give each visit to a photo its own seed.
+    """Shuffle by seed and epoch, and give each visit to an image its own seed.
 
-    Order and augmentation are a function of (seed, epoch, photo) alone: the same with any number of
-    workers, after a resume, and in each global batch on any number of devices. Where the photos are
+    Order and augmentation are a function of (seed, epoch, image) alone: the same with any number of
+    workers, after a resume, and in each global batch on any number of devices. Where the images are
     no multiple of the devices, the first ones of the epoch fill up the last batch.
 
     It is a ``DistributedSampler`` also on one device, for Lightning then leaves it in its place.
@@ -59,12 +59,12 @@ class ShuffledSampler(DistributedSampler[Draw]):
             yield Draw(position, draw_seed(self.seed, self.epoch, position))
 
     def seed_of(self, what: str) -> int:
-        """Return a seed for something of this epoch that is no photo."""
+        """Return a seed for something of this epoch that is no image."""
         return draw_seed(self.seed, self.epoch, what)
 
 
 def draw_seed(seed: int, epoch: int, what: int | str) -> int:
-    """Return a seed for one visit to one photo, or for another thing of an epoch.
+    """Return a seed for one visit to one image, or for another thing of an epoch.
 
     torch's CPU generator keeps 32 bits of its seed, so a packed number would collide; a hash does
     not.

@@ -1,4 +1,4 @@
-"""Which photos there are: their names and labels, and the part that each belongs to."""
+"""Which images there are: their names and labels, and the split that each belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _NAMED = 6  # classes that a line has room for
 
 @dataclass(frozen=True)
 class Samples:
-    """Photos by name, each with the index of its class, or without labels.
+    """Images by name, each with the index of its class, or without labels.
 
     Example:
         >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 1])
@@ -21,7 +21,7 @@ class Samples:
     paths: Sequence[str]
     labels: Sequence[int] | None = None
     groups: Sequence[str] | None = None
-    """What each photo belongs to, such as a patient, where the data says it."""
+    """What each image belongs to, such as a patient, where the data says it."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -33,26 +33,26 @@ class Samples:
         return Samples([self.paths[index] for index in indices], labels, groups)
 
     def class_counts(self, num_classes: int) -> list[int]:
-        """Return the number of photos of each class."""
+        """Return the number of images of each class."""
         labels = torch.tensor(self.labels or [], dtype=torch.long)
         return torch.bincount(labels, minlength=num_classes).tolist()
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The photos of each part; ``None`` where the data has no such part."""
+    """The images of each split; ``None`` where the data has no such split."""
 
     train: Samples | None = None
     val: Samples | None = None
     test: Samples | None = None
 
     def parts(self) -> dict[str, Samples]:
-        """Return the parts that there are, by name."""
-        parts = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: samples for name, samples in parts.items() if samples is not None}
+        """Return the splits that there are, by name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: samples for name, samples in splits.items() if samples is not None}
 
     def known_labels(self, class_names: Sequence[str]) -> dict[str, str]:
-        """Return the class name of each photo that has a label, by path.
+        """Return the class name of each image that has a label, by path.
 
         Example:
             >>> Splits(Samples(["a"], [0]), Samples(["b"], [1])).known_labels(["ants", "bees"])
@@ -60,19 +60,35 @@ class Splits:
         """
         return {
             path: class_names[label]
-            for part in self.parts().values()
-            for path, label in zip(part.paths, part.labels or [], strict=True)
+            for samples in self.parts().values()
+            for path, label in zip(samples.paths, samples.labels or [], strict=True)
         }
 
+    def missing_classes(self, class_names: Sequence[str]) -> dict[str, str]:
+        """Return the classes that a split has no image of, in one text for each such split.
+
+        Example:
+            >>> splits = Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0]))
+            >>> splits.missing_classes(["ants", "bees"])
+            {'val': 'bees'}
+        """
+        found = {}
+        for split, samples in self.parts().items():
+            counts = zip(class_names, samples.class_counts(len(class_names)), strict=True)
+            missing = [name for name, count in counts if not count]
+            if missing and samples:
+                found[split] = ", ".join(missing)
+        return found
+
     def describe(self, class_names: Sequence[str]) -> str:
-        """Return one line that says how many photos of which classes there are.
+        """Return one line that says how many images of which classes there are.
 
         Example:
             >>> Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0])).describe(["ants", "bees"])
             'photos: 2 train, 1 val, 2 classes (ants 1, bees 1)'
         """
-        parts = self.parts().items()
-        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in parts if samples)
+        splits = self.parts().items()
+        sizes = ", ".join(f"{len(samples)} {name}" for name, samples in splits if samples)
         counted = self.train or self.val or self.test or Samples([], [])
         counts = counted.class_counts(len(class_names))
         named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]

@@ -3,104 +3,112 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 _CHOICE = 4  # groups to choose from: with more, every seed would give the same split
 
 
 def split_stratified(
-    names: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+    names: Sequence[str], labels: Sequence[Hashable], fractions: Mapping[str, float], *, seed: int
 ) -> dict[str, list[int]]:
-    """Split photos, each class by the same fractions: what is left after the other parts trains.
+    """Split images, each class by the same fractions: what is left after the other splits trains.
 
-    The photos of a class are ordered by a hash of seed and name; the first ones go to the first
-    part. So the split is the same on every machine and rank, and a photo that is added or removed
-    later moves at most one other photo of each part. Each class keeps at least one photo in each
-    part, if it has enough.
+    The images of a class are ordered by a hash of seed and name; the first ones go to the first
+    split. So the split is the same on every machine and rank, and an image that is added or removed
+    later moves at most one other image of each split. Each class keeps at least one image in each
+    split, if it has enough.
 
     Args:
-        names: Name of each photo, relative to the data's folder.
-        labels: Class index of each photo.
-        fractions: Share of each class for each part but ``train``, in ``(0, 1)``.
+        names: Name of each image, relative to the data's folder.
+        labels: Class of each image.
+        fractions: Share of each class for each split but ``train``, in ``(0, 1)``.
         seed: Another seed, another split.
 
     Returns:
-        The indices of each part and of ``train``, in order.
+        The indices of each split and of ``train``, in order.
 
     Example:
         >>> names = [f"{index}.jpg" for index in range(10)]
         >>> split = split_stratified(names, [0] * 5 + [1] * 5, {"val": 0.2}, seed=0)
-        >>> {part: len(indices) for part, indices in split.items()}
+        >>> {name: len(indices) for name, indices in split.items()}
         {'val': 2, 'train': 8}
     """
-    by_class: dict[int, list[int]] = {}
+    by_class: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
         by_class.setdefault(label, []).append(index)
-    split: dict[str, list[int]] = {part: [] for part in (*fractions, "train")}
+    split_of: dict[int, str] = {}
     for members in by_class.values():
         waiting = sorted(members, key=lambda index: _rank(names[index], seed))
-        for position, (part, fraction) in enumerate(fractions.items()):
-            reserved = len(fractions) - position  # one for each later part, and one for train
-            count = min(max(round(len(members) * fraction), 1), len(waiting) - reserved)
-            split[part] += waiting[: max(count, 0)]
-            del waiting[: max(count, 0)]
-        split["train"] += waiting
-    return {part: sorted(indices) for part, indices in split.items()}
+        for split, fraction, reserved in _in_turn(fractions):
+            wanted = max(round(len(members) * fraction), 1)
+            count = max(min(wanted, len(waiting) - reserved), 0)
+            split_of |= dict.fromkeys(waiting[:count], split)
+            del waiting[:count]
+    return _indices((split_of.get(index, "train") for index in range(len(labels))), fractions)
 
 
 def split_by_group(
-    groups: Sequence[str], labels: Sequence[int], fractions: Mapping[str, float], *, seed: int
+    groups: Sequence[str], labels: Sequence[Hashable], fractions: Mapping[str, float], *, seed: int
 ) -> dict[str, list[int]]:
-    """Split photos so that no group is on both sides: what is left after the other parts trains.
+    """Split images so that no group is on both sides: what is left after the other splits trains.
 
-    Photos of one patient, one camera or one module are alike; a model that has trained on some of
-    them recognizes the others. Groups are ordered by a hash of seed and name. Each part takes
-    groups until it has its fraction of the photos, at least one group, and of the next few always
-    the one that brings its mix of classes nearest to that of all photos.
+    Images of one patient, one camera or one module are alike; a model that has trained on some of
+    them recognizes the others. Groups are ordered by a hash of seed and name. Each split takes
+    groups until it has its fraction of the images, at least one group, and of the next few always
+    the one that brings its mix of classes nearest to that of all images.
 
     Args:
-        groups: Group of each photo.
-        labels: Class index of each photo.
-        fractions: Share of the photos of each part but ``train``, in ``(0, 1)``.
-        seed: Another seed, another split.
-
-    Returns:
-        The indices of each part and of ``train``, in order.
+        groups: Group of each image.
+        labels: Class of each image.
+        fractions: Share of all images for each split but ``train``, in ``(0, 1)``.
+        seed: As in `split_stratified`, and so is what is returned.
 
     Raises:
-        ValueError: If there are fewer groups than parts.
+        ValueError: If there are fewer groups than splits.
 
     Example:
         >>> groups = ["a", "a", "b", "b", "c", "c"]
         >>> split_by_group(groups, [0, 1, 0, 1, 0, 1], {"val": 0.3}, seed=0)
         {'val': [4, 5], 'train': [0, 1, 2, 3]}
     """
-    counts: dict[str, Counter[int]] = {}
+    counts: dict[str, Counter[Hashable]] = {}
     for group, label in zip(groups, labels, strict=True):
         counts.setdefault(group, Counter())[label] += 1
     if len(counts) <= len(fractions):
         raise ValueError(
-            f"{len(counts)} groups cannot be split into train, {', '.join(fractions)}: each part "
-            "needs at least one group of its own. Use more groups, or give each photo its part."
+            f"{len(counts)} groups cannot be split into train, {', '.join(fractions)}: each split "
+            "needs at least one group of its own. Use more groups, or give each photo its split."
         )
     waiting = sorted(counts, key=lambda group: _rank(group, seed))
-    part_of: dict[str, str] = {}
-    for position, (part, fraction) in enumerate(fractions.items()):
-        reserved = len(fractions) - position  # one for each later part, and one for train
+    split_of: dict[str, str] = {}
+    for split, fraction, reserved in _in_turn(fractions):
         for group in _take_groups(waiting[: len(waiting) - reserved], counts, labels, fraction):
             waiting.remove(group)
-            part_of[group] = part
-    split: dict[str, list[int]] = {part: [] for part in (*fractions, "train")}
-    for index, group in enumerate(groups):
-        split[part_of.get(group, "train")].append(index)
-    return split
+            split_of[group] = split
+    return _indices((split_of.get(group, "train") for group in groups), fractions)
+
+
+def _in_turn(fractions: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
+    """Yield each split, its fraction, and what is to be left: one for each later one and train."""
+    for position, (split, fraction) in enumerate(fractions.items()):
+        yield split, fraction, len(fractions) - position
+
+
+def _indices(splits: Iterable[str], fractions: Mapping[str, float]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {split: [] for split in (*fractions, "train")}
+    for index, split in enumerate(splits):
+        found[split].append(index)
+    return found
 
 
 def _take_groups(
-    waiting: list[str], counts: Mapping[str, Counter[int]], labels: Sequence[int], fraction: float
+    waiting: list[str],
+    counts: Mapping[str, Counter[Hashable]],
+    labels: Sequence[Hashable],
+    fraction: float,
 ) -> Iterator[str]:
     goal = {label: count / len(labels) for label, count in Counter(labels).items()}
-    waiting, taken = list(waiting), Counter[int]()
+    waiting, taken = list(waiting), Counter[Hashable]()
     while waiting:
         best = min(waiting[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
         nearer = taken.total() + counts[best].total() / 2 <= fraction * len(labels)
@@ -111,7 +119,7 @@ def _take_groups(
         yield best
 
 
-def _distance(counts: Counter[int], goal: Mapping[int, float]) -> float:
+def _distance(counts: Counter[Hashable], goal: Mapping[Hashable, float]) -> float:
     return sum((counts[label] / counts.total() - share) ** 2 for label, share in goal.items())
 
 
@@ -119,7 +127,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     """Raise unless each fraction is in ``(0, 1)`` and something is left to train on.
 
     Args:
-        fractions: Share of the photos of each part but ``train``.
+        fractions: Share of the images of each split but ``train``.
 
     Example:
         >>> check_fractions({"val": 20})
@@ -127,11 +135,11 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         ...
         ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
     """
-    for part, fraction in fractions.items():
+    for split, fraction in fractions.items():
         if not 0 < fraction < 1:
             raise ValueError(
-                f"`{part}_fraction` must be between 0 and 1, got {fraction}. "
-                f"Set --data.{part}_fraction 0.2."
+                f"`{split}_fraction` must be between 0 and 1, got {fraction}. "
+                f"Set --data.{split}_fraction 0.2."
             )
     if sum(fractions.values()) >= 1:
         raise ValueError(

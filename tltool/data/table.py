@@ -1,4 +1,4 @@
-"""Read a table of photos: CSV, TSV or Parquet, as a column of texts by name."""
+"""Read a table of images: CSV, TSV or Parquet, as a column of texts by name."""
 
 import csv
 import importlib

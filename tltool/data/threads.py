@@ -1,4 +1,4 @@
-"""Work on many photos at once, in threads: Pillow decodes and resizes without Python's lock."""
+"""Work on many images at once, in threads: Pillow decodes and resizes without Python's lock."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""From a decoded photo to the tensor that the backbone expects."""
+"""From a decoded image to the tensor that the backbone expects."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_
 
 
 class ImageTransform:
-    """Turn a decoded photo into a normalized tensor.
+    """Turn a decoded image into a normalized tensor.
 
     Without augmentation the result equals timm's own evaluation transform of the same
     configuration, to the last bit.
@@ -36,7 +36,7 @@ class ImageTransform:
         augmentation: Name of a preset, see `AUGMENTATIONS`.
         random_erasing: Probability of filling a rectangle of 2 % to 33 % of the area with zeros,
             which after the normalization is the mean (Zhong et al., 2017,
-            https://arxiv.org/abs/1708.04896). Measured on 244 and 600 photos in 6 epochs it changed
+            https://arxiv.org/abs/1708.04896). Measured on 244 and 600 images in 6 epochs it changed
             the accuracy by less than the noise (`scripts/benchmark/augmentations.py`).
 
     Attributes:
@@ -45,7 +45,7 @@ class ImageTransform:
         is_random: Whether two calls may differ.
 
     Shape:
-        - Input: a photo of any size
+        - Input: an image of any size
         - Output: ``(C, H, W)``, float
 
     Example:
@@ -85,13 +85,13 @@ class ImageTransform:
         self.shift, self.scale = shift_and_scale(config)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Return the normalized tensor of one photo."""
+        """Return the normalized tensor of one image."""
         pixels = self.pixels(image).to(torch.float32).div_(255)
         erased: Tensor = self.erase(pixels.sub_(self.shift).div_(self.scale))
         return erased
 
     def describe(self) -> dict[str, Any]:
-        """Return all that decides the tensor of a decoded photo, as plain data."""
+        """Return all that decides the tensor of a decoded image, as plain data."""
         return dict(self._description)
 
     def pixels(self, image: Image.Image) -> Tensor:

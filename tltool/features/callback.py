@@ -10,8 +10,9 @@ from torch import Tensor
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.dataset import ImageDataset
 from tltool.data.loader import BatchLoader, TrainingLoader
-from tltool.data.mixing import FeatureMixing, check_alpha
+from tltool.data.mixing import check_alpha
 from tltool.features.cache import Features, cached_features
+from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.phase import Phase
 from tltool.models.backbone import Backbone
@@ -99,13 +100,15 @@ class FeatureCaching(Callback):
             return
         if not self._can_use(trainer):
             for loader in loaders:
-                loader.views = ()
+                loader.substitute = None
             return
+        used = []
         for loader in loaders:
-            if not loader.views:
-                self._give_features(trainer, pl_module, loader)
+            if not isinstance(loader.substitute, FeatureLoader):
+                loader.substitute = self._feature_loader(trainer, pl_module, loader)
+            used.append(loader.substitute)
         if not trainer.sanity_checking:
-            self._say_used(trainer, loaders)
+            self._say_used(trainer, used)
 
     def _can_use(self, trainer: Trainer) -> bool:
         finetuning = next((c for c in trainer.callbacks if isinstance(c, Finetuning)), None)  # type: ignore[attr-defined]
@@ -126,23 +129,24 @@ class FeatureCaching(Callback):
             return False
         return True
 
-    def _give_features(
+    def _feature_loader(
         self, trainer: Trainer, pl_module: LightningModule, loader: BatchLoader
-    ) -> None:
+    ) -> FeatureLoader:
         dataset = loader.photos.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
         features = self._compute(trainer, pl_module, dataset, workers=loader.photos.num_workers)
-        loader.views = [features.tensor(view=view) for view in range(features.num_views)]
-        data = getattr(trainer, "datamodule", None)
+        views = [features.tensor(view=view) for view in range(features.num_views)]
+        data, mixing = getattr(trainer, "datamodule", None), None
         if isinstance(loader, TrainingLoader) and isinstance(data, ImageDataModule):
             if self.mixup:
-                loader.mix_features = FeatureMixing(data.num_classes, alpha=self.mixup)
+                mixing = FeatureMixing(data.num_classes, alpha=self.mixup)
             elif data.mixup or data.cutmix:
                 self._say(
                     trainer,
                     "mixup and cutmix mix images, and the head now reads features. Set "
                     "--features.mixup 0.2 to mix those.",
                 )
+        return FeatureLoader(loader, views, mixing=mixing)
 
     def _compute(
         self, trainer: Trainer, pl_module: LightningModule, dataset: ImageDataset, *, workers: int
@@ -161,7 +165,7 @@ class FeatureCaching(Callback):
         self._num_computed += features.num_computed
         return features
 
-    def _say_used(self, trainer: Trainer, loaders: list[BatchLoader]) -> None:
+    def _say_used(self, trainer: Trainer, loaders: list[FeatureLoader]) -> None:
         numbers = [len(loader.views[0]) for loader in loaders]
         views = max(len(loader.views) for loader in loaders)
         of_views = f", {views} views of each training photo" if views > 1 else ""

@@ -9,6 +9,7 @@ from torch import Tensor
 from tltool.comparison.differences import estimate_mean, number_groups
 from tltool.data.dataset import ImageDataset
 from tltool.data.loader import BatchLoader
+from tltool.features.feature_loader import FeatureLoader
 from tltool.models.ridge_probe import fit_ridge_probe
 from tltool.tracking.val_outcomes import Outcomes
 
@@ -57,15 +58,15 @@ def probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) -> Ten
     Returns:
         That, or where it would take time, the reason why it is left out.
     """
-    if not (train.views and val.views):
+    known, asked = train.substitute, val.substitute
+    if not (isinstance(known, FeatureLoader) and isinstance(asked, FeatureLoader)):
         return "training does not begin with cached features"
-    num_photos, num_features = train.views[0].shape
+    num_photos, num_features = known.views[0].shape
     if num_photos * num_features * min(num_photos, num_features) > CHEAP:
         return f"{num_features} features of {num_photos} photos would take long"
-    datasets = train.photos.dataset, val.photos.dataset
-    train_labels, val_labels = (torch.tensor(d.labels) for d in datasets)  # type: ignore[attr-defined]  # ImageDataset
-    probe = fit_ridge_probe(train.views[0], train_labels, num_classes)
-    return probe.predict(val.views[0]) == val_labels
+    train_labels, val_labels = (torch.tensor(each.samples.labels) for each in (known, asked))
+    probe = fit_ridge_probe(known.views[0], train_labels, num_classes)
+    return probe.predict(asked.views[0]) == val_labels
 
 
 def compare(
