@@ -7,8 +7,6 @@ from tltool.lazy import lazy_exports
 if TYPE_CHECKING:
     from tltool.data.elpv import ELPVDataModule as ELPVDataModule
     from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
-    from tltool.features.callback import FeatureCaching as FeatureCaching
-    from tltool.finetuning.callback import Finetuning as Finetuning
     from tltool.finetuning.strategies import LPFT as LPFT
     from tltool.finetuning.strategies import FullFinetuning as FullFinetuning
     from tltool.finetuning.strategies import LinearProbe as LinearProbe
@@ -16,7 +14,9 @@ if TYPE_CHECKING:
     from tltool.models.backbone import Backbone as Backbone
     from tltool.models.heads import LinearHead as LinearHead
     from tltool.models.heads import MLPHead as MLPHead
-    from tltool.tasks.image_task import ImageTask as ImageTask
+    from tltool.training.callbacks.feature_caching import FeatureCaching as FeatureCaching
+    from tltool.training.callbacks.finetuning import Finetuning as Finetuning
+    from tltool.training.image_task import ImageTask as ImageTask
 
 __version__ = "0.1.0"
 
@@ -25,11 +25,11 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "Backbone": "tltool.models.backbone",
         "ELPVDataModule": "tltool.data.elpv",
-        "FeatureCaching": "tltool.features.callback",
-        "Finetuning": "tltool.finetuning.callback",
+        "FeatureCaching": "tltool.training.callbacks.feature_caching",
+        "Finetuning": "tltool.training.callbacks.finetuning",
         "FullFinetuning": "tltool.finetuning.strategies",
         "ImageFolderDataModule": "tltool.data.folder",
-        "ImageTask": "tltool.tasks.image_task",
+        "ImageTask": "tltool.training.image_task",
         "LPFT": "tltool.finetuning.strategies",
         "LinearHead": "tltool.models.heads",
         "LinearProbe": "tltool.finetuning.strategies",

@@ -18,7 +18,7 @@ from tltool.finetuning import FullFinetuning
 from tltool.finetuning.groups import layer_groups
 from tltool.models.backbone import Backbone
 from tltool.models.heads import LinearHead
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = [

@@ -9,7 +9,7 @@ from tltool.diagnosis.lr_range import RateRange, learning_rate_range
 from tltool.finetuning import FullFinetuning, LinearProbe
 from tltool.finetuning.groups import layer_groups
 from tltool.models.backbone import Backbone
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tltool.finetuning import FullFinetuning, LinearProbe
 from tltool.finetuning.groups import layer_groups
 from tltool.models.backbone import Backbone
 from tltool.models.heads import MLPHead
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 RATES = {"probe": 0.1, "full": 0.1}
 

@@ -9,7 +9,6 @@ import torch
 from tltool.finetuning import (
     LPFT,
     BatchNormOnly,
-    Finetuning,
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
@@ -22,6 +21,7 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.finetuning.plan import bytes_per_parameter, make_plan
 from tltool.finetuning.plan_advice import plan_warnings
 from tltool.layers.fitted_norms import Standardize
+from tltool.training.callbacks.finetuning import Finetuning
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 ADAMW = partial(torch.optim.AdamW, lr=1e-3)

@@ -28,8 +28,8 @@ from tltool.finetuning.phase import Phase
 from tltool.layers.lookup import lookup
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
-from tltool.tracking.run_folder import create_run_folder
-from tltool.tracking.wandb_group import log_group
+from tltool.reporting.wandb.comparison_group import log_group
+from tltool.training.run_directory import create_run_folder
 from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)

@@ -44,7 +44,7 @@ from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import bytes_per_parameter, trained_by
 from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 NUM_FEATURES = 128
 """Photos that pass through the frozen backbone: activations and the loss are means over them."""

@@ -26,7 +26,7 @@ from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_advice import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_advice import head_batch_warnings
-from tltool.tasks.input_norm import fit_input_norm_
+from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.whole_file import write_whole
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from tltool.models.description import rebuild
 from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
 from tltool.reporting.run_page import MeasuredRun
 from tltool.reporting.run_record import RunRecord, read_run
-from tltool.tasks.image_task import ImageTask
-from tltool.tasks.recipe import read_checkpoint
+from tltool.training.image_task import ImageTask
+from tltool.training.task_serialization import read_checkpoint
 
 _NO_CHECKPOINT = (
     "There is no checkpoint: the run was stopped before training began, so there is nothing to "

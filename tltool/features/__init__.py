@@ -8,14 +8,12 @@ if TYPE_CHECKING:
     from tltool.features.cache import Features as Features
     from tltool.features.cache import cache_root as cache_root
     from tltool.features.cache import cached_features as cached_features
-    from tltool.features.callback import FeatureCaching as FeatureCaching
     from tltool.features.extract import extract_features as extract_features
     from tltool.features.verify import verify_features as verify_features
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
-        "FeatureCaching": "tltool.features.callback",
         "Features": "tltool.features.cache",
         "cache_root": "tltool.features.cache",
         "cached_features": "tltool.features.cache",

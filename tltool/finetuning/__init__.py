@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from tltool.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from tltool.finetuning.callback import Finetuning as Finetuning
     from tltool.finetuning.partial_strategies import BatchNormOnly as BatchNormOnly
     from tltool.finetuning.partial_strategies import BitFit as BitFit
     from tltool.finetuning.partial_strategies import LastBlocks as LastBlocks
@@ -26,7 +25,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "BatchNormOnly": "tltool.finetuning.partial_strategies",
         "BitFit": "tltool.finetuning.partial_strategies",
         "ChosenGroups": "tltool.finetuning.strategies",
-        "Finetuning": "tltool.finetuning.callback",
         "FinetuningStrategy": "tltool.finetuning.strategies",
         "FullFinetuning": "tltool.finetuning.strategies",
         "GradualUnfreezing": "tltool.finetuning.strategies",

@@ -1,0 +1,1 @@
+"""Training with Lightning: the task, its callbacks, checkpoints and run directories."""
