@@ -30,14 +30,15 @@ from tltool.models.heads import LinearHead, MLPHead
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.reporting.wandb.run_tracking import WandbTracking
-from tltool.training.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.callbacks.progress_lines import EpochLines
+from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.image_task import ImageTask, OptimizerFactory
-from tltool.training.run_directory import create_run_folder, resumed_run_folder
+from tltool.training.run_directory import create_run_dir, resumed_run_dir
 
 FIT_DEFAULTS: dict[str, Any] = {
     "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
@@ -75,7 +76,7 @@ class FitCLI(LightningCLI):
             save_config_callback=SaveConfigCallback,
             parser_class=Parser,
             parser_kwargs={"prog": "tltool", "fit": {"prog": f"tltool {self.command}"}},
-            load_from_checkpoint_support=False,  # The task stores its own recipe.
+            load_from_checkpoint_support=False,  # The task says itself how it was made.
             args=list(args),
         )
 
@@ -97,7 +98,7 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim."
         )
-        parser.add_function_arguments(wandb_logger, "wandb", skip={"run_folder"})
+        parser.add_function_arguments(wandb_logger, "wandb", skip={"run_dir"})
         parser.add_class_arguments(FeatureCaching, "features")
         parser.add_class_arguments(HealthMonitor, "health")
         parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
@@ -159,13 +160,13 @@ class FitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the run's folder, loggers and callbacks, and the trainer with them."""
         config = self.config_init[self.subcommand]
-        resumed = resumed_run_folder(config["ckpt_path"])
+        resumed = resumed_run_dir(config["ckpt_path"])
         if resumed is not None:  # Its config.yaml is there already.
             self.save_config_kwargs["overwrite"] = True
-        self.run_folder = resumed or create_run_folder(
+        self.run_dir = resumed or create_run_dir(
             config["runs_dir"], config["name"] or self.datamodule.name or "run"
         )
-        loggers = [CSVMetrics(self.run_folder), wandb_logger(self.run_folder, **config["wandb"])]
+        loggers = [CSVMetrics(self.run_dir), wandb_logger(self.run_dir, **config["wandb"])]
         trainer = config["trainer"]
         kwargs |= {
             "logger": [*filter(None, loggers), *_as_list(trainer.get("logger"))],
@@ -174,8 +175,8 @@ class FitCLI(LightningCLI):
                 config["features"],
                 config["health"],
                 WandbTracking(),
-                BestCheckpoint(self.run_folder / "checkpoints"),
-                LastCheckpoint(self.run_folder / "checkpoints", config["save_every_n_steps"]),
+                BestCheckpoint(self.run_dir / "checkpoints"),
+                LastCheckpoint(self.run_dir / "checkpoints", config["save_every_n_steps"]),
                 EpochLines(),
                 *_as_list(trainer.get("callbacks")),
             ],
@@ -200,7 +201,7 @@ class FitCLI(LightningCLI):
         )
         print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
         print(f"data      {self.datamodule.summary()}")
-        print(f"run       {self.run_folder}")
+        print(f"run       {self.run_dir}")
         if self.shows_yaml:
             config = self.config[self.subcommand].as_dict()
             text = short_yaml(config, backbone.weights, FIT_DEFAULTS)
@@ -215,10 +216,10 @@ class FitCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # instantiate_trainer put it there
-        best = self.run_folder / "checkpoints" / "best.ckpt"
+        best = self.run_dir / "checkpoints" / "best.ckpt"
         if checkpoint.best_model_score is not None:
             print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
-        print(f"look     tltool report {self.run_folder}")
+        print(f"look     tltool report {self.run_dir}")
         print(f"predict  tltool predict --ckpt_path {best} --data.root FOLDER")
 
 

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from tltool.finetuning.groups import name_groups
 from tltool.finetuning.param_groups import param_groups
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 
 collect_ignore = ["distributed/two_ranks_job.py"]  # a script of test_two_ranks.py
 
@@ -79,6 +81,16 @@ class Task(LightningModule):
 
     def configure_optimizers(self):
         return self.make_optimizer(param_groups(self, self.weight_decay))
+
+
+class Phases(FinetuningStrategy):
+    """A strategy of given phases."""
+
+    def __init__(self, *phases):
+        self.phases = phases
+
+    def schedule(self, group_names, max_epochs):
+        return Schedule(self.phases)
 
 
 class Images(Dataset):

@@ -43,7 +43,7 @@ CASES = {
 POINTS = ("step 2", "step 7", "epoch 1", "validation 1")
 
 
-class Phases(FinetuningStrategy):
+class ThreePhases(FinetuningStrategy):
     def schedule(self, group_names, max_epochs):
         probe = Phase("probe", ("head",), epochs=1)
         warm = Phase("warm", ("*",), steps=2, lr_scale=0.5)
@@ -116,7 +116,7 @@ def make_trainer(*callbacks, devices=1, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, LastCheckpoint) for c in callbacks),
-        callbacks=[Finetuning(Phases()), FeatureCaching(), *callbacks],
+        callbacks=[Finetuning(ThreePhases()), FeatureCaching(), *callbacks],
         **options,
     )
 

@@ -1,3 +1,5 @@
+"""A task learns, measures, and is rebuilt from its checkpoint."""
+
 import copy
 from functools import partial
 
@@ -38,6 +40,17 @@ def make_trainer(**kwargs):
     return Trainer(accelerator="cpu", enable_checkpointing=False, **quiet, **kwargs)
 
 
+@pytest.fixture(scope="module")
+def validated():
+    """Metrics of a validation with an uneven last batch, its labels and its probabilities."""
+    task, loader = make_task().eval(), make_loader(num_images=21, batch_size=8)
+    (metrics,) = make_trainer().validate(task, loader, verbose=False)
+    labels = torch.cat([batch["labels"] for batch in loader])
+    with torch.no_grad():
+        probabilities = torch.cat([task(batch["images"]).softmax(1) for batch in loader]).double()
+    return metrics, labels, probabilities / probabilities.sum(1, keepdim=True)
+
+
 def test_sgd_equals_a_hand_written_loop_of_mini_batch_sgd_to_the_last_bit():
     task = make_task(optimizer=partial(torch.optim.SGD, lr=0.05))
     backbone, head = copy.deepcopy(task.backbone), copy.deepcopy(task.head)
@@ -55,27 +68,17 @@ def test_sgd_equals_a_hand_written_loop_of_mini_batch_sgd_to_the_last_bit():
     assert all(torch.equal(a, b) for a, b in zip(trained, parameters, strict=True))
 
 
-def test_validation_metrics_over_an_uneven_last_batch_equal_scikit_learns():
-    task = make_task().eval()
-    loader = make_loader(num_images=21, batch_size=8)
-    (metrics,) = make_trainer().validate(task, loader, verbose=False)
-    labels = torch.cat([batch["labels"] for batch in loader])
-    with torch.no_grad():
-        probabilities = torch.cat([task(batch["images"]).softmax(1) for batch in loader]).double()
-    probabilities /= probabilities.sum(1, keepdim=True)
+def test_validation_metrics_over_an_uneven_last_batch_equal_scikit_learns(validated):
+    metrics, labels, probabilities = validated
     predicted = probabilities.argmax(1)
     assert metrics["val/loss"] == pytest.approx(log_loss(labels, probabilities), abs=1e-5)
     assert metrics["val/accuracy"] == pytest.approx(accuracy_score(labels, predicted))
     assert metrics["val/f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
-def test_the_calibration_error_is_the_mean_gap_over_15_bins():
-    task = make_task().eval()
-    loader = make_loader(num_images=21, batch_size=8)
-    (metrics,) = make_trainer().validate(task, loader, verbose=False)
-    labels = torch.cat([batch["labels"] for batch in loader])
-    with torch.no_grad():
-        confidence, predicted = torch.cat([task(b["images"]).softmax(1) for b in loader]).max(1)
+def test_the_calibration_error_is_the_mean_gap_over_15_bins(validated):
+    metrics, labels, probabilities = validated
+    confidence, predicted = probabilities.max(1)
     bins = (confidence * 15).ceil()
     gaps = [
         (bins == b).double().mean()
@@ -178,14 +181,8 @@ def test_a_missing_checkpoint_is_an_error_with_an_example(name):
         ImageTask.load_from_checkpoint(name)
 
 
-def test_auroc_equals_scikit_learns():
-    task = make_task().eval()
-    loader = make_loader(num_images=21, batch_size=8)
-    (metrics,) = make_trainer().validate(task, loader, verbose=False)
-    labels = torch.cat([batch["labels"] for batch in loader])
-    with torch.no_grad():
-        probabilities = torch.cat([task(b["images"]).softmax(1) for b in loader]).double()
-    probabilities /= probabilities.sum(1, keepdim=True)
+def test_auroc_equals_scikit_learns(validated):
+    metrics, labels, probabilities = validated
     expected = roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
     assert metrics["val/auroc"] == pytest.approx(expected, abs=1e-6)
 

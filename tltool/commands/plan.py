@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tltool._module_state import restored_state
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
@@ -145,10 +146,11 @@ class PlanCLI(FitCLI):
     def _test_rates(self, plan: Plan, config: Any) -> None:
         task, planned = self.model, plan.phases[0]
         loader = self.datamodule.train_dataloader()
-        state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-        fit_input_norm_(task, self.datamodule)
-        found = learning_rate_range(task, planned.phase, loader, num_steps=config["lr_range_steps"])
-        task.load_state_dict(state)
+        with restored_state(task):
+            fit_input_norm_(task, self.datamodule)
+            found = learning_rate_range(
+                task, planned.phase, loader, num_steps=config["lr_range_steps"]
+            )
         print_range(found, planned)
         if config["plot"]:
             plot_rates(found, Path(config["plot"]))

@@ -17,7 +17,7 @@ from tltool.reporting.wandb.logged_run import (
     where_logged,
 )
 from tltool.reporting.wandb.saved_report import write_report
-from tltool.reporting.wandb.workspace import Written, write_workspace
+from tltool.reporting.wandb.workspace import SavedView, write_workspace
 
 
 class Dashboard(NamedTuple):
@@ -76,5 +76,5 @@ def write_dashboard(
     _print_address("report", report)
 
 
-def _print_address(name: str, written: Written) -> None:
+def _print_address(name: str, written: SavedView) -> None:
     print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")

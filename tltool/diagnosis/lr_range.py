@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from tltool._module_state import restored_state
 from tltool.finetuning.freeze import set_trainable_
 from tltool.finetuning.groups import layer_groups, layers
 from tltool.finetuning.param_groups import rate_groups, split_by_layer_
@@ -86,22 +87,10 @@ def learning_rate_range(
             f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
             "--lr-range-steps 60."
         )
-    state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-    modes = {module: module.training for module in task.modules()}
-    gradients = {parameter: parameter.requires_grad for parameter in task.parameters()}
-    with torch.random.fork_rng():
-        try:
-            factors = [
-                lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)
-            ]
-            return _raise_rates(task, phase, batches, factors)
-        finally:
-            task.load_state_dict(state)
-            for module, mode in modes.items():
-                module.training = mode
-            for parameter, requires_grad in gradients.items():
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = None
+    ratio = highest / lowest
+    factors = [lowest * ratio ** (step / (num_steps - 1)) for step in range(num_steps)]
+    with restored_state(task):
+        return _raise_rates(task, phase, batches, factors)
 
 
 def _raise_rates(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tltool._module_state import disable_dropout_
 from tltool.diagnosis.finding import Finding
 
 HEAD_RATES = (1e-3, 1e-2, 1e-1)
@@ -122,9 +123,7 @@ def _train(
     end: float,
 ) -> Overfit:
     inputs, labels = batch
-    for module in learner.modules():
-        if "drop" in type(module).__name__.lower():  # Dropout, DropPath, ...
-            module.eval()
+    disable_dropout_(learner)
     parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate)
     loss, accuracy, step = math.inf, 0.0, 0

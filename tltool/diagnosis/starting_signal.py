@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tltool._module_state import disable_dropout_
 from tltool.diagnosis.finding import Finding
 from tltool.layers.initializers import init_weights_
 from tltool.layers.learned_activations import MaxoutLinear
@@ -108,10 +109,7 @@ def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> Finding:
 
 @torch.no_grad()
 def _signal(head: nn.Module, initializer: str, features: Tensor) -> StartingSignal:
-    head.train()  # As in the first step: batch norm by the batch.
-    for module in head.modules():
-        if "drop" in type(module).__name__.lower():
-            module.eval()
+    disable_dropout_(head.train())  # As in the first step: batch norm by the batch.
     values: dict[str, Tensor] = {}
     hooks = [
         module.register_forward_hook(_keeping(f"head.{name}", values))

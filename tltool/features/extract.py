@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from tltool._module_state import evaluation_mode
 from tltool.features.folding import fold_batch_norms
 from tltool.layers.lookup import lookup
 from tltool.models.backbone import Backbone
@@ -61,14 +62,8 @@ def frozen_pass(
             output: Tensor = network(images)
         return output.cpu()
 
-    # Not one mode for all: some of its groups may be frozen, others in training.
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
-    try:
+    with evaluation_mode(backbone):
         yield features
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def extract_features(

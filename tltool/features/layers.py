@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from tltool._module_state import evaluation_mode
 from tltool.models.backbone import WHOLE, Backbone
 
 log = logging.getLogger(__name__)
@@ -44,24 +45,24 @@ def extract_layer_features(
         torch.Size([2, 32])
     """
     device = next(backbone.parameters(), torch.empty(0)).device
-    # Not one mode for all: some of its groups may be frozen, others in training.
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
     features: dict[str, list[Tensor]] = defaultdict(list)
     labels: list[Tensor] = []
     is_sound = True
-    for batch in track(
-        batches, description=description, total=total, transient=True, console=Console(stderr=True)
-    ):
-        images = batch["images"].to(device)
-        if not labels:
-            is_sound = _is_sound(backbone, images)
-        outputs = backbone.features_of_layers(images) if is_sound else {WHOLE: backbone(images)}
-        for layer, output in outputs.items():
-            features[layer].append(output.float().cpu())
-        labels.append(batch["labels"].cpu())
-    for module, mode in modes.items():
-        module.training = mode
+    with evaluation_mode(backbone):
+        for batch in track(
+            batches,
+            description=description,
+            total=total,
+            transient=True,
+            console=Console(stderr=True),
+        ):
+            images = batch["images"].to(device)
+            if not labels:
+                is_sound = _is_sound(backbone, images)
+            outputs = backbone.features_of_layers(images) if is_sound else {WHOLE: backbone(images)}
+            for layer, output in outputs.items():
+                features[layer].append(output.float().cpu())
+            labels.append(batch["labels"].cpu())
     return {layer: torch.cat(parts) for layer, parts in features.items()}, torch.cat(labels)
 
 

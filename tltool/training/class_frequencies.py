@@ -1,4 +1,4 @@
-"""What a task makes of the class frequencies: weights in the loss, and a start of the head."""
+"""Class frequencies in a task: class weights of the loss, and log-prior biases of the head."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def weight_tensor(
 
     Args:
         choice: See `tltool.data.class_weights`.
-        class_counts: Number of training photos of each class, where they are known.
+        class_counts: Number of training images of each class, where they are known.
         class_names: Names of the classes.
 
     Raises:

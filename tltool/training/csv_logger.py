@@ -1,4 +1,4 @@
-"""The metrics of a run as a CSV file that survives a kill and goes on after a resume."""
+"""CSV logger: the metrics of a run in a file that survives a kill and a resume."""
 
 import csv
 import io

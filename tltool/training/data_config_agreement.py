@@ -1,4 +1,4 @@
-"""One preprocessing for the photos of a datamodule and for those that its task will predict."""
+"""Agreement of the preprocessing of a datamodule with that of its task."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from tltool.data.datamodule import ImageDataModule
 from tltool.models.description import plain
 
 
-def agreed_preprocessing(data: ImageDataModule, given: Mapping[str, Any] | None) -> dict[str, Any]:
+def agreed_data_config(data: ImageDataModule, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the preprocessing of a datamodule, after a look at the one that a task was given.
 
     Args:
-        data: The photos of a run.
-        given: The task's ``data_config``; ``None`` takes that of the photos.
+        data: The datamodule of a run.
+        given: The task's ``data_config``; ``None`` takes that of the datamodule.
 
     Raises:
         ValueError: If they differ: a checkpoint would then predict from other pixels than those
@@ -24,7 +24,7 @@ def agreed_preprocessing(data: ImageDataModule, given: Mapping[str, Any] | None)
     if different:
         key = different[0]
         raise ValueError(
-            f"The photos and the task have different preprocessing: {key} is {used[key]!r} and "
-            f"{given[key]!r}. Leave `data_config` of ImageTask out: it takes that of the photos."
+            f"The images and the task have different preprocessing: {key} is {used[key]!r} and "
+            f"{given[key]!r}. Leave `data_config` of ImageTask out: it takes that of the images."
         )
     return used

@@ -18,12 +18,14 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
 from tltool.models.head_advice import head_batch_warnings
 from tltool.models.heads import LinearHead
+from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
-from tltool.training.data_config_agreement import agreed_preprocessing
+from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.training.metric_state import gather_sums, set_sums_
+from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.stage_metrics import Stage, StageMetrics
-from tltool.training.task_serialization import describe_task, read_checkpoint, task_arguments
+from tltool.training.task_serialization import task_arguments, task_config
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class ImageTask(LightningModule):
     A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or
     ``features`` ``(B, num_features)``. A training batch may bring a ``seed``, from which dropout
     draws then; a batch of evaluation may be empty. All parameters are in the optimizer from the
-    start; which of them train is the matter of the ``Finetuning`` callback. Without it everything
+    start; the ``Finetuning`` callback says which of them train. Without it everything
     trains at the optimizer's learning rate.
 
     Args:
@@ -50,7 +52,7 @@ class ImageTask(LightningModule):
             with, until then the backbone's own.
         optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
             ``timm.optim`` with its arguments bound.
-        class_counts: Number of training photos of each class, which ``class_weights`` and
+        class_counts: Number of training images of each class, which ``class_weights`` and
             ``log_prior`` need. The command line fills it in.
         class_weights: Weights of the classes in the training loss: ``balanced``,
             ``effective_number``, a weight for each class, or weights by class name. See
@@ -89,6 +91,7 @@ class ImageTask(LightningModule):
         log_prior: bool = False,
     ) -> None:
         super().__init__()
+        quiet_lightning()
         if num_classes < 2:
             raise ValueError(
                 f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
@@ -114,7 +117,7 @@ class ImageTask(LightningModule):
         self.register_buffer("class_weights", weights, persistent=False)
         if log_prior:
             start_from_log_prior_(self.head, class_counts)
-        self.recipe = describe_task(
+        self.task_config = task_config(
             backbone,
             self.head,
             class_names=self.class_names,
@@ -149,11 +152,11 @@ class ImageTask(LightningModule):
 
     def _measure(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its probabilities ``(B, num_classes)``."""
-        if batch.get("paths") == []:  # The share of a rank where photos are too few for all.
+        if batch.get("paths") == []:  # The share of a rank where images are too few for all.
             self.metrics.count_nothing(stage)
             nothing = torch.zeros(0, len(self.class_names), device=self.device)
             return torch.zeros((), device=self.device), nothing
-        labels = batch["labels"]  # (B,), or (B, num_classes) of mixed photos
+        labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
         if stage == "train":
@@ -165,15 +168,15 @@ class ImageTask(LightningModule):
         return loss, probabilities
 
     def setup(self, stage: str) -> None:
-        """Take the preprocessing of the photos, which a checkpoint must know, or check it."""
+        """Take the preprocessing of the datamodule, which a checkpoint must know, or check it."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, ImageDataModule):
-            self.data_config = agreed_preprocessing(data, self._given_data_config)
+            self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":
-                self._given_data_config = self.recipe["data_config"] = self.data_config
+                self._given_data_config = self.task_config["data_config"] = self.data_config
 
     def on_fit_start(self) -> None:
-        """Fit the head's input norm, and say what a small batch does to its batch norm."""
+        """Fit the head's input norm, and warn of batch norm on small batches."""
         data = getattr(self.trainer, "datamodule", None)
         fit_input_norm_(self, data)
         if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
@@ -247,12 +250,12 @@ class ImageTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
-        checkpoint["recipe"] = self.recipe
+        checkpoint[TASK] = self.task_config
         if self._trainer is not None:
             checkpoint["train_metrics"] = gather_sums(self.metrics.of("train"))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the metrics of a begun epoch."""
+        """Restore the metrics of a begun epoch."""
         if self._trainer is not None:
             set_sums_(
                 self.metrics.of("train"),
@@ -277,7 +280,7 @@ class ImageTask(LightningModule):
             ValueError: If the file is no checkpoint of tltool.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        task = cls(**task_arguments(checkpoint["recipe"]))
+        task = cls(**task_arguments(checkpoint[TASK]))
         task.load_state_dict(checkpoint["state_dict"])
-        task.recipe = checkpoint["recipe"]  # It still names the weights that training began with.
+        task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
         return task.eval()

@@ -1,4 +1,4 @@
-"""Fitting the normalization in front of a head to the training features."""
+"""Fit the input norm in front of a head to the training features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +21,9 @@ def fit_input_norm_(
 
     Args:
         task: A task with a ``backbone`` and a ``head``; with a Trainer, its ranks share the result.
-        data: The datamodule with the training photos.
-        read: Returns the features of all training photos, such as those that are kept; every rank
-            calls it. ``None`` passes the photos through the backbone on the first rank.
+        data: The datamodule with the training images.
+        read: Returns the features of all training images, such as cached ones; every rank
+            calls it. ``None`` passes the images through the backbone on the first rank.
 
     Returns:
         ``task``.

@@ -1,19 +1,11 @@
-"""Metrics of an epoch that a checkpoint was written in: kept, so that its mean is of the whole."""
+"""State of the metrics of a begun epoch, for checkpoints: its mean is then of the whole epoch."""
 
 from collections.abc import Callable, Mapping
 
-import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torchmetrics import MetricCollection
 
-
-def gather_over_ranks(value: Tensor) -> Tensor:
-    """Return a tensor of each rank, ``(num_ranks, ...)``; all ranks must call it."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return value[None]
-    values = [torch.empty_like(value) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(values, value.contiguous())
-    return torch.stack(values)
+from tltool.training.distributed.collectives import gather_over_ranks
 
 
 def gather_sums(

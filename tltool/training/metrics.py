@@ -1,4 +1,4 @@
-"""What is measured on the training, validation and test data."""
+"""Metrics of training, validation and test, from torchmetrics."""
 
 import warnings
 
@@ -51,7 +51,7 @@ def evaluation_metrics(num_classes: int, stage: str) -> MetricCollection:
 
 
 def note_empty_share_(metrics: MetricCollection) -> MetricCollection:
-    """Prepare metrics for a rank that gets no photo to meet those of the others; return them.
+    """Prepare metrics for a rank that gets no image to meet those of the others; return them.
 
     Lists of labels and probabilities are joined over the ranks, so an empty one needs the type and
     the shape of theirs too.
@@ -66,8 +66,8 @@ def note_empty_share_(metrics: MetricCollection) -> MetricCollection:
 class PresentClassesAUROC(MulticlassAUROC):
     """The mean area under the ROC curve over the classes that occur, each against the rest.
 
-    torchmetrics counts a class without a photo as 0, which hides how good the others are. NaN where
-    fewer than two classes occur.
+    torchmetrics counts a class without an image as 0, which hides how good the others are. NaN
+    where fewer than two classes occur.
 
     Args:
         num_classes: Number of classes.

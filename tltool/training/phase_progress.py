@@ -1,4 +1,4 @@
-"""What only the past of a run tells: which phase it is in, and how a metric has gone."""
+"""Progress of the running phase, kept in checkpoints: its metric, and its best weights."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -71,8 +71,10 @@ def copy_trained(module: nn.Module, norms: Collection[nn.Module]) -> dict[str, T
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def go_back_(module: nn.Module, weights: Mapping[str, Tensor], optimizer: Optimizer) -> nn.Module:
-    """Put copied weights back, in place, and forget what the optimizer knows of the later ones.
+def restore_best_(
+    module: nn.Module, weights: Mapping[str, Tensor], optimizer: Optimizer
+) -> nn.Module:
+    """Restore the best weights, in place, and drop the optimizer's state of the later ones.
 
     Returns:
         ``module``.

@@ -1,4 +1,4 @@
-"""A few words about a run: what to filter runs by, and its name."""
+"""Facts about a run, one flat block to filter runs by, and its name."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.plan import trained_by
+from tltool.training.callbacks.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
@@ -48,13 +49,13 @@ def run_name(facts: Mapping[str, Any], place: str) -> str:
 
     Args:
         facts: What `run_facts` returned.
-        place: The run's folder, such as ``photos/0``.
+        place: The run directory, such as ``images/0``.
 
     Example:
         >>> facts = {"backbone": "resnet18", "head": "MLPHead(256)", "activation": "gelu",
         ...          "norm": None, "finetuning": "LPFT", "lr": 0.001, "seed": 0}
-        >>> run_name(facts, "photos/0")
-        'photos/0 resnet18 MLPHead(256) gelu LPFT lr 0.001 seed 0'
+        >>> run_name(facts, "images/0")
+        'images/0 resnet18 MLPHead(256) gelu LPFT lr 0.001 seed 0'
     """
     words = [place, *(facts[key] for key in ("backbone", "head", "activation", "norm"))]
     words += [facts["finetuning"]]
@@ -63,9 +64,9 @@ def run_name(facts: Mapping[str, Any], place: str) -> str:
 
 
 def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
-    """Return a short hash of which photo is in which part, with which label.
+    """Return a short hash of which image is in which split, with which label.
 
-    It does not depend on where the photos lie, nor on their order.
+    It does not depend on where the images lie, nor on their order.
 
     Example:
         >>> from tltool.data.samples import Samples
@@ -76,24 +77,24 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         True
     """
     rows = [
-        (part, path, class_names[label])
-        for part, samples in splits.parts().items()
+        (split, path, class_names[label])
+        for split, samples in splits.parts().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]
     folders = {Path(path).parent for _, path, _ in rows}
     # Relative names have no root to take away; those of data sets in memory are such.
     root = os.path.commonpath(folders) if all(map(Path.is_absolute, folders)) else ""
-    lines = sorted(f"{part}\t{path.removeprefix(root)}\t{label}" for part, path, label in rows)
+    lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_SHORT]
 
 
-def git_commit(folder: Path) -> str | None:
-    """Return the commit that is checked out in a folder; ``None`` outside a repository."""
+def git_commit(directory: Path) -> str | None:
+    """Return the commit that is checked out in a directory; ``None`` outside a repository."""
     git = shutil.which("git")
     if git is None:
         return None
     found = subprocess.run(  # noqa: S603  # a fixed command
-        [git, "-C", str(folder), "rev-parse", "HEAD"],
+        [git, "-C", str(directory), "rev-parse", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
@@ -102,7 +103,7 @@ def git_commit(folder: Path) -> str | None:
 
 
 def _model_facts(task: ImageTask) -> dict[str, Any]:
-    head = task.recipe["head"]
+    head = task.task_config["head"]
     options = head["init_args"]
     hidden = options.get("hidden_features", [])
     name = head["class_path"].rpartition(".")[2]
@@ -117,8 +118,7 @@ def _model_facts(task: ImageTask) -> dict[str, Any]:
 
 
 def _training_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    finetuning = next((each for each in callbacks if isinstance(each, Finetuning)), None)
+    finetuning = find_callback(trainer, Finetuning)
     sizes = {name: parameter.numel() for name, parameter in task.named_parameters()}
     if finetuning is None:
         return {"finetuning": None, "phases": [], "trainable_parameters": sum(sizes.values())}

@@ -1,4 +1,4 @@
-"""What a task measures in training, validation and test, each from its first batch to its last."""
+"""Metrics of each stage of a task: counted batch by batch, computed at the end of an epoch."""
 
 from typing import Literal
 
@@ -55,7 +55,7 @@ class StageMetrics(nn.ModuleDict):
                 metric.update(probabilities, labels)
 
     def count_nothing(self, stage: Stage) -> None:
-        """Count the share of a rank where photos are too few for all, see `note_empty_share_`."""
+        """Count the share of a rank where images are too few for all, see `note_empty_share_`."""
         note_empty_share_(self.of(stage))
 
     def finish(self, stage: Stage) -> dict[str, Tensor]:

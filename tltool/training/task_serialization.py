@@ -1,10 +1,8 @@
-"""How a task was made, as plain data in its checkpoint."""
+"""Serialization of a task: how it was made, as plain data in its checkpoint."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import tltool
@@ -12,7 +10,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.description import plain, rebuild
 
 
-def describe_task(
+def task_config(
     backbone: nn.Module,
     head: nn.Module,
     *,
@@ -28,8 +26,8 @@ def describe_task(
     """
     return {
         "tltool": tltool.__version__,
-        "backbone": description_of(backbone, "backbone"),
-        "head": description_of(head, "head"),
+        "backbone": module_config(backbone, "backbone"),
+        "head": module_config(head, "head"),
         "num_classes": len(class_names),
         "class_names": list(class_names),
         "data_config": plain(data_config, "data_config"),
@@ -38,20 +36,20 @@ def describe_task(
     }
 
 
-def task_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the task that `describe_task` described; its weights come after."""
+def task_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the task of a `task_config`; its weights come after."""
     # The weights follow in the state dict; `random` keeps them from being looked for.
-    backbone = rebuild(recipe["backbone"], weights="random", allow_partial=[])
-    assert isinstance(backbone, Backbone)  # noqa: S101  # the recipe was written from one
+    backbone = rebuild(config["backbone"], weights="random", allow_partial=[])
+    assert isinstance(backbone, Backbone)  # noqa: S101  # the config was written from one
     names = ("num_classes", "class_names", "data_config", "label_smoothing", "class_weights")
     return {
         "backbone": backbone,
-        "head": lambda num_features, num_classes: rebuild(recipe["head"]),
-        **{name: recipe[name] for name in names},
+        "head": lambda num_features, num_classes: rebuild(config["head"]),
+        **{name: config[name] for name in names},
     }
 
 
-def description_of(module: nn.Module, part: str) -> dict[str, Any]:
+def module_config(module: nn.Module, role: str) -> dict[str, Any]:
     """Return how a module was made.
 
     Raises:
@@ -60,29 +58,7 @@ def description_of(module: nn.Module, part: str) -> dict[str, Any]:
     description = getattr(module, "description", None)
     if not isinstance(description, dict):
         raise TypeError(
-            f"The {part} {type(module).__name__} cannot say how it was made, so a checkpoint could "
+            f"The {role} {type(module).__name__} cannot say how it was made, so a checkpoint could "
             "not rebuild it. Decorate its class with tltool.models.described."
         )
     return description
-
-
-def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
-    """Read a checkpoint of tltool, unpickling nothing but tensors and plain data.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool.
-    """
-    if isinstance(checkpoint_path, str | Path) and not Path(checkpoint_path).is_file():
-        raise FileNotFoundError(
-            f"There is no checkpoint {str(checkpoint_path)!r}. Name a file, for example "
-            "runs/photos/0/checkpoints/best.ckpt."
-        )
-    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-    if not (isinstance(checkpoint, Mapping) and "recipe" in checkpoint):
-        raise ValueError(
-            f"{checkpoint_path} is no checkpoint of tltool: it does not say how to rebuild the "
-            "model. To start from its weights, train with `model.backbone.weights` "
-            "set to this file."
-        )
-    return dict(checkpoint)

@@ -1,4 +1,4 @@
-"""What a Trainer must not do beside fine-tuning phases, each with what to do instead."""
+"""Checks of a Trainer: strategies, callbacks and options that do not work with phases."""
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging

@@ -1,4 +1,4 @@
-"""The phases of a Trainer's run: its schedule, and how it counts optimizer steps."""
+"""Timeline of a Trainer's run: its phases in optimizer steps, as the Trainer counts them."""
 
 import dataclasses
 import math
@@ -79,7 +79,7 @@ def trainer_step(timeline: Timeline, trainer: Trainer, batch_idx: int) -> int:
 
 
 def begin_resumed_epoch(trainer: Trainer) -> int:
-    """Set a Trainer that goes on from a checkpoint to the right epoch, and return its first batch.
+    """Set a Trainer that is resumed to the right epoch, and return the first batch.
 
     With ``max_steps``, Lightning takes an epoch that was done for a begun one, ends it a second
     time and counts it twice (https://github.com/Lightning-AI/pytorch-lightning/issues/19617).

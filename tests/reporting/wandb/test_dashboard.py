@@ -352,7 +352,7 @@ def test_an_account_in_netrc_is_found_for_the_server_in_use(monkeypatch, tmp_pat
 def test_a_dashboard_of_many_metrics_has_at_most_40_charts():
     names = [f"{part}/{n}" for part in ("val", "lr", "health", "mine") for n in range(50)]
     media = ("best/confusion", "best/reliability", "last/confusion", "last/reliability")
-    place = dict.fromkeys(("id", "name", "entity", "project", "project_url", "group"), "")
+    place = dict.fromkeys(("id", "entity", "project", "project_url", "group"), "")
     run = LoggedRun(
         **place,
         facts={},

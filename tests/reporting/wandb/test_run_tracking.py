@@ -159,8 +159,8 @@ def test_augmented_photos_have_their_true_colors(run_with_photos):
     assert max(nearest) < 8
 
 
-def test_the_worst_photos_have_their_true_colors_and_say_what_they_are(run_with_photos):
-    (images,) = column(run_with_photos, "best/worst_photos")
+def test_the_worst_images_have_their_true_colors_and_say_what_they_are(run_with_photos):
+    (images,) = column(run_with_photos, "best/worst_images")
     for name, caption in zip(images["filenames"], images["captions"], strict=True):
         label = caption.split("(is ")[1].rstrip(")")
         mean = pixels(run_with_photos, {"path": name}).mean((0, 1))
@@ -214,7 +214,7 @@ def test_the_terminal_says_first_what_is_sent(fit_offline, photos, tmp_path, cap
     fit_offline(tmp_path, *brief)
     line = next(line for line in capsys.readouterr().out.splitlines() if line)
     assert line.startswith(
-        "wandb     test: keeps offline metrics, configuration, validation photos"
+        "wandb     test: keeps offline metrics, configuration, validation images"
     )
     assert line.endswith("no checkpoints")
 

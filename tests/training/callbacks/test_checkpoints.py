@@ -7,12 +7,13 @@ import time
 import pytest
 import torch
 
-from tltool.training.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from tltool.training.callbacks.checkpoints import LastCheckpoint
+from tltool.training.checkpoint_io import AtomicCheckpointIO
 
 # Writes one good checkpoint, then large ones over it until it is killed.
 WRITER = """
 import sys, torch
-from tltool.training.callbacks.checkpoints import AtomicCheckpointIO
+from tltool.training.checkpoint_io import AtomicCheckpointIO
 io = AtomicCheckpointIO()
 io.save_checkpoint({"weights": torch.zeros(10)}, sys.argv[1])
 print("ready", flush=True)

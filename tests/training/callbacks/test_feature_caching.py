@@ -147,21 +147,13 @@ def test_a_try_of_few_batches_passes_no_more_photos(train, tmp_path, limit):
     assert not (tmp_path / "cache").exists()
 
 
-def test_without_a_schedule_all_trains_on_images(photos, tmp_path):
+def test_without_a_schedule_all_trains_on_images(photos, tmp_path, make_trainer):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     task = ImageTask(backbone, num_classes=2)
     data = ImageFolderDataModule(
         photos, batch_size=4, num_workers=0, data_config=backbone.data_config
     )
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[FeatureCaching(cache_dir=str(tmp_path))],
-    )
+    trainer = make_trainer(FeatureCaching(cache_dir=str(tmp_path)), max_epochs=1)
     before = [parameter.clone() for parameter in backbone.parameters()]
     trainer.fit(task, data)
     assert any(not torch.equal(a, b) for a, b in zip(before, backbone.parameters(), strict=True))

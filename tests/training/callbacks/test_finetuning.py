@@ -1,37 +1,26 @@
 """The callback freezes, sets learning rates and resumes."""
 
 import logging
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from tltool.finetuning import (
-    LPFT,
-    BatchNormOnly,
-    FinetuningStrategy,
-    FullFinetuning,
-    LayerwiseDecay,
-    LinearProbe,
-    Phase,
-    Schedule,
-    Until,
-)
+from tltool.finetuning.partial_strategies import BatchNormOnly
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.strategies import LPFT, FullFinetuning, LayerwiseDecay, LinearProbe
 from tltool.training.callbacks.finetuning import Finetuning
+
+support = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
+Images, Phases = support["Images"], support["Phases"]
 
 # Two runs of one test write to one folder.
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
-
-
-class Phases(FinetuningStrategy):
-    def __init__(self, *phases):
-        self.phases = phases
-
-    def schedule(self, group_names, max_epochs):
-        return Schedule(self.phases)
 
 
 def harsh_sgd(groups):
@@ -75,11 +64,14 @@ def test_modes_survive_validation(make_task, fit):
     assert set(modes.seen) == {(False, True)}
 
 
-def test_a_phase_unfreezes_at_its_epoch(make_task, fit):
+@pytest.mark.parametrize(
+    ("first", "steps"),
+    [(Phase("probe", "head", epochs=1), 4), (Phase("warm", "head", steps=3), 3)],
+)
+def test_a_phase_ends_at_its_epoch_or_before_a_batch(make_task, fit, first, steps):
     modes = Modes()
-    phases = Phases(Phase("probe", "head", epochs=1), Phase("all", ("*",)))
-    fit(make_task(), Finetuning(phases), modes, max_epochs=2)
-    assert modes.seen == [(False, True)] * 4 + [(True, True)] * 4
+    fit(make_task(), Finetuning(Phases(first, Phase("all", ("*",)))), modes, max_epochs=2)
+    assert modes.seen == [(False, True)] * steps + [(True, True)] * (8 - steps)
 
 
 def test_learning_rates_are_the_optimizers_times_scale_and_factor(make_task, fit):
@@ -247,13 +239,6 @@ def test_layer_wise_decay_gives_each_layer_its_rate(make_task, fit):
     assert rates["backbone.stem"] == pytest.approx(0.1 * 0.5**7)
 
 
-def test_a_phase_in_steps_ends_before_a_batch(make_task, fit):
-    modes = Modes()
-    phases = Phases(Phase("warm", "head", steps=3), Phase("all", ("*",)))
-    fit(make_task(), Finetuning(phases), modes, max_epochs=2)
-    assert modes.seen == [(False, True)] * 3 + [(True, True)] * 5
-
-
 def test_the_phase_in_effect_is_known_to_others(make_task, fit):
     finetuning = Finetuning(Phases(Phase("probe", "head", epochs=1), Phase("all", ("*",))))
     fit(make_task(), finetuning, max_epochs=2)
@@ -401,15 +386,6 @@ def test_steps_need_training_data_with_a_length(make_task, make_trainer):
     phases = Phases(Phase("warm", "head", steps=3), Phase("all", ("*",)))
     with pytest.raises(ValueError, match=r"the training data have no length\. Give"):
         make_trainer(Finetuning(phases)).fit(make_task(), loader, loader)
-
-
-class Images(Dataset):
-    def __len__(self):
-        return 16
-
-    def __getitem__(self, index):
-        generator = torch.Generator().manual_seed(index)
-        return torch.randn(3, 32, 32, generator=generator), index % 3
 
 
 class Stream(IterableDataset):

@@ -1,11 +1,12 @@
 """Two gloo processes stay one model: after each unfreeze, after a resume, and with one process."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
 
-from tltool.finetuning import FinetuningStrategy, Phase, Schedule
+from tltool.finetuning import Phase
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.distributed.rank_agreement import (
     average_batch_norm_,
@@ -13,6 +14,7 @@ from tltool.training.distributed.rank_agreement import (
     check_same_weights,
 )
 
+Phases = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["Phases"]
 JOB = Path(__file__).with_name("two_ranks_job.py")
 QUICK = [
     "unfreeze resnet",
@@ -110,14 +112,6 @@ def test_one_process_agrees_with_two(quick, make_task, fit):
     theirs, _ = quick["one and two"]
     assert theirs["steps"] == trainer.global_step == 12
     torch.testing.assert_close(theirs["weights"], [p.detach() for p in task.parameters()])
-
-
-class Phases(FinetuningStrategy):
-    def __init__(self, *phases):
-        self.phases = phases
-
-    def schedule(self, group_names, max_epochs):
-        return Schedule(self.phases)
 
 
 @pytest.mark.slow

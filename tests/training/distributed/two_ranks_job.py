@@ -16,12 +16,12 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler
 
-from tltool.finetuning import FinetuningStrategy, Phase, Schedule, Until
+from tltool.finetuning import Phase, Until
 from tltool.training.callbacks import finetuning as callback
 from tltool.training.callbacks.finetuning import Finetuning
 
 support = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
-Task, Images = support["Task"], support["Images"]
+Task, Images, Phases = (support[name] for name in ("Task", "Images", "Phases"))
 
 RANK = int(os.environ["LOCAL_RANK"])
 FOLDER = Path(sys.argv[1])
@@ -32,14 +32,6 @@ PROBE_ALL_TOP = (
     Phase("top", (-1, -2), epochs=1),
     Phase("again", ("*",)),
 )
-
-
-class Phases(FinetuningStrategy):
-    def __init__(self, *phases):
-        self.phases = phases
-
-    def schedule(self, group_names, max_epochs):
-        return Schedule(self.phases)
 
 
 class Recorder(Callback):

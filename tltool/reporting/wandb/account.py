@@ -1,4 +1,4 @@
-"""The account on Weights & Biases: whether there is one, and a server that answers."""
+"""Account on Weights & Biases: whether there is one, connecting, and errors that say what to do."""
 
 import contextlib
 import io
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _REFUSED = {401, 403}
-SECONDS = 19
-"""How long a server may take to answer a question."""
+_SECONDS = 19  # in which a server must answer
 
 
 def server_address() -> str:
@@ -37,7 +36,7 @@ def has_account() -> bool:
     return account is not None
 
 
-def connect(*, timeout: int = SECONDS) -> Any:
+def connect(*, timeout: int = _SECONDS) -> Any:
     """Return W&B's ``Api``, logged in.
 
     Args:

@@ -1,11 +1,11 @@
-"""Which metrics the dashboard shows by itself, and what its table says of each."""
+"""Budget of charts: which metrics the W&B dashboard shows by itself, with which summary."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+# Charts that a dashboard has at most by itself; the rest is logged, and found by search.
 MOST_CHARTS = 40
-"""Charts that a dashboard has at most by itself; the rest is logged, and found by search."""
-_MEDIA = 10  # Charts that `wandb_media` may add.
+_MEDIA = 10  # Charts that `media` may add.
 _ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7}
 _ROOM_FOR_OTHERS = MOST_CHARTS - _MEDIA - sum(_ROOM.values())
 _AXES = {"epoch", "trainer/global_step"}

@@ -1,4 +1,4 @@
-"""What a dashboard shows of runs, in sections; pure names, without W&B."""
+"""Sections of a dashboard: which logged metrics, figures and images it shows; without W&B."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -15,7 +15,7 @@ _LOSSES = ("train/loss", "val/loss")
 _LEARNED = ("train/accuracy", "val/accuracy", "best/accuracy")
 _TABLES = ("best/classes",)
 _PICTURES = ("best/confusion", "best/reliability", "last/confusion", "last/reliability")
-_PHOTOS = ("best/worst_photos", "best/confident_errors", "train/augmented")
+_IMAGES = ("best/worst_images", "best/confident_errors", "train/augmented")
 _OUR_SECTIONS = ("lr/", "health/", "val/")  # What has no room in them is found by search.
 _MACHINE = {  # what a name ends on: title
     ".gpu": "GPU in use, %",
@@ -85,7 +85,7 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> list[Section]:
         ],
         CLASSES: [
             *(_panel("table", _in_words(name), [name], tables) for name in _TABLES),
-            *(_panel("pictures", _in_words(name), [name], media) for name in _PICTURES + _PHOTOS),
+            *(_panel("pictures", _in_words(name), [name], media) for name in _PICTURES + _IMAGES),
         ],
         SYSTEM: [
             _panel("lines", title, sorted(n for n in system if n.endswith(end)), system)

@@ -1,4 +1,4 @@
-"""A run as the W&B server knows it: where it is, and what it really logged."""
+"""A run as the W&B server knows it: where it is, and what it logged."""
 
 import shlex
 from collections.abc import Mapping
@@ -19,7 +19,6 @@ class LoggedRun:
 
     Attributes:
         id: Its id.
-        name: What the dashboard calls it.
         entity: User or team.
         project: The project.
         project_url: The address of the project.
@@ -33,7 +32,6 @@ class LoggedRun:
     """
 
     id: str
-    name: str
     entity: str
     project: str
     project_url: str
@@ -46,12 +44,12 @@ class LoggedRun:
     system: frozenset[str]
 
 
-def find_logged_run(api: Any, folder: Path, config: Mapping[str, Any]) -> LoggedRun:
-    """Ask the server for the run of a folder.
+def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> LoggedRun:
+    """Ask the server for the run of a run directory.
 
     Args:
         api: See `connect`.
-        folder: The run's folder.
+        run_dir: The run directory.
         config: Its ``config.yaml``, for the project of runs that were kept offline.
 
     Raises:
@@ -60,7 +58,7 @@ def find_logged_run(api: Any, folder: Path, config: Mapping[str, Any]) -> Logged
     """
     import wandb
 
-    identity, project = where_logged(folder, config)
+    identity, project = where_logged(run_dir, config)
     entity = identity.entity or _option(config, "entity") or api.settings["entity"]
     with told_plainly():
         entity = entity or api.default_entity
@@ -70,13 +68,12 @@ def find_logged_run(api: Any, folder: Path, config: Mapping[str, Any]) -> Logged
             if not isinstance(error.exc, ValueError):
                 raise
             raise ValueError(  # W&B's RunNotFoundError, in the coat of another.
-                f"W&B has no run {identity.id!r} in {entity}/{project}. {_remedy(folder)}"
+                f"W&B has no run {identity.id!r} in {entity}/{project}. {_remedy(run_dir)}"
             ) from error
     kinds = {name: _kind(value) for name, value in run.summary_metrics.items()}
     history = (run.history_keys or {}).get("keys", kinds)
     return LoggedRun(
         id=identity.id,
-        name=run.name,
         entity=entity,
         project=project,
         project_url=run.url.rpartition("/runs/")[0],
@@ -91,25 +88,25 @@ def find_logged_run(api: Any, folder: Path, config: Mapping[str, Any]) -> Logged
     )
 
 
-def where_logged(folder: Path, config: Mapping[str, Any]) -> tuple[RunIdentity, str]:
-    """Return which run a folder holds, and its project.
+def where_logged(run_dir: Path, config: Mapping[str, Any]) -> tuple[RunIdentity, str]:
+    """Return which run a run directory holds, and its project.
 
     Raises:
         ValueError: If it was not logged to W&B.
     """
-    identity = find_kept_identity(folder)
+    identity = find_kept_identity(run_dir)
     project = identity and (identity.project or _option(config, "project"))
     if identity is None or project is None:
         raise ValueError(
-            f"{str(folder)!r} was not logged to W&B: there is no {NAME} in it. Train with "
+            f"{str(run_dir)!r} was not logged to W&B: there is no {NAME} in it. Train with "
             "--wandb.project NAME, or leave --wandb out for the page alone."
         )
     return identity, project
 
 
-def unsent(folder: Path) -> list[Path]:
-    """Return the parts of a run that lie in its folder and were never sent."""
-    parts = sorted((folder / "wandb").glob("offline-run-*"))
+def unsent(run_dir: Path) -> list[Path]:
+    """Return the parts of a run that lie in its directory and were never sent."""
+    parts = sorted((run_dir / "wandb").glob("offline-run-*"))
     return [part for part in parts if not list(part.glob("*.wandb.synced"))]
 
 
@@ -118,8 +115,8 @@ def sync_command(parts: list[Path]) -> str:
     return f"wandb sync {' '.join(shlex.quote(str(part)) for part in parts)}"
 
 
-def _remedy(folder: Path) -> str:
-    parts = unsent(folder)
+def _remedy(run_dir: Path) -> str:
+    parts = unsent(run_dir)
     if parts:
         return f"It is kept on this machine only. Send it first: {sync_command(parts)}"
     return (

@@ -1,4 +1,4 @@
-"""Weights & Biases by one line."""
+"""Options of Weights & Biases, section `wandb` of a configuration, and the logger they make."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _OFFLINE = {"offline", "disabled", "dryrun"}  # what W&B takes for it
 
 
 def wandb_logger(
-    run_folder: Path,
+    run_dir: Path,
     *,
     project: str | None = None,
     entity: str | None = None,
@@ -31,12 +31,12 @@ def wandb_logger(
 ) -> RunLogger | None:
     """Return a Weights & Biases logger, or ``None`` without a project.
 
-    Metrics and the configuration are sent; photos and checkpoints are not, unless asked for. The
-    run's id lies in its folder, so a run that is resumed there stays one run. A sweep's agent gives
-    its own by ``WANDB_RUN_ID``.
+    Metrics and the configuration are sent; images and checkpoints are not, unless asked for. The
+    run's id lies in its directory, so a run that is resumed there stays one run. A sweep's agent
+    gives its own by ``WANDB_RUN_ID``.
 
     Args:
-        run_folder: Folder of the run; W&B keeps its files there.
+        run_dir: The run directory; W&B keeps its files there.
         project: Project to log to; ``None`` turns W&B off, but in a sweep takes the sweep's.
         entity: User or team; ``None`` for the account's default.
         group: Runs with one group are shown together.
@@ -44,7 +44,7 @@ def wandb_logger(
         tags: Labels to filter by.
         offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does
             so where no account is set up.
-        log_images: Send photos too: the worst of the validation, and some training photos as they
+        log_images: Send images too: the worst of the validation, and some training images as they
             are augmented.
         log_checkpoints: Send the best and the last checkpoint too.
     """
@@ -53,34 +53,34 @@ def wandb_logger(
     if project is None:
         return None
     return RunLogger(
-        run_folder,
-        identity=_identity(run_folder),
+        run_dir,
+        identity=_identity(run_dir),
         project=project,
         entity=entity,
         group=group,
         job_type=job_type,
         tags=tags,
-        mode=wandb_mode(run_folder, offline=offline),
+        mode=wandb_mode(run_dir, offline=offline),
         log_images=log_images,
         log_checkpoints=log_checkpoints,
     )
 
 
-def wandb_mode(run_folder: Path, *, offline: bool | None) -> Literal["offline", "online"]:
+def wandb_mode(run_dir: Path, *, offline: bool | None) -> Literal["offline", "online"]:
     """Return whether to send a run, and warn where it is kept for want of an account."""
     if offline is None:
         offline = os.environ.get("WANDB_MODE") in _OFFLINE or not has_account()
         if offline:
             log.warning(
                 "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
-                run_folder,
+                run_dir,
             )
     return "offline" if offline else "online"
 
 
-def _identity(run_folder: Path) -> RunIdentity | None:
+def _identity(run_dir: Path) -> RunIdentity | None:
     if getattr(rank_zero_only, "rank", 0) != 0:
         return None  # Only the first rank has a run.
-    identity = find_identity(run_folder)
-    keep_identity(run_folder, identity)
+    identity = find_identity(run_dir)
+    keep_identity(run_dir, identity)
     return identity

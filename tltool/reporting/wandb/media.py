@@ -1,4 +1,4 @@
-"""Tables, pictures, photos and checkpoints of a run on Weights & Biases."""
+"""Media of a run on Weights & Biases: tables, figures, images and checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +21,7 @@ from tltool.tracking.run_pictures import draw_confusion, draw_health, draw_relia
 from tltool.tracking.val_outcomes import Outcomes
 from tltool.training.image_task import ImageTask
 
-NUM_PHOTOS = 16
-"""Photos of each kind that are sent, where they are asked for."""
+NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
 
 
 def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequence[str]) -> None:
@@ -31,7 +30,7 @@ def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequen
     Args:
         run: The run on W&B.
         section: Where the dashboard shows them, such as ``best``.
-        outcomes: Of the validation photos.
+        outcomes: Of the validation images.
         class_names: The classes, in the order of the labels.
     """
     import wandb
@@ -60,51 +59,51 @@ def log_health(run: Any, path: Path) -> None:
 
 
 def log_errors(run: Any, outcomes: Outcomes, loader: BatchLoader, task: ImageTask) -> None:
-    """Log the photos with the least probability of their class, and others that are surely wrong.
+    """Log the images with the least probability of their class, and confident errors.
 
     Args:
         run: The run on W&B.
-        outcomes: Of the validation photos.
-        loader: Of the validation photos.
+        outcomes: Of the validation images.
+        loader: Of the validation images.
         task: Knows the classes, and the preprocessing that is undone.
     """
     import wandb
 
-    def photo(index: int) -> Any:
-        image = loader.photos.dataset[int(outcomes.positions[index])]["image"]
-        said, label = (task.class_names[int(classes[index])] for classes in classes_of)
-        caption = f"{said} {outcomes.confidence[index]:.2f} (is {label})"
-        return wandb.Image(_picture(image, task.data_config), caption=caption)
+    def image(index: int) -> Any:
+        pixels = loader.photos.dataset[int(outcomes.positions[index])]["image"]
+        predicted, label = (task.class_names[int(classes[index])] for classes in classes_of)
+        caption = f"{predicted} {outcomes.confidence[index]:.2f} (is {label})"
+        return wandb.Image(_picture(pixels, task.data_config), caption=caption)
 
     classes_of = (outcomes.predicted, outcomes.labels)
-    worst = outcomes.of_label.argsort()[:NUM_PHOTOS].tolist()
+    worst = outcomes.of_label.argsort()[:NUM_IMAGES].tolist()
     wrong = (~outcomes.correct).nonzero()[:, 0]
     wrong = wrong[outcomes.confidence[wrong].argsort(descending=True)]
-    sure = [index for index in wrong.tolist() if index not in worst][:NUM_PHOTOS]
-    chosen = {"best/worst_photos": worst, "best/confident_errors": sure}
-    run.log({name: [photo(index) for index in found] for name, found in chosen.items() if found})
+    sure = [index for index in wrong.tolist() if index not in worst][:NUM_IMAGES]
+    chosen = {"best/worst_images": worst, "best/confident_errors": sure}
+    run.log({name: [image(index) for index in found] for name, found in chosen.items() if found})
 
 
 def log_augmented(run: Any, loader: TrainingLoader, data_config: Mapping[str, Any]) -> None:
-    """Log some training photos as the network gets them, augmented and mixed."""
+    """Log some training images as the network gets them, augmented and mixed."""
     import wandb
 
-    photos = loader.photos.dataset
-    number = min(NUM_PHOTOS, len(photos))  # type: ignore[arg-type]  # an ImageDataset
+    dataset = loader.photos.dataset
+    number = min(NUM_IMAGES, len(dataset))  # type: ignore[arg-type]  # an ImageDataset
     # Draws of their own seeds: nothing that the training draws is touched.
-    items = [photos[Draw(index * len(photos) // number, seed=index)] for index in range(number)]  # type: ignore[arg-type]
+    items = [dataset[Draw(index * len(dataset) // number, seed=index)] for index in range(number)]  # type: ignore[arg-type]
     batch = loader.photos.collate_fn(items)
     images = [wandb.Image(_picture(image, data_config)) for image in batch["images"]]
     run.log({"train/augmented": images})
 
 
-def log_checkpoints(run: Any, folder: Path) -> None:
-    """Log the last and the best checkpoint of a folder as versions of one artifact."""
+def log_checkpoints(run: Any, directory: Path) -> None:
+    """Log the last and the best checkpoint of a directory as versions of one artifact."""
     import wandb
 
     with files_beside(run):
         for name in ("last", "best"):
-            path = folder / f"{name}.ckpt"
+            path = directory / f"{name}.ckpt"
             if path.is_file():
                 artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
                 artifact.add_file(str(path))

@@ -1,4 +1,4 @@
-"""Panels, filters and groups in the words of ``wandb_workspaces``."""
+"""Panels, filters and groups of runs, built with ``wandb_workspaces``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from tltool.reporting.wandb.logged_run import LoggedRun
 
 _STEPS = "trainer/global_step"
 _WIDTH, _HEIGHT, _PER_ROW = 12, 8, 2  # of 24 columns in a report
-FACTS = (
+# What tells runs apart, other than their seed; see `run_facts`.
+_FACTS = (
     *("split", "backbone", "weights", "head", "activation", "norm", "initializer"),
     *("finetuning", "lr", "global_batch", "trainable_parameters"),
 )
-"""What tells runs apart, other than their seed; see `run_facts`."""
 
 
 def make_panel(panel: Panel, place: int = 0) -> Any:
@@ -46,7 +46,7 @@ def make_panel(panel: Panel, place: int = 0) -> Any:
 def comparable_runs(runs: Sequence[LoggedRun]) -> Any:
     """Return a filter that lets through the runs of a project that these can be compared with.
 
-    Those are runs on the same split of the photos: on others, an accuracy is another number. If
+    Those are runs on the same split of the images: on others, an accuracy is another number. If
     all of these runs have a group, other groups are left out too.
     """
     import wandb_workspaces.workspaces as ws
@@ -69,14 +69,14 @@ def variants(runs: Sequence[LoggedRun]) -> list[str]:
 
     Example:
         >>> run = {"curves": (), "numbers": (), "media": (), "tables": (), "system": ()}
-        >>> names = ("id", "name", "entity", "project", "project_url", "group")
+        >>> names = ("id", "entity", "project", "project_url", "group")
         >>> run |= dict.fromkeys(names, "")
         >>> seeds = [LoggedRun(**run, facts={"lr": lr, "seed": seed})
         ...          for lr in (0.1, 0.2) for seed in (0, 1)]
         >>> variants(seeds), variants(seeds[1:3])
         (['lr'], [])
     """
-    values = {name: [str(run.facts.get(name)) for run in runs] for name in FACTS}
+    values = {name: [str(run.facts.get(name)) for run in runs] for name in _FACTS}
     if len(set(zip(*values.values(), strict=True))) == len(runs):
         return []
     return [name for name, each in values.items() if len(set(each)) > 1] or ["finetuning"]

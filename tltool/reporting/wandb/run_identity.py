@@ -1,4 +1,4 @@
-"""Which run on Weights & Biases a run's folder belongs to, so that a resumed one stays one run."""
+"""Identity of a W&B run, kept in the run directory, so that a resumed run stays one run."""
 
 import json
 import os
@@ -27,22 +27,22 @@ class RunIdentity(NamedTuple):
     entity: str | None = None
 
 
-def find_identity(run_folder: Path) -> RunIdentity:
-    """Return the identity that ``WANDB_RUN_ID`` gives, or that the folder keeps, or a new one."""
-    kept = find_kept_identity(run_folder)
+def find_identity(run_dir: Path) -> RunIdentity:
+    """Return the identity by ``WANDB_RUN_ID``, or that of the run directory, or a new one."""
+    kept = find_kept_identity(run_dir)
     given = os.environ.get("WANDB_RUN_ID")
     if given is not None and (kept is None or kept.id != given):
         return RunIdentity(given)
     return kept or RunIdentity(uuid.uuid4().hex[:12])
 
 
-def find_kept_identity(run_folder: Path) -> RunIdentity | None:
-    """Return the identity that the folder keeps, if it keeps one."""
-    path = run_folder / NAME
+def find_kept_identity(run_dir: Path) -> RunIdentity | None:
+    """Return the identity that the run directory keeps, if it keeps one."""
+    path = run_dir / NAME
     return RunIdentity(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
 
-def keep_identity(run_folder: Path, identity: RunIdentity) -> None:
-    """Write the identity into the folder, whole or not at all."""
-    run_folder.mkdir(parents=True, exist_ok=True)
-    write_whole(run_folder / NAME, json.dumps(identity._asdict()) + "\n")
+def keep_identity(run_dir: Path, identity: RunIdentity) -> None:
+    """Write the identity into the run directory, whole or not at all."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(run_dir / NAME, json.dumps(identity._asdict()) + "\n")

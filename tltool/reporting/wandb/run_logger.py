@@ -1,7 +1,7 @@
-"""The logger of a run on Weights & Biases, and what a run can do."""
+"""Lightning logger for Weights & Biases: the charts of its metrics, and the count of its steps."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -22,46 +22,34 @@ class RunLogger(WandbLogger):
     See `wandb_logger`, which makes one.
 
     Args:
-        run_folder: Folder of the run; W&B keeps its files there.
+        run_dir: The run directory; W&B keeps its files there.
         identity: Which run it is; ``None`` on ranks that have none.
-        project: Project to log to.
-        entity: User or team; ``None`` for the account's default.
-        group: Runs with one group are shown together.
-        job_type: What the run is in its group.
-        tags: Labels to filter by.
         mode: Whether to send the run.
-        log_images: Whether photos are sent.
+        log_images: Whether images are sent.
         log_checkpoints: Whether checkpoints are sent.
+        **options: Of ``wandb.init``: the project, group, tags, ...
     """
 
     def __init__(
         self,
-        run_folder: Path,
+        run_dir: Path,
         *,
         identity: RunIdentity | None,
-        project: str,
-        entity: str | None = None,
-        group: str | None = None,
-        job_type: str | None = None,
-        tags: Sequence[str] = (),
         mode: Literal["offline", "online"] = "online",
         log_images: bool = False,
         log_checkpoints: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(
-            name=f"{run_folder.parent.name}/{run_folder.name}",
-            save_dir=run_folder,
+            name=f"{run_dir.parent.name}/{run_dir.name}",
+            save_dir=run_dir,
             id=identity and identity.id,
-            project=project,
             resume="allow",
-            entity=entity,
-            group=group,
-            job_type=job_type,
-            tags=list(tags),
             mode=mode,  # `offline=True` would leak WANDB_MODE=dryrun.
+            **options,
         )
         del self._wandb_init["anonymous"]  # W&B warns of it, set or not.
-        self.run_folder = run_folder
+        self.run_dir = run_dir
         self.identity = identity
         self.mode = mode
         self.log_images = log_images
@@ -82,43 +70,31 @@ class RunLogger(WandbLogger):
             )
         super().log_metrics(metrics, step)
 
-    def go_on(self) -> None:
-        """Go on counting where a run that is resumed offline was."""
+    def restore_step(self) -> None:
+        """Continue W&B's count of steps where a run that is resumed offline was."""
         if self.identity is not None and self.experiment.step < self.identity.step:
             self.experiment.log({}, step=self.identity.step)
 
     @rank_zero_only
     def keep_step(self) -> None:
-        """Write into the run's folder how far the run is."""
+        """Write into the run directory how far the run is."""
         if self.identity is not None:
             run = self.experiment
             where = {"project": run.project or None, "entity": run.entity or None}
-            keep_identity(self.run_folder, RunIdentity(self.identity.id, run.step, **where))
+            keep_identity(self.run_dir, RunIdentity(self.identity.id, run.step, **where))
 
     def describe(self) -> str:
         """Return one line that says what is sent where."""
-        also = [
-            name
-            for name, is_sent in (
-                (
-                    "validation photos with large errors and augmented training photos",
-                    self.log_images,
-                ),
-                ("checkpoints", self.log_checkpoints),
-            )
-            if is_sent
-        ]
-        kept = [
-            name
-            for name, is_sent in (
-                ("photos", self.log_images),
-                ("checkpoints", self.log_checkpoints),
-            )
-            if not is_sent
-        ]
+        sent, kept = ["metrics", "configuration"], list[str]()
+        images = "validation images with large errors and augmented training images"
+        for is_sent, short, long in (
+            (self.log_images, "images", images),
+            (self.log_checkpoints, "checkpoints", "checkpoints"),
+        ):
+            (sent if is_sent else kept).append(long if is_sent else short)
         verb = "keeps offline" if self.mode == "offline" else "sends"
-        sent = ", ".join(["metrics, configuration", *also])
-        return f"{self.name}: {verb} {sent}" + (f"; no {' and no '.join(kept)}" if kept else "")
+        rest = f"; no {' and no '.join(kept)}" if kept else ""
+        return f"{self.name}: {verb} {', '.join(sent)}{rest}"
 
 
 def find_logger(trainer: Trainer) -> WandbLogger | None:

@@ -1,4 +1,4 @@
-"""The Lightning door of Weights & Biases: what a run is, how it does, and where it goes wrong."""
+"""Lightning callback for Weights & Biases: configuration, phases, alarms, baselines, classes."""
 
 import logging
 from pathlib import Path
@@ -20,6 +20,7 @@ from tltool.reporting.wandb.media import (
 from tltool.reporting.wandb.run_logger import RunLogger, alert, find_logger
 from tltool.tracking.baselines import compare, majority_correct, probe_correct
 from tltool.tracking.val_outcomes import OutcomeCollector, Outcomes
+from tltool.training.callbacks.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask
@@ -29,13 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class WandbTracking(Callback):
-    """Tell a run on Weights & Biases what the loggers' metrics leave out.
+    """Log what the metrics of a run on Weights & Biases leave out.
 
     Its configuration, whole and as a flat block; a name that says what differs; the phases; the
-    alarms of `HealthMonitor`; the baselines and the gain over them; and at the end how each class
-    does. It does nothing where the trainer has no ``WandbLogger``. Photos and checkpoints go out
-    only if the logger of `wandb_logger` was asked to. It stands behind `FeatureCaching` and
-    `HealthMonitor` in the list of callbacks.
+    alarms of `HealthMonitor`; the baselines and the gain over them; and at the end per-class
+    metrics. It does nothing where the trainer has no ``WandbLogger``. Images and checkpoints are
+    sent only if `wandb_logger` was asked to. It stands behind `FeatureCaching` and `HealthMonitor`
+    in the list of callbacks.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class WandbTracking(Callback):
         self._collector: OutcomeCollector | None = None
         self._majority: Tensor | None = None
         # What a checkpoint keeps.
-        self._begun: dict[str, Any] = {}
+        self._restored: dict[str, Any] = {}
         self._probe: Tensor | None = None
         self._best: Outcomes | None = None
         self._last: Outcomes | None = None
@@ -60,39 +61,34 @@ class WandbTracking(Callback):
         if self._run is None:
             return {}
         best = None if self._best is None else vars(self._best).copy()
-        return {
-            "id": self._run.id,
-            "probe": self._probe,
-            "best": best,
-            "summary": self._summary,
-        }
+        kept = {"probe": self._probe, "best": best, "summary": self._summary}
+        return {"id": self._run.id, **kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what a checkpoint keeps."""
-        self._begun = state_dict
+        self._restored = state_dict
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what the run is, and go on where a resumed one was."""
-        begun = self._begun
+        """Log the configuration and name of the run, and restore the state of a resumed one."""
+        restored = self._restored
         self._reset()
-        folder = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
         if not isinstance(pl_module, ImageTask):
             return
         self._logger = find_logger(trainer)
         if self._logger is None or not trainer.is_global_zero:
             return
         self._run = run = self._logger.experiment
-        if begun.get("id") == run.id:
-            self._probe = begun["probe"]
-            self._best = Outcomes(**begun["best"]) if begun["best"] else None
-            self._summary = begun["summary"]
+        if restored.get("id") == run.id:
+            self._probe, self._summary = restored["probe"], restored["summary"]
+            self._best = restored["best"] and Outcomes(**restored["best"])
             run.summary.update(self._summary)
         if isinstance(self._logger, RunLogger):
-            self._logger.go_on()
+            self._logger.restore_step()
         facts = run_facts(trainer, pl_module)
         run.config.update(facts, allow_val_change=True)
-        saved = None if folder is None else Path(folder) / "config.yaml"
-        if saved is not None and saved.is_file():
+        saved = log_dir and Path(log_dir, "config.yaml")
+        if saved and saved.is_file():
             config = yaml.safe_load(saved.read_text(encoding="utf-8"))
             run.config.update({"config": config}, allow_val_change=True)
         place = self._logger.save_dir and Path(self._logger.save_dir).absolute()
@@ -100,8 +96,8 @@ class WandbTracking(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the baselines, which need no training."""
-        monitor = _find(trainer, HealthMonitor)
-        self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a run that goes on.
+        monitor = find_callback(trainer, HealthMonitor)
+        self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a resumed run.
         train, val = trainer.train_dataloader, trainer.val_dataloaders
         if self._run is None or not isinstance(pl_module, ImageTask):
             return
@@ -109,53 +105,52 @@ class WandbTracking(Callback):
             return
         if self._sends("log_images"):
             log_augmented(self._run, train, pl_module.data_config)
-        photos: tuple[Any, Any] = train.photos.dataset, val.photos.dataset
-        self._majority = majority_correct(*photos)
-        if self._probe is None or len(self._probe) != len(photos[1]):
+        datasets: tuple[Any, Any] = train.photos.dataset, val.photos.dataset
+        self._majority = majority_correct(*datasets)
+        if self._probe is None or len(self._probe) != len(datasets[1]):
             probe = probe_correct(train, val, len(pl_module.class_names))
             self._probe = probe if isinstance(probe, Tensor) else None
             if isinstance(probe, str):
                 log.info("W&B: no closed-form probe to compare with: %s.", probe)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Mark the beginning of a phase."""
-        self._mark_phase(trainer)
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Log the number of a phase that begins, and its name."""
+        finetuning = find_callback(trainer, Finetuning)
+        if self._logger is None or self._run is None or finetuning is None:
+            return
+        phase = finetuning.phase
+        if phase is None or phase.name == self._phase:
+            return
+        self._phase = phase.name
+        number = [each.name for each in finetuning.schedule.phases].index(phase.name)
+        self._logger.log_metrics({"phase": number}, trainer.global_step)
+        self._run.summary["phase_name"] = phase.name
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Pass alarms on."""
-        self._pass_alarms_on(trainer)
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Send new alarms."""
+        self._send_alarms(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Pass alarms on."""
-        self._pass_alarms_on(trainer)
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Send new alarms."""
+        self._send_alarms(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to note what is said of each photo."""
+        """Begin to collect the predictions."""
         loader = trainer.val_dataloaders
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
         if self._logger is not None and counts and isinstance(loader, BatchLoader):
             self._collector = OutcomeCollector(loader, pl_module.device)
 
-    def on_validation_batch_end(  # noqa: PLR0917  # Lightning's arguments
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
-        """Note what is said of each photo."""
+        """Collect the predictions of a batch."""
         if self._collector is not None and isinstance(outputs, dict) and "labels" in batch:
-            self._collector.add(outputs["probabilities"], batch["labels"], batch_idx)
+            self._collector.add(outputs["probabilities"], batch["labels"], args[0])
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the best epoch, and say how much better it is than the baselines."""
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        """Keep the best epoch, and log its gain over the baselines."""
         if self._collector is None:
             return
         outcomes = self._collector.gather(trainer)
@@ -174,7 +169,7 @@ class WandbTracking(Callback):
         self._keep_step()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how each class does in the best and in the last epoch."""
+        """Log per-class metrics of the best and of the last epoch."""
         if self._run is None or not isinstance(pl_module, ImageTask):
             return
         for section, outcomes in (("best", self._best), ("last", self._last)):
@@ -184,15 +179,13 @@ class WandbTracking(Callback):
         if self._sends("log_images") and self._best is not None and isinstance(loader, BatchLoader):
             log_errors(self._run, self._best, loader, pl_module)
         if isinstance(self._logger, RunLogger):
-            log_health(self._run, self._logger.run_folder / "health.csv")
+            log_health(self._run, self._logger.run_dir / "health.csv")
             if self._sends("log_checkpoints"):
-                log_checkpoints(self._run, self._logger.run_folder / "checkpoints")
+                log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
         self._keep_step()
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Note how far the run is."""
+    def on_exception(self, *args: Any) -> None:
+        """Keep W&B's count of steps."""
         if self._run is not None:
             self._keep_step()
 
@@ -203,29 +196,10 @@ class WandbTracking(Callback):
     def _sends(self, option: Literal["log_images", "log_checkpoints"]) -> bool:
         return isinstance(self._logger, RunLogger) and bool(getattr(self._logger, option))
 
-    def _mark_phase(self, trainer: Trainer) -> None:
-        finetuning = _find(trainer, Finetuning)
-        if self._logger is None or self._run is None:
-            return
-        if finetuning is None or finetuning.phase is None:
-            return
-        name = finetuning.phase.name
-        if name == self._phase:
-            return
-        self._phase = name
-        number = [phase.name for phase in finetuning.schedule.phases].index(name)
-        self._logger.log_metrics({"phase": number}, trainer.global_step)
-        self._run.summary["phase_name"] = name
-
-    def _pass_alarms_on(self, trainer: Trainer) -> None:
-        monitor = _find(trainer, HealthMonitor)
+    def _send_alarms(self, trainer: Trainer) -> None:
+        monitor = find_callback(trainer, HealthMonitor)
         if self._run is None or monitor is None:
             return
         for alarm in monitor.alarms[self._num_alarms :]:
             alert(self._run, f"{alarm.cause}: {alarm.layer}", str(alarm))
         self._num_alarms = len(monitor.alarms)
-
-
-def _find(trainer: Trainer, kind: type[Any]) -> Any:
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    return next((each for each in callbacks if isinstance(each, kind)), None)

@@ -1,4 +1,4 @@
-"""The saved report about some runs on Weights & Biases."""
+"""Saved report about some runs on Weights & Biases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tltool.reporting.wandb.account import told_plainly, without_addresses
 from tltool.reporting.wandb.dashboard_sections import dashboard_sections
 from tltool.reporting.wandb.logged_run import LoggedRun
 from tltool.reporting.wandb.panels import make_panel
-from tltool.reporting.wandb.workspace import Written
+from tltool.reporting.wandb.workspace import SavedView
 
 _LONGEST_TITLE = 128  # W&B's own limit.
 
@@ -40,12 +40,12 @@ class Chapter:
 
 def write_report(
     api: Any, runs: Sequence[LoggedRun], title: str, chapters: Sequence[Chapter]
-) -> Written:
+) -> SavedView:
     """Write the report about these runs, or write it anew.
 
     Some runs have one report, whoever calls this and from wherever, and in whichever order the
     runs are named: their ids stand in its description, by which it is found on the server. A new
-    title or a moved folder does not matter; where it was deleted, it is made again, and so it is
+    title or a moved directory does not matter; where it was deleted, it is made again, and so it is
     where its description was. What is written replaces what was there, comments excepted.
 
     The requests are tested against a recorder; how W&B draws what they ask for is not.
@@ -65,15 +65,13 @@ def write_report(
     entity, project = runs[0].entity, runs[0].project
     mark = f"Runs: {' '.join(sorted(run.id for run in runs))}."
     with told_plainly():
-        found = next(
-            (each for each in api.reports(f"{entity}/{project}") if mark in _description(each)),
-            None,
-        )
+        saved = api.reports(f"{entity}/{project}")
+        found = next((each for each in saved if mark in (each.description or "")), None)
     report = wr.Report(
         entity=entity,
         project=project,
-        title=_shortened(title, _LONGEST_TITLE),
-        description=f"Written by tltool report --wandb, which writes it anew. {mark}",
+        title=title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 3]}...",
+        description=f"SavedView by tltool report --wandb, which writes it anew. {mark}",
         width="fixed",
     )
     if found is not None:
@@ -84,7 +82,7 @@ def write_report(
         report.blocks = [block for chapter in chapters for block in _blocks(chapter, runs)]
         report.save()
     name = f"{_slug(report.title)}--{report.id.rstrip('=')}"
-    return Written(f"{runs[0].project_url}/reports/{name}", found is None)
+    return SavedView(f"{runs[0].project_url}/reports/{name}", found is None)
 
 
 def _blocks(chapter: Chapter, runs: Sequence[LoggedRun]) -> list[Any]:
@@ -142,14 +140,6 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 def _cell(value: object) -> str:
     text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
     return " ".join(text.split())
-
-
-def _description(report: Any) -> str:
-    return report.description or ""
-
-
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _slug(title: str) -> str:

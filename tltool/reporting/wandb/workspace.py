@@ -1,4 +1,4 @@
-"""The saved workspace of a project on Weights & Biases."""
+"""Saved workspace of a project on Weights & Biases."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,8 +18,8 @@ _COLUMNS = (
 _MOST_PINNED = 20  # W&B's own limit.
 
 
-class Written(NamedTuple):
-    """What was written.
+class SavedView(NamedTuple):
+    """A workspace or report that was saved.
 
     Attributes:
         url: Its address.
@@ -30,7 +30,7 @@ class Written(NamedTuple):
     is_new: bool
 
 
-def write_workspace(runs: Sequence[LoggedRun]) -> Written:
+def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
     """Write the workspace of the project that the runs belong to, or write it anew.
 
     A project has one, whoever calls this and from wherever: it is known to the server by a name of
@@ -51,7 +51,7 @@ def write_workspace(runs: Sequence[LoggedRun]) -> Written:
     import wandb_workspaces.workspaces as ws
 
     entity, project, url = runs[0].entity, runs[0].project, f"{runs[0].project_url}?nw={KEY}"
-    found = _find(runs[0])
+    found = _saved_workspace(runs[0])
     workspace = found or ws.Workspace(entity=entity, project=project, name=TITLE)
     if found is None:
         workspace._internal_name = f"nw-{KEY}-v"  # the library says to set it
@@ -75,10 +75,10 @@ def write_workspace(runs: Sequence[LoggedRun]) -> Written:
     )
     with told_plainly(), without_addresses():
         workspace.save()
-    return Written(url, found is None)
+    return SavedView(url, found is None)
 
 
-def _find(run: LoggedRun) -> Any:
+def _saved_workspace(run: LoggedRun) -> Any:
     """Return the workspace as it is on the server, or ``None``."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.workspaces.errors import SpecVersionError

@@ -1,48 +1,24 @@
-"""Checkpoints that a crash cannot spoil: best and last, each written whole or not at all."""
+"""Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-
-from tltool.whole_file import whole_file
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint beside its place, flush it to the disk, then move it there in one step.
-
-    Lightning's own writer goes through the system's temporary folder; on another file system the
-    move is a copy, which a kill can cut short over the good checkpoint.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
-    ) -> None:
-        """See ``TorchCheckpointIO.save_checkpoint``."""
-        if storage_options is not None:
-            raise TypeError("`storage_options` are not supported: checkpoints are local files.")
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target, sync=True) as partial, partial.open("wb") as file:
-            torch.save(checkpoint, file)
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt``, the epoch with the best validation metric.
 
     Args:
-        folder: Where the file lies.
+        directory: Where the file lies.
         monitor: Metric that decides which is best.
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, folder: Path, monitor: str = "val/accuracy", mode: str = "max") -> None:
+    def __init__(self, directory: Path, monitor: str = "val/accuracy", mode: str = "max") -> None:
         super().__init__(
-            dirpath=folder,
+            dirpath=directory,
             monitor=monitor,
             mode=mode,
             filename="best",
@@ -58,7 +34,7 @@ class LastCheckpoint(ModelCheckpoint):
     when a new best one is written too.
 
     Args:
-        folder: Where the file lies.
+        directory: Where the file lies.
         every_n_steps: Save in the middle of an epoch too, after so many optimizer steps; ``None``
             for at its end only.
 
@@ -66,20 +42,20 @@ class LastCheckpoint(ModelCheckpoint):
         ValueError: If ``every_n_steps`` is not positive.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
+    def __init__(self, directory: Path, every_n_steps: int | None = None) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(
                 f"`save_every_n_steps` must be at least 1, got {every_n_steps}. Leave it out to "
                 "save at the end of each epoch only."
             )
         super().__init__(
-            dirpath=folder,
+            dirpath=directory,
             filename="last",
             auto_insert_metric_name=False,
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         )
-        self.path = folder / "last.ckpt"
+        self.path = directory / "last.ckpt"
         self.every_n_steps = every_n_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -104,8 +80,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on after Ctrl-C or an error."""
+        """Print the command that resumes, after Ctrl-C or an error."""
         super().on_exception(trainer, pl_module, exception)
         if trainer.is_global_zero and self.path.is_file():
             config = self.path.parent.parent / "config.yaml"
-            print(f"\ngo on    tltool fit --config {config} --ckpt_path {self.path}")
+            print(f"\nTo resume: tltool fit --config {config} --ckpt_path {self.path}")

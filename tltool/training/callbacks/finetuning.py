@@ -1,4 +1,4 @@
-"""The Lightning door of fine-tuning: applies a schedule while the Trainer runs."""
+"""Lightning callback for fine-tuning: freezes, unfreezes and sets learning rates by a schedule."""
 
 import gc
 import logging
@@ -24,7 +24,8 @@ from tltool.training.distributed.rank_agreement import (
     check_same_weights,
 )
 from tltool.training.distributed.sharding import load_all_optimizer_state_, reshard_
-from tltool.training.phase_progress import PhaseProgress, copy_trained, go_back_
+from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
+from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
     begin_resumed_epoch,
@@ -42,9 +43,9 @@ class Finetuning(Callback):
 
     The task has a ``backbone`` and a ``head`` (see `layer_groups`) and one optimizer that holds all
     parameters (see `param_groups`); its learning rates are the base that each phase multiplies.
-    They are set before each batch from the progress of training alone, so a resumed run goes on
-    where it was. An accumulated step takes the rate of its step, and with a dataset without a
-    length, each epoch has one rate.
+    They are set before each batch from the progress of training alone, so a resumed run continues
+    exactly. An accumulated step has one learning rate, and with a dataset without a length, so has
+    each epoch.
 
     Under DDP the wrapper is rebuilt when other parameters train, because its reducer sums only the
     gradients that it knew at the wrap
@@ -68,24 +69,25 @@ class Finetuning(Callback):
     """The phase in effect, once training has started."""
 
     def __init__(self, strategy: FinetuningStrategy) -> None:
+        quiet_lightning()
         self.strategy = strategy
         self._reset()
 
     def _reset(self) -> None:
         self.phase = None
         self._groups: dict[str, list[str]] = {}
-        self._rate_groups: list[RateGroup] = []
+        self._lr_groups: list[RateGroup] = []
         self._timeline = Timeline((), steps_per_epoch=0)
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
         self._progress = PhaseProgress()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a schedule that metrics decide needs to go on."""
+        """Return the progress of a phase that a metric ends."""
         return vars(self._progress).copy()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
+        """Restore the progress from a checkpoint."""
         self._progress = PhaseProgress(**state_dict)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -126,7 +128,7 @@ class Finetuning(Callback):
         fine = layers(pl_module) if by_layer else {}
         if by_layer:
             split_by_layer_(optimizer, pl_module, fine)
-        self._rate_groups = rate_groups(optimizer, pl_module, self._groups, fine)
+        self._lr_groups = rate_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
             param_group.setdefault("initial_lr", param_group["lr"])
         if isinstance(trainer.strategy, ModelParallelStrategy):
@@ -135,11 +137,11 @@ class Finetuning(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
         self._lay_out(trainer)
-        self._apply(trainer, pl_module, self._step(trainer, begin_resumed_epoch(trainer)))
+        self._apply(trainer, pl_module, batch_idx=begin_resumed_epoch(trainer))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
-        self._apply(trainer, pl_module, self._step(trainer, 0))
+        self._apply(trainer, pl_module, batch_idx=0)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -151,22 +153,22 @@ class Finetuning(Callback):
                 "The number of optimizer steps in an epoch has changed, and phases are laid out in "
                 "steps. Keep `accumulate_grad_batches` and the length of the training data."
             )
-        step = self._step(trainer, batch_idx)
+        step = trainer_step(self._timeline, trainer, batch_idx)
         span = self._timeline.at(step)
         if span.phase is not self.phase:
-            self._apply(trainer, pl_module, step)
+            self._apply(trainer, pl_module, batch_idx)
         factor = span.phase.lr_factor(span.progress(step))
         param_groups = trainer.optimizers[0].param_groups
-        for place, param_group in zip(self._rate_groups, param_groups, strict=True):
+        for place, param_group in zip(self._lr_groups, param_groups, strict=True):
             scale = span.phase.group_lr_scale(place.group, place.depth)
             param_group["lr"] = param_group["initial_lr"] * scale * factor
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if trainer.loggers and every and (trainer.global_step + 1) % every == 0:
-            groups = zip(self._rate_groups, param_groups, strict=True)
-            rates = {f"lr/{place.label}": param_group["lr"] for place, param_group in groups}
-            pl_module.log_dict(rates, on_step=True, on_epoch=False)
+            groups = zip(self._lr_groups, param_groups, strict=True)
+            lrs = {f"lr/{place.label}": param_group["lr"] for place, param_group in groups}
+            pl_module.log_dict(lrs, on_step=True, on_epoch=False)
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, *args: Any) -> None:
         """Give all ranks the same running statistics."""
         average_batch_norm_(self._live_norms)
 
@@ -190,19 +192,16 @@ class Finetuning(Callback):
         phases = self._timeline.phases_of_epoch(epoch)
         return phases or [self.phase or self.schedule.phases[0]]
 
-    def _step(self, trainer: Trainer, batch_idx: int) -> int:
-        return trainer_step(self._timeline, trainer, batch_idx)
-
     def _lay_out(self, trainer: Trainer) -> None:
         self._timeline = trainer_timeline(self.schedule, trainer, ended=self._progress.ended)
 
-    def _apply(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
-        """Bring the phase of a step into effect, also when it is in effect already."""
-        phase = self._timeline.at(step).phase
+    def _apply(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> None:
+        """Bring the phase of a batch into effect, also when it is in effect already."""
+        phase = self._timeline.at(trainer_step(self._timeline, trainer, batch_idx)).phase
         reshard_(pl_module)
         if phase.name != self._progress.phase:
             if phase.start_from_best:
-                go_back_(pl_module, self._progress.best_weights, trainer.optimizers[0])
+                restore_best_(pl_module, self._progress.best_weights, trainer.optimizers[0])
             self._progress.enter(phase.name)
         self._set_trainable(pl_module, phase)
         if phase is self.phase:
@@ -242,15 +241,15 @@ class Finetuning(Callback):
             self._lay_out(trainer)
 
     def _describe(self, phase: Phase, trainer: Trainer, pl_module: LightningModule) -> str:
-        sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
-        total, trained = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
-        groups = zip(self._rate_groups, trainer.optimizers[0].param_groups, strict=True)
-        rates = [
+        total = sum(p.numel() for p in pl_module.parameters())
+        trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        groups = zip(self._lr_groups, trainer.optimizers[0].param_groups, strict=True)
+        lrs = [
             param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
             for place, param_group in groups
             if place.group in phase.trains
         ]
-        extremes = dict.fromkeys(f"{rate:g}" for rate in (min(rates), max(rates)))
+        extremes = dict.fromkeys(f"{lr:g}" for lr in (min(lrs), max(lrs)))
         return (
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."

@@ -1,34 +1,31 @@
-"""The Lightning door of monitoring: looks at sampled steps, writes a table, and raises alarms."""
+"""Lightning callback for network health: samples steps, writes a table, and raises alarms."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.optim import Optimizer
 
 from tltool.monitoring.alarm_table import AlarmTable
 from tltool.monitoring.alarms import SETTLED_AFTER, Alarm, find_alarms
 from tltool.monitoring.health_table import HealthTable, worst
 from tltool.monitoring.watch import Watch
 from tltool.monitoring.window import EVERY, is_sampled
+from tltool.training.distributed.collectives import sum_over_ranks
 
 log = logging.getLogger(__name__)
 
-WINDOW = 1000
-"""Images that a window sees at least, unless the epoch ends before."""
+_WINDOW = 1000  # images that a window sees at least, unless the epoch ends before
 
 
 class HealthMonitor(Callback):
-    """Watch activations, gradients and updates of the head, and say what is ill and what helps.
+    """Watch activations, gradients and updates of the head; report problems with suggested fixes.
 
     Looked at are the first steps, more and more rarely, and then every so many. Each layer of each
-    window is a row of ``health.csv`` in the run's folder, and each alarm one of ``alarms.csv``; the
-    worst layer goes to the loggers. While the head reads cached features, every step notes which
-    units were live, so that the share of dead units is exact: never active on any training image of
-    the epoch. Otherwise it is an estimate over the window.
+    window is a row of ``health.csv`` in the run directory, and each alarm one of ``alarms.csv``;
+    the worst layer goes to the loggers. While the head reads cached features, every step notes
+    which units were live, so that the share of dead units is exact: never active on any training
+    image of the epoch. Otherwise it is an estimate over the window.
 
     Args:
         enabled: Whether it does anything.
@@ -62,29 +59,24 @@ class HealthMonitor(Callback):
         self._watches = [Watch(pl_module.get_submodule(part), part) for part in parts]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the table of a run that is resumed."""
-        folder = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
-        if not self._watches:
-            return
-        if trainer.is_global_zero and folder is not None and Path(folder).is_dir():
-            self._table = HealthTable(Path(folder))
-            self._alarm_table = AlarmTable(Path(folder))
-            self._table.drop_from(trainer.global_step)
-            self._alarm_table.drop_from(trainer.global_step)
+        """Open the tables; those of a resumed run lose the rows that are written again."""
+        log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        if self._watches and trainer.is_global_zero and log_dir and Path(log_dir).is_dir():
+            self._table, self._alarm_table = HealthTable(Path(log_dir)), AlarmTable(Path(log_dir))
+            for table in (self._table, self._alarm_table):
+                table.drop_from(trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the hooks away."""
+        """Remove the hooks."""
         for watch in self._watches:
             watch.remove()
         self._watches = []
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Take the hooks away."""
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Remove the hooks."""
         self.teardown(trainer, pl_module, "fit")
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, *args: Any) -> None:
         """Begin to note live units."""
         self._is_whole_epoch = False
         for watch in self._watches:
@@ -94,7 +86,7 @@ class HealthMonitor(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Look at this step, or not."""
-        if batch_idx == 0:  # Not where a run goes on in the middle of an epoch.
+        if batch_idx == 0:  # Not where a run is resumed in the middle of an epoch.
             self._is_whole_epoch = True
         # With accumulated gradients a step has several batches, and is looked at as one.
         sampled = is_sampled(trainer.global_step, self.every)
@@ -105,25 +97,21 @@ class HealthMonitor(Callback):
         self._step = trainer.global_step
         self._num_images += len(batch["labels"]) if sampled else 0
 
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, *args: Any) -> None:
         """Look at the gradients."""
         for watch in self._watches:
             watch.after_backward()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Look at the updates; close the window when it has seen enough."""
         if trainer.global_step == self._step:
             return  # Gradients are still being accumulated.
         for watch in self._watches:
             watch.end_step()
-        if self._watches and self._num_images * trainer.world_size >= WINDOW:
+        if self._watches and self._num_images * trainer.world_size >= _WINDOW:
             self._close(trainer, exact=False)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
         """Close the window."""
         if self._watches:
             self._close(trainer, exact=self._is_whole_epoch)
@@ -133,16 +121,16 @@ class HealthMonitor(Callback):
         return {"alarms": [[a.cause, a.layer, a.message] for a in self.alarms]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the alarms of the run that goes on."""
+        """Take over the alarms of the run that is resumed."""
         self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
 
     def _close(self, trainer: Trainer, *, exact: bool) -> None:
-        """Sum up the window over the ranks, write it down, and raise alarms."""
+        """Sum up the window over the ranks, write it to the tables, and raise alarms."""
         layers, norms = [], []
         self._num_images = 0
         for watch in self._watches:
-            found, lags = watch.close(_sum_over_ranks)
-            dead = watch.dead_in_epoch(_sum_over_ranks) if exact else {}
+            found, lags = watch.close(sum_over_ranks)
+            dead = watch.dead_in_epoch(sum_over_ranks) if exact else {}
             for health in found:
                 health.dead_in_epoch = dead.get(health.layer)
             layers += found
@@ -174,11 +162,3 @@ def _is_last_epoch(trainer: Trainer) -> bool:
         or trainer.current_epoch + 1 == epochs
         or 0 < steps <= trainer.global_step
     )
-
-
-def _sum_over_ranks(tensor: Tensor) -> Tensor:
-    if dist.is_available() and dist.is_initialized():
-        tensor = tensor.clone()
-        # gloo and nccl differ in where tensors must lie; each rank's device has both.
-        dist.all_reduce(tensor)
-    return tensor

@@ -1,4 +1,4 @@
-"""Guards of distributed training: ranks must agree on what trains and on every weight."""
+"""Agreement of the ranks: checks of what trains and of every weight, and batch norm averages."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -8,10 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-
-def is_distributed() -> bool:
-    """Tell whether there is more than one rank."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+from tltool.training.distributed.collectives import is_distributed, sum_over_ranks
 
 
 def check_same_trainable(names: Collection[str]) -> None:
@@ -75,12 +72,10 @@ def average_batch_norm_(norms: Iterable[_BatchNorm]) -> None:
     if not buffers or not is_distributed():
         return
     flat = torch.cat([buffer.flatten().float() for buffer in buffers])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    start = 0
-    for buffer in buffers:
-        buffer.copy_(flat[start : start + buffer.numel()].view_as(buffer))
-        start += buffer.numel()
+    means = sum_over_ranks(flat) / dist.get_world_size()
+    sizes = [buffer.numel() for buffer in buffers]
+    for buffer, mean in zip(buffers, torch.split(means, sizes), strict=True):
+        buffer.copy_(mean.view_as(buffer))
 
 
 def _checksum(parameter: nn.Parameter) -> Tensor:

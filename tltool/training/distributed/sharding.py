@@ -1,4 +1,4 @@
-"""Sharded training (FSDP2): what unfreezing and resuming must mind there."""
+"""Sharded weights (FSDP2): unfreezing them, and loading the optimizer state of frozen ones."""
 
 import re
 from pathlib import Path
@@ -55,8 +55,8 @@ def parameters_with_state(checkpoint: str | Path, module: nn.Module) -> set[str]
     """Return the names of the parameters with optimizer state in a checkpoint.
 
     Args:
-        checkpoint: A folder of shards or one file, as Lightning's ``ModelParallelStrategy`` saves
-            them.
+        checkpoint: A directory of shards or one file, as Lightning's ``ModelParallelStrategy``
+            saves them.
         module: The model.
     """
     names = [name for name, _ in module.named_parameters()]
