@@ -99,9 +99,8 @@ class ImageTask(LightningModule):
             )
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
-        self.class_names = (
-            [str(i) for i in range(num_classes)] if class_names is None else list(class_names)
-        )
+        names = range(num_classes) if class_names is None else class_names
+        self.class_names = list(map(str, names))
         if len(self.class_names) != num_classes:
             raise ValueError(
                 f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
@@ -232,7 +231,8 @@ class ImageTask(LightningModule):
                 parameters.
         """
         # None: the factory has bound its own weight decay.
-        groups = param_groups(self, weight_decay=None, no_weight_decay=self._no_weight_decay())
+        no_decay = {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+        groups = param_groups(self, weight_decay=None, no_weight_decay=no_decay)
         try:
             optimizer = self.make_optimizer(groups)
         except ValueError as error:
@@ -244,9 +244,6 @@ class ImageTask(LightningModule):
                 "SparseAdam needs sparse gradients, and images give dense ones. Use Adam."
             )
         return optimizer
-
-    def _no_weight_decay(self) -> set[str]:
-        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.schedule import Schedule
+from tltool.training.callbacks.find_callback import find_callback
 
 _SYNCHRONIZABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -25,8 +26,7 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
     """
     _check_strategy(trainer, schedule)
     _check_synchronized_norms(trainer, module)
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+    if find_callback(trainer, StochasticWeightAveraging):
         raise ValueError(
             "StochasticWeightAveraging does not work with fine-tuning phases: it forgets the "
             "running statistics of batch norms, and those of frozen ones are not computed again. "

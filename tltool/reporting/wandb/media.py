@@ -71,11 +71,11 @@ def log_errors(run: Any, outcomes: Outcomes, loader: BatchLoader, task: ImageTas
 
     def image(index: int) -> Any:
         pixels = loader.photos.dataset[int(outcomes.positions[index])]["image"]
-        predicted, label = (task.class_names[int(classes[index])] for classes in classes_of)
+        predicted = task.class_names[int(outcomes.predicted[index])]
+        label = task.class_names[int(outcomes.labels[index])]
         caption = f"{predicted} {outcomes.confidence[index]:.2f} (is {label})"
         return wandb.Image(_picture(pixels, task.data_config), caption=caption)
 
-    classes_of = (outcomes.predicted, outcomes.labels)
     worst = outcomes.of_label.argsort()[:NUM_IMAGES].tolist()
     wrong = (~outcomes.correct).nonzero()[:, 0]
     wrong = wrong[outcomes.confidence[wrong].argsort(descending=True)]

@@ -71,7 +71,7 @@ def write_report(
         entity=entity,
         project=project,
         title=title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 3]}...",
-        description=f"SavedView by tltool report --wandb, which writes it anew. {mark}",
+        description=f"Written by tltool report --wandb, which writes it anew. {mark}",
         width="fixed",
     )
     if found is not None:
