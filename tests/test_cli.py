@@ -103,9 +103,9 @@ def test_a_head_needs_no_class_and_a_strategy_only_its_name(fit, photos, tmp_pat
         f"data: {{root: {photos}}}\nfinetuning: FullFinetuning\noptimizer: SGD\n"
     )
     status, _, _ = fit("--config", "run.yaml", "--optimizer.lr", "0.01")
-    recipe = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["recipe"]
+    config = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
     assert status == 0
-    activation = recipe["head"]["init_args"]["activation"]
+    activation = config["head"]["init_args"]["activation"]
     assert activation == {"name": "leaky_relu", "negative_slope": 0.2}
 
 
@@ -116,10 +116,10 @@ def test_surgery_data_and_loss_options_reach_the_run(fit, photos):
         *("--model.class_weights", "balanced", "--model.log_prior", "true"),
         *("--model.head.input_norm", "standardize", "--model.backbone.stop_at", "layer2"),
     )
-    recipe = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["recipe"]
+    config = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
     assert status == 0
-    assert recipe["class_weights"] == [1.0, 1.0]
-    assert recipe["data_config"]["preprocessing"] == "dataset"
+    assert config["class_weights"] == [1.0, 1.0]
+    assert config["data_config"]["preprocessing"] == "dataset"
     assert "Swapped" in err
     assert "dropped" in err
 
@@ -199,7 +199,7 @@ ERRORS = {
     "a batch larger than the data": (["--data.batch_size", "64"], "Set --data.batch_size 16"),
     "a folder that cannot be written": (
         ["--runs_dir", "/proc/no"],
-        "Set --runs_dir to a folder that you may write",
+        "Set --runs_dir to a directory that you may write",
     ),
     "an accelerator that is not there": (
         ["--trainer.accelerator", "abacus"],

@@ -96,11 +96,12 @@ def assert_same_weights(path, other):
     assert all(torch.equal(weights[name], others[name]) for name in others)
 
 
-def test_an_interrupted_run_says_how_to_go_on(photos, tmp_path):
+def test_an_interrupted_run_says_how_to_resume(photos, tmp_path):
     process = start(photos, tmp_path, "--trainer.max_epochs", "1000")
     wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "To resume: tltool fit --config" in output
     assert f"--ckpt_path {tmp_path}/run/0/checkpoints/last.ckpt" in output
     assert "Traceback" not in output

@@ -49,7 +49,7 @@ def test_used_up_memory_is_said_with_a_remedy():
 
 
 def test_an_error_of_tltool_is_its_message():
-    from tltool.tasks.image_task import ImageTask
+    from tltool.training.image_task import ImageTask
 
     with pytest.raises(ValueError, match="must be at least 2") as caught:
         ImageTask(None, num_classes=1)

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from tltool.data.manifest import ManifestDataModule as ManifestDataModule
     from tltool.data.named import TorchvisionDataModule as TorchvisionDataModule
     from tltool.features.cache import cached_features as cached_features
-    from tltool.features.callback import FeatureCaching as FeatureCaching
     from tltool.features.extraction import extract_features as extract_features
-    from tltool.finetuning.callback import Finetuning as Finetuning
     from tltool.finetuning.phase import Phase as Phase
     from tltool.finetuning.phase import Until as Until
     from tltool.finetuning.schedule import Schedule as Schedule
@@ -37,10 +35,12 @@ if TYPE_CHECKING:
     from tltool.models.backbone import Backbone as Backbone
     from tltool.models.heads import Head as Head
     from tltool.models.serialization import serializable as serializable
-    from tltool.monitoring.callback import HealthMonitor as HealthMonitor
     from tltool.surgery.activation_swap import swap_activations as swap_activations
     from tltool.surgery.edits import apply_surgery_ as apply_surgery_
-    from tltool.tasks.image_task import ImageTask as ImageTask
+    from tltool.training.callbacks.feature_caching import FeatureCaching as FeatureCaching
+    from tltool.training.callbacks.finetuning import Finetuning as Finetuning
+    from tltool.training.callbacks.health_monitor import HealthMonitor as HealthMonitor
+    from tltool.training.image_task import ImageTask as ImageTask
 
 __version__ = "0.1.0"
 
@@ -53,16 +53,16 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "ChosenGroups": "tltool.finetuning.strategies",
         "DigitsDataModule": "tltool.data.digits",
         "ELPVDataModule": "tltool.data.elpv",
-        "FeatureCaching": "tltool.features.callback",
-        "Finetuning": "tltool.finetuning.callback",
+        "FeatureCaching": "tltool.training.callbacks.feature_caching",
+        "Finetuning": "tltool.training.callbacks.finetuning",
         "FinetuningStrategy": "tltool.finetuning.strategies",
         "FullFinetuning": "tltool.finetuning.strategies",
         "GradualUnfreezing": "tltool.finetuning.strategies",
         "Head": "tltool.models.heads",
-        "HealthMonitor": "tltool.monitoring.callback",
+        "HealthMonitor": "tltool.training.callbacks.health_monitor",
         "ImageDataModule": "tltool.data.datamodule",
         "ImageFolderDataModule": "tltool.data.folder",
-        "ImageTask": "tltool.tasks.image_task",
+        "ImageTask": "tltool.training.image_task",
         "LPFT": "tltool.finetuning.strategies",
         "LastBlocks": "tltool.finetuning.strategies",
         "LayerwiseDecay": "tltool.finetuning.strategies",

@@ -23,20 +23,20 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule
-from tltool.features.callback import FeatureCaching
-from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.heads import Head
-from tltool.monitoring.callback import HealthMonitor
-from tltool.tasks.image_task import ImageTask, OptimizerFactory
-from tltool.tracking.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from tltool.tracking.csv_metrics import CSVMetrics
-from tltool.tracking.epoch_lines import EpochLines
-from tltool.tracking.run_folder import create_run_folder, resumed_run_folder
-from tltool.tracking.run_logger import RunLogger, find_logger, finish
-from tltool.tracking.wandb_callback import WandbTracking
-from tltool.tracking.wandb_logger import wandb_logger
+from tltool.reporting.wandb.logger import wandb_logger
+from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
+from tltool.reporting.wandb.run_tracking import WandbTracking
+from tltool.training.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.callbacks.progress_lines import EpochLines
+from tltool.training.csv_logger import CSVMetrics
+from tltool.training.image_task import ImageTask, OptimizerFactory
+from tltool.training.run_directory import create_run_folder, resumed_run_folder
 
 FIT_DEFAULTS: dict[str, Any] = {
     "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},

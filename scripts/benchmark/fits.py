@@ -19,11 +19,11 @@ from tltool.data.elpv import ELPVDataModule
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.samples import Splits
 from tltool.data.split import split_stratified
-from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
-from tltool.tasks.image_task import ImageTask
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.image_task import ImageTask
 
 EPOCHS = 6
 IMG_SIZE = 128

@@ -13,7 +13,7 @@ from typing import Any
 
 from watched_fit import watched_fit
 
-from tltool.monitoring.callback import HealthMonitor
+from tltool.training.callbacks.health_monitor import HealthMonitor
 
 DIGITS = (
     *("--data", "DigitsDataModule", "--data.preprocessing", "none"),

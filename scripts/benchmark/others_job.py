@@ -187,8 +187,8 @@ def tltool_row(strategy: str = "ddp") -> Row:
     """Return a row of tltool's `Finetuning`."""
 
     def callbacks(epoch: int, folder: Path) -> list[Callback]:
-        from tltool.finetuning.callback import Finetuning
         from tltool.finetuning.strategies import LPFT
+        from tltool.training.callbacks.finetuning import Finetuning
 
         return [Finetuning(LPFT(probe_epochs=epoch)), checkpoints(ModelCheckpoint, folder)]
 

@@ -116,7 +116,7 @@ def test_a_written_config_trains_the_head_that_was_named(tltool, compare):
     status, _, _ = tltool("fit", "--config", "head.yaml")
     assert status == 0
     saved = torch.load("runs/photos/0/checkpoints/last.ckpt", weights_only=True)
-    head = saved["recipe"]["head"]["init_args"]
+    head = saved["task_config"]["head"]["init_args"]
     assert (head["activation"], head["dropout"], head["hidden_features"]) == ("gelu", 0.25, [8])
 
 

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from tltool.comparison.cross_validation import SplitRows
 from tltool.comparison.head_stack import HeadStack, train_head_stack
-from tltool.comparison.stack import HeadStack
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.models.heads import Head
 

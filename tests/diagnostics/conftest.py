@@ -7,7 +7,7 @@ import torch
 
 from tltool.models.backbone import Backbone
 from tltool.models.layer_groups import layer_groups
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from tltool.features.extraction import evaluation_mode, extract_features
+from tltool._module_state import evaluation_mode
+from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
 
 

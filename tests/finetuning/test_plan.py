@@ -6,7 +6,6 @@ import pytest
 import timm.optim
 import torch
 
-from tltool.finetuning.callback import Finetuning
 from tltool.finetuning.param_groups import param_groups
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.plan import bytes_per_parameter, make_plan
@@ -21,6 +20,7 @@ from tltool.finetuning.strategies import (
 )
 from tltool.layers.fitted_norms import Standardize
 from tltool.models.layer_groups import layer_groups
+from tltool.training.callbacks.finetuning import Finetuning
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 ADAMW = partial(torch.optim.AdamW, lr=1e-3)

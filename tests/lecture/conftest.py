@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tltool.comparison.splits import Split
+from tltool.comparison.cross_validation import Split
 from tltool.lecture.problem import Problem
 
 

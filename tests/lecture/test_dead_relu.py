@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.dead_relu import DeadReLU, _life, dead_share, judge
 from tltool.lecture.pictures import draw_series, new_figure
 from tltool.lecture.training import Trial, build_head, train_trials

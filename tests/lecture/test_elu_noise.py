@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.elu_noise import ELUNoise, judge
 from tltool.lecture.training import tune
 

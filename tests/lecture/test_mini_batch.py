@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tltool.comparison.splits import Split
-from tltool.comparison.stack import Trained
+from tltool.comparison.cross_validation import Split
+from tltool.comparison.head_stack import Trained
 from tltool.lecture.gradient_noise import Noise
 from tltool.lecture.mini_batch import STAGES, MiniBatch, judge
 from tltool.lecture.training import Tuned, build_head

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tltool.comparison.stack import Trained
+from tltool.comparison.head_stack import Trained
 from tltool.lecture.pictures import new_figure
 from tltool.lecture.race import (
     Racer,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.training import (
     Trial,
     build_head,

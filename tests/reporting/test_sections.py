@@ -11,7 +11,7 @@ from tltool.reporting.health import health_section
 from tltool.reporting.html import page, table, text
 from tltool.reporting.predictions import confusion_section, thumbnail
 from tltool.reporting.schedule import group_rates, schedule_section
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     named,
 )
 from tltool.data.datamodule import ImageDataModule
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 class Setup(NamedTuple):

@@ -29,8 +29,8 @@ from tltool.finetuning.phase import Phase
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.models.layer_groups import layer_groups
-from tltool.tracking.run_folder import create_run_folder
-from tltool.tracking.wandb_group import log_group
+from tltool.reporting.wandb.comparison_group import log_group
+from tltool.training.run_directory import create_run_dir
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class CompareCLI(FeaturesCLI):
         config, data = self.config["fit"], self.datamodule
         features, labels, parts, _ = self._data()
         name = f"{data.name}, {self.model.backbone.name}, {data.summary()}"
-        folder = create_run_folder(config["runs_dir"], config["name"] or "lecture")
+        folder = create_run_dir(config["runs_dir"], config["name"] or "lecture")
         run_lecture(
             self.experiments, make_problem(name, features, labels, parts), folder, self.words
         )
@@ -162,7 +162,7 @@ class CompareCLI(FeaturesCLI):
             all_pairs=config["all_pairs"],
             show_progress=True,
         )
-        folder = create_run_folder(config["runs_dir"], config["name"] or "compare")
+        folder = create_run_dir(config["runs_dir"], config["name"] or "compare")
         found.write_csv(folder / "compare.csv")
         plot_curves(found, folder / "curves.png")
         plot_heatmap(found, folder / "heatmap.png")

@@ -32,7 +32,7 @@ from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.finetuning.schedule import Schedule
 from tltool.models.layer_groups import layer_groups
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 

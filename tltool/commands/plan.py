@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._atomic_write import write_whole
+from tltool._module_state import restored_state
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
@@ -27,7 +28,7 @@ from tltool.finetuning.plan_warnings import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.layer_groups import layer_groups
-from tltool.tasks.input_norm import fit_input_norm_
+from tltool.training.input_norm_fit import fit_input_norm_
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +146,9 @@ class PlanCLI(FitCLI):
     def _test_rates(self, plan: Plan, config: Any) -> None:
         task, planned = self.model, plan.phases[0]
         loader = self.datamodule.train_dataloader()
-        state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-        fit_input_norm_(task, self.datamodule)
-        found = lr_range_test(task, planned.phase, loader, num_steps=config["lr_range_steps"])
-        task.load_state_dict(state)
+        with restored_state(task):
+            fit_input_norm_(task, self.datamodule)
+            found = lr_range_test(task, planned.phase, loader, num_steps=config["lr_range_steps"])
         print_range(found, planned)
         if config["plot"]:
             plot_rates(found, Path(config["plot"]))

@@ -22,8 +22,8 @@ from tltool.models.serialization import rebuild
 from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
 from tltool.reporting.run_page import MeasuredRun
 from tltool.reporting.run_record import RunRecord, read_run
-from tltool.tasks.image_task import ImageTask
-from tltool.tasks.recipe import read_checkpoint
+from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.image_task import ImageTask
 
 _NO_CHECKPOINT = (
     "There is no checkpoint: the run was stopped before training began, so there is nothing to "
@@ -138,7 +138,7 @@ def _evaluate(
     if with_probe:
         caching = record.config.get("features", {})
         # As it was before training, and so perhaps in the cache.
-        backbone = rebuild(task.recipe["backbone"])
+        backbone = rebuild(task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         train = _features(backbone, data, "train", caching)
         probe = fit_ridge_probe(train, train_labels, data.num_classes)

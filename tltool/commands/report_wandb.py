@@ -8,16 +8,16 @@ from tltool.reporting.chapters import run_chapters, runs_chapters, title_of
 from tltool.reporting.run_page import MeasuredRun
 from tltool.reporting.run_record import read_run
 from tltool.reporting.runs import Runs
-from tltool.tracking.logged_run import (
+from tltool.reporting.wandb.account import connect
+from tltool.reporting.wandb.logged_run import (
     LoggedRun,
     find_logged_run,
     sync_command,
     unsent,
     where_logged,
 )
-from tltool.tracking.wandb_account import connect
-from tltool.tracking.wandb_report import write_report
-from tltool.tracking.wandb_workspace import Written, write_workspace
+from tltool.reporting.wandb.saved_report import write_report
+from tltool.reporting.wandb.workspace import SavedView, write_workspace
 
 
 class Dashboard(NamedTuple):
@@ -76,5 +76,5 @@ def write_dashboard(
     _print_address("report", report)
 
 
-def _print_address(name: str, written: Written) -> None:
+def _print_address(name: str, written: SavedView) -> None:
     print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")

@@ -17,7 +17,7 @@ from tltool.finetuning.plan import Plan, make_plan
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.run_record import RunRecord
-from tltool.tasks.image_task import ImageTask, OptimizerFactory
+from tltool.training.image_task import ImageTask, OptimizerFactory
 
 
 def make_data(config: Mapping[str, Any], task: ImageTask) -> ImageDataModule:

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
-from tltool.features.callback import FeatureCaching
-from tltool.tasks.image_task import ImageTask
-from tltool.tracking.wandb_logger import wandb_logger
+from tltool.reporting.wandb.logger import wandb_logger
+from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.image_task import ImageTask
 
 
 def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:

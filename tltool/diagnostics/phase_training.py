@@ -53,11 +53,3 @@ def batch_loss(task: Any, batch: Mapping[str, Any]) -> Tensor:
     logits = task(batch["images"].to(task.device))
     loss: Tensor = task.training_loss(logits, batch["labels"].to(task.device))
     return loss
-
-
-def turn_dropout_off_(model: M) -> M:
-    """Put dropout and drop path of a model in evaluation mode, in place, and return the model."""
-    for module in model.modules():
-        if "drop" in type(module).__name__.lower():  # Dropout, DropPath, ...
-            module.eval()
-    return model

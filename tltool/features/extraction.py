@@ -10,6 +10,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
+from tltool._module_state import evaluation_mode
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
 
@@ -62,28 +63,6 @@ def frozen_pass(
 
     with evaluation_mode(backbone):
         yield features
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and leave each module in the mode that it had.
-
-    Example:
-        >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-        >>> with evaluation_mode(network):
-        ...     network[0].training
-        False
-        >>> [module.training for module in network]
-        [True, False]
-    """
-    # Not one mode for all: some of its groups may be frozen, others in training.
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def extract_features(

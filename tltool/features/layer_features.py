@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tltool.features.extraction import evaluation_mode, with_progress
+from tltool._module_state import evaluation_mode
+from tltool.features.extraction import with_progress
 from tltool.models.backbone import WHOLE, Backbone
 
 log = logging.getLogger(__name__)

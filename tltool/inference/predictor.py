@@ -11,7 +11,7 @@ from PIL import Image
 from tltool.data.decode import decode_image
 from tltool.data.listing import list_images
 from tltool.data.transforms import ImageTransform
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 Photo = str | Path | Image.Image
 

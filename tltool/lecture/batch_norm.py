@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tltool.comparison.recipe import Recipe
-from tltool.comparison.stack import Trained
+from tltool.comparison.head_stack import Trained
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.modes import mode_difference
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure

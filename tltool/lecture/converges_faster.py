@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import COLORS, MARKERS, draw_legend, new_figure
 from tltool.lecture.problem import Problem

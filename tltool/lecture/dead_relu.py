@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tltool.comparison.recipe import Recipe
-from tltool.comparison.stack import Trained
+from tltool.comparison.head_stack import Trained
+from tltool.comparison.training_settings import Recipe
 from tltool.layers.activations import is_maxout
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tltool.comparison.stack import Trained
+from tltool.comparison.head_stack import Trained
 from tltool.layers.learned_activations import MaxoutLinear
 from tltool.lecture.problem import Problem
 from tltool.lecture.training import Head, Tuned

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tltool.comparison.differences import Difference
 from tltool.comparison.differences import judge as compare
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.maxout_networks import Contender, copy_relu_, count_parameters, idle_after
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure

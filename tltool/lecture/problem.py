@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tltool.comparison.splits import Split
+from tltool.comparison.cross_validation import Split
 from tltool.layers.fitted_norms import Standardize
 
 

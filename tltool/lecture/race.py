@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tltool.comparison.stack import Trained
+from tltool.comparison.head_stack import Trained
 from tltool.lecture.pictures import draw_series
 from tltool.lecture.training import Tuned, epochs_to
 

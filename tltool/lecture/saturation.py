@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tltool.comparison.differences import judge as compare
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem

@@ -9,7 +9,7 @@ import torch
 
 from tltool.comparison.differences import CONFIDENCE, Difference, Estimate, estimate_mean, holm
 from tltool.comparison.differences import judge as compare
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.layers.gains import moment_growth
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import COLORS, MARKERS, draw_legend, draw_series, new_figure

@@ -11,9 +11,9 @@ from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from tltool._spec import Spec
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.head_stack import Trained, train_stack
 from tltool.comparison.shapes import head_shape, stacks_of
-from tltool.comparison.stack import Trained, train_stack
+from tltool.comparison.training_settings import Recipe
 from tltool.comparison.variants import Variant
 from tltool.lecture.problem import Problem
 

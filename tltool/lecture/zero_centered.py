@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tltool.comparison.recipe import Recipe
+from tltool.comparison.training_settings import Recipe
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import COLORS, MARKERS, STYLES, draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem

@@ -14,8 +14,8 @@ from tltool.reporting.runs_page import (
     run_row,
 )
 from tltool.reporting.schedule import PHASE_COLUMNS, phase_rows
-from tltool.tracking.dashboard_sections import CLASSES, HEALTH, OTHERS, RESULT, SCHEDULE
-from tltool.tracking.wandb_report import Chapter
+from tltool.reporting.wandb.dashboard_sections import CLASSES, HEALTH, OTHERS, RESULT, SCHEDULE
+from tltool.reporting.wandb.saved_report import Chapter
 
 _TO_ANSWER = "Did it work, and how sure is that?"
 

@@ -5,7 +5,7 @@ import torch
 
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
 from tltool.finetuning.strategies import FullFinetuning, LinearProbe
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 def test_the_task_is_left_as_it_was(task, phase_of, batches):

@@ -10,7 +10,7 @@ from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.models.layer_groups import layer_groups
-from tltool.tasks.image_task import ImageTask
+from tltool.training.image_task import ImageTask
 
 
 def test_checks_leave_the_task_as_it_is(photos):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tltool._module_state import disable_dropout_
 from tltool.diagnostics.checks.check_result import Check, CheckResult
-from tltool.diagnostics.phase_training import turn_dropout_off_
 
 HEAD_LRS = (1e-3, 1e-2, 1e-1)
 """Features come in all sizes: one of these suits a head."""
@@ -107,7 +107,7 @@ def overfits_one_batch(fit: OneBatchFit, num_images: int, *, on_features: bool) 
 def _train(
     learner: nn.Module, inputs: Tensor, labels: Tensor, *, lr: float, num_steps: int, end: float
 ) -> OneBatchFit:
-    turn_dropout_off_(learner)
+    disable_dropout_(learner)
     parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=lr)
     step = 0

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tltool._module_state import disable_dropout_
 from tltool._spec import Spec, parse_spec
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.alarms import find_alarms
 from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
-from tltool.diagnostics.phase_training import turn_dropout_off_
 from tltool.layers.initializers import init_weights_
 
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
@@ -106,7 +106,7 @@ def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> CheckResult:
 
 @torch.no_grad()
 def _signal(head: nn.Module, initializer: str, features: Tensor) -> StartingSignal:
-    turn_dropout_off_(head.train())  # As in the first step: batch norm by the batch.
+    disable_dropout_(head.train())  # As in the first step: batch norm by the batch.
     values: dict[str, Tensor] = {}
 
     def keep(name: str, module: nn.Module, inputs: Any, outputs: Tensor) -> None:

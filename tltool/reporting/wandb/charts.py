@@ -1,0 +1,82 @@
+"""Budget of charts: which metrics the W&B dashboard shows by itself, with which summary."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+# Charts that a dashboard has at most by itself; the rest is logged, and found by search.
+MOST_CHARTS = 40
+_MEDIA = 10  # Charts that `media` may add.
+_ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7}
+_ROOM_FOR_OTHERS = MOST_CHARTS - _MEDIA - sum(_ROOM.values())
+_AXES = {"epoch", "trainer/global_step"}
+_BEST = {
+    **dict.fromkeys(("accuracy", "top5_accuracy", "f1", "auroc"), "max"),
+    **dict.fromkeys(("loss", "calibration_error"), "min"),
+}
+
+
+class Chart(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+        name: The metric; the part in front of its slash is the section.
+        hidden: Whether it has no chart of its own.
+        summary: What the table of runs says of it; ``None`` for the last value.
+    """
+
+    name: str
+    hidden: bool
+    summary: str | None
+
+
+class ChartBudget:
+    """Decide for each new metric whether there is room for a chart.
+
+    Axes have none. Layer-wise learning rates alone may be fifty; of those that come at once, as
+    many as there is room for are shown, evenly spread.
+
+    Example:
+        >>> budget = ChartBudget()
+        >>> budget.charts(["val/loss", "epoch"])
+        [Chart(name='val/loss', hidden=False, summary='min,last'),
+         Chart(name='epoch', hidden=True, summary=None)]
+        >>> budget.charts(["val/loss"])
+        []
+        >>> sum(not chart.hidden for chart in budget.charts([f"lr/{i}" for i in range(50)]))
+        8
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._used: dict[str, int] = {}
+
+    def charts(self, names: Iterable[str]) -> list[Chart]:
+        """Return the charts of those metrics that are new."""
+        new = [name for name in names if name not in self._known]
+        self._known |= set(new)
+        shown: set[str] = set()
+        for section in dict.fromkeys(map(_section, new)):
+            shown |= set(self._chosen(section, [n for n in new if _section(n) == section]))
+        return [Chart(name, name not in shown, _summary(name)) for name in new]
+
+    def _chosen(self, section: str, names: Sequence[str]) -> list[str]:
+        names = [name for name in names if name not in _AXES]
+        pool = section if section in _ROOM else ""
+        room = _ROOM.get(pool, _ROOM_FOR_OTHERS) - self._used.get(pool, 0)
+        number = min(room, len(names))
+        self._used[pool] = self._used.get(pool, 0) + number
+        if number < 2:
+            return list(names[:number])
+        return [names[i * (len(names) - 1) // (number - 1)] for i in range(number)]
+
+
+def _section(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _summary(name: str) -> str | None:
+    section, _, metric = name.partition("/")
+    if section not in {"val", "test"} or metric not in _BEST:
+        return None
+    # With the best alone, W&B takes the plain value away.
+    return f"{_BEST[metric]},last"

@@ -1,0 +1,69 @@
+"""A comparison on Weights & Biases: one run for each head, all in one group."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from tltool.comparison.result import Comparison
+from tltool.reporting.wandb.logger import wandb_mode
+
+log = logging.getLogger(__name__)
+
+
+def log_group(
+    found: Comparison,
+    run_dir: Path,
+    *,
+    project: str | None = None,
+    group: str | None = None,
+    offline: bool | None = None,
+    log_images: bool = False,
+    log_checkpoints: bool = False,
+    **options: Any,
+) -> str | None:
+    """Log each head of a comparison as a run, with its curves and its row of the table.
+
+    The options are those of `wandb_logger`, of which ``log_images`` and ``log_checkpoints`` only
+    raise a warning: a comparison has neither.
+
+    Args:
+        found: The comparison.
+        run_dir: Directory of the comparison; W&B keeps its files there.
+        project: Project to log to; ``None`` turns W&B off.
+        group: Name of the group; ``None`` for that of the directory.
+        offline: See `wandb_logger`.
+        log_images: The same.
+        log_checkpoints: The same.
+        **options: ``entity``, ``job_type`` and ``tags``, see `wandb_logger`.
+
+    Returns:
+        The group, or ``None`` without a project.
+    """
+    if project is None:
+        return None
+    import wandb
+
+    if log_images or log_checkpoints:
+        log.warning("W&B: a comparison sends numbers only, no images and no checkpoints.")
+    mode = wandb_mode(run_dir, offline=offline)
+    group = group or f"{run_dir.parent.name}/{run_dir.name}"
+    for row, plain in zip(found.rows, found.table(), strict=True):
+        with wandb.init(
+            project=project,
+            group=group,
+            name=row.name,
+            dir=run_dir,
+            mode=mode,
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True),  # Some lines for each of many heads.
+            config={"head": dict(found.variants[row.name].head), "learning_rate": row.lr},
+            **options,
+        ) as run:
+            for epoch, loss in enumerate(row.train_losses):
+                losses = {"train/loss": loss, "epoch": epoch}
+                if row.val_losses:
+                    losses["val/loss"] = row.val_losses[epoch]
+                run.log(losses)
+            run.summary.update({key: value for key, value in plain.items() if value is not None})
+            run.summary["finding"] = found.summary()
+    return group

@@ -1,0 +1,145 @@
+"""A run as the W&B server knows it: where it is, and what it logged."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tltool.reporting.wandb.account import told_plainly
+from tltool.reporting.wandb.run_identity import NAME, RunIdentity, find_kept_identity
+
+_PICTURES = {"image-file", "images/separated"}
+_TABLE = "table-file"
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A run on the server.
+
+    Attributes:
+        id: Its id.
+        entity: User or team.
+        project: The project.
+        project_url: The address of the project.
+        group: Its group, if it has one.
+        facts: The flat part of its configuration, see `run_facts`.
+        curves: Numbers with a history.
+        numbers: Numbers in its summary.
+        media: Pictures that it logged.
+        tables: Tables that it logged.
+        system: Measurements of the machine, such as ``system/cpu``.
+    """
+
+    id: str
+    entity: str
+    project: str
+    project_url: str
+    group: str | None
+    facts: Mapping[str, Any]
+    curves: frozenset[str]
+    numbers: frozenset[str]
+    media: frozenset[str]
+    tables: frozenset[str]
+    system: frozenset[str]
+
+
+def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> LoggedRun:
+    """Ask the server for the run of a run directory.
+
+    Args:
+        api: See `connect`.
+        run_dir: The run directory.
+        config: Its ``config.yaml``, for the project of runs that were kept offline.
+
+    Raises:
+        ValueError: If it was not logged to W&B, or the server does not have it.
+        ConnectionError: If no server answers.
+    """
+    import wandb
+
+    identity, project = where_logged(run_dir, config)
+    entity = identity.entity or _option(config, "entity") or api.settings["entity"]
+    with told_plainly():
+        entity = entity or api.default_entity
+        try:
+            run = api.run(f"{entity}/{project}/{identity.id}")
+        except wandb.errors.CommError as error:
+            if not isinstance(error.exc, ValueError):
+                raise
+            raise ValueError(  # W&B's RunNotFoundError, in the coat of another.
+                f"W&B has no run {identity.id!r} in {entity}/{project}. {_remedy(run_dir)}"
+            ) from error
+    kinds = {name: _kind(value) for name, value in run.summary_metrics.items()}
+    history = (run.history_keys or {}).get("keys", kinds)
+    return LoggedRun(
+        id=identity.id,
+        entity=entity,
+        project=project,
+        project_url=run.url.rpartition("/runs/")[0],
+        group=run.group or None,
+        facts={key: value for key, value in run.config.items() if key != "config"},
+        curves=frozenset(name for name in history if kinds.get(name) == "number"),
+        numbers=frozenset(name for name, kind in kinds.items() if kind == "number"),
+        media=frozenset(name for name, kind in kinds.items() if kind == "picture"),
+        tables=frozenset(name for name, kind in kinds.items() if kind == "table"),
+        # The server counts them apart from the rest; charts name them with a slash.
+        system=frozenset(f"system/{name.partition('.')[2]}" for name in run.system_metrics),
+    )
+
+
+def where_logged(run_dir: Path, config: Mapping[str, Any]) -> tuple[RunIdentity, str]:
+    """Return which run a run directory holds, and its project.
+
+    Raises:
+        ValueError: If it was not logged to W&B.
+    """
+    identity = find_kept_identity(run_dir)
+    project = identity and (identity.project or _option(config, "project"))
+    if identity is None or project is None:
+        raise ValueError(
+            f"{str(run_dir)!r} was not logged to W&B: there is no {NAME} in it. Train with "
+            "--wandb.project NAME, or leave --wandb out for the page alone."
+        )
+    return identity, project
+
+
+def unsent(run_dir: Path) -> list[Path]:
+    """Return the parts of a run that lie in its directory and were never sent."""
+    parts = sorted((run_dir / "wandb").glob("offline-run-*"))
+    return [part for part in parts if not list(part.glob("*.wandb.synced"))]
+
+
+def sync_command(parts: list[Path]) -> str:
+    """Return the command that sends parts of a run."""
+    return f"wandb sync {' '.join(shlex.quote(str(part)) for part in parts)}"
+
+
+def _remedy(run_dir: Path) -> str:
+    parts = unsent(run_dir)
+    if parts:
+        return f"It is kept on this machine only. Send it first: {sync_command(parts)}"
+    return (
+        "It was deleted there, or this account may not see it, or it was sent elsewhere. Log in "
+        "to the account that sent it (wandb login --relogin), or leave --wandb out."
+    )
+
+
+def _option(config: Mapping[str, Any], name: str) -> str | None:
+    value = (config.get("wandb") or {}).get(name)
+    return None if value is None else str(value)
+
+
+def _kind(value: Any) -> str:
+    """Return what an entry of the summary is; numbers with a best are mappings there."""
+    if isinstance(value, Mapping):
+        kind = value.get("_type")
+        if kind in _PICTURES:
+            return "picture"
+        if kind == _TABLE:
+            return "table"
+        is_best = bool(value) and value.keys() <= {"max", "min", "last", "mean"}
+        return "number" if is_best else "other"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A diverged loss comes back as a word.
+    return "number" if is_number or value in ("NaN", "Infinity", "-Infinity") else "other"

@@ -1,0 +1,86 @@
+"""Options of Weights & Biases, section `wandb` of a configuration, and the logger they make."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from tltool.reporting.wandb.account import has_account
+from tltool.reporting.wandb.run_identity import RunIdentity, find_identity, keep_identity
+from tltool.reporting.wandb.run_logger import RunLogger
+
+log = logging.getLogger(__name__)
+
+_OFFLINE = {"offline", "disabled", "dryrun"}  # what W&B takes for it
+
+
+def wandb_logger(
+    run_dir: Path,
+    *,
+    project: str | None = None,
+    entity: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: Sequence[str] = (),
+    offline: bool | None = None,
+    log_images: bool = False,
+    log_checkpoints: bool = False,
+) -> RunLogger | None:
+    """Return a Weights & Biases logger, or ``None`` without a project.
+
+    Metrics and the configuration are sent; images and checkpoints are not, unless asked for. The
+    run's id lies in its directory, so a run that is resumed there stays one run. A sweep's agent
+    gives its own by ``WANDB_RUN_ID``.
+
+    Args:
+        run_dir: The run directory; W&B keeps its files there.
+        project: Project to log to; ``None`` turns W&B off, but in a sweep takes the sweep's.
+        entity: User or team; ``None`` for the account's default.
+        group: Runs with one group are shown together.
+        job_type: What the run is in its group, such as ``baseline``.
+        tags: Labels to filter by.
+        offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does
+            so where no account is set up.
+        log_images: Send images too: the worst of the validation, and some training images as they
+            are augmented.
+        log_checkpoints: Send the best and the last checkpoint too.
+    """
+    if project is None and "WANDB_SWEEP_ID" in os.environ:
+        project = os.environ.get("WANDB_PROJECT")  # Set by the sweep's agent.
+    if project is None:
+        return None
+    return RunLogger(
+        run_dir,
+        identity=_identity(run_dir),
+        project=project,
+        entity=entity,
+        group=group,
+        job_type=job_type,
+        tags=tags,
+        mode=wandb_mode(run_dir, offline=offline),
+        log_images=log_images,
+        log_checkpoints=log_checkpoints,
+    )
+
+
+def wandb_mode(run_dir: Path, *, offline: bool | None) -> Literal["offline", "online"]:
+    """Return whether to send a run, and warn where it is kept for want of an account."""
+    if offline is None:
+        offline = os.environ.get("WANDB_MODE") in _OFFLINE or not has_account()
+        if offline:
+            log.warning(
+                "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
+                run_dir,
+            )
+    return "offline" if offline else "online"
+
+
+def _identity(run_dir: Path) -> RunIdentity | None:
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return None  # Only the first rank has a run.
+    identity = find_identity(run_dir)
+    keep_identity(run_dir, identity)
+    return identity

@@ -1,0 +1,118 @@
+"""Media of a run on Weights & Biases: tables, figures, images and checkpoints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+
+from tltool.data.loader import BatchLoader, TrainingLoader
+from tltool.data.sampler import Draw
+from tltool.data.transforms import unnormalize
+from tltool.diagnosis.calibration import confidence_bins
+from tltool.diagnosis.confusion import confusion_matrix
+from tltool.diagnostics.health.health_table import read_health
+from tltool.reporting.wandb.run_logger import files_beside
+from tltool.tracking.outcome_tables import COLUMNS, class_rows
+from tltool.tracking.run_pictures import draw_confusion, draw_health, draw_reliability
+from tltool.tracking.val_outcomes import Outcomes
+from tltool.training.image_task import ImageTask
+
+NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
+
+
+def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequence[str]) -> None:
+    """Log a table of the classes, the confusion matrix and the reliability diagram.
+
+    Args:
+        run: The run on W&B.
+        section: Where the dashboard shows them, such as ``best``.
+        outcomes: Of the validation images.
+        class_names: The classes, in the order of the labels.
+    """
+    import wandb
+
+    counts = confusion_matrix(outcomes.labels, outcomes.predicted, len(class_names))
+    bins = confidence_bins(outcomes.confidence, outcomes.correct)
+    with files_beside(run):
+        run.log(
+            {
+                f"{section}/classes": wandb.Table(
+                    columns=list(COLUMNS), data=class_rows(outcomes, class_names)
+                ),
+                f"{section}/confusion": wandb.Image(draw_confusion(counts, class_names)),
+                f"{section}/reliability": wandb.Image(draw_reliability(bins)),
+            }
+        )
+
+
+def log_health(run: Any, path: Path) -> None:
+    """Log a ``health.csv``, if there is one, as a picture of layers by time."""
+    import wandb
+
+    picture = draw_health(read_health(path)) if path.is_file() else None
+    if picture is not None:
+        run.log({"health/layers": wandb.Image(picture)})
+
+
+def log_errors(run: Any, outcomes: Outcomes, loader: BatchLoader, task: ImageTask) -> None:
+    """Log the images with the least probability of their class, and confident errors.
+
+    Args:
+        run: The run on W&B.
+        outcomes: Of the validation images.
+        loader: Of the validation images.
+        task: Knows the classes, and the preprocessing that is undone.
+    """
+    import wandb
+
+    def image(index: int) -> Any:
+        pixels = loader.photos.dataset[int(outcomes.positions[index])]["image"]
+        predicted = task.class_names[int(outcomes.predicted[index])]
+        label = task.class_names[int(outcomes.labels[index])]
+        caption = f"{predicted} {outcomes.confidence[index]:.2f} (is {label})"
+        return wandb.Image(_picture(pixels, task.data_config), caption=caption)
+
+    worst = outcomes.of_label.argsort()[:NUM_IMAGES].tolist()
+    wrong = (~outcomes.correct).nonzero()[:, 0]
+    wrong = wrong[outcomes.confidence[wrong].argsort(descending=True)]
+    sure = [index for index in wrong.tolist() if index not in worst][:NUM_IMAGES]
+    chosen = {"best/worst_images": worst, "best/confident_errors": sure}
+    run.log({name: [image(index) for index in found] for name, found in chosen.items() if found})
+
+
+def log_augmented(run: Any, loader: TrainingLoader, data_config: Mapping[str, Any]) -> None:
+    """Log some training images as the network gets them, augmented and mixed."""
+    import wandb
+
+    dataset = loader.photos.dataset
+    number = min(NUM_IMAGES, len(dataset))  # type: ignore[arg-type]  # an ImageDataset
+    # Draws of their own seeds: nothing that the training draws is touched.
+    items = [dataset[Draw(index * len(dataset) // number, seed=index)] for index in range(number)]  # type: ignore[arg-type]
+    batch = loader.photos.collate_fn(items)
+    images = [wandb.Image(_picture(image, data_config)) for image in batch["images"]]
+    run.log({"train/augmented": images})
+
+
+def log_checkpoints(run: Any, directory: Path) -> None:
+    """Log the last and the best checkpoint of a directory as versions of one artifact."""
+    import wandb
+
+    with files_beside(run):
+        for name in ("last", "best"):
+            path = directory / f"{name}.ckpt"
+            if path.is_file():
+                artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
+                artifact.add_file(str(path))
+                run.log_artifact(artifact, aliases=[name])
+
+
+def _picture(image: Tensor, data_config: Mapping[str, Any]) -> Image.Image:
+    # Of the type that W&B shows as it is: floats would become a black picture.
+    pixels = unnormalize(image, data_config)
+    assert pixels.dtype == torch.uint8  # noqa: S101  # see above
+    picture: Image.Image = to_pil_image(pixels)
+    return picture

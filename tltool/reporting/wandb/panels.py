@@ -1,0 +1,82 @@
+"""Panels, filters and groups of runs, built with ``wandb_workspaces``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tltool.reporting.wandb.dashboard_sections import Panel
+from tltool.reporting.wandb.logged_run import LoggedRun
+
+_STEPS = "trainer/global_step"
+_WIDTH, _HEIGHT, _PER_ROW = 12, 8, 2  # of 24 columns in a report
+# What tells runs apart, other than their seed; see `run_facts`.
+_FACTS = (
+    *("split", "backbone", "weights", "head", "activation", "norm", "initializer"),
+    *("finetuning", "lr", "global_batch", "trainable_parameters"),
+)
+
+
+def make_panel(panel: Panel, place: int = 0) -> Any:
+    """Return a panel of a workspace or a report.
+
+    Args:
+        panel: What to show.
+        place: Its number among the panels of a report's grid.
+    """
+    import wandb_workspaces.reports.v2 as wr
+
+    row, column = divmod(place, _PER_ROW)
+    layout = wr.Layout(x=column * _WIDTH, y=row * _HEIGHT, w=_WIDTH, h=_HEIGHT)
+    names = list(panel.names)
+    if panel.kind == "table":
+        return wr.WeavePanelSummaryTable(table_name=names[0], layout=layout)
+    if panel.kind == "pictures":
+        return wr.MediaBrowser(title=panel.title, media_keys=names, layout=layout)
+    if panel.kind == "bars":
+        return wr.BarPlot(title=panel.title, metrics=names, layout=layout)
+    is_machine = names[0].startswith("system/")  # Which is measured by time, not by step.
+    return wr.LinePlot(
+        title=panel.title,
+        x="RelativeTime(Process)" if is_machine else _STEPS,
+        y=names,
+        log_y=panel.is_logarithmic or None,
+        layout=layout,
+    )
+
+
+def comparable_runs(runs: Sequence[LoggedRun]) -> Any:
+    """Return a filter that lets through the runs of a project that these can be compared with.
+
+    Those are runs on the same split of the images: on others, an accuracy is another number. If
+    all of these runs have a group, other groups are left out too.
+    """
+    import wandb_workspaces.workspaces as ws
+
+    splits = list(dict.fromkeys(run.facts.get("split") for run in runs))
+    groups = list(dict.fromkeys(run.group for run in runs))
+    filters = []
+    if None not in splits:
+        filters.append(ws.Config("split").isin(splits))
+    if None not in groups:
+        filters.append(ws.Metric("Group").isin(groups))
+    return ws.And(*filters) if filters else ""
+
+
+def variants(runs: Sequence[LoggedRun]) -> list[str]:
+    """Return the facts by which to group runs, so that lines are means over seeds alone.
+
+    Runs are grouped only where two of them differ in no more than their seed; else a mean would
+    hide a difference. Then the groups are what the runs differ in, or their strategy.
+
+    Example:
+        >>> run = {"curves": (), "numbers": (), "media": (), "tables": (), "system": ()}
+        >>> names = ("id", "entity", "project", "project_url", "group")
+        >>> run |= dict.fromkeys(names, "")
+        >>> seeds = [LoggedRun(**run, facts={"lr": lr, "seed": seed})
+        ...          for lr in (0.1, 0.2) for seed in (0, 1)]
+        >>> variants(seeds), variants(seeds[1:3])
+        (['lr'], [])
+    """
+    values = {name: [str(run.facts.get(name)) for run in runs] for name in _FACTS}
+    if len(set(zip(*values.values(), strict=True))) == len(runs):
+        return []
+    return [name for name, each in values.items() if len(set(each)) > 1] or ["finetuning"]

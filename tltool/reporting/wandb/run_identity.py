@@ -1,0 +1,48 @@
+"""Identity of a W&B run, kept in the run directory, so that a resumed run stays one run."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+from tltool._atomic_write import write_whole
+
+NAME = "wandb_run.json"
+
+
+class RunIdentity(NamedTuple):
+    """A run on W&B.
+
+    Attributes:
+        id: Its id.
+        step: W&B's own count of what was logged. Online, the server knows it; offline, only this.
+        project: Where it was logged to; a sweep's agent knows, the configuration does not.
+        entity: User or team that it was sent to; ``None`` offline, where nobody knows it yet.
+    """
+
+    id: str
+    step: int = 0
+    project: str | None = None
+    entity: str | None = None
+
+
+def find_identity(run_dir: Path) -> RunIdentity:
+    """Return the identity by ``WANDB_RUN_ID``, or that of the run directory, or a new one."""
+    kept = find_kept_identity(run_dir)
+    given = os.environ.get("WANDB_RUN_ID")
+    if given is not None and (kept is None or kept.id != given):
+        return RunIdentity(given)
+    return kept or RunIdentity(uuid.uuid4().hex[:12])
+
+
+def find_kept_identity(run_dir: Path) -> RunIdentity | None:
+    """Return the identity that the run directory keeps, if it keeps one."""
+    path = run_dir / NAME
+    return RunIdentity(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
+def keep_identity(run_dir: Path, identity: RunIdentity) -> None:
+    """Write the identity into the run directory, whole or not at all."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(run_dir / NAME, json.dumps(identity._asdict()) + "\n")

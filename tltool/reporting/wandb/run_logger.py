@@ -1,0 +1,134 @@
+"""Lightning logger for Weights & Biases: the charts of its metrics, and the count of its steps."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from tltool.reporting.wandb.charts import ChartBudget
+from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
+
+_AXIS = "trainer/global_step"
+
+
+class RunLogger(WandbLogger):
+    """Log to Weights & Biases, at most `MOST_CHARTS` charts by itself, and the best of each metric.
+
+    See `wandb_logger`, which makes one.
+
+    Args:
+        run_dir: The run directory; W&B keeps its files there.
+        identity: Which run it is; ``None`` on ranks that have none.
+        mode: Whether to send the run.
+        log_images: Whether images are sent.
+        log_checkpoints: Whether checkpoints are sent.
+        **options: Of ``wandb.init``: the project, group, tags, ...
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        identity: RunIdentity | None,
+        mode: Literal["offline", "online"] = "online",
+        log_images: bool = False,
+        log_checkpoints: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            name=f"{run_dir.parent.name}/{run_dir.name}",
+            save_dir=run_dir,
+            id=identity and identity.id,
+            resume="allow",
+            mode=mode,  # `offline=True` would leak WANDB_MODE=dryrun.
+            **options,
+        )
+        del self._wandb_init["anonymous"]  # W&B warns of it, set or not.
+        self.run_dir = run_dir
+        self.identity = identity
+        self.mode = mode
+        self.log_images = log_images
+        self.log_checkpoints = log_checkpoints
+        self._charts = ChartBudget()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics, and say at the first time how they are shown."""
+        for chart in self._charts.charts([_AXIS, *metrics]):
+            own_axis = None if chart.name == _AXIS else _AXIS
+            self.experiment.define_metric(
+                chart.name,
+                step_metric=own_axis,
+                step_sync=own_axis and True,
+                hidden=chart.hidden or None,
+                summary=chart.summary,
+            )
+        super().log_metrics(metrics, step)
+
+    def restore_step(self) -> None:
+        """Continue W&B's count of steps where a run that is resumed offline was."""
+        if self.identity is not None and self.experiment.step < self.identity.step:
+            self.experiment.log({}, step=self.identity.step)
+
+    @rank_zero_only
+    def keep_step(self) -> None:
+        """Write into the run directory how far the run is."""
+        if self.identity is not None:
+            run = self.experiment
+            where = {"project": run.project or None, "entity": run.entity or None}
+            keep_identity(self.run_dir, RunIdentity(self.identity.id, run.step, **where))
+
+    def describe(self) -> str:
+        """Return one line that says what is sent where."""
+        sent, kept = ["metrics", "configuration"], list[str]()
+        images = "validation images with large errors and augmented training images"
+        for is_sent, short, long in (
+            (self.log_images, "images", images),
+            (self.log_checkpoints, "checkpoints", "checkpoints"),
+        ):
+            (sent if is_sent else kept).append(long if is_sent else short)
+        verb = "keeps offline" if self.mode == "offline" else "sends"
+        rest = f"; no {' and no '.join(kept)}" if kept else ""
+        return f"{self.name}: {verb} {', '.join(sent)}{rest}"
+
+
+def find_logger(trainer: Trainer) -> WandbLogger | None:
+    """Return the trainer's logger to Weights & Biases, if it has one."""
+    return next((each for each in trainer.loggers if isinstance(each, WandbLogger)), None)
+
+
+def alert(run: Any, title: str, text: str) -> None:
+    """Send a warning about a run, which W&B passes on by mail or Slack as the user has set up.
+
+    Args:
+        run: The run on W&B.
+        title: A few words; W&B takes at most 64 characters.
+        text: What was seen and what to do.
+    """
+    run.alert(title=title[:64], text=text, level="WARN")
+
+
+@contextmanager
+def files_beside(run: Any) -> Iterator[None]:
+    """Keep what an offline run is to send later beside it, not in the user's home."""
+    if not run.offline or "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(Path(run.dir).absolute().parents[1])
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]
+
+
+@rank_zero_only
+def finish(trainer: Trainer) -> None:
+    """End the run, so that a later one in this process is another."""
+    logger = find_logger(trainer)
+    if logger is not None:
+        logger.experiment.finish()

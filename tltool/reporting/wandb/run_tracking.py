@@ -1,0 +1,205 @@
+"""Lightning callback for Weights & Biases: configuration, phases, alarms, baselines, classes."""
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from tltool.data.loader import BatchLoader, TrainingLoader
+from tltool.reporting.wandb.media import (
+    log_augmented,
+    log_checkpoints,
+    log_errors,
+    log_health,
+    log_outcomes,
+)
+from tltool.reporting.wandb.run_logger import RunLogger, alert, find_logger
+from tltool.tracking.baselines import compare, majority_correct, probe_correct
+from tltool.tracking.val_outcomes import OutcomeCollector, Outcomes
+from tltool.training.callbacks.find_callback import find_callback
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.image_task import ImageTask
+from tltool.training.run_facts import run_facts, run_name
+
+log = logging.getLogger(__name__)
+
+
+class WandbTracking(Callback):
+    """Log what the metrics of a run on Weights & Biases leave out.
+
+    Its configuration, whole and as a flat block; a name that says what differs; the phases; the
+    alarms of `HealthMonitor`; the baselines and the gain over them; and at the end per-class
+    metrics. It does nothing where the trainer has no ``WandbLogger``. Images and checkpoints are
+    sent only if `wandb_logger` was asked to. It stands behind `FeatureCaching` and `HealthMonitor`
+    in the list of callbacks.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._logger: WandbLogger | None = None
+        self._run: Any = None  # on the first rank only
+        self._phase: str | None = None
+        self._num_alarms = 0
+        self._collector: OutcomeCollector | None = None
+        self._majority: Tensor | None = None
+        # What a checkpoint keeps.
+        self._restored: dict[str, Any] = {}
+        self._probe: Tensor | None = None
+        self._best: Outcomes | None = None
+        self._last: Outcomes | None = None
+        self._summary: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which run this is, its best epoch, and what it is measured by."""
+        if self._run is None:
+            return {}
+        best = None if self._best is None else vars(self._best).copy()
+        kept = {"probe": self._probe, "best": best, "summary": self._summary}
+        return {"id": self._run.id, **kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint keeps."""
+        self._restored = state_dict
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the configuration and name of the run, and restore the state of a resumed one."""
+        restored = self._restored
+        self._reset()
+        log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        if not isinstance(pl_module, ImageTask):
+            return
+        self._logger = find_logger(trainer)
+        if self._logger is None or not trainer.is_global_zero:
+            return
+        self._run = run = self._logger.experiment
+        if restored.get("id") == run.id:
+            self._probe, self._summary = restored["probe"], restored["summary"]
+            self._best = restored["best"] and Outcomes(**restored["best"])
+            run.summary.update(self._summary)
+        if isinstance(self._logger, RunLogger):
+            self._logger.restore_step()
+        facts = run_facts(trainer, pl_module)
+        run.config.update(facts, allow_val_change=True)
+        saved = log_dir and Path(log_dir, "config.yaml")
+        if saved and saved.is_file():
+            config = yaml.safe_load(saved.read_text(encoding="utf-8"))
+            run.config.update({"config": config}, allow_val_change=True)
+        place = self._logger.save_dir and Path(self._logger.save_dir).absolute()
+        run.name = run_name(facts, f"{place.parent.name}/{place.name}" if place else run.project)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the baselines, which need no training."""
+        monitor = find_callback(trainer, HealthMonitor)
+        self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a resumed run.
+        train, val = trainer.train_dataloader, trainer.val_dataloaders
+        if self._run is None or not isinstance(pl_module, ImageTask):
+            return
+        if not (isinstance(train, TrainingLoader) and isinstance(val, BatchLoader)):
+            return
+        if self._sends("log_images"):
+            log_augmented(self._run, train, pl_module.data_config)
+        datasets: tuple[Any, Any] = train.photos.dataset, val.photos.dataset
+        self._majority = majority_correct(*datasets)
+        if self._probe is None or len(self._probe) != len(datasets[1]):
+            probe = probe_correct(train, val, len(pl_module.class_names))
+            self._probe = probe if isinstance(probe, Tensor) else None
+            if isinstance(probe, str):
+                log.info("W&B: no closed-form probe to compare with: %s.", probe)
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Log the number of a phase that begins, and its name."""
+        finetuning = find_callback(trainer, Finetuning)
+        if self._logger is None or self._run is None or finetuning is None:
+            return
+        phase = finetuning.phase
+        if phase is None or phase.name == self._phase:
+            return
+        self._phase = phase.name
+        number = [each.name for each in finetuning.schedule.phases].index(phase.name)
+        self._logger.log_metrics({"phase": number}, trainer.global_step)
+        self._run.summary["phase_name"] = phase.name
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Send new alarms."""
+        self._send_alarms(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Send new alarms."""
+        self._send_alarms(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to collect the predictions."""
+        loader = trainer.val_dataloaders
+        counts = trainer.state.fn == "fit" and not trainer.sanity_checking
+        self._collector = None
+        if self._logger is not None and counts and isinstance(loader, BatchLoader):
+            self._collector = OutcomeCollector(loader, pl_module.device)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
+    ) -> None:
+        """Collect the predictions of a batch."""
+        if self._collector is not None and isinstance(outputs, dict) and "labels" in batch:
+            self._collector.add(outputs["probabilities"], batch["labels"], args[0])
+
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        """Keep the best epoch, and log its gain over the baselines."""
+        if self._collector is None:
+            return
+        outcomes = self._collector.gather(trainer)
+        if self._logger is None or self._run is None or len(outcomes) == 0:
+            return
+        self._last = outcomes
+        if self._best is None or outcomes.accuracy > self._best.accuracy:
+            self._best = outcomes
+            groups = self._collector.dataset.samples.groups
+            references = {"majority": self._majority, "probe": self._probe}
+            compared = compare(outcomes, references, groups)
+            self._summary = {"best/epoch": trainer.current_epoch, **compared}
+            self._run.summary.update(self._summary)
+        best = {"best/accuracy": self._best.accuracy}
+        self._logger.log_metrics(best, trainer.global_step - 1)  # As Lightning counts in logs.
+        self._keep_step()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log per-class metrics of the best and of the last epoch."""
+        if self._run is None or not isinstance(pl_module, ImageTask):
+            return
+        for section, outcomes in (("best", self._best), ("last", self._last)):
+            if outcomes is not None:
+                log_outcomes(self._run, section, outcomes, pl_module.class_names)
+        loader = trainer.val_dataloaders
+        if self._sends("log_images") and self._best is not None and isinstance(loader, BatchLoader):
+            log_errors(self._run, self._best, loader, pl_module)
+        if isinstance(self._logger, RunLogger):
+            log_health(self._run, self._logger.run_dir / "health.csv")
+            if self._sends("log_checkpoints"):
+                log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
+        self._keep_step()
+
+    def on_exception(self, *args: Any) -> None:
+        """Keep W&B's count of steps."""
+        if self._run is not None:
+            self._keep_step()
+
+    def _keep_step(self) -> None:
+        if isinstance(self._logger, RunLogger):
+            self._logger.keep_step()
+
+    def _sends(self, option: Literal["log_images", "log_checkpoints"]) -> bool:
+        return isinstance(self._logger, RunLogger) and bool(getattr(self._logger, option))
+
+    def _send_alarms(self, trainer: Trainer) -> None:
+        monitor = find_callback(trainer, HealthMonitor)
+        if self._run is None or monitor is None:
+            return
+        for alarm in monitor.alarms[self._num_alarms :]:
+            alert(self._run, f"{alarm.cause}: {alarm.layer}", str(alarm))
+        self._num_alarms = len(monitor.alarms)

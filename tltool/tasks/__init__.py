@@ -1,1 +1,0 @@
-"""LightningModules: what is learned from a batch."""

@@ -1,0 +1,1 @@
+"""Lightning callbacks: fine-tuning phases, feature caching, health, checkpoints, progress."""

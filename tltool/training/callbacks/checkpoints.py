@@ -1,0 +1,87 @@
+"""Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keep ``best.ckpt``, the epoch with the best validation metric.
+
+    Args:
+        directory: Where the file lies.
+        monitor: Metric that decides which is best.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, directory: Path, monitor: str = "val/accuracy", mode: str = "max") -> None:
+        super().__init__(
+            dirpath=directory,
+            monitor=monitor,
+            mode=mode,
+            filename="best",
+            auto_insert_metric_name=False,
+            enable_version_counter=False,  # A newer best replaces the older one.
+        )
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.
+
+    A callback of its own, for ``ModelCheckpoint(save_last=True)`` writes the last checkpoint only
+    when a new best one is written too.
+
+    Args:
+        directory: Where the file lies.
+        every_n_steps: Save in the middle of an epoch too, after so many optimizer steps; ``None``
+            for at its end only.
+
+    Raises:
+        ValueError: If ``every_n_steps`` is not positive.
+    """
+
+    def __init__(self, directory: Path, every_n_steps: int | None = None) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(
+                f"`save_every_n_steps` must be at least 1, got {every_n_steps}. Leave it out to "
+                "save at the end of each epoch only."
+            )
+        super().__init__(
+            dirpath=directory,
+            filename="last",
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+        self.path = directory / "last.ckpt"
+        self.every_n_steps = every_n_steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the starting point, so that a run killed in its first epoch can be resumed too."""
+        super().on_train_start(trainer, pl_module)
+        # `fast_dev_run` is set by the Trainer's connector.
+        if trainer.global_step == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save in the middle of an epoch, after an optimizer step."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches
+        # What ends an epoch is saved after its validation.
+        if self.every_n_steps is None or accumulating or trainer.is_last_batch:
+            return
+        if trainer.global_step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Print the command that resumes, after Ctrl-C or an error."""
+        super().on_exception(trainer, pl_module, exception)
+        if trainer.is_global_zero and self.path.is_file():
+            config = self.path.parent.parent / "config.yaml"
+            print(f"\nTo resume: tltool fit --config {config} --ckpt_path {self.path}")

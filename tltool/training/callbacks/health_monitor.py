@@ -1,0 +1,164 @@
+"""Lightning callback for network health: samples steps, writes a table, and raises alarms."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tltool.diagnostics.health.alarm_table import AlarmTable
+from tltool.diagnostics.health.alarms import SETTLED_AFTER, Alarm, find_alarms
+from tltool.diagnostics.health.health_table import HealthTable, worst
+from tltool.diagnostics.health.health_watch import Watch
+from tltool.diagnostics.health.unit_window import EVERY, is_sampled
+from tltool.training.distributed.collectives import sum_over_ranks
+
+log = logging.getLogger(__name__)
+
+_WINDOW = 1000  # images that a window sees at least, unless the epoch ends before
+
+
+class HealthMonitor(Callback):
+    """Watch activations, gradients and updates of the head; report problems with suggested fixes.
+
+    Looked at are the first steps, more and more rarely, and then every so many. Each layer of each
+    window is a row of ``health.csv`` in the run directory, and each alarm one of ``alarms.csv``;
+    the worst layer goes to the loggers. While the head reads cached features, every step notes
+    which units were live, so that the share of dead units is exact: never active on any training
+    image of the epoch. Otherwise it is an estimate over the window.
+
+    Args:
+        enabled: Whether it does anything.
+        every: Steps between two that are looked at.
+        backbone: Watch the backbone too, where it trains; that takes more time.
+
+    Raises:
+        ValueError: If ``every`` is less than 1.
+    """
+
+    def __init__(self, *, enabled: bool = True, every: int = EVERY, backbone: bool = False) -> None:
+        if every < 1:
+            raise ValueError(f"`every` must be at least 1, got {every}. Set --health.every 50.")
+        self.enabled = enabled
+        self.every = every
+        self.backbone = backbone
+        #: All alarms of the run, each cause once.
+        self.alarms: list[Alarm] = []
+        self._watches: list[Watch] = []
+        self._table: HealthTable | None = None
+        self._alarm_table: AlarmTable | None = None
+        self._is_whole_epoch = False
+        self._step = -1
+        self._num_images = 0  # that this rank's window has seen
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put hooks on the layers."""
+        if not self.enabled or trainer.fast_dev_run:  # type: ignore[attr-defined]  # a connector's
+            return
+        parts = ("backbone", "head") if self.backbone else ("head",)
+        self._watches = [Watch(pl_module.get_submodule(part), part) for part in parts]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the tables; those of a resumed run lose the rows that are written again."""
+        log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
+        if self._watches and trainer.is_global_zero and log_dir and Path(log_dir).is_dir():
+            self._table, self._alarm_table = HealthTable(Path(log_dir)), AlarmTable(Path(log_dir))
+            for table in (self._table, self._alarm_table):
+                table.drop_from(trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remove the hooks."""
+        for watch in self._watches:
+            watch.remove()
+        self._watches = []
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Remove the hooks."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        """Begin to note live units."""
+        self._is_whole_epoch = False
+        for watch in self._watches:
+            watch.dead_in_epoch()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at this step, or not."""
+        if batch_idx == 0:  # Not where a run is resumed in the middle of an epoch.
+            self._is_whole_epoch = True
+        # With accumulated gradients a step has several batches, and is looked at as one.
+        sampled = is_sampled(trainer.global_step, self.every)
+        for watch in self._watches:
+            watch.notes_live_units = "features" in batch
+            if trainer.global_step != self._step:
+                watch.begin_step(is_sampled=sampled)
+        self._step = trainer.global_step
+        self._num_images += len(batch["labels"]) if sampled else 0
+
+    def on_before_optimizer_step(self, *args: Any) -> None:
+        """Look at the gradients."""
+        for watch in self._watches:
+            watch.after_backward()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Look at the updates; close the window when it has seen enough."""
+        if trainer.global_step == self._step:
+            return  # Gradients are still being accumulated.
+        for watch in self._watches:
+            watch.end_step()
+        if self._watches and self._num_images * trainer.world_size >= _WINDOW:
+            self._close(trainer, exact=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Close the window."""
+        if self._watches:
+            self._close(trainer, exact=self._is_whole_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the alarms, so that a resumed run does not repeat them."""
+        return {"alarms": [[a.cause, a.layer, a.message] for a in self.alarms]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the alarms of the run that is resumed."""
+        self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
+
+    def _close(self, trainer: Trainer, *, exact: bool) -> None:
+        """Sum up the window over the ranks, write it to the tables, and raise alarms."""
+        layers, norms = [], []
+        self._num_images = 0
+        for watch in self._watches:
+            found, lags = watch.close(sum_over_ranks)
+            dead = watch.dead_in_epoch(sum_over_ranks) if exact else {}
+            for health in found:
+                health.dead_in_epoch = dead.get(health.layer)
+            layers += found
+            norms += lags
+        layers = [health for health in layers if health.is_seen]
+        if not trainer.is_global_zero or not layers:
+            return
+        step = trainer.global_step - 1  # The one that is done, as Lightning counts in logs.
+        for logger in trainer.loggers:
+            # Not by Lightning's `log_dict`, which takes longer than all the watching.
+            logger.log_metrics(worst(layers, norms), step)
+        if self._table is not None:
+            self._table.add(step, trainer.current_epoch, layers, norms)
+        known = {alarm.cause for alarm in self.alarms}
+        settled = trainer.global_step >= SETTLED_AFTER or _is_last_epoch(trainer)
+        alarms = find_alarms(layers, norms if settled else ())
+        new = [alarm for alarm in alarms if alarm.cause not in known]
+        self.alarms += new
+        if self._alarm_table is not None:
+            self._alarm_table.add(step, trainer.current_epoch, new)
+        for alarm in new:
+            log.warning("Health: %s", alarm)
+
+
+def _is_last_epoch(trainer: Trainer) -> bool:
+    epochs, steps = trainer.max_epochs or -1, trainer.max_steps
+    return (
+        trainer.should_stop
+        or trainer.current_epoch + 1 == epochs
+        or 0 < steps <= trainer.global_step
+    )

@@ -1,0 +1,1 @@
+"""Training on several ranks: agreement between them, and sharded weights."""

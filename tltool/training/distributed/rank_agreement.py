@@ -1,0 +1,88 @@
+"""Agreement of the ranks: checks of what trains and of every weight, and batch norm averages."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.training.distributed.collectives import is_distributed, sum_over_ranks
+
+
+def check_same_trainable(names: Collection[str]) -> None:
+    """Check that the same parameters train on all ranks.
+
+    Raises:
+        RuntimeError: On every rank, if they differ; the message names the first rank that does.
+    """
+    if not is_distributed():
+        return
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    digests: list[tuple[str, int]] = [("", 0)] * dist.get_world_size()
+    dist.all_gather_object(digests, (digest, len(names)))
+    other = next((rank for rank, value in enumerate(digests) if value != digests[0]), None)
+    if other is not None:
+        raise RuntimeError(
+            f"Rank {other} trains {digests[other][1]} parameters and rank 0 trains "
+            f"{digests[0][1]} parameters, which are not the same. Build the same model and the "
+            "same schedule on all ranks."
+        )
+
+
+def check_same_weights(module: nn.Module) -> None:
+    """Check that all ranks have the same weights, bit for bit.
+
+    Sharded parameters are left out: each rank holds another part of them.
+
+    Raises:
+        RuntimeError: On every rank, if a parameter differs; the message names it.
+    """
+    named = [(n, p) for n, p in module.named_parameters() if type(p.data) is Tensor]
+    if not named or not is_distributed():
+        return
+    sums = torch.stack([_checksum(parameter) for _, parameter in named])  # (num_parameters,)
+    of_rank_0 = sums.clone()
+    dist.broadcast(of_rank_0, src=0)
+    differs = (sums != of_rank_0).to(torch.int64)
+    dist.all_reduce(differs)
+    if differs.any():
+        names = [name for (name, _), count in zip(named, differs.tolist(), strict=True) if count]
+        raise RuntimeError(
+            f"{len(names)} of {len(named)} parameters differ between ranks, first {names[0]!r}. "
+            "The weights have diverged, so results are not to be trusted: start again from the "
+            "last checkpoint. A layer that is changed outside of the optimizer on one rank does "
+            "this."
+        )
+
+
+def average_batch_norm_(norms: Iterable[_BatchNorm]) -> None:
+    """Average running statistics over the ranks, in place.
+
+    Each rank updates its own with its share of the batch, and DDP then takes those of rank 0 for
+    all. The average makes use of all images.
+    """
+    buffers = [
+        buffer
+        for norm in norms
+        for buffer in (norm.running_mean, norm.running_var)
+        if buffer is not None
+    ]
+    if not buffers or not is_distributed():
+        return
+    flat = torch.cat([buffer.flatten().float() for buffer in buffers])
+    means = sum_over_ranks(flat) / dist.get_world_size()
+    sizes = [buffer.numel() for buffer in buffers]
+    for buffer, mean in zip(buffers, torch.split(means, sizes), strict=True):
+        buffer.copy_(mean.view_as(buffer))
+
+
+def _checksum(parameter: nn.Parameter) -> Tensor:
+    """Return the sum of a parameter's bits, weighted by place; in integers, so it is exact."""
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32}.get(
+        parameter.element_size(), torch.int64
+    )
+    values = parameter.detach().contiguous().view(-1).view(bits).to(torch.int64)
+    place = torch.arange(values.numel(), device=values.device) % 8191 + 1
+    return (values * place).sum()

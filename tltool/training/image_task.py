@@ -1,0 +1,284 @@
+"""The LightningModule: a backbone, a head, and one step for training, validation and test."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from tltool.data.class_weights import ClassWeights
+from tltool.data.datamodule import ImageDataModule
+from tltool.finetuning.param_groups import param_groups
+from tltool.models.backbone import Backbone
+from tltool.models.head_warnings import head_batch_warnings
+from tltool.models.heads import Head
+from tltool.models.serialization import build_serializable
+from tltool.training.checkpoint_io import TASK, read_checkpoint
+from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
+from tltool.training.data_config_agreement import agreed_data_config
+from tltool.training.input_norm_fit import fit_input_norm_
+from tltool.training.metric_state import gather_sums, set_sums_
+from tltool.training.quiet_lightning import quiet_lightning
+from tltool.training.stage_metrics import Stage, StageMetrics
+from tltool.training.task_serialization import task_arguments, task_config
+
+log = logging.getLogger(__name__)
+
+HeadFactory = Callable[[int, int], nn.Module]
+OptimizerFactory = Callable[[Any], Optimizer]
+
+
+class ImageTask(LightningModule):
+    """Learn to classify images with a pretrained backbone and a new head.
+
+    A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or
+    ``features`` ``(B, num_features)``. A training batch may bring a ``seed``, from which dropout
+    draws then; a batch of evaluation may be empty. All parameters are in the optimizer from the
+    start; the ``Finetuning`` callback says which of them train. Without it everything
+    trains at the optimizer's learning rate.
+
+    Args:
+        backbone: The network in front of the head.
+        head: Makes the head from ``(num_features, num_classes)``: a class such as ``Head``,
+            or ``functools.partial(Head, hidden_features=[256])``.
+        num_classes: Number of classes, at least 2.
+        class_names: Names of the classes in the order of their labels; ``None`` for "0", "1", ...
+        data_config: Preprocessing of the images; ``None`` for that of the datamodule it is trained
+            with, until then the backbone's own.
+        optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
+            ``timm.optim`` with its arguments bound.
+        class_counts: Number of training images of each class, which ``class_weights`` and
+            ``log_prior`` need. The command line fills it in.
+        class_weights: Weights of the classes in the training loss: ``balanced``,
+            ``effective_number``, a weight for each class, or weights by class name. See
+            ``tltool.data.class_weights``.
+        log_prior: Start from the class frequencies: zero output weights and log-prior biases, so
+            the first loss is the label entropy. See ``init_log_prior_``.
+        label_smoothing: Share of the target probability that is spread over all classes, in
+            ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
+            training loss, not of the validation and test loss. With a linear head on three data
+            sets it brought no accuracy (`scripts/benchmark/losses.py`).
+
+    Raises:
+        ValueError: If the class names do not fit ``num_classes``, or an argument is out of its
+            range.
+        TypeError: If the backbone or the head cannot say how it was made.
+
+    Example:
+        >>> task = ImageTask(Backbone("test_resnet", weights="random"), num_classes=2)
+        >>> task(torch.randn(4, 3, 32, 32)).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: HeadFactory = Head,
+        *,
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+        data_config: dict[str, Any] | None = None,
+        # A partial holds no state of a task.
+        optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
+        label_smoothing: float = 0.0,
+        class_counts: Sequence[int] | None = None,
+        class_weights: ClassWeights | None = None,
+        log_prior: bool = False,
+    ) -> None:
+        super().__init__()
+        quiet_lightning()
+        if num_classes < 2:
+            raise ValueError(
+                f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
+                "apart."
+            )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
+        names = range(num_classes) if class_names is None else class_names
+        self.class_names = list(map(str, names))
+        if len(self.class_names) != num_classes:
+            raise ValueError(
+                f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
+            )
+        self.backbone = backbone
+        self.head = build_serializable(head, backbone.num_features, num_classes)
+        self._given_data_config = data_config
+        self.data_config = data_config or backbone.data_config
+        self.label_smoothing = label_smoothing
+        self.make_optimizer = optimizer
+        self.class_weights: Tensor | None
+        weights = weight_tensor(class_weights, class_counts, self.class_names)
+        self.register_buffer("class_weights", weights, persistent=False)
+        if log_prior:
+            start_from_log_prior_(self.head, class_counts)
+        self.task_config = task_config(
+            backbone,
+            self.head,
+            class_names=self.class_names,
+            data_config=self.data_config,
+            label_smoothing=label_smoothing,
+            class_weights=weights,
+        )
+        self.metrics = StageMetrics(num_classes)
+        #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
+        self.confusion: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
+        logits: Tensor = self.head(self.backbone(images))
+        return logits
+
+    def logits(self, batch: dict[str, Any]) -> Tensor:
+        """Return logits ``(B, num_classes)`` of a batch of images or of cached features."""
+        logits: Tensor = (
+            self.head(batch["features"]) if "features" in batch else self(batch["images"])
+        )
+        return logits
+
+    def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss that training minimizes, with class weights and label smoothing."""
+        return functional.cross_entropy(
+            logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
+        )
+
+    def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
+        return self._measure(batch, stage)[0]
+
+    def _measure(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch and its probabilities ``(B, num_classes)``."""
+        if batch.get("paths") == []:  # The share of a rank where images are too few for all.
+            self.metrics.count_nothing(stage)
+            nothing = torch.zeros(0, len(self.class_names), device=self.device)
+            return torch.zeros((), device=self.device), nothing
+        labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images
+        hard_labels = batch.get("hard_labels", labels)
+        logits = self.logits(batch)
+        if stage == "train":
+            loss = self.training_loss(logits, labels)
+        else:  # Without smoothing and weights, so that runs can be compared.
+            loss = functional.cross_entropy(logits, labels)
+        probabilities = logits.detach().float().softmax(dim=-1)
+        self.metrics.count(stage, loss.detach(), probabilities, hard_labels)
+        return loss, probabilities
+
+    def setup(self, stage: str) -> None:
+        """Take the preprocessing of the datamodule, which a checkpoint must know, or check it."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule):
+            self.data_config = agreed_data_config(data, self._given_data_config)
+            if stage == "fit":
+                self._given_data_config = self.task_config["data_config"] = self.data_config
+
+    def on_fit_start(self) -> None:
+        """Fit the head's input norm, and warn of batch norm on small batches."""
+        data = getattr(self.trainer, "datamodule", None)
+        fit_input_norm_(self, data)
+        if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
+            share = data.batch_size // self.trainer.world_size
+            for warning in head_batch_warnings(self.head, batch_per_device=share):
+                log.warning("%s", warning)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the loss of one training batch."""
+        if "seed" in batch:  # So that a resumed step drops what it would have.
+            torch.manual_seed(batch["seed"])
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Measure one validation batch; return its ``probabilities`` for callbacks."""
+        return {"probabilities": self._measure(batch, "val")[1]}
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Measure one test batch."""
+        self._step(batch, "test")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
+        return {
+            "paths": batch["paths"],
+            "probabilities": self.logits(batch).float().softmax(dim=-1).cpu(),
+        }
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics of the epoch."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: Stage) -> None:
+        values = self.metrics.finish(stage)
+        self.confusion = values.pop(f"{stage}/confusion", None)
+        on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)
+
+    def configure_optimizers(self) -> Optimizer:
+        """Make the optimizer over all parameters, in named groups.
+
+        Raises:
+            ValueError: If the optimizer cannot work with parameter groups, or with these
+                parameters.
+        """
+        # None: the factory has bound its own weight decay.
+        no_decay = {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+        groups = param_groups(self, weight_decay=None, no_weight_decay=no_decay)
+        try:
+            optimizer = self.make_optimizer(groups)
+        except ValueError as error:
+            raise ValueError(
+                f"This optimizer cannot train the task: {error}. Choose another, such as AdamW."
+            ) from error
+        if isinstance(optimizer, torch.optim.SparseAdam):
+            raise ValueError(
+                "SparseAdam needs sparse gradients, and images give dense ones. Use Adam."
+            )
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
+        checkpoint[TASK] = self.task_config
+        if self._trainer is not None:
+            checkpoint["train_metrics"] = gather_sums(self.metrics.of("train"))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the metrics of a begun epoch."""
+        if self._trainer is not None:
+            set_sums_(
+                self.metrics.of("train"),
+                checkpoint.get("train_metrics", {}),
+                rank=self._trainer.global_rank,
+                num_ranks=self._trainer.world_size,
+            )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything
+        cls, checkpoint_path: str | Path | IO[bytes]
+    ) -> "ImageTask":
+        """Rebuild a task from a checkpoint alone.
+
+        There is no download, and nothing is unpickled but tensors and plain data.
+
+        Returns:
+            The task in evaluation mode, on the CPU.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is no checkpoint of tltool.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        task = cls(**task_arguments(checkpoint[TASK]))
+        task.load_state_dict(checkpoint["state_dict"])
+        task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
+        return task.eval()

@@ -1,0 +1,139 @@
+"""Facts about a run, one flat block to filter runs by, and its name."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from tltool.data.datamodule import ImageDataModule
+from tltool.data.samples import Splits
+from tltool.finetuning.plan import trained_by
+from tltool.models.layer_groups import layer_groups
+from tltool.training.callbacks.find_callback import find_callback
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.image_task import ImageTask
+
+_SHORT = 12  # characters of a hash that tell splits apart
+
+
+def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
+    """Return one flat block of facts about a run, for the columns of the table of runs.
+
+    What does not apply is ``None``, so that runs have the same columns: the activation of a head
+    without hidden layers, the commit outside a repository.
+    """
+    found = getattr(trainer, "datamodule", None)
+    data = found if isinstance(found, ImageDataModule) else None
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    accumulate = trainer.accumulate_grad_batches
+    return {
+        **_model_facts(task),
+        **_training_facts(trainer, task),
+        "lr": trainer.optimizers[0].defaults.get("lr") if trainer.optimizers else None,
+        "global_batch": data.batch_size * accumulate if data else None,
+        "seed": None if seed is None else int(seed),
+        "devices": trainer.world_size,
+        "data": (data.name or type(data).__name__) if data else None,
+        "split": split_fingerprint(data.splits, data.class_names) if data else None,
+        "commit": git_commit(Path.cwd()),
+    }
+
+
+def run_name(facts: Mapping[str, Any], place: str) -> str:
+    """Return a name that tells runs apart.
+
+    Args:
+        facts: What `run_facts` returned.
+        place: The run directory, such as ``images/0``.
+
+    Example:
+        >>> facts = {"backbone": "resnet18", "head": "Head(256)", "activation": "gelu",
+        ...          "norm": None, "finetuning": "LPFT", "lr": 0.001, "seed": 0}
+        >>> run_name(facts, "images/0")
+        'images/0 resnet18 Head(256) gelu LPFT lr 0.001 seed 0'
+    """
+    words = [place, *(facts[key] for key in ("backbone", "head", "activation", "norm"))]
+    words += [facts["finetuning"]]
+    words += [f"{key} {facts[key]:g}" for key in ("lr", "seed") if facts[key] is not None]
+    return " ".join(word for word in words if word is not None)
+
+
+def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
+    """Return a short hash of which image is in which split, with which label.
+
+    It does not depend on where the images lie, nor on their order.
+
+    Example:
+        >>> from tltool.data.samples import Samples
+        >>> here = Splits(Samples(["/here/a.jpg", "/here/b.jpg"], [0, 1]))
+        >>> there = Splits(Samples(["/there/b.jpg", "/there/a.jpg"], [1, 0]))
+        >>> names = ["ants", "bees"]
+        >>> split_fingerprint(here, names) == split_fingerprint(there, names)
+        True
+    """
+    rows = [
+        (split, path, class_names[label])
+        for split, samples in splits.parts().items()
+        for path, label in zip(samples.paths, samples.labels or [], strict=True)
+    ]
+    folders = {Path(path).parent for _, path, _ in rows}
+    # Relative names have no root to take away; those of data sets in memory are such.
+    root = os.path.commonpath(folders) if all(map(Path.is_absolute, folders)) else ""
+    lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_SHORT]
+
+
+def git_commit(directory: Path) -> str | None:
+    """Return the commit that is checked out in a directory; ``None`` outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    found = subprocess.run(  # noqa: S603  # a fixed command
+        [git, "-C", str(directory), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _model_facts(task: ImageTask) -> dict[str, Any]:
+    head = task.task_config["head"]
+    options = head["init_args"]
+    hidden = options.get("hidden_features", [])
+    name = head["class_path"].rpartition(".")[2]
+    return {
+        "backbone": task.backbone.name,
+        "weights": task.backbone.weights,
+        "head": f"{name}({', '.join(map(str, hidden))})" if hidden else name,
+        "activation": _in_words(options.get("activation")) if hidden else None,
+        "norm": _in_words(options.get("norm")),
+        "initializer": _in_words(options.get("initializer")),
+    }
+
+
+def _training_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
+    finetuning = find_callback(trainer, Finetuning)
+    sizes = {name: parameter.numel() for name, parameter in task.named_parameters()}
+    if finetuning is None:
+        return {"finetuning": None, "phases": [], "trainable_parameters": sum(sizes.values())}
+    groups = layer_groups(task)
+    phases = finetuning.schedule.phases
+    trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
+    return {
+        "finetuning": type(finetuning.strategy).__name__,
+        "phases": [phase.name for phase in phases],
+        "trainable_parameters": sum(sizes[name] for name in trained),
+    }
+
+
+def _in_words(choice: Any) -> str | None:
+    if not isinstance(choice, Mapping):
+        return None if choice is None else str(choice)
+    options = ", ".join(f"{key}={value}" for key, value in choice.items() if key != "name")
+    return f"{choice['name']}({options})" if options else str(choice["name"])

@@ -1,0 +1,100 @@
+"""Timeline of a Trainer's run: its phases in optimizer steps, as the Trainer counts them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from lightning.pytorch import Trainer
+
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.timeline import Timeline, make_timeline
+
+
+def trainer_schedule(
+    strategy: FinetuningStrategy, group_names: Sequence[str], trainer: Trainer
+) -> Schedule:
+    """Return the resolved schedule of a Trainer's run.
+
+    With ``fast_dev_run`` it is the first phase alone, whatever its length.
+
+    Args:
+        strategy: Makes the schedule.
+        group_names: Layer groups of the model, from the input on.
+        trainer: The Trainer.
+
+    Raises:
+        ValueError: If the schedule does not fit the model, or the Trainer has no `max_epochs`.
+    """
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        first = strategy.schedule(group_names, max_epochs=1000).phases[0]
+        dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
+        return Schedule((dry,)).resolve(group_names, max_epochs=1)
+    return strategy.resolved_schedule(group_names, trainer.max_epochs)
+
+
+def trainer_timeline(
+    schedule: Schedule, trainer: Trainer, *, ended: Mapping[str, int] | None = None
+) -> Timeline:
+    """Lay a resolved schedule out in the optimizer steps of a Trainer whose loaders are there.
+
+    Args:
+        schedule: From `trainer_schedule`.
+        trainer: The Trainer.
+        ended: See `make_timeline`.
+
+    Raises:
+        ValueError: If a phase does not fit into the training.
+    """
+    assert trainer.max_epochs is not None  # noqa: S101  # checked by `trainer_schedule`
+    max_steps = trainer.max_steps if trainer.max_steps > 0 else None
+    if _is_endless(trainer):
+        max_steps = None  # The unit is the epoch.
+        in_steps = next((phase.name for phase in schedule.phases if phase.steps), None)
+        if in_steps is not None:
+            raise ValueError(
+                f"Phase {in_steps!r} is counted in steps, but the training data have no length. "
+                "Give them one, set `limit_train_batches`, or count the phase in epochs."
+            )
+    return make_timeline(
+        schedule,
+        steps_per_epoch=trainer_steps_per_epoch(trainer),
+        max_epochs=trainer.max_epochs,
+        max_steps=max_steps,
+        ended=ended,
+    )
+
+
+def trainer_steps_per_epoch(trainer: Trainer) -> int:
+    """Return the optimizer steps of an epoch; 1 where the training data have no length."""
+    if _is_endless(trainer):
+        return 1
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+
+
+def trainer_step(timeline: Timeline, trainer: Trainer, batch_idx: int) -> int:
+    """Return the place on the timeline of a batch of the running epoch."""
+    begun = trainer.current_epoch * timeline.steps_per_epoch
+    return begun if _is_endless(trainer) else begun + batch_idx // trainer.accumulate_grad_batches
+
+
+def begin_resumed_epoch(trainer: Trainer) -> int:
+    """Set a Trainer that is resumed to the right epoch, and return the first batch.
+
+    With ``max_steps``, Lightning takes an epoch that was done for a begun one, ends it a second
+    time and counts it twice (https://github.com/Lightning-AI/pytorch-lightning/issues/19617).
+    """
+    loop = trainer.fit_loop
+    if loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+        loop.reset_restart_stage()
+        loop.epoch_loop.restarting = False
+    if not loop.restarted_mid_epoch:
+        return 0
+    done = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+    # A checkpoint of the validation at its end still belongs to this epoch.
+    return int(min(done, trainer.num_training_batches - 1))
+
+
+def _is_endless(trainer: Trainer) -> bool:
+    return math.isinf(trainer.num_training_batches)
