@@ -6,12 +6,14 @@ from tltool._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tltool.comparison.compare import compare_heads as compare_heads
-    from tltool.data.datamodule import ImageDataModule as ImageDataModule
-    from tltool.data.digits import DigitsDataModule as DigitsDataModule
-    from tltool.data.elpv import ELPVDataModule as ELPVDataModule
-    from tltool.data.folder import ImageFolderDataModule as ImageFolderDataModule
-    from tltool.data.manifest import ManifestDataModule as ManifestDataModule
-    from tltool.data.named import TorchvisionDataModule as TorchvisionDataModule
+    from tltool.data.datamodules.digits import DigitsDataModule as DigitsDataModule
+    from tltool.data.datamodules.elpv import ELPVDataModule as ELPVDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule as ImageDataModule
+    from tltool.data.datamodules.image_folder import ImageFolderDataModule as ImageFolderDataModule
+    from tltool.data.datamodules.manifest import ManifestDataModule as ManifestDataModule
+    from tltool.data.datamodules.torchvision_datasets import (
+        TorchvisionDataModule as TorchvisionDataModule,
+    )
     from tltool.features.cache import cached_features as cached_features
     from tltool.features.extraction import extract_features as extract_features
     from tltool.finetuning.phase import Phase as Phase
@@ -51,8 +53,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "BatchNormOnly": "tltool.finetuning.strategies",
         "BitFit": "tltool.finetuning.strategies",
         "ChosenGroups": "tltool.finetuning.strategies",
-        "DigitsDataModule": "tltool.data.digits",
-        "ELPVDataModule": "tltool.data.elpv",
+        "DigitsDataModule": "tltool.data.datamodules.digits",
+        "ELPVDataModule": "tltool.data.datamodules.elpv",
         "FeatureCaching": "tltool.training.callbacks.feature_caching",
         "Finetuning": "tltool.training.callbacks.finetuning",
         "FinetuningStrategy": "tltool.finetuning.strategies",
@@ -60,17 +62,17 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "GradualUnfreezing": "tltool.finetuning.strategies",
         "Head": "tltool.models.heads",
         "HealthMonitor": "tltool.training.callbacks.health_monitor",
-        "ImageDataModule": "tltool.data.datamodule",
-        "ImageFolderDataModule": "tltool.data.folder",
+        "ImageDataModule": "tltool.data.datamodules.image_datamodule",
+        "ImageFolderDataModule": "tltool.data.datamodules.image_folder",
         "ImageTask": "tltool.training.image_task",
         "LPFT": "tltool.finetuning.strategies",
         "LastBlocks": "tltool.finetuning.strategies",
         "LayerwiseDecay": "tltool.finetuning.strategies",
         "LinearProbe": "tltool.finetuning.strategies",
-        "ManifestDataModule": "tltool.data.manifest",
+        "ManifestDataModule": "tltool.data.datamodules.manifest",
         "Phase": "tltool.finetuning.phase",
         "Schedule": "tltool.finetuning.schedule",
-        "TorchvisionDataModule": "tltool.data.named",
+        "TorchvisionDataModule": "tltool.data.datamodules.torchvision_datasets",
         "Until": "tltool.finetuning.phase",
         "apply_surgery_": "tltool.surgery.edits",
         "cached_features": "tltool.features.cache",

@@ -22,7 +22,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     manifest,
     named,
 )
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.heads import Head
@@ -41,7 +41,7 @@ from tltool.training.run_directory import create_run_folder, resumed_run_folder
 FIT_DEFAULTS: dict[str, Any] = {
     "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
     "model.head": {"class_path": "tltool.models.heads.Head"},
-    "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
+    "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
     "optimizer": {
         "class_path": "torch.optim.AdamW",
         "init_args": {"lr": 1e-3, "weight_decay": 0.05},

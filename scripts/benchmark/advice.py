@@ -22,7 +22,7 @@ from cases import Case
 from fits import IMG_SIZE, fit_on
 from results import FOLDER, SEEDS, Row, kept
 
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
 from tltool.finetuning.strategies import (
     LPFT,

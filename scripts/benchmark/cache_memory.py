@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tltool.data.dataset import ImageDataset
-from tltool.data.samples import Samples
-from tltool.data.transforms import ImageTransform
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.samples import Samples
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features.cache import cached_features
 
 WIDTH = 1280

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from results import FOLDER
 
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.digits import DigitsDataModule
-from tltool.data.elpv import ELPVDataModule
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.samples import Samples, Splits
-from tltool.data.split import split_stratified
+from tltool.data.datamodules.digits import DigitsDataModule
+from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.datamodules.stratified_split import split_stratified
+from tltool.data.loading.samples import Samples, Splits
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (

@@ -8,10 +8,10 @@ from results import FOLDER
 from torch import Tensor
 
 from tltool._atomic_write import whole_file
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.elpv import ELPVDataModule
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.preprocessing import Preprocessing
+from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.transforms.normalization import Preprocessing
 from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
 

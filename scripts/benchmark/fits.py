@@ -14,11 +14,11 @@ from lightning.pytorch import Trainer, seed_everything
 from results import Row, kept
 from torch import nn
 
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.elpv import ELPVDataModule
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.samples import Splits
-from tltool.data.split import split_stratified
+from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.datamodules.stratified_split import split_stratified
+from tltool.data.loading.samples import Splits
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head

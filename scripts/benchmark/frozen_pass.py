@@ -19,7 +19,7 @@ import torch
 from rounds import in_turn, median_ratio
 from torch import Tensor, nn
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
 from tltool.models.ridge_probe import fit_ridge_probe

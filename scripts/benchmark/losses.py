@@ -17,7 +17,7 @@ from results import SEEDS, mean_and_spread
 from torch import Tensor
 from torch.nn import functional
 
-from tltool.data.class_weights import class_weights
+from tltool.data.datamodules.class_weights import class_weights
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.log_prior import init_log_prior_
 from tltool.models.heads import Head

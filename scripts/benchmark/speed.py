@@ -27,7 +27,7 @@ from environments import interpreter
 from results import FOLDER
 from rounds import ROUNDS, in_turn, median_ratio
 
-from tltool.data.elpv import ELPVDataModule
+from tltool.data.datamodules.elpv import ELPVDataModule
 from tltool.models.backbone import Backbone
 
 OTHERS = ("fastai", "autotimm")

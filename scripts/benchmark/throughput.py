@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from watched_fit import BatchClock, watched_fit
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.models.backbone import Backbone
 
 BATCH, WORKERS = 32, 1

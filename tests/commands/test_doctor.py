@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tltool.__main__ import main
-from tltool.data.manifest import ManifestDataModule
+from tltool.data.datamodules.manifest import ManifestDataModule
 from tltool.models.backbone import Backbone
 
 CONFIGS = Path(__file__).parents[2] / "configs"

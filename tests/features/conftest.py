@@ -3,9 +3,9 @@ import shutil
 import pytest
 import torch
 
-from tltool.data.dataset import ImageDataset
-from tltool.data.samples import Samples
-from tltool.data.transforms import ImageTransform
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.samples import Samples
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.models.backbone import Backbone
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tltool.data.dataset import ImageDataset
-from tltool.data.indexed import IndexedDecoder
-from tltool.data.samples import Samples
-from tltool.data.transforms import ImageTransform
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.in_memory import IndexedDecoder
+from tltool.data.loading.samples import Samples
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features import file_hashes
 from tltool.features.cache import cache_root, cached_features
 
@@ -50,7 +50,7 @@ def test_a_second_call_does_only_what_it_must(
     backbone = make_backbone()
     dataset = make_photos(own_photos, backbone)
     cached_features(backbone, dataset, cache=tmp_path / "c")
-    monkeypatch.setattr(f"tltool.data.dataset.{unused}", None)
+    monkeypatch.setattr(f"tltool.data.loading.image_dataset.{unused}", None)
     assert cached_features(backbone, dataset, cache=tmp_path / "c").num_computed == 0
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.sampler import Draw
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.loading.shuffled_sampler import Draw
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tltool.data.samples import Samples
-from tltool.data.transforms import ImageTransform
+from tltool.data.loading.samples import Samples
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.lecture.preprocessing import Preprocessing
 from tltool.lecture.wrong_preprocessing import (
     SCALES,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tltool.data.digits import DigitsDataModule
+from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.features.cache import cached_features
 from tltool.models.backbone import Backbone
 from tltool.models.weights.loading import create_with_weights

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tltool.data.decode import decode_image
+from tltool.data.files.decoding import decode_image
 from tltool.reporting.config_differences import config_differences
 from tltool.reporting.run_page import MeasuredRun
 from tltool.reporting.run_record import read_run

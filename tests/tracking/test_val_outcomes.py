@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.diagnosis.calibration import confidence_bins
 from tltool.diagnosis.confusion import confusion_matrix
 from tltool.models.backbone import Backbone

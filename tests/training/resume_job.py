@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.features.extraction import extract_features
 from tltool.finetuning.strategies import LinearProbe
 from tltool.models.backbone import Backbone

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.layers.activations import ACTIVATIONS
 from tltool.models.backbone import Backbone

@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
 from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
 from tltool.models.backbone import Backbone

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from tltool.commands.backbones import place_of, short_count
 from tltool.commands.terminal import set_up_process
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.manifest import ManifestDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.datamodules.manifest import ManifestDataModule
 from tltool.diagnostics.advice.backbone_ranking import (
     RankedBackbone,
     rank_backbone,

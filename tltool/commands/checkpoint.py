@@ -15,7 +15,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     manifest,
     named,
 )
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.training.image_task import ImageTask
 
 
@@ -38,7 +38,7 @@ def checkpoint_parser(command: str, description: str) -> Parser:
     parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
     parser.add_lightning_class_args(Trainer, "trainer")
     defaults: dict[str, Any] = {
-        "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
+        "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
         "trainer.logger": False,
         "trainer.enable_checkpointing": False,
         "trainer.enable_model_summary": False,

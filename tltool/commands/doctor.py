@@ -18,7 +18,7 @@ from tltool.commands.doctor_plot import plot_signals
 from tltool.commands.memory import memory_remedies
 from tltool.commands.plan_plot import check_picture
 from tltool.commands.trainer_section import world_size
-from tltool.data.batch_size import per_device_batch_size
+from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.checks.image_checks import (
     HashedImages,

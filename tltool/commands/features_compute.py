@@ -8,9 +8,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from tltool.cli import FitCLI
-from tltool.data.datamodule import Part
-from tltool.data.dataset import ImageDataset
-from tltool.data.workers import resolve_num_workers
+from tltool.data.datamodules.image_datamodule import Part
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
 from tltool.features.verification import Verification, verify_features
 

@@ -14,7 +14,7 @@ import tltool
 from tltool._atomic_write import save_figure, write_whole
 from tltool._csv_rows import write_rows
 from tltool.comparison.cross_validation import SplitRows, split_rows
-from tltool.data.split import split_stratified
+from tltool.data.datamodules.stratified_split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.lecture.page import Entry, render_page

@@ -20,7 +20,7 @@ from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
 from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
-from tltool.data.batch_size import per_device_batch_size
+from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.plan import Plan, PlannedPhase, make_plan

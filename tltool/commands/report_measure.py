@@ -11,8 +11,8 @@ from torch import Tensor
 from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
 from tltool.commands.trainer_section import steps_per_epoch
 from tltool.comparison.differences import number_groups
-from tltool.data.datamodule import ImageDataModule, Part
-from tltool.data.decode import decode_image
+from tltool.data.datamodules.image_datamodule import ImageDataModule, Part
+from tltool.data.files.decoding import decode_image
 from tltool.features.cache import cached_features
 from tltool.features.extraction import extract_features
 from tltool.finetuning.plan import Plan

@@ -12,7 +12,7 @@ from tltool.data import (  # noqa: F401  # so that the datamodules are found by 
     manifest,
     named,
 )
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import layer_groups

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tltool.data.batch_size import batches_per_epoch
+from tltool.data.loading.batch_size import batches_per_epoch
 
 
 def world_size(trainer: Mapping[str, Any]) -> int:

@@ -102,10 +102,10 @@ def cached_features(
 
     Example:
         >>> import tempfile
-        >>> from tltool.data.dataset import ImageDataset
-        >>> from tltool.data.indexed import IndexedDecoder
-        >>> from tltool.data.samples import Samples
-        >>> from tltool.data.transforms import ImageTransform
+        >>> from tltool.data.loading.image_dataset import ImageDataset
+        >>> from tltool.data.loading.in_memory import IndexedDecoder
+        >>> from tltool.data.loading.samples import Samples
+        >>> from tltool.data.transforms.image_transform import ImageTransform
         >>> from PIL import Image
         >>> backbone = Backbone("test_resnet", weights="random", img_size=32)
         >>> images = ImageDataset(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tltool.data.dataset import ImageDataset, collate
-from tltool.data.loader import BatchLoader, EpochBatches
-from tltool.data.sampler import Draw
+from tltool.data.loading.batch_loader import BatchLoader, EpochBatches
+from tltool.data.loading.image_dataset import ImageDataset, collate
+from tltool.data.loading.shuffled_sampler import Draw
 
 
 class FeatureLoader:
@@ -26,7 +26,7 @@ class FeatureLoader:
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> from tltool.data.samples import Samples
+        >>> from tltool.data.loading.samples import Samples
         >>> images = ImageDataset(Samples(["a.jpg", "b.jpg"], [0, 1]), transform=None)
         >>> loader = BatchLoader(DataLoader(images, batch_sampler=[[1], [0]]))
         >>> loader.substitute = FeatureLoader(loader, [torch.eye(2)])

@@ -8,9 +8,9 @@ from typing import overload
 import torch
 from PIL import Image
 
-from tltool.data.decode import decode_image
-from tltool.data.listing import list_images
-from tltool.data.transforms import ImageTransform
+from tltool.data.files.decoding import decode_image
+from tltool.data.files.directory_listing import list_images
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.training.image_task import ImageTask
 
 Photo = str | Path | Image.Image

@@ -7,7 +7,7 @@ from typing import Any
 
 from tltool._atomic_write import whole_file
 from tltool._csv_rows import write_rows
-from tltool.data.listing import printable
+from tltool.data.files.directory_listing import printable
 
 SUFFIXES = (".csv", ".parquet")
 

@@ -25,7 +25,7 @@ from tltool.lecture.small_cnn import (
 )
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule
 
 
 class Target(NamedTuple):
@@ -196,8 +196,8 @@ def judge(
 def load_data() -> tuple[Target, Target, Target]:
     """Return the pretraining's data, data like them, and data unlike them."""
     # Here, for they import Lightning, and a list of the experiments needs none.
-    from tltool.data.digits import DigitsDataModule
-    from tltool.data.elpv import ELPVDataModule
+    from tltool.data.datamodules.digits import DigitsDataModule
+    from tltool.data.datamodules.elpv import ELPVDataModule
 
     digits = _read(DigitsDataModule, img_size=8, test_fraction=0.3)
     old, new = (

@@ -11,7 +11,7 @@ from tltool.comparison.differences import number_groups
 from tltool.models.ridge_probe import fit_ridge_probe
 
 if TYPE_CHECKING:
-    from tltool.data.samples import Samples
+    from tltool.data.loading.samples import Samples
     from tltool.models.backbone import Backbone
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -71,7 +71,7 @@ def probe_solar_cells(num_train: int, num_test: int, *, img_size: int) -> Probed
         img_size: Height and width of what the backbone sees, in pixels.
     """
     # Here, for they import Lightning, and a list of the experiments needs none.
-    from tltool.data.elpv import ELPVDataModule
+    from tltool.data.datamodules.elpv import ELPVDataModule
     from tltool.models.backbone import Backbone
 
     backbone = Backbone(BACKBONE, f"package:{WEIGHTS}", img_size=img_size)
@@ -93,8 +93,8 @@ def probe(backbone: "Backbone", train: "Samples", test: "Samples") -> dict[str, 
         train: Photos to fit the probe on.
         test: Photos to report on.
     """
-    from tltool.data.dataset import ImageDataset
-    from tltool.data.transforms import ImageTransform
+    from tltool.data.loading.image_dataset import ImageDataset
+    from tltool.data.transforms.image_transform import ImageTransform
     from tltool.features.cache import cached_features
 
     found = {}

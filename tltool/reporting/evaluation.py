@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from tltool.comparison.differences import Difference, estimate_mean, judge
-from tltool.data.datamodule import Part
+from tltool.data.datamodules.image_datamodule import Part
 from tltool.diagnosis.calibration import Bin, confidence_bins
 from tltool.diagnosis.confusion import confusion_matrix
 

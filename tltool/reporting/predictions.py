@@ -6,7 +6,7 @@ from typing import Literal
 
 from PIL import Image
 
-from tltool.data.dataset import Decoder
+from tltool.data.loading.image_dataset import Decoder
 from tltool.diagnosis.calibration import NUM_BINS
 from tltool.reporting.evaluation import Evaluation, calibration, confusion
 from tltool.reporting.figures import draw_calibration, draw_confusion

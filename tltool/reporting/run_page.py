@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tltool.data.dataset import Decoder
+from tltool.data.loading.image_dataset import Decoder
 from tltool.finetuning.plan import Plan
 from tltool.reporting.evaluation import MAJORITY, PROBE, RUN, Evaluation
 from tltool.reporting.figures import draw_curves

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tltool.comparison.differences import estimate_mean, number_groups
-from tltool.data.dataset import ImageDataset
-from tltool.data.loader import BatchLoader
+from tltool.data.loading.batch_loader import BatchLoader
+from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.feature_loader import FeatureLoader
 from tltool.models.ridge_probe import fit_ridge_probe
 from tltool.tracking.val_outcomes import Outcomes

@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from tltool.data.dataset import ImageDataset
-from tltool.data.loader import BatchLoader
+from tltool.data.loading.batch_loader import BatchLoader
+from tltool.data.loading.image_dataset import ImageDataset
 
 _COLUMNS = 5
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tltool.data.class_weights import ClassWeights, class_weights
+from tltool.data.datamodules.class_weights import ClassWeights, class_weights
 from tltool.layers.log_prior import init_log_prior_
 
 
@@ -15,7 +15,7 @@ def weight_tensor(
     """Return the weight of each class in the loss ``(num_classes,)``, or ``None`` for none.
 
     Args:
-        choice: See `tltool.data.class_weights`.
+        choice: See `tltool.data.datamodules.class_weights`.
         class_counts: Number of training images of each class, where they are known.
         class_names: Names of the classes.
 

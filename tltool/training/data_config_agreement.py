@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.models.serialization import plain
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from tltool.data.class_weights import ClassWeights
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.class_weights import ClassWeights
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
@@ -57,7 +57,7 @@ class ImageTask(LightningModule):
             ``log_prior`` need. The command line fills it in.
         class_weights: Weights of the classes in the training loss: ``balanced``,
             ``effective_number``, a weight for each class, or weights by class name. See
-            ``tltool.data.class_weights``.
+            ``tltool.data.datamodules.class_weights``.
         log_prior: Start from the class frequencies: zero output weights and log-prior biases, so
             the first loss is the label entropy. See ``init_log_prior_``.
         label_smoothing: Share of the target probability that is spread over all classes, in

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from tltool.data.datamodule import ImageDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.backbone import Backbone

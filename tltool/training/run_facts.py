@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.samples import Splits
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.samples import Splits
 from tltool.finetuning.plan import trained_by
 from tltool.models.layer_groups import layer_groups
 from tltool.training.callbacks.find_callback import find_callback
@@ -69,7 +69,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
     It does not depend on where the images lie, nor on their order.
 
     Example:
-        >>> from tltool.data.samples import Samples
+        >>> from tltool.data.loading.samples import Samples
         >>> here = Splits(Samples(["/here/a.jpg", "/here/b.jpg"], [0, 1]))
         >>> there = Splits(Samples(["/there/b.jpg", "/there/a.jpg"], [1, 0]))
         >>> names = ["ants", "bees"]

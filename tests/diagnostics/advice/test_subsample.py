@@ -1,6 +1,6 @@
 import torch
 
-from tltool.data.samples import Samples
+from tltool.data.loading.samples import Samples
 from tltool.diagnostics.advice.subsample import at_most, draw_stratified
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.diagnostics.checks.model_checks import ModelChecks
 from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.backbone import Backbone

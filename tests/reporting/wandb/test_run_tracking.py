@@ -11,8 +11,8 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from tltool.__main__ import main
-from tltool.data.folder import ImageFolderDataModule
-from tltool.data.samples import Samples, Splits
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.loading.samples import Samples, Splits
 from tltool.models.backbone import Backbone
 from tltool.reporting.wandb.charts import MOST_CHARTS, ChartBudget
 from tltool.reporting.wandb.logger import wandb_logger

@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 
-from tltool.data.folder import ImageFolderDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.finetuning.strategies import LPFT, LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head

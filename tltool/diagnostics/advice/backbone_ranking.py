@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tltool.data.samples import Splits
+from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.backbone_suitability import Suitability, measure_suitability
 from tltool.diagnostics.advice.subsample import at_most
 from tltool.features.extraction import extract_features
@@ -11,7 +11,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.weights.local_weights import LocalWeights
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule
 
 
 class RankedBackbone(NamedTuple):

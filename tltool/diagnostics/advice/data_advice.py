@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tltool.data.samples import Splits
+from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
 from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
 from tltool.diagnostics.advice.strategy_advice import Advice, advise
@@ -14,7 +14,7 @@ from tltool.features.layer_features import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule
 
 MOST_IMAGES = 2000
 """Of more training images so many are probed, the same share of each class."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tltool.data.samples import Samples
+from tltool.data.loading.samples import Samples
 
 
 def draw_stratified(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:

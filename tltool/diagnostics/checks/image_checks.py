@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tltool.data.decode import BrokenImageError, decode_image, read_content
-from tltool.data.samples import Samples, Splits
-from tltool.data.threads import map_in_threads
+from tltool.data.files.decoding import BrokenImageError, decode_image, read_content
+from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.loading.samples import Samples, Splits
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
 from tltool.diagnostics.checks.duplicates import Duplicates, find_duplicates
@@ -20,7 +20,7 @@ from tltool.diagnostics.checks.image_hashes import ImageHash, image_hash
 from tltool.diagnostics.checks.leakage import exact_duplicates, near_duplicates
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule
 
 LEAST = 8  # images of a split that are drawn
 EDGE = 64  # A quarter of it is looked at; a JPEG is decoded at an eighth of its size at best.

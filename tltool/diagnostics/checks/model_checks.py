@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tltool.data.dataset import collate
-from tltool.data.threads import map_in_threads
+from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.loading.image_dataset import collate
 from tltool.diagnostics.advice.subsample import draw_stratified
 from tltool.diagnostics.checks import overfitting, starting_signal, step_memory, trial_steps
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
@@ -26,7 +26,7 @@ from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.layer_groups import layer_groups
 
 if TYPE_CHECKING:
-    from tltool.data.datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule
 
 NUM_FEATURES = 128
 """Images that pass through the frozen backbone: activations and the loss are means over them."""

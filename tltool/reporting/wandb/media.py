@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from tltool.data.loader import BatchLoader, TrainingLoader
-from tltool.data.sampler import Draw
-from tltool.data.transforms import unnormalize
+from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
+from tltool.data.loading.shuffled_sampler import Draw
+from tltool.data.transforms.image_transform import unnormalize
 from tltool.diagnosis.calibration import confidence_bins
 from tltool.diagnosis.confusion import confusion_matrix
 from tltool.diagnostics.health.health_table import read_health

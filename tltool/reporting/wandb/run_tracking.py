@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from tltool.data.loader import BatchLoader, TrainingLoader
+from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.reporting.wandb.media import (
     log_augmented,
     log_checkpoints,

@@ -7,10 +7,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from tltool.data.datamodule import ImageDataModule
-from tltool.data.dataset import ImageDataset
-from tltool.data.loader import BatchLoader, TrainingLoader
-from tltool.data.mixing import check_alpha
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.mixing_collate import check_alpha
 from tltool.features.cache import Features, cached_features
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 from tltool.finetuning.phase import Phase

@@ -1,0 +1,34 @@
+"""A datamodule of one's own, as the README of the room shows it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tltool.data
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+
+README = Path(tltool.data.__file__).with_name("README.md")
+
+
+@pytest.fixture
+def own(photos, data_config):
+    for path in photos({"ants": 10, "bees": 5}, suffix=".jpg").rglob("*.jpg"):
+        path.rename(path.parent.parent / f"{path.parent.name}_{path.name}")
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names = {"__name__": "own"}
+    exec(code, names)
+    root = photos({})
+    return names["FlatFolder"](str(root), batch_size=4, num_workers=0, data_config=data_config)
+
+
+def test_the_datamodule_of_the_readme_splits_and_loads(own):
+    own.setup("fit")
+    assert own.summary() == "photos: 12 train, 3 val, 2 classes (ants 8, bees 4)"
+    assert next(iter(own.train_dataloader()))["images"].shape == (4, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["find_classes", "find_records"])
+def test_what_a_datamodule_must_define_is_named(name):
+    with pytest.raises(NotImplementedError, match=rf"must define `{name}\(\)`"):
+        getattr(ImageDataModule(), name)()

@@ -1,0 +1,129 @@
+import itertools
+from collections import Counter
+
+import pytest
+
+from tltool.data.datamodules.stratified_split import (
+    check_fractions,
+    split_by_group,
+    split_stratified,
+)
+
+NAMES = [f"{label}/{index}.jpg" for label in "abc" for index in range(20)]
+LABELS = [0] * 20 + [1] * 20 + [2] * 20
+
+
+def stratified(names=NAMES, labels=LABELS, *, val_fraction=0.25, seed=0):
+    split = split_stratified(names, labels, {"val": val_fraction}, seed=seed)
+    return split["train"], split["val"]
+
+
+def test_each_photo_is_on_one_side():
+    train, val = stratified()
+    assert sorted(train + val) == list(range(60))
+
+
+def test_each_class_gives_the_same_fraction():
+    _, val = stratified()
+    assert Counter(LABELS[index] for index in val) == {0: 5, 1: 5, 2: 5}
+
+
+def test_the_same_seed_gives_the_same_split():
+    assert stratified() == stratified()
+
+
+def test_another_seed_gives_another_split():
+    assert stratified() != stratified(seed=1)
+
+
+@pytest.mark.parametrize("val_fraction", [0.01, 0.99])
+def test_each_class_keeps_a_photo_on_both_sides(val_fraction):
+    train, val = stratified(["a/1", "a/2", "b/1", "b/2"], [0, 0, 1, 1], val_fraction=val_fraction)
+    assert (len(train), len(val)) == (2, 2)
+
+
+def test_a_photo_more_moves_at_most_one_other():
+    before = {NAMES[index] for index in stratified()[1]}
+    names, labels = [*NAMES, "a/new.jpg"], [*LABELS, 0]
+    after = {names[index] for index in stratified(names, labels)[1]}
+    assert len(before - after) <= 1
+
+
+def test_composed_and_decomposed_accents_split_alike():
+    composed, decomposed = ([f"{accent}{i}" for i in range(20)] for accent in ("\u00e9", "e\u0301"))
+    assert stratified(composed, [0] * 20) == stratified(decomposed, [0] * 20)
+
+
+def test_a_test_part_leaves_the_validation_photos_where_they_are():
+    fractions = {"val": 0.25, "test": 0.1}
+    split = split_stratified(NAMES, LABELS, fractions, seed=0)
+    assert split["val"] == stratified()[1]
+    assert Counter(LABELS[index] for index in split["test"]) == {0: 2, 1: 2, 2: 2}
+    assert sorted(sum_of(split)) == list(range(60))
+
+
+def test_three_photos_of_a_class_give_one_to_each_part():
+    fractions = {"val": 0.9, "test": 0.05}
+    split = split_stratified(["a", "b", "c"], [0, 0, 0], fractions, seed=0)
+    assert [len(part) for part in split.values()] == [1, 1, 1]
+
+
+def sum_of(split):
+    return itertools.chain(*split.values())
+
+
+@pytest.mark.parametrize("val_fraction", [0, 1, -0.1, 20])
+def test_a_fraction_outside_zero_and_one_is_refused(val_fraction):
+    with pytest.raises(ValueError, match=r"Set --data.val_fraction 0.2"):
+        check_fractions({"val": val_fraction})
+
+
+def test_fractions_must_leave_something_to_train_on():
+    with pytest.raises(ValueError, match="val and test leave nothing to train on"):
+        check_fractions({"val": 0.5, "test": 0.5})
+
+
+GROUPS = [str(index // 5) for index in range(200)]
+GROUP_LABELS = [index % 2 for index in range(200)]
+
+
+def by_group(groups=GROUPS, labels=GROUP_LABELS, seed=0, **fractions):
+    return split_by_group(groups, labels, fractions or {"val": 0.2, "test": 0.1}, seed=seed)
+
+
+def test_groups_stay_together():
+    groups = [{GROUPS[index] for index in part} for part in by_group().values()]
+    assert sum(len(part) for part in groups) == len(set(GROUPS))
+
+
+def test_each_photo_of_a_group_is_in_one_part():
+    assert sorted(sum_of(by_group())) == list(range(200))
+
+
+def test_parts_have_their_fraction_of_the_photos():
+    assert {name: len(part) for name, part in by_group().items()} == {
+        "val": 40,
+        "test": 20,
+        "train": 140,
+    }
+
+
+def test_another_seed_moves_other_groups():
+    assert by_group() != by_group(seed=1)
+
+
+def test_a_part_gets_the_mix_of_classes_of_the_whole():
+    labels = [index // 5 % 2 for index in range(200)]
+    parts = [by_group(labels=labels, seed=seed)["val"] for seed in range(20)]
+    shares = [sum(labels[index] for index in part) / len(part) for part in parts]
+    assert sum(abs(share - 0.5) for share in shares) / 20 < 0.06  # 0.125 without a choice
+
+
+def test_each_part_gets_a_group_of_three():
+    parts = by_group(["a"] * 50 + ["b"] * 30 + ["c"] * 20, [0] * 100)
+    assert all(parts.values())
+
+
+def test_fewer_groups_than_parts_are_refused():
+    with pytest.raises(ValueError, match="2 groups cannot be split into train, val, test"):
+        by_group(["a", "b"], [0, 1])

@@ -1,0 +1,1 @@
+"""Datamodules: what images and labels there are, and how they are split."""

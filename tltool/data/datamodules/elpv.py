@@ -1,0 +1,96 @@
+"""Images of solar cells from the package ``elpv-dataset``: real images, no download at run time."""
+
+import logging
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Literal
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.records import ImageRecord
+from tltool.data.datamodules.shared_options import FileOptions, Unpack
+from tltool.data.datamodules.stratified_split import check_fractions
+
+log = logging.getLogger(__name__)
+
+_CLASSES = {"defective": ["intact", "defective"], "probability": ["0", "1/3", "2/3", "1"]}
+_LICENSE = (
+    "The photos of elpv-dataset are licensed CC-BY-NC-SA-4.0: no commercial use, name the source "
+    "(Buerhop-Lutz et al., 2018), share under the same terms."
+)
+_MODULE, _AGAIN = range(1665, 1785), 542
+"""Cells, from 0, of a module that was measured again so many cells later: where they show enough to
+tell, they match in fine detail, and no other cells do at any distance."""
+
+
+class ELPVDataModule(ImageDataModule):
+    """2,624 electroluminescence images of solar cells, each with the probability of a defect.
+
+    300 x 300 pixels, grayscale, cut from 44 modules (Buerhop-Lutz et al., 2018, "A Benchmark for
+    Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
+    https://github.com/zae-bayern/elpv-dataset). **License of the images: CC-BY-NC-SA-4.0**, not for
+    commercial use. They come with ``pip install 'tltool[quickstart]'``.
+
+    Images with neighboring numbers come from one module and are alike: a random split scores 10 to
+    20 points too high. So blocks of neighbors are split, never the images in a block. One module
+    was measured twice; the blocks of both times stay together.
+
+    Args:
+        target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the
+            four probabilities 0, 1/3, 2/3, 1 as classes.
+        block_size: Number of neighboring images that stay together.
+        test_fraction: Share of the images that tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Literal["defective", "probability"] = "defective",
+        block_size: int = 64,
+        test_fraction: float = 0.15,
+        **options: Unpack[FileOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.target: Literal["defective", "probability"] = target
+        self.fractions["test"] = test_fraction
+        check_fractions(self.fractions)
+        self.name = "elpv"
+        self.place = "elpv-dataset"
+        self.block_size = block_size
+
+    def find_classes(self) -> list[str]:
+        """See `ImageDataModule`."""
+        return list(_CLASSES[self.target])
+
+    def find_records(self) -> list[ImageRecord]:
+        """See `ImageDataModule`. The group of an image is its block."""
+        if self._is_rank_zero:
+            log.info(_LICENSE)
+        folder = _find_package()
+        rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
+        return [
+            ImageRecord(str(folder / name), name, self._label(float(probability)), group=block)
+            for (name, probability, *_), block in zip(rows, self._blocks(len(rows)), strict=True)
+        ]
+
+    def _blocks(self, number: int) -> list[str]:
+        """Return the block of each cell; those with cells that were measured twice are one."""
+        twice = {cell // self.block_size for first in _MODULE for cell in (first, first + _AGAIN)}
+        blocks = [cell // self.block_size for cell in range(number)]
+        return ["twice" if block in twice else str(block) for block in blocks]
+
+    def _label(self, probability: float) -> str:
+        if self.target == "defective":
+            return "defective" if probability > 0 else "intact"
+        return _CLASSES["probability"][round(3 * probability)]
+
+
+def _find_package() -> Path:
+    """Return the folder of the data, without importing the package, which would load NumPy."""
+    try:
+        package = distribution("elpv-dataset")
+    except PackageNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The photos of solar cells are in a package that is not installed. "
+            "Type: pip install 'tltool[quickstart]'"
+        ) from error
+    return Path(str(package.locate_file("elpv_dataset/data")))

@@ -1,0 +1,319 @@
+"""What every datamodule shares: checks, loaders, and one line that says what was found."""
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.data import DataLoader
+
+from tltool.data.datamodules.record_splits import Classes, make_splits
+from tltool.data.datamodules.records import ImageRecord, check_labels
+from tltool.data.datamodules.shared_options import whole_signature
+from tltool.data.datamodules.stratified_split import check_fractions
+from tltool.data.files.broken_files import describe_broken, find_broken
+from tltool.data.files.decoding import decode_image
+from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
+from tltool.data.loading.batch_size import check_batch_size
+from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
+from tltool.data.loading.image_dataset import Decoder, ImageDataset, collate
+from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
+from tltool.data.loading.samples import Samples, Splits
+from tltool.data.transforms.augmentation import Augmentation
+from tltool.data.transforms.image_transform import ImageTransform
+from tltool.data.transforms.normalization import Preprocessing, resolve_preprocessing
+from tltool.data.transforms.pixel_statistics import PixelStatistics
+
+log = logging.getLogger(__name__)
+
+Part = Literal["train", "val", "test"]
+
+_NEEDED: dict[str, tuple[Part, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+}
+_PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
+
+
+class ImageDataModule(LightningDataModule):
+    """Base of the datamodules. A child says what there is: `find_classes` and `find_records`.
+
+    Where no record validates, the training images are split by ``seed`` and ``val_fraction``, each
+    class by the same fraction, or whole groups where the records have one. Where no record has a
+    split, all are split, by `fractions`.
+
+    A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
+    ``paths``. The last training batch may be smaller, but is never of one image, on which batch
+    norm cannot train. Order and augmentation depend on the seed of ``seed_everything``, not on the
+    number of workers or devices; a checkpoint keeps that seed, and a resumed run goes on with it. A
+    training batch has a ``seed`` too, of what its step draws.
+
+    Args:
+        batch_size: Number of images in a step, over all devices: each takes its share.
+        num_workers: Number of processes that decode, for each device; ``None`` takes one less than
+            its share of the CPU cores, at most 8, and 0 decodes in the main process.
+        preprocessing: What is subtracted from the pixels and what they are divided by: ``backbone``
+            as in its own training, ``dataset`` mean and standard deviation of the training images,
+            ``center`` their mean only, ``mean_image`` the mean image, ``none``. See
+            `resolve_preprocessing`.
+        augmentation: Random changes of the training images, from weak to strong, see
+            `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
+            features are computed only once.
+        random_erasing: Probability of erasing a rectangle of a training image, see
+            `ImageTransform`.
+        mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
+        cutmix: How large a part of a training image another one fills, see `MixingCollate`; 0 for
+            none.
+        broken_files: ``stop`` with an error that names the file, or ``skip``: decode all files
+            once, before the split, and leave the broken ones out.
+        seed: Seed of the split.
+        val_fraction: Share of the training images that validates, in ``(0, 1)``, where the data has
+            no validation split.
+        data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
+            it in.
+        class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
+            takes those of the data in alphabetical order.
+    """
+
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do where a split is missing: a sentence for each, for an error."""
+
+    def __init_subclass__(cls) -> None:
+        """Let ``inspect.signature``, and so ``help``, see the shared options of a child."""
+        super().__init_subclass__()
+        cls.__signature__ = whole_signature(cls.__init__, ImageDataModule.__init__)  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        preprocessing: Preprocessing = "backbone",
+        augmentation: Augmentation = "none",
+        random_erasing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        broken_files: Literal["stop", "skip"] = "stop",
+        seed: int = 0,
+        val_fraction: float = 0.2,
+        data_config: dict[str, Any] | None = None,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.preprocessing: Preprocessing = preprocessing
+        self.augmentation: Augmentation = augmentation
+        self.random_erasing = random_erasing
+        check_alpha(mixup, name="mixup")
+        self.mixup = mixup
+        check_alpha(cutmix, name="cutmix")
+        self.cutmix = cutmix
+        self.broken_files = broken_files
+        self.seed = seed
+        self.val_fraction = val_fraction
+        self.fractions = {"val": val_fraction}
+        check_fractions(self.fractions)
+        self.data_config = data_config
+        self.given_class_names = class_names
+        self.place = type(self).__name__  # Where the data lies, for messages.
+        self._run_seed: int | None = None
+
+    def __str__(self) -> str:
+        """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
+        return f"{type(self).__name__}({self.place})"
+
+    def find_classes(self) -> list[str]:
+        """Return the names of the classes of the data, in the order of the labels."""
+        raise NotImplementedError(f"{type(self).__name__} must define `find_classes()`.")
+
+    def find_records(self) -> list[ImageRecord]:
+        """Return the record of each image."""
+        raise NotImplementedError(f"{type(self).__name__} must define `find_records()`.")
+
+    def find_splits(self) -> Splits:
+        """Return the images of each split, labels as indices into `class_names`."""
+        check_labels(self.records, place=self.place)
+        classes = Classes(self._found_classes, self.class_names, self.place)
+        splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
+        for split, missing in splits.missing_classes(self.class_names).items():
+            self.warn("The %s photos in %s have none of: %s.", split, self.place, missing)
+        return splits
+
+    def readable_records(self) -> list[ImageRecord]:
+        """Return the records whose images can be decoded, or all if broken files stop the run."""
+        kept = set(self.without_broken([record.path for record in self.records]))
+        return [record for record in self.records if record.path in kept]
+
+    def find_unlabeled(self) -> Samples:
+        """Return the images to predict."""
+        return Samples(list(self.splits.parts().values())[-1].paths)
+
+    def known_labels(self) -> dict[str, str]:
+        """Return the class name of each image, by path, where the data says it."""
+        return self.splits.known_labels(self.class_names)
+
+    @property
+    def decoder(self) -> Decoder:
+        """What turns a path into an image."""
+        return decode_image
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the labels."""
+        return list(self.given_class_names or self._found_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def train_class_counts(self) -> list[int]:
+        """The number of training images of each class."""
+        return self.samples("train").class_counts(self.num_classes)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a training image may look different at two visits."""
+        return self.transform(augment=True).is_random or self._mixes
+
+    @property
+    def _mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
+    @functools.cached_property
+    def splits(self) -> Splits:
+        """The images of each split, looked up once."""
+        return self.find_splits()
+
+    @functools.cached_property
+    def records(self) -> list[ImageRecord]:
+        """The record of each image, looked up once."""
+        return self.find_records()
+
+    @functools.cached_property
+    def _found_classes(self) -> list[str]:
+        return self.find_classes()
+
+    def samples(self, split: Part) -> Samples:
+        """Return the images of one split, or raise an error that says where to put them."""
+        samples: Samples | None = getattr(self.splits, split)
+        if samples is None or not samples:
+            purpose = _PURPOSES[split]
+            remedy = self.remedies.get(split, "Choose data that has it.")
+            raise ValueError(f"{self.place} has no photos for {purpose}. {remedy}")
+        return samples
+
+    def without_broken(self, paths: list[str]) -> list[str]:
+        """Return the paths that can be decoded, or all if broken files are to stop the run."""
+        if self.broken_files == "stop":
+            return paths
+        broken = find_broken(paths, show_progress=self._is_rank_zero)
+        if broken:
+            self.warn("%s", describe_broken(broken, len(paths)))
+        left_out = set(broken)
+        return [path for path in paths if path not in left_out]
+
+    def warn(self, message: str, *args: object) -> None:
+        """Log a warning, on the first of the ranks only."""
+        if self._is_rank_zero:
+            log.warning(message, *args)
+
+    def summary(self) -> str:
+        """Return one line on the images of each split and class, see `Splits.describe`."""
+        return self.splits.describe(self.class_names)
+
+    def setup(self, stage: str) -> None:
+        """Look the images up and check what this stage needs."""
+        if stage == "fit":
+            self._run_seed = None  # A checkpoint is read after this.
+        for split in _NEEDED.get(stage, ()):
+            self.samples(split)
+        if stage == "fit":
+            check_batch_size(self.batch_size, len(self.samples("train")))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed of order, augmentation and dropout, for a checkpoint."""
+        return {} if self._run_seed is None else {"seed": self._run_seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the seed of a checkpoint."""
+        self._run_seed = state_dict["seed"]
+
+    def resolved_data_config(self) -> dict[str, Any]:
+        """Return the preprocessing in numbers, as plain data for a checkpoint.
+
+        The statistics of the training images are computed at the first call and kept.
+        """
+        if self.data_config is None:
+            raise ValueError(
+                "The preprocessing is not known: `data_config` is None. Pass that of the backbone: "
+                f"{type(self).__name__}(..., data_config=backbone.data_config)."
+            )
+        return resolve_preprocessing(
+            self.data_config, self.preprocessing, lambda: self._pixel_statistics
+        )
+
+    @functools.cached_property
+    def _pixel_statistics(self) -> PixelStatistics:
+        transform = ImageTransform(self.data_config or {})
+        dataset = ImageDataset(self.samples("train"), transform, decode=self.decoder)
+        return dataset.pixel_statistics(show_progress=self._is_rank_zero)
+
+    def transform(self, *, augment: bool = False) -> ImageTransform:
+        """Return the transform from image to tensor."""
+        config = self.resolved_data_config()
+        if not augment:
+            return ImageTransform(config)
+        return ImageTransform(
+            config, augmentation=self.augmentation, random_erasing=self.random_erasing
+        )
+
+    def dataset(self, split: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
+        """Return the images of one split as a dataset, augmented or as in evaluation."""
+        samples = self.find_unlabeled() if split == "predict" else self.samples(split)
+        return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Return the loader of this device's training images, shuffled anew in each epoch."""
+        dataset = self.dataset("train", augment=True)
+        check_batch_size(self.batch_size, len(dataset))
+        if self._run_seed is None:
+            self._run_seed = common_seed(self.trainer)
+        mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
+        return self._share.training(
+            dataset,
+            mixing if self._mixes else collate,
+            seed=self._run_seed,
+            # `overfit_batches` is about the same images in each epoch.
+            reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
+            batches_done=lambda: batches_done(self.trainer),
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return the loader of this device's validation images, in order."""
+        return self._share.evaluation(self.dataset("val"))
+
+    def test_dataloader(self) -> BatchLoader:
+        """Return the loader of this device's test images, in order."""
+        return self._share.evaluation(self.dataset("test"))
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the loader of the images to predict, in order and without labels."""
+        return self._share.whole(self.dataset("predict"))
+
+    def evaluation_dataloader(self, split: Part) -> DataLoader[dict[str, Any]]:
+        """Return a loader of all images of any split, in order and not augmented."""
+        return self._share.whole(self.dataset(split))
+
+    @property
+    def _share(self) -> DeviceShare:
+        return device_share(self.trainer, batch_size=self.batch_size, num_workers=self.num_workers)
+
+    @property
+    def _is_rank_zero(self) -> bool:
+        return getattr(rank_zero_only, "rank", 0) == 0

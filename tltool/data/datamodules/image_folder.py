@@ -1,0 +1,99 @@
+"""Images in folders: one folder for each class, with or without train, val and test above them."""
+
+import functools
+from pathlib import Path
+from typing import ClassVar
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.records import ImageRecord
+from tltool.data.datamodules.shared_options import FileOptions, Unpack
+from tltool.data.files.directory_listing import check_folder, class_name, list_images
+from tltool.data.files.folder_layout import WHOLE, Found, describe_files, find_images
+from tltool.data.loading.samples import Samples
+
+
+class ImageFolderDataModule(ImageDataModule):
+    """Images in one folder for each class.
+
+    Two layouts are read, each with subfolders of any depth below the class:
+
+    - ``root/<class>/*``: split by ``seed`` and ``val_fraction``, each class by the same fraction.
+      ``validate`` finds the same validation images again. There is no test split.
+    - ``root/{train,val,test}/<class>/*`` (``valid`` and ``validation`` mean ``val``): ``test`` may
+      be missing; without ``val`` the images in ``train`` are split; to evaluate, ``val`` or
+      ``test`` alone is enough.
+
+    To predict, ``root`` is any folder, flat or nested, or a single file. Hidden files and files
+    with other suffixes than those of images are left out.
+
+    Args:
+        root: The folder.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("ants/1", "ants/2", "bees/1", "bees/2"):
+        ...     (root / name).parent.mkdir(exist_ok=True)
+        ...     Image.new("RGB", (8, 8)).save(root / f"{name}.png")
+        >>> print(ImageFolderDataModule(root).summary())
+        photos: 2 train, 2 val, 2 classes (ants 1, bees 1)
+    """
+
+    remedies: ClassVar = {
+        "train": "Give a folder with one folder of photos for each class, or with train/ and val/.",
+        "val": "Put them into a folder val/<class>/, beside train/.",
+        "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
+    }
+
+    def __init__(
+        self,
+        root: str | Path,
+        **options: Unpack[FileOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.root = Path(root).expanduser()
+        self.name = self.root.absolute().name
+        self.place = f"'{self.root}'"
+
+    def find_classes(self) -> list[str]:
+        """See `ImageDataModule`. The classes of ``train``, or else of the first split there is."""
+        return list(self._found[next(iter(self._found))])
+
+    def find_records(self) -> list[ImageRecord]:
+        """See `ImageDataModule`. Names are paths from the class folder on, wherever that lies."""
+        return [
+            ImageRecord(str(path), self._name(path, split), label, split)
+            for split, classes in self._found.items()
+            for label, paths in classes.items()
+            for path in paths
+        ]
+
+    def find_unlabeled(self) -> Samples:
+        """Return every image in ``root``, sorted by path, or ``root`` itself if it is a file."""
+        if self.root.is_file():
+            return Samples([str(self.root)])
+        check_folder(self.root)
+        paths = self.without_broken([str(path) for path in list_images(self.root)])
+        if not paths:
+            raise FileNotFoundError(f"'{self.root}' has no photos. {describe_files(self.root)}")
+        return Samples(paths)
+
+    def known_labels(self) -> dict[str, str]:
+        """See `ImageDataModule`: an image to predict has the class whose folder it is in."""
+        if self.given_class_names is None:
+            return super().known_labels()
+        named = ((path, self._class_above(path)) for path in self.find_unlabeled().paths)
+        return {path: name for path, name in named if name}
+
+    def _class_above(self, path: str) -> str | None:
+        folders = (class_name(folder) for folder in Path(path).parents)
+        return next((name for name in folders if name in self.class_names), None)
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Found]:
+        return find_images(self.root)
+
+    def _name(self, path: Path, split: str) -> str:
+        depth = len(self.root.parts) + (split != WHOLE)
+        return "/".join(path.parts[depth:])

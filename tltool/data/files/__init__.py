@@ -1,0 +1,1 @@
+"""Files: find and decode images, read tables."""

@@ -1,0 +1,116 @@
+"""What lies in a folder: class folders and images, hidden files left out."""
+
+import difflib
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from tltool.data.files.decoding import is_image_name
+
+_IGNORED_FOLDERS = {"__MACOSX"}  # the twin that macOS writes into zip files
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the images in a folder and its subfolders, sorted by their path.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.JPG", "a.png", ".DS_Store", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [path.name for path in list_images(folder)]
+        ['a.png', 'b.JPG']
+    """
+    return sorted(_walk(folder), key=lambda path: path.parts)
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """Return the visible subfolders of a folder, sorted by name."""
+    return sorted(
+        (path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name)),
+        key=class_name,
+    )
+
+
+def class_name(folder: Path) -> str:
+    """Return the name of a class folder, with composed accents: macOS hands out decomposed ones."""
+    return unicodedata.normalize("NFC", printable(folder.name))
+
+
+def printable(path: str) -> str:
+    r"""Return a path that can be written as UTF-8: other bytes, as from old zip files, are escaped.
+
+    Example:
+        >>> printable(os.fsdecode(b"K\xe4fer.jpg"))
+        'K\\xe4fer.jpg'
+    """
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def check_folder(root: Path) -> None:
+    """Raise unless ``root`` is a folder.
+
+    Raises:
+        FileNotFoundError: If nothing is there; the message offers the nearest name that is.
+        NotADirectoryError: If it is a file.
+    """
+    if root.is_dir():
+        return
+    if root.exists():
+        raise NotADirectoryError(
+            f"'{root}' is a file, but the data must be a folder. Set --data.root '{root.parent}', "
+            "or the folder that holds one folder for each class."
+        )
+    raise FileNotFoundError(f"There is no folder '{root}'. {_advice(root)}")
+
+
+def nearest_path(path: Path) -> Path | None:
+    """Return an existing path that differs from a missing one by one similar name, if there is one.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "photos").mkdir()
+        >>> nearest_path(folder / "fotos").name
+        'photos'
+    """
+    missing = _first_missing(path)
+    there = [other.name for other in missing.parent.iterdir() if _is_visible(other.name)]
+    rest = path.absolute().relative_to(missing)
+    for near in difflib.get_close_matches(missing.name, there):
+        if (missing.parent / near / rest).exists():
+            return missing.parent / near / rest
+    return None
+
+
+def _advice(root: Path) -> str:
+    near = nearest_path(root)
+    if near is not None and near.is_dir():
+        return f"Did you mean --data.root '{near}'?"
+    above = _first_missing(root).parent
+    listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
+    return f"Set --data.root to the folder with your photos; '{above}' has these folders: {listed}."
+
+
+def _first_missing(path: Path) -> Path:
+    missing = path.absolute()
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    return missing
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    seen = set()  # links are followed, and may lead in a circle
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [name for name in folders if _is_visible(name)]
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(parent, name) for name in files if is_image_name(name))
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name not in _IGNORED_FOLDERS

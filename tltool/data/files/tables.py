@@ -1,0 +1,111 @@
+"""Read a table of images: CSV, TSV or Parquet, as a column of texts by name."""
+
+import csv
+import importlib
+import importlib.util
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tltool.data.files.directory_listing import nearest_path
+
+Columns = dict[str, list[str]]
+
+_DELIMITERS = ",;\t|"
+
+
+def read_table(path: Path) -> Columns:
+    r"""Return the columns of a table by name, every cell as text.
+
+    A cell that is empty, null or NaN, as pandas writes what is missing, is empty text.
+
+    Args:
+        path: A ``.parquet`` file, or text with a header. The delimiter is the one of comma,
+            semicolon, tab and bar that the header has most of.
+
+    Raises:
+        FileNotFoundError: If there is no such file; the message offers the nearest name.
+        ValueError: If it cannot be read, has no row or two columns of one name, or a row is shorter
+            or longer than the header.
+        ModuleNotFoundError: If Parquet is read without its package.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "photos.csv"
+        >>> _ = path.write_text("path,label\na.jpg,ants\nb.jpg,bees\n")
+        >>> read_table(path)
+        {'path': ['a.jpg', 'b.jpg'], 'label': ['ants', 'bees']}
+    """
+    if not path.is_file():
+        near = nearest_path(path)
+        hint = f"Did you mean '{near}'?" if near else "Name a CSV or Parquet file."
+        raise FileNotFoundError(f"There is no manifest '{path}'. {hint}")
+    columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    if not columns or not next(iter(columns.values())):
+        raise ValueError(
+            f"The manifest '{path}' has no rows. Write a header, such as path,label, and one row "
+            "for each photo."
+        )
+    return columns
+
+
+def _read_text(path: Path) -> Columns:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The manifest '{path}' is not written in UTF-8 (byte {error.start}). Save it as "
+            "UTF-8, in Excel as 'CSV UTF-8'."
+        ) from error
+    header, _, _ = text.partition("\n")
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:  # A quote that is opened and not closed swallows all that follows.
+        raise ValueError(
+            f"Line {reader.line_num} of '{path}' cannot be read: {error}. Look for a quote that is "
+            "not closed."
+        ) from error
+    _check_names(names, path)
+    for line, row in rows:
+        if len(row) != len(names):
+            raise ValueError(
+                f"Line {line} of '{path}' has {len(row)} cells, but the header has {len(names)}. "
+                f"Put cells that contain {delimiter!r} into quotes, and close each quote."
+            )
+    return {name: [_text(row[index]) for _, row in rows] for index, name in enumerate(names)}
+
+
+def _read_parquet(path: Path) -> Columns:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ModuleNotFoundError(
+            f"'{path}' needs one more package: pip install 'tltool[parquet]'. Or save it as CSV."
+        )
+    pyarrow, parquet = map(importlib.import_module, ("pyarrow", "pyarrow.parquet"))
+    try:
+        table = parquet.ParquetFile(path).read()
+    except pyarrow.ArrowException as error:
+        raise ValueError(
+            f"The manifest '{path}' is no Parquet file: {str(error).rstrip('.')}. Write it anew."
+        ) from error
+    _check_names(table.column_names, path)
+    return {
+        name: [_text(value) for value in column.to_pylist()]
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"The manifest '{path}' has more than one column {repeated[0]!r}. Rename or remove one."
+        )
+
+
+def _text(value: object) -> str:
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text

@@ -1,0 +1,1 @@
+"""Loading: datasets, samplers and loaders that give batches."""

@@ -1,0 +1,129 @@
+"""What one device loads: its share of each batch, and where a resumed run goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from tltool.data.loading.batch_loader import (
+    BatchLoader,
+    EpochBatches,
+    TrainingLoader,
+    shared_batches,
+)
+from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.data.loading.image_dataset import Collate, ImageDataset, collate
+from tltool.data.loading.num_workers import resolve_num_workers
+from tltool.data.loading.shuffled_sampler import ShuffledSampler
+
+
+@dataclass(frozen=True)
+class DeviceShare:
+    """What one device loads: its share of each batch, by workers of its own.
+
+    Attributes:
+        batch_size: Number of images in a batch, over all devices.
+        num_workers: Number of processes that decode for this device.
+        pin_memory: Whether batches go to a GPU.
+        world_size: Number of devices.
+        rank: This device.
+    """
+
+    batch_size: int
+    num_workers: int
+    pin_memory: bool = False
+    world_size: int = 1
+    rank: int = 0
+
+    def training(
+        self,
+        dataset: ImageDataset,
+        collate_fn: Collate,
+        *,
+        seed: int,
+        reshuffle: bool,
+        batches_done: Callable[[], int],
+    ) -> TrainingLoader:
+        """Return the loader of this device's images, in an order of the seed and the epoch."""
+        sampler = ShuffledSampler(
+            dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
+        )
+        batches = EpochBatches(sampler, self._own_batch_size)
+        return TrainingLoader(self._loader(dataset, batches, collate_fn), batches_done)
+
+    def evaluation(self, dataset: ImageDataset) -> BatchLoader:
+        """Return the loader of this device's images, in order, each on one device only."""
+        batches = shared_batches(
+            len(dataset),
+            self._own_batch_size * self.world_size,
+            world_size=self.world_size,
+            rank=self.rank,
+        )
+        return BatchLoader(self._loader(dataset, batches, collate))
+
+    def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
+        """Return the loader of all images, in order, which Lightning may share out."""
+        return DataLoader(
+            dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
+        )
+
+    @property
+    def _own_batch_size(self) -> int:
+        return per_device_batch_size(self.batch_size, self.world_size)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": self.pin_memory,
+        }
+
+    def _loader(
+        self, dataset: ImageDataset, batches: Any, collate_fn: Collate
+    ) -> DataLoader[dict[str, Any]]:
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)
+
+
+def device_share(
+    trainer: Trainer | None, *, batch_size: int, num_workers: int | None
+) -> DeviceShare:
+    """Return the share of this device of a Trainer; without one, everything.
+
+    Args:
+        trainer: The Trainer.
+        batch_size: Number of images in a batch, over all devices.
+        num_workers: See `resolve_num_workers`.
+    """
+    if trainer is None:
+        return DeviceShare(batch_size, resolve_num_workers(num_workers, 1))
+    return DeviceShare(
+        batch_size,
+        resolve_num_workers(num_workers, trainer.num_devices),  # of this node
+        pin_memory=trainer.strategy.root_device.type == "cuda",
+        world_size=trainer.world_size,
+        rank=trainer.global_rank,
+    )
+
+
+def common_seed(trainer: Trainer | None) -> int:
+    """Return the seed of this moment, the same on all ranks.
+
+    Without `seed_everything` each rank has its own, and images would be seen twice.
+    """
+    seed = torch.initial_seed() % 2**63
+    return trainer.strategy.broadcast(seed) if trainer else seed
+
+
+def batches_done(trainer: Trainer | None) -> int:
+    """Return how many batches of an epoch were trained before a resume in its middle.
+
+    Counted by Lightning, not by the loader: a batch that was loaded when a signal wrote the
+    checkpoint is not trained yet.
+    """
+    if trainer is None or not trainer.fit_loop.epoch_loop.restarting:
+        return 0
+    return trainer.fit_loop.epoch_loop.batch_progress.current.completed

@@ -1,0 +1,1 @@
+"""Transforms: from a decoded image to the tensor that a backbone expects."""
