@@ -5,10 +5,10 @@ import matplotlib.image
 import pytest
 import torch
 
-from tltool.commands.activation_plot import save_plot
 from tltool.commands.activations import main
 from tltool.layers import ACTIVATIONS, activation_gain, create_activation
 from tltool.layers.activation_facts import ACTIVATION_FACTS
+from tltool.reporting.figures.activations import save_plot
 
 ELEMENTWISE = [name for name in ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
 

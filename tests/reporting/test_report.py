@@ -41,7 +41,7 @@ def page(finished):
 
 def commands(page):
     lines = re.findall("<pre>(.*?)</pre>", page)
-    return [line.replace("&#x27;", "'").split()[1:] for line in lines]
+    return [html.unescape(line).split()[1:] for line in lines]
 
 
 def answer(page):
@@ -148,7 +148,7 @@ def test_a_run_whose_photos_are_gone_keeps_its_curves(copy, odd_photos, capsys):
     (copy / "config.yaml").write_text(text.replace(str(odd_photos), "gone"))
     report(copy)
     page = (copy / "report.html").read_text()
-    assert "There is no folder &#x27;gone&#x27;" in answer(page)
+    assert "There is no folder 'gone'" in html.unescape(answer(page))
     assert "The best validation accuracy was in epoch" in page
     assert "full" in page
     assert "missing" in capsys.readouterr().out

@@ -10,7 +10,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from tltool.cli import run_cli
 from tltool.commands.compare_config import head_yaml, optimizer_spec
-from tltool.commands.compare_plot import plot_curves, plot_heatmap
 from tltool.commands.compare_print import print_comparison
 from tltool.commands.features_compute import FeaturesCLI
 from tltool.commands.lecture import (
@@ -28,9 +27,11 @@ from tltool.finetuning.phase import Phase
 from tltool.layers.lookup import lookup
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
+from tltool.reporting.figures.accuracy_heatmap import comparison_curves, draw_accuracy_heatmap
+from tltool.reporting.figures.curves import draw_curves
 from tltool.tracking.run_folder import create_run_folder
 from tltool.tracking.wandb_group import log_group
-from tltool.whole_file import write_whole
+from tltool.whole_file import save_figure, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +165,8 @@ class CompareCLI(FeaturesCLI):
         )
         folder = create_run_folder(config["runs_dir"], config["name"] or "compare")
         found.write_csv(folder / "compare.csv")
-        plot_curves(found, folder / "curves.png")
-        plot_heatmap(found, folder / "heatmap.png")
+        save_figure(draw_curves(comparison_curves(found)), folder / "curves.png")
+        save_figure(draw_accuracy_heatmap(found), folder / "heatmap.png")
         print_comparison(found, self.datamodule.summary())
         print(f"table     {folder / 'compare.csv'}")
         print(f"pictures  {folder / 'curves.png'}, {folder / 'heatmap.png'}")

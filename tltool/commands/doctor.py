@@ -22,15 +22,16 @@ from tltool.commands.doctor_photos import (
     photo_findings,
     write_groups,
 )
-from tltool.commands.doctor_plot import plot_signals
 from tltool.commands.memory import memory_remedies
-from tltool.commands.plan_plot import check_picture
 from tltool.commands.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.schedule import Schedule
+from tltool.reporting.figures.panels import check_plot_file
+from tltool.reporting.figures.starting_signals import draw_starting_signals
+from tltool.whole_file import save_figure
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -74,7 +75,7 @@ class DoctorCLI(FitCLI):
         if config["write_groups"] is not None:
             check_groups_file(config["write_groups"])
         if config["plot"] is not None:
-            check_picture(config["plot"])
+            check_plot_file(Path(config["plot"]), "doctor.png")
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -113,7 +114,7 @@ class DoctorCLI(FitCLI):
         print_signals(exam.signals)
         print(describe_seen(seen))
         if config["plot"]:
-            plot_signals(exam.signals, Path(config["plot"]))
+            save_figure(draw_starting_signals(exam.signals), Path(config["plot"]))
             print(f"picture  {config['plot']}")
         if file:
             print(write_groups(file, seen, duplicates, data))

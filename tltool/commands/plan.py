@@ -16,7 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
-from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
@@ -26,8 +25,11 @@ from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_advice import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_advice import head_batch_warnings
+from tltool.reporting.figures.lr_range import draw_lr_range
+from tltool.reporting.figures.panels import check_plot_file
+from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.tasks.input_norm import fit_input_norm_
-from tltool.whole_file import write_whole
+from tltool.whole_file import save_figure, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ class PlanCLI(FitCLI):
         """Check where the picture goes, before it takes time."""
         plot = self.config["fit"]["plot"]
         if plot is not None:
-            check_picture(plot)
+            check_plot_file(Path(plot), "plan.png")
 
     def fit(self, **kwargs: Any) -> None:
         """Make the plan and print it."""
@@ -120,7 +122,8 @@ class PlanCLI(FitCLI):
         if config["lr_range"]:
             self._test_rates(plan, config)
         elif config["plot"]:
-            plot_plan(plan, Path(config["plot"]))
+            figure = draw_schedule(plan, lr_by_parameter_group(plan), width=8, named=True)
+            save_figure(figure, Path(config["plot"]))
         if config["plot"]:
             print(f"picture  {config['plot']}")
 
@@ -151,7 +154,7 @@ class PlanCLI(FitCLI):
         task.load_state_dict(state)
         print_range(found, planned)
         if config["plot"]:
-            plot_rates(found, Path(config["plot"]))
+            save_figure(draw_lr_range(found), Path(config["plot"]))
 
 
 def dump_schedule(schedule: Schedule) -> str:

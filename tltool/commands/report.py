@@ -4,23 +4,30 @@ import argparse
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 import tltool
 from tltool.commands.report_measure import measure_run
 from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
-from tltool.reporting.evaluation import RUN, Evaluation
-from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
-from tltool.reporting.runs import Runs, compare_runs
-from tltool.reporting.runs_page import render_runs_page
-from tltool.tracking.pictures import draw_curves, draw_predictions
-from tltool.whole_file import write_whole
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.reporting.compared_runs import ComparedRuns, compare_runs
+from tltool.reporting.figures.curves import draw_curves
+from tltool.reporting.figures.image_grid import draw_image_grid
+from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_page import render_run_page
+from tltool.reporting.run_tables import accuracy_table
+from tltool.reporting.runs_page import render_runs_page, runs_table
+from tltool.reporting.tables import rich_table
+from tltool.whole_file import save_figure, write_whole
 
-NUM_PHOTOS = 12
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_IMAGES = 12
 PAGE = "report.html"
 
 
@@ -61,9 +68,9 @@ def main(argv: Sequence[str]) -> int:
     if len(runs) > 1:
         return _report_runs(runs, arguments.output, dashboard)
     run = measure_run(runs[0])
-    _report_run(run, photos=arguments.photos)
+    _report_run(run, images=arguments.photos)
     output = arguments.output or runs[0] / PAGE
-    write_whole(output, render_run_page(run, made_with=made_with(), photos=arguments.photos))
+    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.photos))
     print(f"page         {output}")
     if dashboard is not None:
         write_dashboard(dashboard, [run], None)
@@ -103,17 +110,24 @@ def _latest(run: Path) -> Path:
     return run / str(max(numbers)) if numbers else run
 
 
-def _report_run(run: MeasuredRun, *, photos: bool) -> None:
-    folder = run.record.folder
+def _report_run(run: MeasuredRun, *, images: bool) -> None:
+    folder, found = run.record.folder, run.evaluation
     for sentence in run.missing:
         print(f"missing      {sentence}")
-    if run.evaluation is not None:
-        _print_table(run.evaluation, run.measured, str(folder))
+    if found is not None:
+        title = f"{folder}: accuracy on {len(found.predictions)} {found.split} images"
+        Console().print(rich_table(accuracy_table(found, run.measured), title))
     if run.record.metrics:
-        draw_curves(run.record.metrics, folder / "curves.png", title=str(folder))
+        panels = {
+            label: {
+                stage: run.record.metrics.get(f"{stage}/{name}", []) for stage in ("train", "val")
+            }
+            for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy"))
+        }
+        save_figure(draw_curves(panels, title=str(folder)), folder / "curves.png", dpi=110)
         print(f"curves       {folder / 'curves.png'}")
-    if photos and run.evaluation is not None:
-        _draw_photos(run, run.evaluation, folder / "predictions.png")
+    if images and found is not None:
+        save_figure(_draw_predictions(run, found), folder / "predictions.png", dpi=110)
         print(f"predictions  {folder / 'predictions.png'}")
 
 
@@ -131,38 +145,25 @@ def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashbo
     return 0
 
 
-def _print_table(evaluation: Evaluation, measured: str, run: str) -> None:
-    title = f"{run}: accuracy on {len(evaluation.labels)} {evaluation.part} photos"
-    table = Table("", "accuracy", "what it means", title=title, title_justify="left")
-    meanings = baseline_meanings(evaluation, measured)
-    for name, score in evaluation.scores.items():
-        table.add_row(name, str(score), meanings[name])
-    Console().print(table)
-
-
-def _print_runs(found: Runs) -> None:
-    table = Table("", "run", "accuracy", "photos")
-    for run in found.runs:
-        evaluation = run.measured.evaluation
-        accuracy = "" if evaluation is None else str(evaluation.scores[RUN])
-        table.add_row(run.letter, str(run.measured.record.folder), accuracy, run.photos)
-    Console().print(table)
+def _print_runs(found: ComparedRuns) -> None:
+    Console().print(rich_table(runs_table(found)))
     for sentence in found.sentences:
         print(sentence)
 
 
-def _draw_photos(run: MeasuredRun, evaluation: Evaluation, output: Path) -> None:
-    """Draw the most confident errors first, then photos spread over the evaluation set."""
-    labels, paths, names = evaluation.labels, evaluation.paths, evaluation.class_names
-    confidence, predicted = evaluation.probabilities.max(dim=1)
-    wrong = (predicted != labels).nonzero().flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True)][: NUM_PHOTOS // 2].tolist()
-    right = [i for i in range(len(labels)) if predicted[i] == labels[i]]
-    step = max(1, len(right) // (NUM_PHOTOS - len(worst)))
-    chosen = worst + right[::step][: NUM_PHOTOS - len(worst)]
-    draw_predictions(
-        [run.decode(paths[i], mode=run.mode) for i in chosen],
-        [f"{names[predicted[i]]} {confidence[i]:.2f}\n(is {names[labels[i]]})" for i in chosen],
-        [bool(predicted[i] == labels[i]) for i in chosen],
-        output,
+def _draw_predictions(run: MeasuredRun, found: MeasuredSplit) -> "Figure":
+    """Draw the most confident errors first, then images spread over the split."""
+    predictions, names = found.predictions, found.class_names
+    worst = predictions.confident_errors()[: NUM_IMAGES // 2]
+    right = predictions.correct.nonzero()[:, 0].tolist()
+    step = max(1, len(right) // (NUM_IMAGES - len(worst)))
+    chosen = worst + right[::step][: NUM_IMAGES - len(worst)]
+    return draw_image_grid(
+        [run.decode(found.paths[index], mode=run.mode) for index in chosen],
+        [
+            f"{names[predictions.predicted[i]]} {predictions.confidence[i]:.2f}\n"
+            f"(is {names[predictions.labels[i]]})"
+            for i in chosen
+        ],
+        predictions.correct[chosen].tolist(),
     )

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tltool.comparison.differences import judge
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.result import Comparison
 from tltool.comparison.selection import Selection
 from tltool.comparison.splits import Split, cross_validation, part_rows
 from tltool.comparison.trainings import Trainings
 from tltool.comparison.variants import Variant, check_variant
+from tltool.evaluation.paired_differences import judge
 
 
 def compare_heads(

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tltool.comparison.differences import Difference, Estimate, photos_needed
 from tltool.comparison.variants import Variant
+from tltool.evaluation.paired_differences import Difference, MeanEstimate, photos_needed
 from tltool.whole_file import write_rows
 
 ONE_POINT = 0.01
@@ -37,7 +37,7 @@ class Row:
     """
 
     name: str
-    accuracy: Estimate
+    accuracy: MeanEstimate
     rate: float
     at_edge: float
     num_parameters: int

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from tltool.comparison.differences import estimate_mean
 from tltool.comparison.optimizers import base_rate
 from tltool.comparison.rates import Score, choose_rate, is_at_edge, rate_grid, wider_rates
 from tltool.comparison.result import Row
 from tltool.comparison.trainings import Job, Outcome, Trainings
+from tltool.evaluation.paired_differences import estimate_mean
 
 log = logging.getLogger(__name__)
 

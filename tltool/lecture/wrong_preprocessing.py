@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.comparison.differences import number_groups
 from tltool.diagnosis.probe import fit_ridge_probe
+from tltool.evaluation.paired_differences import number_groups
 
 if TYPE_CHECKING:
     from tltool.data.samples import Samples

@@ -10,13 +10,18 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from tltool.data.loader import BatchLoader, TrainingLoader
+from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.callback import Finetuning
 from tltool.monitoring.callback import HealthMonitor
 from tltool.tasks.image_task import ImageTask
-from tltool.tracking.baselines import compare, majority_correct, probe_correct
 from tltool.tracking.run_facts import run_facts, run_name
 from tltool.tracking.run_logger import RunLogger, alert, find_logger
-from tltool.tracking.val_outcomes import OutcomeCollector, Outcomes
+from tltool.tracking.val_predictions import (
+    PredictionCollector,
+    gains_over_baselines,
+    val_majority_correct,
+    val_probe_correct,
+)
 from tltool.tracking.wandb_media import (
     log_augmented,
     log_checkpoints,
@@ -46,13 +51,13 @@ class WandbTracking(Callback):
         self._run: Any = None  # on the first rank only
         self._phase: str | None = None
         self._num_alarms = 0
-        self._collector: OutcomeCollector | None = None
+        self._collector: PredictionCollector | None = None
         self._majority: Tensor | None = None
         # What a checkpoint keeps.
         self._begun: dict[str, Any] = {}
         self._probe: Tensor | None = None
-        self._best: Outcomes | None = None
-        self._last: Outcomes | None = None
+        self._best: PredictionSet | None = None
+        self._last: PredictionSet | None = None
         self._summary: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +89,7 @@ class WandbTracking(Callback):
         self._run = run = self._logger.experiment
         if begun.get("id") == run.id:
             self._probe = begun["probe"]
-            self._best = Outcomes(**begun["best"]) if begun["best"] else None
+            self._best = PredictionSet(**begun["best"]) if begun["best"] else None
             self._summary = begun["summary"]
             run.summary.update(self._summary)
         if isinstance(self._logger, RunLogger):
@@ -109,10 +114,9 @@ class WandbTracking(Callback):
             return
         if self._sends("log_images"):
             log_augmented(self._run, train, pl_module.data_config)
-        photos: tuple[Any, Any] = train.photos.dataset, val.photos.dataset
-        self._majority = majority_correct(*photos)
-        if self._probe is None or len(self._probe) != len(photos[1]):
-            probe = probe_correct(train, val, len(pl_module.class_names))
+        self._majority = val_majority_correct(train, val)
+        if self._probe is None or len(self._probe) != len(self._majority):
+            probe = val_probe_correct(train, val, len(pl_module.class_names))
             self._probe = probe if isinstance(probe, Tensor) else None
             if isinstance(probe, str):
                 log.info("W&B: no closed-form probe to compare with: %s.", probe)
@@ -139,7 +143,7 @@ class WandbTracking(Callback):
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
         if self._logger is not None and counts and isinstance(loader, BatchLoader):
-            self._collector = OutcomeCollector(loader, pl_module.device)
+            self._collector = PredictionCollector(loader, pl_module.device)
 
     def on_validation_batch_end(  # noqa: PLR0917  # Lightning's arguments
         self,
@@ -166,7 +170,7 @@ class WandbTracking(Callback):
             self._best = outcomes
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
-            compared = compare(outcomes, references, groups)
+            compared = gains_over_baselines(outcomes, references, groups)
             self._summary = {"best/epoch": trainer.current_epoch, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
