@@ -29,7 +29,8 @@ from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal
 from tltool.finetuning.groups import layer_groups
 from tltool.finetuning.schedule import Schedule
-from tltool.reporting.figures.panels import check_plot_file
+from tltool.output_file import check_output_file
+from tltool.reporting.figures.panels import SUFFIXES
 from tltool.reporting.figures.starting_signals import draw_starting_signals
 from tltool.whole_file import save_figure
 
@@ -75,7 +76,7 @@ class DoctorCLI(FitCLI):
         if config["write_groups"] is not None:
             check_groups_file(config["write_groups"])
         if config["plot"] is not None:
-            check_plot_file(Path(config["plot"]), "doctor.png")
+            check_output_file(Path(config["plot"]), "--plot", SUFFIXES)
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -25,8 +25,9 @@ from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_advice import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_advice import head_batch_warnings
+from tltool.output_file import check_output_file
 from tltool.reporting.figures.lr_range import draw_lr_range
-from tltool.reporting.figures.panels import check_plot_file
+from tltool.reporting.figures.panels import SUFFIXES
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.tasks.input_norm import fit_input_norm_
 from tltool.whole_file import save_figure, write_whole
@@ -87,7 +88,7 @@ class PlanCLI(FitCLI):
         """Check where the picture goes, before it takes time."""
         plot = self.config["fit"]["plot"]
         if plot is not None:
-            check_plot_file(Path(plot), "plan.png")
+            check_output_file(Path(plot), "--plot", SUFFIXES)
 
     def fit(self, **kwargs: Any) -> None:
         """Make the plan and print it."""

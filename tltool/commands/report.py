@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -13,21 +12,16 @@ import tltool
 from tltool.commands.report_measure import measure_run
 from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
-from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.output_file import check_output_file
 from tltool.reporting.compared_runs import ComparedRuns, compare_runs
-from tltool.reporting.figures.curves import draw_curves
-from tltool.reporting.figures.image_grid import draw_image_grid
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_page import render_run_page
+from tltool.reporting.run_pictures import write_pictures
 from tltool.reporting.run_tables import accuracy_table
 from tltool.reporting.runs_page import render_runs_page, runs_table
 from tltool.reporting.tables import rich_table
-from tltool.whole_file import save_figure, write_whole
+from tltool.whole_file import write_whole
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-NUM_IMAGES = 12
 PAGE = "report.html"
 
 
@@ -62,7 +56,8 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv[1:])
     runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
-    check_output(arguments.output)
+    if arguments.output is not None:
+        check_output_file(arguments.output, "--output", (".html", ".htm"))
     set_up_process()
     dashboard = open_dashboard(runs) if arguments.wandb else None
     if len(runs) > 1:
@@ -77,25 +72,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"verdict      {run.verdict.answer}")
     print(f"next         {run.verdict.commands[0]}")
     return 0
-
-
-def check_output(output: Path | None) -> None:
-    """Raise unless the page can be written, before it takes time.
-
-    Raises:
-        ValueError: If the suffix is no page's.
-        FileNotFoundError: If the folder does not exist.
-    """
-    if output is None:
-        return
-    if output.suffix.lower() not in {".html", ".htm"}:
-        raise ValueError(
-            f"Cannot write the page to {str(output)!r}: it is HTML. Write --output report.html."
-        )
-    if not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(output.parent)!r} for --output. Create it first."
-        )
 
 
 def made_with() -> str:
@@ -117,18 +93,8 @@ def _report_run(run: MeasuredRun, *, images: bool) -> None:
     if found is not None:
         title = f"{folder}: accuracy on {len(found.predictions)} {found.split} images"
         Console().print(rich_table(accuracy_table(found, run.measured), title))
-    if run.record.metrics:
-        panels = {
-            label: {
-                stage: run.record.metrics.get(f"{stage}/{name}", []) for stage in ("train", "val")
-            }
-            for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy"))
-        }
-        save_figure(draw_curves(panels, title=str(folder)), folder / "curves.png", dpi=110)
-        print(f"curves       {folder / 'curves.png'}")
-    if images and found is not None:
-        save_figure(_draw_predictions(run, found), folder / "predictions.png", dpi=110)
-        print(f"predictions  {folder / 'predictions.png'}")
+    for name, file in write_pictures(run, images=images).items():
+        print(f"{name:<13}{file}")
 
 
 def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashboard | None) -> int:
@@ -149,21 +115,3 @@ def _print_runs(found: ComparedRuns) -> None:
     Console().print(rich_table(runs_table(found)))
     for sentence in found.sentences:
         print(sentence)
-
-
-def _draw_predictions(run: MeasuredRun, found: MeasuredSplit) -> "Figure":
-    """Draw the most confident errors first, then images spread over the split."""
-    predictions, names = found.predictions, found.class_names
-    worst = predictions.confident_errors()[: NUM_IMAGES // 2]
-    right = predictions.correct.nonzero()[:, 0].tolist()
-    step = max(1, len(right) // (NUM_IMAGES - len(worst)))
-    chosen = worst + right[::step][: NUM_IMAGES - len(worst)]
-    return draw_image_grid(
-        [run.decode(found.paths[index], mode=run.mode) for index in chosen],
-        [
-            f"{names[predictions.predicted[i]]} {predictions.confidence[i]:.2f}\n"
-            f"(is {names[predictions.labels[i]]})"
-            for i in chosen
-        ],
-        predictions.correct[chosen].tolist(),
-    )

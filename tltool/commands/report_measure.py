@@ -42,17 +42,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     """
     record = read_run(folder)
     if record.checkpoint is None:
-        return MeasuredRun(
-            record=record,
-            plan=f"{_NO_CHECKPOINT} tltool plan --config {folder / 'config.yaml'} says what was to "
-            "train when.",
-            evaluation=None,
-            measured="",
-            decode=decode_image,
-            mode="RGB",
-            epochs_done=0,
-            missing=[_NO_CHECKPOINT],
-        )
+        planned = f"tltool plan --config {folder / 'config.yaml'} says what was to train when."
+        return MeasuredRun(record, f"{_NO_CHECKPOINT} {planned}", missing=[_NO_CHECKPOINT])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     newest = _newest(record)
     missing: list[str] = []

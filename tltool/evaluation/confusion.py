@@ -12,12 +12,12 @@ class Mistake(NamedTuple):
     Attributes:
         label: Index of the true class.
         predicted: Index of the class that it is taken for.
-        count: How many images.
+        num_images: How many.
     """
 
     label: int
     predicted: int
-    count: int
+    num_images: int
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -43,8 +43,8 @@ def mistakes(counts: Tensor) -> list[Mistake]:
     Example:
         >>> import torch
         >>> mistakes(torch.tensor([[5, 1], [2, 5]]))
-        [Mistake(label=1, predicted=0, count=2), Mistake(label=0, predicted=1, count=1)]
+        [Mistake(label=1, predicted=0, num_images=2), Mistake(label=0, predicted=1, num_images=1)]
     """
     wrong = counts - counts.diag().diag()
-    found = [Mistake(*pair, int(wrong[tuple(pair)])) for pair in wrong.nonzero().tolist()]
-    return sorted(found, key=lambda mistake: -mistake.count)
+    found = [Mistake(i, j, int(wrong[i, j])) for i, j in wrong.nonzero().tolist()]
+    return sorted(found, key=lambda mistake: -mistake.num_images)

@@ -63,7 +63,7 @@ def class_metrics(
             f1[index],
             None if confidence is None else confidence[index],
             class_names[worst[index].predicted] if index in worst else "",
-            worst[index].count if index in worst else 0,
+            worst[index].num_images if index in worst else 0,
         )
         for index, name in enumerate(class_names)
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tltool.data.listing import printable
 from tltool.inference.predictor import PredictedImages
+from tltool.output_file import check_output_file
 from tltool.whole_file import whole_file, write_rows
 
 SUFFIXES = (".csv", ".parquet")
@@ -17,16 +18,11 @@ def check_output(output: Path) -> None:
     """Refuse a place or a format that cannot be written, before the predictions are made.
 
     Raises:
-        FileNotFoundError: If the folder is not there.
+        FileNotFoundError: If the directory is not there.
         ValueError: If the suffix is unknown, or pyarrow is missing for ``.parquet``.
     """
-    if not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(output.parent)!r} for --output. Create it first."
-        )
-    if output.suffix not in SUFFIXES:
-        raise ValueError(f"--output {str(output)!r} must end in {' or '.join(SUFFIXES)}.")
-    if output.suffix == ".parquet" and find_spec("pyarrow") is None:
+    check_output_file(output, "--output", SUFFIXES)
+    if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError("Parquet needs pyarrow. Type `pip install pyarrow`, or write a .csv file.")
 
 
@@ -62,7 +58,7 @@ def write_prediction_table(output: Path, rows: Sequence[PredictionRow]) -> None:
         PermissionError: If the file cannot be written.
     """
     try:
-        if output.suffix == ".parquet":
+        if output.suffix.lower() == ".parquet":
             _write_parquet(output, rows)
         else:
             write_rows(output, list(rows[0]) if rows else ["path"], map(_short, rows))

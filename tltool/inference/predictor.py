@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from lightning.pytorch import Trainer
@@ -139,10 +139,8 @@ class Predictor:
         empty = torch.empty(0, len(self.class_names))
         return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
 
-    def measure(
-        self, data: ImageDataModule, split: Literal["val", "test"], *, trainer: Trainer
-    ) -> SplitMetrics:
-        """Measure the task on a split, on all devices of the trainer."""
+    def measure(self, data: ImageDataModule, split: Part, *, trainer: Trainer) -> SplitMetrics:
+        """Measure the task on the validation or the test split, on all devices of the trainer."""
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)
         confusion = self.task.confusion

@@ -28,7 +28,7 @@ def run_chapters(run: MeasuredRun) -> list[Chapter]:
     return [
         _chapter(
             _TO_ANSWER,
-            found and accuracy_table(found, run.measured),
+            accuracy_table(found, run.measured) if found else None,
             answer=f"{verdict.mark} {verdict.answer}",
             sentences=[*verdict.reasons, *run.missing],
         ),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tltool.data.dataset import Decoder
+from tltool.data.decode import decode_image
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting.run_record import RunRecord
@@ -28,11 +29,11 @@ class MeasuredRun:
 
     record: RunRecord
     plan: Plan | str
-    evaluation: MeasuredSplit | None
-    measured: str
-    decode: Decoder
-    mode: Literal["L", "RGB"]
-    epochs_done: float
+    evaluation: MeasuredSplit | None = None
+    measured: str = ""
+    decode: Decoder = decode_image
+    mode: Literal["L", "RGB"] = "RGB"
+    epochs_done: float = 0
     has_ended: bool = False
     missing: list[str] = field(default_factory=list)
 

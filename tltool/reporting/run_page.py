@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.monitoring.alarms import DEAD, FAST, SATURATED
 from tltool.reporting.figures.confusion import draw_confusion
-from tltool.reporting.figures.curves import draw_curves
+from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
@@ -20,8 +22,8 @@ from tltool.reporting.run_tables import (
     mistake_table,
     numbered,
     phase_table,
+    prediction_table,
     reliability_table,
-    worst_table,
 )
 from tltool.reporting.tables import class_table
 
@@ -51,8 +53,9 @@ def render_run_page(run: MeasuredRun, *, made_with: str, images: bool = True) ->
     record, found, verdict, plan = run.record, run.evaluation, run.verdict, run.plan
     causes = ", ".join(alarm["cause"] for alarm in record.alarms)
     alarms = [f"\N{WARNING SIGN} Alarms, with remedies below: {causes}."] if causes else []
-    schedule = None
+    schedule, starts = None, []
     if not isinstance(plan, str):
+        starts = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
         schedule = picture(
             draw_schedule(plan, lr_by_group(plan), epochs_done=run.epochs_done),
             "The learning rate of each layer group over the epochs, dark where it is low.",
@@ -67,35 +70,21 @@ def render_run_page(run: MeasuredRun, *, made_with: str, images: bool = True) ->
         accuracies=found and accuracy_table(found, run.measured),
         schedule=schedule,
         phases=plan if isinstance(plan, str) else phase_table(plan),
-        curve_pictures=_curves(run),
+        curve_pictures=curve_pictures(record.curves, starts),
         best_epoch=run.best_epoch,
         health=health_section(record.health, record.alarms),
         predictions=found and predictions_section(found, run if images else None),
     )
 
 
-def curve_picture(
-    label: str, series: Mapping[str, Sequence[tuple[int, float]]], phases: Sequence[float] = ()
-) -> list[PictureOnPage]:
-    """Return the picture of a metric over the epochs, its last values in words; none if empty."""
-    series = {name: points for name, points in series.items() if points}
-    ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
-    words = f"The {label} over the epochs; at the end {ends}."
-    return [picture(draw_curves({label: series}, phases=phases), words)] if series else []
-
-
-def _curves(run: MeasuredRun) -> list[PictureOnPage]:
-    plan, metrics = run.plan, run.record.metrics
-    phases: list[float] = []
-    if not isinstance(plan, str):
-        phases = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
-    return [
-        each
-        for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy"))
-        for each in curve_picture(
-            label, {stage: metrics.get(f"{stage}/{name}", []) for stage in ("train", "val")}, phases
-        )
-    ]
+def curve_pictures(curves: Curves, phases: Sequence[float] = ()) -> list[PictureOnPage]:
+    """Return a picture of each metric over the epochs, with its last values in words."""
+    pictures = []
+    for label, series in curves.items():
+        ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
+        words = f"The {label} over the epochs; at the end {ends}."
+        pictures.append(picture(draw_curves({label: series}, phases=phases), words))
+    return pictures
 
 
 def health_section(rows: CsvRows | None, alarms: CsvRows) -> dict[str, Any]:
@@ -139,7 +128,7 @@ def predictions_section(found: MeasuredSplit, run: MeasuredRun | None) -> dict[s
     """
     names, predictions = found.class_names, found.predictions
     worst = predictions.worst_errors()[:NUM_IMAGES]
-    table, bins = worst_table(found, worst), predictions.bins
+    table, bins = prediction_table(found, worst), predictions.bins
     confusion_picture = None
     if len(names) > MOST_IN_TABLE:
         words = "The share of each true class that was taken for each class, bright where high."
@@ -154,7 +143,7 @@ def predictions_section(found: MeasuredSplit, run: MeasuredRun | None) -> dict[s
     return {
         "confusion_picture": confusion_picture,
         "numbered": numbered(names),
-        "confusion": found.confusion.tolist(),
+        "confusion": _shaded(found),
         "mistakes": mistake_table(found),
         "classes": class_table(predictions.classes(names), MOST_CLASSES),
         "worst": table,
@@ -167,3 +156,19 @@ def predictions_section(found: MeasuredSplit, run: MeasuredRun | None) -> dict[s
         ),
         "bins": reliability_table(bins),
     }
+
+
+def _shaded(found: MeasuredSplit) -> list[tuple[str, list[tuple[Markup, str]]]]:
+    """Return the confusion matrix row by row: the class, and each count with how dark it is."""
+    counts = found.confusion
+    # Light enough for dark letters on it; the right ones are bold too.
+    shares = (0.5 * counts / counts.sum(dim=1, keepdim=True).clamp_min(1)).tolist()
+    rows = []
+    for number, name in enumerate(numbered(found.class_names)):
+        texts = [
+            f"<b>{n:,}</b>" if i == number else f"{n:,}"
+            for i, n in enumerate(counts[number].tolist())
+        ]
+        shades = [f"{share:.2f}" for share in shares[number]]
+        rows.append((name, list(zip(map(Markup, texts), shades, strict=True))))
+    return rows

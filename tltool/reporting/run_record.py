@@ -63,6 +63,16 @@ class RunRecord:
         points = self.metrics.get("val/accuracy", [])
         return max(points, key=lambda point: point[1])[0] if points and self.has_best else None
 
+    @property
+    def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """What was measured in training and validation, by label of the metric and stage."""
+        found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy")):
+            for stage in ("train", "val"):
+                if points := self.metrics.get(f"{stage}/{name}"):
+                    found.setdefault(label, {})[stage] = points
+        return found
+
     def fit_command(self, *options: str) -> str:
         """Return the command that repeats the run, with other options behind it."""
         config = shlex.quote(str(self.folder / "config.yaml"))

@@ -61,14 +61,14 @@ def mistake_table(found: MeasuredSplit) -> FactTable:
     """Return one row for each of the most frequent mistakes."""
     names, counts = numbered(found.class_names), found.confusion
     rows = [
-        (names[each.label], names[each.predicted], each.count, int(counts[each.label].sum()))
+        (names[each.label], names[each.predicted], each.num_images, int(counts[each.label].sum()))
         for each in mistakes(counts)[:MOST_MISTAKES]
     ]
     return FactTable(("true class", "taken for", "images", "of"), rows, (2, 3))
 
 
-def worst_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
-    """Return one row for each of some wrong predictions."""
+def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
+    """Return one row for each of some predictions."""
     names, predictions = found.class_names, found.predictions
     rows = [
         (

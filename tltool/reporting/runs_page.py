@@ -5,7 +5,7 @@ from tltool.evaluation.verdict import words_of_p
 from tltool.reporting.compared_runs import ComparedRuns, ImageSet, NamedRun
 from tltool.reporting.config_differences import config_differences
 from tltool.reporting.html.render import render
-from tltool.reporting.run_page import curve_picture
+from tltool.reporting.run_page import curve_pictures
 from tltool.reporting.run_verdict import is_cut_short
 from tltool.reporting.tables import FactTable
 
@@ -19,8 +19,11 @@ def render_runs_page(found: ComparedRuns, *, made_with: str) -> str:
         found: The runs.
         made_with: Versions and time.
     """
-    metrics = {run.letter: run.measured.record.metrics for run in found.runs}
-    labels = {"val/loss": "validation loss", "val/accuracy": "validation accuracy"}
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for name in ("loss", "accuracy"):
+        for run in found.runs:
+            if points := run.measured.record.metrics.get(f"val/{name}"):
+                curves.setdefault(f"validation {name}", {})[run.letter] = points
     return render(
         "runs.html.jinja",
         title=f"{len(found.runs)} runs",
@@ -30,11 +33,7 @@ def render_runs_page(found: ComparedRuns, *, made_with: str) -> str:
         differences=difference_tables(found),
         options=options_table(found),
         same=SAME,
-        curve_pictures=[
-            each
-            for name, label in labels.items()
-            for each in curve_picture(label, {k: m.get(name, []) for k, m in metrics.items()})
-        ],
+        curve_pictures=curve_pictures(curves),
     )
 
 
@@ -79,7 +78,7 @@ def _run_row(run: NamedRun) -> tuple[object, ...]:
 
 
 def _difference_rows(images: ImageSet) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for difference in images.differences:
         low, high = difference.estimate.interval
         rows.append(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from markupsafe import Markup
+
 from tltool.evaluation.per_class import ClassMetrics
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ class FactTable(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     numbers: Sequence[int] = ()
+
+    @property
+    def css(self) -> list[Markup]:
+        """The HTML attribute of each column's cells."""
+        number = Markup(' class="number"')
+        return [number if i in self.numbers else Markup() for i in range(len(self.columns))]
 
     @property
     def cells(self) -> list[list[str]]:

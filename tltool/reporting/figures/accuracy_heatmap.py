@@ -1,18 +1,17 @@
 """Accuracy of compared heads over two axes, with a frame around what is beyond noise."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import describe
 from tltool.reporting.figures.palette import COLORMAP
 from tltool.reporting.figures.panels import new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def draw_accuracy_heatmap(found: Comparison) -> "Figure":
+def draw_accuracy_heatmap(found: Comparison) -> Figure:
     """Draw the accuracy of all heads over their first axis and the product of the others.
 
     What differs from the reference beyond noise has a frame. The colors span the error of an
@@ -24,8 +23,8 @@ def draw_accuracy_heatmap(found: Comparison) -> "Figure":
     lines = list(dict.fromkeys(_rest(first, each) for each in settings.values()))
     values = [[float("nan")] * len(columns) for _ in lines]
     findings = {d.name for d in found.findings if d.reference == found.reference}
-    size = {"width": 3.0 + 1.1 * len(columns), "height": 1.6 + 0.4 * len(lines)}
-    figure, (axes,) = new_figure(**size, grid=False)
+    width, height = 3.0 + 1.1 * len(columns), 1.6 + 0.4 * len(lines)
+    figure, (axes,) = new_figure(width=width, height=height, grid=False)
     for row in found.rows:
         x = columns.index(_cell(first, settings[row.name]))
         y = lines.index(_rest(first, settings[row.name]))

@@ -3,19 +3,17 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.figure import Figure
 
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
+from tltool.output_file import check_output_file
 from tltool.reporting.figures.palette import BLUE, VERMILION
-from tltool.reporting.figures.panels import check_plot_file, new_figure
+from tltool.reporting.figures.panels import SUFFIXES, new_figure
 from tltool.whole_file import save_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LIMIT = 11  # The drawn inputs: every saturated region begins within, the last one at 9.
 
@@ -34,7 +32,7 @@ def save_plot(file: str, names: Sequence[str] | None = None) -> list[str]:
         ValueError: If the suffix is unknown, or if nothing can be drawn.
         FileNotFoundError: If the directory does not exist.
     """
-    check_plot_file(Path(file), "activations.png")
+    check_output_file(Path(file), "--plot", SUFFIXES)
     drawn = [name for name in names or ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
     if not drawn:
         raise ValueError(
@@ -44,7 +42,7 @@ def save_plot(file: str, names: Sequence[str] | None = None) -> list[str]:
     return drawn
 
 
-def draw_activations(names: Sequence[str]) -> "Figure":
+def draw_activations(names: Sequence[str]) -> Figure:
     """Draw each activation and its slope."""
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)

@@ -1,16 +1,13 @@
 """Confusion matrix as a figure."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from tltool.reporting.figures.palette import COLORMAP
 from tltool.reporting.figures.panels import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WITH_COUNTS = 20
 """Classes in whose matrix numbers can be read."""
@@ -18,7 +15,7 @@ WITH_NAMES = 60
 """Classes whose names have room; of more, the axes have their numbers from 1 on."""
 
 
-def draw_confusion(counts: Tensor, class_names: Sequence[str]) -> "Figure":
+def draw_confusion(counts: Tensor, class_names: Sequence[str]) -> Figure:
     """Draw a confusion matrix ``(num_classes, num_classes)``, rows are labels.
 
     Colors are shares of a row, so that rare classes can be seen; the numbers are images.

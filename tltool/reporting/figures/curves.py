@@ -1,28 +1,28 @@
 """Learning curves: metrics over epochs, a panel each, with the phases marked."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tltool.reporting.figures.panels import draw_legend, draw_series, mark_phase, new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
+"""(epoch, value) pairs by the name of a series, by the label of the metric; epochs from 0."""
 MOST_MARKED = 7
 """Series whose points are marked, and named inside the panel."""
 
 
 def draw_curves(
-    panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
+    panels: Curves,
     *,
     phases: Sequence[float] = (),
     title: str = "",
-) -> "Figure":
+) -> Figure:
     """Draw metrics over epochs.
 
     Args:
-        panels: (epoch, value) pairs by the name of the series, by the label of the metric; epochs
-            are counted from 0.
+        panels: A panel for each label of a metric.
         phases: The epoch in front of which each phase begins.
         title: Of all panels.
     """
@@ -38,10 +38,11 @@ def draw_curves(
         for number, start in enumerate(phases, start=1):
             mark_phase(axes, start + 0.5, str(number))
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not below:
             axes.legend(fontsize=9)
     if below:
         draw_legend(figure, all_axes[0], columns=3)
-    figure.suptitle(title, parse_math=False)
+    if title:
+        figure.suptitle(title, parse_math=False)
     return figure

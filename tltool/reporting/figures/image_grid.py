@@ -1,26 +1,28 @@
 """Images in a grid with their predictions, right and wrong."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tltool.reporting.figures.palette import BLUE, VERMILION
 from tltool.reporting.figures.panels import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NUM_COLUMNS = 6
 
 
 def draw_image_grid(
     images: Sequence[Image.Image], captions: Sequence[str], right: Sequence[bool]
-) -> "Figure":
+) -> Figure:
     """Draw images, the caption of a wrong prediction marked by color and by a cross."""
     num_rows = -(-len(images) // NUM_COLUMNS)
-    size = {"width": 1.9 * NUM_COLUMNS, "height": 2.25 * num_rows}
-    figure, all_axes = new_figure(NUM_COLUMNS, **size, num_rows=num_rows, grid=False)
+    figure, all_axes = new_figure(
+        NUM_COLUMNS,
+        width=1.9 * NUM_COLUMNS,
+        height=2.4 * num_rows,
+        num_rows=num_rows,
+        grid=False,
+    )
     for axes in all_axes:
         axes.set_axis_off()
     for axes, image, caption, is_right in zip(all_axes, images, captions, right, strict=False):

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tltool.monitoring.alarms import DEAD, FAST
 from tltool.reporting.figures.palette import COLORMAP
 from tltool.reporting.figures.panels import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_NUMBERED = 90
 """Cells of a heatmap that have room for their numbers."""
@@ -47,7 +45,7 @@ HEALTH_COLUMNS = {
 def draw_layer_health(
     rows: Sequence[Mapping[str, str]],
     columns: Sequence[str] = ("dead", "saturated", "gradient", "update"),
-) -> "Figure | None":
+) -> Figure | None:
     """Draw rows of a ``health.csv``: layers from the input down, time to the right.
 
     Args:
@@ -63,8 +61,8 @@ def draw_layer_health(
         return None
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     steps = sorted({int(row["step"]) for row in rows})
-    size = {"width": 4.8 * len(columns), "height": 1.6 + 0.3 * len(layers)}
-    figure, all_axes = new_figure(len(columns), **size, grid=False)
+    width, height = 4.8 * len(columns), 1.6 + 0.3 * len(layers)
+    figure, all_axes = new_figure(len(columns), width=width, height=height, grid=False)
     for axes, name in zip(all_axes, columns, strict=True):
         grid = np.full((len(layers), len(steps)), np.nan)
         for row in rows:
@@ -79,7 +77,7 @@ def draw_layer_health(
     return figure
 
 
-def _draw_column(axes: "Axes", grid: np.ndarray, column: HealthColumn) -> None:
+def _draw_column(axes: Axes, grid: np.ndarray, column: HealthColumn) -> None:
     """Draw a grid ``(num_layers, num_windows)``, what is beyond the limit marked."""
     low, high = None, None
     if column.most is None:
@@ -96,6 +94,6 @@ def _draw_column(axes: "Axes", grid: np.ndarray, column: HealthColumn) -> None:
             color = "white" if value < high / 2 else "black"
             axes.text(place, row, number, ha="center", va="center", fontsize=8, color=color)
     else:
-        places = np.nonzero(beyond)[::-1]
-        axes.scatter(*places, marker="x", s=12, color="black", linewidths=2.4)
-        axes.scatter(*places, marker="x", s=8, color="white", linewidths=1)
+        y, x = np.nonzero(beyond)
+        axes.scatter(x, y, marker="x", s=12, color="black", linewidths=2.4)
+        axes.scatter(x, y, marker="x", s=8, color="white", linewidths=1)

@@ -1,16 +1,13 @@
 """Loss over the learning rates of a range test."""
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from tltool.diagnosis.lr_range import RateRange
 from tltool.reporting.figures.palette import BLUE
 from tltool.reporting.figures.panels import new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def draw_lr_range(found: RateRange) -> "Figure":
+def draw_lr_range(found: RateRange) -> Figure:
     """Draw the loss over the learning rates, the steepest and the least marked."""
     figure, (axes,) = new_figure(width=6, height=4, grid=False)
     axes.plot(found.rates, found.losses, color=BLUE, linewidth=2)

@@ -2,19 +2,18 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tltool.reporting.figures.palette import series_style
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-SUFFIXES = (".pdf", ".png", ".svg")
+SUFFIXES = (".png", ".svg", ".pdf")
+"""Of the files that figures are drawn into."""
 
 
 def new_figure(
@@ -24,7 +23,7 @@ def new_figure(
     height: float = 3.4,
     num_rows: int = 1,
     grid: bool = True,
-) -> "tuple[Figure, list[Axes]]":
+) -> tuple[Figure, list[Axes]]:
     """Return a figure of some panels, and its panels row by row.
 
     Args:
@@ -34,9 +33,6 @@ def new_figure(
         num_rows: How many rows of panels there are.
         grid: Whether a panel is a plot with grid lines; else an image with a frame.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     mpl.rcParams["font.family"] = "DejaVu Sans"  # It comes with matplotlib, and has all our signs.
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(num_rows, num_panels, squeeze=False).flatten().tolist()
@@ -48,7 +44,7 @@ def new_figure(
 
 
 def draw_series(
-    axes: "Axes",
+    axes: Axes,
     x: Sequence[float],
     values: Any,
     *,
@@ -75,7 +71,7 @@ def draw_series(
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
-def draw_legend(figure: "Figure", *panels: "Axes", columns: int = 4) -> None:
+def draw_legend(figure: Figure, *panels: Axes, columns: int = 4) -> None:
     """Put one legend of some panels below all of them."""
     pairs = [axes.get_legend_handles_labels() for axes in panels]
     handles = [handle for each, _ in pairs for handle in each]
@@ -83,7 +79,7 @@ def draw_legend(figure: "Figure", *panels: "Axes", columns: int = 4) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
 
 
-def mark_phase(axes: "Axes", place: float, name: str) -> None:
+def mark_phase(axes: Axes, place: float, name: str) -> None:
     """Mark where a phase begins, by a line with its name or number above the panel."""
     axes.axvline(place, color="black", linewidth=0.8)
     axes.annotate(
@@ -97,31 +93,9 @@ def mark_phase(axes: "Axes", place: float, name: str) -> None:
     axes.set_title(" ")  # Room for the names.
 
 
-def as_image(figure: "Figure") -> Image.Image:
+def as_image(figure: Figure) -> Image.Image:
     """Return a figure as an image in memory."""
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
     with Image.open(file) as image:
         return image.convert("RGB")
-
-
-def check_plot_file(path: Path, example: str) -> None:
-    """Raise unless a figure can be written to a file, before it takes time.
-
-    Args:
-        path: The file of ``--plot``.
-        example: A name that would do.
-
-    Raises:
-        ValueError: If the suffix is unknown.
-        FileNotFoundError: If the directory does not exist.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"Cannot draw into {str(path)!r}: its suffix must be one of {', '.join(SUFFIXES)}. "
-            f"Write --plot {example}."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} for --plot. Create it first."
-        )

@@ -1,18 +1,16 @@
 """Reliability diagram: accuracy over confidence."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from tltool.evaluation.accuracy import wilson
 from tltool.evaluation.calibration import ReliabilityBin
 from tltool.reporting.figures.palette import BLUE
 from tltool.reporting.figures.panels import draw_legend, new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def draw_reliability(bins: Sequence[ReliabilityBin]) -> "Figure":
+def draw_reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     """Draw how often predictions are right over how sure they are.
 
     On the diagonal, confidence can be taken at its word (Guo et al., 2017,

@@ -1,16 +1,14 @@
 """Learning rate of each layer group over the epochs, with the phases marked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
 from tltool.finetuning.plan import Plan
 from tltool.reporting.figures.palette import COLORMAP, VERMILION
 from tltool.reporting.figures.panels import mark_phase, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NUM_MOMENTS = 400
 SMALLEST_SHOWN = 1e-3
@@ -41,7 +39,7 @@ def draw_schedule(
     epochs_done: float | None = None,
     width: float = 4.8,
     named: bool = False,
-) -> "Figure":
+) -> Figure:
     """Draw the learning rates over the epochs.
 
     Args:
@@ -51,8 +49,6 @@ def draw_schedule(
         width: In inches.
         named: Mark phases by their names; else by their numbers, which need less room.
     """
-    from matplotlib.colors import LogNorm
-
     total = plan.phases[-1].span.end / plan.steps_per_epoch
     figure, (axes,) = new_figure(width=width, height=1.5 + 0.24 * len(lr), grid=False)
     values = np.array([[rate or np.nan for rate in row] for row in lr.values()])

@@ -1,20 +1,18 @@
 """Histograms of a head's outputs before training, for each initializer."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from tltool.diagnosis.starting_signal import StartingSignal
 from tltool.reporting.figures.palette import BLUE
 from tltool.reporting.figures.panels import new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NUM_BINS = 60
 SHOWN = (0.001, 0.999)  # quantiles between which the outputs are drawn
 
 
-def draw_starting_signals(signals: Sequence[StartingSignal]) -> "Figure":
+def draw_starting_signals(signals: Sequence[StartingSignal]) -> Figure:
     """Draw a histogram of each hidden layer's outputs, a row for each initializer.
 
     Raises:
@@ -26,8 +24,10 @@ def draw_starting_signals(signals: Sequence[StartingSignal]) -> "Figure":
             "The head has no hidden layers whose outputs could be drawn. Leave --plot out, or set "
             "--model.head.hidden_features [256]."
         )
-    size = {"width": 2 + 2.6 * depth, "height": 1.5 * len(signals) + 0.6}
-    figure, all_axes = new_figure(depth, **size, num_rows=len(signals), grid=False)
+    width, height = 2 + 2.6 * depth, 1.5 * len(signals) + 0.6
+    figure, all_axes = new_figure(
+        depth, width=width, height=height, num_rows=len(signals), grid=False
+    )
     places = iter(all_axes)
     for signal in signals:
         for index, (name, values) in enumerate(signal.values.items()):

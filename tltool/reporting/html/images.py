@@ -2,20 +2,17 @@
 
 import base64
 import io
-from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tltool.reporting.html.render import PictureOnPage
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 THUMBNAIL = 160
 """Longest side of an image on the page, in pixels."""
 
 
-def picture(figure: "Figure", description: str) -> PictureOnPage:
+def picture(figure: Figure, description: str) -> PictureOnPage:
     """Return a figure as a picture of the page.
 
     Args:

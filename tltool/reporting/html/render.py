@@ -1,11 +1,9 @@
 """Render a template of the package as a page that is one file, everything escaped."""
 
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 class PictureOnPage(NamedTuple):
@@ -45,16 +43,9 @@ def readable(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def shade(count: int, row: Sequence[int]) -> str:
-    """Return how dark a cell is for its share of a row: light enough for dark letters on it."""
-    return f"{0.5 * count / max(sum(row), 1):.2f}"
-
-
 @functools.cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("tltool.reporting.html"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -62,5 +53,3 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["shade"] = shade
-    return environment
