@@ -183,7 +183,7 @@ def test_the_axes_of_a_plot_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("file", "name", "remedy"),
     [
-        ("a.jpeg", None, r"suffix must be one of .pdf, .png, .svg. Write --plot activations.png"),
+        ("a.jpeg", None, r"its name must end in .png or .svg or .pdf"),
         ("a.png", "maxout", "Maxout cannot be drawn"),
     ],
 )

@@ -229,7 +229,7 @@ def test_an_exam_leaves_the_task_as_it_is(photos):
     [
         (["--write-groups", "groups.txt"], "Write --write-groups groups.csv"),
         (["--write-groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
-        (["--plot", "head.txt"], "its suffix must be one of"),
+        (["--plot", "head.txt"], "its name must end in"),
         (["--max-photos", 0], "must be at least 1"),
     ],
 )

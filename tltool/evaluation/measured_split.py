@@ -55,6 +55,13 @@ class MeasuredSplit:
         return compare_with_baselines(self.predictions.correct, self.baselines, self.groups)
 
     @property
+    def by_name(self) -> tuple[Tensor, list[int] | None]:
+        """Whether each image is predicted right, ``(N,)``, and its group, in order of the names."""
+        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        groups = self.groups and [self.groups[index] for index in order]
+        return self.predictions.correct[order], groups
+
+    @property
     def confusion(self) -> Tensor:
         """The confusion matrix, ``(num_classes, num_classes)``, rows are labels."""
         return self.predictions.confusion(len(self.class_names))

@@ -103,28 +103,17 @@ def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
 
 
 def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
-    evaluations = {letter: run.evaluation for letter, run in runs.items() if run.evaluation}
-    variants = _variants({letter: runs[letter].record.config for letter in evaluations})
     # The images may come in another order, for example where class names were given.
-    order = {letter: _order(evaluation) for letter, evaluation in evaluations.items()}
+    found = {letter: run.evaluation.by_name for letter, run in runs.items() if run.evaluation}
+    variants = _variants({letter: runs[letter].record.config for letter in found})
     correct = {
-        name: torch.stack(
-            [evaluations[letter].predictions.correct[order[letter]] for letter in letters]
-        )
+        name: torch.stack([found[letter][0] for letter in letters])
         for name, letters in variants.items()
     }
-    first, chosen = next(iter(evaluations.items()))
-    groups = [chosen.groups[index] for index in order[first]] if chosen.groups else None
-    found = (
-        judge(correct, next(iter(correct)) if len(correct) > MOST_PAIRED else None, groups)
-        if len(correct) > 1
-        else []
-    )
-    return ImageSet(f"set {number}", fingerprint, variants, found)
-
-
-def _order(evaluation: MeasuredSplit) -> list[int]:
-    return sorted(range(len(evaluation.names)), key=evaluation.names.__getitem__)
+    reference = next(iter(correct)) if len(correct) > MOST_PAIRED else None
+    _, groups = next(iter(found.values()))
+    differences = judge(correct, reference, groups) if len(correct) > 1 else []
+    return ImageSet(f"set {number}", fingerprint, variants, differences)
 
 
 def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.verdict import Mark, answer, reasons
@@ -75,36 +74,25 @@ def judge_run(
 def _next(
     run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None, *, cut: bool
 ) -> tuple[str, list[str]]:
-    config = shlex.quote(str(run.folder / "config.yaml"))
     last = run.folder / "checkpoints" / "last.ckpt"
+    if cut and last.is_file():
+        resume = run.fit_command("--ckpt_path", shlex.quote(str(last)))
+        return "Resume where it stopped:", [resume]
     if cut:
-        if last.is_file():
-            return "Resume where it stopped:", [
-                run.fit_command("--ckpt_path", shlex.quote(str(last)))
-            ]
         return "Train it anew:", [run.fit_command()]
+    of_checkpoint = f"--ckpt_path {shlex.quote(str(run.checkpoint))} --data.root FOLDER"
     if mark == Mark.UNKNOWN:
         images = "images that are there"
         if evaluation is not None:
             images = "more images of more groups" if evaluation.groups else "more images"
-        return f"Measure it on {images}:", [
-            f"tltool validate --ckpt_path {_quoted(run.checkpoint)} --data.root FOLDER"
-            if run.checkpoint
-            else run.fit_command()
-        ]
+        line = f"tltool validate {of_checkpoint}" if run.checkpoint else run.fit_command()
+        return f"Measure it on {images}:", [line]
+    plan = f"tltool plan --config {shlex.quote(str(run.folder / 'config.yaml'))}"
     if mark == Mark.NO:
-        return "Look for a learning rate that learns:", [
-            f"tltool plan --config {config} --lr-range"
-        ]
+        return "Look for a learning rate that learns:", [f"{plan} --lr-range"]
     if mark == Mark.SAME:
-        return "Ask which strategy suits these images:", [f"tltool plan --config {config} --advise"]
+        return "Ask which strategy suits these images:", [f"{plan} --advise"]
     seed = run.config.get("seed_everything")
-    other = str(seed + 1 if type(seed) is int else 1)
-    return "Use it, and train it again with another seed to see how much was luck:", [
-        f"tltool predict --ckpt_path {_quoted(run.checkpoint)} --data.root FOLDER",
-        run.fit_command("--seed_everything", other),
-    ]
-
-
-def _quoted(path: Path | None) -> str:
-    return shlex.quote(str(path))
+    other = run.fit_command("--seed_everything", str(seed + 1 if type(seed) is int else 1))
+    words = "Use it, and train it again with another seed to see how much was luck:"
+    return words, [f"tltool predict {of_checkpoint}", other]
