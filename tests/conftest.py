@@ -7,6 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tltool.evaluation.baselines import MAJORITY, PROBE
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.predictions import PredictionSet
+
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 os.environ.setdefault("WANDB_CONSOLE", "off")
@@ -66,3 +70,26 @@ def run_two_ranks():
         assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
 
     return run
+
+
+@pytest.fixture
+def measured_split():
+    """Return a function that makes the predictions of 100 images from how many are right."""
+
+    def make(*, run, probe, majority=50, groups=None):
+        labels = torch.tensor([0, 1]).repeat(50)
+        right = torch.arange(100) < run
+        chosen = torch.where(right, labels, 1 - labels)
+        probabilities = torch.full((100, 2), 0.2).scatter(1, chosen[:, None], 0.8)
+        return MeasuredSplit(
+            split="val",
+            class_names=["ants", "bees"],
+            predictions=PredictionSet.from_probabilities(probabilities, labels),
+            paths=[f"/data/{number}.png" for number in range(100)],
+            names=[f"{number}.png" for number in range(100)],
+            groups=groups,
+            baselines={MAJORITY: torch.arange(100) < majority, PROBE: torch.arange(100) < probe},
+            majority="ants",
+        )
+
+    return make

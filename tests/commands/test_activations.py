@@ -5,11 +5,11 @@ import matplotlib.image
 import pytest
 import torch
 
-from tltool.commands.activation_plot import save_plot
 from tltool.commands.activations import main
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.layers.gains import activation_gain
+from tltool.reporting.figures.activations import save_plot
 
 ELEMENTWISE = [name for name in ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
 
@@ -184,7 +184,7 @@ def test_the_axes_of_a_plot_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("file", "name", "remedy"),
     [
-        ("a.jpeg", None, r"suffix must be one of .pdf, .png, .svg. Write --plot activations.png"),
+        ("a.jpeg", None, r"its name must end in .png or .svg or .pdf"),
         ("a.png", "maxout", "Maxout cannot be drawn"),
     ],
 )

@@ -210,7 +210,7 @@ def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
     [
         (["--write-groups", "groups.txt"], "Write --write-groups groups.csv"),
         (["--write-groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
-        (["--plot", "head.txt"], "its suffix must be one of"),
+        (["--plot", "head.txt"], "its name must end in"),
         (["--max-photos", 0], "must be at least 1"),
     ],
 )

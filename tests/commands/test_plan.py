@@ -78,7 +78,7 @@ def test_the_plot_is_a_picture(tltool):
 def test_a_picture_of_an_unknown_kind_is_refused(tltool):
     status, _, err = tltool("plan", "--plot", "plan.txt")
     assert status == 1
-    assert "Write --plot plan.png" in err
+    assert "must end in .png or .svg or .pdf" in err
 
 
 def test_the_range_test_suggests_a_rate_and_draws_it(tltool):

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from tltool.comparison.differences import estimate_mean
-from tltool.comparison.differences import judge as compare
-from tltool.comparison.head_stack import Trained
+from tltool.evaluation.paired_differences import estimate_mean
+from tltool.evaluation.paired_differences import judge as compare
 from tltool.layers.gains import activation_gain
 from tltool.lecture.swish_deep import Pair, SwishDeep, judge, log_loss_ratio
 from tltool.lecture.training import Tuned, batch_size_for_norms, build_head

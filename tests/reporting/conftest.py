@@ -1,10 +1,8 @@
 import shutil
 
 import pytest
-import torch
 
 from tltool.__main__ import main
-from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation
 
 #: Class names that are HTML, and mathematics to matplotlib.
 BLUE, RED = "<b>blue", "r$e$d"
@@ -45,26 +43,3 @@ def finished(fit):
 def copy(finished, tmp_path):
     """A copy of the finished run, to spoil."""
     return shutil.copytree(finished, tmp_path / "copies" / "0")
-
-
-@pytest.fixture
-def evaluation():
-    """Return a function that makes the predictions of 100 photos from how many are right."""
-
-    def make(*, run, probe, majority=50, groups=None):
-        labels = torch.tensor([0, 1]).repeat(50)
-        right = torch.arange(100) < run
-        chosen = torch.where(right, labels, 1 - labels)
-        return Evaluation(
-            part="val",
-            class_names=["ants", "bees"],
-            probabilities=torch.full((100, 2), 0.2).scatter(1, chosen[:, None], 0.8),
-            labels=labels,
-            paths=[f"/data/{number}.png" for number in range(100)],
-            names=[f"{number}.png" for number in range(100)],
-            groups=groups,
-            baselines={MAJORITY: torch.arange(100) < majority, PROBE: torch.arange(100) < probe},
-            majority="ants",
-        )
-
-    return make

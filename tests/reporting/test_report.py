@@ -41,7 +41,7 @@ def page(finished):
 
 def commands(page):
     lines = re.findall("<pre>(.*?)</pre>", page)
-    return [line.replace("&#x27;", "'").split()[1:] for line in lines]
+    return [html.unescape(line).split()[1:] for line in lines]
 
 
 def answer(page):
@@ -148,7 +148,7 @@ def test_a_run_whose_photos_are_gone_keeps_its_curves(copy, odd_photos, capsys):
     (copy / "config.yaml").write_text(text.replace(str(odd_photos), "gone"))
     report(copy)
     page = (copy / "report.html").read_text()
-    assert "There is no folder &#x27;gone&#x27;" in answer(page)
+    assert "There is no folder 'gone'" in html.unescape(answer(page))
     assert "The best validation accuracy was in epoch" in page
     assert "full" in page
     assert "missing" in capsys.readouterr().out
@@ -166,7 +166,8 @@ def test_a_configuration_that_a_kill_cut_short_is_refused(copy, capsys):
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("page.pdf", "it is HTML"), ("no/page.html", "Create it first")]
+    ("output", "message"),
+    [("page.pdf", "must end in .html or .htm"), ("no/page.html", "Create it first")],
 )
 def test_a_place_where_no_page_can_be_is_refused(finished, tmp_path, capsys, output, message):
     report(finished, "--output", tmp_path / output, status=1)

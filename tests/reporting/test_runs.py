@@ -5,20 +5,21 @@ import dataclasses
 import pytest
 
 from tltool.data.files.decoding import decode_image
+from tltool.evaluation.predictions import PredictionSet
+from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.config_differences import config_differences
-from tltool.reporting.run_page import MeasuredRun
+from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_record import read_run
-from tltool.reporting.runs import compare_runs
 
 
 @pytest.fixture
-def measured(finished, evaluation):
-    """Return a function that makes a run from its seed, its rate and how many photos are right."""
+def measured(finished, measured_split):
+    """Return a function that makes a run from its seed, its rate and how many images are right."""
     record = read_run(finished)
 
     def make(seed, rate, right, names=None):
         config = record.config | {"seed_everything": seed, "optimizer": {"lr": rate}}
-        found = evaluation(run=right, probe=50)
+        found = measured_split(run=right, probe=50)
         return MeasuredRun(
             record=dataclasses.replace(record, config=config),
             plan="",
@@ -53,22 +54,22 @@ def test_without_a_difference_more_seeds_are_asked_for(measured):
     assert [line.partition("--seed")[2] for line in found.commands] == ["_everything 2"] * 2
 
 
-def test_photos_in_another_order_are_paired_by_name(measured):
+def test_images_in_another_order_are_paired_by_name(measured):
     first, second = measured(0, 0.1, 60), measured(0, 1, 60)
+    values = vars(second.evaluation.predictions).values()
     backwards = dataclasses.replace(
         second.evaluation,
-        probabilities=second.evaluation.probabilities.flip(0),
-        labels=second.evaluation.labels.flip(0),
+        predictions=PredictionSet(*(value.flip(0) for value in values)),
         names=second.evaluation.names[::-1],
     )
     found = compare_runs([first, dataclasses.replace(second, evaluation=backwards)])
     assert found.sets[0].differences[0].estimate.num_differing == 0
 
 
-def test_other_photos_are_not_compared(measured):
+def test_other_images_are_not_compared(measured):
     names = [f"new{number}.png" for number in range(100)]
     found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90, names)])
-    assert [photos.differences for photos in found.sets] == [[], []]
+    assert [images.differences for images in found.sets] == [[], []]
     assert "no ranking" in found.sentences[1]
 
 

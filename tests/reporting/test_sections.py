@@ -1,16 +1,19 @@
 import io
 
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.plan import make_plan
 from tltool.finetuning.schedule import Schedule
 from tltool.models.backbone import Backbone
-from tltool.reporting.health import health_section
-from tltool.reporting.html import page, table, text
-from tltool.reporting.predictions import confusion_section, thumbnail
-from tltool.reporting.schedule import group_rates, schedule_section
+from tltool.reporting.figures.schedule import lr_by_group
+from tltool.reporting.html.images import thumbnail
+from tltool.reporting.html.render import render
+from tltool.reporting.run_page import health_section, predictions_section
+from tltool.reporting.run_tables import phase_table
+from tltool.reporting.tables import FactTable
 from tltool.training.image_task import ImageTask
 
 
@@ -33,11 +36,11 @@ def plan():
 
 
 def test_a_phase_that_a_metric_ended_is_shown_as_it_was(plan):
-    assert "0 to 1, ended by val/loss" in schedule_section(plan, 3)
+    assert phase_table(plan).rows[0][1] == "0 to 1, ended by val/loss"
 
 
 def test_a_frozen_group_has_no_rate(plan):
-    rates = group_rates(plan)["backbone.stem"]
+    rates = lr_by_group(plan)["backbone.stem"]
     assert rates[0] == 0
     assert rates[-1] == pytest.approx(1e-4)
 
@@ -48,16 +51,16 @@ def test_a_layer_without_a_number_has_a_gap_and_the_highest_is_told():
         {"step": "7", "layer": "a", "dead": "nan", "saturated": "", "largest_update": ""},
         {"step": "7", "layer": "b", "dead": "", "saturated": "", "largest_update": "0.001"},
     ]
-    section = health_section(rows, [])
-    assert section.count("<img") == 2
-    assert "The highest share of dead units: 0.7 in a, at step 4." in section
+    dead, update = health_section(rows, [])["pictures"]
+    assert dead.description == "The highest share of dead units: 0.7 in a, at step 4."
+    assert "0.001 in b" in update.description
 
 
 def test_of_very_many_layers_the_worst_are_drawn():
     row = {"step": "3", "saturated": "", "largest_update": ""}
     rows = [row | {"layer": f"l{n}", "dead": str(n / 100)} for n in range(90)]
-    few = health_section(rows, [])
-    assert len(few) < 2 * len(health_section(rows[-40:], []))
+    all_of_them, worst = (health_section(r, [])["pictures"][0].uri for r in (rows, rows[-40:]))
+    assert len(all_of_them) < 1.1 * len(worst)
 
 
 def test_a_thumbnail_tells_nothing_of_place_and_camera():
@@ -71,32 +74,58 @@ def test_a_thumbnail_tells_nothing_of_place_and_camera():
     assert Image.open(io.BytesIO(small)).size == (160, 120)
 
 
-def test_many_classes_are_drawn_instead_of_listed(evaluation):
-    found = evaluation(run=90, probe=80)
-    assert "<img" not in confusion_section(found)
+@pytest.fixture
+def lecture_page():
+    """Return a function that renders a page of one table."""
+
+    def make(text):
+        table = FactTable([text], [[text]])
+        return render(
+            "lecture.html.jinja",
+            title=text,
+            made_with=text,
+            introduction=text,
+            summary=table,
+            entries=[],
+        )
+
+    return make
+
+
+def test_many_classes_are_drawn_instead_of_listed(measured_split):
+    found = measured_split(run=90, probe=80)
+    assert predictions_section(found, None)["confusion_picture"] is None
     found.class_names.extend(f"class {number}" for number in range(8))
-    section = confusion_section(found)
-    assert "<img" in section
-    assert "10 class 7" in section
+    section = predictions_section(found, None)
+    assert section["confusion_picture"].uri.startswith("data:image/svg+xml")
+    assert section["numbered"][9] == "10 class 7"
 
 
-def test_without_a_mistake_this_is_said(evaluation):
-    assert "There is no mistake" in confusion_section(evaluation(run=100, probe=80))
+def test_without_a_mistake_there_is_none_to_list(measured_split):
+    section = predictions_section(measured_split(run=100, probe=80), None)
+    assert not section["mistakes"].rows
+    assert not section["worst"].rows
 
 
-def test_nothing_from_elsewhere_can_be_loaded():
-    assert "default-src 'none'" in page("title", [], made_with="")
+def test_nothing_from_elsewhere_can_be_loaded(lecture_page):
+    assert "default-src 'none'" in lecture_page("title")
 
 
-def test_cells_and_titles_are_escaped():
-    for content in (table(["<i>"], [["<i>"]]), page("<i>", [], made_with="<i>")):
-        assert "<i>" not in content
+def test_cells_and_titles_are_escaped(lecture_page):
+    assert "<i>" not in lecture_page("<i>")
+    assert lecture_page("<i>").count("&lt;i&gt;") == 7
 
 
-def test_a_name_that_is_no_utf8_is_shown_with_its_bytes():
-    assert text("K\udce4fer") == r"K\xe4fer"
+def test_a_name_that_is_no_utf8_is_shown_with_its_bytes(lecture_page):
+    assert r"K\xe4fer" in lecture_page("K\udce4fer")
 
 
-def test_a_narrow_screen_gets_its_own_width():
-    assert 'content="width=device-width, initial-scale=1"' in page("", [], made_with="")
-    assert 'data-label="a"' in table(["a"], [["b"]])
+def test_a_narrow_screen_gets_its_own_width(lecture_page):
+    page = lecture_page("a")
+    assert 'content="width=device-width, initial-scale=1"' in page
+    assert 'data-label="a"' in page
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError, match="title"):
+        render("page.html.jinja", made_with="")

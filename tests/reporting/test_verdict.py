@@ -1,7 +1,7 @@
 import pytest
 
 from tltool.reporting.run_record import read_run
-from tltool.reporting.verdict import judge_run
+from tltool.reporting.run_verdict import judge_run
 
 
 @pytest.mark.parametrize(
@@ -15,23 +15,25 @@ from tltool.reporting.verdict import judge_run
         (20, 51, "No: it is not provably better than always", "--lr-range"),
     ],
 )
-def test_the_answer_follows_from_both_baselines(finished, evaluation, run, probe, answer, command):
-    verdict = judge_run(read_run(finished), evaluation(run=run, probe=probe))
+def test_the_answer_follows_from_both_baselines(
+    finished, measured_split, run, probe, answer, command
+):
+    verdict = judge_run(read_run(finished), measured_split(run=run, probe=probe))
     assert verdict.answer.startswith(answer)
     assert command in verdict.commands[0]
 
 
-def test_two_groups_of_photos_prove_nothing(finished, evaluation):
-    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70, groups=[0, 1] * 50))
+def test_two_groups_of_images_prove_nothing(finished, measured_split):
+    verdict = judge_run(read_run(finished), measured_split(run=95, probe=70, groups=[0, 1] * 50))
     assert verdict.answer.startswith("It cannot be told yet")
-    assert verdict.next_step == "Measure it on more photos of more groups:"
+    assert verdict.next_step == "Measure it on more images of more groups:"
 
 
-def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, evaluation):
-    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70))
+def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, measured_split):
+    verdict = judge_run(read_run(finished), measured_split(run=95, probe=70))
     assert verdict.commands[1].endswith("--seed_everything 1")
 
 
-def test_photos_that_chose_the_checkpoint_are_named_so(finished, evaluation):
-    verdict = judge_run(read_run(finished), evaluation(run=95, probe=70))
+def test_images_that_chose_the_checkpoint_are_named_so(finished, measured_split):
+    verdict = judge_run(read_run(finished), measured_split(run=95, probe=70))
     assert "a little too good" in verdict.reasons[1]

@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tltool.data.datamodules import image_datamodule
-from tltool.data.loading import image_dataset
-
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
 CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]

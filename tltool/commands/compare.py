@@ -12,7 +12,6 @@ from tltool._atomic_write import write_whole
 from tltool._lookup import lookup
 from tltool.cli import run_cli
 from tltool.commands.compare_config import head_yaml, optimizer_spec
-from tltool.commands.compare_plot import plot_curves, plot_heatmap
 from tltool.commands.compare_print import print_comparison
 from tltool.commands.features_compute import FeaturesCLI
 from tltool.commands.lecture import (
@@ -29,6 +28,8 @@ from tltool.finetuning.phase import Phase
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.experiment import Experiment
 from tltool.models.layer_groups import layer_groups
+from tltool.reporting.figures.accuracy_heatmap import comparison_curves, draw_accuracy_heatmap
+from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.wandb.comparison_group import log_group
 from tltool.training.run_directory import create_run_dir
 
@@ -164,8 +165,8 @@ class CompareCLI(FeaturesCLI):
         )
         folder = create_run_dir(config["runs_dir"], config["name"] or "compare")
         found.write_csv(folder / "compare.csv")
-        plot_curves(found, folder / "curves.png")
-        plot_heatmap(found, folder / "heatmap.png")
+        save_figure(draw_curves(comparison_curves(found)), folder / "curves.png")
+        save_figure(draw_accuracy_heatmap(found), folder / "heatmap.png")
         print_comparison(found, self.datamodule.summary())
         print(f"table     {folder / 'compare.csv'}")
         print(f"pictures  {folder / 'curves.png'}, {folder / 'heatmap.png'}")

@@ -3,8 +3,8 @@
 from rich.console import Console
 from rich.table import Table
 
-from tltool.comparison.differences import Difference, Estimate
 from tltool.comparison.result import Comparison, HeadResult
+from tltool.evaluation.paired_differences import Difference, MeanEstimate
 
 
 def print_comparison(found: Comparison, data: str) -> None:
@@ -70,7 +70,7 @@ def _training_table(found: Comparison, rows: list[HeadResult]) -> Table:
     return table
 
 
-def _with_interval(estimate: Estimate, sign: str = "") -> str:
+def _with_interval(estimate: MeanEstimate, sign: str = "") -> str:
     half = estimate.interval[1] - estimate.mean
     return f"{estimate.mean:{sign}.3f} +- {half:.3f}"
 

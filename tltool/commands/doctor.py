@@ -14,9 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tltool.cli import FitCLI, run_cli
-from tltool.commands.doctor_plot import plot_signals
 from tltool.commands.memory import memory_remedies
-from tltool.commands.plan_plot import check_picture
 from tltool.commands.trainer_section import world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.checks.check_result import CheckResult
@@ -32,6 +30,9 @@ from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.finetuning.schedule import Schedule
 from tltool.models.layer_groups import layer_groups
+from tltool.output_file import check_output_file
+from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.figures.starting_signals import draw_starting_signals
 from tltool.training.image_task import ImageTask
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -76,7 +77,7 @@ class DoctorCLI(FitCLI):
         if config["write_groups"] is not None:
             check_groups_file(config["write_groups"])
         if config["plot"] is not None:
-            check_picture(config["plot"])
+            check_output_file(Path(config["plot"]), "--plot", SUFFIXES)
         super().before_instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -115,7 +116,7 @@ class DoctorCLI(FitCLI):
         print_signals(checks.signals)
         print(describe_read(images))
         if config["plot"]:
-            plot_signals(checks.signals, Path(config["plot"]))
+            save_figure(draw_starting_signals(exam.signals), Path(config["plot"]))
             print(f"picture  {config['plot']}")
         if file:
             sizes = write_duplicate_groups(file, images, duplicates, data)

@@ -18,7 +18,6 @@ from tltool._atomic_write import write_whole
 from tltool._module_state import restored_state
 from tltool.cli import FitCLI, run_cli
 from tltool.commands.advise import advised_yaml, check_question, print_advice
-from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
 from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
@@ -28,6 +27,10 @@ from tltool.finetuning.plan_warnings import plan_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.layer_groups import layer_groups
+from tltool.output_file import check_output_file
+from tltool.reporting.figures.lr_range import draw_lr_range
+from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.training.input_norm_fit import fit_input_norm_
 
 log = logging.getLogger(__name__)
@@ -86,7 +89,7 @@ class PlanCLI(FitCLI):
         """Check where the picture goes, before it takes time."""
         plot = self.config["fit"]["plot"]
         if plot is not None:
-            check_picture(plot)
+            check_output_file(Path(plot), "--plot", SUFFIXES)
 
     def fit(self, **kwargs: Any) -> None:
         """Make the plan and print it."""
@@ -121,7 +124,8 @@ class PlanCLI(FitCLI):
         if config["lr_range"]:
             self._test_rates(plan, config)
         elif config["plot"]:
-            plot_plan(plan, Path(config["plot"]))
+            figure = draw_schedule(plan, lr_by_parameter_group(plan), width=8, named=True)
+            save_figure(figure, Path(config["plot"]))
         if config["plot"]:
             print(f"picture  {config['plot']}")
 
@@ -151,7 +155,7 @@ class PlanCLI(FitCLI):
             found = lr_range_test(task, planned.phase, loader, num_steps=config["lr_range_steps"])
         print_range(found, planned)
         if config["plot"]:
-            plot_rates(found, Path(config["plot"]))
+            save_figure(draw_lr_range(found), Path(config["plot"]))
 
 
 def dump_schedule(schedule: Schedule) -> str:

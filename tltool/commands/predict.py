@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tltool.commands.checkpoint import checkpoint_parser, set_up
-from tltool.inference.table import check_output, table_rows, write_table
+from tltool.inference.prediction_table import check_output, prediction_rows, write_prediction_table
+from tltool.inference.predictor import Predictor
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,14 +17,11 @@ def main(argv: Sequence[str]) -> int:
         "--output", type=str, default="predictions.csv", help="The .csv or .parquet file to write."
     )
     setup = set_up(parser, argv[1:])
-    if setup.trainer.world_size > 1:
-        raise ValueError(
-            "Prediction runs on one device: leave out --trainer.devices and --trainer.num_nodes."
-        )
     output = Path(setup.config.output)
     check_output(output)
-    batches: list[Any] = setup.trainer.predict(setup.task, datamodule=setup.data) or []
-    rows = table_rows(batches, setup.task.class_names, setup.data.known_labels())
-    write_table(output, rows)
+    predictor = Predictor(setup.task)
+    predicted = predictor.predict_data(setup.data, trainer=setup.trainer)
+    rows = prediction_rows(predicted, predictor.class_names, setup.data.known_labels())
+    write_prediction_table(output, rows)
     print(f"{len(rows)} predictions: {output}")
     return 0

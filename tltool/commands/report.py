@@ -7,20 +7,21 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 import tltool
 from tltool._atomic_write import write_whole
 from tltool.commands.report_measure import measure_run
 from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.commands.terminal import set_up_process
-from tltool.reporting.evaluation import RUN, Evaluation
-from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
-from tltool.reporting.runs import Runs, compare_runs
-from tltool.reporting.runs_page import render_runs_page
-from tltool.tracking.pictures import draw_curves, draw_predictions
+from tltool.output_file import check_output_file
+from tltool.reporting.compared_runs import ComparedRuns, compare_runs
+from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_page import render_run_page
+from tltool.reporting.run_pictures import write_pictures
+from tltool.reporting.run_tables import accuracy_table
+from tltool.reporting.runs_page import render_runs_page, runs_table
+from tltool.reporting.tables import rich_table
 
-NUM_PHOTOS = 12
 PAGE = "report.html"
 
 
@@ -55,40 +56,22 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv[1:])
     runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
-    check_output(arguments.output)
+    if arguments.output is not None:
+        check_output_file(arguments.output, "--output", (".html", ".htm"))
     set_up_process()
     dashboard = open_dashboard(runs) if arguments.wandb else None
     if len(runs) > 1:
         return _report_runs(runs, arguments.output, dashboard)
     run = measure_run(runs[0])
-    _report_run(run, photos=arguments.photos)
+    _report_run(run, images=arguments.photos)
     output = arguments.output or runs[0] / PAGE
-    write_whole(output, render_run_page(run, made_with=made_with(), photos=arguments.photos))
+    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.photos))
     print(f"page         {output}")
     if dashboard is not None:
         write_dashboard(dashboard, [run], None)
     print(f"verdict      {run.verdict.answer}")
     print(f"next         {run.verdict.commands[0]}")
     return 0
-
-
-def check_output(output: Path | None) -> None:
-    """Raise unless the page can be written, before it takes time.
-
-    Raises:
-        ValueError: If the suffix is no page's.
-        FileNotFoundError: If the folder does not exist.
-    """
-    if output is None:
-        return
-    if output.suffix.lower() not in {".html", ".htm"}:
-        raise ValueError(
-            f"Cannot write the page to {str(output)!r}: it is HTML. Write --output report.html."
-        )
-    if not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(output.parent)!r} for --output. Create it first."
-        )
 
 
 def made_with() -> str:
@@ -103,18 +86,15 @@ def _latest(run: Path) -> Path:
     return run / str(max(numbers)) if numbers else run
 
 
-def _report_run(run: MeasuredRun, *, photos: bool) -> None:
-    folder = run.record.folder
+def _report_run(run: MeasuredRun, *, images: bool) -> None:
+    folder, found = run.record.folder, run.evaluation
     for sentence in run.missing:
         print(f"missing      {sentence}")
-    if run.evaluation is not None:
-        _print_table(run.evaluation, run.measured, str(folder))
-    if run.record.metrics:
-        draw_curves(run.record.metrics, folder / "curves.png", title=str(folder))
-        print(f"curves       {folder / 'curves.png'}")
-    if photos and run.evaluation is not None:
-        _draw_photos(run, run.evaluation, folder / "predictions.png")
-        print(f"predictions  {folder / 'predictions.png'}")
+    if found is not None:
+        title = f"{folder}: accuracy on {len(found.predictions)} {found.split} images"
+        Console().print(rich_table(accuracy_table(found, run.measured), title))
+    for name, file in write_pictures(run, images=images).items():
+        print(f"{name:<13}{file}")
 
 
 def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashboard | None) -> int:
@@ -131,38 +111,7 @@ def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashbo
     return 0
 
 
-def _print_table(evaluation: Evaluation, measured: str, run: str) -> None:
-    title = f"{run}: accuracy on {len(evaluation.labels)} {evaluation.part} photos"
-    table = Table("", "accuracy", "what it means", title=title, title_justify="left")
-    meanings = baseline_meanings(evaluation, measured)
-    for name, score in evaluation.scores.items():
-        table.add_row(name, str(score), meanings[name])
-    Console().print(table)
-
-
-def _print_runs(found: Runs) -> None:
-    table = Table("", "run", "accuracy", "photos")
-    for run in found.runs:
-        evaluation = run.measured.evaluation
-        accuracy = "" if evaluation is None else str(evaluation.scores[RUN])
-        table.add_row(run.letter, str(run.measured.record.folder), accuracy, run.photos)
-    Console().print(table)
+def _print_runs(found: ComparedRuns) -> None:
+    Console().print(rich_table(runs_table(found)))
     for sentence in found.sentences:
         print(sentence)
-
-
-def _draw_photos(run: MeasuredRun, evaluation: Evaluation, output: Path) -> None:
-    """Draw the most confident errors first, then photos spread over the evaluation set."""
-    labels, paths, names = evaluation.labels, evaluation.paths, evaluation.class_names
-    confidence, predicted = evaluation.probabilities.max(dim=1)
-    wrong = (predicted != labels).nonzero().flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True)][: NUM_PHOTOS // 2].tolist()
-    right = [i for i in range(len(labels)) if predicted[i] == labels[i]]
-    step = max(1, len(right) // (NUM_PHOTOS - len(worst)))
-    chosen = worst + right[::step][: NUM_PHOTOS - len(worst)]
-    draw_predictions(
-        [run.decode(paths[i], mode=run.mode) for i in chosen],
-        [f"{names[predicted[i]]} {confidence[i]:.2f}\n(is {names[labels[i]]})" for i in chosen],
-        [bool(predicted[i] == labels[i]) for i in chosen],
-        output,
-    )

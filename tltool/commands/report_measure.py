@@ -4,23 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from lightning.pytorch import Trainer
-from torch import Tensor
-
 from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
 from tltool.commands.trainer_section import steps_per_epoch
-from tltool.comparison.differences import number_groups
-from tltool.data.datamodules.image_datamodule import ImageDataModule, Part
 from tltool.data.files.decoding import decode_image
-from tltool.features.cache import cached_features
-from tltool.features.extraction import extract_features
 from tltool.finetuning.plan import Plan
-from tltool.models.backbone import Backbone
-from tltool.models.ridge_probe import fit_ridge_probe
-from tltool.models.serialization import rebuild
-from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
-from tltool.reporting.run_page import MeasuredRun
+from tltool.inference.predictor import Predictor
+from tltool.inference.split_measurement import measure_split
+from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.image_task import ImageTask
@@ -39,45 +29,37 @@ class _Newest(NamedTuple):
 
 
 def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
-    """Read a run, let its checkpoint predict the photos that measure it, and fit the baselines.
+    """Read a run, let its checkpoint predict the images that measure it, and fit the baselines.
 
     What is not there any more, or was never written, is said in `MeasuredRun.missing`.
 
     Args:
         folder: The run's folder.
-        with_probe: Fit the closed-form probe, which needs features of all photos.
+        with_probe: Fit the closed-form probe, which needs features of all images.
 
     Raises:
         FileNotFoundError: If it is no run's folder.
     """
     record = read_run(folder)
     if record.checkpoint is None:
-        return MeasuredRun(
-            record=record,
-            plan=f"{_NO_CHECKPOINT} tltool plan --config {folder / 'config.yaml'} says what was to "
-            "train when.",
-            evaluation=None,
-            measured="",
-            decode=decode_image,
-            mode="RGB",
-            epochs_done=0,
-            missing=[_NO_CHECKPOINT],
-        )
+        planned = f"tltool plan --config {folder / 'config.yaml'} says what was to train when."
+        return MeasuredRun(record, f"{_NO_CHECKPOINT} {planned}", missing=[_NO_CHECKPOINT])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     newest = _newest(record)
     missing: list[str] = []
     data = evaluation = None
     try:
         data = make_data(record.config, task)
-        evaluation = _evaluate(record, task, data, with_probe=with_probe)
+        caching = record.config.get("features", {})
+        evaluation = measure_split(Predictor(task), data, with_probe=with_probe, caching=caching)
         # As on one device.
         planned_steps = steps_per_epoch(
             record.config["trainer"], len(data.samples("train")), data.batch_size
         )
-    except (OSError, ValueError) as error:  # What is wrong with the photos.
+    except (OSError, ValueError) as error:  # What is wrong with the images.
         # A loader's worker sends its error as text, with the traceback in front.
         reason = str(error).strip().splitlines()[-1]
-        missing.append(f"The photos cannot be read, so nothing was measured: {reason}")
+        missing.append(f"The images cannot be read, so nothing was measured: {reason}")
         planned_steps = None
     steps = record.steps_per_epoch or planned_steps
     measured = ""
@@ -117,68 +99,9 @@ def _plan(
 ) -> Plan | str:
     if steps is None:
         return (
-            "How many steps an epoch has is not known: none was finished, and the photos are gone."
+            "How many steps an epoch has is not known: none was finished, and the images are gone."
         )
     try:
         return make_run_plan(record, task, checkpoint, steps)
     except ValueError as error:
         return f"The phases cannot be laid out: {error}"
-
-
-def _evaluate(
-    record: RunRecord, task: ImageTask, data: ImageDataModule, *, with_probe: bool
-) -> Evaluation:
-    part: Part = "test" if data.splits.test else "val"
-    samples = data.samples(part)
-    labels = torch.tensor(samples.labels)
-    probabilities, paths = _predict(task, data, part)
-    train_labels = torch.tensor(data.samples("train").labels)
-    majority = int(train_labels.mode().values)
-    baselines = {MAJORITY: labels == majority}
-    if with_probe:
-        caching = record.config.get("features", {})
-        # As it was before training, and so perhaps in the cache.
-        backbone = rebuild(task.task_config["backbone"])
-        assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
-        train = _features(backbone, data, "train", caching)
-        probe = fit_ridge_probe(train, train_labels, data.num_classes)
-        baselines[PROBE] = probe.predict(_features(backbone, data, part, caching)) == labels
-    return Evaluation(
-        part=part,
-        class_names=task.class_names,
-        probabilities=probabilities,
-        labels=labels,
-        paths=paths,
-        names=names_from_root(paths, getattr(data, "root", None)),
-        groups=number_groups(samples.groups),
-        baselines=baselines,
-        majority=data.class_names[majority],
-    )
-
-
-def _predict(task: ImageTask, data: ImageDataModule, part: Part) -> tuple[Tensor, list[str]]:
-    trainer = Trainer(
-        logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
-    )
-    batches: list[Any] = trainer.predict(task, data.evaluation_dataloader(part)) or []
-    probabilities = torch.cat([batch["probabilities"] for batch in batches])
-    return probabilities, [path for batch in batches for path in batch["paths"]]
-
-
-def _features(
-    backbone: Backbone, data: ImageDataModule, part: Part, caching: Mapping[str, Any]
-) -> Tensor:
-    """Return the features of a part, by the cache of the run if it had one."""
-    loader = data.evaluation_dataloader(part)
-    if not caching.get("enabled", False):
-        description = f"features of the {part} photos"
-        return extract_features(backbone, loader, description=description, total=len(loader))[0]
-    features = cached_features(
-        backbone,
-        data.dataset(part),
-        cache=caching["cache_dir"],
-        batch_size=data.batch_size,
-        num_workers=loader.num_workers,
-        show_progress=True,
-    )
-    return features.tensor()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tltool.reporting.chapters import run_chapters, runs_chapters, title_of
-from tltool.reporting.run_page import MeasuredRun
+from tltool.reporting.compared_runs import ComparedRuns
+from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_record import read_run
-from tltool.reporting.runs import Runs
 from tltool.reporting.wandb.account import connect
 from tltool.reporting.wandb.logged_run import (
     LoggedRun,
@@ -61,7 +61,7 @@ def open_dashboard(folders: Sequence[Path]) -> Dashboard:
 
 
 def write_dashboard(
-    dashboard: Dashboard, measured: Sequence[MeasuredRun], found: Runs | None
+    dashboard: Dashboard, measured: Sequence[MeasuredRun], found: ComparedRuns | None
 ) -> None:
     """Write the workspace and the report, and print their addresses.
 

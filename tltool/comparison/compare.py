@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from tltool.comparison.cross_validation import SplitRows, cross_validation, split_rows
-from tltool.comparison.differences import judge
 from tltool.comparison.lr_selection import Selection
 from tltool.comparison.result import Comparison
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.trainings import Trainings
 from tltool.comparison.variants import Variant, check_variant
+from tltool.evaluation.paired_differences import judge
 
 
 def compare_heads(

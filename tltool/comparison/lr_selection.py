@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from tltool.comparison.differences import estimate_mean
 from tltool.comparison.lr_grid import LRScore, choose_lr, is_at_edge, lr_grid, wider_lrs
 from tltool.comparison.optimizers import base_lr
 from tltool.comparison.result import HeadResult
 from tltool.comparison.trainings import Job, Outcome, Trainings
+from tltool.evaluation.paired_differences import estimate_mean
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from tltool._csv_rows import write_rows
-from tltool.comparison.differences import Difference, Estimate, photos_needed
 from tltool.comparison.variants import Variant
+from tltool.evaluation.paired_differences import Difference, MeanEstimate, photos_needed
 
 ONE_POINT = 0.01
 
@@ -37,7 +37,7 @@ class HeadResult:
     """
 
     name: str
-    accuracy: Estimate
+    accuracy: MeanEstimate
     lr: float
     at_edge: float
     num_parameters: int

@@ -1,1 +1,1 @@
-"""A trained checkpoint at work: predictions as tables and from Python."""
+"""Inference: one predictor for everything that predicts, and tables of predictions."""

@@ -1,24 +1,27 @@
-"""A checkpoint as an object that takes photos and gives class names."""
+"""Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
+from torch import Tensor
 
 from tltool.data.files.decoding import decode_image
 from tltool.data.files.directory_listing import list_images
 from tltool.data.transforms.image_transform import ImageTransform
+from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
 
-Photo = str | Path | Image.Image
+ImageInput = str | Path | Image.Image
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a photo shows.
+    """What an image shows.
 
     Attributes:
         label: The most probable class.
@@ -27,6 +30,30 @@ class Prediction:
 
     label: str
     probabilities: dict[str, float]
+
+
+class PredictedImages(NamedTuple):
+    """Probabilities of many images, in order.
+
+    Attributes:
+        paths: Where they lie.
+        probabilities: ``(N, num_classes)``.
+    """
+
+    paths: list[str]
+    probabilities: Tensor
+
+
+class SplitMetrics(NamedTuple):
+    """What is measured on a split, over all ranks.
+
+    Attributes:
+        values: Each metric by name.
+        classes: The metrics of each class.
+    """
+
+    values: dict[str, float]
+    classes: list[ClassMetrics]
 
 
 class Predictor:
@@ -40,54 +67,99 @@ class Predictor:
         self.task = task.eval()
         self.transform = ImageTransform(task.data_config)
 
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the probabilities."""
+        return self.task.class_names
+
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too: one file wins
-        self, photos: Photo, *, batch_size: int = ...
+        self, images: ImageInput, *, batch_size: int = ...
     ) -> Prediction: ...
     @overload
-    def predict(self, photos: Sequence[Photo], *, batch_size: int = ...) -> list[Prediction]: ...
     def predict(
-        self, photos: Photo | Sequence[Photo], *, batch_size: int = 32
+        self, images: Sequence[ImageInput], *, batch_size: int = ...
+    ) -> list[Prediction]: ...
+    def predict(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 32
     ) -> Prediction | list[Prediction]:
-        """Predict the class of one photo, or of several.
+        """Predict the class of one image, or of several.
 
         Args:
-            photos: A file, a Pillow image, or a sequence of them. For a folder, see
+            images: A file, a Pillow image, or a sequence of them. For a directory, see
                 `predict_folder`.
-            batch_size: Number of photos that pass through the network at once.
+            batch_size: Number of images that pass through the network at once.
 
         Returns:
-            One prediction for one photo, a list for a sequence.
+            One prediction for one image, a list for a sequence.
 
         Raises:
             ValueError: If a file cannot be decoded; the message names it.
         """
-        if isinstance(photos, str | Path | Image.Image):
-            return self._predict([photos])[0]
+        if isinstance(images, str | Path | Image.Image):
+            return self._predict([images])[0]
         return [
             prediction
-            for start in range(0, len(photos), batch_size)
-            for prediction in self._predict(photos[start : start + batch_size])
+            for start in range(0, len(images), batch_size)
+            for prediction in self._predict(images[start : start + batch_size])
         ]
 
     def predict_folder(self, folder: str | Path, *, batch_size: int = 32) -> dict[str, Prediction]:
-        """Predict all photos in a folder and below, by path."""
+        """Predict all images in a directory and below, by path."""
         paths = [str(path) for path in list_images(Path(folder))]
         return dict(zip(paths, self.predict(paths, batch_size=batch_size), strict=True))
 
-    @torch.inference_mode()
-    def _predict(self, photos: Sequence[Photo]) -> list[Prediction]:
-        images = torch.stack([self.transform(self._decode(photo)) for photo in photos])
-        logits = self.task(images.to(self.task.device))  # (B, num_classes)
-        return [self._describe(row) for row in logits.float().softmax(dim=-1).tolist()]
+    def predict_data(
+        self, data: ImageDataModule, split: Part | None = None, *, trainer: Trainer | None = None
+    ) -> PredictedImages:
+        """Predict the images of a datamodule, in order.
 
-    def _decode(self, photo: Photo) -> Image.Image:
-        if isinstance(photo, Image.Image):
-            return photo.convert(self.transform.mode)
-        return decode_image(photo, mode=self.transform.mode, size=self.transform.decode_size)
+        Args:
+            data: The images.
+            split: Which of them; ``None`` for those that the datamodule is to predict.
+            trainer: Runs it; ``None`` for one device without a logger.
+
+        Raises:
+            ValueError: If the trainer has several devices, which would tear the order apart.
+        """
+        trainer = trainer or Trainer(
+            logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+        )
+        if trainer.world_size > 1:
+            raise ValueError(
+                "Prediction runs on one device: leave out --trainer.devices and "
+                "--trainer.num_nodes."
+            )
+        where: dict[str, Any] = {"datamodule": data}
+        if split is not None:
+            where = {"dataloaders": data.evaluation_dataloader(split)}
+        batches: list[Any] = trainer.predict(self.task, **where) or []
+        paths = [path for batch in batches for path in batch["paths"]]
+        empty = torch.empty(0, len(self.class_names))
+        return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
+
+    def measure(self, data: ImageDataModule, split: Part, *, trainer: Trainer) -> SplitMetrics:
+        """Measure the task on the validation or the test split, on all devices of the trainer."""
+        run = trainer.validate if split == "val" else trainer.test
+        (values,) = run(self.task, datamodule=data, verbose=False)
+        confusion = self.task.confusion
+        classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
+        return SplitMetrics(dict(values), classes)
+
+    @torch.inference_mode()
+    def _predict(self, images: Sequence[ImageInput]) -> list[Prediction]:
+        pixels = torch.stack([self.transform(self._decode(image)) for image in images])
+        batch = {"images": pixels.to(self.task.device), "paths": images}
+        found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        return [self._describe(row) for row in found.tolist()]
+
+    def _decode(self, image: ImageInput) -> Image.Image:
+        if isinstance(image, Image.Image):
+            return image.convert(self.transform.mode)
+        return decode_image(image, mode=self.transform.mode, size=self.transform.decode_size)
 
     def _describe(self, probabilities: Sequence[float]) -> Prediction:
-        named = zip(self.task.class_names, probabilities, strict=True)
+        named = zip(self.class_names, probabilities, strict=True)
         ranked = sorted(named, key=lambda pair: -pair[1])
         return Prediction(ranked[0][0], dict(ranked))
 

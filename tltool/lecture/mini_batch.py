@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tltool.comparison.differences import estimate_mean
-from tltool.comparison.training_settings import Recipe
+from tltool.evaluation.paired_differences import estimate_mean
 from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
 from tltool.lecture.gradient_noise import Noise, gradient_noise, slope
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure

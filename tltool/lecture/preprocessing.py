@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.comparison.differences import Difference, estimate_mean
-from tltool.comparison.differences import judge as judge_differences
-from tltool.comparison.head_stack import Trained
-from tltool.comparison.training_settings import Recipe
+from tltool.evaluation.paired_differences import Difference, estimate_mean
+from tltool.evaluation.paired_differences import judge as judge_differences
 from tltool.layers.fitted_norms import Center, FittedNorm, Standardize, Whiten
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import COLORS, MARKERS, draw_legend, draw_series, new_figure

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tltool.comparison.differences import judge as compare
-from tltool.comparison.training_settings import Recipe
+from tltool.evaluation.paired_differences import judge as compare
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import draw_legend, draw_series, new_figure
 from tltool.lecture.problem import Problem

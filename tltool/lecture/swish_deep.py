@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from tltool.comparison.differences import CONFIDENCE, Difference, Estimate, estimate_mean, holm
-from tltool.comparison.differences import judge as compare
-from tltool.comparison.training_settings import Recipe
+from tltool.evaluation.paired_differences import (
+    CONFIDENCE,
+    Difference,
+    MeanEstimate,
+    estimate_mean,
+    holm,
+)
+from tltool.evaluation.paired_differences import judge as compare
 from tltool.layers.gains import moment_growth
 from tltool.lecture.experiment import Experiment, Finding, Verdict
 from tltool.lecture.pictures import COLORS, MARKERS, draw_legend, draw_series, new_figure
@@ -145,7 +150,7 @@ def compare_pairs(tuned: Mapping[Pair, Mapping[str, Tuned]]) -> dict[Pair, Diffe
     }
 
 
-def log_loss_ratio(both: Mapping[str, Tuned]) -> Estimate | None:
+def log_loss_ratio(both: Mapping[str, Tuned]) -> MeanEstimate | None:
     """Return the log of swish's training loss relative to relu's, paired over seeds.
 
     Args:
@@ -163,7 +168,7 @@ def log_loss_ratio(both: Mapping[str, Tuned]) -> Estimate | None:
 
 
 def judge(
-    differences: Mapping[Pair, Difference], ratios: Mapping[Pair, Estimate | None]
+    differences: Mapping[Pair, Difference], ratios: Mapping[Pair, MeanEstimate | None]
 ) -> tuple[Verdict, str, str]:
     """Return verdict, number and text.
 
@@ -240,7 +245,7 @@ def _points(difference: Difference) -> str:
     return f"{mean:+.1f} points (+- {100 * _half_width(difference):.1f})"
 
 
-def _times(ratio: Estimate | None) -> str:
+def _times(ratio: MeanEstimate | None) -> str:
     if ratio is None:
         return "diverged"
     mean, low, high = torch.tensor([ratio.mean, *ratio.interval]).exp().tolist()  # Or infinite.

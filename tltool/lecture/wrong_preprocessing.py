@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tltool.comparison.differences import number_groups
+from tltool.evaluation.paired_differences import number_groups
 from tltool.models.ridge_probe import fit_ridge_probe
 
 if TYPE_CHECKING:

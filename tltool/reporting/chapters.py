@@ -1,19 +1,14 @@
 """The findings as chapters of plain text, for the report on Weights & Biases."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from tltool.reporting.config_differences import config_differences
-from tltool.reporting.health import ALARM_COLUMNS, NO_ALARM, alarm_rows
-from tltool.reporting.run_page import SCORE_COLUMNS, MeasuredRun, score_rows
-from tltool.reporting.runs import Runs
-from tltool.reporting.runs_page import (
-    DIFFERENCE_COLUMNS,
-    RUN_COLUMNS,
-    difference_note,
-    difference_rows,
-    run_row,
-)
-from tltool.reporting.schedule import PHASE_COLUMNS, phase_rows
+from tltool.reporting.compared_runs import ComparedRuns
+from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_page import NO_ALARM
+from tltool.reporting.run_tables import accuracy_table, alarm_table, phase_table
+from tltool.reporting.runs_page import SAME, difference_tables, options_table, runs_table
+from tltool.reporting.tables import FactTable
 from tltool.reporting.wandb.dashboard_sections import CLASSES, HEALTH, OTHERS, RESULT, SCHEDULE
 from tltool.reporting.wandb.saved_report import Chapter
 
@@ -29,35 +24,33 @@ def run_chapters(run: MeasuredRun) -> list[Chapter]:
     Args:
         run: The run, measured.
     """
-    verdict, evaluation, plan = run.verdict, run.evaluation, run.plan
-    rows = [] if evaluation is None else score_rows(evaluation, run.measured)
-    phases = [plan] if isinstance(plan, str) else []
-    best = run.record.best_epoch
-    learned = [] if best is None else [f"The best validation accuracy was in epoch {best + 1}."]
+    verdict, found, plan = run.verdict, run.evaluation, run.plan
     return [
-        Chapter(
+        _chapter(
             _TO_ANSWER,
+            accuracy_table(found, run.measured) if found else None,
             answer=f"{verdict.mark} {verdict.answer}",
             sentences=[*verdict.reasons, *run.missing],
-            columns=SCORE_COLUMNS,
-            rows=rows,
         ),
         Chapter("What next?", sentences=[verdict.next_step], commands=verdict.commands),
-        Chapter(
+        _chapter(
             "What trained when",
-            sentences=phases,
-            columns=PHASE_COLUMNS,
-            rows=[] if isinstance(plan, str) else phase_rows(plan),
+            None if isinstance(plan, str) else phase_table(plan),
+            sentences=[plan] if isinstance(plan, str) else [],
             sections=[SCHEDULE],
         ),
-        Chapter("How it learned", sentences=learned, sections=[RESULT]),
+        Chapter(
+            "How it learned",
+            sentences=[run.best_epoch] if run.best_epoch else [],
+            sections=[RESULT],
+        ),
         _health(run),
         Chapter("How each class does", sections=[CLASSES]),
         Chapter("What else was logged", sections=[OTHERS]),
     ]
 
 
-def runs_chapters(found: Runs) -> list[Chapter]:
+def runs_chapters(found: ComparedRuns) -> list[Chapter]:
     """Return what a reviewer asks about several runs, in this order.
 
     Is there a difference, and how sure is that; what next; the runs; what differs in their
@@ -66,28 +59,19 @@ def runs_chapters(found: Runs) -> list[Chapter]:
     Args:
         found: The runs, compared.
     """
-    configs = [run.measured.record.config for run in found.runs]
-    differing = config_differences(configs)
-    several = len(found.sets) > 1
+    options = options_table(found)
     return [
         Chapter(_TO_ANSWER, answer=found.sentences[0], sentences=found.sentences[1:]),
         *(
-            Chapter(
-                "Differences" + (f" on {photos.name}" if several else ""),
-                sentences=[difference_note(photos)],
-                columns=DIFFERENCE_COLUMNS,
-                rows=difference_rows(photos),
-            )
-            for photos in found.sets
-            if photos.differences
+            _chapter(title, differences, sentences=[note])
+            for title, differences, note in difference_tables(found)
         ),
         Chapter("What next?", sentences=[found.next_step], commands=found.commands),
-        Chapter("The runs", columns=RUN_COLUMNS, rows=[run_row(run) for run in found.runs]),
-        Chapter(
+        _chapter("The runs", runs_table(found)),
+        _chapter(
             "What differs in the configuration",
-            sentences=[] if differing else ["Nothing: they are the same run, repeated."],
-            columns=["option", *(run.letter for run in found.runs)],
-            rows=[(key, *values) for key, values in differing.items()],
+            options,
+            sentences=[] if options.rows else [SAME],
             compares=True,
         ),
         Chapter("How they learned", sections=[RESULT]),
@@ -105,16 +89,24 @@ def title_of(runs: Sequence[MeasuredRun]) -> str:
 
 
 def _health(*runs: MeasuredRun) -> Chapter:
-    several = len(runs) > 1
-    rows = [
-        (*([run.record.folder] if several else []), *row)
-        for run in runs
-        for row in alarm_rows(run.record.alarms)
-    ]
-    return Chapter(
+    tables = [alarm_table(run.record.alarms) for run in runs]
+    columns, rows = tables[0].columns, [row for table in tables for row in table.rows]
+    if len(runs) > 1:
+        columns = ["run", *columns]
+        rows = [
+            (run.record.folder, *row)
+            for run, table in zip(runs, tables, strict=True)
+            for row in table.rows
+        ]
+    return _chapter(
         "How healthy the network was",
+        FactTable(columns, rows),
         sentences=[] if rows else [NO_ALARM],
-        columns=[*(["run"] if several else []), *ALARM_COLUMNS],
-        rows=rows,
         sections=[HEALTH],
     )
+
+
+def _chapter(title: str, facts: FactTable | None, **parts: Any) -> Chapter:
+    if facts is None:
+        return Chapter(title, **parts)
+    return Chapter(title, columns=facts.columns, rows=facts.cells, **parts)

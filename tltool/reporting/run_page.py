@@ -1,131 +1,174 @@
-"""The page of one run."""
+"""The HTML page of one run."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tltool.data.loading.image_dataset import Decoder
-from tltool.finetuning.plan import Plan
-from tltool.reporting.evaluation import MAJORITY, PROBE, RUN, Evaluation
-from tltool.reporting.figures import draw_curves
-from tltool.reporting.health import health_section
-from tltool.reporting.html import command, page, paragraph, picture, pictures, section, table, text
-from tltool.reporting.predictions import calibration_section, confusion_section, photos_section
-from tltool.reporting.run_record import RunRecord
-from tltool.reporting.schedule import phase_starts, schedule_section
-from tltool.reporting.verdict import Verdict, judge_run
+from markupsafe import Markup
 
-SCORE_COLUMNS = ("", "accuracy \N{PLUS-MINUS SIGN} error", "95 % interval", "what it means")
+from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
+from tltool.evaluation.calibration import NUM_BINS, calibration_error
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.reporting.figures.confusion import draw_confusion
+from tltool.reporting.figures.curves import Curves, draw_curves
+from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
+from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
+from tltool.reporting.html.images import data_uri, picture, thumbnail
+from tltool.reporting.html.render import PictureOnPage, render
+from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_tables import (
+    accuracy_table,
+    alarm_table,
+    mistake_table,
+    numbered,
+    phase_table,
+    prediction_table,
+    reliability_table,
+)
+from tltool.reporting.tables import class_table
 
+MOST_IN_TABLE = 8
+"""Classes whose matrix fits a narrow screen as a table."""
+MOST_CLASSES = 20
+NUM_IMAGES = 12
+MOST_LAYERS = 40
+NO_ALARM = "\N{CHECK MARK} No alarm was raised."
+_LEGEND = (
+    f"A ! or a cross marks what is beyond the limit of an alarm: {DEAD:.0%} dead, {FAST:.0%} of "
+    f"the weights in one step. Saturation alarms from {SATURATED:.0%} on, for activations that "
+    "saturate on both sides, such as tanh; relu is saturated on about half."
+)
 
-@dataclass(frozen=True)
-class MeasuredRun:
-    """A run with what was found out about it afterwards.
-
-    Attributes:
-        record: What lies in its folder.
-        plan: Its phases in numbers, or the sentence that says why they are not known.
-        evaluation: Its predictions; ``None`` where there are none.
-        missing: What could not be found out and why, in sentences.
-        measured: Which checkpoint the predictions are of, in words.
-        decode: Makes a photo from a path.
-        mode: Of the photos.
-        epochs_done: Epochs that were trained, with a begun one as a fraction.
-        has_ended: Whether a metric ended its last phase.
-    """
-
-    record: RunRecord
-    plan: Plan | str
-    evaluation: Evaluation | None
-    measured: str
-    decode: Decoder
-    mode: Literal["L", "RGB"]
-    epochs_done: float
-    has_ended: bool = False
-    missing: list[str] = field(default_factory=list)
-
-    @property
-    def verdict(self) -> Verdict:
-        """What it achieved."""
-        return judge_run(self.record, self.evaluation, ended=self.has_ended)
+CsvRows = Sequence[Mapping[str, str]]
 
 
-def baseline_meanings(evaluation: Evaluation, measured: str) -> dict[str, str]:
-    """Return what each score means, in a sentence."""
-    chosen = ", on the photos that chose it: a little too good" if evaluation.part == "val" else ""
-    best = f"The checkpoint with the best validation accuracy{chosen}."
-    probe = "Ridge regression on the frozen features: what the pretraining gives without training."
-    return {
-        MAJORITY: f"Always saying {evaluation.majority!r}; a model below it learned nothing.",
-        PROBE: probe,
-        RUN: measured or best,
-    }
-
-
-def render_run_page(run: MeasuredRun, *, made_with: str, photos: bool = True) -> str:
+def render_run_page(run: MeasuredRun, *, made_with: str, images: bool = True) -> str:
     """Return the page as HTML.
 
     Args:
         run: The run.
         made_with: Versions and time.
-        photos: Whether photos are on the page; else their names only.
+        images: Whether images are on the page; else their names only, for they may be private.
     """
-    record, evaluation = run.record, run.evaluation
-    measured: list[str] = []
-    if evaluation is not None:
-        measured = [
-            confusion_section(evaluation),
-            photos_section(evaluation, run.decode, run.mode, photos=photos),
-            calibration_section(evaluation),
+    record, found, verdict, plan = run.record, run.evaluation, run.verdict, run.plan
+    causes = ", ".join(alarm["cause"] for alarm in record.alarms)
+    alarms = [f"\N{WARNING SIGN} Alarms, with remedies below: {causes}."] if causes else []
+    schedule, starts = None, []
+    if not isinstance(plan, str):
+        starts = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
+        schedule = picture(
+            draw_schedule(plan, lr_by_group(plan), epochs_done=run.epochs_done),
+            "The learning rate of each layer group over the epochs, dark where it is low.",
+        )
+    return render(
+        "run.html.jinja",
+        title=f"Run {record.folder}",
+        made_with=made_with,
+        sentences=[f"{verdict.mark} {verdict.answer}", *verdict.reasons, *alarms],
+        verdict=verdict,
+        missing=run.missing,
+        accuracies=found and accuracy_table(found, run.measured),
+        schedule=schedule,
+        phases=plan if isinstance(plan, str) else phase_table(plan),
+        curve_pictures=curve_pictures(record.curves, starts),
+        best_epoch=run.best_epoch,
+        health=health_section(record.health, record.alarms),
+        predictions=found and predictions_section(found, run if images else None),
+    )
+
+
+def curve_pictures(curves: Curves, phases: Sequence[float] = ()) -> list[PictureOnPage]:
+    """Return a picture of each metric over the epochs, with its last values in words."""
+    pictures = []
+    for label, series in curves.items():
+        ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
+        words = f"The {label} over the epochs; at the end {ends}."
+        pictures.append(picture(draw_curves({label: series}, phases=phases), words))
+    return pictures
+
+
+def health_section(rows: CsvRows | None, alarms: CsvRows) -> dict[str, Any]:
+    """Return what the page shows about health.
+
+    Args:
+        rows: Those of ``health.csv``; ``None`` if there is no such file.
+        alarms: Those of ``alarms.csv``.
+    """
+    columns = ("dead", "saturated", "largest_update")
+    return {
+        "alarms": alarm_table(alarms),
+        "is_recorded": rows is not None,
+        "no_alarm": NO_ALARM,
+        "pictures": [each for column in columns for each in _health_picture(rows or [], column)],
+        "legend": _LEGEND,
+    }
+
+
+def _health_picture(rows: CsvRows, column: str) -> list[PictureOnPage]:
+    """Return a heatmap; of more than ``MOST_LAYERS`` layers the worst."""
+    # NaN first, so that it hides no number.
+    values = ((row, float(row[column])) for row in rows if row[column])
+    seen = sorted(values, key=lambda pair: (pair[1] == pair[1], pair[1]))
+    worst = dict.fromkeys(row["layer"] for row, _ in reversed(seen))
+    shown = list(worst)[:MOST_LAYERS]
+    figure = draw_layer_health([row for row in rows if row["layer"] in shown], [column])
+    if figure is None:
+        return []
+    row, value = seen[-1]
+    place = f"{value:.3g} in {row['layer']}, at step {int(row['step']) + 1}"
+    return [picture(figure, f"The highest {HEALTH_COLUMNS[column].title}: {place}.")]
+
+
+def predictions_section(found: MeasuredSplit, run: MeasuredRun | None) -> dict[str, Any]:
+    """Return what the page shows about predictions.
+
+    Args:
+        found: The split that was measured.
+        run: Decodes the images of the worst mistakes; ``None`` leaves them out.
+    """
+    names, predictions = found.class_names, found.predictions
+    worst = predictions.worst_errors()[:NUM_IMAGES]
+    table, bins = prediction_table(found, worst), predictions.bins
+    confusion_picture = None
+    if len(names) > MOST_IN_TABLE:
+        words = "The share of each true class that was taken for each class, bright where high."
+        confusion_picture = picture(draw_confusion(found.confusion, names), words)
+    thumbnails = []
+    for index, row in zip(worst if run else [], table.rows, strict=False):
+        assert run is not None  # noqa: S101  # else there is nothing to go through
+        content = thumbnail(run.decode(found.paths[index], mode=run.mode))
+        thumbnails.append((PictureOnPage(data_uri(content, "jpeg"), str(row[0])), row))
+    sure, right = float(predictions.confidence.double().mean()), predictions.accuracy
+    gap = "too sure" if sure > right else "not sure enough"
+    return {
+        "confusion_picture": confusion_picture,
+        "numbered": numbered(names),
+        "confusion": _shaded(found),
+        "mistakes": mistake_table(found),
+        "classes": class_table(predictions.classes(names), MOST_CLASSES),
+        "worst": table,
+        "thumbnails": thumbnails,
+        "calibration": f"On average it is {sure:.3f} sure and {right:.3f} right: "
+        f"{abs(sure - right):.3f} {gap}. Expected calibration error, over {NUM_BINS} bins: "
+        f"{calibration_error(bins):.3f}.",
+        "reliability": picture(
+            draw_reliability(bins), "Share of right predictions over confidence."
+        ),
+        "bins": reliability_table(bins),
+    }
+
+
+def _shaded(found: MeasuredSplit) -> list[tuple[str, list[tuple[Markup, str]]]]:
+    """Return the confusion matrix row by row: the class, and each count with how dark it is."""
+    counts = found.confusion
+    # Light enough for dark letters on it; the right ones are bold too.
+    shares = (0.5 * counts / counts.sum(dim=1, keepdim=True).clamp_min(1)).tolist()
+    rows = []
+    for number, name in enumerate(numbered(found.class_names)):
+        texts = [
+            f"<b>{n:,}</b>" if i == number else f"{n:,}"
+            for i, n in enumerate(counts[number].tolist())
         ]
-    body = [
-        _answer(run),
-        schedule_section(run.plan, run.epochs_done),
-        _curves(run),
-        health_section(record.health, record.alarms),
-        *measured,
-    ]
-    return page(f"Run {record.folder}", body, made_with=made_with)
-
-
-def _answer(run: MeasuredRun) -> str:
-    verdict, alarms = run.verdict, run.record.alarms
-    lines = [paragraph(f"{verdict.mark} {verdict.answer}", "verdict")]
-    lines += [paragraph(reason) for reason in verdict.reasons]
-    if alarms:
-        causes = ", ".join(alarm["cause"] for alarm in alarms)
-        lines.append(paragraph(f"\N{WARNING SIGN} Alarms, with remedies below: {causes}."))
-    lines += [paragraph(sentence, "warning") for sentence in run.missing]
-    lines.append(f"<p><b>Next.</b> {text(verdict.next_step)}</p>")
-    lines += [command(line) for line in verdict.commands]
-    scores = ""
-    if run.evaluation is not None:
-        scores = table(SCORE_COLUMNS, score_rows(run.evaluation, run.measured), numbers=(1, 2))
-    return f'<div class="answer">{"".join(lines)}</div>{scores}'
-
-
-def score_rows(evaluation: Evaluation, measured: str) -> list[tuple[str, ...]]:
-    """Return one row for each score, see ``SCORE_COLUMNS``."""
-    meanings = baseline_meanings(evaluation, measured)
-    rows: list[tuple[str, ...]] = []
-    for name, score in evaluation.scores.items():
-        low, high = evaluation.interval(name)
-        error = f"{score.accuracy:.3f} \N{PLUS-MINUS SIGN} {score.standard_error:.3f}"
-        rows.append((name, error, f"{low:.3f} to {high:.3f}", meanings[name]))
+        shades = [f"{share:.2f}" for share in shares[number]]
+        rows.append((name, list(zip(map(Markup, texts), shades, strict=True))))
     return rows
-
-
-def _curves(run: MeasuredRun) -> str:
-    metrics, title = run.record.metrics, "How it learned"
-    images = []
-    for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy")):
-        series = {stage: metrics.get(f"{stage}/{name}", []) for stage in ("train", "val")}
-        series = {stage: points for stage, points in series.items() if points}
-        if series:
-            figure = draw_curves(series, label, phases=phase_starts(run.plan))
-            ends = ", ".join(f"{stage} {points[-1][1]:.4f}" for stage, points in series.items())
-            images.append(picture(figure, f"The {label} over the epochs; at the end {ends}."))
-    if not images:
-        return section(title, paragraph("Nothing was measured: no epoch was finished."))
-    best = run.record.best_epoch
-    said = "" if best is None else f"The best validation accuracy was in epoch {best + 1}."
-    return section(title, pictures(*images), paragraph(said, "small") if said else "")

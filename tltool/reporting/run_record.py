@@ -1,5 +1,6 @@
 """What a run left in its folder, whole or cut short."""
 
+import csv
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ import yaml
 
 from tltool._csv_rows import read_rows
 from tltool.diagnostics.health import alarm_table, health_table
-from tltool.tracking.pictures import read_metrics, read_steps
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,16 @@ class RunRecord:
         points = self.metrics.get("val/accuracy", [])
         return max(points, key=lambda point: point[1])[0] if points and self.has_best else None
 
+    @property
+    def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
+        """What was measured in training and validation, by label of the metric and stage."""
+        found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy")):
+            for stage in ("train", "val"):
+                if points := self.metrics.get(f"{stage}/{name}"):
+                    found.setdefault(label, {})[stage] = points
+        return found
+
     def fit_command(self, *options: str) -> str:
         """Return the command that repeats the run, with other options behind it."""
         config = shlex.quote(str(self.folder / "config.yaml"))
@@ -90,15 +100,33 @@ def read_run(folder: Path) -> RunRecord:
             f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "
             "it. Name the folder of another run."
         )
-    metrics, health = folder / "metrics.csv", folder / health_table.NAME
-    alarms = folder / alarm_table.NAME
+    health, alarms = folder / health_table.NAME, folder / alarm_table.NAME
+    metrics, steps = _read_metrics(folder / "metrics.csv")
     checkpoints = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return RunRecord(
         folder=folder,
         config=dict(config),
-        metrics=read_metrics(metrics) if metrics.is_file() else {},
-        steps=read_steps(metrics) if metrics.is_file() else {},
+        metrics=metrics,
+        steps=steps,
         health=read_rows(health) if health.is_file() else None,
         alarms=read_rows(alarms) if alarms.is_file() else [],
         checkpoint=next((path for path in checkpoints if path.is_file()), None),
     )
+
+
+def _read_metrics(path: Path) -> tuple[dict[str, list[tuple[int, float]]], dict[int, int]]:
+    """Return (epoch, value) pairs by metric, and the last optimizer step of each epoch."""
+    metrics: dict[str, list[tuple[int, float]]] = {}
+    steps: dict[int, int] = {}
+    if not path.is_file():
+        return metrics, steps
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if not row["epoch"]:
+                continue
+            epoch = int(row["epoch"])
+            steps[epoch] = int(row["step"])
+            for name, value in row.items():
+                if value and name not in {"epoch", "step"}:
+                    metrics.setdefault(name, []).append((epoch, float(value)))
+    return metrics, steps

@@ -13,6 +13,8 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
+from tltool.evaluation.calibration import NUM_BINS
+
 #: The area under the curve keeps all probabilities; above this many classes it is left out.
 MAX_CLASSES_FOR_AUROC = 100
 
@@ -40,7 +42,7 @@ def evaluation_metrics(num_classes: int, stage: str) -> MetricCollection:
         "loss": MeanMetric(),
         "accuracy": MulticlassAccuracy(num_classes, average="micro"),
         "f1": MulticlassF1Score(num_classes, average="macro"),
-        "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
+        "calibration_error": MulticlassCalibrationError(num_classes, n_bins=NUM_BINS),
         "confusion": MulticlassConfusionMatrix(num_classes),
     }
     if num_classes > 5:

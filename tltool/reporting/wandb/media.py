@@ -12,19 +12,22 @@ from torchvision.transforms.functional import to_pil_image
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import unnormalize
-from tltool.diagnosis.calibration import confidence_bins
-from tltool.diagnosis.confusion import confusion_matrix
 from tltool.diagnostics.health.health_table import read_health
+from tltool.evaluation.predictions import PredictionSet
+from tltool.reporting.figures.confusion import draw_confusion
+from tltool.reporting.figures.layer_health import draw_layer_health
+from tltool.reporting.figures.panels import as_image
+from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.tables import class_table
 from tltool.reporting.wandb.run_logger import files_beside
-from tltool.tracking.outcome_tables import COLUMNS, class_rows
-from tltool.tracking.run_pictures import draw_confusion, draw_health, draw_reliability
-from tltool.tracking.val_outcomes import Outcomes
 from tltool.training.image_task import ImageTask
 
 NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
 
 
-def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequence[str]) -> None:
+def log_outcomes(
+    run: Any, section: str, outcomes: PredictionSet, class_names: Sequence[str]
+) -> None:
     """Log a table of the classes, the confusion matrix and the reliability diagram.
 
     Args:
@@ -35,16 +38,16 @@ def log_outcomes(run: Any, section: str, outcomes: Outcomes, class_names: Sequen
     """
     import wandb
 
-    counts = confusion_matrix(outcomes.labels, outcomes.predicted, len(class_names))
-    bins = confidence_bins(outcomes.confidence, outcomes.correct)
+    classes = class_table(outcomes.classes(class_names))
+    confusion = draw_confusion(outcomes.confusion(len(class_names)), class_names)
     with files_beside(run):
         run.log(
             {
                 f"{section}/classes": wandb.Table(
-                    columns=list(COLUMNS), data=class_rows(outcomes, class_names)
+                    columns=list(classes.columns), data=[list(row) for row in classes.rows]
                 ),
-                f"{section}/confusion": wandb.Image(draw_confusion(counts, class_names)),
-                f"{section}/reliability": wandb.Image(draw_reliability(bins)),
+                f"{section}/confusion": wandb.Image(as_image(confusion)),
+                f"{section}/reliability": wandb.Image(as_image(draw_reliability(outcomes.bins))),
             }
         )
 
@@ -53,12 +56,12 @@ def log_health(run: Any, path: Path) -> None:
     """Log a ``health.csv``, if there is one, as a picture of layers by time."""
     import wandb
 
-    picture = draw_health(read_health(path)) if path.is_file() else None
-    if picture is not None:
-        run.log({"health/layers": wandb.Image(picture)})
+    figure = draw_layer_health(read_health(path)) if path.is_file() else None
+    if figure is not None:
+        run.log({"health/layers": wandb.Image(as_image(figure))})
 
 
-def log_errors(run: Any, outcomes: Outcomes, loader: BatchLoader, task: ImageTask) -> None:
+def log_errors(run: Any, outcomes: PredictionSet, loader: BatchLoader, task: ImageTask) -> None:
     """Log the images with the least probability of their class, and confident errors.
 
     Args:
@@ -77,9 +80,8 @@ def log_errors(run: Any, outcomes: Outcomes, loader: BatchLoader, task: ImageTas
         return wandb.Image(_picture(pixels, task.data_config), caption=caption)
 
     worst = outcomes.of_label.argsort()[:NUM_IMAGES].tolist()
-    wrong = (~outcomes.correct).nonzero()[:, 0]
-    wrong = wrong[outcomes.confidence[wrong].argsort(descending=True)]
-    sure = [index for index in wrong.tolist() if index not in worst][:NUM_IMAGES]
+    confident = outcomes.confident_errors()
+    sure = [index for index in confident if index not in worst][:NUM_IMAGES]
     chosen = {"best/worst_images": worst, "best/confident_errors": sure}
     run.log({name: [image(index) for index in found] for name, found in chosen.items() if found})
 

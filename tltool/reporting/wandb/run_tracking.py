@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
+from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.wandb.media import (
     log_augmented,
     log_checkpoints,
@@ -18,13 +19,17 @@ from tltool.reporting.wandb.media import (
     log_outcomes,
 )
 from tltool.reporting.wandb.run_logger import RunLogger, alert, find_logger
-from tltool.tracking.baselines import compare, majority_correct, probe_correct
-from tltool.tracking.val_outcomes import OutcomeCollector, Outcomes
 from tltool.training.callbacks.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask
 from tltool.training.run_facts import run_facts, run_name
+from tltool.training.val_predictions import (
+    PredictionCollector,
+    gains_over_baselines,
+    val_majority_correct,
+    val_probe_correct,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +52,13 @@ class WandbTracking(Callback):
         self._run: Any = None  # on the first rank only
         self._phase: str | None = None
         self._num_alarms = 0
-        self._collector: OutcomeCollector | None = None
+        self._collector: PredictionCollector | None = None
         self._majority: Tensor | None = None
         # What a checkpoint keeps.
         self._restored: dict[str, Any] = {}
         self._probe: Tensor | None = None
-        self._best: Outcomes | None = None
-        self._last: Outcomes | None = None
+        self._best: PredictionSet | None = None
+        self._last: PredictionSet | None = None
         self._summary: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class WandbTracking(Callback):
         self._run = run = self._logger.experiment
         if restored.get("id") == run.id:
             self._probe, self._summary = restored["probe"], restored["summary"]
-            self._best = restored["best"] and Outcomes(**restored["best"])
+            self._best = restored["best"] and PredictionSet(**restored["best"])
             run.summary.update(self._summary)
         if isinstance(self._logger, RunLogger):
             self._logger.restore_step()
@@ -105,10 +110,9 @@ class WandbTracking(Callback):
             return
         if self._sends("log_images"):
             log_augmented(self._run, train, pl_module.data_config)
-        datasets: tuple[Any, Any] = train.photos.dataset, val.photos.dataset
-        self._majority = majority_correct(*datasets)
-        if self._probe is None or len(self._probe) != len(datasets[1]):
-            probe = probe_correct(train, val, len(pl_module.class_names))
+        self._majority = val_majority_correct(train, val)
+        if self._probe is None or len(self._probe) != len(self._majority):
+            probe = val_probe_correct(train, val, len(pl_module.class_names))
             self._probe = probe if isinstance(probe, Tensor) else None
             if isinstance(probe, str):
                 log.info("W&B: no closed-form probe to compare with: %s.", probe)
@@ -140,7 +144,7 @@ class WandbTracking(Callback):
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
         if self._logger is not None and counts and isinstance(loader, BatchLoader):
-            self._collector = OutcomeCollector(loader, pl_module.device)
+            self._collector = PredictionCollector(loader, pl_module.device)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
@@ -161,7 +165,7 @@ class WandbTracking(Callback):
             self._best = outcomes
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
-            compared = compare(outcomes, references, groups)
+            compared = gains_over_baselines(outcomes, references, groups)
             self._summary = {"best/epoch": trainer.current_epoch, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}

@@ -1,0 +1,24 @@
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from tltool.evaluation.accuracy import accuracy_interval
+
+
+@pytest.mark.parametrize("right", [0, 1, 17, 20])
+def test_the_interval_is_wilsons(right):
+    expected = binomtest(right, 20).proportion_ci(method="wilson")
+    found = accuracy_interval(torch.arange(20) < right).interval
+    assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_images_that_belong_together_widen_the_interval():
+    correct = (torch.arange(100) // 10) % 2 == 0  # Each group of ten is right or wrong together.
+    low, high = accuracy_interval(correct).interval
+    wide_low, wide_high = accuracy_interval(correct, (torch.arange(100) // 10).tolist()).interval
+    assert wide_high - wide_low > 2.5 * (high - low)
+
+
+def test_groups_count_where_all_images_are_right():
+    grouped = accuracy_interval(torch.ones(100).bool(), [0, 1] * 50)
+    assert grouped.interval == accuracy_interval(torch.ones(2).bool()).interval

@@ -1,0 +1,67 @@
+"""The figures, by what is on them."""
+
+import pytest
+import torch
+
+from tltool.evaluation.calibration import ReliabilityBin
+from tltool.reporting.figures.confusion import draw_confusion
+from tltool.reporting.figures.curves import draw_curves
+from tltool.reporting.figures.layer_health import draw_layer_health
+from tltool.reporting.figures.palette import series_style
+from tltool.reporting.figures.panels import as_image
+from tltool.reporting.figures.reliability import draw_reliability
+
+
+def test_seven_series_differ_in_color_line_and_marker():
+    styles = [series_style(number) for number in range(7)]
+    for key in ("color", "linestyle", "marker"):
+        assert len({style[key] for style in styles}) == 7
+
+
+def test_49_series_differ_in_color_or_line():
+    styles = [series_style(number) for number in range(49)]
+    assert len({(style["color"], style["linestyle"]) for style in styles}) == 49
+
+
+def test_a_curve_begins_with_the_first_epoch_and_phases_stand_between_epochs():
+    figure = draw_curves({"loss": {"train": [(0, 2.0), (1, 1.0)]}}, phases=[0, 1])
+    curve, *marks = figure.axes[0].get_lines()
+    assert list(curve.get_xdata()) == [1, 2]
+    assert [mark.get_xdata()[0] for mark in marks] == [0.5, 1.5]
+
+
+@pytest.mark.parametrize(("number", "inside"), [(7, True), (8, False)])
+def test_names_of_many_series_stand_below_the_panel(number, inside):
+    figure = draw_curves({"loss": {f"run {n}": [(0, 1.0)] for n in range(number)}})
+    assert (figure.axes[0].get_legend() is not None) == inside
+    assert bool(figure.legends) != inside
+
+
+def test_a_confusion_matrix_shows_counts_and_names_as_they_are():
+    figure = draw_confusion(torch.tensor([[3, 1], [0, 4]]), [r"$\bad", "b"])
+    as_image(figure)  # A dollar would begin mathematics.
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "0", "4"]
+    assert axes.get_yticklabels()[0].get_text() == r"$\bad"
+
+
+def test_classes_without_room_for_names_are_numbered():
+    axes = draw_confusion(torch.eye(61).long(), [f"class {n}" for n in range(61)]).axes[0]
+    assert axes.get_xlabel() == "predicted class number"
+    assert not axes.texts
+
+
+def test_a_reliability_diagram_has_a_point_for_each_bin():
+    axes = draw_reliability([ReliabilityBin(0.3, 0.4, 10), ReliabilityBin(0.8, 0.7, 30)]).axes[0]
+    points = axes.containers[0].lines[0]
+    assert list(points.get_ydata()) == [0.4, 0.7]
+
+
+def test_what_is_beyond_an_alarm_is_marked():
+    rows = [{"layer": name, "step": "7", "dead": dead} for name, dead in (("a", "0.6"), ("b", "0"))]
+    figure = draw_layer_health(rows, ["dead"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["60% !", "0%"]
+
+
+def test_without_a_number_there_is_no_picture_of_health():
+    assert draw_layer_health([{"layer": "a", "step": "7", "dead": ""}], ["dead"]) is None

@@ -1,0 +1,43 @@
+"""The same rows on terminal, page and W&B."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tltool.evaluation.per_class import ClassMetrics
+from tltool.reporting.chapters import run_chapters
+from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_page import render_run_page
+from tltool.reporting.run_record import read_run
+from tltool.reporting.run_tables import accuracy_table
+from tltool.reporting.tables import FactTable, class_table, rich_table
+
+
+def printed(table):
+    file = io.StringIO()
+    Console(file=file, width=300).print(rich_table(table))
+    return file.getvalue()
+
+
+@pytest.fixture
+def run(finished, measured_split):
+    return MeasuredRun(read_run(finished), "no plan", measured_split(run=90, probe=80))
+
+
+def test_page_terminal_and_report_on_wandb_show_the_same_accuracies(run):
+    table = accuracy_table(run.evaluation, run.measured)
+    page = render_run_page(run, made_with="", images=False)
+    assert run_chapters(run)[0].rows == table.cells
+    for cell in (row[1] for row in table.cells):
+        assert f">{cell}</td>" in page
+        assert cell in printed(table)
+
+
+def test_a_name_that_looks_like_markup_is_printed_as_it_is():
+    assert "[bold]ants" in printed(FactTable(["class"], [["[bold]ants"]]))
+
+
+def test_of_many_classes_those_with_the_lowest_f1_are_shown():
+    classes = [ClassMetrics(str(n), 1, 0.5, 0.5, n / 10, None, "", 0) for n in (9, 1, 5)]
+    assert [row[0] for row in class_table(classes, most=2).rows] == ["1", "5"]

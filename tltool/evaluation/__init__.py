@@ -1,0 +1,1 @@
+"""Numbers about predictions: accuracy and its interval, confusion, calibration, baselines."""

@@ -1,0 +1,69 @@
+"""Per-class metrics: precision, recall, F1, confidence and the most frequent mistake."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from tltool.evaluation.confusion import mistakes
+
+
+class ClassMetrics(NamedTuple):
+    """How well one class is told from the others.
+
+    Attributes:
+        name: Of the class.
+        num_images: Images of the class.
+        precision: The share of the images predicted as the class that are of it.
+        recall: The share of its images that are predicted as it.
+        f1: The harmonic mean of both.
+        confidence: The mean confidence in the predictions of its images; ``None`` if not known.
+        taken_for: The class that its images are most often mistaken for; empty without mistakes.
+        num_taken: How often.
+    """
+
+    name: str
+    num_images: int
+    precision: float
+    recall: float
+    f1: float
+    confidence: float | None
+    taken_for: str
+    num_taken: int
+
+
+def class_metrics(
+    counts: Tensor, class_names: Sequence[str], confidence: Sequence[float] | None = None
+) -> list[ClassMetrics]:
+    """Return the metrics of each class from a confusion matrix.
+
+    Args:
+        counts: ``(num_classes, num_classes)``, rows are labels.
+        class_names: Names of the classes.
+        confidence: Mean confidence in the predictions of each class.
+
+    Example:
+        >>> import torch
+        >>> ants, bees = class_metrics(torch.tensor([[1, 0], [1, 1]]), ["ants", "bees"])
+        >>> ants.precision, bees.recall, bees.taken_for
+        (0.5, 0.5, 'ants')
+    """
+    right = counts.diag().double()
+    predicted, labeled = counts.sum(dim=0), counts.sum(dim=1)
+    precision = (right / predicted.clamp_min(1)).tolist()
+    recall = (right / labeled.clamp_min(1)).tolist()
+    f1 = (2 * right / (predicted + labeled).clamp_min(1)).tolist()
+    worst = {mistake.label: mistake for mistake in reversed(mistakes(counts))}
+    return [
+        ClassMetrics(
+            name,
+            int(labeled[index]),
+            precision[index],
+            recall[index],
+            f1[index],
+            None if confidence is None else confidence[index],
+            class_names[worst[index].predicted] if index in worst else "",
+            worst[index].num_images if index in worst else 0,
+        )
+        for index, name in enumerate(class_names)
+    ]

@@ -1,0 +1,91 @@
+"""Predictions on labeled images: class, confidence, right or wrong, and the worst of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tltool.evaluation.calibration import ReliabilityBin, reliability_bins
+from tltool.evaluation.confusion import confusion_matrix
+from tltool.evaluation.per_class import ClassMetrics, class_metrics
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """What a network predicts for labeled images of one split.
+
+    Attributes:
+        positions: The number of each image in the split, ``(N,)``.
+        labels: Its class, ``(N,)``.
+        predicted: The most probable class, ``(N,)``.
+        confidence: The probability of that class, ``(N,)``.
+        of_label: The probability of its own class, ``(N,)``.
+
+    Example:
+        >>> found = PredictionSet.from_probabilities(
+        ...     torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0])
+        ... )
+        >>> found.correct, found.accuracy
+        (tensor([ True, False]), 0.5)
+    """
+
+    positions: Tensor
+    labels: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    of_label: Tensor
+
+    @classmethod
+    def from_probabilities(cls, probabilities: Tensor, labels: Tensor) -> "PredictionSet":
+        """Return the predictions of a whole split.
+
+        Args:
+            probabilities: ``(N, num_classes)``.
+            labels: ``(N,)``.
+        """
+        confidence, predicted = probabilities.max(dim=1)
+        of_label = probabilities.gather(1, labels[:, None])[:, 0]
+        return cls(torch.arange(len(labels)), labels, predicted, confidence, of_label)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each is right, ``(N,)``."""
+        return self.predicted == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right ones."""
+        return float(self.correct.double().mean())
+
+    @property
+    def bins(self) -> list[ReliabilityBin]:
+        """Accuracy by confidence, see `reliability_bins`."""
+        return reliability_bins(self.confidence, self.correct)
+
+    def confusion(self, num_classes: int) -> Tensor:
+        """Return the confusion matrix, see `confusion_matrix`."""
+        return confusion_matrix(self.labels, self.predicted, num_classes)
+
+    def classes(self, class_names: Sequence[str]) -> list[ClassMetrics]:
+        """Return the metrics of each class, see `class_metrics`."""
+        number = len(class_names)
+        sums = self.confidence.new_zeros(number).index_add(0, self.labels, self.confidence)
+        means = sums / torch.bincount(self.labels, minlength=number).clamp_min(1)
+        return class_metrics(self.confusion(number), class_names, means.tolist())
+
+    def worst_errors(self) -> list[int]:
+        """Return the wrong ones, those whose own class got the least probability first."""
+        return self._errors(self.of_label)
+
+    def confident_errors(self) -> list[int]:
+        """Return the wrong ones, the most confident first."""
+        return self._errors(-self.confidence)
+
+    def _errors(self, order: Tensor) -> list[int]:
+        wrong = (~self.correct).nonzero()[:, 0]
+        indices: list[int] = wrong[order[wrong].argsort()].tolist()
+        return indices

@@ -1,0 +1,82 @@
+"""Prediction tables as CSV or Parquet: path, known label, predicted class, probabilities."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from tltool._atomic_write import whole_file
+from tltool._csv_rows import write_rows
+from tltool.data.files.directory_listing import printable
+from tltool.inference.predictor import PredictedImages
+from tltool.output_file import check_output_file
+
+SUFFIXES = (".csv", ".parquet")
+
+PredictionRow = dict[str, str | float]
+
+
+def check_output(output: Path) -> None:
+    """Refuse a place or a format that cannot be written, before the predictions are made.
+
+    Raises:
+        FileNotFoundError: If the directory is not there.
+        ValueError: If the suffix is unknown, or pyarrow is missing for ``.parquet``.
+    """
+    check_output_file(output, "--output", SUFFIXES)
+    if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise ValueError("Parquet needs pyarrow. Type `pip install pyarrow`, or write a .csv file.")
+
+
+def prediction_rows(
+    predicted: PredictedImages,
+    class_names: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+) -> list[PredictionRow]:
+    """Return a row for each image.
+
+    Args:
+        predicted: Paths, and probabilities ``(N, num_classes)``.
+        class_names: Names of the classes; each gets a column ``probability:NAME``.
+        labels: True class by path. Where it is known for any image there is a column ``label``,
+            empty for the others.
+    """
+    rows = []
+    for path, probabilities in zip(predicted.paths, predicted.probabilities.tolist(), strict=True):
+        best = max(range(len(class_names)), key=probabilities.__getitem__)
+        row: PredictionRow = {"path": printable(path)}
+        if labels:
+            row["label"] = labels.get(path, "")
+        row["prediction"] = class_names[best]
+        named = zip(class_names, probabilities, strict=True)
+        rows.append(row | {f"probability:{name}": p for name, p in named})
+    return rows
+
+
+def write_prediction_table(output: Path, rows: Sequence[PredictionRow]) -> None:
+    """Write rows as CSV or Parquet, by suffix, whole or not at all.
+
+    Raises:
+        PermissionError: If the file cannot be written.
+    """
+    try:
+        if output.suffix.lower() == ".parquet":
+            _write_parquet(output, rows)
+        else:
+            write_rows(output, list(rows[0]) if rows else ["path"], map(_short, rows))
+    except OSError as error:
+        reason = error.strerror or error
+        raise PermissionError(
+            f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
+        ) from error
+
+
+def _short(row: PredictionRow) -> PredictionRow:
+    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _write_parquet(path: Path, rows: Sequence[PredictionRow]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows)), partial)

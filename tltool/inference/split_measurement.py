@@ -1,0 +1,78 @@
+"""Measure a checkpoint on a split beside the baselines: predictions, majority class, probe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule, Part
+from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_correct
+from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
+from tltool.evaluation.paired_differences import number_groups
+from tltool.evaluation.predictions import PredictionSet
+from tltool.features.cache import cached_features
+from tltool.features.extraction import extract_features
+from tltool.inference.predictor import Predictor
+from tltool.models.backbone import Backbone
+from tltool.models.serialization import rebuild
+
+
+def measure_split(
+    predictor: Predictor,
+    data: ImageDataModule,
+    *,
+    with_probe: bool = True,
+    caching: Mapping[str, Any] | None = None,
+) -> MeasuredSplit:
+    """Predict the test images, or the validation images where there are none.
+
+    Args:
+        predictor: The checkpoint.
+        data: Its data.
+        with_probe: Fit the closed-form probe too, which needs features of all images.
+        caching: The options of the feature cache, by which features are looked up.
+    """
+    split: Part = "test" if data.splits.test else "val"
+    samples = data.samples(split)
+    labels = torch.tensor(samples.labels)
+    paths, probabilities = predictor.predict_data(data, split)
+    train_labels = torch.tensor(data.samples("train").labels)
+    majority = majority_class(train_labels)
+    baselines = {MAJORITY: labels == majority}
+    if with_probe:
+        # As it was before training, and so perhaps in the cache.
+        backbone = rebuild(predictor.task.recipe["backbone"])
+        assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
+        train = _features(backbone, data, "train", caching or {}), train_labels
+        test = _features(backbone, data, split, caching or {}), labels
+        baselines[PROBE] = probe_correct(train, test, data.num_classes)
+    return MeasuredSplit(
+        split=split,
+        class_names=predictor.class_names,
+        predictions=PredictionSet.from_probabilities(probabilities, labels),
+        paths=paths,
+        names=names_from_root(paths, getattr(data, "root", None)),
+        groups=number_groups(samples.groups),
+        baselines=baselines,
+        majority=data.class_names[majority],
+    )
+
+
+def _features(
+    backbone: Backbone, data: ImageDataModule, split: Part, caching: Mapping[str, Any]
+) -> Tensor:
+    """Return the features of a split, by the cache of the run if it had one."""
+    loader = data.evaluation_dataloader(split)
+    if not caching.get("enabled", False):
+        description = f"features of the {split} images"
+        return extract_features(backbone, loader, description=description, total=len(loader))[0]
+    features = cached_features(
+        backbone,
+        data.dataset(split),
+        cache=caching["cache_dir"],
+        batch_size=data.batch_size,
+        num_workers=loader.num_workers,
+        show_progress=True,
+    )
+    return features.tensor()

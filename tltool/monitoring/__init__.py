@@ -1,1 +1,0 @@
-"""What the activations, gradients and updates of a network do while it trains."""

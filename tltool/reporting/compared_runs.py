@@ -1,0 +1,192 @@
+"""Several runs beside each other: which were measured on the same images, and what differs."""
+
+import shlex
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.paired_differences import Difference, judge
+from tltool.evaluation.verdict import Mark, describe_difference
+from tltool.reporting.config_differences import SEED, config_differences
+from tltool.reporting.measured_run import MeasuredRun
+
+MOST_PAIRED = 4
+"""Variants of which all pairs are compared; of more, each with the first."""
+
+
+class NamedRun(NamedTuple):
+    """A run with a short name.
+
+    Attributes:
+        letter: Its name on the page.
+        measured: The run.
+        images: Which images it was measured on, in words.
+    """
+
+    letter: str
+    measured: MeasuredRun
+    images: str
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Runs that were measured on the same images, which alone can be compared.
+
+    Attributes:
+        name: Of the images, on the page.
+        fingerprint: See `MeasuredSplit.fingerprint`.
+        variants: Letters of runs that differ in no more than their seed, by the variant's name.
+        differences: Of the variants, paired over the images, and over seeds where all have the
+            same ones.
+    """
+
+    name: str
+    fingerprint: str
+    variants: dict[str, list[str]]
+    differences: list[Difference]
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Runs and what was found out about them.
+
+    Attributes:
+        runs: The runs, the first is what the others are compared with.
+        sets: The images that they were measured on.
+        sentences: What was found, the answer first.
+        next_step: What to do, in a sentence.
+        commands: What to type.
+    """
+
+    runs: list[NamedRun]
+    sets: list[ImageSet]
+    sentences: list[str]
+    next_step: str
+    commands: list[str]
+
+
+def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
+    """Compare runs, those that were measured on the same images with each other.
+
+    Args:
+        measured: The runs; the first one of each set of images is what others are compared with.
+    """
+    letters = [_letter(number) for number in range(len(measured))]
+    by_print: dict[str, dict[str, MeasuredRun]] = {}
+    for letter, run in zip(letters, measured, strict=True):
+        if run.evaluation is not None:
+            by_print.setdefault(run.evaluation.fingerprint, {})[letter] = run
+    sets = [_image_set(n, key, runs) for n, (key, runs) in enumerate(by_print.items(), start=1)]
+    names = {key: images.name for key, images in zip(by_print, sets, strict=True)}
+    runs = [
+        NamedRun(letter, run, _images(run.evaluation, names))
+        for letter, run in zip(letters, measured, strict=True)
+    ]
+    return ComparedRuns(runs, sets, _sentences(runs, sets), *_next(runs, sets))
+
+
+def _letter(number: int) -> str:
+    """Return A to Z, then A2 and so on."""
+    round_, place = divmod(number, 26)
+    return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")
+
+
+def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
+    if evaluation is None:
+        return "not measured"
+    number = f"{len(evaluation.predictions):,} {evaluation.split} images"
+    return f"{names[evaluation.fingerprint]}: {number}, {evaluation.fingerprint}"
+
+
+def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
+    # The images may come in another order, for example where class names were given.
+    found = {letter: run.evaluation.by_name for letter, run in runs.items() if run.evaluation}
+    variants = _variants({letter: runs[letter].record.config for letter in found})
+    correct = {
+        name: torch.stack([found[letter][0] for letter in letters])
+        for name, letters in variants.items()
+    }
+    reference = next(iter(correct)) if len(correct) > MOST_PAIRED else None
+    _, groups = next(iter(found.values()))
+    differences = judge(correct, reference, groups) if len(correct) > 1 else []
+    return ImageSet(f"set {number}", fingerprint, variants, differences)
+
+
+def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
+    """Return runs that differ in no more than their seed together, if all have the same seeds.
+
+    Differences are paired over seeds; where they are not the same, each run stands for itself.
+    """
+    found: dict[str, list[str]] = {}
+    seeds: dict[str, list[object]] = {}
+    for letter, config in configs.items():
+        same = next((n for n in found if _only_seed(configs[found[n][0]], config)), letter)
+        found.setdefault(same, []).append(letter)
+        seeds.setdefault(same, []).append(config.get(SEED))
+    all_seeds = list(seeds.values())
+    paired = all(sorted(map(str, each)) == sorted(map(str, all_seeds[0])) for each in all_seeds)
+    if not paired or len(found) < 2 or len(set(map(str, all_seeds[0]))) < len(all_seeds[0]):
+        return {letter: [letter] for letter in configs}
+    return {
+        "+".join(letters): sorted(letters, key=lambda letter: str(configs[letter].get(SEED)))
+        for letters in found.values()
+    }
+
+
+def _only_seed(config: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return set(config_differences([config, other])) <= {SEED}
+
+
+def _sentences(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
+    differences = [difference for images in sets for difference in images.differences]
+    if not differences:
+        said = [f"{Mark.UNKNOWN} Nothing can be compared."]
+    elif any(difference.is_finding for difference in differences):
+        said = [f"{Mark.YES} There is a difference beyond noise."]
+    else:
+        said = [f"{Mark.SAME} There is no difference beyond noise."]
+    if len(sets) > 1:
+        said.append(
+            "The runs were measured on different images, so there is no ranking over all of them: "
+            "on other images an accuracy is another number. Train them with the same --data "
+            "options."
+        )
+    for images in sets:
+        where = f"On {images.name}: " if len(sets) > 1 else ""
+        alone = f"{where}only run {'+'.join(images.variants)} was measured."
+        said += [f"{where}{_words(each)}." for each in images.differences] or [alone]
+    unmeasured = [run.letter for run in runs if run.measured.evaluation is None]
+    return [*said, f"Not measured: {', '.join(unmeasured)}."] if unmeasured else said
+
+
+def _next(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> tuple[str, list[str]]:
+    records = {run.letter: run.measured.record for run in runs}
+    differences = [difference for images in sets for difference in images.differences]
+    findings = [difference for difference in differences if difference.is_finding]
+    if findings:
+        first = findings[0]
+        better = first.name if first.estimate.mean > 0 else first.reference
+        checkpoint = records[better.partition("+")[0]].checkpoint
+        line = f"tltool predict --ckpt_path {shlex.quote(str(checkpoint))} --data.root FOLDER"
+        return f"Use {better}:", [line]
+    if differences:
+        pair = (differences[0].reference, differences[0].name)
+        chosen = [records[name.partition("+")[0]] for name in pair]
+        lines = [record.fit_command("--seed_everything", str(_new_seed(runs))) for record in chosen]
+        return "Train them with another seed too, and report all of these runs together:", lines
+    folder = shlex.quote(str(runs[0].measured.record.folder))
+    return "Look at each run by itself:", [f"tltool report {folder}"]
+
+
+def _new_seed(runs: Sequence[NamedRun]) -> int:
+    seeds = [run.measured.record.config.get(SEED) for run in runs]
+    return max((seed for seed in seeds if type(seed) is int), default=0) + 1
+
+
+def _words(difference: Difference) -> str:
+    words = describe_difference(difference, difference.reference)
+    return f"{difference.name} is {words[0].lower()}{words[1:]}"

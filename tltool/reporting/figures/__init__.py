@@ -1,0 +1,1 @@
+"""Figures: one palette, one function for each picture, drawn from plain data."""

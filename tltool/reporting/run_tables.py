@@ -1,0 +1,113 @@
+"""Tables about one run: accuracies, phases, alarms, mistakes, calibration."""
+
+from collections.abc import Mapping, Sequence
+
+from tltool.evaluation.baselines import MAJORITY, PROBE, RUN
+from tltool.evaluation.calibration import ReliabilityBin
+from tltool.evaluation.confusion import mistakes
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.finetuning.plan import Plan, PlannedPhase
+from tltool.reporting.tables import FactTable
+
+MOST_MISTAKES = 12
+
+
+def accuracy_table(found: MeasuredSplit, measured: str) -> FactTable:
+    """Return one row for each baseline and for the run.
+
+    Args:
+        found: The split that was measured.
+        measured: Which checkpoint was measured, in words; empty for the best one.
+    """
+    chosen = ", on the images that chose it: a little too good" if found.split == "val" else ""
+    meanings = {
+        MAJORITY: f"Always saying {found.majority!r}; a model below it learned nothing.",
+        PROBE: "Ridge regression on the frozen features: what the pretraining gives without "
+        "training.",
+        RUN: measured or f"The checkpoint with the best validation accuracy{chosen}.",
+    }
+    rows = []
+    for name, each in found.accuracies.items():
+        low, high = each.interval
+        rows.append((name, str(each), f"{low:.3f} to {high:.3f}", meanings[name]))
+    return FactTable(("", "accuracy +- error", "95 % interval", "what it means"), rows, (1, 2))
+
+
+def phase_table(plan: Plan) -> FactTable:
+    """Return one row for each phase."""
+    rows = [_phase_row(number, planned, plan) for number, planned in enumerate(plan.phases, 1)]
+    return FactTable(("phase", "epochs", "trains", "highest learning rate", "then"), rows)
+
+
+def alarm_table(alarms: Sequence[Mapping[str, str]]) -> FactTable:
+    """Return one row for each alarm.
+
+    Args:
+        alarms: Rows of ``alarms.csv``.
+    """
+    rows = [
+        (
+            f"\N{WARNING SIGN} {alarm['cause']}",
+            alarm["layer"],
+            f"epoch {int(alarm['epoch']) + 1}, step {int(alarm['step']) + 1}",
+            alarm["message"],
+        )
+        for alarm in alarms
+    ]
+    return FactTable(("alarm", "where", "when", "what was seen, and what helps"), rows)
+
+
+def mistake_table(found: MeasuredSplit) -> FactTable:
+    """Return one row for each of the most frequent mistakes."""
+    names, counts = numbered(found.class_names), found.confusion
+    rows = [
+        (names[each.label], names[each.predicted], each.num_images, int(counts[each.label].sum()))
+        for each in mistakes(counts)[:MOST_MISTAKES]
+    ]
+    return FactTable(("true class", "taken for", "images", "of"), rows, (2, 3))
+
+
+def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
+    """Return one row for each of some predictions."""
+    names, predictions = found.class_names, found.predictions
+    rows = [
+        (
+            found.names[index],
+            f"{names[predictions.predicted[index]]} {predictions.confidence[index]:.2f}",
+            f"{names[predictions.labels[index]]} {predictions.of_label[index]:.2f}",
+        )
+        for index in indices
+    ]
+    return FactTable(("image", "predicted", "is"), rows)
+
+
+def reliability_table(bins: Sequence[ReliabilityBin]) -> FactTable:
+    """Return one row for each bin of the confidence."""
+    return FactTable(("mean confidence", "share right", "images"), bins, (0, 1, 2))
+
+
+def numbered(class_names: Sequence[str]) -> list[str]:
+    """Return the names of classes with their numbers in front.
+
+    Example:
+        >>> numbered(["ants", "bees"])
+        ['1 ants', '2 bees']
+    """
+    return [f"{number} {name}" for number, name in enumerate(class_names, start=1)]
+
+
+def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:
+    span, phase = planned.span, planned.phase
+    rates = sorted(planned.rates.values())
+    extremes = dict.fromkeys(f"{rate:.2g}" for rate in (rates[0], rates[-1]))
+    start, end = (step / plan.steps_per_epoch for step in (span.start, span.end))
+    cut = f", ended by {phase.until.metric}" if phase.until and span.end < span.planned_end else ""
+    warmup = f"warmup over {phase.warmup:.0%}, " if phase.warmup else ""
+    decay = "constant" if phase.decay == "none" else f"falls to 0 ({phase.decay})"
+    return (
+        f"{number} {phase.name}",
+        f"{start:g} to {end:g}{cut}",
+        f"{phase.describe_groups(len(plan.groups))} ({sum(planned.trained.values()):,} parameters)",
+        " to ".join(extremes),
+        warmup + decay,
+    )

@@ -1,0 +1,81 @@
+"""Tables of facts, the same for terminal, page and W&B: columns, rows, and how a cell is shown."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from markupsafe import Markup
+
+from tltool.evaluation.per_class import ClassMetrics
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class FactTable(NamedTuple):
+    """A table of facts.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: A value for each column.
+        numbers: Columns that are aligned as numbers.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    numbers: Sequence[int] = ()
+
+    @property
+    def css(self) -> list[Markup]:
+        """The HTML attribute of each column's cells."""
+        number = Markup(' class="number"')
+        return [number if i in self.numbers else Markup() for i in range(len(self.columns))]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The rows as text: shares with three digits, numbers with separators.
+
+        Example:
+            >>> FactTable(["class", "images", "recall"], [["ants", 1200, 0.5]]).cells
+            [['ants', '1,200', '0.500']]
+        """
+        return [[_cell(value) for value in row] for row in self.rows]
+
+
+def rich_table(facts: FactTable, title: str | None = None) -> "Table":
+    """Return a table of facts for the terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(facts.columns):
+        table.add_column(name, justify="right" if index in facts.numbers else "left")
+    for row in facts.cells:
+        table.add_row(*map(Text, row))  # Names may hold what rich takes for markup.
+    return table
+
+
+def class_table(classes: Sequence[ClassMetrics], most: int | None = None) -> FactTable:
+    """Return one row for each class; of more than ``most``, those with the lowest F1.
+
+    Example:
+        >>> class_table([ClassMetrics("ants", 2, 1.0, 0.5, 2 / 3, None, "bees", 1)]).rows
+        [['ants', 2, 1.0, 0.5, 0.667, 'bees (1)']]
+    """
+    if most is not None and len(classes) > most:
+        classes = sorted(classes, key=lambda each: each.f1)[:most]
+    known = [] if any(each.confidence is None for each in classes) else ["confidence"]
+    rows: list[list[object]] = []
+    for each in classes:
+        numbers = [each.precision, each.recall, each.f1]
+        numbers += [] if not known or each.confidence is None else [each.confidence]
+        mistake = f"{each.taken_for} ({each.num_taken:,})" if each.num_taken else ""
+        rounded = [round(number, 3) for number in numbers]
+        rows.append([each.name, each.num_images, *rounded, mistake])
+    columns = ["class", "images", "precision", "recall", "F1", *known, "most often taken for"]
+    return FactTable(columns, rows, range(1, 5 + len(known)))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

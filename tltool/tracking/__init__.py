@@ -1,1 +1,0 @@
-"""Where results go: the run folder, checkpoints, loggers, the report."""

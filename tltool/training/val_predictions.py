@@ -1,0 +1,112 @@
+"""Validation predictions from all ranks, and the baselines on the same images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from tltool.data.loading.batch_loader import BatchLoader
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.evaluation.baselines import (
+    compare_with_baselines,
+    is_cheap_probe,
+    majority_class,
+    probe_correct,
+)
+from tltool.evaluation.paired_differences import number_groups
+from tltool.evaluation.predictions import PredictionSet
+
+_NUM_COLUMNS = 5
+
+
+class PredictionCollector:
+    """Note the predictions of a validation, batch by batch.
+
+    Args:
+        loader: A loader of `ImageDataModule`, which says which images a batch holds.
+        device: Where the ranks' results meet.
+    """
+
+    def __init__(self, loader: BatchLoader, device: torch.device) -> None:
+        self.loader = loader
+        self.dataset = _dataset(loader)
+        # Also on a rank that gets no image, for all of them join in the sum.
+        self._rows = torch.zeros(len(self.dataset), _NUM_COLUMNS, device=device)
+
+    def add(self, probabilities: Tensor, labels: Tensor, batch_idx: int) -> None:
+        """Note one batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
+        batches: Any = self.loader.batch_sampler
+        batch = PredictionSet.from_probabilities(probabilities, labels)
+        columns = [torch.ones_like(batch.confidence), batch.labels, batch.predicted]
+        columns += [batch.confidence, batch.of_label]
+        where = torch.tensor(batches[batch_idx], device=self._rows.device)
+        self._rows[where] = torch.stack([column.float() for column in columns], dim=1)
+
+    def gather(self, trainer: Trainer) -> PredictionSet:
+        """Return the predictions of all ranks, of the images that were seen; all must call it."""
+        # Each image is on one rank only, so the sum over the ranks joins them.
+        rows = trainer.strategy.reduce(self._rows, reduce_op="sum")
+        assert isinstance(rows, Tensor)  # noqa: S101  # as given
+        seen = (rows[:, 0] > 0).cpu()
+        _, labels, predicted, confidence, of_label = rows.cpu()[seen].T
+        positions = seen.nonzero()[:, 0]
+        return PredictionSet(positions, labels.long(), predicted.long(), confidence, of_label)
+
+
+def val_majority_correct(train: BatchLoader, val: BatchLoader) -> Tensor:
+    """Return for which validation images the most frequent class of training is right, ``(N,)``."""
+    return _labels(val) == majority_class(_labels(train))
+
+
+def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) -> Tensor | str:
+    """Return for which validation images a probe on the cached features is right, ``(N,)``.
+
+    Returns:
+        That, or where it would take time, the reason why it is left out.
+    """
+    if not (train.views and val.views):
+        return "training does not begin with cached features"
+    features = train.views[0]
+    if not is_cheap_probe(features):
+        return f"{features.shape[1]} features of {len(features)} images would take long"
+    return probe_correct((features, _labels(train)), (val.views[0], _labels(val)), num_classes)
+
+
+def gains_over_baselines(
+    predictions: PredictionSet,
+    baselines: Mapping[str, Tensor | None],
+    groups: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Return the accuracy of each baseline and the gain over it, on the images that were seen.
+
+    Args:
+        predictions: Of the network.
+        baselines: For which of all validation images each is right; ``None`` is left out.
+        groups: What each validation image belongs to, where images of one group are alike.
+
+    Example:
+        >>> seen = PredictionSet.from_probabilities(torch.eye(2), torch.tensor([0, 1]))
+        >>> gains_over_baselines(seen, {"majority": torch.tensor([True, False])})
+        {'baseline/majority_accuracy': 0.5, 'gain_over_majority': 0.5, 'gain_over_majority_se': 0.5}
+    """
+    positions = predictions.positions
+    seen = {name: each[positions] for name, each in baselines.items() if each is not None}
+    numbers = number_groups(groups and [groups[index] for index in positions.tolist()])
+    found = {}
+    for name, difference in compare_with_baselines(predictions.correct, seen, numbers).items():
+        found[f"baseline/{name}_accuracy"] = float(seen[name].double().mean())
+        found[f"gain_over_{name}"] = difference.estimate.mean
+        found[f"gain_over_{name}_se"] = difference.estimate.standard_error
+    return found
+
+
+def _labels(loader: BatchLoader) -> Tensor:
+    return torch.tensor(_dataset(loader).labels)
+
+
+def _dataset(loader: BatchLoader) -> ImageDataset:
+    dataset = loader.photos.dataset
+    assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
+    return dataset
