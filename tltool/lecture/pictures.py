@@ -193,5 +193,5 @@ def draw_legend(figure: "Figure") -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        place = {"loc": "outside lower center", "fontsize": 8}
+        place: dict[str, Any] = {"loc": "outside lower center", "fontsize": 8}
         figure.legend(list(handles.values()), list(handles), ncols=min(len(handles), 4), **place)
