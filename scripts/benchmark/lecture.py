@@ -1,7 +1,7 @@
-"""Write the configs of the lecture's experiments, each with what was measured in its header.
+"""Write the configs of the lecture's experiments, each with what was measured, and their README.
 
-Takes the page's `lecture.json` of a run with all defaults (`scripts/lecture.sh`), writes
-`configs/experiment/lecture/*.yaml`, and prints the README's table.
+Takes the page's `lecture.json` of a run with all defaults (`scripts/lecture.sh`), and writes
+`configs/experiment/lecture/*.yaml` and the table of claims in the README.md beside them.
 
 Run: python scripts/benchmark/lecture.py runs/lecture/0
 """
@@ -26,7 +26,7 @@ DATA = {
 
 
 def main() -> None:
-    """Write the configs and print the table."""
+    """Write the configs and the table."""
     found = {
         row["experiment"]: row
         for row in json.loads((Path(sys.argv[1]) / "lecture.json").read_text())
@@ -35,7 +35,7 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    print("| the lecture claims | `--lecture` | measured | verdict |\n|---|---|---|---|")
+    table = ["| the lecture claims | `--lecture` | measured | verdict |", "|---|---|---|---|"]
     for experiment in EXPERIMENTS:
         row = found[experiment.name()]
         name = f"{experiment.__module__.rpartition('.')[2]}.yaml"
@@ -45,7 +45,7 @@ def main() -> None:
             f"Verdict: {row['verdict']}.",
             f"Run: tltool compare --config {FOLDER / name}",
         ]
-        lines = [part for each in header for part in textwrap.wrap(each, 98)]
+        lines = [line for each in header for line in textwrap.wrap(each, 98)]
         settings = {
             field.name: plain(field.default)
             for field in dataclasses.fields(experiment)  # type: ignore[arg-type]
@@ -54,9 +54,12 @@ def main() -> None:
         config = {"lecture": lecture} | DATA
         body = yaml.safe_dump(config, sort_keys=False, default_flow_style=None)
         (FOLDER / name).write_text("\n".join(f"# {line}" for line in lines) + "\n" + body)
-        print(
+        table.append(
             f"| {experiment.claim} | `{experiment.name()}` | {row['number']} | {row['verdict']} |"
         )
+    readme = FOLDER / "README.md"
+    text, _, _ = readme.read_text().partition("| the lecture claims |")
+    readme.write_text(text + "\n".join(table) + "\n")
 
 
 def plain(value: Any) -> Any:

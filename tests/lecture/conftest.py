@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tltool.comparison.cross_validation import Split
+from tltool.comparison.cross_validation import SplitRows
 from tltool.lecture.problem import Problem
 
 
@@ -14,5 +14,5 @@ def blobs():
     labels = torch.arange(150) % 3
     centers = 2 + 2 * torch.rand(3, 8, generator=generator)
     features = centers[labels] + 0.3 * torch.randn(150, 8, generator=generator)
-    split = Split(torch.arange(90), torch.arange(90, 120), torch.arange(120, 150), (0,))
+    split = SplitRows(torch.arange(90), torch.arange(90, 120), torch.arange(120, 150), (0,))
     return Problem("blobs", features, labels, split)

@@ -3,22 +3,40 @@
 import pytest
 import torch
 
-from tltool.lecture.batch_norm import BatchNormRange, judge
-from tltool.lecture.modes import mode_difference
-from tltool.lecture.ranges import decades_of, trained_range
+from tltool.lecture.batch_norm import (
+    FLOW,
+    LR,
+    MODES,
+    SCALE,
+    BatchNormRange,
+    decades,
+    mode_difference,
+    trained_range,
+)
 from tltool.lecture.training import build_head
 
-GRIDS = ((0.1, 1.0, 10.0), (0.01, 0.1, 1.0))
-BOTH = ("without", "batch norm")
+EXPERIMENT = BatchNormRange(lrs=(0.1, 1.0, 10.0), scales=(0.01, 0.1, 1.0))
 
 
-def by_norm(plain, normed):
-    return dict(zip(BOTH, (plain, normed), strict=True))
+def rows(*, lrs, scales, flow, modes=(0.0, 0.5)):
+    """Rows without and with batch norm: which values train, and how the gradient spreads."""
+    found = []
+    for norm, name in enumerate(("without", "batch norm")):
+        losses = {lr: float(lr not in lrs[norm]) for lr in EXPERIMENT.lrs}
+        of_scales = {scale: float(scale not in scales[norm]) for scale in EXPERIMENT.scales}
+        places = {LR: losses, SCALE: of_scales, FLOW: {0.01: 1.0, 1.0: 10.0 ** flow[norm]}}
+        found += [
+            {"norm": name, "measure": measure, "at": at, "value": value, "bound": 0.5}
+            for measure, values in (places | {MODES: {2: modes[norm]}}).items()
+            for at, value in values.items()
+        ]
+    return found
 
 
 def spread(problem, name):
     experiment = BatchNormRange(seeds=1)
-    return decades_of([experiment.flow(problem, name, scale)[0] for scale in (0.01, 0.1, 1.0)])
+    flows = {scale: experiment.flow(problem, name, scale)[0] for scale in (0.01, 0.1, 1.0)}
+    return decades([{"at": scale, "value": flow} for scale, flow in flows.items()])
 
 
 def test_the_gradient_hangs_on_the_initial_scale_without_batch_norm_alone(blobs):
@@ -51,41 +69,40 @@ def test_comparing_the_modes_leaves_the_network_as_it_is(blobs):
 
 
 def test_a_hole_ends_a_range():
-    assert trained_range([1, 2, 4, 8, 16], [True, True, False, True, True]) == (1, 2)
+    losses = {1: 0.1, 2: 0.1, 4: 0.9, 8: 0.1, 16: 0.1}
+    found = [{"at": at, "value": loss, "bound": 0.5} for at, loss in losses.items()]
+    assert trained_range(found) == [1, 2]
 
 
-def test_the_claim_holds_where_all_its_parts_do():
-    rates, scales = by_norm((0.1, 0.1), (0.1, 10.0)), by_norm(None, (0.01, 1.0))
-    modes = by_norm(0.0, 0.5)
-    found = judge(rates, scales, by_norm(9.0, 1.0), modes, grids=GRIDS, smallest=2)
-    assert found[0] == "holds"
-    assert "none and 0.01 (or less) to 1 (or more)" in found[1]
-
-
-def test_what_batch_norm_does_not_widen_is_said():
-    same = by_norm((0.1, 1.0), (0.1, 1.0))
-    flow, modes = by_norm(1.0, 1.0), by_norm(0.0, 0.5)
-    verdict, _, text = judge(same, same, flow, modes, grids=GRIDS, smallest=2)
-    assert verdict == "does not hold here"
-    assert "neither" in text
-
-
-def test_a_part_that_fails_makes_it_hold_in_part():
-    rates, scales = by_norm((0.1, 1.0), (0.1, 10.0)), by_norm((0.1, 1.0), (0.1, 1.0))
-    flow, modes = by_norm(9.0, 1.0), by_norm(0.0, 0.5)
-    verdict, _, text = judge(rates, scales, flow, modes, grids=GRIDS, smallest=2)
-    assert verdict == "holds in part"
-    assert "but not more initial scales" in text
-
-
-def test_nothing_that_trains_tells_nothing():
-    none = by_norm(None, None)
-    found = judge(none, none, by_norm(9.0, 1.0), by_norm(0.0, 0.5), grids=GRIDS, smallest=2)
-    assert found[0] == "cannot be told here"
+WIDER = {"lrs": ([0.1], [0.1, 1.0]), "scales": ([0.1], [0.01, 0.1, 1.0]), "flow": (9.0, 1.0)}
+SAME_LRS, SAME_SCALES = ([0.1], [0.1]), ([0.1], [0.1])
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("rates", (1.0, 0.1)), ("scales", (0.0, 1.0)), ("batches", (1, 2))]
+    ("changes", "verdict"),
+    [
+        ({}, "holds"),
+        ({"flow": (9.0, 4.5)}, "holds"),
+        ({"flow": (9.0, 4.6)}, "holds in part"),
+        ({"lrs": SAME_LRS}, "holds in part"),
+        ({"scales": SAME_SCALES}, "holds in part"),
+        ({"modes": (0.0, 0.011)}, "holds"),
+        ({"modes": (0.0, 0.009)}, "holds in part"),
+        ({"lrs": SAME_LRS, "scales": SAME_SCALES, "flow": (1.0, 1.0)}, "does not hold here"),
+        ({"lrs": ([], []), "scales": ([], [])}, "cannot be told here"),
+    ],
+)
+def test_each_part_of_the_claim_is_judged(changes, verdict):
+    assert EXPERIMENT.judge(rows(**(WIDER | changes))).verdict == verdict
+
+
+def test_ranges_that_end_with_the_grid_are_told():
+    numbers = EXPERIMENT.judge(rows(**(WIDER | {"scales": ([], [0.01, 0.1, 1.0])}))).numbers
+    assert numbers["scales"] == ["none", "0.01 (or less) to 1 (or more)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("lrs", (1.0, 0.1)), ("scales", (0.0, 1.0)), ("batches", (1, 2))]
 )
 def test_a_bad_value_is_refused(name, values):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
@@ -94,10 +111,10 @@ def test_a_bad_value_is_refused(name, values):
 
 def test_the_run_has_all_its_parts(blobs):
     tiny = BatchNormRange(
-        rates=(0.1, 1e3), scales=(0.1, 1.0), width=8, batches=(2, 500), steps=2, seeds=2
+        lrs=(0.1, 1e3), scales=(0.1, 1.0), width=8, batches=(2, 500), steps=2, seeds=2
     )
-    finding = tiny.run(blobs)
+    finding = tiny.find(blobs)
     assert len(finding.rows) == 4 * 2 * 2 * 2
     assert len({tuple(row) for row in finding.rows}) == 1
-    assert "trains at rates" in finding.number
+    assert "trains at learning rates" in finding.number
     assert len(finding.figure.axes) == 3

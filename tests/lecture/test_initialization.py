@@ -5,8 +5,15 @@ import math
 import pytest
 import torch
 
-from tltool.lecture.initialization import Initialization, Passage, judge, passage
-from tltool.lecture.signals import ratio, signals_of
+from tltool.lecture.experiment import Judgement
+from tltool.lecture.initialization import (
+    Initialization,
+    Passage,
+    passage,
+    ratio,
+    signals_of,
+    statements,
+)
 from tltool.lecture.training import build_head
 
 WIDE = Initialization(width=200, depth=6, seeds=1)
@@ -25,7 +32,7 @@ AS_CLAIMED = {
 
 def passed(blobs, activation, initializer):
     problem = blobs.standardized()
-    return passage(WIDE.signals(problem, activation, WIDE.initializers[initializer]))
+    return passage(WIDE.signals(problem, activation, initializer))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -59,8 +66,8 @@ def test_signals_are_those_of_autograd(blobs):
     first = network.hidden[0](features.double()).detach().requires_grad_()
     logits = network.output(network.hidden[1](first))
     torch.nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
-    assert torch.allclose(found.outputs[0], first)
-    assert torch.allclose(found.gradients[0], first.grad)
+    assert found["output_std"][0] == pytest.approx(float(first.detach().std(correction=0)))
+    assert found["gradient_std"][0] == pytest.approx(float(first.grad.std(correction=0)))
 
 
 def test_a_signal_that_is_gone_has_no_ratio_to_fail_on():
@@ -69,15 +76,15 @@ def test_a_signal_that_is_gone_has_no_ratio_to_fail_on():
 
 
 def test_the_run_has_all_its_parts(blobs):
-    finding = Initialization(width=8, depth=3, seeds=2).run(blobs)
+    finding = Initialization(width=8, depth=3, seeds=2).find(blobs)
     assert len(finding.rows) == 2 * 5 * 2 * 3
     assert "xavier_normal" in finding.number
-    assert len(finding.figure.axes) == 2 * 2 + 2 * 5
+    assert len(finding.figure.axes) == 3
 
 
 def test_activations_can_be_others(blobs):
-    finding = Initialization(("sigmoid", "gelu"), width=8, depth=2, seeds=1).run(blobs)
-    assert "of 4 statements" in finding.text
+    finding = Initialization(("sigmoid", "gelu"), width=8, depth=2, seeds=1).find(blobs)
+    assert "blows gelu up" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -90,15 +97,20 @@ def test_activations_can_be_others(blobs):
     ],
 )
 def test_each_statement_is_judged(changes, verdict):
-    found, _, _ = judge(AS_CLAIMED | changes, small="normal 0.01", large="normal 1")
-    assert found == verdict
+    found = statements(AS_CLAIMED | changes, small="normal 0.01", large="normal 1")
+    assert len(found) == 7
+    assert Judgement(found, {}).verdict == verdict
 
 
 def test_a_claim_without_a_true_statement_does_not_hold():
     all_wrong = dict.fromkeys(AS_CLAIMED, Passage(1.0, 9.0, 0.0))
-    found, _, text = judge(all_wrong, small="normal 0.01", large="normal 1")
-    assert found == "does not hold here"
-    assert text.startswith("0 of 7")
+    found = statements(all_wrong, small="normal 0.01", large="normal 1")
+    assert Judgement(found, {}).verdict == "does not hold here"
+
+
+@pytest.mark.parametrize(("std", "kept"), [(0.34, True), (0.33, False), (3.0, True), (3.1, False)])
+def test_a_signal_is_kept_within_a_factor_of_3(std, kept):
+    assert Passage(std, 1.0, 0.0).kept == kept
 
 
 @pytest.mark.parametrize(

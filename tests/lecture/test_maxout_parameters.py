@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from tltool.lecture.maxout_networks import count_parameters, idle_share
-from tltool.lecture.maxout_parameters import MaxoutParameters, judge
+from tltool.lecture.maxout_parameters import MaxoutParameters, count_parameters, idle_share
 from tltool.lecture.training import build_head
 
-TINY = MaxoutParameters(widths=(3, 4), depth=1, rates=(0.01, 0.1), epochs=1, seeds=2)
+TINY = MaxoutParameters(widths=(3, 4), depth=1, lrs=(0.01, 0.1), epochs=1, seeds=2)
 
 
 @pytest.mark.parametrize("kind", ["relu", "wider relu", "maxout"])
@@ -29,7 +28,7 @@ def test_a_wider_relu_has_about_as_many_parameters_as_maxout(blobs):
 
 
 def test_maxout_with_the_weights_of_relu_computes_what_it_does(blobs):
-    assert MaxoutParameters(pieces=3).generalization_error(blobs, 6) < 1e-5
+    assert MaxoutParameters((6,), pieces=3).generalization_error(blobs) < 1e-5
 
 
 def test_a_relu_that_is_never_on_is_idle(blobs):
@@ -51,10 +50,10 @@ def test_a_piece_that_is_never_the_largest_is_idle(blobs):
 
 
 def test_the_run_has_all_its_parts(blobs):
-    finding = TINY.run(blobs)
+    finding = TINY.find(blobs)
     assert len(finding.rows) == 3 * 2 * 2 * 2
     assert "equal parameters" in finding.number
-    assert len(finding.figure.axes) == 3
+    assert len(finding.figure.axes) == 2
 
 
 def test_nothing_to_compare_is_refused():
@@ -62,9 +61,24 @@ def test_nothing_to_compare_is_refused():
         MaxoutParameters(widths=())
 
 
-RIGHT = torch.ones(3, 200)
+RIGHT = torch.ones(200)
 WORSE = RIGHT.clone()
-WORSE[:, ::4] = 0
+WORSE[::4] = 0
+CORRECT = {"relu": WORSE, "maxout": RIGHT, "wider relu": RIGHT}
+
+
+def rows(relu, pieces, *, growth=2.0, error=0.0, correct=CORRECT):
+    """Rows of shares without a gradient by learning rate, and of what is right."""
+    idle = {"relu": relu, "maxout": pieces, "wider relu": relu}
+    parameters = {"relu": 100, "maxout": 100 * growth, "wider relu": 200}
+    return [
+        {"network": kind, "width": 4, "is_widest": True, "lr": lr, "is_best_lr": lr == 0}
+        | {"without_gradient": share, "parameters": parameters[kind], "error": error}
+        | {"correct": correct[kind]}
+        for kind in ("relu", "maxout", "wider relu")
+        for lr, share in enumerate(idle[kind])
+        for _ in range(3)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,26 +89,20 @@ WORSE[:, ::4] = 0
         ([0.0, 0.5], [0.0, 0.6], 2.0, "holds in part"),
         ([0.0, 0.5], [0.0, math.nan], 2.0, "holds in part"),
         ([0.0, 0.0], [0.0, 0.1], 2.0, "holds in part"),
+        ([0.0, 0.01], [0.0, 0.01], 1.5, "holds"),
         ([0.0, 0.5], [0.0, 0.1], 1.2, "holds in part"),
     ],
 )
 def test_the_claim_is_judged_where_relus_die(relu, pieces, growth, verdict):
-    correct = {"maxout": RIGHT, "relu": WORSE, "wider relu": RIGHT}
-    found, _, _ = judge(
-        correct, rates=[0.1, 1.0], relu=[relu], pieces=[pieces], error=0.0, growth=growth
-    )
-    assert found == verdict
+    assert TINY.judge(rows(relu, pieces, growth=growth)).verdict == verdict
 
 
 def test_a_claim_without_a_true_statement_does_not_hold():
-    correct = dict.fromkeys(("maxout", "relu", "wider relu"), RIGHT)
-    found, _, text = judge(correct, rates=[1.0], relu=[[0.5]], pieces=[[0.5]], error=1.0, growth=1)
-    assert found == "does not hold here"
-    assert "not better beyond noise than relu of equal width" in text
+    judgement = TINY.judge(rows([0.5], [0.5], growth=1.0, error=1.0))
+    assert judgement.verdict == "does not hold here"
 
 
 def test_the_number_is_the_paired_difference():
-    correct = {"maxout": RIGHT, "relu": WORSE, "wider relu": RIGHT}
-    _, number, text = judge(correct, rates=[1.0], relu=[[0.0]], pieces=[[0.0]], error=0.0, growth=2)
-    assert "+25.0 points (+- 6.1) at equal width, +0.0 points (+- 0.0)" in number
-    assert "maxout is better than relu of equal width" in text
+    numbers = TINY.judge(rows([0.0], [0.0])).numbers
+    assert numbers["equal_width"] == "+25.0 points (+- 6.1)"
+    assert numbers["equal_size"] == "+0.0 points (+- 0.0)"

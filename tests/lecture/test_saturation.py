@@ -1,34 +1,61 @@
 """Saturated units kill gradients."""
 
 import pytest
+import torch
 
-from tltool.lecture.saturation import Saturation
+from tltool.lecture.saturation import Saturation, gradient_norms
+from tltool.lecture.training import build_head, mlp
 
 TINY = Saturation(depths=(2, 3), width=8, epochs=1, seeds=2)
 
 
+def gradients(problem, activation, depth):
+    problem = problem.standardized()
+    return gradient_norms(
+        build_head(mlp(32, depth, activation=activation), problem, seed=0), *problem.train
+    )
+
+
 def test_the_first_gradient_of_deep_sigmoid_is_below_a_thousandth_of_relus(blobs):
-    experiment, problem = Saturation(width=32, seeds=1), blobs.standardized()
-    (sigmoid,), (relu,) = (experiment.gradients(problem, name, 20) for name in ("sigmoid", "relu"))
-    assert sigmoid[0] < 1e-3 * relu[0]
+    assert gradients(blobs, "sigmoid", 20)[0] < 1e-3 * gradients(blobs, "relu", 20)[0]
 
 
 def test_sigmoids_gradient_shrinks_towards_the_input(blobs):
-    (norms,) = Saturation(width=32, seeds=1).gradients(blobs.standardized(), "sigmoid", 10)
+    norms = gradients(blobs, "sigmoid", 10)
     assert norms[:10] == sorted(norms[:10])
 
 
+def test_gradient_norms_are_those_of_autograd(blobs):
+    head = build_head({"hidden_features": [8]}, blobs, seed=0)
+    features, labels = blobs.train
+    norms = gradient_norms(head, features, labels)
+    torch.nn.functional.cross_entropy(head(features), labels).backward()
+    weights = [head.hidden[0].linear.weight, head.output.weight]
+    assert norms == pytest.approx([float(weight.grad.norm()) for weight in weights])
+
+
 def test_the_run_has_all_its_parts(blobs):
-    finding = TINY.run(blobs)
-    assert len(finding.rows) == 3 * 2 * 2
+    finding = TINY.find(blobs)
+    assert len(finding.rows) == 3 * 2 * (3 + 4)  # Layers of both depths.
     assert "sigmoid" in finding.number
     assert len(finding.figure.axes) == 2
 
 
-def test_a_gradient_that_stays_is_said():
-    losses = {(name, 3): [0.1] for name in TINY.activations}
-    verdict, _, _ = TINY._judge({"sigmoid": 0.5, "tanh": 1.0, "relu": 1.0}, losses)
-    assert verdict == "does not hold here"
+@pytest.mark.parametrize(
+    ("sigmoid", "tanh", "verdict"),
+    [
+        (0.0009, 0.0009, "holds"),
+        (0.0009, 0.0011, "holds in part"),
+        (0.5, 1.0, "does not hold here"),
+    ],
+)
+def test_a_gradient_is_killed_below_a_thousandth(sigmoid, tanh, verdict):
+    first = {"sigmoid": sigmoid, "tanh": tanh, "relu": 1.0}
+    rows = [
+        {"activation": name, "is_deepest": True, "training_loss": 0.1, "gradient": [norm]}
+        for name, norm in first.items()
+    ]
+    assert TINY.judge(rows).verdict == verdict
 
 
 @pytest.mark.parametrize("activations", [("relu",), ("sigmoid", "tanh")])

@@ -5,18 +5,11 @@ import math
 import pytest
 import torch
 
-from tltool.lecture.selu_without_norm import (
-    NETWORKS,
-    SELUWithoutNorm,
-    judge,
-    settle_norms_,
-    signal,
-)
+from tltool.lecture.selu_without_norm import NETWORKS, SELUWithoutNorm, settle_norms_, signal
 from tltool.lecture.training import build_head
 
-TINY = SELUWithoutNorm(depths=(2, 3), width=8, rates=(0.01, 0.1), epochs=1, seeds=2)
-FREQUENT = torch.arange(200) < 20
-VARIANCES = {name: [1.0] for name in NETWORKS}
+TINY = SELUWithoutNorm(depths=(2, 3), width=8, lrs=(0.01, 0.1), epochs=1, seeds=2)
+EXPERIMENT = SELUWithoutNorm(depths=(8, 32))
 
 
 def start(problem, name, depth):
@@ -26,10 +19,17 @@ def start(problem, name, depth):
     return signal(settle_norms_(build_head(head, problem, seed=0), features), features)
 
 
-def rows(*accuracies):
-    """Return which of 200 rows each network has right, for 3 seeds, at two depths."""
-    right = [(torch.arange(200) < 200 * share).expand(3, -1) for share in accuracies]
-    return {depth: dict(zip(NETWORKS, right, strict=True)) for depth in (8, 32)}
+def rows(*accuracies, num_rows=200, chance=0.1, seeds=3):
+    """Rows of networks that each have the first of the test rows right, at two depths."""
+    index = torch.arange(num_rows)
+    return [
+        {"network": name, "depth": depth, "is_deepest": depth == 32, "variance": [1.0]}
+        | {"correct": index < num_rows * share, "accuracy": share}
+        | {"guess": index < num_rows * chance}
+        for depth in (8, 32)
+        for name, share in zip(NETWORKS, accuracies, strict=True)
+        for _ in range(seeds)
+    ]
 
 
 def test_selu_keeps_mean_and_variance_through_32_layers(blobs):
@@ -38,13 +38,13 @@ def test_selu_keeps_mean_and_variance_through_32_layers(blobs):
 
 
 def test_relu_loses_more_of_what_tells_rows_apart_than_selu(blobs):
-    selu, relu = (start(blobs.standardized(), name, 32).variances for name in ("selu", "relu"))
+    selu, relu = (start(blobs.standardized(), name, 32)[1] for name in ("selu", "relu"))
     assert relu[-1] < 0.5 * selu[-1]
 
 
 def test_behind_batch_norm_each_layer_has_the_variance_of_a_rectified_normal(blobs):
     expected = 0.5 - 0.5 / math.pi
-    assert start(blobs.standardized(), "relu + batch norm", 8).variances == pytest.approx(
+    assert start(blobs.standardized(), "relu + batch norm", 8)[1] == pytest.approx(
         [expected] * 8, rel=0.35
     )
 
@@ -69,33 +69,23 @@ def test_settled_norms_are_those_of_the_rows(blobs):
     ],
 )
 def test_the_verdict_goes_by_chance_batch_norm_and_relu(accuracies, verdict):
-    assert judge(rows(*accuracies), FREQUENT, VARIANCES)[0] == verdict
+    assert EXPERIMENT.judge(rows(*accuracies)).verdict == verdict
 
 
 def test_too_few_rows_cannot_tell():
-    few = {
-        8: {
-            "selu": torch.tensor([[1, 1, 1, 0, 1, 1, 1, 1, 1, 1]]),
-            "relu": torch.tensor([[0] * 10]),
-            "relu + batch norm": torch.tensor([[1, 1, 1, 1, 1, 1, 1, 1, 0, 1]]),
-        }
-    }
-    assert judge(few, torch.zeros(10, dtype=torch.bool), VARIANCES)[0] == "cannot be told here"
-
-
-def test_relu_that_does_as_well_is_said():
-    assert "relu without norm is not behind" in judge(rows(0.9, 0.9, 0.9), FREQUENT, VARIANCES)[2]
+    few = rows(0.9, 0.0, 0.8, num_rows=10, chance=0.0, seeds=1)
+    assert EXPERIMENT.judge(few).verdict == "cannot be told here"
 
 
 def test_the_run_has_all_its_parts(blobs):
-    finding = TINY.run(blobs)
+    finding = TINY.find(blobs)
     assert len(finding.rows) == (2 + 3) * 3 * 2
     assert "accuracy with 3 hidden layers" in finding.number
     assert len(finding.figure.axes) == 3
 
 
 def test_training_changes_the_signal(blobs):
-    assert all(row["mean"] != row["mean_trained"] for row in TINY.run(blobs).rows)
+    assert all(row["mean"] != row["mean_trained"] for row in TINY.find(blobs).rows)
 
 
 def test_no_depth_is_refused():

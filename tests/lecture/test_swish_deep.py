@@ -5,27 +5,27 @@ import math
 import pytest
 import torch
 
-from tltool.evaluation.paired_differences import estimate_mean
-from tltool.evaluation.paired_differences import judge as compare
 from tltool.layers.gains import activation_gain
-from tltool.lecture.swish_deep import Pair, SwishDeep, judge, log_loss_ratio
-from tltool.lecture.training import Tuned, batch_size_for_norms, build_head
+from tltool.lecture.swish_deep import SwishDeep, batch_size_for_norms, compare_pair
+from tltool.lecture.training import build_head
 
-TINY = SwishDeep((1, 2), 4, (None, "batch"), rates=(0.01, 0.1), epochs=1, tuning_seeds=1, seeds=2)
-DEEP, DEEPER = Pair(None, 8), Pair(None, 16)
-GENERATOR = torch.Generator().manual_seed(0)
-HALF = torch.rand(3, 400, generator=GENERATOR) < 0.5
-
-
-def difference(share):
-    """The difference of accuracy if swish is right, or wrong, in a further share of the rows."""
-    swish = HALF.clone()
-    swish[:, : int(abs(share) * 400)] = share > 0
-    return compare({"silu": swish, "relu": HALF}, "relu")[0]
+TINY = SwishDeep((1, 2), 4, (None, "batch"), lrs=(0.01, 0.1), epochs=1, tuning_seeds=1, seeds=2)
+EXPERIMENT = SwishDeep(depths=(2, 8, 16), norms=(None,))
+HALF = torch.rand(3, 400, generator=torch.Generator().manual_seed(0)) < 0.5
+SAME = (1.0, 1.1, 0.9)
+BETTER, WORSE, EQUAL = 0.5, -0.5, 0.0
 
 
-SAME = estimate_mean(torch.tensor([[0.1, -0.1, 0.0]]))
-BETTER, WORSE, EQUAL = difference(0.5), difference(-0.5), difference(0.0)
+def rows(depth, share, losses=SAME, right=HALF):
+    """Rows of both: swish is right, or wrong, in a further share, at losses relative to relu's."""
+    swish = right.clone()
+    swish[:, : int(abs(share) * right.shape[1])] = share > 0
+    return [
+        {"activation": name, "norm": "no norm", "depth": depth, "pair": f"no norm, {depth} layers"}
+        | {"correct": correct, "training_loss": loss}
+        for name, each, of_seeds in (("silu", swish, losses), ("relu", right, (1.0,) * 3))
+        for correct, loss in zip(each, of_seeds, strict=False)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -40,40 +40,41 @@ BETTER, WORSE, EQUAL = difference(0.5), difference(-0.5), difference(0.0)
     ],
 )
 def test_accuracy_in_depth_is_judged(deep, deeper, verdict):
-    differences = {Pair(None, 2): WORSE, DEEP: deep, DEEPER: deeper}
-    found, _, _ = judge(differences, dict.fromkeys(differences, SAME))
-    assert found == verdict
+    found = [*rows(2, WORSE), *rows(8, deep), *rows(16, deeper)]
+    assert EXPERIMENT.judge(found).verdict == verdict
 
 
 def test_few_rows_cannot_tell():
-    few = torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 2)
-    unclear = compare({"silu": few, "relu": 1 - few}, "relu")[0]
-    assert judge({DEEP: unclear}, {DEEP: SAME})[0] == "cannot be told here"
+    few = torch.tensor([[True, False, True, False]] * 2)
+    found = rows(8, 1.0, SAME[:2], right=few)
+    judgement = SwishDeep(depths=(8,)).judge(found)
+    assert judgement.verdict == "cannot be told here"
 
 
-@pytest.mark.parametrize(("sign", "verdict"), [(-1, "holds"), (1, "does not hold here")])
-def test_training_loss_counts_where_accuracy_is_equal(sign, verdict):
-    ratio = estimate_mean(sign * torch.tensor([[1.0, 1.01, 0.99]]))
-    assert judge({DEEP: EQUAL}, {DEEP: ratio})[0] == verdict
+@pytest.mark.parametrize(
+    ("losses", "verdict"), [((0.37, 0.36, 0.37), "holds"), ((2.7, 2.8, 2.7), "does not hold here")]
+)
+def test_training_loss_counts_where_accuracy_is_equal(losses, verdict):
+    assert SwishDeep(depths=(8,)).judge(rows(8, EQUAL, losses)).verdict == verdict
 
 
 def test_a_network_that_diverged_has_no_loss_to_compare():
-    run = Trained({}, [math.nan], [], math.nan, torch.ones(4), 0.0)
-    both = {name: Tuned(0.1, False, [run, run]) for name in ("silu", "relu")}
-    assert log_loss_ratio(both) is None
-    assert "training loss diverged" in judge({DEEP: EQUAL}, {DEEP: None})[1]
+    found = rows(8, EQUAL, (math.nan, 1.0, 1.0))
+    assert compare_pair(found)[1] is None
+    numbers = SwishDeep(depths=(8,)).judge(found).numbers
+    assert "training loss diverged" in numbers["comparisons"]
 
 
 def test_losses_that_are_worlds_apart_are_no_error():
-    ratio = estimate_mean(torch.tensor([[-900.0, 900.0]]))
-    assert "training loss x 1 (0 to inf)" in judge({DEEP: EQUAL}, {DEEP: ratio})[1]
+    numbers = SwishDeep(depths=(8,)).judge(rows(8, EQUAL, (1e-38, 1.0, 1e38))).numbers
+    assert "(0 to inf)" in numbers["comparisons"]
 
 
 def test_the_run_has_all_its_parts(blobs):
-    finding = TINY.run(blobs)
+    finding = TINY.find(blobs)
     assert len(finding.rows) == 2 * 2 * 2 * 2
     assert "batch norm" in finding.number
-    assert len(finding.figure.axes) == 3
+    assert len(finding.figure.axes) == 2
 
 
 def test_both_activations_start_with_a_gain_of_their_own(blobs):

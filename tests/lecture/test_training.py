@@ -1,23 +1,18 @@
 """Networks of an experiment."""
 
-import math
-
-import pytest
 import torch
 
-from tltool.comparison.training_settings import Recipe
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.lecture.training import (
-    Trial,
     build_head,
-    epochs_to,
-    gradient_norms,
+    choose_lrs,
     hidden_outputs,
-    train_trials,
-    tune,
+    mark_best_lrs,
+    train_networks,
 )
 
 SMALL = {"hidden_features": [8]}
-SHORT = Recipe(epochs=2, warmup=0.0, decay="none")
+SHORT = TrainingSettings(epochs=2, warmup=0.0, decay="none")
 
 
 def test_a_seed_decides_the_weights_and_nothing_else(blobs):
@@ -27,52 +22,35 @@ def test_a_seed_decides_the_weights_and_nothing_else(blobs):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_trials_come_back_in_their_order(blobs):
-    trials = [
-        Trial(SMALL, 0, 0.1),
-        Trial({"hidden_features": [4, 4]}, 0, 0.1),
-        Trial(SMALL, 1, 0.1),
-        Trial(SMALL, 0, 0.0),
+def train(problem, *heads, lrs=(0.1,), seeds=1, **options):
+    return train_networks(problem, [{"head": each} for each in heads], lrs, seeds, SHORT, **options)
+
+
+def test_rows_come_in_the_order_of_networks_lrs_and_seeds(blobs):
+    rows = train(blobs, SMALL, {"hidden_features": [4, 4]}, SMALL, lrs=(0.1, 0.0), seeds=2)
+    assert [len(row["run"].state) for row in rows] == [4] * 4 + [6] * 4 + [4] * 4
+    assert [(row["lr"], row["seed"]) for row in rows[:4]] == [(0.1, 0), (0.1, 1), (0, 0), (0, 1)]
+
+
+def test_a_network_with_lr_zero_learns_nothing(blobs):
+    (row,) = train(blobs, SMALL, lrs=(0.0,), seeds=range(3, 4))
+    expected = build_head(SMALL, blobs, seed=3).output.weight
+    assert torch.equal(row["run"].state["output.weight"], expected)
+
+
+def test_a_network_chooses_the_lr_with_the_least_cost(blobs):
+    rows = train(blobs, SMALL, lrs=(1e-4, 0.1, 1e9), seeds=2)
+    chosen = choose_lrs(rows, lambda run: run.train_losses[-1])
+    assert [row["lr"] for row in chosen] == [0.1, 0.1]
+    assert not any(row["lr_at_edge"] for row in chosen)
+
+
+def test_a_best_lr_at_the_edge_of_several_is_marked(blobs):
+    edge = [
+        {row["lr_at_edge"] for row in mark_best_lrs(train(blobs, SMALL, lrs=lrs))}
+        for lrs in ((1e-4, 0.1), (0.1,))
     ]
-    shapes = [len(run.state) for run in train_trials(blobs, trials, recipe=SHORT)]
-    assert shapes == [4, 6, 4, 4]
-
-
-def test_a_trial_with_rate_zero_learns_nothing(blobs):
-    (run,) = train_trials(blobs, [Trial(SMALL, 3, 0.0)], recipe=SHORT)
-    assert torch.equal(run.state["output.weight"], build_head(SMALL, blobs, seed=3).output.weight)
-
-
-def test_a_network_chooses_the_rate_with_the_least_cost(blobs):
-    tuned = tune(
-        blobs,
-        {"small": SMALL},
-        rates=(1e-4, 0.1, 1e9),
-        seeds=2,
-        recipe=SHORT,
-        cost=lambda run: run.train_losses[-1],
-    )["small"]
-    assert tuned.rate == 0.1
-    assert not tuned.at_edge
-    assert len(tuned.runs) == 2
-
-
-@pytest.mark.parametrize(
-    ("target", "losses", "epochs"),
-    [(1.0, [3.0, 2.0, 0.0], 2.5), (2.0, [2.0, 1.0], 1.0), (0.5, [2.0, math.nan], math.inf)],
-)
-def test_epochs_are_counted_between_epochs(target, losses, epochs):
-    assert epochs_to(target, losses) == epochs
-
-
-def test_gradient_norms_are_those_of_autograd(blobs):
-    head = build_head(SMALL, blobs, seed=0)
-    features, labels = blobs.train
-    norms = gradient_norms(head, features, labels)
-    loss = torch.nn.functional.cross_entropy(head(features), labels)
-    weights = [head.hidden[0].linear.weight, head.output.weight]
-    expected = [float(grad.norm()) for grad in torch.autograd.grad(loss, weights)]
-    assert norms == pytest.approx(expected)
+    assert edge == [{True}, {False}]
 
 
 def test_hidden_outputs_are_those_behind_the_activation(blobs):
@@ -83,10 +61,8 @@ def test_hidden_outputs_are_those_behind_the_activation(blobs):
 
 
 def test_a_network_can_be_changed_before_it_starts(blobs):
-    (run,) = train_trials(
-        blobs,
-        [Trial(SMALL, 0, 0.0)],
-        recipe=SHORT,
-        start=lambda network: torch.nn.init.ones_(network.output.weight),
-    )
-    assert run.state["output.weight"].eq(1).all()
+    def start(network):
+        torch.nn.init.ones_(network.output.weight)
+
+    (row,) = train(blobs, SMALL, lrs=(0.0,), start=start)
+    assert row["run"].state["output.weight"].eq(1).all()

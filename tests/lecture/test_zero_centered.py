@@ -5,27 +5,30 @@ import math
 import pytest
 import torch
 
-from tltool.lecture.race import Racer
-from tltool.lecture.zero_centered import CENTERED, ZeroCentered
-from tltool.lecture.zigzag import Mechanism
+from tltool.lecture.training import build_head
+from tltool.lecture.zero_centered import CENTERED, ZeroCentered, descend, equal_signs, turns
 
 TINY = ZeroCentered(
-    shifts=(5.0,), width=8, rates=(0.1, 0.5), epochs=6, batch_size=32, steps=4, seeds=2
+    shifts=(5.0,), width=8, lrs=(0.1, 0.5), epochs=6, batch_size=32, steps=4, seeds=2
 )
 
 
-def judged(epochs, cosines):
-    """The verdict on a shift that takes so many epochs, beside 2, and turns so, beside 1."""
-    losses = {CENTERED: [2.0, 1.0, 0.5], "x": [2.0] * (epochs - 1) + [1.0]}
-    racers = {name: Racer(name, 0.1, False, [each], 1.0) for name, each in losses.items()}
-    mechanisms = {CENTERED: Mechanism(0.5, [[1.0]]), "x": Mechanism(1.0, [cosines])}
-    return TINY.judge(racers, mechanisms)[0]
+def rows(epochs, cosine, reached=True):
+    """Rows of a shift that takes so many epochs, beside 2, and turns so, beside 1."""
+    found = {CENTERED: (2.0, 1.0), "x": (epochs, cosine)}
+    return [
+        {"name": name, "target": 0.2, "training_loss": [1.0] * 40, "equal_signs": 1.0}
+        | {"epochs_to_target": number if reached else math.inf, "mean_cosine": turn}
+        for name, (number, turn) in found.items()
+    ]
 
 
 @pytest.mark.parametrize(
     ("epochs", "cosine", "verdict"),
     [
         (8, -0.5, "holds"),
+        (3, 0.5, "holds"),
+        (2.9, 0.51, "does not hold here"),
         (8, 0.9, "holds in part"),
         (2, -0.5, "holds in part"),
         (2, 0.9, "does not hold here"),
@@ -33,14 +36,11 @@ def judged(epochs, cosines):
     ],
 )
 def test_the_claim_is_judged_on_slowness_and_on_turns(epochs, cosine, verdict):
-    assert judged(epochs, [cosine]) == verdict
+    assert TINY.judge(rows(epochs, cosine)).verdict == verdict
 
 
 def test_a_race_that_nobody_ends_tells_nothing():
-    names = (CENTERED, "x")
-    never = {name: Racer(name, 0.1, False, [[2.0, 2.0]], 1.0) for name in names}
-    mechanisms = {name: Mechanism(0.5, [[1.0]]) for name in names}
-    assert TINY.judge(never, mechanisms)[0] == "cannot be told here"
+    assert TINY.judge(rows(2, 1.0, reached=False)).verdict == "cannot be told here"
 
 
 def test_variants_differ_by_their_mean_alone(blobs):
@@ -61,22 +61,77 @@ def test_all_variants_start_as_one_function(blobs):
 
 def test_far_features_turn_where_centered_ones_go_straight_on(blobs):
     centered, *_, far = TINY.variants(blobs).values()
-    straight, turning = (TINY.mechanism(each, rate=0.3) for each in (centered, far))
-    assert turning.cosine < straight.cosine - 0.5
-    assert turning.equal_signs > straight.equal_signs
+    straight, turning = (TINY.movement(each, seed=0, lr=0.3) for each in (centered, far))
+    assert turning["mean_cosine"] < straight["mean_cosine"] - 0.5
+    assert turning["equal_signs"] > straight["equal_signs"]
 
 
 def test_the_run_has_all_its_parts(blobs):
-    finding = TINY.run(blobs)
+    finding = TINY.find(blobs)
     assert len(finding.rows) == 3 * 2 * 6
-    assert len(finding.figure.axes) == 3
-    assert "x - mean + 5 100 %" in finding.text
+    assert len(finding.figure.axes) == 2
+    assert "x - mean + 5: 100%" in finding.text
 
 
 def test_one_feature_is_no_error(blobs):
-    assert TINY.run(blobs.with_features(blobs.features[:, :1])).rows
+    assert TINY.find(blobs.with_features(blobs.features[:, :1])).rows
 
 
 def test_a_shift_of_zero_is_refused():
     with pytest.raises(ValueError, match="in any case"):
         ZeroCentered(shifts=(0.0, 1.0))
+
+
+SMALL = {"hidden_features": [8], "activation": "tanh"}
+
+
+@pytest.fixture
+def network(blobs):
+    return build_head(SMALL, blobs, seed=0)
+
+
+def of_rows(features, labels):
+    """Batches of one row."""
+    return zip(features[:, None], labels[:, None], strict=True)
+
+
+def test_positive_inputs_give_the_weights_of_a_unit_gradients_of_one_sign(blobs, network):
+    features, labels = blobs.train
+    assert features.min() > 0
+    assert equal_signs(descend(network, of_rows(features[:10], labels[:10]), lr=0.0)) == 1
+
+
+def test_inputs_of_both_signs_do_not(blobs, network):
+    features = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    share = equal_signs(descend(network, of_rows(features, blobs.labels[:40]), lr=0.0))
+    assert 0.4 < share < 0.6
+
+
+def test_gradients_of_zero_make_no_pair(blobs, network):
+    gradients = descend(network, of_rows(torch.eye(8), blobs.labels[:8]), lr=0.0)
+    assert math.isnan(equal_signs(gradients))
+
+
+def test_small_steps_go_straight_on_and_large_ones_back(blobs, network):
+    small, large = (turns(descend(network, [blobs.train] * 6, lr=lr)) for lr in (1e-3, 0.5))
+    assert len(small) == 5
+    assert small.min() > 0.99
+    assert large.min() < -0.5
+
+
+def test_a_step_of_nothing_has_no_direction(blobs, network):
+    features, labels = blobs.train
+    assert turns(descend(network, [(0 * features, labels)] * 3, lr=0.1)).isnan().all()
+
+
+def test_descending_is_what_the_optimizer_does(blobs, network):
+    features, labels = blobs.train
+    found = descend(network, of_rows(features[:5], labels[:5]), lr=0.1)
+    weight = network.hidden[0].linear.weight
+    start = weight.detach().clone()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for row, label in zip(features[:5], labels[:5], strict=True):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(row[None]), label[None]).backward()
+        optimizer.step()
+    torch.testing.assert_close(-0.1 * found.sum(dim=0), (weight - start).detach())

@@ -30,15 +30,15 @@ DIGITS = (
 )
 _OWN_DATA = ("--data", "--model.backbone", "--config", "-c")
 CHOOSING = 0.2
-"""Share of the training photos that chooses settings where only two parts are there."""
+"""Share of the training images that chooses settings where only two splits are there."""
 
 
 def lecture_arguments(words: Sequence[str]) -> list[str]:
     """Return the arguments of a command line with what a bare ``--lecture`` stands for.
 
     Example:
-        >>> lecture_arguments(["--lecture", "--data.root", "photos"])
-        ['--lecture=all', '--data.root', 'photos']
+        >>> lecture_arguments(["--lecture", "--data.root", "images"])
+        ['--lecture=all', '--data.root', 'images']
     """
     words = list(words)
     if not any(word == FLAG or word.startswith(f"{FLAG}=") for word in words):
@@ -52,18 +52,24 @@ def lecture_arguments(words: Sequence[str]) -> list[str]:
 
 
 def make_problem(
-    name: str, features: torch.Tensor, labels: torch.Tensor, parts: Sequence[str]
+    name: str, features: torch.Tensor, labels: torch.Tensor, splits: Sequence[str]
 ) -> Problem:
-    """Return what the experiments learn; the part ``test`` reports, or ``val`` where there is none.
+    """Return what the experiments learn; the split ``test`` reports, or ``val`` if there is none.
+
+    Args:
+        name: What the data are, for the page.
+        features: ``(N, num_features)``.
+        labels: Class of each row, ``(N,)``.
+        splits: Name of the split of each row.
 
     Raises:
-        ValueError: If there are no photos to report on.
+        ValueError: If there are no images to report on.
     """
-    train, val, test = (split_rows(parts, part) for part in ("train", "val", "test"))
+    train, val, test = (split_rows(splits, split) for split in ("train", "val", "test"))
     if not len(train) or not len(val) + len(test):
         raise ValueError(
-            "The experiments train on some photos and report on others: give the data a part `val` "
-            "or `test`."
+            "The experiments train on some images and report on others: give the data a split "
+            "`val` or `test`."
         )
     if not len(test) or not len(val):
         test = test if len(test) else val
@@ -88,7 +94,7 @@ def run_lecture(
     page, entries = folder / "lecture.html", list[Entry]()
     for experiment in chosen:
         start = time.monotonic()
-        finding = experiment.run(problem)
+        finding = experiment.find(problem)
         seconds = time.monotonic() - start
         entries.append(Entry(experiment, finding, repeat(experiment, words), seconds))
         print(
@@ -96,7 +102,8 @@ def run_lecture(
             flush=True,
         )
         save_figure(finding.figure, folder / f"{experiment.name()}.png")
-        write_rows(folder / f"{experiment.name()}.csv", list(finding.rows[0]), finding.rows)
+        columns = dict.fromkeys(column for row in finding.rows for column in row)
+        write_rows(folder / f"{experiment.name()}.csv", list(columns), finding.rows)
         # After each one: what is done is there if the next is interrupted.
         write_whole(page, render_page(entries, data=problem.name, made_with=_made_with()))
         write_whole(folder / "lecture.json", json.dumps([_summary(e) for e in entries], indent=1))
@@ -121,8 +128,8 @@ def repeat(experiment: Experiment, words: Sequence[str]) -> str:
 
     Example:
         >>> from tltool.lecture.saturation import Saturation
-        >>> repeat(Saturation(), ["--lecture", "--data.root", "my photos"])
-        "tltool compare --lecture Saturation --data.root 'my photos'"
+        >>> repeat(Saturation(), ["--lecture", "--data.root", "my images"])
+        "tltool compare --lecture Saturation --data.root 'my images'"
     """
     words = list(words)
     if FLAG in words and (words[-1] == FLAG or words[words.index(FLAG) + 1].startswith("-")):

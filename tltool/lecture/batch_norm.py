@@ -1,5 +1,6 @@
-"""Batch norm widens the range of rates and initial scales, and does two different things."""
+"""Batch norm widens the range of learning rates and initial scales, and has two modes."""
 
+import copy
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,28 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from tltool.comparison.head_stack import Trained
-from tltool.comparison.training_settings import Recipe
-from tltool.lecture.experiment import Experiment, Finding, Verdict
-from tltool.lecture.modes import mode_difference
-from tltool.lecture.pictures import draw_legend, draw_series, new_figure
+from tltool.comparison.head_stack import TrainedHead
+from tltool.lecture import training
+from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.ranges import (
-    Range,
-    decades_of,
-    describe_decades,
-    describe_range,
-    top_of,
-    trained_range,
-    width_of,
-)
-from tltool.lecture.training import Trial, build_head, frequency_loss, train_trials
+from tltool.lecture.table import Row, groups, where
+from tltool.lecture.training import build_head, mlp
 
-NORMS: dict[str, str | None] = {"without": None, "batch norm": "batch"}
-SGD = {"name": "SGD", "momentum": 0.0}
+NORMS: Mapping[str, str | None] = {"without": None, "batch norm": "batch"}
+LR, SCALE, FLOW, MODES = "learning rate", "initial scale", "gradient at the start", "modes"
+_LOSS: Mapping[str, Any] = {"ylabel": "training loss (gray: trains)", "level": "bound", "cap": 2.5}
 
 
 @dataclass(frozen=True)
@@ -36,11 +29,11 @@ class BatchNormRange(Experiment):
     """Which learning rates and initial scales train a deep network, with and without batch norm.
 
     A network trains if in the last epoch the training loss of each seed is below a share of the
-    loss of knowing nothing but how frequent the classes are. Rates are tried from the initializer
-    that suits the activation; each initial scale takes the best of every second rate.
+    loss of knowing nothing but how frequent the classes are. Learning rates are tried from the
+    initializer that suits the activation; each initial scale takes the best of every second one.
 
     Args:
-        rates: Learning rates of plain SGD, rising.
+        lrs: Learning rates of plain SGD, rising.
         scales: Standard deviations of the normal distribution of the hidden weights, rising.
         hidden_layers: Number of hidden layers.
         width: Units of each.
@@ -52,8 +45,8 @@ class BatchNormRange(Experiment):
         seeds: Number of seeds.
 
     Raises:
-        ValueError: If rates or scales are not positive and rising, or another value is out of its
-            range.
+        ValueError: If learning rates or scales are not positive and rising, or another value is out
+            of its range.
     """
 
     title = "Batch norm"
@@ -62,8 +55,33 @@ class BatchNormRange(Experiment):
         "dependence on initialization; it does different things in training and testing."
     )
     source = "CS231n; Ioffe & Szegedy, 2015, section 3, https://arxiv.org/abs/1502.03167"
+    number = (
+        "trains at learning rates {lrs[0]} without and {lrs[1]} with batch norm, from initial "
+        "scales {scales[0]} and {scales[1]}; the first layer's gradient spreads over {flow[0]:.1f} "
+        "decades and {flow[1]:.1f} decades"
+    )
+    text = (
+        "Each initial scale at its best learning rate. In batches of {self.batches[0]} the logits "
+        "of a trained network differ by {modes[1]:.2f} standard deviations between training and "
+        "evaluation mode (without: {modes[0]:.2f}). So evaluate in evaluation mode, freeze batch "
+        "norm together with its group, and take `norm: layer` for small batches."
+    )
+    panels = (
+        Panel("at", "value", "norm", LR, where={"measure": LR}, log="x", **_LOSS),
+        Panel("at", "value", "norm", SCALE, where={"measure": SCALE}, log="x", **_LOSS),
+        Panel(
+            "at",
+            "value",
+            "norm",
+            "rows in the batch",
+            "logits: training less evaluation",
+            where={"measure": MODES},
+            log="x",
+            ticks=True,
+        ),
+    )
 
-    rates: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+    lrs: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
     scales: Sequence[float] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
     hidden_layers: int = 5
     width: int = 32
@@ -75,53 +93,64 @@ class BatchNormRange(Experiment):
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("rates", "scales"):
+        for name in ("lrs", "scales"):
             values = list(getattr(self, name))
-            if not values or values != sorted(set(values)) or values[0] <= 0:
-                raise ValueError(f"`{name}` must be positive and rising, got {values}.")
-        if not self.batches or min(self.batches) < 2:
-            raise ValueError(
-                f"`batches` must be numbers of at least 2, got {list(self.batches)}: one row has "
-                "no variance to normalize by."
+            require(
+                values and values == sorted(set(values)) and values[0] > 0,
+                f"`{name}` must be positive and rising, got {values}.",
             )
-        for name in ("hidden_layers", "steps", "seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if not 0 < self.share < 1:
-            raise ValueError(f"`share` must be in (0, 1), got {self.share}.")
-
-    def run(self, problem: Problem) -> Finding:
-        """See `Experiment`."""
-        problem = problem.standardized()
-        blind = frequency_loss(problem.train[1])
-        of_rates = {name: self._train(problem, name, None, self.rates) for name in NORMS}
-        by_rate = {name: [_losses(runs) for runs in of_rates[name]] for name in NORMS}  # (R, S)
-        by_scale = {
-            name: [
-                _losses(min(self._train(problem, name, scale, self.rates[::2]), key=_cost))
-                for scale in self.scales
-            ]
-            for name in NORMS
-        }
-        flow = {name: [self.flow(problem, name, scale) for scale in self.scales] for name in NORMS}
-        modes = {name: self._modes(problem, name, min(of_rates[name], key=_cost)) for name in NORMS}
-        bound = self.share * blind
-        judged = judge(
-            {name: _range(self.rates, by_rate[name], bound) for name in NORMS},
-            {name: _range(self.scales, by_scale[name], bound) for name in NORMS},
-            {name: decades_of([statistics.median(each) for each in flow[name]]) for name in NORMS},
-            {name: statistics.fmean(modes[name][0]) for name in NORMS},
-            grids=(self.rates, self.scales),
-            smallest=self.batches[0],
+        require(
+            self.batches and min(self.batches) >= 2,
+            f"`batches` must be numbers of at least 2, got {list(self.batches)}: one row has no "
+            "variance to normalize by.",
         )
-        figure = self._draw(by_rate, by_scale, modes, blind)
-        rows = [
-            *_rows("learning rate", self.rates, by_rate, "training loss"),
-            *_rows("initial scale", self.scales, by_scale, "training loss"),
-            *_rows("initial scale", self.scales, flow, "gradient times weight at the start"),
-            *_rows("rows in the batch", self.batches, modes, "train less eval logits"),
+        for name in ("hidden_layers", "steps", "seeds"):
+            value = getattr(self, name)
+            require(value >= 1, f"`{name}` must be at least 1, got {value}.")
+        require(0 < self.share < 1, f"`share` must be in (0, 1), got {self.share}.")
+
+    def run(self, problem: Problem) -> list[Row]:
+        """See `Experiment`; each row is a ``value`` of a ``measure`` at what is varied."""
+        problem = problem.standardized()
+        bound = self.share * training.frequency_loss(problem.train[1])
+        return [
+            {"norm": name, "measure": measure, "at": at, "seed": seed, "value": value}
+            | {"bound": bound}
+            for name in NORMS
+            for measure, by_place in self.measure(problem, name).items()
+            for at, values in by_place.items()
+            for seed, value in enumerate(values)
         ]
-        return Finding(*judged, figure, rows)
+
+    def measure(self, problem: Problem, name: str) -> dict[str, dict[float, list[float]]]:
+        """Return each measure without or with batch norm, by place and seed."""
+        by_lr = self._train(problem, self._head(name, None), self.lrs)
+        by_scale, flow = {}, {}
+        for scale in self.scales:
+            rows = self._train(problem, self._head(name, scale), self.lrs[::2])
+            by_scale[scale] = [row["training_loss"] for row in training.choose_lrs(rows, _loss)]
+            flow[scale] = self.flow(problem, name, scale)
+        losses = {
+            lr: [row["training_loss"] for row in rows] for lr, rows in groups(by_lr, "lr").items()
+        }
+        best = training.choose_lrs(by_lr, _loss)
+        networks = [training.trained_head(row, problem) for row in best]
+        modes = {
+            float(size): [mode_difference(each, problem.train[0], size) for each in networks]
+            for size in self.batches
+        }
+        return {LR: losses, SCALE: by_scale, FLOW: flow, MODES: modes}
+
+    def _train(self, problem: Problem, head: Row, lrs: Sequence[float]) -> list[Row]:
+        epochs = math.ceil(self.steps / math.ceil(len(problem.split.train) / self.batch_size))
+        settings, sgd = training.constant_lr(epochs, self.batch_size), training.PLAIN_SGD
+        networks = [{"head": head}]
+        return training.train_networks(problem, networks, lrs, self.seeds, settings, optimizer=sgd)
+
+    def _head(self, name: str, scale: float | None) -> dict[str, Any]:
+        options = {"activation": self.activation, "norm": NORMS[name]}
+        initializer = "auto" if scale is None else {"name": "normal", "std": scale}
+        return mlp(self.width, self.hidden_layers, initializer=initializer, **options)
 
     def flow(self, problem: Problem, name: str, scale: float) -> list[float]:
         """Return how much the loss hangs on the first layer at the start, for each seed.
@@ -132,166 +161,107 @@ class BatchNormRange(Experiment):
         features, labels = (rows[: self.batch_size] for rows in problem.train)
         found = []
         for seed in range(self.seeds):
-            head = build_head(self._head(name, scale), problem, seed=seed).train()
-            weight = next(m for m in head.modules() if isinstance(m, nn.Linear)).weight
-            loss = functional.cross_entropy(head(features), labels)
+            network = build_head(self._head(name, scale), problem, seed=seed).train()
+            weight = next(m for m in network.modules() if isinstance(m, nn.Linear)).weight
+            loss = functional.cross_entropy(network(features), labels)
             (gradient,) = torch.autograd.grad(loss, [weight])
             found.append(float(gradient.norm() * weight.detach().norm()))
         return found
 
-    def _train(
-        self, problem: Problem, name: str, scale: float | None, rates: Sequence[float]
-    ) -> list[list[Trained]]:
-        """Return the runs of each seed, for each rate."""
-        in_epoch = math.ceil(len(problem.split.train) / self.batch_size)
-        epochs = math.ceil(self.steps / in_epoch)
-        recipe = Recipe(epochs=epochs, batch_size=self.batch_size, warmup=0.0, decay="none")
-        head = self._head(name, scale)
-        trials = [Trial(head, seed, rate) for rate in rates for seed in range(self.seeds)]
-        found = iter(train_trials(problem, trials, recipe=recipe, optimizer=SGD))
-        return [[next(found) for _ in range(self.seeds)] for _ in rates]
-
-    def _head(self, name: str, scale: float | None) -> dict[str, Any]:
-        return {
-            "hidden_features": [self.width] * self.hidden_layers,
-            "activation": self.activation,
-            "norm": NORMS[name],
-            "initializer": "auto" if scale is None else {"name": "normal", "std": scale},
-        }
-
-    def _modes(self, problem: Problem, name: str, runs: Sequence[Trained]) -> list[Sequence[float]]:
-        """Return the difference of the modes of a trained network, for each batch and seed."""
-        found = []
-        for run in runs:
-            head = build_head(self._head(name, None), problem, seed=0)
-            head.load_state_dict(run.state)
-            features = problem.train[0]
-            found.append([mode_difference(head, features, rows) for rows in self.batches])
-        return list(zip(*found, strict=True))  # (batches, S)
-
-    def _draw(
-        self,
-        by_rate: Mapping[str, Sequence[Sequence[float]]],
-        by_scale: Mapping[str, Sequence[Sequence[float]]],
-        modes: Mapping[str, Sequence[Sequence[float]]],
-        blind: float,
-    ) -> Any:
-        figure, (left, middle, right) = new_figure(3)
-        cut = 1.25 * blind
-        for number, name in enumerate(NORMS):
-            for axes, values, losses in (
-                (left, self.rates, by_rate[name]),
-                (middle, self.scales, by_scale[name]),
-            ):
-                shown = [[_cut(loss, cut) for loss in each] for each in losses]
-                seeds = list(zip(*shown, strict=True))
-                draw_series(axes, values, seeds, label=name, number=number)
-            seeds = list(zip(*modes[name], strict=True))
-            draw_series(right, self.batches, seeds, label=name, number=number)
-        for axes in (left, middle):
-            axes.axhline(blind, color="0.5", linewidth=0.8)
-            axes.axhline(self.share * blind, color="0.5", linewidth=0.8, linestyle="dotted")
-            axes.set(xscale="log", ylim=(-0.03 * cut, 1.04 * cut))
-        left.set(xlabel="learning rate", ylabel="training loss (gray: guessing;\ndotted: trains)")
-        middle.set(xlabel="standard deviation of the\ninitial weights")
-        middle.set_ylabel("training loss, best rate")
-        right.set(xscale="log", xlabel="rows in the training batch")
-        right.set_xticks(self.batches, [str(rows) for rows in self.batches])
-        right.minorticks_off()
-        right.set_ylabel("logits: training less evaluation,\nin standard deviations")
-        draw_legend(figure, left)
-        return figure
+    def judge(self, rows: Sequence[Row]) -> Judgement:
+        """See `Experiment`: three ranges are wider, or narrower, and the modes differ."""
+        norms = groups(rows, "norm").values()
+        lrs, scales = (
+            [trained_range(where(each, measure=name)) for each in norms] for name in (LR, SCALE)
+        )
+        flow = [decades(where(each, measure=FLOW)) for each in norms]
+        smallest = [where(each, measure=MODES, at=self.batches[0]) for each in norms]
+        modes = [statistics.fmean(row["value"] for row in each) for each in smallest]
+        return Judgement(
+            {
+                "higher learning rates": max(lrs[1], default=0) > max(lrs[0], default=0),
+                "more initial scales": _width(scales[1]) > _width(scales[0]),
+                "half the spread of the gradient": flow[1] <= flow[0] / 2 and flow[1] < math.inf,
+            },
+            {"lrs": [describe_range(each, self.lrs) for each in lrs], "flow": flow}
+            | {"scales": [describe_range(each, self.scales) for each in scales], "modes": modes},
+            besides={"the modes differ by over 1 % of a standard deviation": modes[1] > 0.01},
+            is_clear=any((*lrs, *scales)),
+        )
 
 
-def judge(
-    rates: Mapping[str, Range],
-    scales: Mapping[str, Range],
-    flow: Mapping[str, float],
-    modes: Mapping[str, float],
-    *,
-    grids: tuple[Sequence[float], Sequence[float]],
-    smallest: int,
-) -> tuple[Verdict, str, str]:
-    """Return verdict, number and text.
+def _loss(run: TrainedHead) -> float:
+    return run.train_losses[-1]
 
-    The parts of the claim: the highest rate that trains is higher; the scales that train span more
-    decades; the loss's dependence on the first layer at the start spreads over at most half the
-    decades; the modes differ by over 1 % of a standard deviation. All: it holds. None of the first
-    three: it does not.
+
+@torch.no_grad()
+def mode_difference(network: nn.Module, features: Tensor, batch_size: int) -> float:
+    """Return how far the logits of the same rows are apart in training and evaluation mode.
 
     Args:
-        rates: Learning rates that train, without and with batch norm.
-        scales: Initial scales that train.
-        flow: Decades over which `BatchNormRange.flow` spreads between the initial scales.
-        modes: Difference of the logits between the modes at the smallest batch.
-        grids: The rates and scales that were tried.
-        smallest: Rows in the smallest batch.
+        network: It is left as it is.
+        features: ``(N, num_features)``.
+        batch_size: Rows that a batch in training mode holds; all of them if there are fewer.
+
+    Returns:
+        The root mean square of the differences, relative to the standard deviation of the logits in
+        evaluation.
     """
-    plain, normed = NORMS
-    parts = {
-        "higher rates": top_of(rates[normed]) > top_of(rates[plain]),
-        "more initial scales": width_of(scales[normed]) > width_of(scales[plain]),
-        "a steadier gradient": flow[normed] <= flow[plain] / 2 and flow[normed] < math.inf,
-    }
-    differs = modes[normed] > 0.01
-    if rates[plain] is rates[normed] is None and scales[plain] is scales[normed] is None:
-        verdict: Verdict = "cannot be told here"
-    elif all(parts.values()) and differs:
-        verdict = "holds"
-    else:
-        verdict = "holds in part" if any(parts.values()) else "does not hold here"
-    ranges = [
-        describe_range(found[name], grid)
-        for found, grid in zip((rates, scales), grids, strict=True)
-        for name in NORMS
+    network = copy.deepcopy(network)  # Training mode moves the running statistics.
+    # Rows may lie in the order of their classes.
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
+    size = min(batch_size, len(order))
+    batches = torch.split(features[order[: len(order) // size * size]], size)
+    evaluated = torch.cat([network.eval()(rows) for rows in batches])
+    trained = torch.cat([network.train()(rows) for rows in batches])
+    return float((trained - evaluated).square().mean().sqrt() / evaluated.std().clamp_min(1e-12))
+
+
+def trained_range(rows: Sequence[Row]) -> list[float]:
+    """Return the widest run of neighboring values at which each seed's loss is below the bound.
+
+    Args:
+        rows: Those of rising values, with ``at``, ``value`` and ``bound``.
+    """
+    runs: list[list[float]] = [[]]
+    for at, seeds in groups(rows, "at").items():
+        if all(row["value"] < row["bound"] for row in seeds):
+            runs[-1].append(at)
+        else:
+            runs.append([])
+    return max(runs, key=_width)
+
+
+def decades(rows: Sequence[Row]) -> float:
+    """Return over how many powers of ten the medians of the seeds spread, ``inf`` from 0 on."""
+    medians = [
+        statistics.median(row["value"] for row in seeds) for seeds in groups(rows, "at").values()
     ]
-    spreads = [describe_decades(flow[name]) for name in NORMS]
-    number = (
-        f"trains at rates {ranges[0]} without and {ranges[1]} with batch norm, from initial scales "
-        f"{ranges[2]} and {ranges[3]}; the first layer's gradient spreads over {spreads[0]} and "
-        f"{spreads[1]}"
-    )
-    found = [name for name, is_found in parts.items() if is_found]
-    missed = [name for name, is_found in parts.items() if not is_found]
-    text = (
-        "The same networks, each initial scale at its best rate: with batch norm there are "
-        + (", ".join(found) or "neither higher rates nor more scales nor a steadier gradient")
-        + (f", but not {' or '.join(missed)}" if found and missed else "")
-        + f". In batches of {smallest} the logits of a trained network differ by "
-        f"{modes[normed]:.2f} standard deviations between training and evaluation mode (without: "
-        f"{modes[plain]:.2f}), and one row alone has no variance: torch's layer raises there, that "
-        "of `head: {norm: batch}` takes the running statistics. So evaluate in evaluation mode, "
-        "freeze batch norm together with its group, and take `norm: layer` for small batches."
-    )
-    return verdict, number, text
+    if not all(0 < value < math.inf for value in medians):
+        return math.inf
+    return math.log10(max(medians) / min(medians))
 
 
-def _losses(runs: Sequence[Trained]) -> list[float]:
-    return [run.train_losses[-1] for run in runs]
+def describe_range(values: Sequence[float], tried: Sequence[float]) -> str:
+    """Return a range as text, and where it ends only because no other value was tried.
+
+    Args:
+        values: The values of the range, rising.
+        tried: All values that were tried.
+
+    Example:
+        >>> describe_range([0.1, 1.0, 10.0], [0.1, 1.0, 10.0, 100.0]), describe_range([1.0], [1.0])
+        ('0.1 (or less) to 10', '1 alone')
+        >>> describe_range([], [1.0])
+        'none'
+    """
+    if len(values) < 2:
+        return f"{values[0]:g} alone" if values else "none"
+    below = " (or less)" if values[0] == min(tried) else ""
+    above = " (or more)" if values[-1] == max(tried) else ""
+    return f"{values[0]:g}{below} to {values[-1]:g}{above}"
 
 
-def _cost(runs: Sequence[Trained]) -> float:
-    return sum(_cut(loss, 1e12) for loss in _losses(runs))  # What diverged is never the best.
-
-
-def _range(values: Sequence[float], losses: Sequence[Sequence[float]], bound: float) -> Range:
-    return trained_range(values, [all(loss < bound for loss in each) for each in losses])
-
-
-def _cut(loss: float, highest: float) -> float:
-    return min(loss, highest) if math.isfinite(loss) else highest
-
-
-def _rows(
-    varied: str,
-    places: Sequence[float],
-    values: Mapping[str, Sequence[Sequence[float]]],
-    measure: str,
-) -> list[dict[str, Any]]:
-    """Return rows of values ``(places, S)`` by the name of the norm."""
-    return [
-        {"norm": name, "varied": varied, "at": at, "seed": seed, "measure": measure, "value": value}
-        for name, of_places in values.items()
-        for at, of_seeds in zip(places, of_places, strict=True)
-        for seed, value in enumerate(of_seeds)
-    ]
+def _width(values: Sequence[float]) -> float:
+    """Return over how many decades a range goes: 0 for one value, -1 for none."""
+    return math.log10(values[-1] / values[0]) if values else -1.0

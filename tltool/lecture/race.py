@@ -1,47 +1,41 @@
-"""A race: after how many epochs networks reach a training loss, each at a rate tuned for that."""
+"""A race: the epochs of networks to a training loss, each at its fastest learning rate."""
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from tltool.comparison.head_stack import Trained
-from tltool.lecture.pictures import draw_series
-from tltool.lecture.training import Tuned, epochs_to
+from tltool.comparison.head_stack import TrainedHead
+from tltool.lecture.experiment import require
+from tltool.lecture.pictures import Panel
+from tltool.lecture.table import Each, Row, groups
+from tltool.lecture.training import choose_lrs
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+_TARGET = "training loss (gray: target)"
+# The cap is there because one that diverges would press the others flat.
+LOSSES = Panel("epoch", "training_loss", "name", "", _TARGET, log="y", level="target", cap=30.0)
+"""The panel of a race."""
 
 
 @dataclass(frozen=True)
 class Racer:
-    """How the training loss of a network fell, at the rate that brought it to the target first.
+    """How fast a network reached a training loss.
 
     Args:
-        name: What it is.
-        rate: The learning rate.
-        at_edge: Whether the rate is the lowest or highest of the grid.
-        losses: Mean loss of the batches of each epoch, for each seed.
-        target: The loss to reach.
+        epochs: The epochs that each seed took; ``inf`` where it did not reach it.
+        limit: The epochs that it had.
 
     Example:
-        >>> relu = Racer("relu", 0.1, False, [[2.0, 1.0], [2.0, 1.0]], target=1.5)
-        >>> tanh = Racer("tanh", 0.1, False, [[3.0, 2.0], [3.0, 2.0]], target=1.5)
-        >>> relu.median, tanh.shown, tanh.times(relu)
-        (1.5, 'more than 2', 'more than 1.3')
+        >>> relu, tanh = Racer([1.5, 1.5, 2.0], 5), Racer([3.0, math.inf, math.inf], 5)
+        >>> f"{relu}, {tanh}, {tanh.times(relu)}, {relu.times(tanh)}"
+        '1.5, more than 5, more than 3.3, less than 0.3'
     """
 
-    name: str
-    rate: float
-    at_edge: bool
-    losses: Sequence[Sequence[float]]
-    target: float
+    epochs: Sequence[float]
+    limit: int
 
-    @property
-    def epochs(self) -> list[float]:
-        """The epochs to the target of each seed; ``inf`` where it is not reached."""
-        return [epochs_to(self.target, each) for each in self.losses]
+    def __str__(self) -> str:
+        return f"{self.median:.1f}" if self.reached else f"more than {self.limit}"
 
     @property
     def median(self) -> float:
@@ -50,68 +44,93 @@ class Racer:
 
     @property
     def reached(self) -> bool:
-        """Whether most seeds reach the target."""
+        """Whether most seeds reach the loss."""
         return math.isfinite(self.median)
-
-    @property
-    def shown(self) -> str:
-        """The median, as text."""
-        return f"{self.median:.1f}" if self.reached else f"more than {len(self.losses[0])}"
 
     def ratio(self, other: "Racer") -> float:
         """Return how many times the epochs of another it takes.
 
-        Where one of the two does not reach the target, its last epoch stands for it.
+        Where one of the two does not reach the loss, its last epoch stands for it.
         """
-        mine, others = (
-            racer.median if racer.reached else len(racer.losses[0]) for racer in (self, other)
-        )
+        mine, others = (each.median if each.reached else each.limit for each in (self, other))
         return mine / others
 
     def times(self, other: "Racer") -> str:
         """Return the ratio to another as text, with what is known of it."""
         if not self.reached and not other.reached:
             return "unknown"
-        bound = "" if self.reached and other.reached else "less than "
-        bound = bound if self.reached else "more than "
+        bound = "more than " if not self.reached else "" if other.reached else "less than "
         return f"{bound}{self.ratio(other):.2g}"
 
     def is_slower(self, other: "Racer", factor: float) -> bool:
-        """Return whether it takes a factor more epochs than another, and so for any two seeds.
+        """Return whether it takes a factor more epochs than another, and more for any two seeds.
 
         Args:
-            other: The faster one; where it does not reach the target, nothing is slower.
+            other: The faster one; where it does not reach the loss, nothing is slower.
             factor: By how much the medians differ.
         """
-        apart = min(self.epochs) > max(other.epochs)
-        return apart and self.ratio(other) >= factor
+        return min(self.epochs) > max(other.epochs) and self.ratio(other) >= factor
 
 
-def race(tuned: Mapping[str, Tuned], target: float) -> dict[str, Racer]:
-    """Return how fast each network came to a loss.
+def race(rows: Sequence[Row], target: float) -> list[Row]:
+    """Return each network at the learning rate that brings it to a loss first.
 
     Args:
-        tuned: Networks at the rate that `cost_of_reaching` chose, by name.
-        target: The loss.
+        rows: Those of `train_networks`.
+        target: The training loss to reach.
+
+    Returns:
+        Their rows with the columns ``target``, ``epochs_to_target``, ``inf`` where it is not
+        reached, and ``training_loss`` as a list over the epochs.
     """
-    return {
-        name: Racer(name, each.rate, each.at_edge, [run.train_losses for run in each.runs], target)
-        for name, each in tuned.items()
-    }
+    rows = choose_lrs(rows, cost_of_reaching(target))
+    found = [row | {"target": target, "training_loss": row["run"].train_losses} for row in rows]
+    return [row | {"epochs_to_target": epochs_to(target, row["training_loss"])} for row in found]
 
 
-def cost_of_reaching(target: float) -> Callable[[Trained], float]:
-    """Return a cost for `tune`: the epochs to a loss; if all are too few, what is left of the loss.
+def racers(rows: Sequence[Row]) -> Each:
+    """Return the `Racer` of each name in the rows of `race`."""
+    found = Each()
+    for name, each in groups(rows, "name").items():
+        epochs = [row["epochs_to_target"] for row in each]
+        found[name] = Racer(epochs, len(each[0]["training_loss"]))
+    return found
+
+
+def cost_of_reaching(target: float) -> Callable[[TrainedHead], float]:
+    """Return a cost of a training: the epochs to a loss, or all of them and what is left of it.
 
     Args:
         target: The loss to reach.
     """
 
-    def cost(run: Trained) -> float:
+    def cost(run: TrainedHead) -> float:
         epochs = epochs_to(target, run.train_losses)
         return epochs if math.isfinite(epochs) else len(run.train_losses) + run.train_losses[-1]
 
     return cost
+
+
+def epochs_to(target: float, losses: Sequence[float]) -> float:
+    """Return after how many epochs a loss is at most a target, between epochs by a straight line.
+
+    Args:
+        target: The loss to reach.
+        losses: The loss after each epoch.
+
+    Returns:
+        ``inf`` if it is never reached.
+
+    Example:
+        >>> epochs_to(0.75, [2.0, 1.0, 0.5]), epochs_to(0.1, [2.0, 1.0])
+        (2.5, inf)
+    """
+    for epoch, loss in enumerate(losses):
+        if loss <= target:
+            before = losses[epoch - 1] if epoch else math.nan
+            share = (before - target) / (before - loss) if before > target else 1.0
+            return epoch + share
+    return math.inf
 
 
 def loss_to_reach(share: float, num_classes: int) -> float:
@@ -128,77 +147,17 @@ def loss_to_reach(share: float, num_classes: int) -> float:
     return share * math.log(num_classes)
 
 
-def draw_race(axes: "Axes", racers: Sequence[Racer]) -> None:
-    """Draw each one's loss over the epochs, and the target as a line.
-
-    Args:
-        axes: Where.
-        racers: One at least, all with one target.
-    """
-    target = racers[0].target
-    for number, racer in enumerate(racers):
-        epochs = range(1, len(racer.losses[0]) + 1)
-        draw_series(
-            axes, epochs, racer.losses, label=racer.name, number=number, markers=len(epochs) < 2
-        )
-    axes.axhline(target, color="0.3", linewidth=0.8)
-    axes.annotate(
-        "target", (1.0, target), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-        fontsize=8, color="0.3",
-    )  # fmt: skip
-    axes.set(xlabel="epochs", ylabel="training loss (mean of an epoch)", yscale="log")
-    first = max((racer.losses[0][0] for racer in racers), key=_if_finite)
-    if math.isfinite(first):  # One that diverges would press the others flat.
-        axes.set_ylim(top=3 * max(first, target))
-
-
-def race_rows(racers: Sequence[Racer]) -> list[dict[str, Any]]:
-    """Return a row for each network, seed and epoch."""
-    return [
-        {
-            "name": racer.name,
-            "rate": racer.rate,
-            "rate_is_at_edge": racer.at_edge,
-            "seed": seed,
-            "epochs_to_target": racer.epochs[seed],
-            "epoch": epoch,
-            "training_loss": loss,
-        }
-        for racer in racers
-        for seed, losses in enumerate(racer.losses)
-        for epoch, loss in enumerate(losses, start=1)
-    ]
-
-
-def edge_note(racers: Sequence[Racer]) -> str:
-    """Return a sentence on those whose rate is at the edge of the grid; empty if there is none."""
-    names = [racer.name for racer in racers if racer.at_edge]
-    if not names:
-        return ""
-    return (
-        f" The rate of {', '.join(names)} is at the edge of the grid: widen `rates`, a better one "
-        "may lie beyond."
-    )
-
-
-def check_race(*, rates: Sequence[float], seeds: int, target: float) -> None:
+def check_race(*, lrs: Sequence[float], seeds: int, target: float) -> None:
     """Refuse settings of a race that has no result.
 
     Raises:
-        ValueError: If there is no rate or no seed, or the target is not in ``(0, 1)``.
+        ValueError: If there is no learning rate or no seed, or the target is not in ``(0, 1)``.
     """
-    if not rates or min(rates) <= 0:
-        raise ValueError(
-            f"`rates` must be learning rates above 0, got {list(rates)}. For example [0.01, 0.1]."
-        )
-    if seeds < 1:
-        raise ValueError(f"`seeds` must be at least 1, got {seeds}. 3 show the spread.")
-    if not 0 < target < 1:
-        raise ValueError(
-            f"`target` is a share of the loss of guessing and must be in (0, 1), got {target}. "
-            "0.1 is what the lecture's page uses."
-        )
-
-
-def _if_finite(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
+    above = "`lrs` must be learning rates above 0"
+    require(lrs and min(lrs) > 0, f"{above}, got {list(lrs)}. For example [0.01, 0.1].")
+    require(seeds >= 1, f"`seeds` must be at least 1, got {seeds}. 3 show the spread.")
+    require(
+        0 < target < 1,
+        f"`target` is a share of the loss of guessing and must be in (0, 1), got {target}. 0.1 is "
+        "what the lecture's page uses.",
+    )

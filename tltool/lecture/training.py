@@ -1,55 +1,41 @@
-"""Networks of an experiment, trained together where they have one shape."""
+"""Train the networks of an experiment, those of one shape together, and choose learning rates."""
 
+import itertools
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from tltool._spec import Spec
-from tltool.comparison.head_stack import Trained, train_stack
+from tltool.comparison.head_stack import TrainedHead, train_head_stack
 from tltool.comparison.shapes import head_shape, stacks_of
-from tltool.comparison.training_settings import Recipe
+from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 from tltool.lecture.problem import Problem
+from tltool.lecture.table import Row, groups, where
 
 Head = Mapping[str, Any]
 """Arguments of `Head`."""
 
-
-@dataclass(frozen=True)
-class Trial:
-    """One training: which network, from which seed, at which learning rate."""
-
-    head: Head
-    seed: int
-    rate: float
+PLAIN_SGD = {"name": "SGD", "momentum": 0.0}
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A network at the learning rate that it chose.
+def mlp(width: int, depth: int, **options: Any) -> dict[str, Any]:
+    """Return the arguments of an `Head` of equally wide hidden layers.
 
-    Args:
-        rate: The rate.
-        at_edge: Whether it is the lowest or highest of the grid: a better one may lie beyond.
-        runs: What it came to at this rate, for each seed.
-        tried: What it came to at every rate.
+    Example:
+        >>> mlp(64, 2, activation="tanh")
+        {'hidden_features': [64, 64], 'activation': 'tanh'}
     """
+    return {"hidden_features": [width] * depth, **options}
 
-    rate: float
-    at_edge: bool
-    runs: list[Trained]
-    tried: Mapping[float, list[Trained]] = field(default_factory=dict, repr=False)
 
-    @property
-    def accuracies(self) -> list[float]:
-        """The accuracy of each seed on the rows that report."""
-        return [float(run.correct.double().mean()) for run in self.runs]
+def constant_lr(epochs: int, batch_size: int = 32) -> TrainingSettings:
+    """Return training settings without warmup and decay, for what is told by the training loss."""
+    return TrainingSettings(epochs, batch_size, warmup=0.0, decay="none")
 
 
 def build_head(head: Head, problem: Problem, *, seed: int) -> nn.Module:
@@ -66,128 +52,108 @@ def build_head(head: Head, problem: Problem, *, seed: int) -> nn.Module:
         return Variant(head).build(problem.num_features, problem.num_classes)
 
 
-def train_trials(
+def trained_head(row: Row, problem: Problem) -> nn.Module:
+    """Return the network of a row of `train_networks`, as it was after training."""
+    network = build_head(row["head"], problem, seed=row["seed"])
+    network.load_state_dict(row["run"].state)
+    return network
+
+
+def train_networks(
     problem: Problem,
-    trials: Sequence[Trial],
+    networks: Sequence[Row],
+    lrs: Sequence[float],
+    seeds: int | range,
+    settings: TrainingSettings,
     *,
-    recipe: Recipe,
     optimizer: Spec = "SGD",
     start: Callable[[nn.Module], object] = lambda network: None,
-) -> list[Trained]:
-    """Train each network and return what it came to, in order; those of one shape together.
+) -> list[Row]:
+    """Train each network at each learning rate with each seed, those of one shape together.
 
     Args:
         problem: The data.
-        trials: What trains.
-        recipe: How long, in which batches.
+        networks: Columns that name each of them, and its ``head``.
+        lrs: Learning rates.
+        seeds: Seeds of initialization and batch order, or how many from 0 on.
+        settings: How long, in which batches.
         optimizer: A name in ``tltool.comparison.optimizers.OPTIMIZERS``, or a mapping.
         start: Called with each new network, to change where it starts.
-    """
-    results: dict[int, Trained] = {}
-    stacks = stacks_of(
-        range(len(trials)),
-        shape=lambda index: head_shape(trials[index].head),
-        num_parameters=lambda index: Variant(trials[index].head).num_parameters(
-            problem.num_features, problem.num_classes
-        ),
-    )
-    for members in stacks:
-        stack = [trials[index] for index in members]
-        networks = [build_head(trial.head, problem, seed=trial.seed) for trial in stack]
-        for network in networks:
-            start(network)
-        trained = train_stack(
-            networks,
-            problem.features,
-            problem.labels,
-            problem.split,
-            rates=[trial.rate for trial in stack],
-            seeds=[trial.seed for trial in stack],
-            optimizer=optimizer,
-            recipe=recipe,
-        )
-        results |= dict(zip(members, trained, strict=True))
-    return [results[index] for index in range(len(trials))]
-
-
-def tune(
-    problem: Problem,
-    heads: Mapping[str, Head],
-    *,
-    rates: Sequence[float],
-    seeds: int,
-    recipe: Recipe,
-    cost: Callable[[Trained], float],
-    optimizer: Spec = "SGD",
-    start: Callable[[nn.Module], object] = lambda network: None,
-) -> dict[str, Tuned]:
-    """Train each network at each rate with each seed; each keeps the rate with the least mean cost.
-
-    Args:
-        problem: The data.
-        heads: The networks by name.
-        rates: Learning rates, the same for all.
-        seeds: How many seeds.
-        recipe: How each trains.
-        cost: What is least at the best rate, from training or from the rows that choose: not from
-            those that report.
-        optimizer: See `train_trials`.
-        start: See `train_trials`.
-    """
-    trials = [
-        Trial(head, seed, rate)
-        for head in heads.values()
-        for rate in rates
-        for seed in range(seeds)
-    ]
-    found = iter(train_trials(problem, trials, recipe=recipe, optimizer=optimizer, start=start))
-    tuned = {}
-    for name in heads:
-        runs = {rate: [next(found) for _ in range(seeds)] for rate in rates}
-        costs = {rate: sum(_finite(cost(run)) for run in each) for rate, each in runs.items()}
-        best = min(rates, key=lambda rate: costs[rate])
-        at_edge = len(rates) > 1 and best in (min(rates), max(rates))
-        tuned[name] = Tuned(best, at_edge, runs[best], tried=runs)
-    return tuned
-
-
-def epochs_to(target: float, losses: Sequence[float]) -> float:
-    """Return after how many epochs a loss is at most a target, between epochs by a straight line.
-
-    Args:
-        target: The loss to reach.
-        losses: The loss after each epoch.
 
     Returns:
-        ``inf`` if it is never reached.
-
-    Example:
-        >>> epochs_to(0.75, [2.0, 1.0, 0.5]), epochs_to(0.1, [2.0, 1.0])
-        (2.5, inf)
+        A row for each network, learning rate and seed, in this order, with the columns of the
+        network, ``lr``, ``seed``, ``training_loss`` (of the last epoch), ``accuracy`` on the test
+        rows, ``correct``, a tensor ``(N,)``, and ``run``, all that is known of the training.
     """
-    for epoch, loss in enumerate(losses):
-        if loss <= target:
-            before = losses[epoch - 1] if epoch else math.nan
-            share = (before - target) / (before - loss) if before > target else 1.0
-            return epoch + share
-    return math.inf
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    cases = itertools.product(networks, lrs, seeds)
+    rows = [{**network, "lr": lr, "seed": seed} for network, lr, seed in cases]
+
+    def num_parameters(row: Row) -> int:
+        return Variant(row["head"]).num_parameters(problem.num_features, problem.num_classes)
+
+    stacks = stacks_of(
+        rows, shape=lambda row: head_shape(row["head"]), num_parameters=num_parameters
+    )
+    for stack in stacks:
+        heads = [build_head(row["head"], problem, seed=row["seed"]) for row in stack]
+        for head in heads:
+            start(head)
+        trained = train_head_stack(
+            *(heads, problem.features, problem.labels, problem.split),
+            lrs=[row["lr"] for row in stack],
+            seeds=[row["seed"] for row in stack],
+            optimizer=optimizer,
+            settings=settings,
+        )
+        for row, run in zip(stack, trained, strict=True):
+            row["training_loss"] = run.train_losses[-1]
+            row["accuracy"] = float(run.correct.double().mean())
+            row |= {"correct": run.correct, "run": run}
+    return rows
 
 
-def batch_size_for_norms(num_rows: int, batch_size: int) -> int:
-    """Return the largest batch size up to the one wanted whose last batch is not a single row.
+def final_val_loss(run: TrainedHead) -> float:
+    """Return the loss on the rows that choose, or that train if none do: a cost to choose by."""
+    return (run.val_losses or run.train_losses)[-1]
 
-    Batch norm in training mode refuses a single row. If there is no such size, it is all rows.
+
+def mark_best_lrs(
+    rows: Sequence[Row], cost: Callable[[TrainedHead], float] = final_val_loss
+) -> list[Row]:
+    """Add to each row of `train_networks` whether its network's best learning rate is its own.
 
     Args:
-        num_rows: Number of rows that train, at least 2.
-        batch_size: The size wanted, at least 2.
+        rows: The rows; those of one head follow each other.
+        cost: What is least in the mean of the seeds at the best learning rate, from training or
+            from the rows that choose: not from those that report.
 
-    Example:
-        >>> batch_size_for_norms(1169, 128), batch_size_for_norms(129, 128)
-        (128, 127)
+    Returns:
+        The rows with the columns ``is_best_lr``, and ``lr_at_edge``: whether the best one is the
+        lowest or highest of several, so that a better one may lie beyond.
     """
-    sizes = range(batch_size, 1, -1)
-    return next((size for size in sizes if num_rows % size != 1), num_rows)
+    marked = []
+    for _, members in itertools.groupby(rows, key=itemgetter("head")):
+        by_lr = groups(members, "lr")
+        costs = {lr: sum(_finite(cost(row["run"])) for row in each) for lr, each in by_lr.items()}
+        best = min(costs, key=lambda lr: costs[lr])
+        at_edge = len(costs) > 1 and best in (min(costs), max(costs))
+        for lr, each in by_lr.items():
+            found = {"is_best_lr": lr == best, "lr_at_edge": at_edge}
+            marked += [row | found for row in each]
+    return marked
+
+
+def choose_lrs(
+    rows: Sequence[Row], cost: Callable[[TrainedHead], float] = final_val_loss
+) -> list[Row]:
+    """Return the rows of each network at its best learning rate; see `mark_best_lrs`."""
+    return where(mark_best_lrs(rows, cost), is_best_lr=True)
+
+
+def is_finite(row: Row) -> bool:
+    """Return whether the weights of a trained network are numbers: it did not diverge."""
+    return all(bool(tensor.isfinite().all()) for tensor in row["run"].state.values())
 
 
 def frequency_loss(labels: Tensor) -> float:
@@ -201,66 +167,19 @@ def frequency_loss(labels: Tensor) -> float:
     return float(torch.special.entr(shares).sum())
 
 
-def gradient_norms(network: nn.Module, features: Tensor, labels: Tensor) -> list[float]:
-    """Return the norm of the loss's gradient for the weights of each linear layer, from the input.
-
-    Args:
-        network: It is left in training mode, without gradients.
-        features: ``(B, num_features)``.
-        labels: ``(B,)``.
-    """
-    network.train().zero_grad()
-    loss = nn.functional.cross_entropy(network(features), labels)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-    norms = [
-        float(module.weight.grad.norm())
-        for module in network.modules()
-        if isinstance(module, nn.Linear) and module.weight.grad is not None
-    ]
-    network.zero_grad()
-    return norms
-
-
+@torch.no_grad()
 def hidden_outputs(network: nn.Module, features: Tensor) -> list[Tensor]:
     """Return the output ``(B, width)`` of each hidden layer, from the input, in evaluation mode.
 
     Args:
-        network: A `Head`. It is left in evaluation mode.
+        network: An `Head`. It is left in evaluation mode.
         features: ``(B, num_features)``.
     """
-    outputs: list[Tensor] = []
-    hooks = [
-        layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-        for layer in network.get_submodule("hidden").children()
-    ]
-    try:
-        with torch.no_grad():
-            network.eval()(features)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return outputs
-
-
-def mean_with_error(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean over seeds, and half the width of its 95 % confidence interval (Student's t).
-
-    Args:
-        values: One for each seed, independent of each other.
-
-    Returns:
-        The half width is ``inf`` with fewer than two seeds, and the mean NaN with none.
-
-    Example:
-        >>> mean, half = mean_with_error([0.1, 0.2, 0.3])
-        >>> round(mean, 3), round(half, 3)
-        (0.2, 0.248)
-    """
-    if len(values) < 2:
-        return (values[0] if values else math.nan), math.inf
-    quantile = float(stdtrit(len(values) - 1, 0.975))
-    return statistics.fmean(values), quantile * statistics.stdev(values) / math.sqrt(len(values))
+    outputs = [features]
+    for layer in network.eval().get_submodule("hidden").children():
+        outputs.append(layer(outputs[-1]))
+    return outputs[1:]
 
 
 def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 1e12  # A network that diverged chooses another rate.
+    return value if math.isfinite(value) else 1e12  # A network that diverged chooses another one.

@@ -1,43 +1,29 @@
 """Inputs that are not zero-centered make the weights zig-zag."""
 
-from collections.abc import Mapping, Sequence
+import copy
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from tltool.comparison.training_settings import Recipe
-from tltool.lecture.experiment import Experiment, Finding, Verdict
-from tltool.lecture.pictures import COLORS, MARKERS, STYLES, draw_legend, draw_series, new_figure
+from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.race import (
-    Racer,
-    check_race,
-    cost_of_reaching,
-    draw_race,
-    edge_note,
-    loss_to_reach,
-    race,
-    race_rows,
-)
-from tltool.lecture.training import build_head, tune
-from tltool.lecture.zigzag import Mechanism, equal_signs, turns, walks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from tltool.lecture.race import LOSSES, check_race, loss_to_reach, race, racers
+from tltool.lecture.table import Row, groups
+from tltool.lecture.training import PLAIN_SGD, build_head, constant_lr, mlp, train_networks
 
 CENTERED = "x - mean"
-
 SLOWER = 1.5
-"""From how many times the epochs on something is slower: a step of the rates may cost 1.4 times."""
-
+"""From how many times the epochs on something is slower: a step of `lrs` may cost 1.4 times."""
 TURN = 0.5
 """By how much the mean cosine of successive updates falls where they zig-zag."""
-
 ROWS_OF_SIGNS = 64
-ROWS_OF_PATH = 40
-TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -46,14 +32,15 @@ class ZeroCentered(Experiment):
 
     All are divided by one number, so that they spread by 1 about their mean. They reach a network
     of one hidden layer, which is trained by plain gradient descent; each keeps the best of some
-    rates.
+    learning rates. The first biases take back the mean of the features, so that all start as one
+    function: without it, a far mean would saturate the units before the first step.
 
     Args:
         shifts: What is added to the centered features, in units of their spread. From about 3 on
             hardly a feature is negative.
         activation: That of the hidden layer; a zero-centered one leaves the inputs alone to blame.
         width: Its units.
-        rates: Learning rates that each chooses from; three in a factor of ten by default.
+        lrs: Learning rates that each chooses from; three in a factor of ten by default.
         target: The training loss to reach, as a share of the loss of guessing, in ``(0, 1)``.
         epochs: Length of the training.
         batch_size: Rows in a step.
@@ -72,11 +59,25 @@ class ZeroCentered(Experiment):
     )
     source = "CS231n; LeCun et al., 1998, section 4.3, https://doi.org/10.1007/3-540-49430-8_2"
     shows = ("sigmoid", "relu")
+    number = (
+        "epochs to a training loss of {target:.2g}: {epochs}; mean cosine of successive steps: "
+        "{cosines:.2f}"
+    )
+    text = (
+        "Pairs of weights of a unit whose gradients for one row have one sign: {signs:.0%}. A mean "
+        "cosine of 0.5 less than the centered features' counts as zig-zag, 1.5 times the epochs "
+        "with no seed between as slower. Centering is free: set `input_norm: center`, or "
+        "`standardize`, in the head."
+    )
+    panels = (
+        LOSSES,
+        Panel("step on all rows", "cosines", "name", ylabel="cosine to the step before"),
+    )
 
     shifts: Sequence[float] = (2.0, 4.0)
     activation: str = "tanh"
     width: int = 64
-    rates: Sequence[float] = tuple(round(10 ** (third / 3), 4) for third in range(-9, 4))
+    lrs: Sequence[float] = tuple(round(10 ** (third / 3), 4) for third in range(-9, 4))
     target: float = 0.1
     epochs: int = 25
     batch_size: int = 128
@@ -85,36 +86,28 @@ class ZeroCentered(Experiment):
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        check_race(rates=self.rates, seeds=self.seeds, target=self.target)
-        if 0 in self.shifts:
-            raise ValueError(
-                f"`shifts` must not hold 0, got {list(self.shifts)}: the centered features are "
-                "compared with in any case."
-            )
-        if self.steps < 2:
-            raise ValueError(f"`steps` must be at least 2, got {self.steps}: two are compared.")
-
-    def run(self, problem: Problem) -> Finding:
-        """See `Experiment`."""
-        variants = self.variants(problem.only_training(self.max_rows))
-        racers = {name: self._race(name, variant) for name, variant in variants.items()}
-        mechanisms = {
-            name: self.mechanism(variant, rate=racers[name].rate)
-            for name, variant in variants.items()
-        }
-        figure, (left, middle, right) = new_figure(3)
-        draw_race(left, list(racers.values()))
-        for number, (name, mechanism) in enumerate(mechanisms.items()):
-            x = range(2, self.steps + 1)
-            draw_series(
-                middle, x, mechanism.cosines, label=name, number=number, markers=self.steps == 2
-            )
-        middle.set(
-            xlabel="step on all rows", ylabel="cosine to the step before", ylim=(-1.05, 1.05)
+        check_race(lrs=self.lrs, seeds=self.seeds, target=self.target)
+        require(
+            0 not in self.shifts,
+            f"`shifts` must not hold 0, got {list(self.shifts)}: the centered features are "
+            "compared with in any case.",
         )
-        self._draw_paths(right, variants)
-        draw_legend(figure, left)
-        return Finding(*self.judge(racers, mechanisms), figure, _rows(racers, mechanisms))
+        require(self.steps >= 2, f"`steps` must be at least 2, got {self.steps}: two are compared.")
+
+    def run(self, problem: Problem) -> list[Row]:
+        """See `Experiment`."""
+        settings, rows = constant_lr(self.epochs, self.batch_size), list[Row]()
+        for name, variant in self.variants(problem.only_training(self.max_rows)).items():
+
+            def start(network: nn.Module, variant: Problem = variant) -> None:
+                _take_back(network, variant)
+
+            options: dict[str, Any] = {"optimizer": PLAIN_SGD, "start": start}
+            networks = [{"name": name, "head": self._head}]
+            trained = train_networks(variant, networks, self.lrs, self.seeds, settings, **options)
+            raced = race(trained, loss_to_reach(self.target, variant.num_classes))
+            rows += [row | self.movement(variant, row["seed"], row["lr"]) for row in raced]
+        return rows
 
     def variants(self, problem: Problem) -> dict[str, Problem]:
         """Return the problem with its features centered, as they come, and shifted, by name."""
@@ -122,133 +115,103 @@ class ZeroCentered(Experiment):
         mean = train.mean(dim=0)
         spread = (train - mean).square().mean().sqrt()
         centered = (problem.features - mean) / spread
-        features = {
-            CENTERED: centered,
-            "x": problem.features / spread,
-            **{f"x - mean {_signed(shift)}": centered + shift for shift in self.shifts},
+        features = {CENTERED: centered, "x": problem.features / spread} | {
+            f"{CENTERED} {'-' if shift < 0 else '+'} {abs(shift):g}": centered + shift
+            for shift in self.shifts
         }
         return {name: problem.with_features(each) for name, each in features.items()}
 
-    def mechanism(self, problem: Problem, *, rate: float) -> Mechanism:
-        """Return how the first layer moves at the start."""
+    def movement(self, problem: Problem, seed: int, lr: float) -> Row:
+        """Return how the first layer moves at the start, as columns.
+
+        ``equal_signs`` is a share of pairs of weights; ``cosines`` are those of each two successive
+        updates on all rows at once, so that no choice of rows turns them: 1 is straight on, -1
+        straight back.
+        """
         features, labels = problem.train
-        networks = [self.network(problem, seed=seed) for seed in range(self.seeds)]
-        return Mechanism(
-            equal_signs(networks[0], features[:ROWS_OF_SIGNS], labels[:ROWS_OF_SIGNS]),
-            [turns(each, features, labels, rate=rate, steps=self.steps) for each in networks],
-        )
+        network = self.network(problem, seed=seed)
+        few = zip(features[:ROWS_OF_SIGNS, None], labels[:ROWS_OF_SIGNS, None], strict=True)
+        cosines = turns(descend(network, [(features, labels)] * self.steps, lr=lr))
+        return {
+            "equal_signs": equal_signs(descend(network, few, lr=0.0)),
+            "mean_cosine": _finite_mean(cosines.tolist()),
+            "cosines": functional.pad(cosines, (1, 0), value=math.nan),  # Of each step.
+        }
 
     def network(self, problem: Problem, *, seed: int) -> nn.Module:
-        """Return a new network that says what the one of the centered features says at the start.
-
-        Its first biases take back the mean, so that the variants differ in how they move alone;
-        without it, a far mean would saturate the units before the first step.
-        """
+        """Return a new network that says what the one of the centered features says."""
         network = build_head(self._head, problem, seed=seed)
         _take_back(network, problem)
         return network
 
-    def judge(
-        self, racers: Mapping[str, Racer], mechanisms: Mapping[str, Mechanism]
-    ) -> tuple[Verdict, str, str]:
-        """Return verdict, number and text.
-
-        It holds if all that is not centered takes 1.5 times the epochs or more, with no seed
-        between, and turns by a mean cosine of 0.5 more; in part if some does one of the two.
-
-        Args:
-            racers: Of the variants, by name.
-            mechanisms: Of the variants, by name.
-        """
-        centered, straight = racers[CENTERED], mechanisms[CENTERED].cosine
-        others = [name for name in racers if name != CENTERED]
-        slow = [name for name in others if racers[name].is_slower(centered, SLOWER)]
-        zigzag = [name for name in others if mechanisms[name].cosine <= straight - TURN]
-        verdict: Verdict
-        if not any(racer.reached for racer in racers.values()):
-            verdict = "cannot be told here"
-        elif len(slow) == len(zigzag) == len(others):
-            verdict = "holds"
-        else:
-            verdict = "holds in part" if slow or zigzag else "does not hold here"
-        number = (
-            f"epochs to a training loss of {centered.target:.2g}: "
-            + ", ".join(f"{name}: {racer.shown}" for name, racer in racers.items())
-            + "; mean cosine of successive steps: "
-            + ", ".join(f"{each.cosine:.2f}" for each in mechanisms.values())
-        )
-        shares = ", ".join(
-            f"{name} {each.equal_signs:.0%}".replace("%", " %") for name, each in mechanisms.items()
-        )
-        text = (
-            "Two weights of a unit have gradients of equal sign for one row in this share of "
-            f"pairs: {shares}. All start as one function; at the best rate of each, the mean "
-            "cosine of successive steps on all rows is lower than the centered one's by "
-            f"{TURN:g} or more for {', '.join(zigzag) or 'none'}, and {SLOWER:g} times the epochs "
-            f"or more are needed for {', '.join(slow) or 'none'}. "
-            + (
-                "Set `input_norm: center` in the head, or `standardize`, which centers too."
-                if slow
-                else "Centering is still free: `input_norm: center` in the head."
-            )
-        )
-        return verdict, number, text + edge_note(list(racers.values()))
-
     @property
     def _head(self) -> dict[str, Any]:
-        return {"hidden_features": [self.width], "activation": self.activation}
+        return mlp(self.width, 1, activation=self.activation)
 
-    def _race(self, name: str, problem: Problem) -> Racer:
-        target = loss_to_reach(self.target, problem.num_classes)
-        tuned = tune(
-            problem,
-            {name: self._head},
-            rates=self.rates,
-            seeds=self.seeds,
-            recipe=Recipe(self.epochs, self.batch_size, warmup=0.0, decay="none"),
-            cost=cost_of_reaching(target),
-            optimizer={"name": "SGD", "momentum": 0.0},
-            start=lambda network: _take_back(network, problem),
+    def judge(self, rows: Sequence[Row]) -> Judgement:
+        """See `Experiment`: what is not centered is slower, and zig-zags."""
+        epochs, by_name = racers(rows), groups(rows, "name")
+        cosines, signs = (
+            {name: _finite_mean([row[column] for row in each]) for name, each in by_name.items()}
+            for column in ("mean_cosine", "equal_signs")
         )
-        return race(tuned, target)[name]
-
-    def _draw_paths(self, axes: "Axes", variants: Mapping[str, Problem]) -> None:
-        """Draw where two weights of a unit go, of one that comes least far if shifted most."""
-        last = len(variants) - 1
-        paths = {name: self._paths(variants[name]) for name in (CENTERED, list(variants)[last])}
-        unit = int(paths[list(variants)[last]][:, -1].norm(dim=1).argmin())
-        for number, (name, path) in zip((0, last), paths.items(), strict=True):
-            axes.plot(
-                *path[unit].T.tolist(),
-                label=name,
-                color=COLORS[number % len(COLORS)],
-                linestyle=STYLES[number % len(STYLES)],
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=3,
-                linewidth=1,
-            )
-        axes.plot(0, 0, "k+", markersize=10)
-        axes.set(xlabel="a weight, in mean steps", ylabel="another of its unit")
-        axes.set_aspect("equal", adjustable="datalim")
-
-    def _paths(self, problem: Problem) -> Tensor:
-        features, labels = problem.train
-        """Return the paths of two weights, in units of the mean step of each unit."""
-        # One input, and the one that varies most against it: uncentered, both go up or both down.
-        first = int(features.var(dim=0).argmax())
-        deviations = features - features.mean(dim=0)
-        second = int((deviations[:, first] @ deviations).argmin())
-        path = walks(
-            self.network(problem, seed=0),
-            features[:ROWS_OF_PATH],
-            labels[:ROWS_OF_PATH],
-            # Much larger steps saturate the unit, which then stays.
-            rate=1 / float(features.square().sum(dim=1).mean()),
-            inputs=(first, second),
+        others = [name for name in by_name if name != CENTERED]
+        slow = {name: epochs[name].is_slower(epochs[CENTERED], SLOWER) for name in others}
+        zigzag = {name: cosines[name] <= cosines[CENTERED] - TURN for name in others}
+        told = {"epochs": _told(epochs), "cosines": _told(cosines), "signs": _told(signs)}
+        return Judgement(
+            {"zig-zag": zigzag, "slower than centered": slow},
+            {"target": rows[0]["target"], **told},
+            is_clear=any(each.reached for each in epochs.values()),
         )
-        steps: Tensor = path.diff(dim=1).norm(dim=2)  # (width, B)
-        mean: Tensor = steps.mean(dim=1).clamp_min(TINY)
-        return path / mean[:, None, None]
+
+
+def descend(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, lr: float) -> Tensor:
+    """Return the gradient of the first layer's weights in each step of plain gradient descent.
+
+    Args:
+        network: An `Head`; it is left as it is.
+        batches: Features ``(B, num_features)`` and labels ``(B,)`` of each step.
+        lr: Learning rate.
+
+    Returns:
+        ``(steps, width, num_features)``.
+    """
+    network = copy.deepcopy(network).train()
+    parameters, found = list(network.parameters()), []
+    for features, labels in batches:
+        loss = functional.cross_entropy(network(features), labels)
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(lr * gradient)
+        found.append(gradients[0])
+    return torch.stack(found)
+
+
+def equal_signs(gradients: Tensor) -> float:
+    """Return how often two weights of a unit have gradients of equal sign.
+
+    The gradient of a weight for one row is the input times the error of the unit, so that inputs
+    of one sign give all weights of the unit gradients of one sign (LeCun et al., 1998, section
+    4.3). Pairs in which a gradient is 0 do not count.
+
+    Args:
+        gradients: Of single rows, ``(rows, width, num_features)``.
+
+    Returns:
+        The share of the pairs, NaN if there is none.
+    """
+    positive, negative = ((sign * gradients > 0).sum(dim=2).double() for sign in (1, -1))
+    equal, pairs = _pairs(positive) + _pairs(negative), _pairs(positive + negative)
+    return float(equal.sum() / pairs.sum())
+
+
+def turns(gradients: Tensor) -> Tensor:
+    """Return the cosine ``(steps - 1)`` between successive gradients, NaN where one is zero."""
+    flat = gradients.flatten(1)
+    norms = flat.norm(dim=1)
+    return (flat[1:] * flat[:-1]).sum(dim=1) / (norms[1:] * norms[:-1])
 
 
 def _take_back(network: nn.Module, problem: Problem) -> None:
@@ -259,16 +222,14 @@ def _take_back(network: nn.Module, problem: Problem) -> None:
         first.bias.sub_(first.weight @ problem.train[0].mean(dim=0))
 
 
-def _signed(number: float) -> str:
-    return f"{'-' if number < 0 else '+'} {abs(number):g}"
+def _pairs(number: Tensor) -> Tensor:
+    return number * (number - 1) / 2
 
 
-def _rows(racers: Mapping[str, Racer], mechanisms: Mapping[str, Mechanism]) -> list[dict[str, Any]]:
-    return [
-        {
-            **row,
-            "equal_signs": mechanisms[row["name"]].equal_signs,
-            "mean_cosine": mechanisms[row["name"]].cosine,
-        }
-        for row in race_rows(list(racers.values()))
-    ]
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}:": value for name, value in values.items()}  # Names end in numbers.
+
+
+def _finite_mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(finite) if finite else math.nan
