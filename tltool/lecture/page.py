@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.lecture.experiment import Experiment, Finding
-from tltool.reporting import html
+from tltool.reporting.html.images import picture
+from tltool.reporting.html.render import render
+from tltool.reporting.tables import FactTable
 
 _MARKS = {
     "holds": "\N{CHECK MARK}",
@@ -44,27 +46,22 @@ def render_page(entries: Sequence[Entry], *, data: str, made_with: str) -> str:
         'What the lecture "Training Neural Networks I" (CS231n) claims, tried on '
         f"{data}. {held} of {len(entries)} claims hold as they are stated."
     )
-    summary = html.table(
-        ["claim", "verdict", "what was measured"],
-        [(e.experiment.title, _verdict(e.finding), e.finding.number) for e in entries],
-    )
-    sections = [_section(number, entry) for number, entry in enumerate(entries, start=1)]
-    body = [html.paragraph(introduction), summary, *sections]
-    return html.page("The lecture, run", body, made_with=made_with)
-
-
-def _section(number: int, entry: Entry) -> str:
-    experiment, finding = entry.experiment, entry.finding
-    return html.section(
-        f"{number}. {experiment.title}",
-        html.paragraph(experiment.claim),
-        html.paragraph(experiment.source, "small"),
-        html.paragraph(_verdict(finding), "verdict"),
-        html.paragraph(f"{finding.number}."),
-        html.wide_picture(finding.figure, finding.number),
-        html.paragraph(finding.text),
-        html.command(entry.command),
-        html.paragraph(f"{entry.seconds:.0f} s", "small"),
+    rows = [(e.experiment.title, _verdict(e.finding), e.finding.number) for e in entries]
+    shown = [
+        {
+            **vars(entry),
+            "verdict": _verdict(entry.finding),
+            "picture": picture(entry.finding.figure, entry.finding.number),
+        }
+        for entry in entries
+    ]
+    return render(
+        "lecture.html.jinja",
+        title="The lecture, run",
+        made_with=made_with,
+        introduction=introduction,
+        summary=FactTable(("claim", "verdict", "what was measured"), rows),
+        entries=shown,
     )
 
 
