@@ -30,33 +30,31 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "backbones": Command(
-        "tltool.commands.backbones", "look", "what backbones there are, and which suit your photos"
+        "tltool.cli.backbones", "look", "what backbones there are, and which suit your photos"
     ),
     "activations": Command(
-        "tltool.commands.activations", "look", "what activations there are, and their faults"
+        "tltool.cli.activations", "look", "what activations there are, and their faults"
     ),
-    "plan": Command(
-        "tltool.commands.plan", "before", "say what a run would train when, and how fast"
-    ),
+    "plan": Command("tltool.cli.plan", "before", "say what a run would train when, and how fast"),
     "doctor": Command(
-        "tltool.commands.doctor", "before", "check photos, network and training before a long run"
+        "tltool.cli.doctor", "before", "check photos, network and training before a long run"
     ),
-    "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
+    "fit": Command("tltool.cli.fit", "train", "fine-tune a backbone on your images"),
     "compare": Command(
-        "tltool.commands.compare", "train", "compare heads on one backbone, and judge differences"
+        "tltool.cli.compare", "train", "compare heads on one backbone, and judge differences"
     ),
     "validate": Command(
-        "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"
+        "tltool.cli.validate", "after", "measure a checkpoint on the validation images"
     ),
-    "test": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the test images"),
+    "test": Command("tltool.cli.validate", "after", "measure a checkpoint on the test images"),
     "predict": Command(
-        "tltool.commands.predict", "after", "write a table of predictions for a folder of images"
+        "tltool.cli.predict", "after", "write a table of predictions for a folder of images"
     ),
     "report": Command(
-        "tltool.commands.report", "after", "say what a run achieved, beside its baselines"
+        "tltool.cli.report", "after", "say what a run achieved, beside its baselines"
     ),
     "features": Command(
-        "tltool.commands.features", "store", "features of a frozen backbone, computed once"
+        "tltool.cli.features", "store", "features of a frozen backbone, computed once"
     ),
 }
 
@@ -120,7 +118,7 @@ def message_for_user(error: BaseException) -> str | None:
     in a library is shown whole, unless tltool's own error is its cause.
     """
     if isinstance(error, RuntimeError):
-        from tltool.commands.memory import is_out_of_memory  # Here, for it imports torch.
+        from tltool.cli.memory import is_out_of_memory  # Here, for it imports torch.
 
         if is_out_of_memory(error):
             return "Out of memory. Try a smaller --data.batch_size, or a smaller image size."

@@ -23,7 +23,7 @@ from cases import Case
 from fits import IMG_SIZE, fit_on
 from results import FOLDER, SEEDS, Row, kept
 
-from tltool.commands.advise import advise_on
+from tltool.cli.advise import advise_on
 from tltool.data.datamodule import ImageDataModule
 from tltool.finetuning.partial_strategies import LastBlocks
 from tltool.finetuning.strategies import (

@@ -19,7 +19,7 @@ from fits import best_rate, data_of, fine_tune, splits_of
 from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from scipy.stats import kendalltau, spearmanr
 
-from tltool.commands.backbone_ranking import rank
+from tltool.cli.backbone_ranking import rank
 from tltool.finetuning.strategies import FullFinetuning
 from tltool.models.at_hand import WeightsAtHand, weights_at_hand
 from tltool.models.backbone import Backbone

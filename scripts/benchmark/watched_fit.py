@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from tltool.cli import FitCLI, run_cli
+from tltool.cli.fit import FitCLI, run_cli
 
 
 class BatchClock(Callback):

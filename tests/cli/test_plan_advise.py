@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tltool.__main__ import main
-from tltool.commands.advise import advised_yaml
+from tltool.cli.advise import advised_yaml
 from tltool.diagnosis.strategy_advice import Advice
 from tltool.finetuning import LinearProbe
 

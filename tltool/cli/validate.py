@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from tltool.commands.checkpoint import checkpoint_parser, set_up
+from tltool.cli.evaluation import checkpoint_parser, set_up
 
 MAX_CLASSES_SHOWN = 20
 

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tltool.cli import FitCLI, run_cli
-from tltool.commands.doctor_model import Exam, device_memory, num_failed
-from tltool.commands.doctor_photos import (
+from tltool.cli.doctor_model import Exam, device_memory, num_failed
+from tltool.cli.doctor_photos import (
     check_groups_file,
     describe_seen,
     look_at_photos,
@@ -22,10 +21,11 @@ from tltool.commands.doctor_photos import (
     photo_findings,
     write_groups,
 )
-from tltool.commands.doctor_plot import plot_signals
-from tltool.commands.memory import memory_remedies
-from tltool.commands.plan_plot import check_picture
-from tltool.commands.trainer_section import world_size
+from tltool.cli.doctor_plot import plot_signals
+from tltool.cli.fit import FitCLI, run_cli
+from tltool.cli.memory import memory_remedies
+from tltool.cli.plan_plot import check_picture
+from tltool.cli.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
-from tltool.commands.parser import Parser
-from tltool.commands.terminal import set_up_process
+from tltool.cli.parser import Parser
+from tltool.cli.terminal import set_up_process
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,

@@ -1,6 +1,6 @@
 """Devices and steps are counted from the configuration as the Trainer counts them."""
 
-from tltool.commands.trainer_section import num_devices, steps_per_epoch
+from tltool.cli.trainer_section import num_devices, steps_per_epoch
 
 
 def test_devices_are_counted_as_the_trainer_does():

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tltool.commands.activation_plot import SUFFIXES
+from tltool.cli.activation_plot import SUFFIXES
 from tltool.diagnosis.lr_range import RateRange
 from tltool.finetuning.plan import Plan
 from tltool.whole_file import save_figure

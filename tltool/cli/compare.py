@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tltool.cli import run_cli
-from tltool.commands.compare_config import head_yaml, optimizer_spec
-from tltool.commands.compare_plot import plot_curves, plot_heatmap
-from tltool.commands.compare_print import print_comparison
-from tltool.commands.features_compute import FeaturesCLI
+from tltool.cli.compare_config import head_yaml, optimizer_spec
+from tltool.cli.compare_plot import plot_curves, plot_heatmap
+from tltool.cli.compare_print import print_comparison
+from tltool.cli.features_compute import FeaturesCLI
+from tltool.cli.fit import run_cli
 from tltool.commands.lecture import (
     chosen_experiments,
     lecture_arguments,

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from tltool.commands.run_objects import ended_phases, make_data, make_run_plan
-from tltool.commands.trainer_section import steps_per_epoch
+from tltool.cli.run_objects import ended_phases, make_data, make_run_plan
+from tltool.cli.trainer_section import steps_per_epoch
 from tltool.comparison.differences import number_groups
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image

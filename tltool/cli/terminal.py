@@ -5,7 +5,7 @@ import warnings
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from tltool.commands.allocator import keep_freed_memory
+from tltool.cli.allocator import keep_freed_memory
 
 # Each with the reason why a user has nothing to do about it.
 NOISE = (

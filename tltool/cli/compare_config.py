@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tltool.cli import FIT_DEFAULTS
-from tltool.commands.short_yaml import short_yaml
+from tltool.cli.fit import FIT_DEFAULTS
+from tltool.cli.short_yaml import short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.variants import Variant

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from tltool.__main__ import main
-from tltool.commands.compare_config import optimizer_spec
+from tltool.cli.compare_config import optimizer_spec
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tltool.__main__ import main
-from tltool.commands.backbone_ranking import open_data, smaller_splits
-from tltool.commands.backbones import parse_count, short_count
+from tltool.cli.backbone_ranking import open_data, smaller_splits
+from tltool.cli.backbones import parse_count, short_count
 from tltool.models.backbone import Backbone
 from tltool.models.weights_file import save_weights
 
@@ -170,5 +170,5 @@ def test_a_reader_that_leaves_is_no_error():
 
 
 def test_the_list_imports_no_lightning():
-    code = "import sys, tltool.commands.backbones; sys.exit('lightning' in sys.modules)"
+    code = "import sys, tltool.cli.backbones; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

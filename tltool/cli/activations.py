@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         console.print(ADVICE)
         console.print("More about one of them: tltool activations NAME")
     if args.plot:
-        from tltool.commands.activation_plot import save_plot
+        from tltool.cli.activation_plot import save_plot
 
         drawn = save_plot(args.plot, [chosen.name] if chosen else None)
         console.print(f"Drew {', '.join(drawn)}: {args.plot}")

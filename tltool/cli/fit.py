@@ -11,10 +11,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from torch import nn
 from torch.optim import Optimizer
 
-from tltool.commands.memory import is_out_of_memory, out_of_memory_advice
-from tltool.commands.parser import Parser
-from tltool.commands.short_yaml import short_yaml
-from tltool.commands.terminal import set_up_process
+from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
+from tltool.cli.parser import Parser
+from tltool.cli.short_yaml import short_yaml
+from tltool.cli.terminal import set_up_process
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tltool.commands.backbones import place_of, short_count
-from tltool.commands.terminal import set_up_process
+from tltool.cli.backbones import place_of, short_count
+from tltool.cli.terminal import set_up_process
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule

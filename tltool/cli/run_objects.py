@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tltool.commands.parser import Parser
-from tltool.commands.trainer_section import max_steps
+from tltool.cli.parser import Parser
+from tltool.cli.trainer_section import max_steps
 from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
     digits,
     elpv,

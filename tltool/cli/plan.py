@@ -14,10 +14,10 @@ from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.cli import FitCLI, run_cli
-from tltool.commands.advise import advised_yaml, check_question, print_advice
-from tltool.commands.plan_plot import check_picture, plot_plan, plot_rates
-from tltool.commands.trainer_section import max_steps, steps_per_epoch, world_size
+from tltool.cli.advise import advised_yaml, check_question, print_advice
+from tltool.cli.fit import FitCLI, run_cli
+from tltool.cli.plan_plot import check_picture, plot_plan, plot_rates
+from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
 from tltool.finetuning.freeze import module_groups

@@ -5,8 +5,8 @@ import matplotlib.image
 import pytest
 import torch
 
-from tltool.commands.activation_plot import save_plot
-from tltool.commands.activations import main
+from tltool.cli.activation_plot import save_plot
+from tltool.cli.activations import main
 from tltool.layers import ACTIVATIONS, activation_gain, create_activation
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 

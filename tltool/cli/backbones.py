@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {_nothing_found(args, bool(at_hand))}", file=sys.stderr)
         return 1
     if args.rank is not None:
-        from tltool.commands.backbone_ranking import rank_and_print
+        from tltool.cli.backbone_ranking import rank_and_print
 
         found = {entry.name for entry in entries}
         chosen = [weights for weights in at_hand if weights.name.partition(".")[0] in found]

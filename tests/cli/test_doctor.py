@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tltool.__main__ import main
-from tltool.commands.doctor_model import Exam
+from tltool.cli.doctor_model import Exam
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule
 from tltool.finetuning import FullFinetuning

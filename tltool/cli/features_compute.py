@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tltool.cli import FitCLI
+from tltool.cli.fit import FitCLI
 from tltool.data.datamodule import Part
 from tltool.data.dataset import ImageDataset
 from tltool.data.workers import resolve_num_workers

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 import tltool
-from tltool.commands.report_measure import measure_run
-from tltool.commands.report_wandb import Dashboard, open_dashboard, write_dashboard
-from tltool.commands.terminal import set_up_process
+from tltool.cli.report_measure import measure_run
+from tltool.cli.report_wandb import Dashboard, open_dashboard, write_dashboard
+from tltool.cli.terminal import set_up_process
 from tltool.reporting.evaluation import RUN, Evaluation
 from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
 from tltool.reporting.runs import Runs, compare_runs

@@ -6,7 +6,7 @@ import pytest
 # Passes images through a network; prints how many pages the system had to clear for it.
 FORWARD = """
 import resource, sys, torch
-from tltool.commands.allocator import keep_freed_memory
+from tltool.cli.allocator import keep_freed_memory
 from tltool.models.backbone import Backbone
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tltool.commands.checkpoint import checkpoint_parser, set_up
+from tltool.cli.evaluation import checkpoint_parser, set_up
 from tltool.inference.table import check_output, table_rows, write_table
 
 

@@ -46,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if action in {"compute", "verify"}:
         # Here, for what they need takes seconds to import.
-        from tltool.cli import run_cli
-        from tltool.commands.features_compute import ComputeCLI, VerifyCLI
+        from tltool.cli.features_compute import ComputeCLI, VerifyCLI
+        from tltool.cli.fit import run_cli
 
         return run_cli(ComputeCLI if action == "compute" else VerifyCLI, ["fit", *arguments])
     options = _parser(action).parse_args(arguments)
