@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tltool
+from tltool.cli.help_page import PAGE, foreign_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -58,6 +59,21 @@ COMMANDS = {
     ),
 }
 
+READS_FIT = {"fit", "plan", "doctor", "features"}
+"""The commands that read the configuration of ``fit``; compare has an ``--lr`` of its own."""
+
+SYNONYMS = {
+    "train": "fit",
+    "finetune": "fit",
+    "fine-tune": "fit",
+    "eval": "validate",
+    "evaluate": "validate",
+    "infer": "predict",
+    "models": "backbones",
+    "check": "doctor",
+}
+"""What other programs call a command, and its name here."""
+
 
 def help_text() -> str:
     """Return the overview of all commands, by the moment they are used."""
@@ -77,20 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in {"-h", "--help", "help"}:
-        print(help_text())
-        return 0
-    if argv[0] == "--version":
-        print(f"tltool {tltool.__version__}")
-        return 0
-    command = COMMANDS.get(argv[0])
-    if command is None:
-        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        print(f"error: unknown command {argv[0]!r}.{hint} See tltool --help.", file=sys.stderr)
-        return 2
+    answer = quick_answer(argv)
+    if answer is not None:
+        status, text = answer
+        print(text, file=sys.stderr if status else sys.stdout)
+        return status
     try:
-        return int(importlib.import_module(command.module).main(argv))
+        return int(importlib.import_module(COMMANDS[argv[0]].module).main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except Exception as error:
@@ -99,6 +108,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {message}", file=sys.stderr)
         return 1
+
+
+def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
+    """Return the exit status and the text of what can be answered without torch."""
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        return 0, help_text()
+    if argv[0] == "--version":
+        return 0, f"tltool {tltool.__version__}"
+    if argv[0] not in COMMANDS:
+        near = [SYNONYMS[argv[0]]] if argv[0] in SYNONYMS else []
+        near = near or difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
+    if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
+        return 0, PAGE
+    near_option = foreign_flag(argv[1:]) if argv[0] in READS_FIT else None
+    return None if near_option is None else (2, f"error: {near_option}")
 
 
 def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:

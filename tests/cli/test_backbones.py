@@ -71,7 +71,7 @@ def test_one_model_is_shown_with_all_its_weights_and_their_licenses(run):
 
 
 def test_offline_lists_what_is_in_packages_and_in_the_folder(run, folder):
-    status, text, errors = run("--offline", "--weights-dir", folder)
+    status, text, errors = run("--offline", "--weights_dir", folder)
     assert status == 0
     assert row(text, "tf_efficientnet_lite0")[-1] == "package"
     assert row(text, "test_vit")[-1] == "file"
@@ -105,7 +105,7 @@ def test_fetching_says_how_to_use_the_file(run, tmp_path):
 
 
 def test_a_ranking_has_a_row_for_each_model_at_hand_the_best_first(run, folder, photos):
-    status, text, _ = run("test_", "--rank", photos, "--weights-dir", folder)
+    status, text, _ = run("test_", "--rank", photos, "--weights_dir", folder)
     rows = [line.split() for line in text.splitlines() if line.split()[:1] and
             line.split()[0] in MODELS]  # fmt: skip
     assert status == 0
@@ -118,7 +118,7 @@ def test_what_cannot_be_loaded_is_left_out_of_a_ranking(run, folder, photos, tmp
     (tmp_path / "test_vit.pth").write_text("no weights")
     save_weights(tmp_path / "test_resnet.safetensors",
                  Backbone("test_resnet", weights="random").model.state_dict(), {})  # fmt: skip
-    status, text, errors = run("test_", "--rank", photos, "--weights-dir", tmp_path)
+    status, text, errors = run("test_", "--rank", photos, "--weights_dir", tmp_path)
     assert status == 0
     assert "left out: test_vit" in errors
     assert row(text, "test_resnet")
@@ -131,7 +131,7 @@ def test_nothing_to_rank_says_where_weights_come_from(run, photos):
 
 
 def test_data_that_is_not_there_says_what_to_name(run, folder, tmp_path):
-    status, _, errors = run("test_", "--rank", tmp_path / "no", "--weights-dir", folder)
+    status, _, errors = run("test_", "--rank", tmp_path / "no", "--weights_dir", folder)
     assert status == 1
     assert "Name a folder with one folder of photos for each class" in errors
 

@@ -106,7 +106,7 @@ def test_a_written_config_trains_the_head_that_was_named(tltool, compare):
     named = "gelu, dropout 0.25, width 8, SGD"
     compare(
         *("--axes.activation", "relu", "gelu", "--axes.dropout", 0.25, "--axes.optimizer", "SGD"),
-        *("--write-config", "head.yaml", "--write-head", named),
+        *("--write_config", "head.yaml", "--write_head", named),
     )
     config = yaml.safe_load(Path("head.yaml").read_text())
     assert config["optimizer"]["class_path"] == "SGD"
@@ -121,7 +121,7 @@ def test_a_written_config_trains_the_head_that_was_named(tltool, compare):
 
 
 def test_without_a_finding_the_reference_is_written(compare):
-    compare("--axes.activation", "gelu", "relu", "--write-config", "head.yaml")
+    compare("--axes.activation", "gelu", "relu", "--write_config", "head.yaml")
     head = yaml.safe_load(Path("head.yaml").read_text())["model"]["head"]
     assert head["init_args"] == {"hidden_features": [8]}
 
@@ -148,8 +148,8 @@ def test_each_head_is_a_run_of_one_group_on_request(compare):
         (["--axes.activation", "relu", "relu"], "'relu' twice"),
         (["--axes.dropout", "1.5"], r"must be in [0, 1)"),
         (["--reference", "tahn, width 8"], "Choose one of: "),
-        (["--write-head", "relu"], "add --write-config head.yaml"),
-        (["--write-config", "no/head.yaml"], "Create it first"),
+        (["--write_head", "relu"], "add --write_config head.yaml"),
+        (["--write_config", "no/head.yaml"], "Create it first"),
         (["--model.head", "LinearHead"], "--axes.depth 0"),
         (["--optimizer", "LBFGS"], "Choose one of: "),
         (["--folds", "2"], "at least 3 folds"),

@@ -198,7 +198,7 @@ def test_the_written_groups_keep_copies_on_one_side(doctor, tmp_path):
     root = write_parts(tmp_path / "photos")
     Image.open(root / "train" / "bees" / "1.png").resize((40, 32)).save(root / "val/bees/s.png")
     file = tmp_path / "groups.csv"
-    _, _, out, *_ = doctor("--data.root", root, *RANDOM, "--write-groups", file)
+    _, _, out, *_ = doctor("--data.root", root, *RANDOM, "--write_groups", file)
     assert "25 photos in 24 groups" in out
     for seed in range(5):
         splits = ManifestDataModule(file, seed=seed).splits
@@ -207,7 +207,7 @@ def test_the_written_groups_keep_copies_on_one_side(doctor, tmp_path):
 
 
 def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
-    _, rows, out, *_ = doctor("--data.root", photos, *RANDOM, "--max-photos", 16)
+    _, rows, out, *_ = doctor("--data.root", photos, *RANDOM, "--max_photos", 16)
     assert "17 photos of 24, drawn at random" in rows["readable"][1]
     assert "copies are found where both were drawn" in out
 
@@ -227,10 +227,10 @@ def test_an_exam_leaves_the_task_as_it_is(photos):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--write-groups", "groups.txt"], "Write --write-groups groups.csv"),
-        (["--write-groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
+        (["--write_groups", "groups.txt"], "Write --write_groups groups.csv"),
+        (["--write_groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
         (["--plot", "head.txt"], "its suffix must be one of"),
-        (["--max-photos", 0], "must be at least 1"),
+        (["--max_photos", 0], "must be at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_takes_time(doctor, photos, args, message):

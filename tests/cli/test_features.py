@@ -64,7 +64,7 @@ def test_features_of_all_parts_are_computed_once(compute):
 
 
 def test_views_are_augmented(compute):
-    _, out, _ = compute("--data.augmentation", "flip", "--num-views", 2)
+    _, out, _ = compute("--data.augmentation", "flip", "--num_views", 2)
     assert "train     20 photos in 2 views, 40 rows computed" in out
 
 
@@ -106,7 +106,7 @@ def test_features_are_deleted_by_the_beginning_of_their_name(features, folder):
 
 def test_features_that_were_not_used_for_long_are_deleted(features, folder):
     os.utime(folder / "fingerprint.json", (0, 0))
-    features("prune", "--older-than", 30)
+    features("prune", "--older_than", 30)
     assert not folder.exists()
 
 
@@ -121,7 +121,7 @@ def test_features_in_use_are_left(features, folder):
 def test_deleting_nothing_in_particular_is_refused(features, folder):
     status, _, err = features("prune")
     assert status == 1
-    assert "--older-than DAYS" in err
+    assert "--older_than DAYS" in err
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(features, folder):

@@ -83,7 +83,7 @@ def test_a_picture_of_an_unknown_kind_is_refused(tltool):
 
 def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
     status, out, _ = tltool(
-        *("plan", "--lr-range", "--lr-range-steps", 12, "--plot", "rates.png"),
+        *("plan", "--lr_range", "--lr_range_steps", 12, "--plot", "rates.png"),
         *("--model.head.input_norm", "standardize"),
     )
     assert status == 0

@@ -41,7 +41,7 @@ def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(p
 
 def test_the_written_configuration_keeps_what_was_given_and_trains(plan, tmp_path):
     status, _, _ = plan(
-        *("--advise", "--write-config", "run.yaml", "--model.label_smoothing", 0.1),
+        *("--advise", "--write_config", "run.yaml", "--model.label_smoothing", 0.1),
         *("--finetuning", "FullFinetuning"),
     )
     assert status == 0
@@ -61,11 +61,11 @@ def test_an_advised_layer_is_written_beside_what_the_backbone_has():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--write-config", "new.yaml"], "Add --advise"),
-        (["--advise", "--lr-range"], "--advise and --lr-range are two questions"),
+        (["--write_config", "new.yaml"], "Add --advise"),
+        (["--advise", "--lr_range"], "--advise and --lr_range are two questions"),
         (["--advise", "--dump"], "tltool plan --config FILE"),
-        (["--advise", "--write-config", "nowhere/run.yaml"], "no folder 'nowhere'"),
-        (["--advise", "--write-config", "."], "Name a new file"),
+        (["--advise", "--write_config", "nowhere/run.yaml"], "no folder 'nowhere'"),
+        (["--advise", "--write_config", "."], "Name a new file"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_takes_time(plan, args, message):

@@ -102,7 +102,7 @@ def test_every_wrong_photo_of_a_few_is_on_the_page(page):
 
 def test_photos_can_be_left_out_of_all_that_is_written(copy):
     (copy / "predictions.png").unlink(missing_ok=True)  # Of an earlier report.
-    report("--no-photos", copy)
+    report("--no_photos", copy)
     page = (copy / "report.html").read_text()
     assert "data:image/jpeg" not in page
     assert "The worst mistakes" in page

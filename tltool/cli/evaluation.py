@@ -6,15 +6,10 @@ from typing import Any, NamedTuple
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
+from tltool.cli.own_modules import import_own_modules, rewrite
 from tltool.cli.parser import Parser
-from tltool.cli.terminal import set_up_process
-from tltool.data import (  # noqa: F401  # so that the datamodules are found by name
-    digits,
-    elpv,
-    folder,
-    manifest,
-    named,
-)
+from tltool.cli.process import set_up_process
+from tltool.cli.sections import add_data, known_classes
 from tltool.data.datamodule import ImageDataModule
 from tltool.tasks.image_task import ImageTask
 
@@ -30,12 +25,19 @@ class Setup(NamedTuple):
 
 def checkpoint_parser(command: str, description: str) -> Parser:
     """Return a parser for ``--ckpt_path``, ``--data`` and ``--trainer``."""
-    parser = Parser(prog=f"tltool {command}", description=description)
+    classes = {"data": known_classes()["data"]}
+    parser = Parser(prog=f"tltool {command}", description=description, known_classes=classes)
     parser.add_argument("-c", "--config", action="config", help="YAML with the options below.")
     parser.add_argument(
         "--ckpt_path", required=True, type=str, help="Checkpoint file, such as best.ckpt."
     )
-    parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
+    parser.add_argument(
+        "--modules",
+        type=list[str],
+        default=[],
+        help="Your own modules whose classes the checkpoint needs, such as [my_heads].",
+    )
+    add_data(parser)
     parser.add_lightning_class_args(Trainer, "trainer")
     defaults: dict[str, Any] = {
         "data": {"class_path": "tltool.data.folder.ImageFolderDataModule"},
@@ -51,7 +53,8 @@ def checkpoint_parser(command: str, description: str) -> Parser:
 def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
     """Parse the arguments, rebuild the task, and make the data as the task needs it."""
     set_up_process()
-    config = parser.parse_args(list(argv))
+    config = parser.parse_args(rewrite(argv))
+    import_own_modules(config.modules)
     task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config
     config.data.init_args.class_names = task.class_names

@@ -46,10 +46,9 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if action in {"compute", "verify"}:
         # Here, for what they need takes seconds to import.
-        from tltool.cli.features_compute import ComputeCLI, VerifyCLI
-        from tltool.cli.fit import run_cli
+        from tltool.cli import features_compute
 
-        return run_cli(ComputeCLI if action == "compute" else VerifyCLI, ["fit", *arguments])
+        return features_compute.main(action, arguments)
     options = _parser(action).parse_args(arguments)
     root = cache_root(options.cache)
     if action == "list":
@@ -74,8 +73,8 @@ def _parser(action: str) -> argparse.ArgumentParser:
     if action != "list":
         parser.add_argument("names", nargs="*", help="beginnings of names of tltool features list")
     if action == "prune":
-        parser.add_argument("--older-than", type=float, help="days since the last use")
-        parser.add_argument("--max-size", type=float, help="GB for the latest used; the rest goes")
+        parser.add_argument("--older_than", type=float, help="days since the last use")
+        parser.add_argument("--max_size", type=float, help="GB for the latest used; the rest goes")
         parser.add_argument("--all", action="store_true", help="delete everything")
     return parser
 
@@ -114,8 +113,8 @@ def prune(root: Path, options: argparse.Namespace) -> int:
         chosen += choose_to_prune(cached, older_than=options.older_than, max_bytes=max_bytes)
     elif not chosen:
         raise ValueError(
-            "Nothing says what to delete. Give names of tltool features list, --older-than DAYS, "
-            "--max-size GB, or --all."
+            "Nothing says what to delete. Give names of tltool features list, --older_than DAYS, "
+            "--max_size GB, or --all."
         )
     return _for_each(chosen, remove_cached, "deleted")
 

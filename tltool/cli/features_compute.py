@@ -1,138 +1,68 @@
 """`tltool features compute` and `verify`: from the configuration of ``fit``."""
 
-import sys
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
-
-from tltool.cli.fit import FitCLI
+from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
+from tltool.cli.parser import Parser
 from tltool.data.datamodule import Part
 from tltool.data.dataset import ImageDataset
-from tltool.data.workers import resolve_num_workers
-from tltool.features.cache import Features, cached_features
 from tltool.features.verify import Verification, verify_features
 
-CACHE_HELP = "Folder of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features."
+
+def main(action: str, words: Sequence[str]) -> int:
+    """Run ``tltool features compute`` or ``verify``."""
+    run = compute if action == "compute" else verify
+    return run_experiment(f"features {action}", words, run, add_options=add_options)
 
 
-class FeaturesCLI(FitCLI):
-    """Build backbone and data from the configuration of ``fit``, and read or compute features."""
+def add_options(parser: Parser) -> None:
+    """Add what is asked beside the configuration of ``fit``."""
+    add_cache(parser)
+    parser.add_argument(
+        "--num_views",
+        type=int,
+        default=0,
+        help="Augmented views of each training image; 0 for the image as it is.",
+    )
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what is asked beside the configuration of ``fit``."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument("--cache", type=str | None, help=CACHE_HELP)
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create a trainer that says only where to compute, and in which precision."""
-        config = self.config_init["fit"]["trainer"]
-        return Trainer(
-            accelerator=config["accelerator"],
-            devices=1,
-            precision=config["precision"],
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
+def compute(experiment: Experiment) -> None:
+    """Compute what is missing of each split, and say where it is."""
+    backbone = FrozenBackbone.of(experiment)
+    print(f"data      {experiment.data.summary()}")
+    for split, images, num_views in _splits(experiment):
+        start = time.monotonic()
+        features = backbone.features(images, num_views=num_views)
+        place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
+        views = f" in {features.num_views} views" if features.num_views > 1 else ""
+        print(
+            f"{split:<9} {len(features):,} photos{views}, {features.num_computed:,} rows "
+            f"computed in {time.monotonic() - start:.1f} s, kept {place}"
         )
 
-    def before_fit(self) -> None:
-        """Move the backbone to where it computes."""
-        config = self.config["fit"]
-        self.model.backbone.to(self.trainer.strategy.root_device)
-        self.trainer.precision_plugin.convert_module(self.model.backbone)
-        self.options: dict[str, Any] = {
-            "cache": config["cache"],
-            "precision": str(self.trainer.precision),
-            "show_progress": True,
-        }
-        self.datamodule.setup("fit")
 
-    def features(self, photos: ImageDataset, *, num_views: int = 1) -> Features:
-        """Return the features of photos; those that are not in the cache are computed."""
-        return cached_features(
-            self.model.backbone,
-            photos,
-            batch_size=self.datamodule.batch_size,
-            num_workers=resolve_num_workers(self.datamodule.num_workers, 1),
-            num_views=num_views,
-            **self.options,
+def verify(experiment: Experiment) -> int:
+    """Look whether the features of each split are right; return 1 if anything was wrong."""
+    backbone = FrozenBackbone.of(experiment)
+    print(f"data      {experiment.data.summary()}")
+    results = []
+    for split, images, num_views in _splits(experiment):
+        result = verify_features(
+            experiment.backbone, images, num_views=num_views, **backbone.options
         )
-
-    def part_names(self) -> list[Part]:
-        """Return the parts that there are."""
-        names: tuple[Part, ...] = ("train", "val", "test")
-        return [name for name in names if getattr(self.datamodule.splits, name)]
-
-    def after_fit(self) -> None:
-        """Say nothing more; ``fit`` did."""
+        print_verification(split, result)
+        results.append(result)
+    return 0 if all(result.is_good for result in results) else 1
 
 
-class ComputeCLI(FeaturesCLI):
-    """Compute the features of all parts, and say where they are."""
-
-    command = "features compute"
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what is asked beside the configuration of ``fit``."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--num-views",
-            type=int,
-            default=0,
-            help="Augmented views of each training photo; 0 for the photo as it is.",
-        )
-
-    def before_fit(self) -> None:
-        """Say what there is."""
-        super().before_fit()
-        self.num_views: int = self.config["fit"]["num_views"]
-        print(f"data      {self.datamodule.summary()}")
-
-    def fit(self, **kwargs: Any) -> None:
-        """Compute what is missing of each part, and say where it is."""
-        for part, photos, num_views in self.parts():
-            start = time.monotonic()
-            features = self.features(photos, num_views=num_views)
-            place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
-            views = f" in {features.num_views} views" if features.num_views > 1 else ""
-            print(
-                f"{part:<9} {len(features):,} photos{views}, {features.num_computed:,} rows "
-                f"computed in {time.monotonic() - start:.1f} s, kept {place}"
-            )
-
-    def parts(self) -> list[tuple[Part, ImageDataset, int]]:
-        """Return the parts that there are, and the number of views of each."""
-        found = self.part_names()
-        augmented = {name: name == "train" and self.num_views > 0 for name in found}
-        return [
-            (
-                name,
-                self.datamodule.dataset(name, augment=augmented[name]),
-                self.num_views if augmented[name] else 1,
-            )
-            for name in found
-        ]
-
-
-class VerifyCLI(ComputeCLI):
-    """Build what ``compute`` would, and look whether its features are right."""
-
-    command = "features verify"
-
-    def fit(self, **kwargs: Any) -> None:
-        """Verify each part; end with status 1 if anything was wrong."""
-        results = []
-        for part, photos, num_views in self.parts():
-            result = verify_features(
-                self.model.backbone, photos, num_views=num_views, **self.options
-            )
-            print_verification(part, result)
-            results.append(result)
-        if not all(result.is_good for result in results):
-            sys.exit(1)
+def _splits(experiment: Experiment) -> Iterator[tuple[Part, ImageDataset, int]]:
+    """Yield the splits that there are, and the number of views of each."""
+    num_views, data = experiment.config.num_views, experiment.data
+    for name in split_names(data):
+        augment = name == "train" and num_views > 0
+        yield name, data.dataset(name, augment=augment), num_views if augment else 1
 
 
 def print_verification(part: str, result: Verification) -> None:

@@ -1,13 +1,25 @@
 """The argument parser of all commands: short errors that name the nearest option."""
 
+import argparse
+import copy
 import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
+import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
+
+import tltool
+from tltool.cli.help_page import page_options, usual_word
+from tltool.cli.own_modules import write_out_config
+
+Classes = Mapping[str, tuple[type[Any], ...]]
+"""The classes that a section accepts by short name, by the section's key."""
 
 # What jsonargparse says of a key that does not exist, of a class that does not, and of what is
 # missing.
@@ -20,19 +32,50 @@ UNKNOWN_KEY = re.compile(
 UNKNOWN_CLASS = re.compile(
     r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL
 )
+WRONG_CLASS = re.compile(
+    r"""Parser key "data".*?Expected a path but (?P<name>[\w.]+) .*"""
+    r"""does not correspond to a subclass of ImageDataModule""",
+    re.DOTALL,
+)
 WRONG_CHOICE = re.compile(
     r"""Parser key "(?P<key>[\w.]+)".*typing\.Literal\[.*"""
     r"""(?:Got|Given) value: (?P<value>[\w-]+)$""",
     re.DOTALL,
 )
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
+NEEDS = (
+    "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
+    "through it. Write `class {short}(tltool.data.ImageDataModule)` with two methods: "
+    "`find_classes(self) -> list[str]`, and `find_splits(self) -> Splits` with "
+    "`Samples(paths, labels)` for train, val and test (tltool.data.samples); where images do not "
+    "lie in files, `decoder` too."
+)
 
 
 class Parser(LightningArgumentParser):
-    """LightningCLI's parser whose errors fit on the screen and name the nearest option."""
+    """Lightning's parser whose help and errors fit on the screen and name the nearest option.
 
-    #: Classes that a section accepts by short name, set once by the command line.
-    known_classes: ClassVar[dict[str, tuple[type[Any], ...]]] = {}
+    Args:
+        known_classes: The classes that sections accept by short name.
+        **kwargs: Of the parser that it extends.
+    """
+
+    def __init__(self, *args: Any, known_classes: Classes | None = None, **kwargs: Any) -> None:
+        self.known_classes: Classes = known_classes or {}
+        self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
+        header = [f"tltool=={tltool.__version__}"]
+        super().__init__(*args, **{"dump_header": header, **kwargs})
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a configuration, with short forms written out."""
+        try:
+            given = yaml.safe_load(content)
+        except yaml.YAMLError:  # The parser says where.
+            return super().parse_string(content, *args, **kwargs)
+        config = write_out_config(given, self._directory)
+        if config is not given:
+            content = yaml.safe_dump(config, sort_keys=False)
+        return super().parse_string(content, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and what to type instead, then exit with status 2."""
@@ -44,40 +87,109 @@ class Parser(LightningArgumentParser):
 
     def explain(self, message: str) -> str:
         """Return an error message of jsonargparse with the nearest key or class behind it."""
-        unknown_class = UNKNOWN_CLASS.search(message)
-        if unknown_class and unknown_class["section"] in self.known_classes:
-            section, name = unknown_class["section"], unknown_class["name"]
-            names = sorted({cls.__name__ for cls in self.known_classes[section]})
-            return (
-                f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
-                f"Choose one of: {', '.join(names)}."
-            )
-        wrong_choice = WRONG_CHOICE.search(message)
-        if wrong_choice:
-            key, value = wrong_choice["key"].rpartition(".")[2], wrong_choice["value"]
-            literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
-            choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
-            others = "; --help tells its other forms" if "Union" in message else ""
-            return (
-                f"Unknown {key} {value!r}.{_nearest(value, choices)} "
-                f"Choose one of: {', '.join(choices)}{others}."
-            )
-        unknown_key = UNKNOWN_KEY.search(message)
-        if unknown_key:
-            key = next(group for group in unknown_key.groups() if group)
-            return f"{shorten(message).rstrip('.')}.{_nearest_key(key, set(self.option_names()))}"
-        missing = MISSING.search(message)
-        if missing and "required" in message:
-            leaf = missing["key"].rpartition(".")[2]
-            options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
-            return f"{shorten(message).rstrip('.')}. Set {' or '.join(f'--{o}' for o in options)}."
+        for explanation in (
+            self._unknown_class,
+            self._wrong_class,
+            self._wrong_choice,
+            self._unknown_key,
+            self._missing,
+        ):
+            explained = explanation(message)
+            if explained is not None:
+                return explained
         return shorten(message)
+
+    def _unknown_class(self, message: str) -> str | None:
+        found = UNKNOWN_CLASS.search(message)
+        if found is None or found["section"] not in self.known_classes:
+            return None
+        section, name = found["section"], found["name"]
+        names = sorted({cls.__name__ for cls in self.known_classes[section]})
+        return (
+            f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
+            f"Choose one of: {', '.join(names)}."
+        )
+
+    def _wrong_class(self, message: str) -> str | None:
+        found = WRONG_CLASS.search(message)
+        if found is None:
+            return None
+        return NEEDS.format(name=found["name"], short=found["name"].rpartition(".")[2])
+
+    def _wrong_choice(self, message: str) -> str | None:
+        found = WRONG_CHOICE.search(message)
+        if found is None:
+            return None
+        key, value = found["key"].rpartition(".")[2], found["value"]
+        literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
+        choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
+        others = "; --help tells its other forms" if "Union" in message else ""
+        return (
+            f"Unknown {key} {value!r}.{_nearest(value, choices)} "
+            f"Choose one of: {', '.join(choices)}{others}."
+        )
+
+    def _unknown_key(self, message: str) -> str | None:
+        found = UNKNOWN_KEY.search(message)
+        if found is None:
+            return None
+        key = next(group for group in found.groups() if group)
+        return f"{shorten(message).rstrip('.')}.{_nearest_key(key, set(self.option_names()))}"
+
+    def _missing(self, message: str) -> str | None:
+        found = MISSING.search(message)
+        if found is None or "required" not in message:
+            return None
+        leaf = found["key"].rpartition(".")[2]
+        options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
+        return f"{shorten(message).rstrip('.')}. Set {' or '.join(f'--{o}' for o in options)}."
+
+    def asked_help(self, words: Sequence[str]) -> str | None:
+        """Return the help that a command line asks for, if it asks for one.
+
+        Args:
+            words: ``--help`` for the options of this command alone, ``--help_all`` for all, or
+                ``--help_section`` and a section's name.
+        """
+        if "--help_all" in words:
+            return self.format_help()
+        if "--help_section" in words:
+            return self._section_help(words[words.index("--help_section") + 1])
+        if {"-h", "--help"}.isdisjoint(words):
+            return None
+        usual = {key.partition(".")[0] for key in page_options()}
+        own = [a for a in self._actions if a.dest.partition(".")[0] not in usual | {"help"}]
+        return self._part_of_help(own) + (
+            "\nand those of fit: tltool fit --help; --help_all for everything"
+        )
+
+    def _section_help(self, section: str) -> str:
+        default = self.get_defaults().get(section)
+        if isinstance(default, Namespace) and "class_path" in default:
+            self.parse_args([f"--{section}.help={default.class_path}"])  # It ends here.
+        actions = [a for a in self._actions if f"{a.dest}.".startswith(f"{section}.")]
+        if not actions:
+            sections = sorted({action.dest.partition(".")[0] for action in self._actions})
+            self.error(f"There is no section {section!r}.{_nearest(section, sections)}")
+        return self._part_of_help(actions)
+
+    def _part_of_help(self, actions: Sequence[argparse.Action]) -> str:
+        view = copy.copy(self)
+        view.usage, view.description, view._action_groups = "%(prog)s images [options]", None, []
+        for group in self._action_groups:
+            part = copy.copy(group)
+            part._group_actions = [action for action in group._group_actions if action in actions]
+            if part._group_actions:
+                view._action_groups.append(part)
+        return view.format_help()
 
     def option_names(self) -> Iterable[str]:
         """Yield the dotted name of each option, also of the classes that can be named here."""
         for action in self._actions:
             yield action.dest
         for section, classes in self.known_classes.items():
+            if section.startswith("trainer."):
+                continue  # Too many, of which few are meant.
             for cls in classes:
                 yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
 
@@ -92,6 +204,9 @@ def _nearest_key(key: str, options: set[str]) -> str:
 
     So ``--strategy`` is ``trainer.strategy``.
     """
+    usual = usual_word(key)
+    if usual is not None:
+        return f" Did you mean {usual}?"
     leaves: dict[str, list[str]] = {}
     nested = {option.rpartition(".")[2] for option in options if "." in option}
     for option in sorted(options - nested):

@@ -1,22 +1,19 @@
 """`tltool plan`: what a run would train when, before it takes time."""
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.cli.advise import advised_yaml, check_question, print_advice
-from tltool.cli.fit import FitCLI, run_cli
-from tltool.cli.plan_plot import check_picture, plot_plan, plot_rates
+from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.parser import Parser
+from tltool.cli.plan_plot import plot_plan, plot_rates
 from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.lr_range import RateRange, learning_rate_range
@@ -29,129 +26,105 @@ from tltool.models.head_advice import head_batch_warnings
 from tltool.tasks.input_norm import fit_input_norm_
 from tltool.whole_file import write_whole
 
-log = logging.getLogger(__name__)
-
 OWN_OPTIONS = ("dump", "plot", "lr_range", "lr_range_steps", "advise", "write_config")
 
 
-class PlanCLI(FitCLI):
-    """Build what ``fit`` would build from the same configuration, and say what it would do."""
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool plan``."""
+    return run_experiment("plan", argv[1:], plan, add_options=add_options, check=check_question)
 
-    command = "plan"
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what is asked beside the configuration of ``fit``."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--dump",
-            action="store_true",
-            help="Print only the phases, as YAML to edit and to give to fit.",
-        )
-        parser.add_argument("--plot", type=str | None, help="Draw it into this file (.png, .svg).")
-        parser.add_argument(
-            "--lr-range",
-            action="store_true",
-            help="Try rising learning rates on the first phase, and suggest one.",
-        )
-        parser.add_argument(
-            "--lr-range-steps", type=int, default=60, help="Batches that --lr-range takes."
-        )
-        parser.add_argument(
-            "--advise",
-            action="store_true",
-            help="Probe the frozen backbone on the photos, and advise a strategy.",
-        )
-        parser.add_argument(
-            "--write-config", type=str | None, help="With --advise: write it here, for fit."
-        )
+def add_options(parser: Parser) -> None:
+    """Add what is asked beside the configuration of ``fit``."""
+    parser.add_argument(
+        "--dump",
+        action="store_true",
+        help="Print only the phases, as YAML to edit and to give to fit.",
+    )
+    parser.add_argument("--plot", type=str | None, help="Draw it into this file (.png, .svg).")
+    parser.add_argument(
+        "--lr_range",
+        action="store_true",
+        help="Try rising learning rates on the first phase, and suggest one.",
+    )
+    parser.add_argument(
+        "--lr_range_steps", type=int, default=60, help="Batches that --lr_range takes."
+    )
+    parser.add_argument(
+        "--advise",
+        action="store_true",
+        help="Probe the frozen backbone on the images, and advise a strategy.",
+    )
+    parser.add_argument(
+        "--write_config", type=str | None, help="With --advise: write it here, for fit."
+    )
 
-    def before_instantiate_classes(self) -> None:
-        """Check what is asked, before it takes time."""
-        check_question(self.config["fit"])
-        super().before_instantiate_classes()
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create a trainer that is never used: a plan may be for another machine."""
-        return Trainer(
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
+def plan(experiment: Experiment) -> None:
+    """Make the plan of an experiment and print it; or do what else is asked."""
+    config = experiment.config
+    if config.advise:
+        _advise(experiment)
+    elif config.dump:
+        print(dump_schedule(experiment.schedule), end="")
+    else:
+        _plan(experiment)
 
-    def before_fit(self) -> None:
-        """Check where the picture goes, before it takes time."""
-        plot = self.config["fit"]["plot"]
-        if plot is not None:
-            check_picture(plot)
 
-    def fit(self, **kwargs: Any) -> None:
-        """Make the plan and print it."""
-        if self.config["fit"]["advise"]:
-            self._advise()
-            return
-        config, task = self.config_init["fit"], self.model
-        trainer = config["trainer"]
-        task_groups = list(layer_groups(task))
-        schedule = config["finetuning"].resolved_schedule(task_groups, trainer["max_epochs"])
-        if config["dump"]:
-            print(dump_schedule(schedule), end="")
-            return
-        devices = world_size(trainer)
-        share = per_device_batch_size(self.datamodule.batch_size, devices)
-        photos = math.ceil(len(self.datamodule.samples("train")) / devices)
-        optimizer = task.configure_optimizers()
-        plan = make_plan(
-            task,
-            task.make_optimizer,
-            optimizer,
-            schedule,
-            steps_per_epoch=steps_per_epoch(trainer, photos, share),
-            max_epochs=trainer["max_epochs"],
-            max_steps=max_steps(trainer),
-        )
-        print_plan(plan, task, f"{self.datamodule.batch_size} photos a step, {share} per device")
-        warnings = plan_warnings(plan, task, optimizer, batch_per_device=share)
-        warnings += head_batch_warnings(task.head, batch_per_device=share)
-        for warning in warnings:
-            print(f"warning: {warning}")
-        if config["lr_range"]:
-            self._test_rates(plan, config)
-        elif config["plot"]:
-            plot_plan(plan, Path(config["plot"]))
-        if config["plot"]:
-            print(f"picture  {config['plot']}")
+def _plan(experiment: Experiment) -> None:
+    config, task, data = experiment.config, experiment.task, experiment.data
+    devices = world_size(config.trainer)
+    share = per_device_batch_size(data.batch_size, devices)
+    images = math.ceil(len(data.samples("train")) / devices)
+    optimizer = task.configure_optimizers()
+    made = make_plan(
+        task,
+        task.make_optimizer,
+        optimizer,
+        experiment.schedule,
+        steps_per_epoch=steps_per_epoch(config.trainer, images, share),
+        max_epochs=config.trainer.max_epochs,
+        max_steps=max_steps(config.trainer),
+    )
+    print_plan(made, task, f"{data.batch_size} photos a step, {share} per device")
+    warnings = plan_warnings(made, task, optimizer, batch_per_device=share)
+    warnings += head_batch_warnings(task.head, batch_per_device=share)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    if config.lr_range:
+        _test_rates(experiment, made.phases[0])
+    elif config.plot:
+        plot_plan(made, Path(config.plot))
+    if config.plot:
+        print(f"picture  {config.plot}")
 
-    def after_fit(self) -> None:
-        """Say nothing: no run has ended."""
 
-    def _advise(self) -> None:
-        config = self.config["fit"].clone()
-        file = config["write_config"]
-        advice = print_advice(self.model.backbone, self.datamodule)
-        for option in (*OWN_OPTIONS, "weights_only"):  # fit sets the last one itself
-            del config[option]
-        own = self._parser("fit").dump(config, skip_default=True, skip_validation=True)
-        text = advised_yaml(own, advice)
-        if file is None:
-            print("\nThis run as YAML, to keep and change (--write-config FILE):")
-            print(text, end="")
-            return
-        write_whole(Path(file), text)
-        print(f"next     tltool fit --config {file}")
+def _advise(experiment: Experiment) -> None:
+    config, file = experiment.config.clone(), experiment.config.write_config
+    advice = print_advice(experiment.backbone, experiment.data)
+    for option in OWN_OPTIONS:
+        del config[option]
+    own = experiment.parser.dump(config, skip_default=True, skip_validation=True)
+    text = advised_yaml(own, advice)
+    if file is None:
+        print("\nThis run as YAML, to keep and change (--write_config FILE):")
+        print(text, end="")
+        return
+    write_whole(Path(file), text)
+    print(f"next     tltool fit --config {file}")
 
-    def _test_rates(self, plan: Plan, config: Any) -> None:
-        task, planned = self.model, plan.phases[0]
-        loader = self.datamodule.train_dataloader()
-        state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-        fit_input_norm_(task, self.datamodule)
-        found = learning_rate_range(task, planned.phase, loader, num_steps=config["lr_range_steps"])
-        task.load_state_dict(state)
-        print_range(found, planned)
-        if config["plot"]:
-            plot_rates(found, Path(config["plot"]))
+
+def _test_rates(experiment: Experiment, planned: PlannedPhase) -> None:
+    config, task, data = experiment.config, experiment.task, experiment.data
+    state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    fit_input_norm_(task, data)
+    loader, steps = data.train_dataloader(), config.lr_range_steps
+    with Console(stderr=True).status(f"{steps} steps at rising learning rates"):
+        found = learning_rate_range(task, planned.phase, loader, num_steps=steps)
+    task.load_state_dict(state)
+    print_range(found, planned)
+    if config.plot:
+        plot_rates(found, Path(config.plot))
 
 
 def dump_schedule(schedule: Schedule) -> str:
@@ -252,8 +225,3 @@ def _batch_norm(planned: PlannedPhase, task: nn.Module) -> str:
     if planned.phase.batch_norm == "frozen" or not live:
         return f"frozen ({len(norms)})" if norms else "none"
     return f"{planned.phase.batch_norm} ({live} of {len(norms)})"
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run ``tltool plan``."""
-    return run_cli(PlanCLI, ["fit", *argv[1:]])

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 import tltool
+from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import Dashboard, open_dashboard, write_dashboard
-from tltool.cli.terminal import set_up_process
 from tltool.reporting.evaluation import RUN, Evaluation
 from tltool.reporting.run_page import MeasuredRun, baseline_meanings, render_run_page
 from tltool.reporting.runs import Runs, compare_runs
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         "the newest",
     )
     parser.add_argument(
-        "--no-photos",
+        "--no_photos",
         dest="photos",
         action="store_false",
         help="leave the photos out, which may be private, and keep their file names",

@@ -8,15 +8,16 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from tltool.cli.run_objects import ended_phases, make_data, make_run_plan
-from tltool.cli.trainer_section import steps_per_epoch
+from tltool.cli.build import make_section
+from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.comparison.differences import number_groups
 from tltool.data.datamodule import ImageDataModule, Part
 from tltool.data.decode import decode_image
 from tltool.diagnosis.probe import fit_ridge_probe
 from tltool.features.cache import cached_features
 from tltool.features.extract import extract_features
-from tltool.finetuning.plan import Plan
+from tltool.finetuning.groups import layer_groups
+from tltool.finetuning.plan import Plan, make_plan
 from tltool.models.backbone import Backbone
 from tltool.models.description import rebuild
 from tltool.reporting.evaluation import MAJORITY, PROBE, Evaluation, names_from_root
@@ -36,6 +37,14 @@ class _Newest(NamedTuple):
 
     steps: int
     content: dict[str, Any]
+
+
+def run_data(section: Mapping[str, Any], task: ImageTask) -> ImageDataModule:
+    """Make the data of a run, with the preprocessing and the classes of its checkpoint."""
+    given = {"data_config": task.data_config, "class_names": task.class_names}
+    init_args = {**section["init_args"], **given}
+    data: ImageDataModule = make_section("data", {**section, "init_args": init_args})
+    return data
 
 
 def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
@@ -68,7 +77,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     missing: list[str] = []
     data = evaluation = None
     try:
-        data = make_data(record.config, task)
+        data = run_data(record.config["data"], task)
         evaluation = _evaluate(record, task, data, with_probe=with_probe)
         # As on one device.
         planned_steps = steps_per_epoch(
@@ -87,7 +96,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
             f"The last checkpoint, after {step:,} steps: no validation has chosen a best one."
         )
         missing.append("There is no best checkpoint, so the last one is measured.")
-    ended = ended_phases(newest.content)
+    ended = _ended_phases(newest.content)
     plan = _plan(record, task, newest.content, steps)
     last = plan.phases[-1].phase.name if isinstance(plan, Plan) else None
     return MeasuredRun(
@@ -120,9 +129,35 @@ def _plan(
             "How many steps an epoch has is not known: none was finished, and the photos are gone."
         )
     try:
-        return make_run_plan(record, task, checkpoint, steps)
+        return _make_plan(record, task, checkpoint, steps)
     except ValueError as error:
         return f"The phases cannot be laid out: {error}"
+
+
+def _make_plan(
+    record: RunRecord, task: ImageTask, checkpoint: Mapping[str, Any], steps: int
+) -> Plan:
+    """Work out what trained when, as far as the checkpoint knows which phases have ended."""
+    strategy = make_section("finetuning", record.config["finetuning"])
+    schedule = strategy.resolved_schedule(list(layer_groups(task)), record.max_epochs)
+    assert record.max_epochs is not None  # noqa: S101  # the schedule was checked against it
+    task.make_optimizer = make_section("optimizer", record.config["optimizer"])
+    return make_plan(
+        task,
+        task.make_optimizer,
+        task.configure_optimizers(),
+        schedule,
+        steps_per_epoch=steps,
+        max_epochs=record.max_epochs,
+        max_steps=max_steps(record.config["trainer"]),
+        ended=_ended_phases(checkpoint),
+    )
+
+
+def _ended_phases(checkpoint: Mapping[str, Any]) -> dict[str, int]:
+    """Return the epoch in front of which a metric ended a phase, by the phase's name."""
+    ended: dict[str, int] = checkpoint.get("callbacks", {}).get("Finetuning", {}).get("ended", {})
+    return ended
 
 
 def _evaluate(

@@ -13,7 +13,7 @@ MOST_NEAR = 0.01
 may be photos of two things that look alike."""
 
 REMEDY = (
-    "--write-groups groups.csv, then tltool fit --data ManifestDataModule --data.manifest "
+    "--write_groups groups.csv, then tltool fit --data ManifestDataModule --data.manifest "
     "groups.csv: copies stay on one side."
 )
 

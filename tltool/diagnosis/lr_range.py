@@ -84,7 +84,7 @@ def learning_rate_range(
     if num_steps < 10:
         raise ValueError(
             f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
-            "--lr-range-steps 60."
+            "--lr_range_steps 60."
         )
     state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     modes = {module: module.training for module in task.modules()}

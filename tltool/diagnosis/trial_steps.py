@@ -111,7 +111,7 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
                 "failed",
                 f"In phase {trial.phase} the losses of the first steps are "
                 f"{', '.join(f'{loss:.3g}' for loss in trial.losses)}.",
-                "A lower --optimizer.lr (tltool plan --lr-range).",
+                "A lower --optimizer.lr (tltool plan --lr_range).",
             )
         if trial.leaking:
             return Finding(
@@ -153,7 +153,7 @@ def weights_move(trials: Sequence[TrialSteps], rates: Mapping[str, float]) -> Fi
                 "failed",
                 f"In phase {trial.phase}, at a rate of {rates[trial.phase]:g}, nothing moves in "
                 f"{listed(trial.still)}.",
-                "--optimizer.lr 1e-3 for a head (tltool plan --lr-range finds one).",
+                "--optimizer.lr 1e-3 for a head (tltool plan --lr_range finds one).",
             )
     words = ", ".join(f"{trial.phase} {rates[trial.phase]:g}" for trial in trials)
     return Finding(check, "ok", f"moves every group that trains ({words})")

@@ -170,7 +170,7 @@ def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
             "large updates",
             layer.layer,
             f"one step changed its weights by {layer.largest_update:.0%} of their length; about "
-            "0.1 % is usual. Lower the learning rate (tltool plan --lr-range), or warm up longer.",
+            "0.1 % is usual. Lower the learning rate (tltool plan --lr_range), or warm up longer.",
         )
 
 

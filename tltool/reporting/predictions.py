@@ -115,7 +115,7 @@ def photos_section(
         items = [_item(evaluation, *pair) for pair in zip(worst, decoded, strict=True)]
         body = f'<ul class="photos">{"".join(items)}</ul>'
     else:
-        note += " The photos were left out (--no-photos)."
+        note += " The photos were left out (--no_photos)."
         header = ("photo", "predicted", "is")
         body = table(header, [(evaluation.names[i], *_words(evaluation, i)) for i in worst])
     return section(title, paragraph(note, "small"), body)

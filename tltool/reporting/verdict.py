@@ -142,7 +142,7 @@ def _next(
         ]
     if mark == _NO:
         return "Look for a learning rate that learns:", [
-            f"tltool plan --config {config} --lr-range"
+            f"tltool plan --config {config} --lr_range"
         ]
     if mark == _SAME:
         return "Ask which strategy suits these photos:", [f"tltool plan --config {config} --advise"]
