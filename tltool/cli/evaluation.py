@@ -33,9 +33,9 @@ def checkpoint_parser(command: str, description: str) -> Parser:
     )
     parser.add_argument(
         "--modules",
-        type=list[str],
+        nargs="+",
         default=[],
-        help="Your own modules whose classes the checkpoint needs, such as [my_heads].",
+        help="Your own modules whose classes the checkpoint needs, such as my_heads.",
     )
     add_data(parser)
     parser.add_lightning_class_args(Trainer, "trainer")

@@ -15,7 +15,7 @@ What stands behind an option is its default. In YAML each dot begins a level.
 data: images/CLASS/*.jpg, or images/train/CLASS/*.jpg and images/val/CLASS/*.jpg
   --data.root DIR                  the same as a bare DIR, or --data DIR
   --data.batch_size 32             images in a step, over all devices
-  --data.val_fraction 0.2          share that validates, where there is no val/
+  --data.val_fraction 0.2          share that validates, if there is no val/
   --data.augmentation none         random changes: flip, crop, color_jitter, ...
   --data.mixup 0.0                 how strongly two images are blended
   --data.preprocessing backbone    dataset, center, mean_image, none
@@ -26,7 +26,7 @@ data: images/CLASS/*.jpg, or images/train/CLASS/*.jpg and images/val/CLASS/*.jpg
 
 model: a pretrained backbone and a new head
   --model.backbone.name tf_efficientnet_lite0
-                                   or --model.backbone NAME; see tltool backbones
+                                   see tltool backbones; or --model.backbone
   --model.backbone.weights auto    pretrained, random, a file, package:NAME
   --model.backbone.img_size PX     else that of the weights
   --model.backbone.stop_at LAYER   put the head on an earlier layer
@@ -80,7 +80,7 @@ health: what the network does while it trains
 wandb: Weights & Biases
   --wandb.project NAME             project to log to; nothing is sent without
   --wandb.entity NAME              user or team
-  --wandb.tags []                  labels to filter by
+  --wandb.tags LIST                labels to filter by, such as [a, b]
   --wandb.offline BOOL             keep the run here, for wandb sync
 
 run

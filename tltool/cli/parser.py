@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,8 @@ NEEDS = (
     "lie in files, `decoder` too."
 )
 
+_command: ContextVar["Parser | None"] = ContextVar("command", default=None)
+
 
 class Parser(LightningArgumentParser):
     """Lightning's parser whose help and errors fit on the screen and name the nearest option.
@@ -66,6 +69,14 @@ class Parser(LightningArgumentParser):
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a command line."""
+        token = _command.set(self)
+        try:
+            return super().parse_args(*args, **kwargs)
+        finally:
+            _command.reset(token)
+
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration, with short forms written out."""
         try:
@@ -79,7 +90,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and what to type instead, then exit with status 2."""
-        sys.stderr.write(f"error: {self.explain(message)}\n")
+        # jsonargparse makes a parser of its own for each class; that of the command knows more.
+        command = _command.get() or self
+        sys.stderr.write(f"error: {command.explain(message)}\n")
         sys.stderr.write(
             "See --help for the options, or --print_config for all keys with their defaults.\n"
         )

@@ -1,31 +1,36 @@
 """What reaches the terminal: tltool's own lines and warnings, little of the libraries'."""
 
 import logging
-import warnings
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from tltool.cli.allocator import keep_freed_memory
-
-# Each with the reason why a user has nothing to do about it.
-NOISE = (
-    r".*does not have many workers.*",  # The number follows from the cores.
-    # Epochs are logged.
-    r".*The number of training batches .* is smaller than the logging interval.*",
-    r".*LeafSpec.*",  # Lightning calls a deprecated constructor of torch.
-    r".*recommended to use `self.log\(.*sync_dist=True.*",  # torchmetrics has reduced them already.
-    r".*Checkpoint directory .* exists and is not empty.*",  # The starting point lies there.
-)
+from tltool.tasks.lightning_noise import silence_lightning
 
 
 def set_up_process() -> None:
     """Show tltool's messages from rank 0 and of the libraries' only warnings; keep freed memory."""
     keep_freed_memory()
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
     logger = logging.getLogger("tltool")
-    logger.handlers[:] = [logging.StreamHandler()]
+    logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
     logger.propagate = False
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message=message)
+    silence_lightning()
+
+
+class _Once(logging.Filter):
+    """Let each notice through once, such as the license of data that is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in self._seen
+        self._seen.add(message)
+        return is_new or record.levelno > logging.INFO

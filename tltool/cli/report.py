@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tltool
+from tltool.cli.own_modules import import_own_modules
 from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import Dashboard, open_dashboard, write_dashboard
@@ -53,7 +54,14 @@ def main(argv: Sequence[str]) -> int:
         help="write a workspace and a report too, into the W&B project that the runs were logged "
         "to; called again, it updates them; no photos are sent",
     )
+    parser.add_argument(
+        "--modules",
+        nargs="+",
+        default=[],
+        help="your own modules whose classes the checkpoints need, such as my_heads",
+    )
     arguments = parser.parse_args(argv[1:])
+    import_own_modules(arguments.modules)
     runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
     check_output(arguments.output)
     set_up_process()

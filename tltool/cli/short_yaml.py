@@ -12,6 +12,8 @@ from tltool.features.callback import FeatureCaching
 from tltool.tasks.image_task import ImageTask
 from tltool.tracking.wandb_logger import wandb_logger
 
+_HAVE_SHORT_NAMES = {"tltool", "torch", "timm"}
+
 
 def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:
     """Return a configuration of ``fit`` without what is at its default.
@@ -64,6 +66,8 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
     module, _, name = config["class_path"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     init_args = _unusual(cls, config.get("init_args") or {}, keep)
+    if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
+        name = config["class_path"]
     return {"class_path": name, "init_args": init_args} if init_args else name
 
 

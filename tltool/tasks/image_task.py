@@ -21,6 +21,7 @@ from tltool.models.heads import LinearHead
 from tltool.tasks.begun_metrics import gather_sums, set_sums_
 from tltool.tasks.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.tasks.input_norm import fit_input_norm_
+from tltool.tasks.lightning_noise import silence_lightning
 from tltool.tasks.preprocessing import agreed_preprocessing
 from tltool.tasks.recipe import describe_task, read_checkpoint, task_arguments
 from tltool.tasks.stage_metrics import Stage, StageMetrics
@@ -89,6 +90,7 @@ class ImageTask(LightningModule):
         log_prior: bool = False,
     ) -> None:
         super().__init__()
+        silence_lightning()
         if num_classes < 2:
             raise ValueError(
                 f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
