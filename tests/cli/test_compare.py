@@ -8,7 +8,6 @@ import torch
 import yaml
 from PIL import Image
 
-from tltool.__main__ import main
 from tltool.cli.compare_config import optimizer_spec
 
 SMALL = [
@@ -19,19 +18,13 @@ QUICK = ["--trainer.max_epochs", "2", "--folds", "3", "--axes.seed", "0", "1", "
 
 
 @pytest.fixture
-def tltool(tmp_path, monkeypatch, capsys, photos):
+def tltool(run_tltool, tmp_path, monkeypatch, photos):
     """Run a command in an empty folder and return its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(command, *args, data=photos):
-        try:
-            status = main([command, "--data.root", str(data), *SMALL, *map(str, args)])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+        return run_tltool(command, "--data.root", data, *SMALL, *args)
 
     return run
 

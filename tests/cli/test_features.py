@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from tltool.__main__ import main
 from tltool.features.lock import lock_folder
 from tltool.features.segments import segment_paths
 
@@ -21,19 +20,9 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def features(cache, tmp_path, monkeypatch, capsys):
+def features(cache, run_tltool):
     """Run an action in an empty folder and return its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        try:
-            status = main(["features", *map(str, args)])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda *args: run_tltool("features", *args)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import pytest
 import torch
 import yaml
 
-from tltool.__main__ import main
-
 MODEL = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
 SMALL = [
     *MODEL,
@@ -18,19 +16,9 @@ SMALL = [
 
 
 @pytest.fixture
-def fit(tmp_path, monkeypatch, capsys):
+def fit(run_tltool):
     """Run `tltool fit` in an empty folder and return its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args, small=SMALL):
-        try:
-            status = main(["fit", "--trainer.max_epochs", "1", *small, *map(str, args)])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda *args, small=SMALL: run_tltool("fit", "--trainer.max_epochs", 1, *small, *args)
 
 
 def test_a_folder_is_enough_and_the_equivalent_yaml_is_printed(fit, photos):

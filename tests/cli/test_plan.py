@@ -5,8 +5,6 @@ import torch
 import yaml
 from PIL import Image
 
-from tltool.__main__ import main
-
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
@@ -15,19 +13,9 @@ SMALL = [
 
 
 @pytest.fixture
-def tltool(tmp_path, monkeypatch, capsys, photos):
+def tltool(run_tltool, photos):
     """Run a command in an empty folder and return its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(command, *args):
-        try:
-            status = main([command, "--data.root", str(photos), *SMALL, *map(str, args)])
-        except SystemExit as stop:
-            status = stop.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda command, *args: run_tltool(command, "--data.root", photos, *SMALL, *args)
 
 
 def test_a_plan_shows_groups_phases_and_steps_and_leaves_nothing_behind(tltool, tmp_path):

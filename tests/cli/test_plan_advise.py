@@ -16,16 +16,9 @@ SMALL = [
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch, capsys, photos):
+def plan(run_tltool, photos):
     """Run the command in an empty folder and return its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        status = main(["plan", "--data.root", str(photos), *SMALL, *map(str, args)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+    return lambda *args: run_tltool("plan", "--data.root", photos, *SMALL, *args)
 
 
 def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(plan, tmp_path):

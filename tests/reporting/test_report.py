@@ -166,7 +166,8 @@ def test_a_configuration_that_a_kill_cut_short_is_refused(copy, capsys):
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("page.pdf", "it is HTML"), ("no/page.html", "Create it first")]
+    ("output", "message"),
+    [("page.pdf", "Write --output report.html"), ("no/page.html", "Create it first")],
 )
 def test_a_place_where_no_page_can_be_is_refused(finished, tmp_path, capsys, output, message):
     report(finished, "--output", tmp_path / output, status=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tltool.cli.output_file import check_output_file
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
@@ -33,15 +34,7 @@ def save_plot(file: str, names: Sequence[str] | None = None) -> list[str]:
         FileNotFoundError: If the folder does not exist.
     """
     path = Path(file)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"Cannot draw into {file!r}: its suffix must be one of {', '.join(sorted(SUFFIXES))}. "
-            "Write --plot activations.png."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} for --plot. Create it first."
-        )
+    check_output_file(path, "--plot", suffixes=SUFFIXES, example="activations.png")
     drawn = [name for name in names or ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
     if not drawn:
         raise ValueError(

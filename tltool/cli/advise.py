@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from tltool.cli.plan_plot import check_picture
+from tltool.cli.activation_plot import SUFFIXES
+from tltool.cli.output_file import check_output_file
 from tltool.data.datamodule import ImageDataModule
 from tltool.data.samples import Splits
 from tltool.diagnosis.layer_probes import LayerProbes, probe_layers
@@ -101,19 +101,11 @@ def check_question(config: Mapping[str, Any]) -> None:
                 f"--advise and --{option} are two questions. Ask the second one "
                 "of the advised configuration: tltool plan --config FILE."
             )
-    if config["plot"] is not None:
-        check_picture(config["plot"])
+    check_output_file(config["plot"], "--plot", suffixes=SUFFIXES, example="plan.png")
     file = config["write_config"]
-    if file is None:
-        return
-    if not config["advise"]:
+    if file is not None and not config["advise"]:
         raise ValueError("--write_config writes what --advise advises. Add --advise.")
-    if Path(file).exists():
-        raise FileExistsError(f"{file!r} exists. Name a new file, or remove it first.")
-    if not Path(file).parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(Path(file).parent)!r} for --write_config. Create it first."
-        )
+    check_output_file(file, "--write_config", is_new=True)
 
 
 def advised_yaml(config: str, advice: Advice) -> str:

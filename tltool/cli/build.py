@@ -167,10 +167,7 @@ def run_experiment(
     set_up_process()
     parser = experiment_parser(command, add_options, classes)
     words = rewrite(words)
-    asked = parser.asked_help(words)
-    if asked is not None:
-        print(asked)
-        return 0
+    parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
     try:
         if check is not None:

@@ -12,6 +12,7 @@ from tltool.cli.compare_config import head_yaml, optimizer_spec
 from tltool.cli.compare_plot import plot_curves, plot_heatmap
 from tltool.cli.compare_print import print_comparison
 from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
+from tltool.cli.output_file import check_output_file
 from tltool.cli.parser import Parser
 from tltool.cli.sections import HEAD
 from tltool.commands.lecture import (
@@ -140,8 +141,7 @@ def _heads(experiment: Experiment) -> tuple[dict[str, Variant], str]:
     num_features, num_classes = experiment.backbone.num_features, experiment.data.num_classes
     for variant in variants.values():
         check_variant(variant, num_features, num_classes)
-    if config["write_config"] is not None:
-        _check_file(Path(config["write_config"]))
+    check_output_file(config["write_config"], "--write_config")
     return variants, config["reference"] or reference
 
 
@@ -258,10 +258,3 @@ def _head_arguments(head: Any) -> dict[str, Any]:
         )
     arguments: dict[str, Any] = head["init_args"]
     return arguments
-
-
-def _check_file(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder '{path.parent}' for --write_config. Create it first."
-        )

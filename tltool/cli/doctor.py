@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tltool.cli.activation_plot import SUFFIXES
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.doctor_model import Exam, device_memory, num_failed
 from tltool.cli.doctor_photos import (
@@ -22,8 +23,8 @@ from tltool.cli.doctor_photos import (
 )
 from tltool.cli.doctor_plot import plot_signals
 from tltool.cli.memory import memory_remedies
+from tltool.cli.output_file import check_output_file
 from tltool.cli.parser import Parser
-from tltool.cli.plan_plot import check_picture
 from tltool.cli.trainer_section import world_size
 from tltool.data.batch_size import per_device_batch_size
 from tltool.diagnosis.finding import Finding
@@ -69,8 +70,7 @@ def check(config: Namespace) -> None:
         )
     if config.write_groups is not None:
         check_groups_file(config.write_groups)
-    if config.plot is not None:
-        check_picture(config.plot)
+    check_output_file(config.plot, "--plot", suffixes=SUFFIXES, example="head.png")
 
 
 def doctor(experiment: Experiment) -> int:

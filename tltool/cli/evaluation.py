@@ -53,7 +53,9 @@ def checkpoint_parser(command: str, description: str) -> Parser:
 def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
     """Parse the arguments, rebuild the task, and make the data as the task needs it."""
     set_up_process()
-    config = parser.parse_args(rewrite(argv))
+    words = rewrite(argv)
+    parser.exit_with_asked_help(words)
+    config = parser.parse_args(words)
     import_own_modules(config.modules)
     task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config

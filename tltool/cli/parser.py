@@ -100,80 +100,69 @@ class Parser(LightningArgumentParser):
 
     def explain(self, message: str) -> str:
         """Return an error message of jsonargparse with the nearest key or class behind it."""
-        for explanation in (
-            self._unknown_class,
-            self._wrong_class,
-            self._wrong_choice,
-            self._unknown_key,
-            self._missing,
+        for pattern, explanation in (
+            (UNKNOWN_CLASS, self._unknown_class),
+            (WRONG_CLASS, _wrong_class),
+            (WRONG_CHOICE, _wrong_choice),
+            (UNKNOWN_KEY, self._unknown_key),
+            (MISSING, self._missing),
         ):
-            explained = explanation(message)
+            found = pattern.search(message)
+            explained = explanation(found) if found else None
             if explained is not None:
                 return explained
         return shorten(message)
 
-    def _unknown_class(self, message: str) -> str | None:
-        found = UNKNOWN_CLASS.search(message)
-        if found is None or found["section"] not in self.known_classes:
-            return None
+    def _unknown_class(self, found: re.Match[str]) -> str | None:
         section, name = found["section"], found["name"]
+        if section not in self.known_classes:
+            return None
         names = sorted({cls.__name__ for cls in self.known_classes[section]})
         return (
             f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
             f"Choose one of: {', '.join(names)}."
         )
 
-    def _wrong_class(self, message: str) -> str | None:
-        found = WRONG_CLASS.search(message)
-        if found is None:
-            return None
-        return NEEDS.format(name=found["name"], short=found["name"].rpartition(".")[2])
-
-    def _wrong_choice(self, message: str) -> str | None:
-        found = WRONG_CHOICE.search(message)
-        if found is None:
-            return None
-        key, value = found["key"].rpartition(".")[2], found["value"]
-        literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
-        choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
-        others = "; --help tells its other forms" if "Union" in message else ""
-        return (
-            f"Unknown {key} {value!r}.{_nearest(value, choices)} "
-            f"Choose one of: {', '.join(choices)}{others}."
-        )
-
-    def _unknown_key(self, message: str) -> str | None:
-        found = UNKNOWN_KEY.search(message)
-        if found is None:
-            return None
+    def _unknown_key(self, found: re.Match[str]) -> str:
         key = next(group for group in found.groups() if group)
-        return f"{shorten(message).rstrip('.')}.{_nearest_key(key, set(self.option_names()))}"
+        near = _nearest_key(key, set(self.option_names()))
+        return f"{shorten(found.string).rstrip('.')}.{near}"
 
-    def _missing(self, message: str) -> str | None:
-        found = MISSING.search(message)
-        if found is None or "required" not in message:
+    def _missing(self, found: re.Match[str]) -> str | None:
+        if "required" not in found.string:
             return None
         leaf = found["key"].rpartition(".")[2]
         options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
-        return f"{shorten(message).rstrip('.')}. Set {' or '.join(f'--{o}' for o in options)}."
+        flags = " or ".join(f"--{option}" for option in options)
+        return f"{shorten(found.string).rstrip('.')}. Set {flags}."
 
-    def asked_help(self, words: Sequence[str]) -> str | None:
-        """Return the help that a command line asks for, if it asks for one.
+    def exit_with_asked_help(self, words: Sequence[str]) -> None:
+        """Print the help that a command line asks for, if it asks for one, and exit.
 
         Args:
             words: ``--help`` for the options of this command alone, ``--help_all`` for all, or
                 ``--help_section`` and a section's name.
         """
         if "--help_all" in words:
-            return self.format_help()
-        if "--help_section" in words:
-            return self._section_help(words[words.index("--help_section") + 1])
-        if {"-h", "--help"}.isdisjoint(words):
-            return None
-        usual = {key.partition(".")[0] for key in page_options()}
-        own = [a for a in self._actions if a.dest.partition(".")[0] not in usual | {"help"}]
-        return self._part_of_help(own) + (
-            "\nand those of fit: tltool fit --help; --help_all for everything"
+            text = self.format_help()
+        elif "--help_section" in words:
+            text = self._section_help(words[words.index("--help_section") + 1])
+        elif "-h" in words or "--help" in words:
+            text = self._own_help()
+        else:
+            return
+        print(text)
+        sys.exit(0)
+
+    def _own_help(self) -> str:
+        """Return the help of the options that ``fit`` has not."""
+        is_run = any(action.dest == "model.head" for action in self._actions)
+        page = page_options() if is_run else ("data", "trainer")
+        usual = {"help", *(key.partition(".")[0] for key in page)}
+        own = [action for action in self._actions if action.dest.partition(".")[0] not in usual]
+        return (
+            f"{self._part_of_help(own)}\nand what tltool fit --help tells of "
+            f"{'all' if is_run else 'data and trainer'}; --help_all for everything"
         )
 
     def _section_help(self, section: str) -> str:
@@ -205,6 +194,22 @@ class Parser(LightningArgumentParser):
                 continue  # Too many, of which few are meant.
             for cls in classes:
                 yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
+
+
+def _wrong_class(found: re.Match[str]) -> str:
+    return NEEDS.format(name=found["name"], short=found["name"].rpartition(".")[2])
+
+
+def _wrong_choice(found: re.Match[str]) -> str:
+    message = found.string
+    key, value = found["key"].rpartition(".")[2], found["value"]
+    literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
+    choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
+    others = "; --help tells its other forms" if "Union" in message else ""
+    return (
+        f"Unknown {key} {value!r}.{_nearest(value, choices)} "
+        f"Choose one of: {', '.join(choices)}{others}."
+    )
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

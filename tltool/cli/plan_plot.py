@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from tltool.cli.activation_plot import SUFFIXES
 from tltool.diagnosis.lr_range import RateRange
 from tltool.finetuning.plan import Plan
 from tltool.whole_file import save_figure
@@ -10,25 +9,6 @@ from tltool.whole_file import save_figure
 NUM_COLUMNS = 400
 SMALLEST_SHOWN = 1e-3
 """Rates below this share of the highest one have the darkest color."""
-
-
-def check_picture(file: str) -> None:
-    """Raise unless a picture can be written to a file.
-
-    Raises:
-        ValueError: If the suffix is unknown.
-        FileNotFoundError: If the folder does not exist.
-    """
-    path = Path(file)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"Cannot draw into {file!r}: its suffix must be one of {', '.join(sorted(SUFFIXES))}. "
-            "Write --plot plan.png."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} for --plot. Create it first."
-        )
 
 
 def plot_plan(plan: Plan, path: Path) -> None:

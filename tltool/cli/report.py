@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tltool
+from tltool.cli.output_file import check_output_file
 from tltool.cli.own_modules import import_own_modules
 from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
@@ -63,7 +64,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     import_own_modules(arguments.modules)
     runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
-    check_output(arguments.output)
+    check_output_file(
+        arguments.output, "--output", suffixes=(".html", ".htm"), example="report.html"
+    )
     set_up_process()
     dashboard = open_dashboard(runs) if arguments.wandb else None
     if len(runs) > 1:
@@ -78,25 +81,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"verdict      {run.verdict.answer}")
     print(f"next         {run.verdict.commands[0]}")
     return 0
-
-
-def check_output(output: Path | None) -> None:
-    """Raise unless the page can be written, before it takes time.
-
-    Raises:
-        ValueError: If the suffix is no page's.
-        FileNotFoundError: If the folder does not exist.
-    """
-    if output is None:
-        return
-    if output.suffix.lower() not in {".html", ".htm"}:
-        raise ValueError(
-            f"Cannot write the page to {str(output)!r}: it is HTML. Write --output report.html."
-        )
-    if not output.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(output.parent)!r} for --output. Create it first."
-        )
 
 
 def made_with() -> str:
