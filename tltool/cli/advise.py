@@ -2,11 +2,11 @@
 
 import copy
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
@@ -87,7 +87,7 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     return advice
 
 
-def check_question(config: Mapping[str, Any]) -> None:
+def check_question(config: Namespace) -> None:
     """Check what ``plan`` is asked, before it takes time.
 
     Raises:

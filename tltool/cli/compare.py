@@ -13,6 +13,7 @@ from tltool.cli.compare_plot import plot_curves, plot_heatmap
 from tltool.cli.compare_print import print_comparison
 from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
 from tltool.cli.output_file import check_output_file
+from tltool.cli.own_modules import rewrite
 from tltool.cli.parser import Parser
 from tltool.cli.sections import HEAD
 from tltool.commands.lecture import (
@@ -55,7 +56,7 @@ LINEAR_PROBE = Phase("probe", ("head",), warmup=0.1, decay="cosine")
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool compare``."""
-    words = list(argv[1:])
+    words = rewrite(argv[1:])
     return run_experiment(
         "compare",
         lecture_arguments(words),

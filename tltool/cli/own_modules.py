@@ -63,9 +63,8 @@ def write_out_config(config: Any, directory: Path) -> Any:
     data, model = config.get("data"), config.get("model")
     if isinstance(data, str) and _is_directory(data, directory):
         config = {**config, "data": {"root": data}}
-    backbone = model.get("backbone") if isinstance(model, dict) else None
-    if isinstance(backbone, str) and _is_backbone_name(backbone):
-        config = {**config, "model": {**model, "backbone": {"name": backbone}}}
+    if isinstance(model, dict) and isinstance(model.get("backbone"), str):
+        config = {**config, "model": {**model, "backbone": _as_backbone(model["backbone"])}}
     return config
 
 
@@ -114,6 +113,10 @@ def _is_directory(value: str, directory: Path) -> bool:
 
 def _is_backbone_name(value: str) -> bool:
     return bool(_BACKBONE_NAME.fullmatch(value)) and not Path(value).is_file()
+
+
+def _as_backbone(value: str) -> str | dict[str, str]:
+    return {"name": value} if _is_backbone_name(value) else value
 
 
 def _strings(config: Any) -> Iterator[str]:

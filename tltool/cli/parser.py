@@ -69,11 +69,12 @@ class Parser(LightningArgumentParser):
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # all
         """Parse a command line."""
         token = _command.set(self)
         try:
-            return super().parse_args(*args, **kwargs)
+            config: Namespace = super().parse_args(*args, **kwargs)
+            return config
         finally:
             _command.reset(token)
 
@@ -81,12 +82,13 @@ class Parser(LightningArgumentParser):
         """Parse a configuration, with short forms written out."""
         try:
             given = yaml.safe_load(content)
-        except yaml.YAMLError:  # The parser says where.
-            return super().parse_string(content, *args, **kwargs)
+        except yaml.YAMLError:
+            given = None  # The parser says where.
         config = write_out_config(given, self._directory)
         if config is not given:
             content = yaml.safe_dump(config, sort_keys=False)
-        return super().parse_string(content, *args, **kwargs)
+        parsed: Namespace = super().parse_string(content, *args, **kwargs)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and what to type instead, then exit with status 2."""

@@ -89,7 +89,7 @@ def experiment_parser(
         add_options: Adds what the command asks beside that configuration.
         classes: Classes that its own sections accept by short name.
     """
-    parser = Parser(prog=f"tltool {command}", known_classes=known_classes() | (classes or {}))
+    parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
     parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
     parser.add_argument(
         "--seed_everything",
