@@ -162,10 +162,9 @@ class Parser(LightningArgumentParser):
         page = page_options() if is_run else ("data", "trainer")
         usual = {"help", *(key.partition(".")[0] for key in page)}
         own = [action for action in self._actions if action.dest.partition(".")[0] not in usual]
-        return (
-            f"{self._part_of_help(own)}\nand what tltool fit --help tells of "
-            f"{'all' if is_run else 'data and trainer'}; --help_all for everything"
-        )
+        others = "The options of fit" if is_run else "The sections data and trainer"
+        hint = f"{others} too, see tltool fit --help; --help_all for everything"
+        return f"{self._part_of_help(own)}\n{hint}"
 
     def _section_help(self, section: str) -> str:
         default = self.get_defaults().get(section)
@@ -183,7 +182,7 @@ class Parser(LightningArgumentParser):
         for group in self._action_groups:
             part = copy.copy(group)
             part._group_actions = [action for action in group._group_actions if action in actions]
-            if part._group_actions:
+            if part._group_actions and group.title != "Linked arguments":
                 view._action_groups.append(part)
         return view.format_help()
 
