@@ -7,9 +7,10 @@ import torch
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
 
-def test_help_imports_neither_torch_nor_lightning():
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"]])
+def test_help_imports_neither_torch_nor_lightning(words):
     code = (
-        "import sys; from tltool.__main__ import main; main(['--help']);"
+        f"import sys; from tltool.__main__ import main; main({words});"
         "heavy = {'torch', 'lightning', 'timm', 'wandb', 'wandb_workspaces'};"
         "sys.exit(len(heavy & set(sys.modules)))"
     )
@@ -24,6 +25,12 @@ def test_help_lists_every_command():
 def test_an_unknown_command_offers_the_nearest(capsys):
     assert main(["fti"]) == 2
     assert "unknown command 'fti'. Did you mean 'fit'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["train", "finetune"])
+def test_what_others_call_a_command_is_answered_with_its_name(capsys, word):
+    assert main([word, "images"]) == 2
+    assert f"unknown command '{word}'. Did you mean 'fit'?" in capsys.readouterr().err
 
 
 def test_no_command_shows_the_help(capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tltool
+from tltool.cli.help_page import PAGE, foreign_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -30,35 +31,48 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "backbones": Command(
-        "tltool.commands.backbones", "look", "what backbones there are, and which suit your photos"
+        "tltool.cli.backbones", "look", "what backbones there are, and which suit your photos"
     ),
     "activations": Command(
-        "tltool.commands.activations", "look", "what activations there are, and their faults"
+        "tltool.cli.activations", "look", "what activations there are, and their faults"
     ),
-    "plan": Command(
-        "tltool.commands.plan", "before", "say what a run would train when, and how fast"
-    ),
+    "plan": Command("tltool.cli.plan", "before", "say what a run would train when, and how fast"),
     "doctor": Command(
-        "tltool.commands.doctor", "before", "check photos, network and training before a long run"
+        "tltool.cli.doctor", "before", "check photos, network and training before a long run"
     ),
-    "fit": Command("tltool.cli", "train", "fine-tune a backbone on your images"),
+    "fit": Command("tltool.cli.fit", "train", "fine-tune a backbone on your images"),
     "compare": Command(
-        "tltool.commands.compare", "train", "compare heads on one backbone, and judge differences"
+        "tltool.cli.compare", "train", "compare heads on one backbone, and judge differences"
     ),
     "validate": Command(
-        "tltool.commands.evaluate", "after", "measure a checkpoint on the validation images"
+        "tltool.cli.validate", "after", "measure a checkpoint on the validation images"
     ),
-    "test": Command("tltool.commands.evaluate", "after", "measure a checkpoint on the test images"),
+    "test": Command("tltool.cli.validate", "after", "measure a checkpoint on the test images"),
     "predict": Command(
-        "tltool.commands.predict", "after", "write a table of predictions for a folder of images"
+        "tltool.cli.predict", "after", "write a table of predictions for a folder of images"
     ),
     "report": Command(
-        "tltool.commands.report", "after", "say what a run achieved, beside its baselines"
+        "tltool.cli.report", "after", "say what a run achieved, beside its baselines"
     ),
     "features": Command(
-        "tltool.commands.features", "store", "features of a frozen backbone, computed once"
+        "tltool.cli.features", "store", "features of a frozen backbone, computed once"
     ),
 }
+
+READS_FIT = {"fit", "plan", "doctor", "features"}
+"""The commands that read the configuration of ``fit``; compare has an ``--lr`` of its own."""
+
+SYNONYMS = {
+    "train": "fit",
+    "finetune": "fit",
+    "fine-tune": "fit",
+    "eval": "validate",
+    "evaluate": "validate",
+    "infer": "predict",
+    "models": "backbones",
+    "check": "doctor",
+}
+"""What other programs call a command, and its name here."""
 
 
 def help_text() -> str:
@@ -79,20 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in {"-h", "--help", "help"}:
-        print(help_text())
-        return 0
-    if argv[0] == "--version":
-        print(f"tltool {tltool.__version__}")
-        return 0
-    command = COMMANDS.get(argv[0])
-    if command is None:
-        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        print(f"error: unknown command {argv[0]!r}.{hint} See tltool --help.", file=sys.stderr)
-        return 2
+    answer = quick_answer(argv)
+    if answer is not None:
+        status, text = answer
+        print(text, file=sys.stderr if status else sys.stdout)
+        return status
     try:
-        return int(importlib.import_module(command.module).main(argv))
+        return int(importlib.import_module(COMMANDS[argv[0]].module).main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except Exception as error:
@@ -101,6 +108,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {message}", file=sys.stderr)
         return 1
+
+
+def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
+    """Return the exit status and the text of what can be answered without torch."""
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        return 0, help_text()
+    if argv[0] == "--version":
+        return 0, f"tltool {tltool.__version__}"
+    if argv[0] not in COMMANDS:
+        near = [SYNONYMS[argv[0]]] if argv[0] in SYNONYMS else []
+        near = near or difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
+    if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
+        return 0, PAGE
+    near_option = foreign_flag(argv[1:]) if argv[0] in READS_FIT else None
+    return None if near_option is None else (2, f"error: {near_option}")
 
 
 def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:
@@ -120,7 +144,7 @@ def message_for_user(error: BaseException) -> str | None:
     in a library is shown whole, unless tltool's own error is its cause.
     """
     if isinstance(error, RuntimeError):
-        from tltool.commands.memory import is_out_of_memory  # Here, for it imports torch.
+        from tltool.cli.memory import is_out_of_memory  # Here, for it imports torch.
 
         if is_out_of_memory(error):
             return "Out of memory. Try a smaller --data.batch_size, or a smaller image size."

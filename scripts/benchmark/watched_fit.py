@@ -9,7 +9,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from tltool.cli import FitCLI, run_cli
+from tltool.cli.build import build
+from tltool.cli.fit import fit
+from tltool.cli.process import set_up_process
+from tltool.cli.sections import experiment_parser
 
 
 class BatchClock(Callback):
@@ -35,15 +38,10 @@ def watched_fit(options: Sequence[str], *callbacks: Callback) -> Trainer:
     Returns:
         The Trainer after the fit.
     """
-    trainers: list[Trainer] = []
-
-    class WatchedCLI(FitCLI):
-        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            trainer = super().instantiate_trainer(**kwargs)
-            trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # set by a connector
-            trainers.append(trainer)
-            return trainer
-
+    set_up_process()
+    parser = experiment_parser("fit")
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
-        run_cli(WatchedCLI, ["fit", *options, "--runs_dir", runs])
-    return trainers[0]
+        experiment = build(parser, parser.parse_args([*options, "--runs_dir", runs]))
+        experiment.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # a connector's
+        fit(experiment)
+    return experiment.trainer

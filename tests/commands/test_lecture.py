@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tltool.__main__ import main
-from tltool.commands.lecture import DIGITS, lecture_arguments, make_problem, repeat
+from tltool.cli.lecture import DIGITS, lecture_arguments, make_problem, repeat
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.saturation import Saturation
 

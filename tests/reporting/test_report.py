@@ -102,7 +102,7 @@ def test_every_wrong_photo_of_a_few_is_on_the_page(page):
 
 def test_photos_can_be_left_out_of_all_that_is_written(copy):
     (copy / "predictions.png").unlink(missing_ok=True)  # Of an earlier report.
-    report("--no-photos", copy)
+    report("--no_photos", copy)
     page = (copy / "report.html").read_text()
     assert "data:image/jpeg" not in page
     assert "The worst mistakes" in page
@@ -167,7 +167,7 @@ def test_a_configuration_that_a_kill_cut_short_is_refused(copy, capsys):
 
 @pytest.mark.parametrize(
     ("output", "message"),
-    [("page.pdf", "must end in .html or .htm"), ("no/page.html", "Create it first")],
+    [("page.pdf", "Write --output report.html"), ("no/page.html", "Create it first")],
 )
 def test_a_place_where_no_page_can_be_is_refused(finished, tmp_path, capsys, output, message):
     report(finished, "--output", tmp_path / output, status=1)

@@ -9,10 +9,10 @@ from tltool.reporting.run_verdict import judge_run
     [
         (95, 70, "Yes", "tltool predict"),
         (90, 89, "In part", "--advise"),
-        (70, 95, "No: it learned, but a closed-form probe", "--lr-range"),
+        (70, 95, "No: it learned, but a closed-form probe", "--lr_range"),
         (53, 52, "It cannot be told yet", "tltool validate"),
-        (50, 51, "No: it is not provably better than always", "--lr-range"),
-        (20, 51, "No: it is not provably better than always", "--lr-range"),
+        (50, 51, "No: it is not provably better than always", "--lr_range"),
+        (20, 51, "No: it is not provably better than always", "--lr_range"),
     ],
 )
 def test_the_answer_follows_from_both_baselines(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tltool._atomic_write import whole_file
 from tltool._csv_rows import write_rows
+from tltool._output_file import check_output_file
 from tltool.data.files.directory_listing import printable
 from tltool.inference.predictor import PredictedImages
-from tltool.output_file import check_output_file
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -22,7 +22,7 @@ def check_output(output: Path) -> None:
         FileNotFoundError: If the directory is not there.
         ValueError: If the suffix is unknown, or pyarrow is missing for ``.parquet``.
     """
-    check_output_file(output, "--output", SUFFIXES)
+    check_output_file(output, "--output", suffixes=SUFFIXES)
     if output.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError("Parquet needs pyarrow. Type `pip install pyarrow`, or write a .csv file.")
 

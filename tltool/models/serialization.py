@@ -142,7 +142,7 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         raise ValueError(
             f"The checkpoint needs the class {description['class_path']}, which is not part of "
             f"tltool. Import it first: `import {module_name}`, then load the checkpoint from "
-            "Python."
+            f"Python; or name it on the command line: --modules {module_name}."
         )
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
@@ -151,9 +151,12 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         )
     token = _rebuilding.set(True)
     try:
-        return cls(*args, **{**description["init_args"], **overrides})
+        made = cls(*args, **{**description["init_args"], **overrides})
     finally:
         _rebuilding.reset(token)
+    if not hasattr(made, "description"):  # The YAML of a run has named it, without `described`.
+        made.description = dict(description)  # type: ignore[assignment]  # no tensor
+    return made
 
 
 def is_rebuilding() -> bool:

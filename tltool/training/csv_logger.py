@@ -40,7 +40,7 @@ class CSVMetrics(Logger):
 
     @property
     def log_dir(self) -> str:
-        """The run's folder, where LightningCLI saves the configuration."""
+        """The run's folder, where the configuration is kept."""
         return str(self.run_folder)
 
     @property

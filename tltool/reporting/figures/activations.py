@@ -8,10 +8,10 @@ import torch
 from matplotlib.figure import Figure
 
 from tltool._atomic_write import save_figure
+from tltool._output_file import check_output_file
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
-from tltool.output_file import check_output_file
 from tltool.reporting.figures.palette import BLUE, VERMILION
 from tltool.reporting.figures.panels import SUFFIXES, new_figure
 
@@ -32,7 +32,7 @@ def save_plot(file: str, names: Sequence[str] | None = None) -> list[str]:
         ValueError: If the suffix is unknown, or if nothing can be drawn.
         FileNotFoundError: If the directory does not exist.
     """
-    check_output_file(Path(file), "--plot", SUFFIXES)
+    check_output_file(file, "--plot", suffixes=SUFFIXES)
     drawn = [name for name in names or ACTIVATION_FACTS if not ACTIVATIONS[name].is_layer]
     if not drawn:
         raise ValueError(

@@ -1,0 +1,130 @@
+"""`tltool features` from the command line."""
+
+import os
+
+import pytest
+
+from tltool.features.folder_lock import lock_folder
+from tltool.features.segments import segment_paths
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def features(cache, run_tltool):
+    """Run an action in an empty folder and return its exit status, output and errors."""
+    return lambda *args: run_tltool("features", *args)
+
+
+@pytest.fixture
+def compute(features, photos):
+    """Compute or verify the features of 24 photos."""
+
+    def run(*args, action="compute", root=photos):
+        return features(action, "--data.root", root, *SMALL, *args)
+
+    return run
+
+
+@pytest.fixture
+def folder(compute, cache):
+    """The folder of computed features."""
+    compute()
+    (facts,) = cache.glob("*/fingerprint.json")
+    return facts.parent
+
+
+def test_features_of_all_parts_are_computed_once(compute):
+    status, out, err = compute()
+    assert status == 0
+    assert "train     20 photos, 20 rows computed" in out
+    assert "val       4 photos, 4 rows computed" in out
+    assert "20 rows to compute, at most 8.0 kB" in err
+    assert "train     20 photos, 0 rows computed" in compute()[1]
+
+
+def test_views_are_augmented(compute):
+    _, out, _ = compute("--data.augmentation", "flip", "--num_views", 2)
+    assert "train     20 photos in 2 views, 40 rows computed" in out
+
+
+def test_the_list_says_what_there_is(features, folder):
+    status, out, _ = features("list")
+    assert status == 0
+    assert folder.name[:8] in out
+    assert "test_resnet" in out
+
+
+def test_an_empty_list_says_what_to_type(features):
+    assert "tltool features compute --data.root photos" in features("list")[1]
+
+
+def test_good_features_are_verified(compute, folder):
+    status, out, _ = compute(action="verify")
+    assert status == 0
+    assert "20 photos hashed, 0 without features; 16 rows computed again" in out
+
+
+def test_a_flipped_bit_is_found_and_computed_again(compute, folder):
+    path = segment_paths(folder)[0]
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 64
+    path.write_bytes(content)
+    status, out, _ = compute(action="verify")
+    assert status == 1
+    assert "its features are not those written" in out
+    assert not path.exists()
+    compute()
+    assert compute(action="verify")[0] == 0
+
+
+def test_features_are_deleted_by_the_beginning_of_their_name(features, folder):
+    status, out, _ = features("prune", folder.name[:4])
+    assert (status, folder.exists()) == (0, False)
+    assert f"deleted   {folder.name[:8]}" in out
+
+
+def test_features_that_were_not_used_for_long_are_deleted(features, folder):
+    os.utime(folder / "fingerprint.json", (0, 0))
+    features("prune", "--older_than", 30)
+    assert not folder.exists()
+
+
+def test_features_in_use_are_left(features, folder):
+    with lock_folder(folder):
+        status, out, _ = features("prune", "--all")
+    assert (status, folder.exists()) == (1, True)
+    assert "is in use by another process" in out
+
+
+def test_deleting_nothing_in_particular_is_refused(features, folder):
+    status, _, err = features("prune")
+    assert status == 1
+    assert "--older_than DAYS" in err
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(features, folder):
+    _, _, err = features("prune", "nothing")
+    assert f"Choose one of: {folder.name[:8]}." in err
+
+
+def test_packed_features_are_one_file_and_the_same(features, compute, folder):
+    assert len(segment_paths(folder)) == 2
+    assert features("pack")[0] == 0
+    assert len(segment_paths(folder)) == 1
+    assert "20 photos, 0 rows computed" in compute()[1]
+    assert compute(action="verify")[0] == 0
+
+
+def test_an_unknown_action_is_refused_with_the_nearest(features):
+    assert "Did you mean 'compute'?" in features("computed")[2]
+    assert "verify" in features()[1]

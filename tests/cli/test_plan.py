@@ -1,0 +1,97 @@
+"""`tltool plan` from the command line."""
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+    *("--trainer.max_epochs", "3"),
+]
+
+
+@pytest.fixture
+def tltool(run_tltool, photos):
+    """Run a command in an empty folder and return its exit status, output and errors."""
+    return lambda command, *args: run_tltool(command, "--data.root", photos, *SMALL, *args)
+
+
+def test_a_plan_shows_groups_phases_and_steps_and_leaves_nothing_behind(tltool, tmp_path):
+    status, out, _ = tltool("plan", "--finetuning", "LPFT")
+    assert status == 0
+    assert "backbone.layer1" in out
+    assert "probe" in out
+    assert "3 steps an epoch" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_device_takes_its_share(tltool):
+    _, out, _ = tltool("plan", "--trainer.devices", 4, "--trainer.accelerator", "gpu")
+    assert "8 photos a step, 2 per device" in out
+
+
+def test_accumulated_batches_are_one_step(tltool):
+    _, out, _ = tltool("plan", "--trainer.accumulate_grad_batches", 3)
+    assert "1 steps an epoch" in out
+
+
+def test_the_dumped_phases_train_the_same(tltool, tmp_path):
+    _, out, _ = tltool("plan", "--finetuning", "LPFT", "--dump")
+    (tmp_path / "phases.yaml").write_text(out)
+    tltool("fit", "--finetuning", "LPFT")
+    tltool("fit", "--config", "phases.yaml")
+    first, second = (
+        torch.load(f"runs/photos/{n}/checkpoints/last.ckpt", weights_only=True) for n in (0, 1)
+    )
+    torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
+
+
+def test_the_dump_names_the_class_and_every_group(tltool):
+    _, out, _ = tltool("plan", "--finetuning", "LastBlocks", "--dump")
+    finetuning = yaml.safe_load(out)["finetuning"]
+    assert finetuning["class_path"] == "ChosenGroups"
+    assert finetuning["init_args"]["phases"][0]["trains"][-1] == "head"
+    assert "backbone.stem" in finetuning["init_args"]["frozen"]
+
+
+def test_the_plot_is_a_picture(tltool):
+    status, _, _ = tltool("plan", "--finetuning", "LayerwiseDecay", "--plot", "plan.png")
+    assert status == 0
+    with Image.open("plan.png") as picture:
+        assert picture.width > 600
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(tltool):
+    status, _, err = tltool("plan", "--plot", "plan.txt")
+    assert status == 1
+    assert "must end in .png or .svg or .pdf" in err
+
+
+def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
+    status, out, _ = tltool(
+        *("plan", "--lr_range", "--lr_range_steps", 12, "--plot", "rates.png"),
+        *("--model.head.input_norm", "standardize"),
+    )
+    assert status == 0
+    assert "falls most steeply at --optimizer.lr" in out
+    with Image.open("rates.png") as picture:
+        assert picture.width > 600
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ("{name: a, trains: [haed]}", "Did you mean 'head'"),
+        ("{name: a, trains: [head], epochs: 0}", "Give it at least 1"),
+        ("{name: a, trains: [head], epochs: 9}", "training ends after epoch 3"),
+    ],
+)
+def test_a_phase_that_cannot_be_is_an_error(tltool, tmp_path, phase, message):
+    (tmp_path / "phases.yaml").write_text(
+        f"finetuning: {{class_path: ChosenGroups, init_args: {{phases: [{phase}]}}}}"
+    )
+    status, _, err = tltool("plan", "--config", "phases.yaml")
+    assert status != 0
+    assert message in err

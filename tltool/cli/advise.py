@@ -1,0 +1,116 @@
+"""`tltool plan --advise`: the strategy that suits the data, with numbers and doubts."""
+
+import time
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.table import Table
+
+from tltool._output_file import check_output_file
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.diagnostics.advice.data_advice import advise_on
+from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
+from tltool.models.backbone import Backbone
+from tltool.reporting.figures.panels import SUFFIXES
+
+LIKENESS = {
+    "like": "like the pretraining's: no earlier layer serves better",
+    "unlike": "unlike: an earlier layer serves better",
+}
+AMOUNT = {"few": "few images of a class", "more": "more"}
+
+
+def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
+    """Work the advice out and print it."""
+    start = time.monotonic()
+    advice, probes, curve = advise_on(backbone, data)
+    console = Console()
+    layers = Table("probe on", "accuracy", "to the whole network")
+    for layer, accuracy in probes.accuracies.items():
+        difference = "" if layer == probes.last else signed(probes.lead(layer))
+        layers.add_row(layer, str(accuracy), difference)
+    console.print(layers)
+    sizes = Table("training images", "accuracy of a probe")
+    for size, accuracy in zip(curve.sizes, curve.accuracies, strict=True):
+        sizes.add_row(f"{size:,}", str(accuracy))
+    console.print(sizes)
+    console.print(_table(advice))
+    num_val = len(probes.correct[probes.last])
+    print(f"probed   {curve.sizes[-1]:,} images, scored on {num_val:,} validation images")
+    for reason in advice.reasons:
+        print(f"because  {reason}")
+    for doubt in _weight_doubts(backbone) + advice.doubts:
+        print(f"doubt    {doubt}")
+    stop = f" --model.backbone.stop_at {advice.stop_at}" if advice.stop_at else ""
+    print(f"advice   --finetuning {type(advice.strategy).__name__}{stop}")
+    if advice.alternative:
+        print(f"or       {advice.alternative}")
+    print(f"took     {time.monotonic() - start:.0f} s")
+    return advice
+
+
+def check_question(config: Namespace) -> None:
+    """Check what ``plan`` is asked, before it takes time.
+
+    Raises:
+        ValueError: If the options do not go together.
+        FileExistsError: If there is a file already where the configuration is to be written.
+        FileNotFoundError: If there is no folder for it.
+    """
+    for option in ("dump", "plot", "lr_range"):
+        if config["advise"] and config[option]:
+            raise ValueError(
+                f"--advise and --{option} are two questions. Ask the second one "
+                "of the advised configuration: tltool plan --config FILE."
+            )
+    check_output_file(config["plot"], "--plot", suffixes=SUFFIXES, example="plan.png")
+    file = config["write_config"]
+    if file is not None and not config["advise"]:
+        raise ValueError("--write_config writes what --advise advises. Add --advise.")
+    check_output_file(file, "--write_config", is_new=True)
+
+
+def advised_yaml(config: str, advice: Advice) -> str:
+    """Return a configuration of ``fit`` with the advised strategy and layer instead of its own.
+
+    Args:
+        config: The configuration as YAML.
+        advice: What to change.
+
+    Example:
+        >>> from tltool.finetuning.strategies import LinearProbe
+        >>> advice = Advice("unlike", "few", LinearProbe(), "layer2", [], [])
+        >>> print(advised_yaml("finetuning: {class_path: LPFT}", advice), end="")
+        finetuning: LinearProbe
+        model:
+          backbone: {stop_at: layer2}
+    """
+    changed: dict[str, Any] = yaml.safe_load(config) or {}
+    changed["finetuning"] = advice.as_config()["finetuning"]
+    if advice.stop_at is not None:
+        backbone = changed.setdefault("model", {}).setdefault("backbone", {})
+        arguments = backbone.setdefault("init_args", {}) if "class_path" in backbone else backbone
+        arguments["stop_at"] = advice.stop_at
+    return yaml.safe_dump(changed, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _table(advice: Advice) -> Table:
+    """Return the lecture's table, with the user's images in one of its cells."""
+    table = Table("the images are", *AMOUNT.values(), show_lines=True)
+    for likeness, words in LIKENESS.items():
+        cells = []
+        for amount in AMOUNT:
+            cell = type(TABLE[likeness, amount]).__name__  # type: ignore[index]  # keys of the table
+            cell += ", stop_at" if (likeness, amount) == ("unlike", "few") else ""
+            here = (likeness, amount) == (advice.likeness, advice.amount)
+            cells.append(f"[bold]{cell}\n<- your images[/]" if here else cell)
+        table.add_row(words, *cells)
+    return table
+
+
+def _weight_doubts(backbone: Backbone) -> list[str]:
+    if backbone.weights != "random":
+        return []
+    return ["The weights are random: there is no pretraining that the images could be like."]

@@ -1,0 +1,212 @@
+"""From a parsed configuration to an `Experiment`: the one builder behind all commands."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer, seed_everything
+
+from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
+from tltool.cli.own_modules import rewrite
+from tltool.cli.parser import Classes, Parser
+from tltool.cli.process import set_up_process
+from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.models.backbone import Backbone, find_group_names
+from tltool.models.layer_groups import layer_groups
+from tltool.training.image_task import ImageTask
+from tltool.training.run_directory import create_run_dir, resumed_run_dir
+
+_SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
+# What jsonargparse says where a logger or callback of the trainer cannot be made.
+_NOT_MADE = re.compile(r"Problem with given class_path '(?P<path>[\w.]+)':\s*(?P<reason>[^\n]+)")
+_PACKAGE = re.compile(r"pip install (?:-U )?'?([\w.-]+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """All objects of a run, made from one configuration.
+
+    Attributes:
+        parser: What has read the configuration, to write it down again.
+        config: The configuration: plain values.
+        made: The same with objects in the place of classes: loggers, callbacks, ...
+        data: The images, with the backbone's preprocessing.
+        task: Backbone and head.
+        strategy: What trains, when and how fast.
+    """
+
+    parser: Parser
+    config: Namespace
+    made: Namespace
+    data: ImageDataModule
+    task: ImageTask
+    strategy: FinetuningStrategy
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network in front of the head."""
+        return self.task.backbone
+
+    @property
+    def plain_config(self) -> dict[str, Any]:
+        """The configuration as plain data."""
+        config: dict[str, Any] = self.config.as_dict()
+        return config
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The phases of the strategy for these layer groups and this number of epochs.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        max_epochs = self.config.trainer.max_epochs
+        return self.strategy.resolved_schedule(list(layer_groups(self.task)), max_epochs)
+
+    @cached_property
+    def run_dir(self) -> Path:
+        """Where the run lies: that of the checkpoint to resume from, or a new one."""
+        config = self.config
+        resumed = resumed_run_dir(config.ckpt_path)
+        return resumed or create_run_dir(config.runs_dir, config.name or self.data.name or "run")
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """The Trainer of ``fit``, with the run directory."""
+        from tltool.cli.run_trainer import run_trainer
+
+        return run_trainer(self)
+
+    def device_trainer(self, **options: Any) -> Trainer:
+        """Return a Trainer that says only where to compute.
+
+        Args:
+            **options: Of the Trainer, beside these.
+        """
+        return Trainer(
+            accelerator=self.made.trainer.accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            **options,
+        )
+
+
+def build(parser: Parser, config: Namespace) -> Experiment:
+    """Make backbone, data, task and strategy; what cannot be is refused before it takes time.
+
+    Args:
+        parser: See `experiment_parser`.
+        config: What it has parsed.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint to resume from.
+        ValueError: If the phases, or a logger or callback of the trainer, cannot be.
+    """
+    _seed(config)
+    if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint {config.ckpt_path!r} to resume from. Name a file, for "
+            "example runs/images/0/checkpoints/last.ckpt."
+        )
+    strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
+    _check_phases(strategy, config)
+    others = config.clone()
+    del others["finetuning"]
+    try:
+        made = parser.instantiate(others)
+    except ValueError as error:
+        raise (_as_one_line(error) or error) from error.__cause__
+    return Experiment(parser, config, made, made.data, made.model, strategy)
+
+
+def make_section(name: str, config: Mapping[str, Any]) -> Any:
+    """Make the object of one section alone.
+
+    Args:
+        name: ``data``, ``finetuning`` or ``optimizer``.
+        config: ``{"class_path": ..., "init_args": ...}``.
+    """
+    parser = Parser(prog="tltool")
+    _SECTIONS[name](parser)
+    return parser.instantiate(parser.parse_object({name: dict(config)}))[name]
+
+
+def run_experiment(
+    command: str,
+    words: Sequence[str],
+    run: Callable[[Experiment], int | None],
+    *,
+    add_options: Callable[[Parser], None] | None = None,
+    check: Callable[[Namespace], None] | None = None,
+    classes: Classes | None = None,
+) -> int:
+    """Run a command that reads the configuration of ``fit``, and return its exit status.
+
+    Args:
+        command: Its name.
+        words: What stands behind the name on the command line.
+        run: What the command does with the experiment; it returns the exit status, or ``None``
+            for 0.
+        add_options: Adds what it asks beside the configuration.
+        check: Refuses wrong answers to that, before anything is built.
+        classes: Classes that its own options accept by short name.
+    """
+    set_up_process()
+    parser = experiment_parser(command, add_options, classes)
+    words = rewrite(words)
+    parser.exit_with_asked_help(words)
+    config = parser.parse_args(words)
+    try:
+        if check is not None:
+            check(config)
+        return run(build(parser, config)) or 0
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(out_of_memory_advice(config.as_dict())) from error
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _seed(config: Namespace) -> None:
+    seed = config.seed_everything
+    if seed is False:
+        return
+    config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
+
+
+def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
+    """Refuse phases that cannot be, before weights are loaded and images are listed."""
+    max_epochs = config.trainer.max_epochs
+    if config.trainer.fast_dev_run or max_epochs is None or max_epochs < 0:
+        return  # `Finetuning` says what is wrong, if anything is.
+    backbone = config.model.backbone.init_args
+    options = {key: backbone[key] for key in ("name", "in_chans", "img_size", "stop_at")}
+    groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
+    strategy.resolved_schedule(groups, max_epochs)
+
+
+def _as_one_line(error: ValueError) -> ValueError | None:
+    """Return jsonargparse's error about a logger or callback in one line; ``None`` for others."""
+    found = _NOT_MADE.search(str(error))
+    if found is None or "Union subtypes" not in str(error):
+        return None
+    name = found["path"].rpartition(".")[2]
+    packages = _PACKAGE.findall(str(error))
+    if packages:
+        return ValueError(
+            f"{name} needs a package that is not installed. Type: pip install {packages[-1]}"
+        )
+    return ValueError(f"{name} cannot be made: {found['reason']}")

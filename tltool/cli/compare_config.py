@@ -1,0 +1,68 @@
+"""From the configuration of `fit` to the heads of a comparison, and from one of them back."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from tltool._lookup import lookup
+from tltool._spec import Spec, parse_spec
+from tltool.cli.sections import DEFAULTS, HEAD
+from tltool.cli.short_yaml import short_yaml
+from tltool.comparison.optimizers import OPTIMIZERS
+from tltool.comparison.training_settings import TrainingSettings
+from tltool.comparison.variants import Variant
+
+
+def optimizer_spec(config: Mapping[str, Any]) -> Spec:
+    """Return the section ``optimizer`` as a comparison writes it, without what is usual.
+
+    Raises:
+        ValueError: If heads cannot train together with it.
+
+    Example:
+        >>> optimizer_spec({"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}})
+        {'name': 'SGD', 'lr': 0.1}
+    """
+    name = config["class_path"].rpartition(".")[2]
+    entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
+    usual = _signature_defaults(entry.factory) | {**entry.defaults, "lr": entry.lr}
+    given = dict(config["init_args"])
+    unusual = {key: value for key, value in given.items() if _differs(value, usual[key])}
+    return {"name": name, **unusual} if unusual else name
+
+
+def head_yaml(
+    config: Mapping[str, Any], variant: Variant, lr: float, settings: TrainingSettings, weights: str
+) -> str:
+    """Return the configuration of ``fit`` that trains one head of a comparison.
+
+    Args:
+        config: The configuration of the comparison, as plain data.
+        variant: The head.
+        lr: Its learning rate.
+        settings: How it was trained.
+        weights: Where the backbone's weights came from.
+    """
+    name, arguments = parse_spec(variant.optimizer, kind="optimizer")
+    optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{lr:.3g}")}
+    chosen = {
+        **config,
+        "model": config["model"] | {"head": {"class_path": HEAD, "init_args": variant.head}},
+        "optimizer": {"class_path": f"torch.optim.{name}", "init_args": optimizer},
+        "finetuning": {
+            "class_path": "tltool.finetuning.strategies.LinearProbe",
+            "init_args": {"warmup": settings.warmup, "decay": settings.decay},
+        },
+        "trainer": config["trainer"] | {"max_epochs": settings.epochs},
+        "name": None,
+    }
+    return short_yaml(chosen, weights, DEFAULTS)
+
+
+def _signature_defaults(factory: Any) -> dict[str, Any]:
+    parameters = inspect.signature(factory).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _differs(value: Any, usual: Any) -> bool:
+    return value != usual and not (isinstance(usual, tuple) and list(value) == list(usual))

@@ -1,0 +1,195 @@
+"""`tltool doctor`: the checks before a long run, from the configuration of ``fit``."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tltool._atomic_write import save_figure
+from tltool._output_file import check_output_file
+from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.memory import memory_remedies
+from tltool.cli.parser import Parser
+from tltool.cli.trainer_section import world_size
+from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.diagnostics.checks.check_result import CheckResult
+from tltool.diagnostics.checks.image_checks import (
+    HashedImages,
+    check_images,
+    hash_images,
+    only_readable,
+    write_duplicate_groups,
+)
+from tltool.diagnostics.checks.model_checks import ModelChecks
+from tltool.diagnostics.checks.starting_signal import StartingSignal
+from tltool.diagnostics.checks.step_memory import device_memory
+from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.figures.starting_signals import draw_starting_signals
+from tltool.training.image_task import ImageTask
+
+STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool doctor``."""
+    return run_experiment("doctor", argv[1:], doctor, add_options=add_options, check=check)
+
+
+def add_options(parser: Parser) -> None:
+    """Add what is asked beside the configuration of ``fit``."""
+    parser.add_argument(
+        "--max_images",
+        type=int,
+        default=4000,
+        help="Read so many images, drawn at random; all if there are fewer.",
+    )
+    parser.add_argument(
+        "--write_groups",
+        type=str | None,
+        help="Read all images, and write a manifest (.csv) in which copies share a group.",
+    )
+    parser.add_argument(
+        "--plot",
+        type=str | None,
+        help="Draw the outputs of the head's layers before training into this file (.png).",
+    )
+
+
+def check(config: Namespace) -> None:
+    """Check what is asked, before it takes time.
+
+    Raises:
+        ValueError: If it cannot be.
+    """
+    if config.max_images < 1:
+        raise ValueError(
+            f"--max_images must be at least 1, got {config.max_images}. Leave it out for 4000."
+        )
+    check_output_file(
+        config.write_groups, "--write_groups", suffixes=(".csv",), example="groups.csv", is_new=True
+    )
+    check_output_file(config.plot, "--plot", suffixes=SUFFIXES, example="head.png")
+
+
+def doctor(experiment: Experiment) -> int:
+    """Do all checks and print what they found; return 1 if any failed.
+
+    All training happens on copies, and nothing is written that is not asked for.
+    """
+    started_at = time.monotonic()
+    config, data, task = experiment.config, experiment.data, experiment.task
+    trainer = experiment.device_trainer()
+    data.setup("fit")
+    print(f"data     {data.summary()}")
+    task.to(trainer.strategy.root_device)
+    file = config.write_groups
+    images = hash_images(data, None if file else config.max_images)
+    results, duplicates = check_images(images, data)
+    status = Console(stderr=True).status
+    with status("passing images through the network"):
+        checks = ModelChecks(task, only_readable(data, images), experiment.schedule)
+        results += checks.before_training(log_prior=config.model.log_prior)
+    with status("a few steps of each phase"):
+        results += checks.in_trial_steps()
+        results += [
+            _memory(experiment, checks, trainer),
+            checks.checkpoint(partial(_reload, trainer)),
+        ]
+    print_results(results)
+    print_signals(checks.signals)
+    print(describe_read(images))
+    if config.plot:
+        save_figure(draw_starting_signals(checks.signals), Path(config.plot))
+        print(f"picture  {config.plot}")
+    if file:
+        sizes = write_duplicate_groups(file, images, duplicates, data)
+        print(describe_groups(file, images, sizes.tolist()))
+    failed = sum(result.status == "failed" for result in results)
+    warned = sum(result.status == "warning" for result in results)
+    print(f"result   {failed} failed, {warned} warnings, {len(results)} checks")
+    print(f"took     {time.monotonic() - started_at:.0f} s")
+    return 1 if failed else 0
+
+
+def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
+    """Write a checkpoint into a directory that is deleted; return what it loads as, and its bytes."""
+    trainer.strategy.connect(task)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "doctor.ckpt"
+        trainer.save_checkpoint(file)
+        loaded = ImageTask.load_from_checkpoint(file).to(task.device)
+        return loaded, file.stat().st_size
+
+
+def _memory(experiment: Experiment, checks: ModelChecks, trainer: Trainer) -> CheckResult:
+    devices = world_size(experiment.config.trainer)
+    return checks.memory(
+        batch_per_device=per_device_batch_size(experiment.data.batch_size, devices),
+        available=device_memory(trainer.strategy.root_device),
+        remedy=memory_remedies(experiment.plain_config),
+    )
+
+
+def describe_read(images: HashedImages) -> str:
+    """Return the line that says how many images were read.
+
+    Example:
+        >>> describe_read(HashedImages({}, [], [], 0))
+        'images   all 0 were read'
+    """
+    if images.num_read == images.num_images:
+        return f"images   all {images.num_read:,} were read"
+    return (
+        f"images   {images.num_read:,} of {images.num_images:,} were read, drawn at random "
+        "(--max_images): copies are found where both were drawn"
+    )
+
+
+def describe_groups(file: str, images: HashedImages, sizes: Sequence[int]) -> str:
+    """Return the lines that say what was written, and how to train on it."""
+    left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
+    test = ""
+    if "test" in images.samples:
+        test = f" --data.test_fraction {len(images.samples['test']) / len(images.paths):.2f}"
+    return (
+        f"groups   {file}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
+        f"{max(sizes):,}{left_out}\n"
+        f"next     tltool fit --data ManifestDataModule --data.manifest {file}{test}"
+    )
+
+
+def print_results(results: Sequence[CheckResult]) -> None:
+    """Print the table of all checks."""
+    table = Table("check", "result")
+    for title in ("what was found", "what to do"):
+        table.add_column(title, overflow="fold")  # Paths are longer than the column.
+    for result in results:
+        style = STYLES[result.status]
+        table.add_row(
+            result.check,
+            f"[{style}]{result.status}[/]",
+            escape(result.found),
+            escape(result.remedy),
+        )
+    Console().print(table)
+
+
+def print_signals(signals: Sequence[StartingSignal]) -> None:
+    """Print the standard deviation of each hidden layer's outputs, for each initializer."""
+    depth = len(signals[0].stds)
+    if not depth:
+        return
+    table = Table("initializer", *(layer.layer for layer in signals[0].layers), "logits")
+    for signal in signals:
+        chosen = " (chosen)" if signal is signals[0] else ""
+        numbers = [f"{std:.3g}" for std in (*signal.stds, signal.logits)]
+        table.add_row(f"{signal.initializer}{chosen}", *numbers)
+    Console().print(table)
+    print("above    standard deviation of each layer's outputs before training")

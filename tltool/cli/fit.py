@@ -1,0 +1,74 @@
+"""`tltool fit`: fine-tune from YAML, flags, or nothing but a directory of images."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.sections import DEFAULTS
+from tltool.cli.short_yaml import short_yaml
+from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
+from tltool.training.callbacks.checkpoints import BestCheckpoint
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``tltool fit``."""
+    words = argv[1:]
+    shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
+    return run_experiment("fit", words, lambda experiment: fit(experiment, shows_yaml=shows_yaml))
+
+
+def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
+    """Train, and say before what, and after how well.
+
+    Args:
+        experiment: What to train.
+        shows_yaml: Print the configuration as YAML to keep.
+    """
+    trainer = experiment.trainer
+    if trainer.is_global_zero:
+        _print_start(experiment)
+        if shows_yaml:
+            text = short_yaml(experiment.plain_config, experiment.backbone.weights, DEFAULTS)
+            print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
+            print(text)
+    trainer.fit(
+        experiment.task,
+        datamodule=experiment.data,
+        ckpt_path=experiment.config.ckpt_path,
+        weights_only=True,  # Nothing but tensors and plain data is unpickled.
+    )
+    finish(trainer)
+    is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
+    if trainer.is_global_zero and not is_try:
+        _print_end(experiment)
+
+
+def _print_start(experiment: Experiment) -> None:
+    backbone, task = experiment.backbone, experiment.task
+    logger = find_logger(experiment.trainer)
+    if isinstance(logger, RunLogger):
+        print(f"wandb     {logger.describe()}")
+    print(
+        f"backbone  {backbone.name}, weights {backbone.weights}, "
+        f"{task.data_config['input_size'][-1]} px, {_count(backbone):,} parameters"
+    )
+    print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
+    print(f"data      {experiment.data.summary()}")
+    print(f"run       {experiment.run_dir}")
+
+
+def _print_end(experiment: Experiment) -> None:
+    """Say what came out and what to type next."""
+    checkpoint = experiment.trainer.checkpoint_callback
+    assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
+    run_dir = experiment.run_dir
+    best = run_dir / "checkpoints" / "best.ckpt"
+    if checkpoint.best_model_score is not None:
+        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
+    print(f"look     tltool report {run_dir}")
+    print(f"predict  tltool predict --ckpt_path {best} --data.root FOLDER")
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

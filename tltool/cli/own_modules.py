@@ -1,0 +1,130 @@
+"""Short forms on the command line and in YAML, and modules of the user's own in the working folder.
+
+``images`` means ``data.root: images``, ``resnet50`` means ``model.backbone.name: resnet50``.
+"""
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+_BACKBONE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+_DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def rewrite(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with short forms written out.
+
+    Example:
+        >>> rewrite(["images", "--model.backbone", "resnet50"])
+        ['--data.root', 'images', '--model.backbone.name', 'resnet50']
+        >>> rewrite(["--model.backbone=resnet50", "--help", "data"])
+        ['--model.backbone.name=resnet50', '--help_section', 'data']
+    """
+    words = list(words)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--data.root")
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if not equals:
+            value = words[place + 1] if place + 1 < len(words) else ""
+        words[place] = f"{_written_out(flag, value)}{equals}{value if equals else ''}"
+    reach_own_modules((word.partition("=")[2] or word for word in words), Path.cwd())
+    return words
+
+
+def _written_out(flag: str, value: str) -> str:
+    if flag == "--data" and _is_directory(value, Path()):
+        return "--data.root"
+    if flag == "--model.backbone" and _is_backbone_name(value):
+        return "--model.backbone.name"
+    if flag in {"-h", "--help"} and value and not value.startswith("-"):
+        return "--help_section"
+    return flag
+
+
+def write_out_config(config: Any, directory: Path) -> Any:
+    """Return the content of a configuration file with short forms written out.
+
+    Args:
+        config: The content.
+        directory: The working directory of the user.
+
+    Example:
+        >>> write_out_config({"model": {"backbone": "resnet50"}}, Path())
+        {'model': {'backbone': {'name': 'resnet50'}}}
+    """
+    if not isinstance(config, dict):
+        return config
+    reach_own_modules(_strings(config), directory)
+    data, model = config.get("data"), config.get("model")
+    if isinstance(data, str) and _is_directory(data, directory):
+        config = {**config, "data": {"root": data}}
+    if isinstance(model, dict) and isinstance(model.get("backbone"), str):
+        config = {**config, "model": {**model, "backbone": _as_backbone(model["backbone"])}}
+    return config
+
+
+def reach_own_modules(texts: Iterable[str], directory: Path) -> None:
+    """Make modules in the working directory importable if a class of one of them is named.
+
+    The directory comes last on the path, so that no file in it hides an installed package.
+
+    Args:
+        texts: Values of options, among them perhaps ``my_module.MyHead``.
+        directory: The working directory.
+    """
+    for text in texts:
+        if not _DOTTED_NAME.fullmatch(text):
+            continue
+        top = text.partition(".")[0]
+        is_here = (directory / f"{top}.py").is_file() or (directory / top / "__init__.py").is_file()
+        if is_here and importlib.util.find_spec(top) is None:
+            sys.path.append(str(directory))
+
+
+def import_own_modules(names: Sequence[str]) -> None:
+    """Import modules that the user named, from the working directory too.
+
+    Raises:
+        ModuleNotFoundError: If there is no such module.
+    """
+    for name in names:
+        reach_own_modules([f"{name}.any"], Path.cwd())
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"There is no module {name!r}. Name one that lies in this directory or is "
+                "installed, for example --modules my_heads for my_heads.py."
+            ) from error
+
+
+def _is_directory(value: str, directory: Path) -> bool:
+    """Tell whether a value of ``data`` is a directory, which may be missing, and no class."""
+    if not value or value.startswith("-") or value.endswith((".yaml", ".yml", ".json")):
+        return False
+    is_class = value.rpartition(".")[2][:1].isupper() or "{" in value
+    return not is_class or (directory / value).is_dir()
+
+
+def _is_backbone_name(value: str) -> bool:
+    return bool(_BACKBONE_NAME.fullmatch(value)) and not Path(value).is_file()
+
+
+def _as_backbone(value: str) -> str | dict[str, str]:
+    return {"name": value} if _is_backbone_name(value) else value
+
+
+def _strings(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, dict):
+        for value in config.values():
+            yield from _strings(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _strings(value)

@@ -1,0 +1,245 @@
+"""The argument parser of all commands: short errors that name the nearest option."""
+
+import argparse
+import copy
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+import tltool
+from tltool.cli.help_page import page_options, usual_word
+from tltool.cli.own_modules import write_out_config
+
+Classes = Mapping[str, tuple[type[Any], ...]]
+"""The classes that a section accepts by short name, by the section's key."""
+
+# What jsonargparse says of a key that does not exist, of a class that does not, and of what is
+# missing.
+UNKNOWN_KEY = re.compile(
+    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.]+)"""
+    r"""|[Oo]ption '(?P<option>[\w.]+)' is not accepted"""
+    r"""|does not accept option '(?P<subcommand>[\w.]+)'"""
+    r"""|Key ['"](?P<key>[\w.]+)['"] is not expected|No action for key "(?P<action>[\w.]+)\""""
+)
+UNKNOWN_CLASS = re.compile(
+    r"""Parser key "(?P<section>[\w.]+)".*?dot import path string: (?P<name>\w+)""", re.DOTALL
+)
+WRONG_CLASS = re.compile(
+    r"""Parser key "data".*?Expected a path but (?P<name>[\w.]+) .*"""
+    r"""does not correspond to a subclass of ImageDataModule""",
+    re.DOTALL,
+)
+WRONG_CHOICE = re.compile(
+    r"""Parser key "(?P<key>[\w.]+)".*typing\.Literal\[.*"""
+    r"""(?:Got|Given) value: (?P<value>[\w-]+)$""",
+    re.DOTALL,
+)
+MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
+NEEDS = (
+    "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
+    "through it. Write `class {short}(tltool.data.ImageDataModule)` with two methods: "
+    "`find_classes(self) -> list[str]`, and `find_splits(self) -> Splits` with "
+    "`Samples(paths, labels)` for train, val and test (tltool.data.loading.samples); where images do not "
+    "lie in files, `decoder` too."
+)
+
+_command: ContextVar["Parser | None"] = ContextVar("command", default=None)
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser whose help and errors fit on the screen and name the nearest option.
+
+    Args:
+        known_classes: The classes that sections accept by short name.
+        **kwargs: Of the parser that it extends.
+    """
+
+    def __init__(self, *args: Any, known_classes: Classes | None = None, **kwargs: Any) -> None:
+        self.known_classes: Classes = known_classes or {}
+        self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
+        header = [f"tltool=={tltool.__version__}"]
+        super().__init__(*args, **{"dump_header": header, **kwargs})
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # all
+        """Parse a command line."""
+        token = _command.set(self)
+        try:
+            config: Namespace = super().parse_args(*args, **kwargs)
+            return config
+        finally:
+            _command.reset(token)
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a configuration, with short forms written out."""
+        try:
+            given = yaml.safe_load(content)
+        except yaml.YAMLError:
+            given = None  # The parser says where.
+        config = write_out_config(given, self._directory)
+        if config is not given:
+            content = yaml.safe_dump(config, sort_keys=False)
+        parsed: Namespace = super().parse_string(content, *args, **kwargs)
+        return parsed
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print what is wrong and what to type instead, then exit with status 2."""
+        # jsonargparse makes a parser of its own for each class; that of the command knows more.
+        command = _command.get() or self
+        sys.stderr.write(f"error: {command.explain(message)}\n")
+        sys.stderr.write(
+            "See --help for the options, or --print_config for all keys with their defaults.\n"
+        )
+        sys.exit(2)
+
+    def explain(self, message: str) -> str:
+        """Return an error message of jsonargparse with the nearest key or class behind it."""
+        for pattern, explanation in (
+            (UNKNOWN_CLASS, self._unknown_class),
+            (WRONG_CLASS, _wrong_class),
+            (WRONG_CHOICE, _wrong_choice),
+            (UNKNOWN_KEY, self._unknown_key),
+            (MISSING, self._missing),
+        ):
+            found = pattern.search(message)
+            explained = explanation(found) if found else None
+            if explained is not None:
+                return explained
+        return shorten(message)
+
+    def _unknown_class(self, found: re.Match[str]) -> str | None:
+        section, name = found["section"], found["name"]
+        if section not in self.known_classes:
+            return None
+        names = sorted({cls.__name__ for cls in self.known_classes[section]})
+        return (
+            f"Unknown class {name!r} for {section}.{_nearest(name, names)} "
+            f"Choose one of: {', '.join(names)}."
+        )
+
+    def _unknown_key(self, found: re.Match[str]) -> str:
+        key = next(group for group in found.groups() if group)
+        near = _nearest_key(key, set(self.option_names()))
+        return f"{shorten(found.string).rstrip('.')}.{near}"
+
+    def _missing(self, found: re.Match[str]) -> str | None:
+        if "required" not in found.string:
+            return None
+        leaf = found["key"].rpartition(".")[2]
+        options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
+        flags = " or ".join(f"--{option}" for option in options)
+        return f"{shorten(found.string).rstrip('.')}. Set {flags}."
+
+    def exit_with_asked_help(self, words: Sequence[str]) -> None:
+        """Print the help that a command line asks for, if it asks for one, and exit.
+
+        Args:
+            words: ``--help`` for the options of this command alone, ``--help_all`` for all, or
+                ``--help_section`` and a section's name.
+        """
+        if "--help_all" in words:
+            text = self.format_help()
+        elif "--help_section" in words:
+            text = self._section_help(words[words.index("--help_section") + 1])
+        elif "-h" in words or "--help" in words:
+            text = self._own_help()
+        else:
+            return
+        print(text)
+        sys.exit(0)
+
+    def _own_help(self) -> str:
+        """Return the help of the options that ``fit`` has not."""
+        is_run = any(action.dest == "model.head" for action in self._actions)
+        page = page_options() if is_run else ("data", "trainer")
+        usual = {"help", *(key.partition(".")[0] for key in page)}
+        own = [action for action in self._actions if action.dest.partition(".")[0] not in usual]
+        others = "The options of fit" if is_run else "The sections data and trainer"
+        hint = f"{others} too, see tltool fit --help; --help_all for everything"
+        return f"{self._part_of_help(own)}\n{hint}"
+
+    def _section_help(self, section: str) -> str:
+        default = self.get_defaults().get(section)
+        if isinstance(default, Namespace) and "class_path" in default:
+            self.parse_args([f"--{section}.help={default.class_path}"])  # It ends here.
+        actions = [a for a in self._actions if f"{a.dest}.".startswith(f"{section}.")]
+        if not actions:
+            sections = sorted({action.dest.partition(".")[0] for action in self._actions})
+            self.error(f"There is no section {section!r}.{_nearest(section, sections)}")
+        return self._part_of_help(actions)
+
+    def _part_of_help(self, actions: Sequence[argparse.Action]) -> str:
+        view = copy.copy(self)
+        view.usage, view.description, view._action_groups = "%(prog)s images [options]", None, []
+        for group in self._action_groups:
+            part = copy.copy(group)
+            part._group_actions = [action for action in group._group_actions if action in actions]
+            if part._group_actions and group.title != "Linked arguments":
+                view._action_groups.append(part)
+        return view.format_help()
+
+    def option_names(self) -> Iterable[str]:
+        """Yield the dotted name of each option, also of the classes that can be named here."""
+        for action in self._actions:
+            yield action.dest
+        for section, classes in self.known_classes.items():
+            if section.startswith("trainer."):
+                continue  # Too many, of which few are meant.
+            for cls in classes:
+                yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
+
+
+def _wrong_class(found: re.Match[str]) -> str:
+    return NEEDS.format(name=found["name"], short=found["name"].rpartition(".")[2])
+
+
+def _wrong_choice(found: re.Match[str]) -> str:
+    message = found.string
+    key, value = found["key"].rpartition(".")[2], found["value"]
+    literals = " ".join(re.findall(r"Literal\[([^\]]*)\]", message))
+    choices = list(dict.fromkeys(re.findall(r"[\w.-]+", literals)))
+    others = "; --help tells its other forms" if "Union" in message else ""
+    return (
+        f"Unknown {key} {value!r}.{_nearest(value, choices)} "
+        f"Choose one of: {', '.join(choices)}{others}."
+    )
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest_key(key: str, options: set[str]) -> str:
+    """Return " Did you mean ...?", by the last part of the name first.
+
+    So ``--strategy`` is ``trainer.strategy``.
+    """
+    usual = usual_word(key)
+    if usual is not None:
+        return f" Did you mean {usual}?"
+    leaves: dict[str, list[str]] = {}
+    nested = {option.rpartition(".")[2] for option in options if "." in option}
+    for option in sorted(options - nested):
+        leaves.setdefault(option.rpartition(".")[2], []).append(option)
+    leaf = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
+    sections = sorted({option.partition(".")[0] for option in options})
+    near = (
+        leaves[leaf[0]] if leaf else difflib.get_close_matches(key.partition(".")[0], sections, n=1)
+    )
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def shorten(message: str, limit: int = 600) -> str:
+    """Cut a message that repeats the whole configuration."""
+    message = re.sub(r"\n?Got value: .*", "", message, flags=re.DOTALL)
+    message = " ".join(message.split())
+    return message if len(message) <= limit else message[:limit] + " ..."

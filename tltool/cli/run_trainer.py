@@ -1,0 +1,73 @@
+"""The Trainer of `tltool fit`: run directory, loggers, callbacks, and the configuration kept."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tltool._atomic_write import write_whole
+from tltool.cli.build import Experiment
+from tltool.reporting.wandb.logger import wandb_logger
+from tltool.reporting.wandb.run_tracking import WandbTracking
+from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.progress_lines import EpochLines
+from tltool.training.checkpoint_io import AtomicCheckpointIO
+from tltool.training.csv_logger import CSVMetrics
+
+
+class ConfigFile(Callback):
+    """Keep the configuration of a run in its directory, as ``config.yaml``.
+
+    Args:
+        file: Where.
+        text: The configuration as YAML.
+    """
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self.text = text
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file before anything is trained."""
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.file, self.text)
+
+
+def run_trainer(experiment: Experiment) -> Trainer:
+    """Create the run directory, loggers and callbacks, and the trainer with them.
+
+    Raises:
+        ValueError: If the section ``trainer`` cannot be used here.
+    """
+    config, made, run_dir = experiment.config, experiment.made, experiment.run_dir
+    loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
+    given: dict[str, Any] = dict(made.trainer)
+    own = {
+        "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
+        "callbacks": [
+            Finetuning(experiment.strategy),
+            made.features,
+            made.health,
+            WandbTracking(),
+            BestCheckpoint(run_dir / "checkpoints"),
+            LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
+            EpochLines(),
+            *_as_list(given.get("callbacks")),
+            ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_none=False)),
+        ],
+        "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
+    }
+    try:
+        return Trainer(**(given | own))
+    except (ValueError, MisconfigurationException) as error:
+        raise ValueError(f"The trainer section cannot be used here: {error}") from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    # `logger: false` turns off only what would be added.
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,157 @@
+"""The options that fit, plan, doctor, compare and features share, each section declared once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import timm.optim  # noqa: F401  # so that its optimizers are found by name
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch import loggers as lightning_loggers
+from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
+
+from tltool.cli.parser import Classes, Parser
+from tltool.data.datamodules.digits import DigitsDataModule
+from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.datamodules.manifest import ManifestDataModule
+from tltool.data.datamodules.torchvision_datasets import TorchvisionDataModule
+from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
+from tltool.models.backbone import Backbone
+from tltool.models.heads import Head
+from tltool.reporting.wandb.logger import wandb_logger
+from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.image_task import ImageTask, OptimizerFactory
+
+DATAMODULES = (
+    DigitsDataModule,
+    ELPVDataModule,
+    ImageFolderDataModule,
+    ManifestDataModule,
+    TorchvisionDataModule,
+)
+HEAD = f"{Head.__module__}.{Head.__qualname__}"
+
+DEFAULTS: dict[str, Any] = {
+    "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
+    "model.head": {"class_path": HEAD},
+    "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
+    "optimizer": {
+        "class_path": "torch.optim.AdamW",
+        "init_args": {"lr": 1e-3, "weight_decay": 0.05},
+    },
+    "finetuning": {"class_path": "tltool.finetuning.strategies.linear_probe.LinearProbe"},
+    "trainer.max_epochs": 10,
+    "trainer.enable_model_summary": False,
+}
+
+
+def add_data(parser: Parser) -> None:
+    """Add the section ``data``: any child of `ImageDataModule`."""
+    parser.add_lightning_class_args(ImageDataModule, "data", subclass_mode=True)
+
+
+def add_finetuning(parser: Parser) -> None:
+    """Add the section ``finetuning``: any strategy."""
+    parser.add_subclass_arguments(FinetuningStrategy, "finetuning", required=False)
+
+
+def add_optimizer(parser: Parser) -> None:
+    """Add the section ``optimizer``: a class that is made when its parameters are there."""
+    parser.add_argument(
+        "--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim."
+    )
+
+
+def known_classes() -> Classes:
+    """Return the classes that each section accepts by short name, for errors and help."""
+    return {
+        "model.backbone": (Backbone,),
+        "model.head": (Head,),
+        "data": DATAMODULES,
+        "optimizer": tuple(_optimizers(Optimizer)),
+        "finetuning": STRATEGIES,
+        "trainer.callbacks": _exported(lightning_callbacks, Callback),
+        "trainer.logger": _exported(lightning_loggers, Logger),
+    }
+
+
+def experiment_parser(
+    command: str,
+    add_options: Callable[[Parser], None] | None = None,
+    classes: Classes | None = None,
+) -> Parser:
+    """Return the parser of a command that reads the configuration of ``fit``.
+
+    Args:
+        command: Its name, for the help.
+        add_options: Adds what the command asks beside that configuration.
+        classes: Classes that its own sections accept by short name.
+    """
+    parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
+    parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
+    parser.add_argument(
+        "--seed_everything",
+        type=bool | int,
+        default=0,
+        help="Seed of all random numbers; true for a random one, false for none.",
+    )
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(ImageTask, "model")
+    add_data(parser)
+    add_finetuning(parser)
+    add_optimizer(parser)
+    parser.add_function_arguments(wandb_logger, "wandb", skip={"run_dir"})
+    parser.add_class_arguments(FeatureCaching, "features")
+    parser.add_class_arguments(HealthMonitor, "health")
+    _add_run_options(parser)
+    _link(parser)
+    parser.set_defaults(DEFAULTS)
+    if add_options is not None:
+        add_options(parser)
+    return parser
+
+
+def _add_run_options(parser: Parser) -> None:
+    parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
+    parser.add_argument(
+        "--name", type=str | None, help="Name of the run; null for the data's name."
+    )
+    parser.add_argument(
+        "--save_every_n_steps",
+        type=int | None,
+        help="Write last.ckpt in the middle of an epoch too; null for at its end only.",
+    )
+    parser.add_argument(
+        "--ckpt_path", type=str | None, help="Checkpoint to resume from, such as last.ckpt."
+    )
+
+
+def _link(parser: Parser) -> None:
+    """Keep any value from being given twice: what one section knows, the others are told."""
+    parser.link_arguments("optimizer", "model.optimizer")
+    for source, target, of in (
+        ("model.backbone", "data.init_args.data_config", lambda backbone: backbone.data_config),
+        ("data", "model.num_classes", lambda data: data.num_classes),
+        ("data", "model.class_names", lambda data: data.class_names),
+        ("data", "model.data_config", lambda data: data.resolved_data_config()),
+        ("data", "model.class_counts", lambda data: data.train_class_counts),
+    ):
+        parser.link_arguments(source, target, of, apply_on="instantiate")
+
+
+def _optimizers(cls: type[Any]) -> set[type[Any]]:
+    found = {
+        child
+        for child in cls.__subclasses__()
+        if child.__module__.startswith(("torch.optim", "timm.optim"))
+    }
+    return found.union(*(_optimizers(child) for child in found))
+
+
+def _exported(module: Any, base: type[Any]) -> tuple[type[Any], ...]:
+    """Return the classes that a module of Lightning offers."""
+    found = (getattr(module, name) for name in module.__all__)
+    return tuple(cls for cls in found if issubclass(cls, base) and cls is not base)

@@ -1,0 +1,93 @@
+"""A run's configuration as the YAML that a person would write."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+
+from tltool.reporting.wandb.logger import wandb_logger
+from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.image_task import ImageTask
+
+_HAVE_SHORT_NAMES = {"tltool", "torch", "timm"}
+
+
+def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:
+    """Return a configuration of ``fit`` without what is at its default.
+
+    Args:
+        config: The parsed configuration, as plain data.
+        weights: Where the backbone's weights came from, with ``auto`` resolved.
+        defaults: What ``fit`` takes by itself, by dotted key, where signatures say otherwise.
+    """
+    model = {key: value for key, value in config["model"].items() if key != "optimizer"}
+    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"]
+    head = _without_class(_changed(model.pop("head")), "Head")
+    data = _changed(config["data"], keep=("root", "batch_size"))
+    trainer = {
+        key: value
+        for key, value in _unusual(Trainer, config["trainer"], keep=("max_epochs",)).items()
+        if key == "max_epochs" or value != defaults.get(f"trainer.{key}")
+    }
+    chosen = {
+        "seed_everything": config["seed_everything"],
+        "model": {
+            "backbone": backbone | {"weights": weights},
+            **({"head": head} if head else {}),
+            **_unusual(ImageTask, model),
+        },
+        "data": _without_class(data, "ImageFolderDataModule"),
+        "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
+        "finetuning": _changed(config["finetuning"]),
+        "features": _unusual(FeatureCaching, config["features"]),
+        "trainer": trainer,
+        "wandb": _unusual(wandb_logger, config["wandb"]),
+        "runs_dir": config["runs_dir"],
+        "name": config["name"],
+        "save_every_n_steps": config["save_every_n_steps"],
+    }
+    empty: dict[str, Any] = {"features": {}, "wandb": {}}
+    usual = empty | {"runs_dir": "runs", "name": None, "save_every_n_steps": None}
+    chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
+    return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
+    """Shorten a class configuration to the class's name and the arguments worth writing down.
+
+    Args:
+        config: ``{"class_path": ..., "init_args": ...}``.
+        keep: Arguments to keep at their default too.
+    """
+    module, _, name = config["class_path"].rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    init_args = _unusual(cls, config.get("init_args") or {}, keep)
+    if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
+        name = config["class_path"]
+    return {"class_path": name, "init_args": init_args} if init_args else name
+
+
+def _without_class(section: Any, usual: str) -> Any:
+    """Leave out the class of a section of `_changed` where it is the usual one."""
+    if section == usual:
+        return {}
+    return section["init_args"] if section["class_path"] == usual else section
+
+
+def _unusual(
+    function: Callable[..., Any], arguments: Mapping[str, Any], keep: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments that are not at the default of a signature, and those to keep."""
+    parameters = inspect.signature(function).parameters
+    return {
+        key: value
+        for key, value in arguments.items()
+        if key in keep or key not in parameters or not _equal(value, parameters[key].default)
+    }
+
+
+def _equal(value: Any, default: Any) -> bool:
+    return value == default or (isinstance(default, tuple) and value == list(default))

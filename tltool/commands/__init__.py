@@ -1,1 +1,0 @@
-"""Commands beside `fit`: one file each, thin."""
