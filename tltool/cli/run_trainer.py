@@ -56,7 +56,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),
             *_as_list(given.get("callbacks")),
-            ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_none=False)),
+            ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
     }
