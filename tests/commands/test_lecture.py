@@ -1,6 +1,7 @@
 """`tltool compare --lecture`."""
 
 import csv
+import html
 import json
 from importlib.metadata import PackageNotFoundError
 
@@ -66,7 +67,8 @@ def test_one_experiment_writes_page_picture_and_numbers(tmp_path, monkeypatch, c
     assert f"Saturation: {summary['verdict']}" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "Saturation.csv").read_text().splitlines()))
     assert len(rows) == 3 * 3
-    assert "--lecture.depths &#x27;[2]&#x27;" in (folder / "lecture.html").read_text()
+    page = html.unescape((folder / "lecture.html").read_text())
+    assert "--lecture.depths '[2]'" in page
 
 
 def test_an_unknown_experiment_is_an_error_with_the_nearest_name(capsys):
