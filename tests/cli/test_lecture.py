@@ -1,6 +1,7 @@
 """`tltool compare --lecture`."""
 
 import csv
+import html
 import json
 from importlib.metadata import PackageNotFoundError
 
@@ -41,7 +42,7 @@ def test_the_command_on_the_page_repeats_one_experiment(words, expected):
     assert repeat(Saturation(), words) == f"tltool compare {expected}"
 
 
-def test_rows_that_report_choose_nothing_where_two_splits_are_there():
+def test_rows_that_report_choose_nothing_where_two_parts_are_there():
     labels = torch.arange(50) % 2
     problem = make_problem("toy", torch.rand(50, 2), labels, ["train"] * 40 + ["val"] * 10)
     assert problem.split.test.tolist() == list(range(40, 50))
@@ -49,8 +50,8 @@ def test_rows_that_report_choose_nothing_where_two_splits_are_there():
     assert not set(problem.split.val.tolist()) & set(problem.split.train.tolist())
 
 
-def test_images_to_report_on_are_asked_for():
-    with pytest.raises(ValueError, match="split `val`"):
+def test_photos_to_report_on_are_asked_for():
+    with pytest.raises(ValueError, match="part `val`"):
         make_problem("toy", torch.rand(4, 2), torch.arange(4) % 2, ["train"] * 4)
 
 
@@ -65,8 +66,9 @@ def test_one_experiment_writes_page_picture_and_numbers(tmp_path, monkeypatch, c
     (summary,) = json.loads((folder / "lecture.json").read_text())
     assert f"Saturation: {summary['verdict']}" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "Saturation.csv").read_text().splitlines()))
-    assert len(rows) == 3 * 3 * 3  # Activations, seeds and layers.
-    assert "--lecture.depths &#x27;[2]&#x27;" in (folder / "lecture.html").read_text()
+    assert len(rows) == 3 * 3
+    page = html.unescape((folder / "lecture.html").read_text())
+    assert "--lecture.depths '[2]'" in page
 
 
 def test_an_unknown_experiment_is_an_error_with_the_nearest_name(capsys):
@@ -80,7 +82,7 @@ def test_a_missing_package_is_told_without_a_traceback(monkeypatch, capsys, tmp_
         raise PackageNotFoundError(name)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tltool.lecture.experiment.distribution", find)
+    monkeypatch.setattr("tltool.lecture.transfer.distribution", find)
     assert main(["compare", "--lecture", "Transfer"]) == 1
     assert "Type: pip install scikit-learn" in capsys.readouterr().err
 
