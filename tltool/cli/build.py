@@ -77,13 +77,6 @@ class Experiment:
         resumed = resumed_run_dir(config.ckpt_path)
         return resumed or create_run_dir(config.runs_dir, config.name or self.data.name or "run")
 
-    @cached_property
-    def trainer(self) -> Trainer:
-        """The Trainer of ``fit``, with the run directory."""
-        from tltool.cli.run_trainer import run_trainer
-
-        return run_trainer(self)
-
     def device_trainer(self, **options: Any) -> Trainer:
         """Return a Trainer that says only where to compute.
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from lightning.pytorch import Trainer
 from torch import nn
 
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.run_trainer import run_trainer
 from tltool.cli.sections import DEFAULTS
 from tltool.cli.short_yaml import short_yaml
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
@@ -25,9 +27,9 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
         experiment: What to train.
         shows_yaml: Print the configuration as YAML to keep.
     """
-    trainer = experiment.trainer
+    trainer = run_trainer(experiment)
     if trainer.is_global_zero:
-        _print_start(experiment)
+        _print_start(experiment, trainer)
         if shows_yaml:
             text = short_yaml(experiment.plain_config, experiment.backbone.weights, DEFAULTS)
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
@@ -41,12 +43,12 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
     finish(trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
     if trainer.is_global_zero and not is_try:
-        _print_end(experiment)
+        _print_end(experiment, trainer)
 
 
-def _print_start(experiment: Experiment) -> None:
+def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     backbone, task = experiment.backbone, experiment.task
-    logger = find_logger(experiment.trainer)
+    logger = find_logger(trainer)
     if isinstance(logger, RunLogger):
         print(f"wandb     {logger.describe()}")
     print(
@@ -58,9 +60,9 @@ def _print_start(experiment: Experiment) -> None:
     print(f"run       {experiment.run_dir}")
 
 
-def _print_end(experiment: Experiment) -> None:
+def _print_end(experiment: Experiment, trainer: Trainer) -> None:
     """Say what came out and what to type next."""
-    checkpoint = experiment.trainer.checkpoint_callback
+    checkpoint = trainer.checkpoint_callback
     assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
     run_dir = experiment.run_dir
     best = run_dir / "checkpoints" / "best.ckpt"

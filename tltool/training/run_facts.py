@@ -14,7 +14,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.samples import Splits
 from tltool.finetuning.plan import trained_by
 from tltool.models.layer_groups import layer_groups
-from tltool.training.callbacks.find_callback import find_callback
+from tltool.training.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.schedule import Schedule
-from tltool.training.callbacks.find_callback import find_callback
+from tltool.training.find_callback import find_callback
 
 _SYNCHRONIZABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
