@@ -18,8 +18,8 @@ os.environ.setdefault("WANDB_CONSOLE", "off")
 COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 50, 40)}
 
 
-def write_photos(root, classes=("blue", "red"), per_class=12, size=48):
-    """Write noisy photos of one color for each class."""
+def write_images(root, classes=("blue", "red"), per_class=12, size=48):
+    """Write noisy images of one color for each class."""
     generator = torch.Generator().manual_seed(0)
     for name in classes:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -38,9 +38,9 @@ def feature_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory):
-    """A folder of 12 blue and 12 red photos."""
-    return write_photos(tmp_path_factory.mktemp("data") / "photos")
+def images(tmp_path_factory):
+    """A folder of 12 blue and 12 red images."""
+    return write_images(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="session")

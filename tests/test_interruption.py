@@ -11,8 +11,8 @@ import pytest
 import torch
 
 
-def start(photos, runs, *args):
-    command = [sys.executable, "-m", "tltool", "fit", "--data.root", str(photos), "--name", "run"]
+def start(images, runs, *args):
+    command = [sys.executable, "-m", "tltool", "fit", "--data.root", str(images), "--name", "run"]
     command += ["--runs_dir", str(runs), "--model.backbone.name", "test_resnet"]
     command += ["--model.backbone.weights", "random", "--model.backbone.img_size", "32"]
     command += ["--data.batch_size", "4", "--data.num_workers", "0", *args]
@@ -45,9 +45,9 @@ def wait_for_epoch(metrics, epoch):
 @pytest.mark.parametrize(
     "signal_number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"]
 )
-def test_an_ended_run_goes_on_from_its_last_checkpoint(photos, tmp_path, signal_number):
+def test_an_ended_run_goes_on_from_its_last_checkpoint(images, tmp_path, signal_number):
     run = tmp_path / "run" / "0"
-    process = start(photos, tmp_path, "--trainer.max_epochs", "1000")
+    process = start(images, tmp_path, "--trainer.max_epochs", "1000")
     wait_for_epoch(run / "metrics.csv", 2)
     os.kill(process.pid, signal_number)
     output, _ = process.communicate(timeout=60)
@@ -56,37 +56,37 @@ def test_an_ended_run_goes_on_from_its_last_checkpoint(photos, tmp_path, signal_
     epoch = torch.load(last, weights_only=True)["epoch"]
     assert epoch >= 1
     resume = ["--ckpt_path", str(last), "--trainer.max_epochs", str(epoch + 3)]
-    output, _ = start(photos, tmp_path, *resume).communicate(timeout=120)
+    output, _ = start(images, tmp_path, *resume).communicate(timeout=120)
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     epochs = [int(row["epoch"]) for row in rows if row["val/loss"]]
     assert epochs == list(range(epoch + 3)), output
 
 
-def test_a_run_killed_before_its_first_epoch_ends_can_be_resumed(photos, tmp_path):
-    process = start(photos, tmp_path, "--trainer.max_epochs", "1000")
+def test_a_run_killed_before_its_first_epoch_ends_can_be_resumed(images, tmp_path):
+    process = start(images, tmp_path, "--trainer.max_epochs", "1000")
     last = tmp_path / "run" / "0" / "checkpoints" / "last.ckpt"
     while not last.is_file() and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     resume = ["--ckpt_path", str(last), "--trainer.max_epochs", "1"]
-    output, _ = start(photos, tmp_path, *resume).communicate(timeout=120)
+    output, _ = start(images, tmp_path, *resume).communicate(timeout=120)
     assert "best val/accuracy" in output
 
 
 @pytest.mark.slow
-def test_a_run_killed_within_an_epoch_ends_as_one_that_was_not(photos, tmp_path):
+def test_a_run_killed_within_an_epoch_ends_as_one_that_was_not(images, tmp_path):
     options = ["--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "1"]
     options += ["--save_every_n_steps", "1", "--data.augmentation", "crop"]
     straight, killed = (tmp_path / name / "run" / "0" for name in ("straight", "killed"))
-    start(photos, tmp_path / "straight", *options).communicate(timeout=120)
-    process = start(photos, tmp_path / "killed", *options)
+    start(images, tmp_path / "straight", *options).communicate(timeout=120)
+    process = start(images, tmp_path / "killed", *options)
     wait_for(killed / "metrics.csv", "\n1,6,")  # Of 5 steps in an epoch, the second of the second.
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     last = killed / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] % 5 != 0
-    start(photos, tmp_path / "killed", *options, "--ckpt_path", str(last)).communicate(timeout=120)
+    start(images, tmp_path / "killed", *options, "--ckpt_path", str(last)).communicate(timeout=120)
     assert (killed / "metrics.csv").read_text() == (straight / "metrics.csv").read_text()
     assert_same_weights(last, straight / "checkpoints" / "last.ckpt")
 
@@ -96,8 +96,8 @@ def assert_same_weights(path, other):
     assert all(torch.equal(weights[name], others[name]) for name in others)
 
 
-def test_an_interrupted_run_says_how_to_resume(photos, tmp_path):
-    process = start(photos, tmp_path, "--trainer.max_epochs", "1000")
+def test_an_interrupted_run_says_how_to_resume(images, tmp_path):
+    process = start(images, tmp_path, "--trainer.max_epochs", "1000")
     wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)

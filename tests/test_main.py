@@ -35,7 +35,7 @@ def test_what_others_call_a_command_is_answered_with_its_name(capsys, word):
 
 def test_no_command_shows_the_help(capsys):
     assert main([]) == 0
-    assert "start here: tltool fit --data.root photos" in capsys.readouterr().out
+    assert "start here: tltool fit --data.root images" in capsys.readouterr().out
 
 
 def test_the_version_is_printed(capsys):

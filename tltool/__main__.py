@@ -31,14 +31,14 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "backbones": Command(
-        "tltool.cli.backbones", "look", "what backbones there are, and which suit your photos"
+        "tltool.cli.backbones", "look", "what backbones there are, and which suit your images"
     ),
     "activations": Command(
         "tltool.cli.activations", "look", "what activations there are, and their faults"
     ),
     "plan": Command("tltool.cli.plan", "before", "say what a run would train when, and how fast"),
     "doctor": Command(
-        "tltool.cli.doctor", "before", "check photos, network and training before a long run"
+        "tltool.cli.doctor", "before", "check images, network and training before a long run"
     ),
     "fit": Command("tltool.cli.fit", "train", "fine-tune a backbone on your images"),
     "compare": Command(
@@ -82,7 +82,7 @@ def help_text() -> str:
         for name, command in COMMANDS.items():
             if command.moment == moment:
                 lines.append(f"  {moment:<8}{name:<14}{command.summary}")
-    lines += ["", "start here: tltool fit --data.root photos    (photos/<class>/*.jpg)"]
+    lines += ["", "start here: tltool fit --data.root images    (images/<class>/*.jpg)"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Cases for judging the advice: four data sets, from 10 to 100 training photos a class."""
+"""Cases for judging the advice: four data sets, from 10 to 100 training images a class."""
 
 import functools
 import gzip
@@ -32,11 +32,11 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Case:
-    """A data set and how many photos of each class train.
+    """A data set and how many images of each class train.
 
     Args:
         data: ``elpv``, ``digits``, ``fashion-mnist``, or a folder with ``train`` and ``val``.
-        per_class: Training photos of each class; ``None`` for all.
+        per_class: Training images of each class; ``None`` for all.
     """
 
     data: str
@@ -44,13 +44,13 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The data set, and how many photos of each class."""
+        """The data set, and how many images of each class."""
         return Path(self.data).name + (f"-{self.per_class}" if self.per_class else "")
 
     def make_data(self, data_config: dict[str, Any], *, seed: int) -> ImageDataModule:
-        """Return the data, with another draw of the training photos for each seed.
+        """Return the data, with another draw of the training images for each seed.
 
-        The validation photos choose learning rates; the test photos choose nothing.
+        The validation images choose learning rates; the test images choose nothing.
         """
         data = _make(self.data, data_config)
         splits = _parts(self.data)
@@ -62,7 +62,7 @@ class Case:
         return data
 
     def choosing(self, data_config: dict[str, Any], *, seed: int) -> ImageDataModule:
-        """Return the data with the validation photos in the place of the test photos."""
+        """Return the data with the validation images in the place of the test images."""
         data = self.make_data(data_config, seed=seed)
         data.splits = Splits(train=data.splits.train, val=data.splits.val, test=data.splits.val)
         return data
@@ -75,7 +75,7 @@ class Case:
 
 
 def draw(samples: Samples, per_class: int | None, *, seed: int) -> Samples:
-    """Return so many photos of each class at random, in their order."""
+    """Return so many images of each class at random, in their order."""
     if per_class is None:
         return samples
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -101,7 +101,7 @@ def _parts(data: str) -> Splits:
     splits = _make(data, {}).splits
     train, val, test = splits.train, splits.val, splits.test
     assert train is not None and val is not None  # noqa: S101, PT018  # every data set here has them
-    if test is None:  # The validation photos test, and a fifth of the training photos chooses.
+    if test is None:  # The validation images test, and a fifth of the training images chooses.
         names = [Path(path).name for path in train.paths]
         parts = split_stratified(names, train.labels or [], {"val": 0.2}, seed=0)
         val, test, train = train.subset(parts["val"]), val, train.subset(parts["train"])
@@ -109,13 +109,13 @@ def _parts(data: str) -> Splits:
 
 
 def _at_most(samples: Samples, number: int) -> Samples:
-    """Return a random part of the photos if there are more."""
+    """Return a random part of the images if there are more."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
     return samples.subset(sorted(order[:number].tolist()))
 
 
 def _fashion() -> Path:
-    """Write photos of Fashion-MNIST (Xiao et al., 2017, MIT license) into folders, once."""
+    """Write images of Fashion-MNIST (Xiao et al., 2017, MIT license) into folders, once."""
     folder = FOLDER / "fashion-mnist"
     if (folder / "whole").is_file():
         return folder
@@ -130,7 +130,7 @@ def _fashion() -> Path:
 
 
 def _write(folder: Path, source: str, shares: dict[str, int]) -> None:
-    """Write the first photos of each class, so many into each part."""
+    """Write the first images of each class, so many into each part."""
     pixels = gzip.decompress((FASHION_MNIST / f"{source}-images-idx3-ubyte.gz").read_bytes())[16:]
     labels = gzip.decompress((FASHION_MNIST / f"{source}-labels-idx1-ubyte.gz").read_bytes())[8:]
     parts: Sequence[str] = [part for part, number in shares.items() for _ in range(number)]

@@ -31,15 +31,15 @@ NUM_ELPV = 600
 
 
 def splits_of(data_name: str, *, choosing: bool) -> Splits:
-    """Return the photos to train and to test on, as ``train`` and ``test``.
+    """Return the images to train and to test on, as ``train`` and ``test``.
 
-    The solar cells: 600 training photos. Another data set: its training and validation photos.
+    The solar cells: 600 training images. Another data set: its training and validation images.
 
     Args:
-        data_name: ``elpv``, or a folder of photos with ``train`` and ``val``.
-        choosing: For the choice of a learning rate: tests on photos that are not those of the
-            result. These are the validation photos of the solar cells, and a fifth of the other
-            data set's training photos.
+        data_name: ``elpv``, or a folder of images with ``train`` and ``val``.
+        choosing: For the choice of a learning rate: tests on images that are not those of the
+            result. These are the validation images of the solar cells, and a fifth of the other
+            data set's training images.
     """
     if data_name == "elpv":
         cells = ELPVDataModule()
@@ -76,7 +76,7 @@ def fit(
 
 
 def data_of(data_name: str, **data_options: Any) -> ImageDataModule:
-    """Return the data module of ``elpv`` or of a folder of photos."""
+    """Return the data module of ``elpv`` or of a folder of images."""
     make = ELPVDataModule if data_name == "elpv" else partial(ImageFolderDataModule, data_name)
     data: ImageDataModule = make(num_workers=0, **data_options)
     return data
@@ -172,7 +172,7 @@ def fit_on(
 def best_rate(
     file: Path, key: Row, rates: Iterable[float], fit_at: Callable[[float], Row]
 ) -> tuple[float, bool]:
-    """Return the rate with the least loss on the photos that choose, and whether it is an edge."""
+    """Return the rate with the least loss on the images that choose, and whether it is an edge."""
     rates = sorted(rates)
     losses = {r: kept(file, {**key, "lr": r}, partial(fit_at, r))["loss"] for r in rates}
     best = min(losses, key=lambda rate: losses[rate])

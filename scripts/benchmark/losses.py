@@ -1,7 +1,7 @@
 """What do class weights, label smoothing and a log-prior start bring to a linear head?
 
 On features of EfficientNet-Lite0, standardized; AdamW, batch 32, 10 epochs, 3 seeds; the rate with
-the best score without any of them on the validation photos, of a grid with steps of a factor of 3.
+the best score without any of them on the validation images, of a grid with steps of a factor of 3.
 
 Run: python scripts/benchmark/losses.py elpv elpv-probability FOLDER ...
 """

@@ -1,6 +1,6 @@
 """Does preprocessing matter, and where the head sits? A closed-form probe with each choice.
 
-Each is compared with the weights' own mean and std and the whole network, on the same photos.
+Each is compared with the weights' own mean and std and the whole network, on the same images.
 
 Run: python scripts/benchmark/preprocessing.py elpv FOLDER ...
 """
@@ -28,13 +28,13 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Print a table row for each data set and choice."""
-    print("| data | photos | choice | accuracy | with its own, whole | difference |")
+    print("| data | images | choice | accuracy | with its own, whole | difference |")
     print("|---|---|---|---|---|---|")
     for data_name in sys.argv[1:]:
         own = correct(data_name)
         for name, options in CHOICES.items():
             other = correct(data_name, **options)
-            # Paired: the same photos with both.
+            # Paired: the same images with both.
             difference = other - own
             error = difference.std().item() / math.sqrt(len(difference))
             print(
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def correct(data_name: str, **options: Any) -> Tensor:
-    """Return 1 for each photo that the probe gets right and 0 for the others, ``(N,)``."""
+    """Return 1 for each image that the probe gets right and 0 for the others, ``(N,)``."""
     features = features_of(data_name, **options)
     evaluated, labels = features.get("test", features["val"])
     probe = fit_ridge_probe(*features["train"], int(labels.max()) + 1)

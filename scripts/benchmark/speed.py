@@ -1,8 +1,8 @@
 """How long does training a head take? tltool beside one pass by hand, and a loop by hand.
 
 Whole processes on a folder with `train` and `val`: *bound* is what cannot be beaten: import torch
-and timm, decode, pass each photo through EfficientNet-Lite0 once (channels_last, float32), and
-train a linear head on the features, with a validation each epoch. *loop* passes every photo in
+and timm, decode, pass each image through EfficientNet-Lite0 once (channels_last, float32), and
+train a linear head on the features, with a validation each epoch. *loop* passes every image in
 every epoch. tltool runs with an empty cache and with a full one. *fastai* and *autotimm* train a
 head as their documentation says; pip fills an environment for each (about 6 GB). `elpv` is a
 folder of the 2,624 solar cells. Three rounds in turn; printed are the median seconds, the median of
@@ -40,13 +40,13 @@ ACCURACY = re.compile(r"^(?:epoch .*val/accuracy )?(0\.\d+)", re.MULTILINE)
 def main() -> None:
     """Time each tool in turn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", help="photos, with train and val; or elpv")
+    parser.add_argument("folder", help="images, with train and val; or elpv")
     parser.add_argument("--epochs", default="10")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", nargs="+", choices=TOOLS, default=TOOLS)
     args = parser.parse_args()
-    photos = linked_cells() if args.folder == "elpv" else args.folder
-    commands = {tool: command(tool, photos, args.epochs) for tool in args.only}
+    images = linked_cells() if args.folder == "elpv" else args.folder
+    commands = {tool: command(tool, images, args.epochs) for tool in args.only}
     accuracies: dict[str, str] = {}
 
     def seconds_of(tool: str) -> float:
@@ -86,10 +86,10 @@ def linked_cells() -> str:
     return str(folder)
 
 
-def command(tool: str, photos: str, epochs: str) -> list[str]:
+def command(tool: str, images: str, epochs: str) -> list[str]:
     """Return the command that a tool is timed with."""
     if tool.startswith("tltool"):
-        fit = [sys.executable, "-m", "tltool", "fit", "--data.root", photos]
+        fit = [sys.executable, "-m", "tltool", "fit", "--data.root", images]
         return [*fit, "--trainer.max_epochs", epochs, "--runs_dir", str(FOLDER / "speed-runs")]
     python, job = sys.executable, "speed_job.py"
     if tool in OTHERS:
@@ -99,7 +99,7 @@ def command(tool: str, photos: str, epochs: str) -> list[str]:
         FOLDER.mkdir(parents=True, exist_ok=True)
         torch.save(Backbone("tf_efficientnet_lite0").model.state_dict(), weights)
     script = Path(__file__).with_name(job)
-    return [python, str(script), tool, str(weights), photos, epochs]
+    return [python, str(script), tool, str(weights), images, epochs]
 
 
 if __name__ == "__main__":

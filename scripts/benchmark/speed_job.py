@@ -20,8 +20,8 @@ BATCH = 32
 LOADER: dict[str, Any] = {"num_workers": 1, "persistent_workers": True}
 
 
-class Photos(Dataset[tuple[torch.Tensor, int]]):
-    """The photos of a folder with one folder a class, decoded and transformed as timm does."""
+class Images(Dataset[tuple[torch.Tensor, int]]):
+    """The images of a folder with one folder a class, decoded and transformed as timm does."""
 
     def __init__(self, folder: Path, transform: Callable[[Any], Any]) -> None:
         classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -55,7 +55,7 @@ def main() -> None:
     model = model.eval().to(memory_format=torch.channels_last)
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     parts: dict[str, DataLoader[Any]] = {
-        part: DataLoader(Photos(folder / part, transform), BATCH, shuffle=part == "train", **LOADER)
+        part: DataLoader(Images(folder / part, transform), BATCH, shuffle=part == "train", **LOADER)
         for part in ("train", "val")
     }
     if mode == "bound":  # One pass, in order; then batches of features.

@@ -21,10 +21,10 @@ from rounds import in_turn
 
 def main() -> None:
     """Time each command in turn, and print a table."""
-    photos = sys.argv[1]
+    images = sys.argv[1]
     tltool = [sys.executable, "-m", "tltool"]
     with tempfile.TemporaryDirectory() as folder:
-        fit = [*tltool, "fit", "--data.root", photos, "--runs_dir", folder]
+        fit = [*tltool, "fit", "--data.root", images, "--runs_dir", folder]
         commands = {
             "imports": [sys.executable, "-c", "import torch, timm"],
             "tltool --help": [*tltool, "--help"],

@@ -1,7 +1,7 @@
 """Which fine-tuning strategy? Accuracy, spread, minutes and trained parameters of each.
 
 EfficientNet-Lite0 at 128 px, AdamW, batch 32, 6 epochs, 3 seeds. Each strategy gets the learning
-rate with the least loss on photos that are not those of the result, of a grid. Results are
+rate with the least loss on images that are not those of the result, of a grid. Results are
 kept in runs/benchmark/strategies.jsonl, and a later call goes on there.
 
 Run: python scripts/benchmark/strategies.py elpv FOLDER [--only NAME ...]

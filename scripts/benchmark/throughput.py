@@ -2,7 +2,7 @@
 
 EfficientNet-Lite0 on a folder with `train` and `val`, batch 32; three rounds in turn, and the
 median of their ratios. *fit* is `tltool fit` with all its callbacks, one epoch; *loop* the same
-loader, network, memory format and optimizer without Lightning. *photos* is tltool's loader alone,
+loader, network, memory format and optimizer without Lightning. *images* is tltool's loader alone,
 *image_folder* torchvision's data set with timm's evaluation transform, with as many workers. Steps
 are timed from the end of the first.
 
@@ -63,7 +63,7 @@ def loop(folder: str) -> float:
     return rate(ends)
 
 
-def photos(folder: str) -> float:
+def images(folder: str) -> float:
     """Return the rate of the loader alone."""
     batches: Iterable[Any] = loader(folder, Backbone("tf_efficientnet_lite0", weights="random"))
     return rate([(time.perf_counter(), len(batch["labels"])) for batch in batches])
@@ -78,7 +78,7 @@ def image_folder(folder: str) -> float:
 
 
 def loader(folder: str, backbone: Backbone) -> Iterable[Any]:
-    """Return tltool's loader of the training photos."""
+    """Return tltool's loader of the training images."""
     return ImageFolderDataModule(
         folder, batch_size=BATCH, num_workers=WORKERS, data_config=backbone.data_config
     ).train_dataloader()
@@ -89,7 +89,7 @@ def main() -> None:
     folder = sys.argv[1]
     pairs: list[tuple[Callable[[str], float], Callable[[str], float]]] = [
         (fit, loop),
-        (photos, image_folder),
+        (images, image_folder),
     ]
     print("| what | images a second | beside | images a second | ratio |")
     print("|---|---|---|---|---|")

@@ -16,7 +16,7 @@ from tltool.cli.sections import experiment_parser
 
 
 class BatchClock(Callback):
-    """Notes when each training batch ended, and how many photos it had."""
+    """Notes when each training batch ended, and how many images it had."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[float, int]] = []

@@ -105,8 +105,8 @@ def test_fetching_says_how_to_use_the_file(run, tmp_path):
     assert file.is_file()
 
 
-def test_a_ranking_has_a_row_for_each_model_at_hand_the_best_first(run, folder, photos):
-    status, text, _ = run("test_", "--rank", photos, "--weights_dir", folder)
+def test_a_ranking_has_a_row_for_each_model_at_hand_the_best_first(run, folder, images):
+    status, text, _ = run("test_", "--rank", images, "--weights_dir", folder)
     rows = [line.split() for line in text.splitlines() if line.split()[:1] and
             line.split()[0] in MODELS]  # fmt: skip
     assert status == 0
@@ -115,18 +115,18 @@ def test_a_ranking_has_a_row_for_each_model_at_hand_the_best_first(run, folder, 
     assert f"use      tltool fit --model.backbone.name {rows[0][0]}" in text
 
 
-def test_what_cannot_be_loaded_is_left_out_of_a_ranking(run, folder, photos, tmp_path):
+def test_what_cannot_be_loaded_is_left_out_of_a_ranking(run, folder, images, tmp_path):
     (tmp_path / "test_vit.pth").write_text("no weights")
     save_weights(tmp_path / "test_resnet.safetensors",
                  Backbone("test_resnet", weights="random").model.state_dict(), {})  # fmt: skip
-    status, text, errors = run("test_", "--rank", photos, "--weights_dir", tmp_path)
+    status, text, errors = run("test_", "--rank", images, "--weights_dir", tmp_path)
     assert status == 0
     assert "left out: test_vit" in errors
     assert row(text, "test_resnet")
 
 
-def test_nothing_to_rank_says_where_weights_come_from(run, photos):
-    status, _, errors = run("test_", "--rank", photos)
+def test_nothing_to_rank_says_where_weights_come_from(run, images):
+    status, _, errors = run("test_", "--rank", images)
     assert status == 1
     assert "No backbone fits" in errors
 
@@ -134,19 +134,19 @@ def test_nothing_to_rank_says_where_weights_come_from(run, photos):
 def test_data_that_is_not_there_says_what_to_name(run, folder, tmp_path):
     status, _, errors = run("test_", "--rank", tmp_path / "no", "--weights_dir", folder)
     assert status == 1
-    assert "Name a folder with one folder of photos for each class" in errors
+    assert "Name a folder with one folder of images for each class" in errors
 
 
-def test_of_many_photos_some_of_each_class_are_looked_at(photos):
-    data = open_data(str(photos))
+def test_of_many_images_some_of_each_class_are_looked_at(images):
+    data = open_data(str(images))
     splits = smaller_splits(data, 8)
     assert splits.train.class_counts(2) == [4, 4]
     assert len(splits.val) == len(data.samples("val"))
 
 
-def test_too_few_photos_are_refused(photos):
+def test_too_few_images_are_refused(images):
     with pytest.raises(ValueError, match="Set --max_images 40"):
-        smaller_splits(open_data(str(photos)), 3)
+        smaller_splits(open_data(str(images)), 3)
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10G", "-3M"])

@@ -18,12 +18,12 @@ QUICK = ["--trainer.max_epochs", "2", "--folds", "3", "--axes.seed", "0", "1", "
 
 
 @pytest.fixture
-def tltool(run_tltool, tmp_path, monkeypatch, photos):
+def tltool(run_tltool, tmp_path, monkeypatch, images):
     """Run a command in an empty folder and return its exit status, output and errors."""
     monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
 
-    def run(command, *args, data=photos):
+    def run(command, *args, data=images):
         return run_tltool(command, "--data.root", data, *SMALL, *args)
 
     return run
@@ -68,20 +68,20 @@ def test_the_pictures_are_there(compare):
             assert picture.width > 400
 
 
-def test_a_test_part_reports(compare, photos, tmp_path):
+def test_a_test_part_reports(compare, images, tmp_path):
     for part in ("train", "val", "test"):
         (tmp_path / "parts").mkdir(exist_ok=True)
-        (tmp_path / "parts" / part).symlink_to(photos)
+        (tmp_path / "parts" / part).symlink_to(images)
     options = ("--axes.activation", "relu", "gelu", "--folds", "null")
     _, out, _ = compare(*options, data=tmp_path / "parts")
     assert "24 training images; lr chosen on 24 validation images; accuracy on 24 test" in out
 
 
-def test_groups_of_the_data_stay_on_one_side(compare, photos, tmp_path):
-    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+def test_groups_of_the_data_stay_on_one_side(compare, images, tmp_path):
+    names = sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
     rows = [f"{name},{name.split('/')[0]},{number % 8}" for number, name in enumerate(names)]
-    (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *rows]))
-    data = ("--data", "ManifestDataModule", "--data.manifest", tmp_path / "photos.csv")
+    (tmp_path / "images.csv").write_text("\n".join(["path,label,group", *rows]))
+    data = ("--data", "ManifestDataModule", "--data.manifest", tmp_path / "images.csv")
     _, out, _ = compare("--axes.activation", "relu", "gelu", *data)
     assert "3 group-wise folds of 24 images" in out
     assert ", in 8 groups" in out
@@ -108,7 +108,7 @@ def test_a_written_config_trains_the_head_that_was_named(tltool, compare):
     )
     status, _, _ = tltool("fit", "--config", "head.yaml")
     assert status == 0
-    saved = torch.load("runs/photos/0/checkpoints/last.ckpt", weights_only=True)
+    saved = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)
     head = saved["task_config"]["head"]["init_args"]
     assert (head["activation"], head["dropout"], head["hidden_features"]) == ("gelu", 0.25, [8])
 

@@ -22,19 +22,19 @@ SMALL = [
 RANDOM = ["--model.backbone.weights", "random"]
 
 
-def draw_photo(seed):
-    """Draw a smooth photo of its own, as real ones are smooth."""
+def draw_image(seed):
+    """Draw a smooth image of its own, as real ones are smooth."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (6, 6, 3), generator=generator, dtype=torch.uint8)
     return Image.fromarray(pixels.numpy()).resize((80, 64), Image.Resampling.BICUBIC)
 
 
 def write_parts(root):
-    """Write 8 training and 4 validation photos of each of two classes."""
+    """Write 8 training and 4 validation images of each of two classes."""
     for seed in range(24):
         folder = root / ("val" if seed % 6 > 3 else "train") / ["ants", "bees"][seed % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        draw_photo(seed).save(folder / f"{seed}.png")
+        draw_image(seed).save(folder / f"{seed}.png")
     return root
 
 
@@ -79,35 +79,35 @@ def patch_streams(patch):
 
 
 @pytest.fixture(scope="module")
-def healthy(doctor, photos):
-    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
-    result = doctor("--data.root", photos, *RANDOM, "--model.head.input_norm", "standardize")
-    assert before == {path: path.read_bytes() for path in photos.rglob("*.png")}
+def healthy(doctor, images):
+    before = {path: path.read_bytes() for path in images.rglob("*.png")}
+    result = doctor("--data.root", images, *RANDOM, "--model.head.input_norm", "standardize")
+    assert before == {path: path.read_bytes() for path in images.rglob("*.png")}
     return result
 
 
 @pytest.fixture(scope="module")
-def sick_photos(doctor, tmp_path_factory):
-    """A run on photos with four faults."""
+def sick_images(doctor, tmp_path_factory):
+    """A run on images with four faults."""
     root = write_parts(tmp_path_factory.mktemp("sick"))
     (root / "train" / "ants" / "half.png").write_bytes(b"\x89PNG no more")
     shutil.copy(root / "train" / "ants" / "0.png", root / "val" / "ants" / "copy.png")
     small = Image.open(root / "train" / "bees" / "1.png").resize((50, 40))
     small.save(root / "val" / "bees" / "small.jpg", quality=60)
     (root / "train" / "wasps").mkdir()
-    draw_photo(99).save(root / "train" / "wasps" / "99.png")
+    draw_image(99).save(root / "train" / "wasps" / "99.png")
     return doctor("--data.root", root, *RANDOM)
 
 
 @pytest.fixture(scope="module")
-def sick_network(doctor, photos, tmp_path_factory):
+def sick_network(doctor, images, tmp_path_factory):
     """A run with wrong statistics in the weights, wrong preprocessing, and a head that is dead."""
     file = tmp_path_factory.mktemp("weights") / "sick.safetensors"
     state = Backbone("test_resnet", weights="random").model.state_dict()
     means = {name: mean + 100 for name, mean in state.items() if name.endswith("running_mean")}
     save_file({name: tensor.contiguous() for name, tensor in (state | means).items()}, file)
     return doctor(
-        *("--data.root", photos, "--model.backbone.weights", file),
+        *("--data.root", images, "--model.backbone.weights", file),
         *("--data.preprocessing", "none", "--model.head.hidden_features", "[16]"),
         *("--model.head.initializer", "zeros", "--optimizer.lr", 0),
     )
@@ -137,8 +137,8 @@ def test_each_check_of_a_healthy_folder_is_good_but_for_random_statistics(health
         ("near-duplicates", "failed", "train/bees/1.png (train) ~ val/bees/small.jpg (val)"),
     ],
 )
-def test_a_fault_in_the_photos_is_found(sick_photos, check, result, words):
-    status, rows, *_ = sick_photos
+def test_a_fault_in_the_images_is_found(sick_images, check, result, words):
+    status, rows, *_ = sick_images
     assert status == 1
     assert rows[check][0] == result
     assert words in rows[check][1]
@@ -162,9 +162,9 @@ def test_a_fault_in_the_network_is_found(sick_network, check, result, words):
     assert words in rows[check][1]
 
 
-def test_saturated_units_are_found_and_drawn_beside_other_initializers(doctor, photos, tmp_path):
+def test_saturated_units_are_found_and_drawn_beside_other_initializers(doctor, images, tmp_path):
     status, rows, out, *_ = doctor(
-        *("--data.root", photos, *RANDOM, "--plot", tmp_path / "head.png"),
+        *("--data.root", images, *RANDOM, "--plot", tmp_path / "head.png"),
         *("--model.head.hidden_features", "[32, 16]", "--model.head.activation", "tanh"),
         *("--model.head.initializer", "{name: normal, std: 9.0}"),
         *("--model.head.input_norm", "standardize"),
@@ -184,11 +184,11 @@ def test_a_missing_part_is_an_error_with_a_remedy(doctor, tmp_path):
         *("--data", "ManifestDataModule", "--data.manifest", tmp_path / "only.csv"), *RANDOM
     )
     assert status == 1
-    assert "no photos for training. Give rows with split = train." in err
+    assert "no images for training. Give rows with split = train." in err
 
 
 def test_the_written_groups_keep_copies_on_one_side(doctor, tmp_path):
-    root = write_parts(tmp_path / "photos")
+    root = write_parts(tmp_path / "images")
     Image.open(root / "train" / "bees" / "1.png").resize((40, 32)).save(root / "val/bees/s.png")
     file = tmp_path / "groups.csv"
     _, _, out, *_ = doctor("--data.root", root, *RANDOM, "--write_groups", file)
@@ -199,8 +199,8 @@ def test_the_written_groups_keep_copies_on_one_side(doctor, tmp_path):
         assert any({"1.png", "s.png"} <= names for names in parts)
 
 
-def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
-    _, rows, out, *_ = doctor("--data.root", photos, *RANDOM, "--max_images", 16)
+def test_few_of_many_images_are_drawn_and_this_is_said(doctor, images):
+    _, rows, out, *_ = doctor("--data.root", images, *RANDOM, "--max_images", 16)
     assert "17 images of 24, drawn at random" in rows["readable"][1]
     assert "copies are found where both were drawn" in out
 
@@ -214,21 +214,21 @@ def test_few_of_many_photos_are_drawn_and_this_is_said(doctor, photos):
         (["--max_images", 0], "must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_refused_before_it_takes_time(doctor, photos, args, message):
-    status, _, out, err, _ = doctor("--data.root", photos, *RANDOM, *args)
+def test_what_cannot_be_is_refused_before_it_takes_time(doctor, images, args, message):
+    status, _, out, err, _ = doctor("--data.root", images, *RANDOM, *args)
     assert status == 1
     assert message in err
     assert out == ""
 
 
-def test_a_wrong_option_is_wrong_usage(doctor, photos):
-    status, _, _, err, _ = doctor("--data.root", photos, "--max-fotos", 9)
+def test_a_wrong_option_is_wrong_usage(doctor, images):
+    status, _, _, err, _ = doctor("--data.root", images, "--max-fotos", 9)
     assert status == 2
     assert "See --help" in err
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # Real photos through a real network.
+@pytest.mark.timeout(600)  # Real images through a real network.
 def test_the_quickstart_passes(doctor):
     status, rows, out, *_ = doctor("--config", CONFIGS / "quickstart.yaml")
     assert status == 0, out

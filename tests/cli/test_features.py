@@ -26,10 +26,10 @@ def features(cache, run_tltool):
 
 
 @pytest.fixture
-def compute(features, photos):
-    """Compute or verify the features of 24 photos."""
+def compute(features, images):
+    """Compute or verify the features of 24 images."""
 
-    def run(*args, action="compute", root=photos):
+    def run(*args, action="compute", root=images):
         return features(action, "--data.root", root, *SMALL, *args)
 
     return run
@@ -46,15 +46,15 @@ def folder(compute, cache):
 def test_features_of_all_parts_are_computed_once(compute):
     status, out, err = compute()
     assert status == 0
-    assert "train     20 photos, 20 rows computed" in out
-    assert "val       4 photos, 4 rows computed" in out
+    assert "train     20 images, 20 rows computed" in out
+    assert "val       4 images, 4 rows computed" in out
     assert "20 rows to compute, at most 8.0 kB" in err
-    assert "train     20 photos, 0 rows computed" in compute()[1]
+    assert "train     20 images, 0 rows computed" in compute()[1]
 
 
 def test_views_are_augmented(compute):
     _, out, _ = compute("--data.augmentation", "flip", "--num_views", 2)
-    assert "train     20 photos in 2 views, 40 rows computed" in out
+    assert "train     20 images in 2 views, 40 rows computed" in out
 
 
 def test_the_list_says_what_there_is(features, folder):
@@ -65,13 +65,13 @@ def test_the_list_says_what_there_is(features, folder):
 
 
 def test_an_empty_list_says_what_to_type(features):
-    assert "tltool features compute --data.root photos" in features("list")[1]
+    assert "tltool features compute --data.root images" in features("list")[1]
 
 
 def test_good_features_are_verified(compute, folder):
     status, out, _ = compute(action="verify")
     assert status == 0
-    assert "20 photos hashed, 0 without features; 16 rows computed again" in out
+    assert "20 images hashed, 0 without features; 16 rows computed again" in out
 
 
 def test_a_flipped_bit_is_found_and_computed_again(compute, folder):
@@ -121,7 +121,7 @@ def test_packed_features_are_one_file_and_the_same(features, compute, folder):
     assert len(segment_paths(folder)) == 2
     assert features("pack")[0] == 0
     assert len(segment_paths(folder)) == 1
-    assert "20 photos, 0 rows computed" in compute()[1]
+    assert "20 images, 0 rows computed" in compute()[1]
     assert compute(action="verify")[0] == 0
 
 

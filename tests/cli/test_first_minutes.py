@@ -50,46 +50,46 @@ def own_module(tmp_path, monkeypatch):
 
 
 def recipe():
-    saved = torch.load("runs/photos/0/checkpoints/last.ckpt", weights_only=True)
+    saved = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)
     return saved["recipe"]
 
 
-def test_a_directory_and_the_name_of_a_backbone_are_enough(run_tltool, photos):
-    status, _, _ = run_tltool("fit", photos, *RESNET, *SMALL)
+def test_a_directory_and_the_name_of_a_backbone_are_enough(run_tltool, images):
+    status, _, _ = run_tltool("fit", images, *RESNET, *SMALL)
     assert status == 0
     assert recipe()["backbone"]["init_args"]["name"] == "test_resnet"
 
 
-def test_data_may_be_a_directory_and_a_backbone_a_name_in_yaml_too(run_tltool, photos, tmp_path):
-    (tmp_path / "run.yaml").write_text(f"data: {photos}\nmodel: {{backbone: test_resnet}}\n")
+def test_data_may_be_a_directory_and_a_backbone_a_name_in_yaml_too(run_tltool, images, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"data: {images}\nmodel: {{backbone: test_resnet}}\n")
     status, _, _ = run_tltool("fit", "--config", "run.yaml", *SMALL)
     assert status == 0
 
 
-def test_a_directory_behind_data_is_its_root(run_tltool, photos):
-    status, out, _ = run_tltool("plan", "--data", photos, *RESNET, *SMALL)
+def test_a_directory_behind_data_is_its_root(run_tltool, images):
+    status, out, _ = run_tltool("plan", "--data", images, *RESNET, *SMALL)
     assert status == 0
     assert "steps an epoch" in out
 
 
-def test_a_head_of_ones_own_trains_and_its_checkpoint_predicts(run_tltool, photos, own_module):
+def test_a_head_of_ones_own_trains_and_its_checkpoint_predicts(run_tltool, images, own_module):
     own_module("heads_of_mine", HEAD)
     head = ["--model.head", "heads_of_mine.MyHead", "--model.head.scale", "0.5"]
-    status, _, _ = run_tltool("fit", photos, *RESNET, *head, *SMALL)
+    status, _, _ = run_tltool("fit", images, *RESNET, *head, *SMALL)
     assert status == 0
     assert recipe()["head"]["class_path"] == "heads_of_mine.MyHead"
     assert recipe()["head"]["init_args"]["scale"] == 0.5
     sys.modules.pop("heads_of_mine")
-    checkpoint = ["--ckpt_path", "runs/photos/0/checkpoints/last.ckpt", "--data.num_workers", "0"]
+    checkpoint = ["--ckpt_path", "runs/images/0/checkpoints/last.ckpt", "--data.num_workers", "0"]
     status, out, _ = run_tltool(
-        "predict", photos, *checkpoint, "--modules", "heads_of_mine", "--data.batch_size", "8"
+        "predict", images, *checkpoint, "--modules", "heads_of_mine", "--data.batch_size", "8"
     )
     assert status == 0
     assert "24 predictions" in out
 
 
-def test_a_module_that_is_not_there_is_named(run_tltool, photos):
-    status, _, err = run_tltool("predict", photos, "--ckpt_path", "no.ckpt", "--modules", "nope")
+def test_a_module_that_is_not_there_is_named(run_tltool, images):
+    status, _, err = run_tltool("predict", images, "--ckpt_path", "no.ckpt", "--modules", "nope")
     assert (status, "no module 'nope'" in err) == (1, True)
 
 
@@ -116,14 +116,14 @@ def test_what_others_call_an_option_is_answered_with_its_name(run_tltool, words,
     assert (status, f"Did you mean --{message}?" in err) == (2, True)
 
 
-def test_a_class_of_the_trainer_that_is_unknown_offers_the_nearest(run_tltool, photos):
-    status, _, err = run_tltool("fit", photos, *RESNET, "--trainer.callbacks", "EarlyStoping")
+def test_a_class_of_the_trainer_that_is_unknown_offers_the_nearest(run_tltool, images):
+    status, _, err = run_tltool("fit", images, *RESNET, "--trainer.callbacks", "EarlyStoping")
     assert (status, "Did you mean 'EarlyStopping'?" in err) == (2, True)
 
 
-def test_a_logger_whose_package_is_missing_says_which_in_one_line(run_tltool, photos):
+def test_a_logger_whose_package_is_missing_says_which_in_one_line(run_tltool, images):
     assert importlib.util.find_spec("mlflow") is None
-    status, _, err = run_tltool("fit", photos, *RESNET, *SMALL, "--trainer.logger", "MLFlowLogger")
+    status, _, err = run_tltool("fit", images, *RESNET, *SMALL, "--trainer.logger", "MLFlowLogger")
     assert status == 1
     lines = [line for line in err.splitlines() if line.startswith("error")]
     assert lines == [

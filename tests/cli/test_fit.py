@@ -21,29 +21,29 @@ def fit(run_tltool):
     return lambda *args, small=SMALL: run_tltool("fit", "--trainer.max_epochs", 1, *small, *args)
 
 
-def test_a_folder_is_enough_and_the_equivalent_yaml_is_printed(fit, photos):
-    status, out, _ = fit("--data.root", photos)
+def test_a_folder_is_enough_and_the_equivalent_yaml_is_printed(fit, images):
+    status, out, _ = fit("--data.root", images)
     printed = yaml.safe_load(out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0])
     assert status == 0
-    assert printed["data"] == {"root": str(photos), "batch_size": 8, "num_workers": 0}
+    assert printed["data"] == {"root": str(images), "batch_size": 8, "num_workers": 0}
     assert printed["finetuning"] == "LinearProbe"
 
 
-def test_the_printed_yaml_repeats_the_run(fit, photos, tmp_path):
-    _, out, _ = fit("--data.root", photos)
+def test_the_printed_yaml_repeats_the_run(fit, images, tmp_path):
+    _, out, _ = fit("--data.root", images)
     (tmp_path / "run.yaml").write_text(
         out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0]
     )
     fit("--config", "run.yaml", small=[])
     first, second = (
-        torch.load(f"runs/photos/{n}/checkpoints/best.ckpt", weights_only=True) for n in (0, 1)
+        torch.load(f"runs/images/{n}/checkpoints/best.ckpt", weights_only=True) for n in (0, 1)
     )
     torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
 
 
-def test_the_printed_yaml_names_every_choice(fit, photos):
+def test_the_printed_yaml_names_every_choice(fit, images):
     _, out, _ = fit(
-        *("--data.root", photos, "--model.log_prior", "true", "--model.label_smoothing", "0.1"),
+        *("--data.root", images, "--model.log_prior", "true", "--model.label_smoothing", "0.1"),
         *("--model.class_weights", "{red: 2.0}", "--trainer.limit_train_batches", "1"),
         *("--optimizer.amsgrad", "true", "--name", "mine", "--runs_dir", "here"),
     )
@@ -55,56 +55,56 @@ def test_the_printed_yaml_names_every_choice(fit, photos):
     assert (printed["name"], printed["runs_dir"]) == ("mine", "here")
 
 
-def test_a_run_leaves_config_metrics_and_checkpoints(fit, photos, tmp_path):
-    fit("--data.root", photos)
+def test_a_run_leaves_config_metrics_and_checkpoints(fit, images, tmp_path):
+    fit("--data.root", images)
     found = {
-        p.relative_to(tmp_path / "runs/photos/0").as_posix()
-        for p in (tmp_path / "runs/photos/0").rglob("*.*")
+        p.relative_to(tmp_path / "runs/images/0").as_posix()
+        for p in (tmp_path / "runs/images/0").rglob("*.*")
     }
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
     assert found == {"config.yaml", "metrics.csv", "health.csv"} | checkpoints
 
 
-def test_a_second_run_leaves_the_first_alone(fit, photos, tmp_path):
-    fit("--data.root", photos)
-    before = (tmp_path / "runs/photos/0/metrics.csv").read_bytes()
-    fit("--data.root", photos)
-    assert (tmp_path / "runs/photos/0/metrics.csv").read_bytes() == before
-    assert (tmp_path / "runs/photos/1/metrics.csv").exists()
+def test_a_second_run_leaves_the_first_alone(fit, images, tmp_path):
+    fit("--data.root", images)
+    before = (tmp_path / "runs/images/0/metrics.csv").read_bytes()
+    fit("--data.root", images)
+    assert (tmp_path / "runs/images/0/metrics.csv").read_bytes() == before
+    assert (tmp_path / "runs/images/1/metrics.csv").exists()
 
 
-def test_the_saved_config_repeats_the_run(fit, photos):
+def test_the_saved_config_repeats_the_run(fit, images):
     head = ["--model.head.hidden_features", "[4]", "--model.head.activation", "selu"]
-    fit("--data.root", photos, *head)
-    status, _, _ = fit("--config", "runs/photos/0/config.yaml", small=[])
+    fit("--data.root", images, *head)
+    status, _, _ = fit("--config", "runs/images/0/config.yaml", small=[])
     first, second = (
-        torch.load(f"runs/photos/{n}/checkpoints/best.ckpt", weights_only=True) for n in (0, 1)
+        torch.load(f"runs/images/{n}/checkpoints/best.ckpt", weights_only=True) for n in (0, 1)
     )
     assert status == 0
     torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
 
 
-def test_a_head_needs_no_class_and_a_strategy_only_its_name(fit, photos, tmp_path):
+def test_a_head_needs_no_class_and_a_strategy_only_its_name(fit, images, tmp_path):
     (tmp_path / "run.yaml").write_text(
         "model: {head: {hidden_features: [4], "
         "activation: {name: leaky_relu, negative_slope: 0.2}}}\n"
-        f"data: {{root: {photos}}}\nfinetuning: FullFinetuning\noptimizer: SGD\n"
+        f"data: {{root: {images}}}\nfinetuning: FullFinetuning\noptimizer: SGD\n"
     )
     status, _, _ = fit("--config", "run.yaml", "--optimizer.lr", "0.01")
-    config = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
+    config = torch.load("runs/images/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
     assert status == 0
     activation = config["head"]["init_args"]["activation"]
     assert activation == {"name": "leaky_relu", "negative_slope": 0.2}
 
 
-def test_surgery_data_and_loss_options_reach_the_run(fit, photos):
+def test_surgery_data_and_loss_options_reach_the_run(fit, images):
     status, _, err = fit(
-        *("--data.root", photos, "--data.mixup", "0.2", "--data.preprocessing", "dataset"),
+        *("--data.root", images, "--data.mixup", "0.2", "--data.preprocessing", "dataset"),
         *("--model.backbone.surgery", "[{swap_activations: {to: gelu}}]"),
         *("--model.class_weights", "balanced", "--model.log_prior", "true"),
         *("--model.head.input_norm", "standardize", "--model.backbone.stop_at", "layer2"),
     )
-    config = torch.load("runs/photos/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
+    config = torch.load("runs/images/0/checkpoints/best.ckpt", weights_only=True)["task_config"]
     assert status == 0
     assert config["class_weights"] == [1.0, 1.0]
     assert config["data_config"]["preprocessing"] == "dataset"
@@ -112,37 +112,37 @@ def test_surgery_data_and_loss_options_reach_the_run(fit, photos):
     assert "dropped" in err
 
 
-def test_a_linear_probe_leaves_the_backbone_as_it_was(fit, photos):
-    fit("--data.root", photos, "--optimizer.lr", "1.0")
-    last = torch.load("runs/photos/0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    fit("--data.root", photos, "--optimizer.lr", "0.1")
-    other = torch.load("runs/photos/1/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+def test_a_linear_probe_leaves_the_backbone_as_it_was(fit, images):
+    fit("--data.root", images, "--optimizer.lr", "1.0")
+    last = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    fit("--data.root", images, "--optimizer.lr", "0.1")
+    other = torch.load("runs/images/1/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     backbone = {k: v for k, v in last.items() if k.startswith("backbone")}
     torch.testing.assert_close(backbone, {k: other[k] for k in backbone}, rtol=0, atol=0)
     assert not torch.equal(last["head.output.weight"], other["head.output.weight"])
 
 
-def test_early_stopping_is_a_callback_away(fit, photos):
+def test_early_stopping_is_a_callback_away(fit, images):
     args = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
-    status, _, _ = fit("--data.root", photos, *args)
+    status, _, _ = fit("--data.root", images, *args)
     assert status == 0
 
 
-def test_resuming_goes_on_in_the_same_run(fit, photos, tmp_path):
-    fit("--data.root", photos)
-    last = "runs/photos/0/checkpoints/last.ckpt"
-    fit("--data.root", photos, "--trainer.max_epochs", "3", "--ckpt_path", last)
-    rows = list(csv.DictReader((tmp_path / "runs/photos/0/metrics.csv").read_text().splitlines()))
+def test_resuming_goes_on_in_the_same_run(fit, images, tmp_path):
+    fit("--data.root", images)
+    last = "runs/images/0/checkpoints/last.ckpt"
+    fit("--data.root", images, "--trainer.max_epochs", "3", "--ckpt_path", last)
+    rows = list(csv.DictReader((tmp_path / "runs/images/0/metrics.csv").read_text().splitlines()))
     assert torch.load(last, weights_only=True)["global_step"] == 9
     assert [row["epoch"] for row in rows if row["val/loss"]] == ["0", "1", "2"]
-    assert [p.name for p in (tmp_path / "runs/photos").iterdir()] == ["0"]
+    assert [p.name for p in (tmp_path / "runs/images").iterdir()] == ["0"]
 
 
-def test_wandb_takes_one_line_and_no_account(fit, photos, tmp_path, monkeypatch):
+def test_wandb_takes_one_line_and_no_account(fit, images, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    status, _, _ = fit("--data.root", photos, "--wandb.project", "test")
+    status, _, _ = fit("--data.root", images, "--wandb.project", "test")
     assert status == 0
-    assert len(list((tmp_path / "runs/photos/0/wandb").glob("offline-run-*"))) == 1
+    assert len(list((tmp_path / "runs/images/0/wandb").glob("offline-run-*"))) == 1
 
 
 ERRORS = {
@@ -202,9 +202,9 @@ ERRORS = {
 }
 
 
-def test_running_out_of_memory_says_what_to_try_in_order(fit, photos):
+def test_running_out_of_memory_says_what_to_try_in_order(fit, images):
     args = ["--model.head.hidden_features", "[4000000000]"]  # 1.5 TB of weights
-    status, _, err = fit("--data.root", photos, *args)
+    status, _, err = fit("--data.root", images, *args)
     tries = [err.find(t) for t in ("bf16-mixed", "grad_checkpointing true", "--data.batch_size 2")]
     assert status == 1
     assert tries == sorted(tries)
@@ -212,21 +212,21 @@ def test_running_out_of_memory_says_what_to_try_in_order(fit, photos):
 
 
 @pytest.mark.parametrize(("args", "message"), ERRORS.values(), ids=ERRORS.keys())
-def test_bad_input_ends_with_an_error_that_says_what_to_type(fit, photos, args, message):
-    status, _, err = fit("--data.root", photos, *args)
+def test_bad_input_ends_with_an_error_that_says_what_to_type(fit, images, args, message):
+    status, _, err = fit("--data.root", images, *args)
     assert status in {1, 2}
     assert re.search(message, err)
     assert "Traceback" not in err
 
 
-def test_a_bad_key_in_yaml_offers_the_nearest(fit, photos, tmp_path):
-    (tmp_path / "bad.yaml").write_text(f"data: {{root: {photos}, batch_sise: 4}}\n")
+def test_a_bad_key_in_yaml_offers_the_nearest(fit, images, tmp_path):
+    (tmp_path / "bad.yaml").write_text(f"data: {{root: {images}, batch_sise: 4}}\n")
     status, _, err = fit("--config", "bad.yaml")
     assert (status, "Did you mean data.batch_size" in err) == (2, True)
 
 
-def test_a_bad_section_in_yaml_offers_the_nearest(fit, photos, tmp_path):
-    (tmp_path / "bad.yaml").write_text(f"data: {{root: {photos}}}\nmodle: {{x: 1}}\n")
+def test_a_bad_section_in_yaml_offers_the_nearest(fit, images, tmp_path):
+    (tmp_path / "bad.yaml").write_text(f"data: {{root: {images}}}\nmodle: {{x: 1}}\n")
     status, _, err = fit("--config", "bad.yaml")
     assert (status, "Did you mean model" in err) == (2, True)
 
@@ -246,22 +246,22 @@ def test_a_schedule_that_cannot_be_is_refused_before_anything_is_built(fit):
     assert "Unknown layer group 'backbone.layer5'. Did you mean 'backbone.layer4'?" in err
 
 
-def test_a_missing_folder_offers_the_nearest(fit, photos):
-    status, _, err = fit("--data.root", photos.parent / "photoz")
+def test_a_missing_folder_offers_the_nearest(fit, images):
+    status, _, err = fit("--data.root", images.parent / "imagez")
     assert (status, "Did you mean --data.root" in err) == (1, True)
 
 
-def test_pretrained_without_a_network_names_the_other_sources(fit, photos, monkeypatch):
+def test_pretrained_without_a_network_names_the_other_sources(fit, images, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    status, _, err = fit("--data.root", photos, "--model.backbone.weights", "pretrained")
+    status, _, err = fit("--data.root", images, "--model.backbone.weights", "pretrained")
     assert status == 1
     assert "weights: model.safetensors" in err
     assert "or to random" in err
 
 
-def break_photo(photos, tmp_path, content):
+def break_image(images, tmp_path, content):
     broken = tmp_path / "broken"
-    shutil.copytree(photos, broken)
+    shutil.copytree(images, broken)
     path = broken / "blue" / "03.png"
     path.write_bytes(content(path.read_bytes()))
     return broken
@@ -276,8 +276,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_photo_is_named(fit, photos, tmp_path, content, num_workers):
-    broken = break_photo(photos, tmp_path, content)
+def test_a_broken_image_is_named(fit, images, tmp_path, content, num_workers):
+    broken = break_image(images, tmp_path, content)
     status, _, err = fit("--data.root", broken, "--data.num_workers", num_workers)
     assert status == 1
     assert "03.png" in err
@@ -285,8 +285,8 @@ def test_a_broken_photo_is_named(fit, photos, tmp_path, content, num_workers):
     assert "Traceback" not in err
 
 
-def test_broken_photos_can_be_skipped(fit, photos, tmp_path):
-    broken = break_photo(photos, tmp_path, BROKEN["empty"])
+def test_broken_images_can_be_skipped(fit, images, tmp_path):
+    broken = break_image(images, tmp_path, BROKEN["empty"])
     status, out, err = fit("--data.root", broken, "--data.broken_files", "skip")
     assert status == 0
     assert "blue 9" in out or "blue 8" in out

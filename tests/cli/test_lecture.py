@@ -50,7 +50,7 @@ def test_rows_that_report_choose_nothing_where_two_parts_are_there():
     assert not set(problem.split.val.tolist()) & set(problem.split.train.tolist())
 
 
-def test_photos_to_report_on_are_asked_for():
+def test_images_to_report_on_are_asked_for():
     with pytest.raises(ValueError, match="part `val`"):
         make_problem("toy", torch.rand(4, 2), torch.arange(4) % 2, ["train"] * 4)
 

@@ -13,9 +13,9 @@ SMALL = [
 
 
 @pytest.fixture
-def tltool(run_tltool, photos):
+def tltool(run_tltool, images):
     """Run a command in an empty folder and return its exit status, output and errors."""
-    return lambda command, *args: run_tltool(command, "--data.root", photos, *SMALL, *args)
+    return lambda command, *args: run_tltool(command, "--data.root", images, *SMALL, *args)
 
 
 def test_a_plan_shows_groups_phases_and_steps_and_leaves_nothing_behind(tltool, tmp_path):
@@ -29,7 +29,7 @@ def test_a_plan_shows_groups_phases_and_steps_and_leaves_nothing_behind(tltool, 
 
 def test_each_device_takes_its_share(tltool):
     _, out, _ = tltool("plan", "--trainer.devices", 4, "--trainer.accelerator", "gpu")
-    assert "8 photos a step, 2 per device" in out
+    assert "8 images a step, 2 per device" in out
 
 
 def test_accumulated_batches_are_one_step(tltool):
@@ -43,7 +43,7 @@ def test_the_dumped_phases_train_the_same(tltool, tmp_path):
     tltool("fit", "--finetuning", "LPFT")
     tltool("fit", "--config", "phases.yaml")
     first, second = (
-        torch.load(f"runs/photos/{n}/checkpoints/last.ckpt", weights_only=True) for n in (0, 1)
+        torch.load(f"runs/images/{n}/checkpoints/last.ckpt", weights_only=True) for n in (0, 1)
     )
     torch.testing.assert_close(first["state_dict"], second["state_dict"], rtol=0, atol=0)
 

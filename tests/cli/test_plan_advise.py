@@ -16,9 +16,9 @@ SMALL = [
 
 
 @pytest.fixture
-def plan(run_tltool, photos):
+def plan(run_tltool, images):
     """Run the command in an empty folder and return its exit status, output and errors."""
-    return lambda *args: run_tltool("plan", "--data.root", photos, *SMALL, *args)
+    return lambda *args: run_tltool("plan", "--data.root", images, *SMALL, *args)
 
 
 def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(plan, tmp_path):

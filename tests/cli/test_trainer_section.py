@@ -7,7 +7,7 @@ def test_devices_are_counted_as_the_trainer_does():
     assert [num_devices(d) for d in (2, "2", "0,1,3", [0, 1])] == [2, 2, 3, 2]
 
 
-def test_a_last_batch_of_one_photo_is_no_step():
+def test_a_last_batch_of_one_image_is_no_step():
     assert steps_per_epoch({}, 9, 4) == 2
 
 

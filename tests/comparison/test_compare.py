@@ -70,8 +70,8 @@ def test_in_cross_validation_every_image_is_tested_for_each_seed(compare):
 def test_groups_are_what_is_sampled(compare):
     by_image, by_group = compare(), compare(groups=[row // 3 for row in range(90)])
     assert by_group.protocol.startswith("2 times 3 group-wise folds")
-    assert by_group.rows[0].accuracy.photos_per_unit == 3
-    assert by_image.rows[0].accuracy.photos_per_unit == 1
+    assert by_group.rows[0].accuracy.images_per_unit == 3
+    assert by_image.rows[0].accuracy.images_per_unit == 1
 
 
 def test_a_fixed_lr_leaves_validation_to_test(compare):

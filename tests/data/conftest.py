@@ -29,11 +29,11 @@ def noise() -> Callable[..., Image.Image]:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, noise: Callable[..., Image.Image]) -> Callable[..., Path]:
-    """Write noise photos: ``photos({"ants": 3, "bees": 4})``, class folders below ``below``."""
+def images(tmp_path: Path, noise: Callable[..., Image.Image]) -> Callable[..., Path]:
+    """Write noise images: ``images({"ants": 3, "bees": 4})``, class folders below ``below``."""
 
     def make(counts: dict[str, int], below: str = "", suffix: str = ".png") -> Path:
-        root = tmp_path / "photos"
+        root = tmp_path / "images"
         for number, (name, count) in enumerate(counts.items()):
             folder = root / below / name
             folder.mkdir(parents=True, exist_ok=True)

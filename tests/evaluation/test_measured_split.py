@@ -52,7 +52,7 @@ def test_the_fingerprint_is_the_same_wherever_the_data_lie(tmp_path):
         (["a"], ["x"]),
     ],
 )
-def test_another_photo_or_label_is_another_fingerprint(names, labels):
+def test_another_image_or_label_is_another_fingerprint(names, labels):
     assert fingerprint(names, labels) != fingerprint(["a", "b"], ["x", "y"])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tltool.evaluation.paired_differences import estimate_mean, holm, judge, photos_needed
+from tltool.evaluation.paired_differences import estimate_mean, holm, images_needed, judge
 
 
 def right(share, shape, seed):
@@ -22,19 +22,19 @@ def test_with_one_seed_it_is_the_paired_t_test():
 def test_with_groups_it_is_the_t_test_on_groups_of_one_size():
     scores = right(0.7, (1, 60), 0)
     expected = scores[0].view(12, 5).mean(dim=1)
-    estimate = estimate_mean(scores, [photo // 5 for photo in range(60)])
+    estimate = estimate_mean(scores, [image // 5 for image in range(60)])
     assert estimate.mean == pytest.approx(float(expected.mean()))
     assert estimate.standard_error == pytest.approx(float(expected.std()) / math.sqrt(12))
 
 
-def test_more_seeds_take_away_none_of_the_error_of_photos():
+def test_more_seeds_take_away_none_of_the_error_of_images():
     one = right(0.7, (1, 100), 0)
     assert estimate_mean(one.repeat(20, 1)).standard_error == pytest.approx(
         estimate_mean(one).standard_error
     )
 
 
-def test_more_photos_take_away_none_of_the_error_of_seeds():
+def test_more_images_take_away_none_of_the_error_of_seeds():
     shares = torch.tensor([0.5, 0.7, 0.9])[:, None]
     few, many = (
         estimate_mean(torch.rand(3, n, generator=torch.Generator().manual_seed(0)) < shares)
@@ -58,7 +58,7 @@ def test_a_large_difference_is_found():
     assert difference.estimate.mean == pytest.approx(0.25, abs=0.05)
 
 
-def test_few_photos_are_no_finding_however_clear_they_look():
+def test_few_images_are_no_finding_however_clear_they_look():
     heads = {"a": torch.zeros(3, 4), "b": torch.ones(3, 4)}
     (difference,) = judge(heads, "a")
     assert difference.p_value == 2 / 2**4
@@ -74,8 +74,8 @@ def test_all_pairs_are_judged_without_a_reference():
     assert pairs == [("b", "a"), ("c", "a"), ("c", "b")]
 
 
-def test_the_photos_needed_find_the_difference_in_four_of_five_cases():
-    needed = photos_needed(estimate_mean(right(0.8, (1, 500), 0) - right(0.75, (1, 500), 1)), 0.05)
+def test_the_images_needed_find_the_difference_in_four_of_five_cases():
+    needed = images_needed(estimate_mean(right(0.8, (1, 500), 0) - right(0.75, (1, 500), 1)), 0.05)
     trials = [
         judge({"a": right(0.75, (1, needed), 2 * n), "b": right(0.8, (1, needed), 2 * n + 1)}, "a")
         for n in range(200)
@@ -84,21 +84,21 @@ def test_the_photos_needed_find_the_difference_in_four_of_five_cases():
     assert 0.7 < found < 0.9
 
 
-def test_no_number_of_photos_is_enough_where_seeds_differ_more():
+def test_no_number_of_images_is_enough_where_seeds_differ_more():
     scores = torch.tensor([[1.0] * 50, [0.0] * 50, [1.0] * 50])
-    assert photos_needed(estimate_mean(scores), effect=0.01) is None
+    assert images_needed(estimate_mean(scores), effect=0.01) is None
 
 
-@pytest.mark.parametrize("groups", [None, [photo // 4 for photo in range(80)]])
+@pytest.mark.parametrize("groups", [None, [image // 4 for image in range(80)]])
 def test_of_twenty_intervals_about_one_misses_the_truth(groups):
     generator = torch.Generator().manual_seed(0)
     misses = 0
     for _ in range(400):
         seeds = 0.05 * torch.randn(4, 1, generator=generator)
-        photos = 0.3 * torch.randn(1, 80, generator=generator)
+        images = 0.3 * torch.randn(1, 80, generator=generator)
         if groups is not None:
-            photos = photos + 0.3 * torch.randn(1, 20, generator=generator).repeat_interleave(4, 1)
-        scores = 0.5 + seeds + photos + 0.3 * torch.randn(4, 80, generator=generator)
+            images = images + 0.3 * torch.randn(1, 20, generator=generator).repeat_interleave(4, 1)
+        scores = 0.5 + seeds + images + 0.3 * torch.randn(4, 80, generator=generator)
         low, high = estimate_mean(scores, groups).interval
         misses += not low <= 0.5 <= high
     assert misses / 400 < 0.08

@@ -1,6 +1,6 @@
 """What other processes run for test_cache_processes.py: features of a folder, into a file.
 
-Usage: python cache_job.py PHOTOS CACHE RESULT [die | limit | rank:N]
+Usage: python cache_job.py IMAGES CACHE RESULT [die | limit | rank:N]
 """
 
 import logging
@@ -41,7 +41,7 @@ def join_ranks(cache, rank):
     )
 
 
-def main(photos, cache, result, mode=""):
+def main(images, cache, result, mode=""):
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     store._SEGMENT_BYTES = 1000  # A segment for each batch.
     if mode == "die":
@@ -53,7 +53,7 @@ def main(photos, cache, result, mode=""):
     torch.manual_seed(0)
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     conftest = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
-    dataset = conftest["photos_of"](Path(photos), backbone)
+    dataset = conftest["images_of"](Path(images), backbone)
     features = cached_features(backbone, dataset, cache=cache, batch_size=4)
     limit_files(resource.RLIM_INFINITY)
     torch.save({"features": features.tensor().clone(), "computed": features.num_computed}, result)

@@ -20,23 +20,23 @@ def make_backbone():
     return make
 
 
-def photos_of(root, backbone, *, augmentation="none", **changes):
-    """Return a data set of all photos of a folder."""
+def images_of(root, backbone, *, augmentation="none", **changes):
+    """Return a data set of all images of a folder."""
     paths = [str(path) for path in sorted(root.rglob("*.png"))]
     transform = ImageTransform(backbone.data_config | changes, augmentation=augmentation)
     return ImageDataset(Samples(paths, [0] * len(paths)), transform)
 
 
 @pytest.fixture
-def make_photos():
-    """Return `photos_of`."""
-    return photos_of
+def make_images():
+    """Return `images_of`."""
+    return images_of
 
 
 @pytest.fixture
-def own_photos(photos, tmp_path):
-    """A folder of 24 photos that may be changed."""
-    return shutil.copytree(photos, tmp_path / "photos")
+def own_images(images, tmp_path):
+    """A folder of 24 images that may be changed."""
+    return shutil.copytree(images, tmp_path / "images")
 
 
 @pytest.fixture

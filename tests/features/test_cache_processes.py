@@ -13,8 +13,8 @@ from tltool.features.segments import check_features, read_segment, segment_paths
 JOB = Path(__file__).with_name("cache_job.py")
 
 
-def start(photos, cache, result, *mode):
-    command = [sys.executable, str(JOB), str(photos), str(cache), str(result), *mode]
+def start(images, cache, result, *mode):
+    command = [sys.executable, str(JOB), str(images), str(cache), str(result), *mode]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
@@ -26,15 +26,15 @@ def folder_of(cache):
 
 
 def test_a_killed_run_leaves_whole_segments_that_are_used(
-    photos, tmp_path, make_backbone, make_photos
+    images, tmp_path, make_backbone, make_images
 ):
     cache = tmp_path / "c"
-    process = start(photos, cache, tmp_path / "result", "die")
+    process = start(images, cache, tmp_path / "result", "die")
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     (partial,) = folder_of(cache).glob(".*.partial")
     backbone = make_backbone()
-    dataset = make_photos(photos, backbone)
+    dataset = make_images(images, backbone)
     resumed = cached_features(backbone, dataset, cache=cache)
     assert (resumed.num_computed, partial.exists()) == (16, False)
     torch.testing.assert_close(
@@ -43,9 +43,9 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_get_the_same_whole_features(photos, tmp_path):
+def test_two_processes_at_once_get_the_same_whole_features(images, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
-    processes = [start(photos, cache, result) for result in results]
+    processes = [start(images, cache, result) for result in results]
     outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
@@ -55,9 +55,9 @@ def test_two_processes_at_once_get_the_same_whole_features(photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_share_the_work_and_get_the_same(photos, tmp_path):
+def test_two_ranks_share_the_work_and_get_the_same(images, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
-    processes = [start(photos, cache, path, f"rank:{path.name}") for path in results]
+    processes = [start(images, cache, path, f"rank:{path.name}") for path in results]
     outputs = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
@@ -66,24 +66,24 @@ def test_two_ranks_share_the_work_and_get_the_same(photos, tmp_path):
 
 
 def test_a_full_disk_is_said_once_and_features_stay_in_memory(
-    photos, tmp_path, make_backbone, make_photos
+    images, tmp_path, make_backbone, make_images
 ):
-    process = start(photos, tmp_path / "c", tmp_path / "result", "limit")
+    process = start(images, tmp_path / "c", tmp_path / "result", "limit")
     output, _ = process.communicate(timeout=240)
     assert output.count("WARNING") == 1
     assert "File too large. They stay in memory" in output
     backbone = make_backbone()
-    expected = cached_features(backbone, make_photos(photos, backbone), cache=tmp_path / "new")
+    expected = cached_features(backbone, make_images(images, backbone), cache=tmp_path / "new")
     torch.testing.assert_close(torch.load(tmp_path / "result")["features"], expected.tensor())
     assert not list((tmp_path / "c").rglob(".*.partial"))
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_features_stay_in_memory(
-    photos, tmp_path, make_backbone, make_photos, caplog
+    images, tmp_path, make_backbone, make_images, caplog
 ):
     (tmp_path / "file").write_text("in the way")
     backbone = make_backbone()
-    dataset = make_photos(photos, backbone)
+    dataset = make_images(images, backbone)
     features = cached_features(backbone, dataset, cache=tmp_path / "file", batch_size=4)
     assert features.tensor().shape == (24, 96)
     assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
@@ -91,29 +91,29 @@ def test_a_folder_that_cannot_be_written_is_said_and_features_stay_in_memory(
 
 
 def test_too_little_space_is_said_before_it_is_taken(
-    photos, tmp_path, make_backbone, make_photos, monkeypatch, caplog
+    images, tmp_path, make_backbone, make_images, monkeypatch, caplog
 ):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("tltool.features.store.shutil.disk_usage", lambda _: usage)
     backbone = make_backbone()
-    cached_features(backbone, make_photos(photos, backbone), cache=tmp_path / "c")
+    cached_features(backbone, make_images(images, backbone), cache=tmp_path / "c")
     assert "No space left on device" in caplog.text
     assert not (tmp_path / "c").exists()
 
 
-def test_the_size_is_said_before_it_is_taken(photos, tmp_path, make_backbone, make_photos, caplog):
+def test_the_size_is_said_before_it_is_taken(images, tmp_path, make_backbone, make_images, caplog):
     caplog.set_level("INFO", "tltool.features")
     backbone = make_backbone()
-    cached_features(backbone, make_photos(photos, backbone), cache=tmp_path)
+    cached_features(backbone, make_images(images, backbone), cache=tmp_path)
     assert "24 rows to compute, at most 9.6 kB in" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_a_damaged_segment_is_said_and_computed_again(
-    photos, tmp_path, make_backbone, make_photos, caplog, damage
+    images, tmp_path, make_backbone, make_images, caplog, damage
 ):
     backbone = make_backbone()
-    dataset = make_photos(photos, backbone)
+    dataset = make_images(images, backbone)
     features = cached_features(backbone, dataset, cache=tmp_path)
     (path,) = segment_paths(features.store.folder)
     content = path.read_bytes()

@@ -7,7 +7,7 @@ from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 
 
 @pytest.fixture
-def loaders(photos):
+def loaders(images):
     """The training loader of 20 images, on images and on features that number the images."""
     config = {
         "input_size": (3, 32, 32),
@@ -20,13 +20,13 @@ def loaders(photos):
 
     def make(num_views=1, done=0, mixing=None):
         torch.manual_seed(0)
-        data = ImageFolderDataModule(photos, batch_size=4, num_workers=0, data_config=config)
-        images, other = data.train_dataloader(), data.train_dataloader()
-        numbers = torch.arange(len(images.photos.dataset)).float()[:, None]
+        data = ImageFolderDataModule(images, batch_size=4, num_workers=0, data_config=config)
+        loader, other = data.train_dataloader(), data.train_dataloader()
+        numbers = torch.arange(len(loader.images.dataset)).float()[:, None]
         views = [numbers + 1000 * view for view in range(num_views)]
         other.substitute = FeatureLoader(other, views, mixing=mixing)
-        images.batches_done = other.batches_done = lambda: done
-        return images, other
+        loader.batches_done = other.batches_done = lambda: done
+        return loader, other
 
     return make
 

@@ -23,10 +23,10 @@ print(prediction.label, *[f"{p:.6f}" for p in prediction.probabilities.values()]
 
 
 @pytest.fixture(scope="module")
-def run(photos, tmp_path_factory):
-    """A finished run of full fine-tuning on the blue and red photos."""
+def run(images, tmp_path_factory):
+    """A finished run of full fine-tuning on the blue and red images."""
     folder = tmp_path_factory.mktemp("run")
-    args = ["--runs_dir", str(folder), "--name", "colors", "--data.root", str(photos)]
+    args = ["--runs_dir", str(folder), "--name", "colors", "--data.root", str(images)]
     args += ["--model.backbone.name", "test_efficientnet", "--model.backbone.weights", "random"]
     args += ["--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"]
     args += ["--trainer.max_epochs", "4", "--finetuning", "FullFinetuning"]
@@ -45,36 +45,36 @@ def checkpoint(run):
     return run / "checkpoints" / "last.ckpt"
 
 
-def test_a_photo_gets_a_class_and_probabilities_that_sum_to_one(checkpoint, photos):
-    prediction = tltool.load(checkpoint).predict(photos / "red" / "00.png")
+def test_an_image_gets_a_class_and_probabilities_that_sum_to_one(checkpoint, images):
+    prediction = tltool.load(checkpoint).predict(images / "red" / "00.png")
     assert set(prediction.probabilities) == {"blue", "red"}
     assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_photo_alone_is_predicted_as_in_a_batch(checkpoint, photos):
+def test_an_image_alone_is_predicted_as_in_a_batch(checkpoint, images):
     predictor = tltool.load(checkpoint)
-    paths = sorted((photos / "red").iterdir())
+    paths = sorted((images / "red").iterdir())
     together = [p.probabilities["red"] for p in predictor.predict(paths)]
     alone = [predictor.predict(path).probabilities["red"] for path in paths]
     assert alone == pytest.approx(together, abs=1e-5)
 
 
-def test_an_open_image_is_predicted_as_its_file(checkpoint, photos):
+def test_an_open_image_is_predicted_as_its_file(checkpoint, images):
     predictor = tltool.load(checkpoint)
-    path = photos / "blue" / "01.png"
+    path = images / "blue" / "01.png"
     with Image.open(path) as image:
         opened = predictor.predict(image)
     assert opened.probabilities == pytest.approx(predictor.predict(path).probabilities, abs=1e-6)
 
 
-def test_a_folder_is_predicted_by_path(checkpoint, photos):
-    predictions = tltool.load(checkpoint).predict_folder(photos, batch_size=7)
+def test_a_folder_is_predicted_by_path(checkpoint, images):
+    predictions = tltool.load(checkpoint).predict_folder(images, batch_size=7)
     assert len(predictions) == 24
 
 
-def test_a_fresh_process_without_a_network_predicts_the_same(checkpoint, photos):
-    path = photos / "red" / "05.png"
+def test_a_fresh_process_without_a_network_predicts_the_same(checkpoint, images):
+    path = images / "red" / "05.png"
     args = [sys.executable, "-c", WITHOUT_NETWORK, str(checkpoint), str(path)]
     result = subprocess.run(args, capture_output=True, text=True, check=True)
     here = tltool.load(checkpoint).predict(path)
@@ -82,9 +82,9 @@ def test_a_fresh_process_without_a_network_predicts_the_same(checkpoint, photos)
     assert result.stdout.split() == expected
 
 
-def test_a_folder_becomes_a_table(checkpoint, photos, tmp_path):
+def test_a_folder_becomes_a_table(checkpoint, images, tmp_path):
     output = tmp_path / "table.csv"
-    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(images), "--output", str(output)]
     assert main(["predict", *args, "--data.num_workers", "0"]) == 0
     rows = list(csv.DictReader(output.read_text().splitlines()))
     columns = ["path", "label", "prediction", "probability:blue", "probability:red"]
@@ -94,10 +94,10 @@ def test_a_folder_becomes_a_table(checkpoint, photos, tmp_path):
     assert rows[0]["prediction"] == tltool.load(checkpoint).predict(rows[0]["path"]).label
 
 
-def test_validating_measures_what_training_measured(run, checkpoint, photos, capsys):
+def test_validating_measures_what_training_measured(run, checkpoint, images, capsys):
     metrics = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     last = [row["val/loss"] for row in metrics if row["val/loss"]][-1]
-    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--data.num_workers", "0"]
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(images), "--data.num_workers", "0"]
     assert main(["validate", *args]) == 0
     assert f"{float(last):.4f}" in capsys.readouterr().out
 
@@ -110,39 +110,39 @@ def test_a_report_writes_two_pictures_and_three_scores(run, capsys):
     assert width(run / "predictions.png") > 500
 
 
-def test_labels_that_the_checkpoint_does_not_know_are_refused(checkpoint, photos, tmp_path, capsys):
+def test_labels_that_the_checkpoint_does_not_know_are_refused(checkpoint, images, tmp_path, capsys):
     for name in ("green", "red"):
         (tmp_path / "other" / "val" / name).mkdir(parents=True)
-        Image.open(photos / "red" / "00.png").save(tmp_path / "other" / "val" / name / "0.png")
+        Image.open(images / "red" / "00.png").save(tmp_path / "other" / "val" / name / "0.png")
     args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "other")]
     assert main(["validate", *args]) == 1
     assert "green" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_not_there_for_the_table_is_named(checkpoint, photos, tmp_path, capsys):
+def test_a_folder_that_is_not_there_for_the_table_is_named(checkpoint, images, tmp_path, capsys):
     output = tmp_path / "no" / "table.csv"
-    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--output", str(output)]
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(images), "--output", str(output)]
     assert main(["predict", *args]) == 1
     assert "Create it first" in capsys.readouterr().err
 
 
-def test_photos_without_a_known_class_get_no_label(checkpoint, photos, tmp_path):
+def test_images_without_a_known_class_get_no_label(checkpoint, images, tmp_path):
     (tmp_path / "new").mkdir()
-    shutil.copy(photos / "red" / "00.png", tmp_path / "new" / "unknown.png")
+    shutil.copy(images / "red" / "00.png", tmp_path / "new" / "unknown.png")
     output = tmp_path / "table.csv"
     args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "new")]
     assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0
     assert output.read_text().startswith("path,prediction,")
 
 
-def test_an_unknown_table_format_is_refused(checkpoint, photos, tmp_path, capsys):
-    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos)]
+def test_an_unknown_table_format_is_refused(checkpoint, images, tmp_path, capsys):
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(images)]
     assert main(["predict", *args, "--output", str(tmp_path / "table.xlsx")]) == 1
     assert "must end in .csv or .parquet" in capsys.readouterr().err
 
 
-def test_a_parquet_table_holds_the_same_rows(checkpoint, photos, tmp_path):
-    args = ["--ckpt_path", str(checkpoint), "--data.root", str(photos), "--data.num_workers", "0"]
+def test_a_parquet_table_holds_the_same_rows(checkpoint, images, tmp_path):
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(images), "--data.num_workers", "0"]
     assert main(["predict", *args, "--output", str(tmp_path / "table.parquet")]) == 0
     assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
     parquet = pq.read_table(tmp_path / "table.parquet").to_pylist()
@@ -151,21 +151,21 @@ def test_a_parquet_table_holds_the_same_rows(checkpoint, photos, tmp_path):
     assert list(parquet[0]) == list(rows[0])
 
 
-def test_a_manifest_is_predicted_with_its_labels(checkpoint, photos, tmp_path):
-    rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
-    (tmp_path / "photos.csv").write_text("\n".join(["path,label", *rows]))
+def test_a_manifest_is_predicted_with_its_labels(checkpoint, images, tmp_path):
+    rows = [f"{path},{path.parent.name}" for path in sorted(images.rglob("*.png"))]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label", *rows]))
     args = ["--ckpt_path", str(checkpoint), "--data", "ManifestDataModule"]
-    args += ["--data.manifest", str(tmp_path / "photos.csv"), "--data.num_workers", "0"]
+    args += ["--data.manifest", str(tmp_path / "images.csv"), "--data.num_workers", "0"]
     assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
     table = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["label"] for row in table] == [path.split(",")[1] for path in rows]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, photos, tmp_path, suffix):
+def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, images, tmp_path, suffix):
     (tmp_path / "new").mkdir()
     path = tmp_path / "new" / os.fsdecode(b"K\xe4fer.png")
-    shutil.copy(photos / "red" / "00.png", path)
+    shutil.copy(images / "red" / "00.png", path)
     args = ["--ckpt_path", str(checkpoint), "--data.root", str(tmp_path / "new")]
     output = tmp_path / f"table.{suffix}"
     assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0

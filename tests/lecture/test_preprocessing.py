@@ -121,8 +121,8 @@ def backbone():
 
 
 @pytest.fixture
-def samples(photos):
-    paths = sorted(photos.glob("*/*.png"))
+def samples(images):
+    paths = sorted(images.glob("*/*.png"))
     return Samples([str(path) for path in paths], [int(p.parent.name == "red") for p in paths])
 
 

@@ -60,7 +60,7 @@ def test_a_file_is_no_folder_to_fetch_to(cached_resnet, tmp_path):
 
 
 def saved(tmp_path, **data_config):
-    """A file with the weights of a small ResNet that says how to prepare photos."""
+    """A file with the weights of a small ResNet that says how to prepare images."""
     state_dict = Backbone("test_resnet", weights="random").model.state_dict()
     path = tmp_path / "own.safetensors"
     save_weights(path, state_dict, {"name": "test_resnet", "data_config": data_config})

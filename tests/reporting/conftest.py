@@ -9,20 +9,20 @@ BLUE, RED = "<b>blue", "r$e$d"
 
 
 @pytest.fixture(scope="session")
-def odd_photos(photos, tmp_path_factory):
-    """The blue and red photos, in folders whose names must be escaped."""
-    root = tmp_path_factory.mktemp("odd") / "photos"
+def odd_images(images, tmp_path_factory):
+    """The blue and red images, in folders whose names must be escaped."""
+    root = tmp_path_factory.mktemp("odd") / "images"
     for name, folder in (("blue", BLUE), ("red", RED)):
-        shutil.copytree(photos / name, root / folder)
+        shutil.copytree(images / name, root / folder)
     return root
 
 
 @pytest.fixture(scope="session")
-def fit(odd_photos, tmp_path_factory):
+def fit(odd_images, tmp_path_factory):
     """Return a function that trains a tiny network and returns the run's folder."""
     runs = tmp_path_factory.mktemp("runs")
 
-    def run(*args, name="colors", epochs=2, root=odd_photos):
+    def run(*args, name="colors", epochs=2, root=odd_images):
         arguments = ["--runs_dir", str(runs), "--name", name, "--data.root", str(root)]
         arguments += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
         arguments += ["--model.backbone.img_size", "32", "--data.batch_size", "4"]

@@ -71,8 +71,8 @@ def test_the_terminal_ends_with_the_answer_and_the_command_of_the_page(finished,
     assert f"<pre>{step.removeprefix('next').strip()}</pre>" in page
 
 
-def test_the_command_that_comes_next_can_be_typed(page, odd_photos, tmp_path):
-    first = [str(odd_photos) if word == "FOLDER" else word for word in commands(page)[0]]
+def test_the_command_that_comes_next_can_be_typed(page, odd_images, tmp_path):
+    first = [str(odd_images) if word == "FOLDER" else word for word in commands(page)[0]]
     output = ["--output", str(tmp_path / "table.csv")] if first[0] == "predict" else []
     assert main([*first, *output]) == 0
 
@@ -94,15 +94,15 @@ def test_an_alarm_is_on_the_page_with_its_remedy(page):
     assert "use leaky_relu" in page
 
 
-def test_every_wrong_photo_of_a_few_is_on_the_page(page):
+def test_every_wrong_image_of_a_few_is_on_the_page(page):
     mistakes = page.partition("Most frequent mistakes")[2].partition("</section>")[0]
     wrong = [int(row[0]) for row in re.findall(r">(\d+)</td><td[^>]*>(\d+)</td></tr>", mistakes)]
     assert page.count("data:image/jpeg") == sum(wrong) > 0
 
 
-def test_photos_can_be_left_out_of_all_that_is_written(copy):
+def test_images_can_be_left_out_of_all_that_is_written(copy):
     (copy / "predictions.png").unlink(missing_ok=True)  # Of an earlier report.
-    report("--no_photos", copy)
+    report("--no_images", copy)
     page = (copy / "report.html").read_text()
     assert "data:image/jpeg" not in page
     assert "The worst mistakes" in page
@@ -143,9 +143,9 @@ def test_a_run_without_any_checkpoint_says_so(copy):
     assert commands(page) == [["fit", "--config", f"{copy}/config.yaml"]]
 
 
-def test_a_run_whose_photos_are_gone_keeps_its_curves(copy, odd_photos, capsys):
+def test_a_run_whose_images_are_gone_keeps_its_curves(copy, odd_images, capsys):
     text = (copy / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(text.replace(str(odd_photos), "gone"))
+    (copy / "config.yaml").write_text(text.replace(str(odd_images), "gone"))
     report(copy)
     page = (copy / "report.html").read_text()
     assert "There is no folder 'gone'" in html.unescape(answer(page))
@@ -187,7 +187,7 @@ def test_of_two_runs_only_what_differs_is_shown_and_their_difference(finished, f
     assert "no ranking" not in page
 
 
-def test_runs_on_different_photos_are_not_ranked(finished, fit, capsys):
+def test_runs_on_different_images_are_not_ranked(finished, fit, capsys):
     other = fit("--data.seed", "1", name="split")
     report(finished, other)
     page = (other.parent / "report.html").read_text()
@@ -197,8 +197,8 @@ def test_runs_on_different_photos_are_not_ranked(finished, fit, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_really_killed_is_reported(odd_photos, tmp_path):
-    args = ["fit", "--data.root", str(odd_photos), "--name", "run", "--runs_dir", str(tmp_path)]
+def test_a_run_that_is_really_killed_is_reported(odd_images, tmp_path):
+    args = ["fit", "--data.root", str(odd_images), "--name", "run", "--runs_dir", str(tmp_path)]
     args += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
     args += ["--model.backbone.img_size", "32", "--data.batch_size", "4"]
     args += ["--data.num_workers", "0", "--trainer.max_epochs", "9999"]

@@ -64,11 +64,11 @@ def test_of_very_many_layers_the_worst_are_drawn():
 
 
 def test_a_thumbnail_tells_nothing_of_place_and_camera():
-    photo = Image.new("RGB", (400, 300))
-    exif = photo.getexif()
+    image = Image.new("RGB", (400, 300))
+    exif = image.getexif()
     exif[0x010F] = "SecretCamera"
     content = io.BytesIO()
-    photo.save(content, format="JPEG", exif=exif, comment=b"SecretPlace")
+    image.save(content, format="JPEG", exif=exif, comment=b"SecretPlace")
     small = thumbnail(Image.open(content))
     assert b"Secret" not in small
     assert Image.open(io.BytesIO(small)).size == (160, 120)

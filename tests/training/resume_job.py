@@ -1,6 +1,6 @@
 """The trainings of test_resume.py, in this process or as one of two gloo ranks.
 
-Usage: LOCAL_RANK=0 MASTER_PORT=... python resume_job.py FOLDER PHOTOS
+Usage: LOCAL_RANK=0 MASTER_PORT=... python resume_job.py FOLDER IMAGES
 """
 
 import os
@@ -103,9 +103,9 @@ def make_task(name="test_resnet", dropout=0.5, drop_path=0.2, optimizer=ADAM):
     return ImageTask(backbone, head, num_classes=2, optimizer=optimizer)
 
 
-def make_data(photos, task, **options):
+def make_data(images, task, **options):
     defaults = {"batch_size": 4, "num_workers": 0, "augmentation": "crop"}
-    return ImageFolderDataModule(photos, data_config=task.data_config, **defaults | options)
+    return ImageFolderDataModule(images, data_config=task.data_config, **defaults | options)
 
 
 def make_trainer(*callbacks, devices=1, **options):
@@ -123,14 +123,14 @@ def make_trainer(*callbacks, devices=1, **options):
     )
 
 
-def train(photos, case, *, save_to=None, ckpt_path=None, devices=1, **options):
+def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     """Return weights, state of the optimizer, and training metrics."""
     data_options, trainer_options = CASES[case]
     torch.manual_seed(0 if ckpt_path is None else 1)  # A resume takes the seed of the checkpoint.
     task, metrics = make_task(), Metrics()
     saves = [Saves(save_to), LastCheckpoint(save_to)] if save_to else []
     trainer = make_trainer(metrics, *saves, devices=devices, **trainer_options, **options)
-    data = make_data(photos, task, **data_options)
+    data = make_data(images, task, **data_options)
     trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
     return {
         "weights": {name: value.clone() for name, value in task.state_dict().items()},
@@ -139,21 +139,21 @@ def train(photos, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     }
 
 
-def train_once(photos, *, devices=1):
+def train_once(images, *, devices=1):
     """Train without what makes one process and two differ; return weights and steps."""
     torch.manual_seed(0)
     # Adam would make steps of the rounding errors of small gradients.
     task = make_task("test_vit", dropout=0.0, drop_path=0.0, optimizer=SGD)
     trainer = make_trainer(devices=devices)
-    trainer.fit(task, make_data(photos, task, val_fraction=1 / 3))  # 4 batches of 4
+    trainer.fit(task, make_data(images, task, val_fraction=1 / 3))  # 4 batches of 4
     return {"weights": dict(task.state_dict()), "steps": trainer.global_step}
 
 
-def evaluate(photos, number, *, devices=1):
-    """Return the metrics of so many photos, and how many were counted."""
+def evaluate(images, number, *, devices=1):
+    """Return the metrics of so many images, and how many were counted."""
     torch.manual_seed(0)
     task = make_task()
-    data = FewToTest(photos, data_config=task.data_config, batch_size=4, num_workers=0)
+    data = FewToTest(images, data_config=task.data_config, batch_size=4, num_workers=0)
     data.number = number
     (metrics,) = make_trainer(devices=devices).test(task, data, verbose=False)
     return {"metrics": metrics, "counted": int(task.confusion.sum())}
@@ -162,16 +162,16 @@ def evaluate(photos, number, *, devices=1):
 def main():
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    folder, photos = Path(sys.argv[1]), Path(sys.argv[2])
-    results = {"once": train_once(photos, devices=2)}
-    results["evaluation"] = {number: evaluate(photos, number, devices=2) for number in (1, 2, 7)}
+    folder, images = Path(sys.argv[1]), Path(sys.argv[2])
+    results = {"once": train_once(images, devices=2)}
+    results["evaluation"] = {number: evaluate(images, number, devices=2) for number in (1, 2, 7)}
     for case in sys.argv[3:]:
         saves = folder / case
-        results[case] = {"straight": train(photos, case, devices=2)}
-        results[case]["saving"] = train(photos, case, save_to=saves, devices=2)
+        results[case] = {"straight": train(images, case, devices=2)}
+        results[case]["saving"] = train(images, case, save_to=saves, devices=2)
         for point in POINTS:
             path = saves / f"{point}.ckpt"
-            results[case][point] = train(photos, case, ckpt_path=path, devices=2)
+            results[case][point] = train(images, case, ckpt_path=path, devices=2)
     torch.save(results, folder / f"{os.environ['LOCAL_RANK']}.pt")
 
 

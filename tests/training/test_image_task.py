@@ -187,7 +187,7 @@ def test_auroc_equals_scikit_learns(validated):
     assert metrics["val/auroc"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_auroc_leaves_out_a_class_without_photos():
+def test_auroc_leaves_out_a_class_without_images():
     metric = PresentClassesAUROC(3)
     metric.update(torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]), torch.tensor([0, 1]))
     assert float(metric.compute()) == 1.0
@@ -221,7 +221,7 @@ def test_with_the_log_prior_the_first_loss_is_the_label_entropy(head):
     assert float(loss.detach()) == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-5)
 
 
-def test_mixed_photos_train_on_shares_and_are_measured_by_the_larger_one():
+def test_mixed_images_train_on_shares_and_are_measured_by_the_larger_one():
     task = make_task().eval()
     shares = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]])
     batch = {
@@ -236,11 +236,11 @@ def test_mixed_photos_train_on_shares_and_are_measured_by_the_larger_one():
 
 
 @pytest.mark.parametrize("input_norm", ["center", "standardize", "whiten"])
-def test_an_input_norm_is_fitted_on_the_training_features_before_training(photos, input_norm):
+def test_an_input_norm_is_fitted_on_the_training_features_before_training(images, input_norm):
     torch.manual_seed(0)
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     data = ImageFolderDataModule(
-        photos, data_config=backbone.data_config, batch_size=8, num_workers=0
+        images, data_config=backbone.data_config, batch_size=8, num_workers=0
     )
     head = partial(Head, input_norm=input_norm)
     task = ImageTask(backbone, head, num_classes=2)
@@ -258,13 +258,13 @@ def test_an_input_norm_without_a_datamodule_says_what_to_call():
         make_trainer(max_epochs=1).fit(task, make_loader(), make_loader())
 
 
-def make_data(photos, **kwargs):
+def make_data(images, **kwargs):
     config = Backbone("test_resnet", weights="random", img_size=32).data_config
-    return ImageFolderDataModule(photos, data_config=config, num_workers=0, batch_size=8, **kwargs)
+    return ImageFolderDataModule(images, data_config=config, num_workers=0, batch_size=8, **kwargs)
 
 
-def test_a_task_takes_the_preprocessing_of_its_photos_into_the_checkpoint(photos, tmp_path):
-    data = make_data(photos, preprocessing="dataset")
+def test_a_task_takes_the_preprocessing_of_its_images_into_the_checkpoint(images, tmp_path):
+    data = make_data(images, preprocessing="dataset")
     task = ImageTask(Backbone("test_resnet", weights="random", img_size=32), num_classes=2)
     trainer = make_trainer(max_epochs=1)
     trainer.fit(task, data)
@@ -274,8 +274,8 @@ def test_a_task_takes_the_preprocessing_of_its_photos_into_the_checkpoint(photos
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate"])
-def test_photos_with_another_preprocessing_than_the_task_are_refused(photos, stage):
-    data = make_data(photos, preprocessing="none")
+def test_images_with_another_preprocessing_than_the_task_are_refused(images, stage):
+    data = make_data(images, preprocessing="none")
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     task = ImageTask(backbone, num_classes=2, data_config=backbone.data_config)
     with pytest.raises(ValueError, match=r"mean is .* Leave `data_config` of ImageTask out"):

@@ -28,11 +28,11 @@ class LossAtValidation(Callback):
         self.losses.append(float(trainer.callback_metrics["val/loss"]))
 
 
-def fit(photos, name, activation, strategy, surgery=()):
+def fit(images, name, activation, strategy, surgery=()):
     torch.manual_seed(0)
     backbone = Backbone(name, weights="random", img_size=32, surgery=surgery)
     data = ImageFolderDataModule(
-        photos, data_config=backbone.data_config, batch_size=8, num_workers=0
+        images, data_config=backbone.data_config, batch_size=8, num_workers=0
     )
     head = partial(Head, hidden_features=[16], activation=activation)
     optimizer = partial(torch.optim.AdamW, lr=3e-3)
@@ -53,8 +53,8 @@ def fit(photos, name, activation, strategy, surgery=()):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_probe_with_each_activation_learns(photos, activation):
-    _, _, losses = fit(photos, "test_efficientnet", activation, LinearProbe())
+def test_a_probe_with_each_activation_learns(images, activation):
+    _, _, losses = fit(images, "test_efficientnet", activation, LinearProbe())
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
 
@@ -63,13 +63,13 @@ def test_a_probe_with_each_activation_learns(photos, activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_activation_in_backbone_and_head_learns_and_is_reloaded(
-    photos, tmp_path, name, activation
+    images, tmp_path, name, activation
 ):
     surgery = [] if activation == "maxout" else [{"swap_activations": activation}]
-    task, trainer, losses = fit(photos, name, activation, FullFinetuning(), surgery)
+    task, trainer, losses = fit(images, name, activation, FullFinetuning(), surgery)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     loaded = ImageTask.load_from_checkpoint(tmp_path / "last.ckpt")
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(loaded(images), task.eval()(images), rtol=0, atol=0)
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(loaded(pixels), task.eval()(pixels), rtol=0, atol=0)
     assert all(math.isfinite(loss) for loss in losses)
     assert min(losses[1:]) < losses[0]

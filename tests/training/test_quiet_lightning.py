@@ -28,10 +28,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_from_python_shows_no_advertisement_and_no_advice_on_workers(photos, tmp_path):
+def test_a_run_from_python_shows_no_advertisement_and_no_advice_on_workers(images, tmp_path):
     (tmp_path / "run.py").write_text(SCRIPT)
     found = subprocess.run(
-        [sys.executable, "run.py", photos],
+        [sys.executable, "run.py", images],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,

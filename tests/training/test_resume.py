@@ -23,14 +23,14 @@ def slow_but_first(names):
 
 
 @pytest.fixture(scope="module")
-def one_process(photos, tmp_path_factory):
+def one_process(images, tmp_path_factory):
     """Train straight, once for each case: without saving, and with."""
     folder, results = tmp_path_factory.mktemp("one"), {}
 
     def run(case):
         if case not in results:
-            saving = train(photos, case, save_to=folder / case)
-            results[case] = {"straight": train(photos, case), "saving": saving}
+            saving = train(images, case, save_to=folder / case)
+            results[case] = {"straight": train(images, case), "saving": saving}
         return results[case]["straight"], results[case]["saving"], folder / case
 
     return run
@@ -55,9 +55,9 @@ def assert_equal(a, b):
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("case", slow_but_first(CASES))
-def test_a_resumed_run_equals_a_straight_one(one_process, photos, case, point):
+def test_a_resumed_run_equals_a_straight_one(one_process, images, case, point):
     straight, _, saves = one_process(case)
-    assert_same(train(photos, case, ckpt_path=saves / f"{point}.ckpt"), straight)
+    assert_same(train(images, case, ckpt_path=saves / f"{point}.ckpt"), straight)
 
 
 @pytest.mark.parametrize("case", slow_but_first(CASES))
@@ -67,30 +67,30 @@ def test_saving_changes_nothing(one_process, case):
 
 
 @pytest.mark.slow
-def test_workers_that_are_spawned_equal_those_that_are_forked(one_process, photos):
+def test_workers_that_are_spawned_equal_those_that_are_forked(one_process, images):
     straight, _, saves = one_process("workers")
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        assert_same(train(photos, "workers", ckpt_path=saves / "step 7.ckpt"), straight)
+        assert_same(train(images, "workers", ckpt_path=saves / "step 7.ckpt"), straight)
     finally:
         multiprocessing.set_start_method(before, force=True)
 
 
-def test_photos_that_were_trained_on_are_not_decoded_again(one_process, photos, monkeypatch):
+def test_images_that_were_trained_on_are_not_decoded_again(one_process, images, monkeypatch):
     *_, saves = one_process("plain")
     decoded, decode = [], dataset.decode_image
     monkeypatch.setattr(
         datamodule, "decode_image", lambda *a, **kw: decoded.append(a) or decode(*a, **kw)
     )
-    train(photos, "plain", ckpt_path=saves / "step 12.ckpt", limit_val_batches=0)
+    train(images, "plain", ckpt_path=saves / "step 12.ckpt", limit_val_batches=0)
     assert len(decoded) == 20 - 2 * 4
 
 
 @pytest.fixture(scope="module")
-def two_ranks(run_two_ranks, photos, tmp_path_factory):
+def two_ranks(run_two_ranks, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    run_two_ranks(JOB, folder, photos, *TWO_RANKS)
+    run_two_ranks(JOB, folder, images, *TWO_RANKS)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
@@ -104,8 +104,8 @@ def test_two_resumed_ranks_equal_two_straight_ones(two_ranks, case, point):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 7])
-def test_two_ranks_count_each_test_photo_once(two_ranks, photos, number):
-    expected = job["evaluate"](photos, number)
+def test_two_ranks_count_each_test_image_once(two_ranks, images, number):
+    expected = job["evaluate"](images, number)
     for rank in two_ranks:
         assert rank["evaluation"][number]["counted"] == expected["counted"] == number
         metrics = rank["evaluation"][number]["metrics"]
@@ -113,8 +113,8 @@ def test_two_ranks_count_each_test_photo_once(two_ranks, photos, number):
 
 
 @pytest.mark.slow
-def test_two_ranks_train_as_one_process_does(two_ranks, photos):
-    one = job["train_once"](photos)
+def test_two_ranks_train_as_one_process_does(two_ranks, images):
+    one = job["train_once"](images)
     for rank in two_ranks:
         assert rank["once"]["steps"] == one["steps"] == 12
         torch.testing.assert_close(rank["once"]["weights"], one["weights"], rtol=1e-4, atol=1e-6)

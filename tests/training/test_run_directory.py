@@ -7,29 +7,29 @@ from tltool.training.run_directory import create_run_dir
 
 
 def test_each_run_gets_the_next_number(tmp_path):
-    folders = [create_run_dir(tmp_path, "photos") for _ in range(3)]
+    folders = [create_run_dir(tmp_path, "images") for _ in range(3)]
     names = [folder.relative_to(tmp_path).as_posix() for folder in folders]
-    assert names == ["photos/0", "photos/1", "photos/2"]
+    assert names == ["images/0", "images/1", "images/2"]
 
 
 def test_runs_that_start_at_once_get_different_folders(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: create_run_dir(tmp_path, "photos"), range(32)))
+        folders = list(pool.map(lambda _: create_run_dir(tmp_path, "images"), range(32)))
     assert len(set(folders)) == 32
 
 
 def test_a_new_run_removes_what_a_killed_one_left_half_written(tmp_path):
-    partial = create_run_folder(tmp_path, "photos") / ".last.ckpt.machine-1-0123.partial"
+    partial = create_run_folder(tmp_path, "images") / ".last.ckpt.machine-1-0123.partial"
     partial.touch()
     os.utime(partial, (0, 0))
-    create_run_folder(tmp_path, "photos")
+    create_run_folder(tmp_path, "images")
     assert not partial.exists()
 
 
 def test_a_file_in_place_of_the_folder_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / "runs").touch()
     with pytest.raises(PermissionError, match="Set --runs_dir to a directory that you may write"):
-        create_run_dir(tmp_path / "runs", "photos")
+        create_run_dir(tmp_path / "runs", "images")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])

@@ -9,9 +9,9 @@ from tltool.training.val_predictions import PredictionCollector
 
 
 @pytest.fixture
-def loader(photos):
+def loader(images):
     config = Backbone("test_resnet", weights="random", img_size=32).data_config
-    data = ImageFolderDataModule(photos, batch_size=3, num_workers=0, data_config=config)
+    data = ImageFolderDataModule(images, batch_size=3, num_workers=0, data_config=config)
     return data.val_dataloader()
 
 
@@ -26,13 +26,13 @@ def test_batches_are_put_together_by_image(loader, trainer):
         batch = list(loader)[number]
         collector.add(torch.eye(2)[batch["labels"]], batch["labels"], number)
     found = collector.gather(trainer)
-    assert found.labels.tolist() == loader.photos.dataset.labels == [0, 0, 1, 1]
+    assert found.labels.tolist() == loader.images.dataset.labels == [0, 0, 1, 1]
     assert found.accuracy == 1
 
 
 def test_images_that_were_not_seen_are_left_out(loader, trainer):
     collector = PredictionCollector(loader, torch.device("cpu"))
-    collector.add(torch.tensor([[0.2, 0.8]]), torch.tensor([0]), 1)  # The fourth photo.
+    collector.add(torch.tensor([[0.2, 0.8]]), torch.tensor([0]), 1)  # The fourth image.
     found = collector.gather(trainer)
     assert found.positions.tolist() == [3]
     assert found.of_label.tolist() == pytest.approx([0.2])

@@ -18,18 +18,18 @@ from tltool.diagnostics.advice.backbone_ranking import RankedBackbone, rank_back
 from tltool.models.weights.local_weights import LocalWeights
 
 
-def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_photos: int) -> int:
-    """Rank backbones on photos and print the table, the best first.
+def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images: int) -> int:
+    """Rank backbones on images and print the table, the best first.
 
     Args:
         candidates: The backbones.
-        data: A folder of photos, or a table of their paths and labels.
-        max_photos: The most photos of each part to look at.
+        data: A folder of images, or a table of their paths and labels.
+        max_images: The most images of each part to look at.
     """
     set_up_process()
     logging.getLogger("tltool").setLevel(logging.WARNING)  # The table says what was loaded.
     source = open_data(data)
-    source.splits = smaller_splits(source, max_photos)
+    source.splits = smaller_splits(source, max_images)
     print(f"data     {source.summary()}")
     ranked = sorted(
         rank(candidates, source), key=lambda one: one.suitability.accuracy, reverse=True
@@ -39,7 +39,7 @@ def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_photos:
         return 1
     Console(markup=False, highlight=False).print(ranking_table(ranked))
     best = ranked[0]
-    print("accuracy of a closed-form probe on the validation photos; LogME on the training photos")
+    print("accuracy of a closed-form probe on the validation images; LogME on the training images")
     print(
         f"use      tltool fit --model.backbone.name {best.weights.name} "
         f"--model.backbone.weights {best.weights.weights}{_data_flag(data)}"
@@ -72,7 +72,7 @@ def ranking_table(ranked: Sequence[RankedBackbone]) -> Table:
     """Return the table of a ranking, in the order given."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("backbone", no_wrap=True, min_width=max(len(o.weights.name) for o in ranked))
-    for name in ("from", "params", "px", "photos/s", "accuracy", "LogME"):
+    for name in ("from", "params", "px", "images/s", "accuracy", "LogME"):
         table.add_column(name, no_wrap=True, justify="left" if name == "from" else "right")
     for one in ranked:
         suitability = one.suitability
@@ -89,7 +89,7 @@ def ranking_table(ranked: Sequence[RankedBackbone]) -> Table:
 
 
 def open_data(data: str) -> ImageDataModule:
-    """Return the photos of a folder, or of a table if it is a file.
+    """Return the images of a folder, or of a table if it is a file.
 
     Raises:
         FileNotFoundError: If there is neither.
@@ -97,7 +97,7 @@ def open_data(data: str) -> ImageDataModule:
     path = Path(data).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no folder or table '{path}'. Name a folder with one folder of photos for "
+            f"There is no folder or table '{path}'. Name a folder with one folder of images for "
             "each class, or a CSV, TSV or Parquet file with columns path and label."
         )
     return ManifestDataModule(path) if path.is_file() else ImageFolderDataModule(path)

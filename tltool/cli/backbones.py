@@ -1,4 +1,4 @@
-"""`tltool backbones`: what there is, what suits your photos, and how to take one along."""
+"""`tltool backbones`: what there is, what suits your images, and how to take one along."""
 
 import argparse
 import logging
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
 
         found = {entry.name for entry in entries}
         chosen = [weights for weights in at_hand if weights.name.partition(".")[0] in found]
-        return rank_and_print(chosen, args.rank, max_photos=args.photos)
+        return rank_and_print(chosen, args.rank, max_images=args.images)
     if args.sort == "parameters":
         entries.sort(key=lambda entry: entry.num_parameters)
     _print_catalog(entries, at_hand, rows=args.rows)
@@ -68,14 +68,14 @@ def backbones_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
         prog="tltool backbones",
-        description="Search timm's models, rank those at hand on your photos, or take weights "
+        description="Search timm's models, rank those at hand on your images, or take weights "
         "along to a machine without a network.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  tltool backbones vit --max_params 10M          small transformers\n"
         "  tltool backbones resnet18                      all weights of one model\n"
         "  tltool backbones --fetch resnet18 --to weights\n"
-        "  tltool backbones --rank photos --weights_dir weights",
+        "  tltool backbones --rank images --weights_dir weights",
     )
     parser.add_argument(
         "pattern", nargs="?", default="", help="a part of the name, or a pattern such as 'vit_*224'"
@@ -83,7 +83,7 @@ def backbones_parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", help="a family of timm, such as resnet or vision_transformer")
     parser.add_argument("--tag", help="a part of the weights' tag, such as in21k")
     parser.add_argument(
-        "--max_size", type=int, metavar="PX", help="the largest photos, height in pixels"
+        "--max_size", type=int, metavar="PX", help="the largest images, height in pixels"
     )
     parser.add_argument(
         "--max_params", type=parse_count, metavar="N", help="the most parameters, such as 10M"
@@ -104,10 +104,10 @@ def backbones_parser() -> argparse.ArgumentParser:
     action(
         "--rank",
         metavar="DATA",
-        help="rank the models at hand on these photos: a folder as for fit, or a table of paths",
+        help="rank the models at hand on these images: a folder as for fit, or a table of paths",
     )
     action(
-        "--photos", type=int, default=1000, help="photos of each part to rank on, 1000 if not given"
+        "--images", type=int, default=1000, help="images of each part to rank on, 1000 if not given"
     )
     return parser
 
@@ -148,7 +148,7 @@ def _print_catalog(
         print(f"{entry.name}, family {entry.family}")
         print(f"{entry.num_parameters:,} parameters without the classifier")
         console.print(_tags_table(entry, at_hand))
-        print(f"use      tltool fit --data.root photos --model.backbone.name {entries[0].name}")
+        print(f"use      tltool fit --data.root images --model.backbone.name {entries[0].name}")
         return
     shown = entries[: max(rows, 1)]
     console.print(_models_table(shown, at_hand))
@@ -236,7 +236,7 @@ def _fetch(name: str, folder: str) -> int:
     print(f"file     {fetched.path} ({size:,.1f} MiB, license {fetched.license})")
     print(f"sha256   {fetched.sha256} (beside it, read by sha256sum -c and by tltool)")
     print(
-        f"use      tltool fit --data.root photos --model.backbone.name {fetched.name} "
+        f"use      tltool fit --data.root images --model.backbone.name {fetched.name} "
         f"--model.backbone.weights {fetched.path}"
     )
     return 0

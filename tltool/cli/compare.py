@@ -14,15 +14,15 @@ from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.compare_config import head_yaml, optimizer_spec
 from tltool.cli.compare_print import print_comparison
 from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
-from tltool.cli.own_modules import rewrite
-from tltool.cli.parser import Parser
-from tltool.cli.sections import HEAD
 from tltool.cli.lecture import (
     chosen_experiments,
     lecture_arguments,
     make_problem,
     run_lecture,
 )
+from tltool.cli.own_modules import rewrite
+from tltool.cli.parser import Parser
+from tltool.cli.sections import HEAD
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.result import Comparison
 from tltool.comparison.training_settings import TrainingSettings
@@ -95,7 +95,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--folds",
         type=int | None,
-        help="Folds of a cross-validation over all photos; 5 where no test part reports.",
+        help="Folds of a cross-validation over all images; 5 where no test part reports.",
     )
     parser.add_argument(
         "--write_config", type=str | None, help="File for one of the heads, as YAML for fit."
@@ -121,7 +121,7 @@ def compare(experiment: Experiment, words: Sequence[str]) -> None:
         claims = chosen_experiments(lecture)
     backbone = FrozenBackbone.of(experiment)
     if experiment.data.is_random:
-        log.warning("Features are of the photos as they are: augmentation is left for fit.")
+        log.warning("Features are of the images as they are: augmentation is left for fit.")
     if lecture is None:
         _compare(experiment, backbone, *heads)
     else:

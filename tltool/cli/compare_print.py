@@ -12,7 +12,7 @@ def print_comparison(found: Comparison, data: str) -> None:
 
     Args:
         found: The comparison.
-        data: What the photos are, in one line.
+        data: What the images are, in one line.
     """
     print(found.summary())
     console = Console()
@@ -21,7 +21,7 @@ def print_comparison(found: Comparison, data: str) -> None:
     console.print(_training_table(found, rows))
     print(f"data      {data}")
     print(f"protocol  {found.protocol}; {len(found.seeds)} seeds")
-    print("accuracy  +- half of its 95 % interval, over other photos and other seeds")
+    print("accuracy  +- half of its 95 % interval, over other images and other seeds")
     num_pairs = len(found.differences)
     if num_pairs:
         print(f"p         that of the difference, after Holm's correction for {num_pairs}")

@@ -25,8 +25,8 @@ from tltool.features.folder_lock import InUseError
 from tltool.features.segments import DamagedSegmentError
 
 ACTIONS = {
-    "compute": "compute the features of your photos, from the configuration of fit",
-    "verify": "hash all photos and features anew, and compute some rows again",
+    "compute": "compute the features of your images, from the configuration of fit",
+    "verify": "hash all images and features anew, and compute some rows again",
     "list": "what there is, for which backbone, how large, and when it was last used",
     "prune": "delete features by name, age or size",
     "pack": "put the files of each set of features into one",
@@ -61,7 +61,7 @@ def help_text() -> str:
     """Return the overview of the actions."""
     lines = ["usage: tltool features ACTION [options]    (tltool features ACTION --help)", ""]
     lines += [f"  {name:<10}{summary}" for name, summary in ACTIONS.items()]
-    lines += ["", "start here: tltool features compute --data.root photos"]
+    lines += ["", "start here: tltool features compute --data.root images"]
     return "\n".join(lines)
 
 
@@ -83,7 +83,7 @@ def print_list(root: Path) -> None:
     """Print all features in a cache."""
     cached = list_cached(root)
     if not cached:
-        print(f"No features in '{root}'. Compute some: tltool features compute --data.root photos")
+        print(f"No features in '{root}'. Compute some: tltool features compute --data.root images")
         return
     table = Table("name", "backbone", "pixels", "precision", "files", "size", "last used")
     for entry in cached:

@@ -38,7 +38,7 @@ def compute(experiment: Experiment) -> None:
         place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
         views = f" in {features.num_views} views" if features.num_views > 1 else ""
         print(
-            f"{split:<9} {len(features):,} photos{views}, {features.num_computed:,} rows "
+            f"{split:<9} {len(features):,} images{views}, {features.num_computed:,} rows "
             f"computed in {time.monotonic() - start:.1f} s, kept {place}"
         )
 
@@ -68,7 +68,7 @@ def _splits(experiment: Experiment) -> Iterator[tuple[Part, ImageDataset, int]]:
 def print_verification(part: str, result: Verification) -> None:
     """Print what was found, and what to type where something is wrong."""
     print(
-        f"{part:<9} {result.num_photos:,} photos hashed, {result.num_missing:,} without features; "
+        f"{part:<9} {result.num_images:,} images hashed, {result.num_missing:,} without features; "
         f"{result.num_sampled} rows computed again differ by at most {result.largest_error:.1e}"
     )
     for message in result.damaged:

@@ -88,7 +88,7 @@ def _plan(experiment: Experiment) -> None:
         max_epochs=config.trainer.max_epochs,
         max_steps=max_steps(config.trainer),
     )
-    print_plan(made, task, f"{data.batch_size} photos a step, {share} per device")
+    print_plan(made, task, f"{data.batch_size} images a step, {share} per device")
     warnings = plan_warnings(made, task, optimizer, batch_per_device=share)
     warnings += head_batch_warnings(task.head, batch_per_device=share)
     for warning in warnings:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         metavar="run",
         nargs="+",
         type=Path,
-        help="a run's folder, such as runs/photos/0; runs/photos for its latest; of several, the "
+        help="a run's folder, such as runs/images/0; runs/images for its latest; of several, the "
         "first is what the others are compared with",
     )
     parser.add_argument(
@@ -44,16 +44,16 @@ def main(argv: Sequence[str]) -> int:
         "the newest",
     )
     parser.add_argument(
-        "--no_photos",
-        dest="photos",
+        "--no_images",
+        dest="images",
         action="store_false",
-        help="leave the photos out, which may be private, and keep their file names",
+        help="leave the images out, which may be private, and keep their file names",
     )
     parser.add_argument(
         "--wandb",
         action="store_true",
         help="write a workspace and a report too, into the W&B project that the runs were logged "
-        "to; called again, it updates them; no photos are sent",
+        "to; called again, it updates them; no images are sent",
     )
     parser.add_argument(
         "--modules",
@@ -72,9 +72,9 @@ def main(argv: Sequence[str]) -> int:
     if len(runs) > 1:
         return _report_runs(runs, arguments.output, dashboard)
     run = measure_run(runs[0])
-    _report_run(run, images=arguments.photos)
+    _report_run(run, images=arguments.images)
     output = arguments.output or runs[0] / PAGE
-    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.photos))
+    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.images))
     print(f"page         {output}")
     if dashboard is not None:
         write_dashboard(dashboard, [run], None)

@@ -34,20 +34,20 @@ def num_devices(devices: int | str | Sequence[int]) -> int:
     return devices if isinstance(devices, int) else len(devices)
 
 
-def steps_per_epoch(trainer: Mapping[str, Any], num_photos: int, batch_size: int) -> int:
+def steps_per_epoch(trainer: Mapping[str, Any], num_images: int, batch_size: int) -> int:
     """Return the optimizer steps of an epoch, as `fit` will count them.
 
     Args:
         trainer: The section; ``limit_train_batches`` and ``accumulate_grad_batches`` may be absent.
-        num_photos: Number of training photos of a device.
-        batch_size: Number of photos in a batch of a device.
+        num_images: Number of training images of a device.
+        batch_size: Number of images in a batch of a device.
 
     Example:
         >>> section = {"limit_train_batches": 0.5, "accumulate_grad_batches": 2}
         >>> steps_per_epoch({}, 100, 10), steps_per_epoch(section, 100, 10)
         (10, 3)
     """
-    batches = batches_per_epoch(num_photos, batch_size)
+    batches = batches_per_epoch(num_images, batch_size)
     limit = trainer.get("limit_train_batches")
     if isinstance(limit, int):
         batches = min(batches, limit)

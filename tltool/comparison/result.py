@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tltool._csv_rows import write_rows
 from tltool.comparison.variants import Variant
-from tltool.evaluation.paired_differences import Difference, MeanEstimate, photos_needed
+from tltool.evaluation.paired_differences import Difference, MeanEstimate, images_needed
 
 ONE_POINT = 0.01
 
@@ -118,7 +118,7 @@ class Comparison:
             if observed >= ONE_POINT
             else "one of 0.01"
         )
-        needed = photos_needed(largest.estimate, effect, len(self.differences))
+        needed = images_needed(largest.estimate, effect, len(self.differences))
         if needed is None:
             return (
                 f"To see {what}, {len(self.seeds)} seeds are too few, whatever the number of "

@@ -16,7 +16,7 @@ POWER = 0.8
 
 
 def number_groups(names: Sequence[str] | None) -> list[int] | None:
-    """Return a number for each photo's group, as they first occur; ``None`` without groups.
+    """Return a number for each image's group, as they first occur; ``None`` without groups.
 
     Example:
         >>> number_groups(["patient 7", "patient 2", "patient 7"])
@@ -30,15 +30,15 @@ def number_groups(names: Sequence[str] | None) -> list[int] | None:
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """A mean over seeds and photos, and how far it may be off.
+    """A mean over seeds and images, and how far it may be off.
 
     Attributes:
         mean: The mean.
-        standard_error: Its standard error, over other photos and other seeds.
+        standard_error: Its standard error, over other images and other seeds.
         degrees_of_freedom: How well the standard error itself is known.
-        seed_variance: Variance between seeds that no number of photos takes away.
-        photo_variance: Variance between photos (or groups of them), with the seeds at hand.
-        photos_per_unit: Number of photos in a group; 1 without groups.
+        seed_variance: Variance between seeds that no number of images takes away.
+        image_variance: Variance between images (or groups of them), with the seeds at hand.
+        images_per_unit: Number of images in a group; 1 without groups.
         num_seeds: Number of seeds.
     """
 
@@ -46,11 +46,11 @@ class MeanEstimate:
     standard_error: float
     degrees_of_freedom: float
     seed_variance: float
-    photo_variance: float
-    photos_per_unit: float
+    image_variance: float
+    images_per_unit: float
     num_seeds: int
     num_differing: int
-    """Number of photos or groups whose mean is not 0."""
+    """Number of images or groups whose mean is not 0."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -69,7 +69,7 @@ class MeanEstimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of one head less that of another, paired over seeds and photos."""
+    """The accuracy of one head less that of another, paired over seeds and images."""
 
     name: str
     reference: str
@@ -84,18 +84,18 @@ class Difference:
 
 
 def estimate_mean(scores: Tensor, groups: Sequence[int] | None = None) -> MeanEstimate:
-    """Return the mean of scores, with an error that counts both photos and seeds as a sample.
+    """Return the mean of scores, with an error that counts both images and seeds as a sample.
 
-    Scores are right or wrong (1 or 0), or differences of them. Photos and seeds are crossed random
+    Scores are right or wrong (1 or 0), or differences of them. Images and seeds are crossed random
     effects, as cases and readers are in medicine: the variance of the mean is ``(MS_seed +
-    max(MS_photo - MS_rest, 0)) / (S N)`` with the degrees of freedom of Hillis, 2007,
+    max(MS_image - MS_rest, 0)) / (S N)`` with the degrees of freedom of Hillis, 2007,
     https://doi.org/10.1002/sim.2532. The variance between seeds is never taken to be negative. With
-    one seed there is no such variance to see, and the error is that of the photos alone.
+    one seed there is no such variance to see, and the error is that of the images alone.
 
     Args:
-        scores: One for each seed and photo, ``(S, N)``.
-        groups: Group of each photo: photos of one group are alike, so groups are what is sampled;
-            ``None`` if each photo stands for itself.
+        scores: One for each seed and image, ``(S, N)``.
+        groups: Group of each image: images of one group are alike, so groups are what is sampled;
+            ``None`` if each image stands for itself.
 
     Example:
         >>> scores = torch.tensor([[1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
@@ -106,40 +106,40 @@ def estimate_mean(scores: Tensor, groups: Sequence[int] | None = None) -> MeanEs
     scores = scores.double()
     mean = scores.mean()
     differing = (scores.mean(dim=0) != 0).nonzero()[:, 0]
-    photos_per_unit = 1.0
+    images_per_unit = 1.0
     if groups is not None:
         differing = torch.unique(torch.as_tensor(groups)[differing])
         scores = _sum_groups(scores, torch.as_tensor(groups))
-        photos_per_unit = len(groups) / scores.shape[1]
+        images_per_unit = len(groups) / scores.shape[1]
     num_seeds, num_units = scores.shape
-    of_photos, of_seeds = scores.mean(dim=0), scores.mean(dim=1)
-    photo_variance = float(of_photos.var()) if num_units > 1 else math.inf
+    of_images, of_seeds = scores.mean(dim=0), scores.mean(dim=1)
+    image_variance = float(of_images.var()) if num_units > 1 else math.inf
     seed_variance, freedom = 0.0, float(num_units - 1)
     if num_seeds > 1 and num_units > 1:
-        rest = scores - of_photos - of_seeds[:, None] + mean
+        rest = scores - of_images - of_seeds[:, None] + mean
         ms_rest = float(rest.square().sum()) / ((num_seeds - 1) * (num_units - 1))
         ms_seed = max(num_units * float(of_seeds.var()), ms_rest)
-        total = ms_seed + max(num_seeds * photo_variance - ms_rest, 0.0)
+        total = ms_seed + max(num_seeds * image_variance - ms_rest, 0.0)
         seed_variance = (ms_seed - ms_rest) / num_units
         if ms_seed > 0:
             freedom = min(freedom, (num_seeds - 1) * (total / ms_seed) ** 2)
         variance = total / (num_seeds * num_units)
     else:
-        variance = photo_variance / num_units
+        variance = image_variance / num_units
     return MeanEstimate(
         mean=float(mean),
         standard_error=math.sqrt(variance),
         degrees_of_freedom=max(freedom, 1.0),
         seed_variance=seed_variance,
-        photo_variance=photo_variance,
-        photos_per_unit=photos_per_unit,
+        image_variance=image_variance,
+        images_per_unit=images_per_unit,
         num_seeds=num_seeds,
         num_differing=len(differing),
     )
 
 
 def _sum_groups(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return one score for each group, whose mean and variance are those of the photos' mean."""
+    """Return one score for each group, whose mean and variance are those of the images' mean."""
     _, index = torch.unique(groups, return_inverse=True)
     num_groups = int(index.max()) + 1
     mean = scores.mean()
@@ -165,16 +165,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def judge(
     correct: Mapping[str, Tensor], reference: str | None, groups: Sequence[int] | None = None
 ) -> list[Difference]:
-    """Return the differences between heads, paired over seeds and photos.
+    """Return the differences between heads, paired over seeds and images.
 
-    No difference is surer than the sign test allows, in which all photos that differ are on one
+    No difference is surer than the sign test allows, in which all images that differ are on one
     side: where only a few do, their variance is too small by chance, and the t test trusts it.
 
     Args:
-        correct: Whether each photo is right, by the head's name, ``(num_seeds, num_photos)``; the
-            same seeds and photos for all.
+        correct: Whether each image is right, by the head's name, ``(num_seeds, num_images)``; the
+            same seeds and images for all.
         reference: The head that all others are compared with; ``None`` for all pairs.
-        groups: Group of each photo, see `estimate_mean`.
+        groups: Group of each image, see `estimate_mean`.
     """
     pairs = (
         [(second, first) for first, second in itertools.combinations(correct, 2)]
@@ -192,8 +192,8 @@ def judge(
     ]
 
 
-def photos_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 1) -> int | None:
-    """Return the number of photos with which a difference would be found in 4 of 5 cases.
+def images_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 1) -> int | None:
+    """Return the number of images with which a difference would be found in 4 of 5 cases.
 
     Args:
         estimate: A difference as it was measured, for its variances.
@@ -201,20 +201,20 @@ def photos_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 
         num_comparisons: Number of differences that Holm's correction is for.
 
     Returns:
-        ``None`` if no number of photos is enough with so few seeds.
+        ``None`` if no number of images is enough with so few seeds.
 
     Example:
         >>> difference = MeanEstimate(0.01, 0.02, 99, 0.0, 0.04, 1.0, num_seeds=3, num_differing=9)
-        >>> photos_needed(difference, effect=0.01)
+        >>> images_needed(difference, effect=0.01)
         3140
     """
     normal = NormalDist()
     error = (1 - CONFIDENCE) / num_comparisons
     factor = (normal.inv_cdf(1 - error / 2) + normal.inv_cdf(POWER)) ** 2
-    # The sign test: so many photos must differ, a share `effect` of all at the least.
+    # The sign test: so many images must differ, a share `effect` of all at the least.
     fewest = math.ceil(1 + math.log2(1 / error)) / effect
     left = effect**2 - factor * estimate.seed_variance / estimate.num_seeds
     if left <= 0:
         return None
-    needed = max(factor * estimate.photo_variance / left, fewest)
-    return math.ceil(needed * estimate.photos_per_unit)
+    needed = max(factor * estimate.image_variance / left, fewest)
+    return math.ceil(needed * estimate.images_per_unit)

@@ -41,7 +41,7 @@ class FeatureLoader:
         *,
         mixing: "FeatureMixing | None" = None,
     ) -> None:
-        dataset = loader.photos.dataset
+        dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
         self.samples = dataset.samples
         self.batch_sampler: Any = loader.batch_sampler

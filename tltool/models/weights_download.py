@@ -28,7 +28,7 @@ def fetch_weights(name: str, folder: str | Path) -> Fetched:
     """Write the weights of a backbone to ``folder/NAME.safetensors``, with their preprocessing.
 
     They come from an installed package, from a cache, or from the hub. The file is written whole or
-    not at all, a checksum beside it; ``Backbone(name, weights=file)`` prepares photos as it says.
+    not at all, a checksum beside it; ``Backbone(name, weights=file)`` prepares images as it says.
     The classifier is left out.
 
     Args:

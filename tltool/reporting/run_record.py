@@ -92,7 +92,7 @@ def read_run(folder: Path) -> RunRecord:
     if not config_file.is_file():
         raise FileNotFoundError(
             f"{str(folder)!r} has no config.yaml. Name the folder of a run, for example "
-            "runs/photos/0."
+            "runs/images/0."
         )
     config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
     if not (isinstance(config, Mapping) and {"data", "trainer", "finetuning"} <= config.keys()):

@@ -14,8 +14,8 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.samples import Splits
 from tltool.finetuning.plan import trained_by
 from tltool.models.layer_groups import layer_groups
-from tltool.training.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
 
 _SHORT = 12  # characters of a hash that tell splits apart

@@ -107,6 +107,6 @@ def _labels(loader: BatchLoader) -> Tensor:
 
 
 def _dataset(loader: BatchLoader) -> ImageDataset:
-    dataset = loader.photos.dataset
+    dataset = loader.images.dataset
     assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
     return dataset

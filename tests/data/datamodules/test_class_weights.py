@@ -24,19 +24,19 @@ def test_balanced_classes_count_the_same_in_sum():
 
 
 @pytest.mark.parametrize("rule", [balanced_weights, effective_number_weights])
-def test_the_mean_weight_over_photos_is_one(rule):
+def test_the_mean_weight_over_images_is_one(rule):
     assert np.average(rule(COUNTS), weights=COUNTS) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("rule", [balanced_weights, effective_number_weights])
-def test_a_class_without_photos_gets_no_weight(rule):
+def test_a_class_without_images_gets_no_weight(rule):
     assert rule([60, 0, 10])[1] == 0
     assert np.average(rule([60, 0, 10]), weights=[60, 0, 10]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("rule", [balanced_weights, effective_number_weights])
-def test_no_photos_at_all_are_refused(rule):
-    with pytest.raises(ValueError, match="need training photos"):
+def test_no_images_at_all_are_refused(rule):
+    with pytest.raises(ValueError, match="need training images"):
         rule([0, 0])
 
 

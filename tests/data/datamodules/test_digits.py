@@ -41,7 +41,7 @@ def test_three_channels_and_mixing_work_too(data_config):
     assert batch["images"].shape == (32, 3, 32, 32)
 
 
-def test_spawned_workers_decode_photos_from_memory(data):
+def test_spawned_workers_decode_images_from_memory(data):
     loader = data.test_dataloader()
     alone = next(iter(loader))
     data.num_workers = 1

@@ -18,7 +18,7 @@ def parts(data):
     return [data.samples(part) for part in ("train", "val", "test")]
 
 
-def test_each_photo_is_in_one_part():
+def test_each_image_is_in_one_part():
     found = [number for part in parts(ELPVDataModule()) for number in numbers(part)]
     assert sorted(found) == list(range(1, 2625))
 
@@ -43,8 +43,8 @@ def test_cells_that_were_measured_twice_are_in_one_part():
         assert all(part_of[number] == part_of[number + 542] for number in range(1690, 1785))
 
 
-@pytest.mark.slow  # It decodes 2,624 photos.
-def test_no_photo_is_seen_again_in_another_part():
+@pytest.mark.slow  # It decodes 2,624 images.
+def test_no_image_is_seen_again_in_another_part():
     data = ELPVDataModule()
     hashes, part_of = [], []
     for index, part in enumerate(parts(data)):

@@ -12,9 +12,9 @@ from tltool.data.loading.shuffled_sampler import Draw
 
 
 @pytest.fixture
-def data(photos, data_config):
+def data(images, data_config):
     def make(counts=None, **kwargs):
-        root = photos(counts or {"ants": 10, "bees": 10})
+        root = images(counts or {"ants": 10, "bees": 10})
         options = {"data_config": data_config, "batch_size": 6, "num_workers": 0} | kwargs
         return ImageFolderDataModule(root, **options)
 
@@ -36,7 +36,7 @@ def one_epoch(data, epoch=0, **changes):
     loader = data.train_dataloader()
     loader.batch_sampler.sampler.set_epoch(epoch)
     for name, value in changes.items():
-        setattr(loader.photos, name, value)
+        setattr(loader.images, name, value)
     batches = list(loader)
     return torch.cat([batch["images"] for batch in batches]), batches
 
@@ -48,7 +48,7 @@ def test_a_batch_has_images_labels_and_paths(data):
     assert len(batch["paths"]) == 6
 
 
-def test_a_photo_and_its_label_stay_together(data):
+def test_an_image_and_its_label_stay_together(data):
     batch = next(iter(data().train_dataloader()))
     from_paths = ["bees" in path for path in batch["paths"]]
     assert batch["labels"].bool().tolist() == from_paths
@@ -69,7 +69,7 @@ def test_one_channel_on_request(data, data_config):
     assert batch["images"].shape[1] == 1
 
 
-def test_validation_photos_are_not_augmented(data):
+def test_validation_images_are_not_augmented(data):
     plain, augmented = (
         next(iter(data(augmentation=name).val_dataloader())) for name in ("none", "crop")
     )
@@ -134,43 +134,43 @@ def test_a_batch_size_of_zero_is_refused(data):
         data(batch_size=0).val_dataloader()
 
 
-def test_a_train_loader_cannot_be_made_of_fewer_photos_than_a_batch(data):
+def test_a_train_loader_cannot_be_made_of_fewer_images_than_a_batch(data):
     with pytest.raises(ValueError, match=r"Set --data.batch_size 16"):
         data(batch_size=17).train_dataloader()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_broken_file_stops_the_run_and_is_named(data, photos, truncated, num_workers):
-    truncated(photos({"ants": 10, "bees": 10}) / "ants" / "broken.jpg")
+def test_a_broken_file_stops_the_run_and_is_named(data, images, truncated, num_workers):
+    truncated(images({"ants": 10, "bees": 10}) / "ants" / "broken.jpg")
     with pytest.raises(BrokenImageError, match=r"broken.jpg.*set --data.broken_files skip"):
         one_epoch(data(batch_size=5, num_workers=num_workers, val_fraction=0.01))
 
 
-def test_skipped_files_are_counted_and_named_once(data, photos, truncated, caplog):
-    folder = photos({"ants": 10, "bees": 10}) / "ants"
+def test_skipped_files_are_counted_and_named_once(data, images, truncated, caplog):
+    folder = images({"ants": 10, "bees": 10}) / "ants"
     truncated(folder / "broken.jpg")
     (folder / "empty.png").touch()
-    (folder / "text.jpg").write_text("no photo")
+    (folder / "text.jpg").write_text("no image")
     data(broken_files="skip").setup("fit")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
-    assert "Left out 3 of 23 photos that cannot be read" in warnings[0]
+    assert "Left out 3 of 23 images that cannot be read" in warnings[0]
     assert all(name in warnings[0] for name in ("broken.jpg", "empty.png", "text.jpg"))
 
 
-def test_skipping_changes_nothing_for_the_other_photos(data, photos):
+def test_skipping_changes_nothing_for_the_other_images(data, images):
     whole = data().samples("val").paths
-    (photos({"ants": 10, "bees": 10}) / "ants" / "zzz.png").touch()
+    (images({"ants": 10, "bees": 10}) / "ants" / "zzz.png").touch()
     assert set(data(broken_files="skip").samples("val").paths) == set(whole)
 
 
-def test_skipping_leaves_broken_files_out_of_prediction(data, photos):
-    (photos({"ants": 10, "bees": 10}) / "ants" / "empty.png").touch()
+def test_skipping_leaves_broken_files_out_of_prediction(data, images):
+    (images({"ants": 10, "bees": 10}) / "ants" / "empty.png").touch()
     assert len(data(broken_files="skip").dataset("predict")) == 20
 
 
 class Recorder(LightningModule):
-    """Learn nothing; remember which photos came."""
+    """Learn nothing; remember which images came."""
 
     def __init__(self):
         super().__init__()
@@ -198,11 +198,11 @@ def trainer(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # asked by Lightning 2.6 itself
-def test_lightning_trains_on_every_photo_in_a_new_order_each_epoch(data, trainer):
-    module, photos = Recorder(), data()
-    trainer.fit(module, photos)
+def test_lightning_trains_on_every_image_in_a_new_order_each_epoch(data, trainer):
+    module, images = Recorder(), data()
+    trainer.fit(module, images)
     first, second = module.epochs
-    assert sorted(first) == sorted(second) == sorted(photos.samples("train").paths)
+    assert sorted(first) == sorted(second) == sorted(images.samples("train").paths)
     assert first != second
 
 

@@ -8,7 +8,7 @@ from tltool.data.datamodules.manifest import ManifestDataModule
 
 @pytest.fixture
 def manifest(tmp_path, noise):
-    """Write photos and their table: ``manifest([("a.png", "ants"), ...], "path,label")``."""
+    """Write images and their table: ``manifest([("a.png", "ants"), ...], "path,label")``."""
 
     def make(rows, header="path,label", missing=()):
         for index, row in enumerate(rows):
@@ -17,9 +17,9 @@ def manifest(tmp_path, noise):
             noise(index, 12, 10).save(path)
         for name in missing:
             (tmp_path / name).unlink()
-        with (tmp_path / "photos.csv").open("w", newline="") as file:
+        with (tmp_path / "images.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header.split(","), *rows])
-        return tmp_path / "photos.csv"
+        return tmp_path / "images.csv"
 
     return make
 
@@ -128,17 +128,17 @@ def test_known_labels_are_those_of_the_table(manifest):
     }
 
 
-def test_missing_photos_are_counted_and_named(manifest):
+def test_missing_images_are_counted_and_named(manifest):
     path = manifest(TWENTY, missing=["03.png", "04.png"])
-    with pytest.raises(FileNotFoundError, match=r"2 of 20 photos .*/03.png'. Set --data.root"):
+    with pytest.raises(FileNotFoundError, match=r"2 of 20 images .*/03.png'. Set --data.root"):
         ManifestDataModule(path).setup("fit")
 
 
-def test_missing_photos_can_be_skipped(manifest, caplog):
+def test_missing_images_can_be_skipped(manifest, caplog):
     path = manifest(TWENTY, missing=["03.png", "04.png"])
     data = ManifestDataModule(path, broken_files="skip")
     assert len(data.samples("train")) + len(data.samples("val")) == 18
-    assert "Left out 2 of 20 photos" in caplog.text
+    assert "Left out 2 of 20 images" in caplog.text
 
 
 def test_a_missing_column_lists_those_that_are_there(manifest):
@@ -158,7 +158,7 @@ def test_a_row_without_a_label_is_named(manifest):
         ManifestDataModule(path).setup("fit")
 
 
-def test_a_photo_in_two_rows_is_refused(manifest):
+def test_an_image_in_two_rows_is_refused(manifest):
     path = manifest([*TWENTY, TWENTY[0]])
     with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
         ManifestDataModule(path).setup("fit")
@@ -184,13 +184,13 @@ def test_a_row_without_a_group_is_named(manifest):
 
 def test_a_class_in_val_that_train_lacks_is_named(manifest):
     rows = [*PARTS, ("odd.png", "wasps", "val")]
-    with pytest.raises(ValueError, match=r"val photos in .* have the class wasps"):
+    with pytest.raises(ValueError, match=r"val images in .* have the class wasps"):
         ManifestDataModule(manifest(rows, SPLIT)).setup("fit")
 
 
 def test_a_class_of_two_rows_cannot_give_three_parts(manifest):
     rows = [*TWENTY, ("x.png", "wasps"), ("y.png", "wasps")]
-    with pytest.raises(ValueError, match=r"has 2 photos, .* one for each of train, val, test"):
+    with pytest.raises(ValueError, match=r"has 2 images, .* one for each of train, val, test"):
         ManifestDataModule(manifest(rows), test_fraction=0.1).setup("fit")
 
 
@@ -200,14 +200,14 @@ def test_testing_without_test_rows_says_how_to_get_some(manifest):
 
 
 @pytest.mark.parametrize("twin", ["./00.png", "sub/../00.png"])
-def test_a_photo_under_two_names_is_refused(manifest, tmp_path, twin):
+def test_an_image_under_two_names_is_refused(manifest, tmp_path, twin):
     (tmp_path / "sub").mkdir()
     path = manifest([*TWENTY, (twin, "ants")])
     with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
         ManifestDataModule(path).setup("fit")
 
 
-def test_a_photo_by_its_relative_and_its_absolute_path_is_refused(manifest, tmp_path):
+def test_an_image_by_its_relative_and_its_absolute_path_is_refused(manifest, tmp_path):
     path = manifest([*TWENTY, (str(tmp_path / "00.png"), "ants")])
     with pytest.raises(ValueError, match=r"in more than one row, such as '.*/00.png'"):
         ManifestDataModule(path).setup("fit")

@@ -12,19 +12,19 @@ README = Path(tltool.data.__file__).with_name("README.md")
 
 
 @pytest.fixture
-def own(photos, data_config):
-    for path in photos({"ants": 10, "bees": 5}, suffix=".jpg").rglob("*.jpg"):
+def own(images, data_config):
+    for path in images({"ants": 10, "bees": 5}, suffix=".jpg").rglob("*.jpg"):
         path.rename(path.parent.parent / f"{path.parent.name}_{path.name}")
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     names = {"__name__": "own"}
     exec(code, names)
-    root = photos({})
+    root = images({})
     return names["FlatFolder"](str(root), batch_size=4, num_workers=0, data_config=data_config)
 
 
 def test_the_datamodule_of_the_readme_splits_and_loads(own):
     own.setup("fit")
-    assert own.summary() == "photos: 12 train, 3 val, 2 classes (ants 8, bees 4)"
+    assert own.summary() == "images: 12 train, 3 val, 2 classes (ants 8, bees 4)"
     assert next(iter(own.train_dataloader()))["images"].shape == (4, 3, 32, 32)
 
 

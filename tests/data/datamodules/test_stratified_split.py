@@ -18,7 +18,7 @@ def stratified(names=NAMES, labels=LABELS, *, val_fraction=0.25, seed=0):
     return split["train"], split["val"]
 
 
-def test_each_photo_is_on_one_side():
+def test_each_image_is_on_one_side():
     train, val = stratified()
     assert sorted(train + val) == list(range(60))
 
@@ -37,12 +37,12 @@ def test_another_seed_gives_another_split():
 
 
 @pytest.mark.parametrize("val_fraction", [0.01, 0.99])
-def test_each_class_keeps_a_photo_on_both_sides(val_fraction):
+def test_each_class_keeps_an_image_on_both_sides(val_fraction):
     train, val = stratified(["a/1", "a/2", "b/1", "b/2"], [0, 0, 1, 1], val_fraction=val_fraction)
     assert (len(train), len(val)) == (2, 2)
 
 
-def test_a_photo_more_moves_at_most_one_other():
+def test_an_image_more_moves_at_most_one_other():
     before = {NAMES[index] for index in stratified()[1]}
     names, labels = [*NAMES, "a/new.jpg"], [*LABELS, 0]
     after = {names[index] for index in stratified(names, labels)[1]}
@@ -54,7 +54,7 @@ def test_composed_and_decomposed_accents_split_alike():
     assert stratified(composed, [0] * 20) == stratified(decomposed, [0] * 20)
 
 
-def test_a_test_part_leaves_the_validation_photos_where_they_are():
+def test_a_test_part_leaves_the_validation_images_where_they_are():
     fractions = {"val": 0.25, "test": 0.1}
     split = split_stratified(NAMES, LABELS, fractions, seed=0)
     assert split["val"] == stratified()[1]
@@ -62,7 +62,7 @@ def test_a_test_part_leaves_the_validation_photos_where_they_are():
     assert sorted(sum_of(split)) == list(range(60))
 
 
-def test_three_photos_of_a_class_give_one_to_each_part():
+def test_three_images_of_a_class_give_one_to_each_part():
     fractions = {"val": 0.9, "test": 0.05}
     split = split_stratified(["a", "b", "c"], [0, 0, 0], fractions, seed=0)
     assert [len(part) for part in split.values()] == [1, 1, 1]
@@ -96,11 +96,11 @@ def test_groups_stay_together():
     assert sum(len(part) for part in groups) == len(set(GROUPS))
 
 
-def test_each_photo_of_a_group_is_in_one_part():
+def test_each_image_of_a_group_is_in_one_part():
     assert sorted(sum_of(by_group())) == list(range(200))
 
 
-def test_parts_have_their_fraction_of_the_photos():
+def test_parts_have_their_fraction_of_the_images():
     assert {name: len(part) for name, part in by_group().items()} == {
         "val": 40,
         "test": 20,

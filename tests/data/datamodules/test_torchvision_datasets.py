@@ -24,19 +24,19 @@ def write_idx(path, array):
 
 @pytest.fixture
 def fashion(tmp_path):
-    """The files of FashionMNIST, with 40 training and 10 test photos of noise."""
+    """The files of FashionMNIST, with 40 training and 10 test images of noise."""
     random = np.random.default_rng(0)
     for part, count in (("train", 40), ("t10k", 10)):
         raw = tmp_path / "FashionMNIST" / "raw"
-        photos = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        write_idx(raw / f"{part}-images-idx3-ubyte", photos)
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        write_idx(raw / f"{part}-images-idx3-ubyte", images)
         write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
     return tmp_path
 
 
 @pytest.fixture
-def eurosat(photos):
-    root = photos({"Forest": 20, "River": 20}, below="eurosat/2750", suffix=".jpg")
+def eurosat(images):
+    root = images({"Forest": 20, "River": 20}, below="eurosat/2750", suffix=".jpg")
     return TorchvisionDataModule("EuroSAT", root)
 
 
@@ -70,7 +70,7 @@ def test_class_names_are_those_of_torchvision(fashion):
     assert data.class_names == datasets.FashionMNIST.classes
 
 
-def test_a_batch_has_the_photos_of_torchvision(fashion, data_config):
+def test_a_batch_has_the_images_of_torchvision(fashion, data_config):
     data = TorchvisionDataModule("FashionMNIST", fashion, num_workers=0, data_config=data_config)
     batch = next(iter(data.test_dataloader()))
     image, label = datasets.FashionMNIST(fashion, train=False)[3]
@@ -94,14 +94,14 @@ def test_files_are_decoded(eurosat, data_config):
     assert next(iter(eurosat.val_dataloader()))["images"].shape == (8, 3, 32, 32)
 
 
-def test_given_class_names_decide_the_labels(photos):
-    root = photos({"Forest": 20, "River": 10}, below="eurosat/2750", suffix=".jpg")
+def test_given_class_names_decide_the_labels(images):
+    root = images({"Forest": 20, "River": 10}, below="eurosat/2750", suffix=".jpg")
     data = TorchvisionDataModule("EuroSAT", root, class_names=["River", "Lake", "Forest"])
     assert data.train_class_counts == [6, 0, 13]
 
 
-def test_food101_is_read(photos):
-    root = photos({"pie": 4, "soup": 4}, below="food-101/images", suffix=".jpg")
+def test_food101_is_read(images):
+    root = images({"pie": 4, "soup": 4}, below="food-101/images", suffix=".jpg")
     (root / "food-101" / "meta").mkdir()
     for part, numbers in (("train", (0, 1, 2)), ("test", (3,))):
         listed = {name: [f"{name}/{i:03}" for i in numbers] for name in ("pie", "soup")}
@@ -111,16 +111,16 @@ def test_food101_is_read(photos):
     assert data.class_names == ["pie", "soup"]
 
 
-def test_imagenette_has_pairs_of_names_and_no_test_part(photos):
+def test_imagenette_has_pairs_of_names_and_no_test_part(images):
     folders = {"n01440764": 3, "n02102040": 3}
-    photos(folders, below="imagenette2-320/train", suffix=".jpeg")
-    root = photos(folders, below="imagenette2-320/val", suffix=".jpeg")
+    images(folders, below="imagenette2-320/train", suffix=".jpeg")
+    root = images(folders, below="imagenette2-320/val", suffix=".jpeg")
     for path in root.rglob("*.jpeg"):
         Image.open(path).save(path.with_suffix(".JPEG"))
     data = TorchvisionDataModule("Imagenette", root)
     assert data.class_names == ["tench", "English springer"]
     assert data.splits.test is None
-    with pytest.raises(ValueError, match="Imagenette has no photos for testing"):
+    with pytest.raises(ValueError, match="Imagenette has no images for testing"):
         data.setup("test")
 
 

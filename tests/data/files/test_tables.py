@@ -48,9 +48,9 @@ def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch)
 
 
 def test_a_missing_table_offers_the_nearest_name(tmp_path):
-    (tmp_path / "photos.csv").touch()
-    with pytest.raises(FileNotFoundError, match=r"Did you mean '.*/photos.csv'\?"):
-        read_table(tmp_path / "photo.csv")
+    (tmp_path / "images.csv").touch()
+    with pytest.raises(FileNotFoundError, match=r"Did you mean '.*/images.csv'\?"):
+        read_table(tmp_path / "image.csv")
 
 
 @pytest.mark.parametrize("text", ["", "path,label\n"])

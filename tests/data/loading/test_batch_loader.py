@@ -8,17 +8,17 @@ from tltool.data.loading.shuffled_sampler import ShuffledSampler
 
 
 class Draws:
-    """Give each draw back, in place of its photo."""
+    """Give each draw back, in place of its image."""
 
     def __getitem__(self, draw):
         return draw
 
 
-def training_loader(done=0, num_photos=10, **options):
-    sampler = ShuffledSampler(range(num_photos), **{"seed": 0} | options)
+def training_loader(done=0, num_images=10, **options):
+    sampler = ShuffledSampler(range(num_images), **{"seed": 0} | options)
     batches = EpochBatches(sampler, batch_size=4)
-    photos = DataLoader(Draws(), batch_sampler=batches, collate_fn=lambda draws: {"draws": draws})
-    return TrainingLoader(photos, lambda: done)
+    images = DataLoader(Draws(), batch_sampler=batches, collate_fn=lambda draws: {"draws": draws})
+    return TrainingLoader(images, lambda: done)
 
 
 def test_a_resumed_epoch_has_the_batches_that_are_left():
@@ -39,21 +39,21 @@ def test_nothing_is_loaded_before_the_first_batch_is_asked_for():
 def test_each_batch_of_each_rank_epoch_and_seed_has_a_seed_of_its_own():
     seeds = set()
     for seed, rank, epoch in itertools.product(range(2), range(2), range(2)):
-        loader = training_loader(seed=seed, rank=rank, world_size=2, num_photos=20)
+        loader = training_loader(seed=seed, rank=rank, world_size=2, num_images=20)
         loader.batch_sampler.sampler.set_epoch(epoch)
         seeds |= {batch["seed"] for batch in loader}
     assert len(seeds) == 2 * 2 * 2 * 3
 
 
 def test_an_epoch_of_another_length_is_not_gone_on_with():
-    loader = training_loader(done=1, num_photos=14)
+    loader = training_loader(done=1, num_images=14)
     loader.load_state_dict(training_loader().state_dict())
     with pytest.raises(ValueError, match=r"after 1 of the 3 batches.*has 4\. Resume with"):
         next(iter(loader))
 
 
 def test_an_epoch_of_another_length_is_begun():
-    loader = training_loader(num_photos=14)
+    loader = training_loader(num_images=14)
     loader.load_state_dict(training_loader().state_dict())
     assert len(list(loader)) == 4
 
@@ -67,7 +67,7 @@ def test_to_overfit_each_epoch_is_like_the_first():
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 9, 23])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_ranks_see_each_photo_once_in_as_many_batches(size, world_size):
+def test_ranks_see_each_image_once_in_as_many_batches(size, world_size):
     shares = [
         shared_batches(size, 3 * world_size, world_size=world_size, rank=rank)
         for rank in range(world_size)
@@ -77,7 +77,7 @@ def test_ranks_see_each_photo_once_in_as_many_batches(size, world_size):
     assert all(len(batch) <= 3 for share in shares for batch in share)
 
 
-def test_a_last_batch_of_one_photo_is_left_to_other_epochs():
+def test_a_last_batch_of_one_image_is_left_to_other_epochs():
     sampler = ShuffledSampler(range(9), seed=0)
     batches = EpochBatches(sampler, batch_size=4)
     seen = set()

@@ -24,8 +24,8 @@ def test_labels_are_shares_that_sum_to_one(batch):
     assert torch.allclose(batch["labels"].sum(dim=1), torch.ones(8))
 
 
-def test_the_share_of_a_class_is_the_share_of_its_photo(batch):
-    expected = batch["labels"] @ torch.arange(8.0)  # photo i is filled with the number i
+def test_the_share_of_a_class_is_the_share_of_its_image(batch):
+    expected = batch["labels"] @ torch.arange(8.0)  # image i is filled with the number i
     assert torch.allclose(batch["images"].mean(dim=(1, 2, 3)), expected, atol=1e-5)
 
 
@@ -39,7 +39,7 @@ def test_cross_entropy_takes_the_labels(batch):
     assert loss.item() == pytest.approx(torch.tensor(8.0).log().item())
 
 
-def test_mixup_blends_whole_photos():
+def test_mixup_blends_whole_images():
     mixed = MixingCollate(8, mixup=1.0)(items(seed=3))
     assert (mixed["images"].flatten(1).std(dim=1) < 1e-6).all()
 
@@ -49,7 +49,7 @@ def test_cutmix_pastes_a_rectangle():
     assert all(len(image.unique()) <= 2 for image in mixed["images"])
 
 
-def test_the_seed_of_the_first_photo_decides():
+def test_the_seed_of_the_first_image_decides():
     first, again, other = (MixingCollate(8, mixup=1.0)(items(seed=s)) for s in (3, 3, 4))
     assert torch.equal(first["images"], again["images"])
     assert not torch.equal(first["images"], other["images"])
@@ -62,14 +62,14 @@ def test_a_batch_of_one_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
-def test_a_negative_parameter_is_refused(photos, name):
+def test_a_negative_parameter_is_refused(images, name):
     with pytest.raises(ValueError, match=rf"Set --data.{name} 0.2, or 0 to turn it off"):
-        ImageFolderDataModule(photos({"ants": 3, "bees": 3}), **{name: -0.1})
+        ImageFolderDataModule(images({"ants": 3, "bees": 3}), **{name: -0.1})
 
 
 @pytest.fixture
-def data(photos, data_config):
-    root = photos({"ants": 5, "bees": 5})
+def data(images, data_config):
+    root = images({"ants": 5, "bees": 5})
     return ImageFolderDataModule(
         root, mixup=0.2, batch_size=4, num_workers=0, data_config=data_config
     )
@@ -86,6 +86,6 @@ def test_validation_batches_are_not_mixed(data):
     assert "hard_labels" not in batch
 
 
-def test_mixing_makes_a_datamodule_random(data, photos, data_config):
-    plain = ImageFolderDataModule(photos({"ants": 5, "bees": 5}), data_config=data_config)
+def test_mixing_makes_a_datamodule_random(data, images, data_config):
+    plain = ImageFolderDataModule(images({"ants": 5, "bees": 5}), data_config=data_config)
     assert (data.is_random, plain.is_random) == (True, False)

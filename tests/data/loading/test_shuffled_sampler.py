@@ -7,7 +7,7 @@ def draws(epoch=0, **kwargs):
     return list(sampler)
 
 
-def test_each_photo_is_drawn_once():
+def test_each_image_is_drawn_once():
     assert sorted(draw.position for draw in draws()) == list(range(12))
 
 

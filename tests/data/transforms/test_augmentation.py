@@ -54,7 +54,7 @@ def test_none_is_not_random(data_config):
     assert not ImageTransform(data_config).is_random
 
 
-def test_flip_gives_the_photo_or_its_mirror(data_config, noise):
+def test_flip_gives_the_image_or_its_mirror(data_config, noise):
     plain = ImageTransform(data_config)(noise())
     flip = ImageTransform(data_config, augmentation="flip")
     seen = {

@@ -16,9 +16,9 @@ from tltool.data.transforms.pixel_statistics import measure_pixels
 
 
 @pytest.fixture
-def data(photos, data_config):
+def data(images, data_config):
     def make(preprocessing, /, **changes):
-        root = photos({"ants": 10, "bees": 10})
+        root = images({"ants": 10, "bees": 10})
         return ImageFolderDataModule(
             root,
             preprocessing=preprocessing,
@@ -53,7 +53,7 @@ def test_center_gives_mean_zero_and_leaves_the_scale(data):
 
 def test_mean_image_gives_mean_zero_at_each_pixel(data):
     images = train_images(data("mean_image"))
-    assert images.mean(dim=0).abs().max() <= 0.5 / 255 + 1e-6  # the mean photo has 8 bits
+    assert images.mean(dim=0).abs().max() <= 0.5 / 255 + 1e-6  # the mean image has 8 bits
 
 
 def test_none_gives_the_pixels(data):
@@ -61,7 +61,7 @@ def test_none_gives_the_pixels(data):
     assert torch.equal((images * 255).round(), (images.float() * 255).double())
 
 
-def test_only_training_photos_are_measured(data):
+def test_only_training_images_are_measured(data):
     before = data("dataset")
     config = before.resolved_data_config()
     for path in before.samples("val").paths:
@@ -126,16 +126,16 @@ def test_one_channel_has_a_mean_image(data):
 
 
 def test_measured_numbers_equal_numpy():
-    photos = np.random.default_rng(0).integers(0, 256, (7, 3, 9, 5), dtype=np.uint8)
-    found = measure_pixels(torch.from_numpy(photos))
-    assert found.mean == pytest.approx((photos / 255).mean(axis=(0, 2, 3)), rel=1e-12)
-    assert found.std == pytest.approx((photos / 255).std(axis=(0, 2, 3)), rel=1e-9)
-    assert (found.mean_image.numpy() == photos.mean(axis=0).round()).all()
+    images = np.random.default_rng(0).integers(0, 256, (7, 3, 9, 5), dtype=np.uint8)
+    found = measure_pixels(torch.from_numpy(images))
+    assert found.mean == pytest.approx((images / 255).mean(axis=(0, 2, 3)), rel=1e-12)
+    assert found.std == pytest.approx((images / 255).std(axis=(0, 2, 3)), rel=1e-9)
+    assert (found.mean_image.numpy() == images.mean(axis=0).round()).all()
 
 
-def test_the_order_of_the_photos_changes_no_bit():
-    photos = torch.randint(0, 256, (50, 3, 9, 5), dtype=torch.uint8)
-    assert measure_pixels(photos).std == measure_pixels(photos.flip(0)).std
+def test_the_order_of_the_images_changes_no_bit():
+    images = torch.randint(0, 256, (50, 3, 9, 5), dtype=torch.uint8)
+    assert measure_pixels(images).std == measure_pixels(images.flip(0)).std
 
 
 def constant():
@@ -152,7 +152,7 @@ def test_a_constant_channel_can_be_centered(data_config):
     assert (resolved["mean"], resolved["std"]) == ([0.2] * 3, [1.0] * 3)
 
 
-def test_no_photos_have_no_mean():
+def test_no_images_have_no_mean():
     with pytest.raises(ValueError, match=r"Set --data.preprocessing backbone"):
         measure_pixels([])
 

@@ -13,11 +13,11 @@ from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
 
 
-def test_checks_leave_the_task_as_it_is(photos):
+def test_checks_leave_the_task_as_it_is(images):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     task = ImageTask(backbone, partial(Head, input_norm="standardize"), num_classes=2)
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
-    data = ImageFolderDataModule(photos, data_config=backbone.data_config)
+    data = ImageFolderDataModule(images, data_config=backbone.data_config)
     names = list(layer_groups(task))
     checks = ModelChecks(task, data, FullFinetuning().resolved_schedule(names, 1))
     assert len([*checks.before_training(log_prior=False), *checks.in_trial_steps()]) == 9

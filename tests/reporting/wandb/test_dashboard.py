@@ -22,21 +22,21 @@ SECTIONS = ["result", "schedule", "health", "classes", "system"]
 
 
 @pytest.fixture(scope="module")
-def folder(fit_offline, photos, tmp_path_factory):
+def folder(fit_offline, images, tmp_path_factory):
     """A run with a group, kept offline."""
     runs = tmp_path_factory.mktemp("runs")
     options = ("--wandb.group", "heads", "--optimizer.lr", "0.3")
-    fit_offline(runs, "--data.root", photos, *PHASES, *options)
-    return runs / "photos" / "0"
+    fit_offline(runs, "--data.root", images, *PHASES, *options)
+    return runs / "images" / "0"
 
 
 @pytest.fixture(scope="module")
-def other_seed(fit_offline, photos, tmp_path_factory):
+def other_seed(fit_offline, images, tmp_path_factory):
     """The same with another seed."""
     runs = tmp_path_factory.mktemp("more runs")
     options = ("--wandb.group", "heads", "--optimizer.lr", "0.3", "--seed_everything", "1")
-    fit_offline(runs, "--data.root", photos, *PHASES, *options)
-    return runs / "photos" / "0"
+    fit_offline(runs, "--data.root", images, *PHASES, *options)
+    return runs / "images" / "0"
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_lines_are_drawn_over_training_steps(written):
     assert lines == ["trainer/global_step"]
 
 
-def test_the_workspace_shows_the_runs_on_the_same_photos_and_in_the_same_group(
+def test_the_workspace_shows_the_runs_on_the_same_images_and_in_the_same_group(
     written, folder, offline_runs
 ):
     (run,) = offline_runs(folder)
@@ -247,9 +247,9 @@ def test_a_report_of_several_runs_says_what_differs_in_the_configuration(written
     assert "Run Comparer" in [panel["viewType"] for panel in report_panels(written_of_both)]
 
 
-def test_no_photo_is_sent(written, photos):
+def test_no_image_is_sent(written, images):
     sent = json.dumps(written.saved)
-    assert str(photos / "blue") not in sent
+    assert str(images / "blue") not in sent
     assert "data:image" not in sent
 
 
@@ -266,7 +266,7 @@ def test_the_addresses_are_printed_once(synced, folder, capsys):
     report(folder)
     output = capsys.readouterr()
     assert f"workspace    {synced.url}/team/test?nw=tltoolviews (new)" in output.out
-    assert f"report       {synced.url}/team/test/reports/tltool:-photos-0--Vmlldzox" in output.out
+    assert f"report       {synced.url}/team/test/reports/tltool:-images-0--Vmlldzox" in output.out
     assert f"missing      Perhaps not everything was sent to W&B: wandb sync {folder}" in output.out
     assert "saved" not in output.err.lower()
 

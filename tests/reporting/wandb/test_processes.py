@@ -20,9 +20,9 @@ SMALL = [
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_run_with_all_photos_in_it(run_two_ranks, offline_runs, photos, tmp_path):
+def test_two_ranks_are_one_run_with_all_images_in_it(run_two_ranks, offline_runs, images, tmp_path):
     ranks = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    data = ["--data.root", photos, "--runs_dir", tmp_path, "--wandb.project", "test"]
+    data = ["--data.root", images, "--runs_dir", tmp_path, "--wandb.project", "test"]
     run_two_ranks(JOB, *map(str, [*SMALL, *ranks, *data]))
     folders = list(tmp_path.rglob("offline-run-*"))
     assert len(folders) == 1
@@ -44,7 +44,7 @@ def chosen(parameter, index):
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_sweeps_agent_makes_a_run_of_each_choice(
-    path, index, offline_runs, photos, tmp_path, monkeypatch
+    path, index, offline_runs, images, tmp_path, monkeypatch
 ):
     sweep = yaml.safe_load(path.read_text())
     values = {name: chosen(each, index) for name, each in sweep["parameters"].items()}
@@ -57,7 +57,7 @@ def test_a_sweeps_agent_makes_a_run_of_each_choice(
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
     agent = Agent(api=None, queue=None, sweep_id="s1")
-    data = ["--data", "ImageFolderDataModule", "--data.root", str(photos)]
+    data = ["--data", "ImageFolderDataModule", "--data.root", str(images)]
     agent._sweep_command = [*sweep["command"], *data, *SMALL, "--runs_dir", str(tmp_path / "runs")]
     arguments = {key: {"value": value} for key, value in values.items()}
     agent._command_run({"run_id": f"id{index}", "program": sweep["program"], "args": arguments})

@@ -22,7 +22,7 @@ from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.image_task import ImageTask
 from tltool.training.run_facts import git_commit, split_fingerprint
 
-COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the photos
+COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the images
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "3")
 FULL = ("--finetuning", "FullFinetuning", "--trainer.max_epochs", "1")
 FULL += ("--data.augmentation", "flip", "--model.backbone.drop_path_rate", "0.2")
@@ -41,19 +41,19 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(fit_offline, photos, folder):
+def run(fit_offline, images, folder):
     """A run in two phases, with a learning rate that raises an alarm."""
     options = ("--wandb.group", "heads", "--wandb.job_type", "trial", "--wandb.tags", "[a, b]")
     return fit_offline(
-        folder, "--data.root", photos, *PHASES, *HEAD, "--optimizer.lr", "0.3", *options
+        folder, "--data.root", images, *PHASES, *HEAD, "--optimizer.lr", "0.3", *options
     )[0]
 
 
 @pytest.fixture(scope="module")
-def run_with_photos(fit_offline, photos, tmp_path_factory):
+def run_with_images(fit_offline, images, tmp_path_factory):
     options = ("--wandb.log_images", "true", "--wandb.log_checkpoints", "true")
-    folder = tmp_path_factory.mktemp("with photos")
-    return fit_offline(folder, "--data.root", photos, *FULL, *options)[0]
+    folder = tmp_path_factory.mktemp("with images")
+    return fit_offline(folder, "--data.root", images, *FULL, *options)[0]
 
 
 def column(run, name):
@@ -65,11 +65,11 @@ def pixels(run, entry):
 
 
 def test_the_nested_config_is_that_of_the_run(run, folder):
-    saved = yaml.safe_load((folder / "photos" / "0" / "config.yaml").read_text())
+    saved = yaml.safe_load((folder / "images" / "0" / "config.yaml").read_text())
     assert run.config["config"] == saved
 
 
-def test_a_flat_block_tells_runs_apart(run, photos):
+def test_a_flat_block_tells_runs_apart(run, images):
     expected = {
         "backbone": "test_resnet",
         "weights": "random",
@@ -83,7 +83,7 @@ def test_a_flat_block_tells_runs_apart(run, photos):
         "global_batch": 8,
         "seed": 0,
         "devices": 1,
-        "data": photos.name,
+        "data": images.name,
         "trainable_parameters": 373086,
     }
     assert expected.items() <= run.config.items()
@@ -92,7 +92,7 @@ def test_a_flat_block_tells_runs_apart(run, photos):
 
 
 def test_the_name_says_what_the_run_is(run):
-    assert run.name == "photos/0 test_resnet Head(4) gelu LPFT lr 0.3 seed 0"
+    assert run.name == "images/0 test_resnet Head(4) gelu LPFT lr 0.3 seed 0"
     assert (run.group, run.job_type, run.tags) == ("heads", "trial", ["a", "b"])
 
 
@@ -118,9 +118,9 @@ def test_both_baselines_and_the_gain_over_them_are_in_the_summary(run):
     assert 0 <= summary["gain_over_probe_se"] < 0.5
 
 
-def test_without_cached_features_the_probe_is_left_out(run_with_photos):
-    assert run_with_photos.summary["baseline/majority_accuracy"] == 0.5
-    assert "baseline/probe_accuracy" not in run_with_photos.summary
+def test_without_cached_features_the_probe_is_left_out(run_with_images):
+    assert run_with_images.summary["baseline/majority_accuracy"] == 0.5
+    assert "baseline/probe_accuracy" not in run_with_images.summary
 
 
 def test_the_beginning_of_each_phase_is_marked(run):
@@ -144,42 +144,42 @@ def test_at_the_end_stand_classes_confusion_reliability_and_health(run):
     assert all(pixels(run, column(run, name)[0]).std() > 10 for name in names)
 
 
-def test_no_photo_and_no_checkpoint_leaves_unless_asked_for(run):
+def test_no_image_and_no_checkpoint_leaves_unless_asked_for(run):
     images = {path.parent.name + "/" + path.name.split("_")[0] for path in run.files.rglob("*.png")}
     allowed = {f"{s}/{n}" for s in ("best", "last") for n in ("confusion", "reliability")}
     assert images == allowed | {"health/layers"}
     assert {artifact.type for artifact in run.artifacts} == {"run_table"}
 
 
-def test_augmented_photos_have_their_true_colors(run_with_photos):
-    (images,) = column(run_with_photos, "train/augmented")
-    means = [pixels(run_with_photos, {"path": name}).mean((0, 1)) for name in images["filenames"]]
+def test_augmented_images_have_their_true_colors(run_with_images):
+    (images,) = column(run_with_images, "train/augmented")
+    means = [pixels(run_with_images, {"path": name}).mean((0, 1)) for name in images["filenames"]]
     nearest = [min(np.abs(mean - color).max() for color in COLORS.values()) for mean in means]
     assert len(means) == 16
     assert max(nearest) < 8
 
 
-def test_the_worst_images_have_their_true_colors_and_say_what_they_are(run_with_photos):
-    (images,) = column(run_with_photos, "best/worst_images")
+def test_the_worst_images_have_their_true_colors_and_say_what_they_are(run_with_images):
+    (images,) = column(run_with_images, "best/worst_images")
     for name, caption in zip(images["filenames"], images["captions"], strict=True):
         label = caption.split("(is ")[1].rstrip(")")
-        mean = pixels(run_with_photos, {"path": name}).mean((0, 1))
+        mean = pixels(run_with_images, {"path": name}).mean((0, 1))
         assert mean == pytest.approx(COLORS[label], abs=8)
 
 
-def test_what_is_logged_changes_nothing_that_is_learned(run_with_photos, photos, tmp_path):
-    plain = [*SMALL, "--data.root", str(photos), *FULL, "--runs_dir", str(tmp_path)]
+def test_what_is_logged_changes_nothing_that_is_learned(run_with_images, images, tmp_path):
+    plain = [*SMALL, "--data.root", str(images), *FULL, "--runs_dir", str(tmp_path)]
     assert main(["fit", *plain]) == 0
-    folders = (run_with_photos.files.parents[2], tmp_path / "photos" / "0")
-    with_photos, without = (
+    folders = (run_with_images.files.parents[2], tmp_path / "images" / "0")
+    with_images, without = (
         torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         for folder in folders
     )
-    torch.testing.assert_close(with_photos, without, rtol=0, atol=0)
+    torch.testing.assert_close(with_images, without, rtol=0, atol=0)
 
 
-def test_checkpoints_are_versions_of_one_artifact(run_with_photos):
-    models = [a for a in run_with_photos.artifacts if a.type == "model"]
+def test_checkpoints_are_versions_of_one_artifact(run_with_images):
+    models = [a for a in run_with_images.artifacts if a.type == "model"]
     assert {alias for a in models for alias in a.aliases} == {"best", "last", "latest"}
     assert len({a.name for a in models}) == 1
     (content,) = models[0].manifest.contents
@@ -188,10 +188,10 @@ def test_checkpoints_are_versions_of_one_artifact(run_with_photos):
 
 
 @pytest.fixture(scope="module")
-def resumed(run, fit_offline, photos, folder):
-    last = folder / "photos/0/checkpoints/last.ckpt"
+def resumed(run, fit_offline, images, folder):
+    last = folder / "images/0/checkpoints/last.ckpt"
     more = [*PHASES[:-1], "4", *HEAD, "--optimizer.lr", "0.3", "--ckpt_path", last]
-    return fit_offline(folder, "--data.root", photos, *more)
+    return fit_offline(folder, "--data.root", images, *more)
 
 
 def test_a_resumed_run_goes_on_with_its_id_and_steps(resumed):
@@ -209,8 +209,8 @@ def test_a_resumed_run_keeps_its_baselines_and_tells_no_alarm_again(resumed):
     assert not {a.title for a in first.alerts} & {a.title for a in second.alerts}
 
 
-def test_the_terminal_says_first_what_is_sent(fit_offline, photos, tmp_path, capsys):
-    brief = ("--data.root", photos, "--trainer.max_epochs", "1", "--wandb.log_images", "true")
+def test_the_terminal_says_first_what_is_sent(fit_offline, images, tmp_path, capsys):
+    brief = ("--data.root", images, "--trainer.max_epochs", "1", "--wandb.log_images", "true")
     fit_offline(tmp_path, *brief)
     line = next(line for line in capsys.readouterr().out.splitlines() if line)
     assert line.startswith(
@@ -251,11 +251,11 @@ def test_every_metric_has_a_chart_in_a_section_but_the_axes(run):
 
 
 def test_without_the_command_line_a_callback_and_a_logger_are_enough(
-    photos, tmp_path, offline_runs
+    images, tmp_path, offline_runs
 ):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     data = ImageFolderDataModule(
-        photos, batch_size=8, num_workers=0, data_config=backbone.data_config
+        images, batch_size=8, num_workers=0, data_config=backbone.data_config
     )
     task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
     trainer = Trainer(

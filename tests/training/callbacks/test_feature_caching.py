@@ -40,7 +40,7 @@ def log_level(caplog):
 
 
 @pytest.fixture
-def train(photos, tmp_path):
+def train(images, tmp_path):
     def run(
         strategy,
         *,
@@ -54,7 +54,7 @@ def train(photos, tmp_path):
         backbone = Backbone("test_resnet", weights="random", img_size=32)
         task = ImageTask(backbone, head, num_classes=2)
         data = ImageFolderDataModule(
-            photos,
+            images,
             batch_size=4,
             num_workers=0,
             data_config=backbone.data_config,
@@ -87,7 +87,7 @@ def test_a_probe_on_features_equals_one_on_images(train):
         assert torch.allclose(a, b, atol=1e-6)
 
 
-def test_a_second_fit_passes_no_photo_through_the_backbone(train):
+def test_a_second_fit_passes_no_image_through_the_backbone(train):
     first, passes = train(LinearProbe())
     second, others = train(LinearProbe())
     assert sum(passes.counts) > 0
@@ -103,23 +103,23 @@ def test_a_schedule_goes_on_with_images(train):
         assert torch.allclose(a, b, atol=1e-4)
 
 
-def test_augmented_photos_are_computed_anew_and_the_remedy_is_said(train, caplog):
+def test_augmented_images_are_computed_anew_and_the_remedy_is_said(train, caplog):
     _, passes = train(LinearProbe(), data_options={"augmentation": "crop"})
     assert min(passes.counts) > 0
     assert "Set --features.views 4 to draw from 4 augmented views" in caplog.text
 
 
-def test_views_of_augmented_photos_are_computed_once(train, caplog):
+def test_views_of_augmented_images_are_computed_once(train, caplog):
     options = {"data_options": {"augmentation": "crop"}, "views": 2}
     train(LinearProbe(), **options)
     task, passes = train(LinearProbe(), **options)
     other, _ = train(LinearProbe(), data_options={"augmentation": "crop"}, views=1)
     assert passes.counts == [0, 0, 0]
     assert not torch.equal(task.head.output.weight, other.head.output.weight)
-    assert "2 views of each training photo" in caplog.text
+    assert "2 views of each training image" in caplog.text
 
 
-def test_mixup_of_features_is_offered_where_photos_were_to_be_mixed(train, caplog):
+def test_mixup_of_features_is_offered_where_images_were_to_be_mixed(train, caplog):
     options = {"data_options": {"mixup": 0.2}, "views": 1}
     plain, _ = train(LinearProbe(), **options)
     assert "Set --features.mixup 0.2 to mix those" in caplog.text
@@ -142,16 +142,16 @@ def test_an_input_norm_is_fitted_on_features_that_are_kept(train):
     "limit", [{"fast_dev_run": 1}, {"overfit_batches": 1}, {"limit_train_batches": 1}], ids=str
 )
 @pytest.mark.filterwarnings("ignore:You requested to overfit")
-def test_a_try_of_few_batches_passes_no_more_photos(train, tmp_path, limit):
+def test_a_try_of_few_batches_passes_no_more_images(train, tmp_path, limit):
     train(LinearProbe(), max_epochs=1, trainer_options=limit)
     assert not (tmp_path / "cache").exists()
 
 
-def test_without_a_schedule_all_trains_on_images(photos, tmp_path, make_trainer):
+def test_without_a_schedule_all_trains_on_images(images, tmp_path, make_trainer):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     task = ImageTask(backbone, num_classes=2)
     data = ImageFolderDataModule(
-        photos, batch_size=4, num_workers=0, data_config=backbone.data_config
+        images, batch_size=4, num_workers=0, data_config=backbone.data_config
     )
     trainer = make_trainer(FeatureCaching(cache_dir=str(tmp_path)), max_epochs=1)
     before = [parameter.clone() for parameter in backbone.parameters()]
@@ -160,12 +160,12 @@ def test_without_a_schedule_all_trains_on_images(photos, tmp_path, make_trainer)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sharded_backbone_computes_no_features_rank_by_rank(photos, tmp_path):
+def test_a_sharded_backbone_computes_no_features_rank_by_rank(images, tmp_path):
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     task = ImageTask(backbone, partial(Head, input_norm="standardize"), num_classes=2)
     strategy = ModelParallelStrategy()
     trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
-    trainer.datamodule = ImageFolderDataModule(photos, data_config=backbone.data_config)
+    trainer.datamodule = ImageFolderDataModule(images, data_config=backbone.data_config)
     FeatureCaching(cache_dir=str(tmp_path)).on_fit_start(trainer, task)
     assert not list(tmp_path.iterdir())
 

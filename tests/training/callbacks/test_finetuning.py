@@ -365,7 +365,7 @@ class FourAtOnce(LightningDataModule):
     val_dataloader = train_dataloader
 
 
-def test_batch_norm_of_the_backbone_on_few_photos_is_said(make_task, make_trainer, caplog):
+def test_batch_norm_of_the_backbone_on_few_images_is_said(make_task, make_trainer, caplog):
     trainer = make_trainer(Finetuning(LPFT()), max_epochs=2)
     trainer.fit(make_task(), FourAtOnce())
     assert "batch norms on 4 samples per device. Set its" in caplog.text

@@ -167,6 +167,6 @@ def test_two_ranks_write_one_table_of_the_rows_of_both(run_two_ranks, tmp_path, 
     run_two_ranks(tltool.__main__.__file__, "fit", *DIGITS, *HIDDEN, *ONE_EPOCH, *devices)
     rows = read_health(tmp_path / "digits/0/health.csv")
     assert [row["layer"] for row in rows] == ["head.hidden.0", "head.output"]
-    # Steps 0, 1, 2, 4, 8, 16 and 32 of 32 photos, over both ranks.
+    # Steps 0, 1, 2, 4, 8, 16 and 32 of 32 images, over both ranks.
     assert rows[0]["rows"] == str(7 * 32)
     assert rows[0]["dead_is_exact"] == "1"

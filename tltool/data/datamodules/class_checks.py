@@ -15,19 +15,19 @@ def check_class_names(
         split: ``train``, ``val``, ``test``, or ``all``.
 
     Example:
-        >>> check_class_names(["ants", "wasps"], ["ants", "bees"], place="'photos'", split="val")
+        >>> check_class_names(["ants", "wasps"], ["ants", "bees"], place="'images'", split="val")
         Traceback (most recent call last):
         ...
-        ValueError: The val photos in 'photos' have the class wasps, which ... does not learn...
+        ValueError: The val images in 'images' have the class wasps, which ... does not learn...
     """
     unknown = [name for name in found if name not in known]
     if not unknown:
         return
-    what = "photos" if split == "all" else f"{split} photos"
+    what = "images" if split == "all" else f"{split} images"
     raise ValueError(
         f"The {what} in {place} have the class {_listed(unknown)}, which the model does not learn. "
-        f"Classes found: {_listed(found)}. Classes of the training photos or the checkpoint: "
-        f"{_listed(known)}. Rename or remove it, or give training photos of it too."
+        f"Classes found: {_listed(found)}. Classes of the training images or the checkpoint: "
+        f"{_listed(known)}. Rename or remove it, or give training images of it too."
     )
 
 
@@ -47,28 +47,28 @@ def check_class_sizes(
         expected: All classes, where they are given: one found class is then enough.
 
     Example:
-        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'photos'", splits=("train", "val"))
+        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'images'", splits=("train", "val"))
         Traceback (most recent call last):
         ...
-        ValueError: The class bees in 'photos' has 1 photo, ... Add photos, or remove the class.
+        ValueError: The class bees in 'images' has 1 image, ... Add images, or remove the class.
     """
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise ValueError(
-            f"The class {_listed(empty)} in {place} has no photo. Add photos, or remove the class."
+            f"The class {_listed(empty)} in {place} has no image. Add images, or remove the class."
         )
     small = [name for name, count in counts.items() if count < len(splits)]
     if small:
         most = max(counts[name] for name in small)
-        number = "1 photo" if most == 1 else f"{most} photos"
+        number = "1 image" if most == 1 else f"{most} images"
         raise ValueError(
             f"The class {_listed(small)} in {place} has {number}, which cannot be split into one "
-            f"for each of {', '.join(splits)}. Add photos, or remove the class."
+            f"for each of {', '.join(splits)}. Add images, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(
             f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
-            "Add photos of a second class."
+            "Add images of a second class."
         )
 
 

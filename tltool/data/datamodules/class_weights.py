@@ -86,7 +86,7 @@ def effective_number_weights(counts: Sequence[int], *, beta: float = 0.999) -> l
 def _mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
     total = sum(weight * count for weight, count in zip(weights, counts, strict=True))
     if not total:
-        raise ValueError("Class weights from counts need training photos, and there are none.")
+        raise ValueError("Class weights from counts need training images, and there are none.")
     return [weight * sum(counts) / total for weight in weights]
 
 

@@ -24,7 +24,7 @@ class DigitsDataModule(ImageDataModule):
 
     Example:
         >>> print(DigitsDataModule().summary())
-        photos: 1169 train, 359 val, 269 test, 10 classes (113 to 119 photos each)
+        images: 1169 train, 359 val, 269 test, 10 classes (113 to 119 images each)
     """
 
     def __init__(

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _CLASSES = {"defective": ["intact", "defective"], "probability": ["0", "1/3", "2/3", "1"]}
 _LICENSE = (
-    "The photos of elpv-dataset are licensed CC-BY-NC-SA-4.0: no commercial use, name the source "
+    "The images of elpv-dataset are licensed CC-BY-NC-SA-4.0: no commercial use, name the source "
     "(Buerhop-Lutz et al., 2018), share under the same terms."
 )
 _MODULE, _AGAIN = range(1665, 1785), 542
@@ -90,7 +90,7 @@ def _find_package() -> Path:
         package = distribution("elpv-dataset")
     except PackageNotFoundError as error:
         raise ModuleNotFoundError(
-            "The photos of solar cells are in a package that is not installed. "
+            "The images of solar cells are in a package that is not installed. "
             "Type: pip install 'tltool[quickstart]'"
         ) from error
     return Path(str(package.locate_file("elpv_dataset/data")))

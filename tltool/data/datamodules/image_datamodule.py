@@ -140,7 +140,7 @@ class ImageDataModule(LightningDataModule):
         classes = Classes(self._found_classes, self.class_names, self.place)
         splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
         for split, missing in splits.missing_classes(self.class_names).items():
-            self.warn("The %s photos in %s have none of: %s.", split, self.place, missing)
+            self.warn("The %s images in %s have none of: %s.", split, self.place, missing)
         return splits
 
     def readable_records(self) -> list[ImageRecord]:
@@ -205,7 +205,7 @@ class ImageDataModule(LightningDataModule):
         if samples is None or not samples:
             purpose = _PURPOSES[split]
             remedy = self.remedies.get(split, "Choose data that has it.")
-            raise ValueError(f"{self.place} has no photos for {purpose}. {remedy}")
+            raise ValueError(f"{self.place} has no images for {purpose}. {remedy}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:

@@ -37,11 +37,11 @@ class ImageFolderDataModule(ImageDataModule):
         ...     (root / name).parent.mkdir(exist_ok=True)
         ...     Image.new("RGB", (8, 8)).save(root / f"{name}.png")
         >>> print(ImageFolderDataModule(root).summary())
-        photos: 2 train, 2 val, 2 classes (ants 1, bees 1)
+        images: 2 train, 2 val, 2 classes (ants 1, bees 1)
     """
 
     remedies: ClassVar = {
-        "train": "Give a folder with one folder of photos for each class, or with train/ and val/.",
+        "train": "Give a folder with one folder of images for each class, or with train/ and val/.",
         "val": "Put them into a folder val/<class>/, beside train/.",
         "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
     }
@@ -76,7 +76,7 @@ class ImageFolderDataModule(ImageDataModule):
         check_folder(self.root)
         paths = self.without_broken([str(path) for path in list_images(self.root)])
         if not paths:
-            raise FileNotFoundError(f"'{self.root}' has no photos. {describe_files(self.root)}")
+            raise FileNotFoundError(f"'{self.root}' has no images. {describe_files(self.root)}")
         return Samples(paths)
 
     def known_labels(self) -> dict[str, str]:

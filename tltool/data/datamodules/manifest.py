@@ -135,8 +135,8 @@ def records_of_table(
     repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
     if repeated:
         raise ValueError(
-            f"{place} has {len(repeated)} photos in more than one row, such as '{repeated[0]}': it "
-            "could train and validate. Leave one row for each photo."
+            f"{place} has {len(repeated)} images in more than one row, such as '{repeated[0]}': it "
+            "could train and validate. Leave one row for each image."
         )
     empty = [""] * len(names)
     # Composed accents, as in the names of class folders: two forms would be two classes.

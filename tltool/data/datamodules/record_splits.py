@@ -50,7 +50,7 @@ def make_splits(
 
     Example:
         >>> records = [ImageRecord(f"{i}.jpg", f"{i}.jpg", "ab"[i % 2]) for i in range(10)]
-        >>> splits = make_splits(records, Classes("ab", "ab", "'photos'"), {"val": 0.2}, seed=0)
+        >>> splits = make_splits(records, Classes("ab", "ab", "'images'"), {"val": 0.2}, seed=0)
         >>> len(splits.train), len(splits.val), splits.test
         (8, 2, None)
     """

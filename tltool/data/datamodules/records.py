@@ -59,7 +59,7 @@ def check_groups(records: Sequence[ImageRecord], *, place: str) -> None:
     if without and len(without) < len(records):
         raise ValueError(
             f"{len(without)} rows of {place} have no group, such as that of {without[0]}. Give "
-            "each row one; a photo that belongs to nothing is a group of its own."
+            "each row one; an image that belongs to nothing is a group of its own."
         )
     split_of: dict[str, str] = {}
     for record in records:
@@ -67,7 +67,7 @@ def check_groups(records: Sequence[ImageRecord], *, place: str) -> None:
         if record.group and other != record.split:
             raise ValueError(
                 f"The group {record.group} is in {other} and in {record.split} of {place}, so its "
-                "photos are no honest test. Give all its rows one split, or leave the column out."
+                "images are no honest test. Give all its rows one split, or leave the column out."
             )
 
 
@@ -76,7 +76,7 @@ def check_files(records: Sequence[ImageRecord], *, place: str) -> None:
     missing = [record.path for record in records if not os.path.isfile(record.path)]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(records)} photos that {place} names do not exist, such as "
+            f"{len(missing)} of {len(records)} images that {place} names do not exist, such as "
             f"'{missing[0]}'. Set --data.root to the folder that the paths start from, or set "
             "--data.broken_files skip."
         )

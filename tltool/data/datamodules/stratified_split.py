@@ -77,7 +77,7 @@ def split_by_group(
     if len(counts) <= len(fractions):
         raise ValueError(
             f"{len(counts)} groups cannot be split into train, {', '.join(fractions)}: each split "
-            "needs at least one group of its own. Use more groups, or give each photo its split."
+            "needs at least one group of its own. Use more groups, or give each image its split."
         )
     waiting = sorted(counts, key=lambda group: _rank(group, seed))
     split_of: dict[str, str] = {}

@@ -14,7 +14,7 @@ def find_broken(paths: Sequence[str], *, show_progress: bool = False) -> list[st
         ['missing.jpg']
     """
     results = map_in_threads(
-        _is_broken, paths, description="Looking for broken photos", show_progress=show_progress
+        _is_broken, paths, description="Looking for broken images", show_progress=show_progress
     )
     return [path for path, is_broken in zip(paths, results, strict=True) if is_broken]
 
@@ -24,11 +24,11 @@ def describe_broken(broken: Sequence[str], num_images: int) -> str:
 
     Example:
         >>> describe_broken(["a.jpg", "b.jpg"], 100)
-        'Left out 2 of 100 photos that cannot be read: a.jpg, b.jpg.'
+        'Left out 2 of 100 images that cannot be read: a.jpg, b.jpg.'
     """
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     named = ", ".join(broken[:3])
-    return f"Left out {len(broken)} of {num_images} photos that cannot be read: {named}{more}."
+    return f"Left out {len(broken)} of {num_images} images that cannot be read: {named}{more}."
 
 
 def _is_broken(path: str) -> bool:

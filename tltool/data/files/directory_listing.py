@@ -71,9 +71,9 @@ def nearest_path(path: Path) -> Path | None:
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> (folder / "photos").mkdir()
+        >>> (folder / "images").mkdir()
         >>> nearest_path(folder / "fotos").name
-        'photos'
+        'images'
     """
     missing = _first_missing(path)
     there = [other.name for other in missing.parent.iterdir() if _is_visible(other.name)]
@@ -90,7 +90,7 @@ def _advice(root: Path) -> str:
         return f"Did you mean --data.root '{near}'?"
     above = _first_missing(root).parent
     listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
-    return f"Set --data.root to the folder with your photos; '{above}' has these folders: {listed}."
+    return f"Set --data.root to the folder with your images; '{above}' has these folders: {listed}."
 
 
 def _first_missing(path: Path) -> Path:

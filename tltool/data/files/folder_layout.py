@@ -93,8 +93,8 @@ def describe_files(folder: Path) -> str:
 
 def _no_images(folder: Path, classes: Found) -> str:
     lost = not classes and list_images(folder)
-    flat = " There are photos, but not in class folders." if lost else ""
+    flat = " There are images, but not in class folders." if lost else ""
     return (
-        f"'{folder}' has no class folders with photos.{flat} Put the photos of each class into a "
+        f"'{folder}' has no class folders with images.{flat} Put the images of each class into a "
         f"folder of its own: {folder}/<class>/*. {describe_files(folder)}"
     )

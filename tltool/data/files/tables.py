@@ -32,7 +32,7 @@ def read_table(path: Path) -> Columns:
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "photos.csv"
+        >>> path = Path(tempfile.mkdtemp()) / "images.csv"
         >>> _ = path.write_text("path,label\na.jpg,ants\nb.jpg,bees\n")
         >>> read_table(path)
         {'path': ['a.jpg', 'b.jpg'], 'label': ['ants', 'bees']}
@@ -45,7 +45,7 @@ def read_table(path: Path) -> Columns:
     if not columns or not next(iter(columns.values())):
         raise ValueError(
             f"The manifest '{path}' has no rows. Write a header, such as path,label, and one row "
-            "for each photo."
+            "for each image."
         )
     return columns
 

@@ -29,25 +29,25 @@ class BatchLoader:
         (2, [tensor([3, 5]), tensor([7])])
     """
 
-    def __init__(self, photos: DataLoader[Any]) -> None:
-        self.photos = photos
-        self.batch_sampler = photos.batch_sampler  # Lightning tells its sampler the epoch.
+    def __init__(self, images: DataLoader[Any]) -> None:
+        self.images = images
+        self.batch_sampler = images.batch_sampler  # Lightning tells its sampler the epoch.
         self.substitute: Iterable[dict[str, Any]] | None = None
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self.photos if self.substitute is None else self.substitute
+        yield from self.images if self.substitute is None else self.substitute
 
     @property
     def _iterator(self) -> Any:
-        return self.photos._iterator
+        return self.images._iterator
 
     @_iterator.setter
     def _iterator(self, value: Any) -> None:
         # Lightning ends persistent workers through this attribute after a run.
-        self.photos._iterator = value
+        self.images._iterator = value
 
 
 class TrainingLoader(BatchLoader):
@@ -69,9 +69,9 @@ class TrainingLoader(BatchLoader):
     batch_sampler: "EpochBatches"
 
     def __init__(
-        self, photos: DataLoader[Any], batches_done: Callable[[], int] = lambda: 0
+        self, images: DataLoader[Any], batches_done: Callable[[], int] = lambda: 0
     ) -> None:
-        super().__init__(photos)
+        super().__init__(images)
         self.batches_done = batches_done
         self._length_before = len(self)
 
@@ -80,7 +80,7 @@ class TrainingLoader(BatchLoader):
         if first and self._length_before != len(self):
             raise ValueError(
                 f"The checkpoint was written after {first} of the {self._length_before} batches of "
-                f"an epoch, and now an epoch has {len(self)}. Resume with the same photos and "
+                f"an epoch, and now an epoch has {len(self)}. Resume with the same images and "
                 "`batch_size`, or from a checkpoint of the end of an epoch."
             )
         self.batch_sampler.first = first

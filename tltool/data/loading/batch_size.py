@@ -40,7 +40,7 @@ def batches_per_epoch(num_images: int, batch_size: int) -> int:
         batch_size: Number of images in a batch of the device.
 
     Example:
-        >>> [batches_per_epoch(num_photos, 4) for num_photos in (8, 9, 10)]
+        >>> [batches_per_epoch(num_images, 4) for num_images in (8, 9, 10)]
         [2, 2, 3]
     """
     full, rest = divmod(num_images, batch_size)
@@ -54,11 +54,11 @@ def check_batch_size(batch_size: int, num_images: int) -> None:
         >>> check_batch_size(32, 20)
         Traceback (most recent call last):
         ...
-        ValueError: The batch size 32 is larger than the 20 training photos. Set ...batch_size 16.
+        ValueError: The batch size 32 is larger than the 20 training images. Set ...batch_size 16.
     """
     if batch_size > num_images:
         fitting = 1 << (num_images.bit_length() - 1)  # the largest power of two
         raise ValueError(
-            f"The batch size {batch_size} is larger than the {num_images} training photos. "
+            f"The batch size {batch_size} is larger than the {num_images} training images. "
             f"Set --data.batch_size {fitting}."
         )

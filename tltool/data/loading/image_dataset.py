@@ -97,7 +97,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
             map_in_threads(
                 self.pixels,
                 range(len(self)),
-                description="Measuring the mean of the photos",
+                description="Measuring the mean of the images",
                 show_progress=show_progress,
             )
         )

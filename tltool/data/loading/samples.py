@@ -85,16 +85,16 @@ class Splits:
 
         Example:
             >>> Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0])).describe(["ants", "bees"])
-            'photos: 2 train, 1 val, 2 classes (ants 1, bees 1)'
+            'images: 2 train, 1 val, 2 classes (ants 1, bees 1)'
         """
         splits = self.parts().items()
         sizes = ", ".join(f"{len(samples)} {name}" for name, samples in splits if samples)
         counted = self.train or self.val or self.test or Samples([], [])
         counts = counted.class_counts(len(class_names))
         named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
-        each = f"{min(counts)} to {max(counts)} photos each"
+        each = f"{min(counts)} to {max(counts)} images each"
         classes = ", ".join(named) if len(named) <= _NAMED else each
-        return f"photos: {sizes}, {len(class_names)} classes ({classes})"
+        return f"images: {sizes}, {len(class_names)} classes ({classes})"
 
 
 def relabel(names: Sequence[str], class_names: Sequence[str]) -> list[int]:

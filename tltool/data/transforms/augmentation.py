@@ -39,13 +39,13 @@ def _flip(fill: list[int]) -> list[nn.Module]:
 
 
 AUGMENTATIONS: dict[str, AugmentationPreset] = {
-    "none": AugmentationPreset("the photo as in evaluation"),
+    "none": AugmentationPreset("the image as in evaluation"),
     "flip": AugmentationPreset("mirrored left to right or not", operations=_flip),
     "flip_both": AugmentationPreset(
-        "mirrored left to right or not, and upside down or not: where photos have no up",
+        "mirrored left to right or not, and upside down or not: where images have no up",
         operations=lambda fill: [*_flip(fill), v2.RandomVerticalFlip()],
     ),
-    "crop": AugmentationPreset("a random part of the photo, mirrored or not", True, _flip),
+    "crop": AugmentationPreset("a random part of the image, mirrored or not", True, _flip),
     "color_jitter": AugmentationPreset(
         "crop, and brightness, contrast and saturation changed by up to 40 %",
         True,

@@ -123,7 +123,7 @@ def check_data_config(data_config: Mapping[str, Any]) -> dict[str, Any]:
     channels = data_config["input_size"][0]
     if channels not in (1, 3):
         raise ValueError(
-            f"`data_config` asks for images of {channels} channels; photos have 3, or 1 in "
+            f"`data_config` asks for images of {channels} channels; images have 3, or 1 in "
             "grayscale. Set --model.backbone.in_chans to 3 or 1."
         )
     for key in ("mean", "std"):

@@ -69,7 +69,7 @@ def resolve_preprocessing(
 def _check_std(std: list[float]) -> list[float]:
     if min(std) < 1e-5:
         raise ValueError(
-            "The training photos have a channel with the same value everywhere, which cannot be "
+            "The training images have a channel with the same value everywhere, which cannot be "
             "scaled to a standard deviation of 1. Set --data.preprocessing center, or backbone."
         )
     return std

@@ -44,7 +44,7 @@ def measure_pixels(images: Iterable[Tensor]) -> PixelStatistics:
         count, total = count + 1, total + pixels
         squares = squares + np.square(pixels).sum((1, 2))
     if not count:
-        raise ValueError("The mean of no photos is not defined. Set --data.preprocessing backbone.")
+        raise ValueError("The mean of no images is not defined. Set --data.preprocessing backbone.")
     num_pixels = count * total[0].size
     mean = total.sum((1, 2)) / num_pixels
     std = np.sqrt(np.maximum(squares / num_pixels - np.square(mean), 0))

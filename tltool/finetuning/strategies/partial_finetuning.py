@@ -58,7 +58,7 @@ class BatchNormOnly(WarmupDecayStrategy):
 
     Scales and shifts alone, less than one parameter in a hundred, adapt even random features
     (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
-    norms. On 244 and 600 photos it did worse than a linear probe
+    norms. On 244 and 600 images it did worse than a linear probe
     (`scripts/benchmark/strategies.py`).
     """
 

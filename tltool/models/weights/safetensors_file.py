@@ -1,4 +1,4 @@
-"""A ``.safetensors`` file that says of which model its weights are, and how to prepare photos."""
+"""A ``.safetensors`` file that says of which model its weights are, and how to prepare images."""
 
 import json
 from collections.abc import Mapping

@@ -73,7 +73,7 @@ def log_errors(run: Any, outcomes: PredictionSet, loader: BatchLoader, task: Ima
     import wandb
 
     def image(index: int) -> Any:
-        pixels = loader.photos.dataset[int(outcomes.positions[index])]["image"]
+        pixels = loader.images.dataset[int(outcomes.positions[index])]["image"]
         predicted = task.class_names[int(outcomes.predicted[index])]
         label = task.class_names[int(outcomes.labels[index])]
         caption = f"{predicted} {outcomes.confidence[index]:.2f} (is {label})"
@@ -90,11 +90,11 @@ def log_augmented(run: Any, loader: TrainingLoader, data_config: Mapping[str, An
     """Log some training images as the network gets them, augmented and mixed."""
     import wandb
 
-    dataset = loader.photos.dataset
+    dataset = loader.images.dataset
     number = min(NUM_IMAGES, len(dataset))  # type: ignore[arg-type]  # an ImageDataset
     # Draws of their own seeds: nothing that the training draws is touched.
     items = [dataset[Draw(index * len(dataset) // number, seed=index)] for index in range(number)]  # type: ignore[arg-type]
-    batch = loader.photos.collate_fn(items)
+    batch = loader.images.collate_fn(items)
     images = [wandb.Image(_picture(image, data_config)) for image in batch["images"]]
     run.log({"train/augmented": images})
 

@@ -19,9 +19,9 @@ from tltool.reporting.wandb.media import (
     log_outcomes,
 )
 from tltool.reporting.wandb.run_logger import RunLogger, alert, find_logger
-from tltool.training.find_callback import find_callback
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
 from tltool.training.run_facts import run_facts, run_name
 from tltool.training.val_predictions import (

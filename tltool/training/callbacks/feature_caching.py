@@ -22,22 +22,22 @@ log = logging.getLogger(__name__)
 
 
 class FeatureCaching(Callback):
-    """Pass each photo through a frozen backbone once, and train the head on the features.
+    """Pass each image through a frozen backbone once, and train the head on the features.
 
     An epoch in which only the head trains reads features instead of images, in Lightning's own
     loop: order, metrics, checkpoints and callbacks stay the same, and so do the results up to
-    rounding. Features are kept on disk, see `cached_features`, so the next run with these photos
+    rounding. Features are kept on disk, see `cached_features`, so the next run with these images
     and this backbone computes none. In other epochs nothing changes.
 
     It works with the loaders of `ImageDataModule`, and stands behind `Finetuning` in the list of
-    callbacks. Where the Trainer limits the batches of an epoch, or shards the weights, photos are
+    callbacks. Where the Trainer limits the batches of an epoch, or shards the weights, images are
     read as they come.
 
     Args:
         enabled: Whether it does anything.
-        views: With augmented photos, the number of augmented views of each photo that are computed
+        views: With augmented images, the number of augmented views of each image that are computed
             and then drawn from; ``None`` goes on computing a new one at each visit.
-        mixup: How strongly the features of two photos are blended, see `FeatureMixing`; mixup and
+        mixup: How strongly the features of two images are blended, see `FeatureMixing`; mixup and
             cutmix of the data change images only.
         cache_dir: The folder of the cache; ``None`` for the environment variable ``TLTOOL_CACHE``,
             or ``~/.cache/tltool/features``.
@@ -74,9 +74,9 @@ class FeatureCaching(Callback):
 
         def read() -> Tensor:
             loader = data.evaluation_dataloader("train")
-            photos = data.dataset("train")
+            images = data.dataset("train")
             workers = loader.num_workers
-            return self._compute(trainer, pl_module, photos, workers=workers).tensor()
+            return self._compute(trainer, pl_module, images, workers=workers).tensor()
 
         fit_input_norm_(pl_module, data, read=read)
 
@@ -122,8 +122,8 @@ class FeatureCaching(Callback):
         if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
             self._say(
                 trainer,
-                "Each visit changes a photo at random, so the frozen backbone computes it anew in "
-                "each epoch. Set --features.views 4 to draw from 4 augmented views of each photo, "
+                "Each visit changes an image at random, so the frozen backbone computes it anew in "
+                "each epoch. Set --features.views 4 to draw from 4 augmented views of each image, "
                 "computed once, or leave the augmentation out.",
             )
             return False
@@ -132,9 +132,9 @@ class FeatureCaching(Callback):
     def _feature_loader(
         self, trainer: Trainer, pl_module: LightningModule, loader: BatchLoader
     ) -> FeatureLoader:
-        dataset = loader.photos.dataset
+        dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
-        features = self._compute(trainer, pl_module, dataset, workers=loader.photos.num_workers)
+        features = self._compute(trainer, pl_module, dataset, workers=loader.images.num_workers)
         views = [features.tensor(view=view) for view in range(features.num_views)]
         data, mixing = getattr(trainer, "datamodule", None), None
         if isinstance(loader, TrainingLoader) and isinstance(data, ImageDataModule):
@@ -168,10 +168,10 @@ class FeatureCaching(Callback):
     def _say_used(self, trainer: Trainer, loaders: list[FeatureLoader]) -> None:
         numbers = [len(loader.views[0]) for loader in loaders]
         views = max(len(loader.views) for loader in loaders)
-        of_views = f", {views} views of each training photo" if views > 1 else ""
+        of_views = f", {views} views of each training image" if views > 1 else ""
         self._say(
             trainer,
-            f"The backbone is frozen: the head reads features of {sum(numbers)} photos{of_views} "
+            f"The backbone is frozen: the head reads features of {sum(numbers)} images{of_views} "
             f"({self._num_computed} computed now, the others kept). --features.enabled false turns "
             "it off.",
         )
@@ -188,12 +188,12 @@ def _trains_head_alone(phase: Phase) -> bool:
 
 
 def _is_sharded(trainer: Trainer) -> bool:
-    # All ranks must take part in each pass of a sharded backbone, and here each has its own photos.
+    # All ranks must take part in each pass of a sharded backbone, and here each has its own images.
     return not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
 def _is_limited(trainer: Trainer) -> bool:
-    # A try of few batches should not pass all photos.
+    # A try of few batches should not pass all images.
     # As a number with a point, a limit is a share: 1.0 is all, and 1 is one batch.
     limits = (trainer.limit_train_batches, trainer.limit_val_batches)
     whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
