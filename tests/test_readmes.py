@@ -33,7 +33,7 @@ def blocks(readme, language):
 
 
 def commands():
-    """Return each README with its commands; these run in their order, for some read others' files."""
+    """Return the commands of each README, in their order: some read what others wrote."""
     found = []
     for readme in readmes():
         text = "\n".join(blocks(readme, "bash")).replace("\\\n", " ")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from tltool.data.loading.image_dataset import ImageDataset
-from tltool.data.loading.in_memory import IndexedDecoder
+from tltool.data.loading.in_memory import InMemoryDecoder
 from tltool.data.loading.samples import Samples
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features import file_hashes
@@ -141,7 +141,7 @@ def test_images_without_files_are_found_by_their_pixels(tmp_path, make_backbone)
     dataset = ImageDataset(
         Samples(["dots/0", "dots/1", "dots/2"]),
         ImageTransform(backbone.data_config),
-        decode=IndexedDecoder(sources),
+        decode=InMemoryDecoder(sources),
     )
     cached_features(backbone, dataset, cache=tmp_path)
     sources["dots"][1] = (Image.new("L", (32, 32), 51), 0)

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tltool.data.datamodules import image_datamodule
+from tltool.data.loading import image_dataset
+
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
 CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]
@@ -79,9 +82,9 @@ def test_workers_that_are_spawned_equal_those_that_are_forked(one_process, image
 
 def test_images_that_were_trained_on_are_not_decoded_again(one_process, images, monkeypatch):
     *_, saves = one_process("plain")
-    decoded, decode = [], dataset.decode_image
+    decoded, decode = [], image_dataset.decode_image
     monkeypatch.setattr(
-        datamodule, "decode_image", lambda *a, **kw: decoded.append(a) or decode(*a, **kw)
+        image_datamodule, "decode_image", lambda *a, **kw: decoded.append(a) or decode(*a, **kw)
     )
     train(images, "plain", ckpt_path=saves / "step 12.ckpt", limit_val_batches=0)
     assert len(decoded) == 20 - 2 * 4

@@ -19,10 +19,10 @@ def test_runs_that_start_at_once_get_different_folders(tmp_path):
 
 
 def test_a_new_run_removes_what_a_killed_one_left_half_written(tmp_path):
-    partial = create_run_folder(tmp_path, "images") / ".last.ckpt.machine-1-0123.partial"
+    partial = create_run_dir(tmp_path, "images") / ".last.ckpt.machine-1-0123.partial"
     partial.touch()
     os.utime(partial, (0, 0))
-    create_run_folder(tmp_path, "images")
+    create_run_dir(tmp_path, "images")
     assert not partial.exists()
 
 

@@ -119,7 +119,7 @@ def doctor(experiment: Experiment) -> int:
 
 
 def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
-    """Write a checkpoint into a directory that is deleted; return what it loads as, and its bytes."""
+    """Write a checkpoint into a temporary directory; return what it loads as, and its bytes."""
     trainer.strategy.connect(task)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "doctor.ckpt"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
 from tltool.cli.parser import Parser
-from tltool.data.datamodules.image_datamodule import Part
+from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.verification import Verification, verify_features
 
@@ -57,7 +57,7 @@ def verify(experiment: Experiment) -> int:
     return 0 if all(result.is_good for result in results) else 1
 
 
-def _splits(experiment: Experiment) -> Iterator[tuple[Part, ImageDataset, int]]:
+def _splits(experiment: Experiment) -> Iterator[tuple[SplitName, ImageDataset, int]]:
     """Yield the splits that there are, and the number of views of each."""
     num_views, data = experiment.config.num_views, experiment.data
     for name in split_names(data):
@@ -65,11 +65,11 @@ def _splits(experiment: Experiment) -> Iterator[tuple[Part, ImageDataset, int]]:
         yield name, data.dataset(name, augment=augment), num_views if augment else 1
 
 
-def print_verification(part: str, result: Verification) -> None:
+def print_verification(split: str, result: Verification) -> None:
     """Print what was found, and what to type where something is wrong."""
     print(
-        f"{part:<9} {result.num_images:,} images hashed, {result.num_missing:,} without features; "
-        f"{result.num_sampled} rows computed again differ by at most {result.largest_error:.1e}"
+        f"{split:<9} {result.num_images:,} images hashed, {result.num_missing:,} without features; "
+        f"{len(result.errors)} rows computed again differ by at most {result.largest_error:.1e}"
     )
     for message in result.damaged:
         print(f"damaged   {message} It was removed; tltool features compute makes it again.")

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from tltool.cli.build import Experiment
 from tltool.cli.parser import Parser
-from tltool.data.datamodules.image_datamodule import ImageDataModule, Part
+from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
@@ -61,7 +61,7 @@ def add_cache(parser: Parser) -> None:
     )
 
 
-def split_names(data: ImageDataModule) -> list[Part]:
+def split_names(data: ImageDataModule) -> list[SplitName]:
     """Return the splits that there are."""
-    names: tuple[Part, ...] = ("train", "val", "test")
+    names: tuple[SplitName, ...] = ("train", "val", "test")
     return [name for name in names if getattr(data.splits, name)]

@@ -46,10 +46,9 @@ WRONG_CHOICE = re.compile(
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
 NEEDS = (
     "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
-    "through it. Write `class {short}(tltool.data.ImageDataModule)` with two methods: "
-    "`find_classes(self) -> list[str]`, and `find_splits(self) -> Splits` with "
-    "`Samples(paths, labels)` for train, val and test (tltool.data.loading.samples); where images do not "
-    "lie in files, `decoder` too."
+    "through it. Write `class {short}(tltool.ImageDataModule)` with two methods: "
+    "`find_classes(self) -> list[str]` and `find_records(self) -> list[tltool.ImageRecord]`; where "
+    "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
 )
 
 _command: ContextVar["Parser | None"] = ContextVar("command", default=None)

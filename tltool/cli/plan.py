@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool._atomic_write import write_whole
+from tltool._atomic_write import save_figure, write_whole
 from tltool._module_state import restored_state
 from tltool.cli.advise import advised_yaml, check_question, print_advice
 from tltool.cli.build import Experiment, run_experiment

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 from tltool.cli.build import make_section
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.files.decoding import decode_image
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
+from tltool.models.layer_groups import layer_groups
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tltool.cli.evaluation import checkpoint_parser, set_up
-from tltool.data.datamodules.image_datamodule import Part
+from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.inference.predictor import Predictor
 from tltool.reporting.tables import FactTable, class_table, rich_table
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     command, *arguments = argv
     parser = checkpoint_parser(command, f"Measure a checkpoint on the {command} images.")
     setup = set_up(parser, arguments)
-    split: Part = "val" if command == "validate" else "test"
+    split: SplitName = "val" if command == "validate" else "test"
     values, classes = Predictor(setup.task).measure(setup.data, split, trainer=setup.trainer)
     metrics = FactTable(
         ("metric", "value"), [(name, f"{value:.4f}") for name, value in values.items()]

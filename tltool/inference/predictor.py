@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
+from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.files.decoding import decode_image
 from tltool.data.files.directory_listing import list_images
 from tltool.data.transforms.image_transform import ImageTransform
@@ -110,7 +111,11 @@ class Predictor:
         return dict(zip(paths, self.predict(paths, batch_size=batch_size), strict=True))
 
     def predict_data(
-        self, data: ImageDataModule, split: Part | None = None, *, trainer: Trainer | None = None
+        self,
+        data: ImageDataModule,
+        split: SplitName | None = None,
+        *,
+        trainer: Trainer | None = None,
     ) -> PredictedImages:
         """Predict the images of a datamodule, in order.
 
@@ -138,7 +143,7 @@ class Predictor:
         empty = torch.empty(0, len(self.class_names))
         return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
 
-    def measure(self, data: ImageDataModule, split: Part, *, trainer: Trainer) -> SplitMetrics:
+    def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer."""
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)

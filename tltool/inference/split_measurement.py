@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tltool.data.datamodules.image_datamodule import ImageDataModule, Part
+from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_correct
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
@@ -33,7 +33,7 @@ def measure_split(
         with_probe: Fit the closed-form probe too, which needs features of all images.
         caching: The options of the feature cache, by which features are looked up.
     """
-    split: Part = "test" if data.splits.test else "val"
+    split: SplitName = "test" if data.splits.test else "val"
     samples = data.samples(split)
     labels = torch.tensor(samples.labels)
     paths, probabilities = predictor.predict_data(data, split)
@@ -42,7 +42,7 @@ def measure_split(
     baselines = {MAJORITY: labels == majority}
     if with_probe:
         # As it was before training, and so perhaps in the cache.
-        backbone = rebuild(predictor.task.recipe["backbone"])
+        backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         train = _features(backbone, data, "train", caching or {}), train_labels
         test = _features(backbone, data, split, caching or {}), labels
@@ -60,7 +60,7 @@ def measure_split(
 
 
 def _features(
-    backbone: Backbone, data: ImageDataModule, split: Part, caching: Mapping[str, Any]
+    backbone: Backbone, data: ImageDataModule, split: SplitName, caching: Mapping[str, Any]
 ) -> Tensor:
     """Return the features of a split, by the cache of the run if it had one."""
     loader = data.evaluation_dataloader(split)

@@ -97,7 +97,7 @@ class SwishDeep(Experiment):
             size = batch_size_for_norms(num_rows, self.batch_size) if norm else self.batch_size
             settings = TrainingSettings(epochs=self.epochs, batch_size=size)
             for name in (SWISH, RELU):
-                network = {"activation": name, "norm": label, "network": f"{name}, {label}"}
+                network: Row = {"activation": name, "norm": label, "network": f"{name}, {label}"}
                 network |= {"pair": f"{label}, {depth} layers", "depth": depth}
                 head = mlp(self.width, depth, activation=name, norm=norm)
                 rows += self._train(problem, {**network, "head": head}, settings)

@@ -18,7 +18,7 @@ from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, means, where
 
 if TYPE_CHECKING:
-    from tltool.data.datamodules.image_datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 
 FROZEN = {"linear probe": 3, "last block": 2, "everything": 0, "from scratch": 0}
 """How many of the three blocks do not train, by what is trained."""
@@ -212,7 +212,7 @@ def train(
     generator, size = torch.Generator().manual_seed(seed), min(BATCH, len(rows))
     passes = math.ceil(steps * size / len(rows))
     order = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(passes)])
-    for index in order[: steps * size].split(size):
+    for index in torch.split(order[: steps * size], size):
         logits = network.output(rest(rows[index]).mean(dim=(2, 3)))
         functional.cross_entropy(logits, labels[index]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -262,7 +262,7 @@ def _read(
 
     backbone = Backbone("pixels", img_size=img_size, in_chans=1)
     data = make(data_config=backbone.data_config, **options)
-    splits = ("train", "val", "test")
+    splits: tuple[SplitName, ...] = ("train", "val", "test")
     found = {split: cached_features(backbone, data.dataset(split)) for split in splits}
     names = [split for split, each in found.items() for _ in range(len(each.tensor()))]
     images = torch.cat([each.tensor() for each in found.values()]).float()
@@ -270,5 +270,5 @@ def _read(
     if img_size < 16:  # Three blocks halve it twice.
         images = functional.interpolate(images, size=16, mode="bilinear")
     labels = torch.cat([each.labels for each in found.values() if each.labels is not None])
-    rows = (split_rows(names, split) for split in splits)
-    return Problem(name, images, labels, SplitRows(*rows, (0,)))
+    train, val, test = (split_rows(names, split) for split in splits)
+    return Problem(name, images, labels, SplitRows(train, val, test, (0,)))

@@ -211,7 +211,8 @@ def turns(gradients: Tensor) -> Tensor:
     """Return the cosine ``(steps - 1)`` between successive gradients, NaN where one is zero."""
     flat = gradients.flatten(1)
     norms = flat.norm(dim=1)
-    return (flat[1:] * flat[:-1]).sum(dim=1) / (norms[1:] * norms[:-1])
+    cosines: Tensor = (flat[1:] * flat[:-1]).sum(dim=1) / (norms[1:] * norms[:-1])
+    return cosines
 
 
 def _take_back(network: nn.Module, problem: Problem) -> None:

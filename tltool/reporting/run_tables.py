@@ -98,8 +98,8 @@ def numbered(class_names: Sequence[str]) -> list[str]:
 
 def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:
     span, phase = planned.span, planned.phase
-    rates = sorted(planned.rates.values())
-    extremes = dict.fromkeys(f"{rate:.2g}" for rate in (rates[0], rates[-1]))
+    lrs = sorted(planned.lrs.values())
+    extremes = dict.fromkeys(f"{lr:.2g}" for lr in (lrs[0], lrs[-1]))
     start, end = (step / plan.steps_per_epoch for step in (span.start, span.end))
     cut = f", ended by {phase.until.metric}" if phase.until and span.end < span.planned_end else ""
     warmup = f"warmup over {phase.warmup:.0%}, " if phase.warmup else ""

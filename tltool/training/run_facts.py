@@ -78,7 +78,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
     """
     rows = [
         (split, path, class_names[label])
-        for split, samples in splits.parts().items()
+        for split, samples in splits.by_name().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]
     folders = {Path(path).parent for _, path, _ in rows}

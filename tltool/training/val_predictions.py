@@ -17,6 +17,7 @@ from tltool.evaluation.baselines import (
 )
 from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
+from tltool.features.feature_loader import FeatureLoader
 
 _NUM_COLUMNS = 5
 
@@ -66,12 +67,17 @@ def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) ->
     Returns:
         That, or where it would take time, the reason why it is left out.
     """
-    if not (train.views and val.views):
+    features, val_features = (_cached_features(loader) for loader in (train, val))
+    if features is None or val_features is None:
         return "training does not begin with cached features"
-    features = train.views[0]
     if not is_cheap_probe(features):
         return f"{features.shape[1]} features of {len(features)} images would take long"
-    return probe_correct((features, _labels(train)), (val.views[0], _labels(val)), num_classes)
+    return probe_correct((features, _labels(train)), (val_features, _labels(val)), num_classes)
+
+
+def _cached_features(loader: BatchLoader) -> Tensor | None:
+    cached = loader.substitute
+    return cached.views[0] if isinstance(cached, FeatureLoader) else None
 
 
 def gains_over_baselines(

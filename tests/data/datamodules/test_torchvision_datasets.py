@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import datasets
 
 from tltool.data.datamodules.torchvision_datasets import (
-    NAMED_DATASETS,
+    TORCHVISION_DATASETS,
     DatasetName,
     TorchvisionDataModule,
 )
@@ -41,22 +41,22 @@ def eurosat(images):
 
 
 def test_the_names_in_the_signature_are_those_of_the_table():
-    assert list(get_args(DatasetName)) == list(NAMED_DATASETS)
+    assert list(get_args(DatasetName)) == list(TORCHVISION_DATASETS)
 
 
-@pytest.mark.parametrize("name", NAMED_DATASETS)
+@pytest.mark.parametrize("name", TORCHVISION_DATASETS)
 def test_torchvision_takes_the_arguments_of_the_table(name):
     dataset = getattr(datasets, name)
     taken = [inspect.signature(cls).parameters for cls in dataset.__mro__[:-1]]
-    asked = {key for part in NAMED_DATASETS[name].splits.values() for key in part}
+    asked = {key for part in TORCHVISION_DATASETS[name].splits.values() for key in part}
     assert asked | {"root", "download"} <= {key for parameters in taken for key in parameters}
 
 
-@pytest.mark.parametrize("name", NAMED_DATASETS)
+@pytest.mark.parametrize("name", TORCHVISION_DATASETS)
 def test_torchvision_has_the_labels_of_the_table(name):
     mro = getattr(datasets, name).__mro__[:-1]
     source = "".join(inspect.getsource(cls) for cls in mro if "torchvision" in cls.__module__)
-    assert f"self.{NAMED_DATASETS[name].labels}" in source
+    assert f"self.{TORCHVISION_DATASETS[name].labels}" in source
 
 
 def test_its_own_test_part_is_kept(fashion):

@@ -11,7 +11,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.records import ImageRecord, number_records
 from tltool.data.datamodules.shared_options import SharedOptions, Unpack
 from tltool.data.datamodules.stratified_split import check_fractions
-from tltool.data.loading.in_memory import IndexedDecoder
+from tltool.data.loading.in_memory import InMemoryDecoder
 
 
 class DigitsDataModule(ImageDataModule):
@@ -48,9 +48,9 @@ class DigitsDataModule(ImageDataModule):
         return number_records("digits", [str(label) for _, label in self._images])
 
     @property
-    def decoder(self) -> IndexedDecoder:
+    def decoder(self) -> InMemoryDecoder:
         """See `ImageDataModule`."""
-        return IndexedDecoder({"digits": self._images})
+        return InMemoryDecoder({"digits": self._images})
 
     @functools.cached_property
     def _images(self) -> list[tuple[Image.Image, int]]:

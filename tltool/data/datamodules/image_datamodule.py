@@ -28,9 +28,9 @@ from tltool.data.transforms.pixel_statistics import PixelStatistics
 
 log = logging.getLogger(__name__)
 
-Part = Literal["train", "val", "test"]
+SplitName = Literal["train", "val", "test"]
 
-_NEEDED: dict[str, tuple[Part, ...]] = {
+_NEEDED: dict[str, tuple[SplitName, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
@@ -150,7 +150,7 @@ class ImageDataModule(LightningDataModule):
 
     def find_unlabeled(self) -> Samples:
         """Return the images to predict."""
-        return Samples(list(self.splits.parts().values())[-1].paths)
+        return Samples(list(self.splits.by_name().values())[-1].paths)
 
     def known_labels(self) -> dict[str, str]:
         """Return the class name of each image, by path, where the data says it."""
@@ -199,7 +199,7 @@ class ImageDataModule(LightningDataModule):
     def _found_classes(self) -> list[str]:
         return self.find_classes()
 
-    def samples(self, split: Part) -> Samples:
+    def samples(self, split: SplitName) -> Samples:
         """Return the images of one split, or raise an error that says where to put them."""
         samples: Samples | None = getattr(self.splits, split)
         if samples is None or not samples:
@@ -273,7 +273,9 @@ class ImageDataModule(LightningDataModule):
             config, augmentation=self.augmentation, random_erasing=self.random_erasing
         )
 
-    def dataset(self, split: Part | Literal["predict"], *, augment: bool = False) -> ImageDataset:
+    def dataset(
+        self, split: SplitName | Literal["predict"], *, augment: bool = False
+    ) -> ImageDataset:
         """Return the images of one split as a dataset, augmented or as in evaluation."""
         samples = self.find_unlabeled() if split == "predict" else self.samples(split)
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
@@ -306,7 +308,7 @@ class ImageDataModule(LightningDataModule):
         """Return the loader of the images to predict, in order and without labels."""
         return self._share.whole(self.dataset("predict"))
 
-    def evaluation_dataloader(self, split: Part) -> DataLoader[dict[str, Any]]:
+    def evaluation_dataloader(self, split: SplitName) -> DataLoader[dict[str, Any]]:
         """Return a loader of all images of any split, in order and not augmented."""
         return self._share.whole(self.dataset(split))
 

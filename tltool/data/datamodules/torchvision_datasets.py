@@ -15,7 +15,7 @@ from tltool.data.datamodules.records import ImageRecord, number_records
 from tltool.data.datamodules.shared_options import SharedOptions, Unpack
 from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.files.folder_layout import WHOLE
-from tltool.data.loading.in_memory import IndexedDecoder
+from tltool.data.loading.in_memory import InMemoryDecoder
 
 DatasetName = Literal[
     "MNIST",
@@ -38,7 +38,7 @@ DatasetName = Literal[
 
 
 @dataclass(frozen=True)
-class NamedDataset:
+class TorchvisionSource:
     """How torchvision hands out a data set.
 
     Attributes:
@@ -52,16 +52,16 @@ class NamedDataset:
     num_classes: int = 0
 
 
-def _by_flag(labels: str) -> NamedDataset:
-    return NamedDataset({"train": {"train": True}, "test": {"train": False}}, labels)
+def _by_flag(labels: str) -> TorchvisionSource:
+    return TorchvisionSource({"train": {"train": True}, "test": {"train": False}}, labels)
 
 
-def _by_split(labels: str = "_labels", num_classes: int = 0, **splits: str) -> NamedDataset:
+def _by_split(labels: str = "_labels", num_classes: int = 0, **splits: str) -> TorchvisionSource:
     chosen = {split: {"split": theirs} for split, theirs in splits.items()}
-    return NamedDataset(chosen, labels, num_classes)
+    return TorchvisionSource(chosen, labels, num_classes)
 
 
-NAMED_DATASETS: dict[str, NamedDataset] = {
+TORCHVISION_DATASETS: dict[str, TorchvisionSource] = {
     "MNIST": _by_flag("targets"),
     "FashionMNIST": _by_flag("targets"),
     "KMNIST": _by_flag("targets"),
@@ -70,13 +70,13 @@ NAMED_DATASETS: dict[str, NamedDataset] = {
     "STL10": _by_split("labels", train="train", test="test"),
     "SVHN": _by_split("labels", 10, train="train", test="test"),
     "GTSRB": _by_split("_samples", 43, train="train", test="test"),
-    "EuroSAT": NamedDataset({WHOLE: {}}, "targets"),
+    "EuroSAT": TorchvisionSource({WHOLE: {}}, "targets"),
     "DTD": _by_split(train="train", val="val", test="test"),
     "FGVCAircraft": _by_split(train="train", val="val", test="test"),
     "Flowers102": _by_split(train="train", val="val", test="test"),
     "Food101": _by_split(train="train", test="test"),
     "OxfordIIITPet": _by_split(train="trainval", test="test"),
-    "Imagenette": NamedDataset(
+    "Imagenette": TorchvisionSource(
         {split: {"split": split, "size": "320px"} for split in ("train", "val")}, "_samples"
     ),
     "Country211": _by_split("targets", train="train", val="valid", test="test"),
@@ -107,7 +107,7 @@ class TorchvisionDataModule(ImageDataModule):
         **options: Unpack[SharedOptions],
     ) -> None:
         super().__init__(broken_files="stop", **options)  # torchvision reads them.
-        self.spec = lookup(NAMED_DATASETS, name, kind="data set of torchvision")
+        self.spec = lookup(TORCHVISION_DATASETS, name, kind="data set of torchvision")
         self.fractions["test"] = test_fraction
         check_fractions(self.fractions)
         self.root = Path(root).expanduser()
@@ -133,10 +133,10 @@ class TorchvisionDataModule(ImageDataModule):
         return records
 
     @property
-    def decoder(self) -> IndexedDecoder:
+    def decoder(self) -> InMemoryDecoder:
         """See `ImageDataModule`."""
         named = ((self._prefix(split), source) for split, source in self._sources.items())
-        return IndexedDecoder(dict(named))
+        return InMemoryDecoder(dict(named))
 
     def _prefix(self, split: str) -> str:
         return f"{self.name}/{split}"

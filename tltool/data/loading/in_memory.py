@@ -14,7 +14,7 @@ class InMemoryImages(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-class IndexedDecoder:
+class InMemoryDecoder:
     """Turn names such as ``CIFAR10/train/000123`` into images, as `decode_image` does with paths.
 
     Args:

@@ -46,7 +46,7 @@ class Splits:
     val: Samples | None = None
     test: Samples | None = None
 
-    def parts(self) -> dict[str, Samples]:
+    def by_name(self) -> dict[str, Samples]:
         """Return the splits that there are, by name."""
         splits = {"train": self.train, "val": self.val, "test": self.test}
         return {name: samples for name, samples in splits.items() if samples is not None}
@@ -60,7 +60,7 @@ class Splits:
         """
         return {
             path: class_names[label]
-            for samples in self.parts().values()
+            for samples in self.by_name().values()
             for path, label in zip(samples.paths, samples.labels or [], strict=True)
         }
 
@@ -73,7 +73,7 @@ class Splits:
             {'val': 'bees'}
         """
         found = {}
-        for split, samples in self.parts().items():
+        for split, samples in self.by_name().items():
             counts = zip(class_names, samples.class_counts(len(class_names)), strict=True)
             missing = [name for name, count in counts if not count]
             if missing and samples:
@@ -87,7 +87,7 @@ class Splits:
             >>> Splits(Samples(["a", "b"], [0, 1]), Samples(["c"], [0])).describe(["ants", "bees"])
             'images: 2 train, 1 val, 2 classes (ants 1, bees 1)'
         """
-        splits = self.parts().items()
+        splits = self.by_name().items()
         sizes = ", ".join(f"{len(samples)} {name}" for name, samples in splits if samples)
         counted = self.train or self.val or self.test or Samples([], [])
         counts = counted.class_counts(len(class_names))

@@ -77,7 +77,7 @@ def hash_images(data: "ImageDataModule", max_images: int | None) -> HashedImages
         data: All images.
         max_images: Of more, so many are drawn at random, the same in each call; ``None`` for all.
     """
-    there = {split: samples for split, samples in data.splits.parts().items() if samples}
+    there = {split: samples for split, samples in data.splits.by_name().items() if samples}
     read: dict[str, Samples] = {}
     hashes: list[ImageHash] = []
     broken: list[str] = []
@@ -105,7 +105,7 @@ def check_images(
     duplicates = find_duplicates(images.hashes)
     counts = {
         split: samples.class_counts(data.num_classes)
-        for split, samples in data.splits.parts().items()
+        for split, samples in data.splits.by_name().items()
         if samples
     }
     results = [

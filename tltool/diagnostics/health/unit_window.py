@@ -122,7 +122,7 @@ class LiveUnits:
         unit_dim: Where its units are.
     """
 
-    saturation: Saturation
+    saturation: SaturatedRegion
     unit_dim: int = -1
     _live: Tensor | None = None  # (U,) whether each unit was live
 

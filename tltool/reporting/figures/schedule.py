@@ -21,14 +21,14 @@ def lr_by_group(plan: Plan) -> dict[str, list[float]]:
     Of parameter groups or layers in one layer group it is the highest.
     """
     return {
-        group: _over_time(plan, {label for each in plan.phases for label in each.rates_of(group)})
+        group: _over_time(plan, {label for each in plan.phases for label in each.lrs_of(group)})
         for group in plan.groups
     }
 
 
 def lr_by_parameter_group(plan: Plan) -> dict[str, list[float]]:
     """Return the learning rate of each parameter group over the training; 0 where it is frozen."""
-    labels = dict.fromkeys(label for planned in plan.phases for label in planned.rates)
+    labels = dict.fromkeys(label for planned in plan.phases for label in planned.lrs)
     return {label: _over_time(plan, [label]) for label in labels}
 
 
@@ -51,7 +51,7 @@ def draw_schedule(
     """
     total = plan.phases[-1].span.end / plan.steps_per_epoch
     figure, (axes,) = new_figure(width=width, height=1.5 + 0.24 * len(lr), grid=False)
-    values = np.array([[rate or np.nan for rate in row] for row in lr.values()])
+    values = np.array([[value or np.nan for value in row] for row in lr.values()])
     highest = float(np.nanmax(values))
     # Frozen groups stay white.
     image = axes.imshow(
@@ -77,4 +77,4 @@ def draw_schedule(
 def _over_time(plan: Plan, labels: Iterable[str]) -> list[float]:
     total = plan.phases[-1].span.end
     steps = [int(moment * total / NUM_MOMENTS) for moment in range(NUM_MOMENTS)]
-    return [max((plan.rate(label, step) for label in labels), default=0.0) for step in steps]
+    return [max((plan.lr(label, step) for label in labels), default=0.0) for step in steps]
