@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,85 @@ from tltool.lecture.catalog import EXPERIMENTS
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
+TINY = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+]
+CPU = [
+    *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+    *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
+]
+
+
+def fragments(room):
+    return sorted((CONFIGS / room).glob("*.yaml"))
+
+
+def fit(*words):
+    return main(["fit", *map(str, words)])
+
+
+@pytest.fixture
+def desk(images, tmp_path, monkeypatch):
+    """The working directory that the fragments are written for."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").symlink_to(images)
+    rows = [f"{file},{file.parent.name}" for file in sorted(images.glob("*/*.png"))]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label", *rows]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_config_runs_on_few_images_with_random_weights(path, images, tmp_path):
     small = ["--model.backbone.weights", "random", "--data", "ImageFolderDataModule"]
     small += ["--data.root", str(images), "--data.batch_size", "4", "--trainer.max_epochs", "1"]
     assert main(["fit", "--config", str(path), *small, "--runs_dir", str(tmp_path)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fragments("data"), ids=lambda path: path.stem)
+def test_a_fragment_of_data_runs(path, desk):
+    assert fit("--config", path, *TINY, *CPU, "--trainer.max_epochs", 1) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fragments("finetuning"), ids=lambda path: path.stem)
+def test_a_fragment_of_finetuning_runs(path, desk):
+    assert fit("--config", path, "--data.root", "images", *TINY, *CPU) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fragments("trainer"), ids=lambda path: path.stem)
+def test_a_fragment_of_the_trainer_is_built_and_runs_on_cpus(path, desk):
+    devices = yaml.safe_load(path.read_text())["trainer"]["devices"]
+    command = [sys.executable, "-m", "tltool", "fit", "--config", str(path), *TINY, *CPU]
+    command += ["--data.root", "images", "--trainer.max_epochs", "1", "--trainer.num_nodes", "1"]
+    command += ["--trainer.devices", "1" if devices == 1 else "2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_fragments_can_be_put_together_and_later_ones_win(desk):
+    data, cpu = CONFIGS / "data" / "image_folder.yaml", CONFIGS / "trainer" / "cpu.yaml"
+    finetuning = CONFIGS / "finetuning" / "last_blocks.yaml"
+    Path("shorter.yaml").write_text("trainer: {max_epochs: 2}")
+    files = [data, finetuning, cpu, "shorter.yaml"]
+    assert fit(*(word for file in files for word in ("--config", file)), *TINY, *CPU) == 0
+    used = yaml.safe_load(Path("runs/images/0/config.yaml").read_text())
+    assert used["finetuning"]["class_path"].endswith("LastBlocks")
+    assert (used["trainer"]["max_epochs"], used["trainer"]["accelerator"]) == (2, "cpu")
+
+
+@pytest.mark.parametrize(
+    "path", [*fragments("data"), *fragments("finetuning"), *fragments("trainer")]
+)
+def test_a_fragment_says_in_three_lines_what_it_is_for_and_how_to_run_it(path):
+    header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert len(header) == 3
+    assert f"configs/{path.parent.name}/{path.name}" in header[-1]
+    if "gpu" in yaml.safe_load(path.read_text()).get("trainer", {}).get("accelerator", ""):
+        assert "Not run on a GPU" in header[0]
 
 
 @pytest.mark.slow
