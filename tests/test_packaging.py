@@ -75,6 +75,7 @@ def plain(tmp_path_factory, wheel):
 def test_the_wheel_fits_outside_the_checkout(plain, images, tmp_path):
     small = ["--model.backbone", "test_resnet", "--model.backbone.weights", "random"]
     small += ["--model.backbone.img_size", "32", "--trainer.max_epochs", "1"]
+    small += ["--data.batch_size", "8"]
     result = run(plain, "-m", "tltool", "fit", "--data.root", str(images), *small, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert list(tmp_path.glob("runs/*/0/checkpoints/best.ckpt"))
@@ -105,7 +106,10 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_test(wheel):
     [
         ("quickstart", "from tltool import ELPVDataModule; print(ELPVDataModule().summary())"),
         ("digits", "from tltool import DigitsDataModule; print(DigitsDataModule().summary())"),
-        ("parquet", "from tltool.data.files.tables import read_table; read_table('t.parquet')"),
+        (
+            "parquet",
+            "from tltool.data.files.tables import read_table; from pathlib import Path; read_table(Path('t.parquet'))",
+        ),
         ("heic", "from tltool.data.files.decoding import decode_image; decode_image('i.heic')"),
     ],
 )
