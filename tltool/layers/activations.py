@@ -33,7 +33,11 @@ class Activation(NamedTuple):
     """Whether it is a linear layer of its own, and not a function of one number."""
 
 
-_LECTURE = (
+def _gelu_tanh() -> nn.GELU:
+    return nn.GELU(approximate="tanh")
+
+
+_ENTRIES = (  # The lecture's nine come first, in its order.
     Activation("sigmoid", nn.Sigmoid, "xavier_normal", uses_exp=True),
     Activation("tanh", nn.Tanh, "xavier_normal", zero_centered=True, uses_exp=True),
     Activation("relu", nn.ReLU, "kaiming_normal", can_die=True),
@@ -43,14 +47,6 @@ _LECTURE = (
     Activation("selu", nn.SELU, "lecun_normal", zero_centered=True, uses_exp=True),
     Activation("maxout", MaxoutLinear, "kaiming_normal", is_layer=True),
     Activation("silu", nn.SiLU, "kaiming_normal", uses_exp=True),
-)
-
-
-def _gelu_tanh() -> nn.GELU:
-    return nn.GELU(approximate="tanh")
-
-
-_LATER = (
     Activation("gelu", nn.GELU, "kaiming_normal", uses_exp=True),
     Activation("mish", nn.Mish, "kaiming_normal", uses_exp=True),
     Activation("gelu_tanh", _gelu_tanh, "kaiming_normal", uses_exp=True),
@@ -65,8 +61,8 @@ _LATER = (
     Activation("identity", nn.Identity, "lecun_normal", zero_centered=True),
 )
 
-#: Each activation by its name, in the order of the lecture; ``swish`` is another name of ``silu``.
-ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in (*_LECTURE, *_LATER)}
+#: Each activation by its name; ``swish`` is another name of ``silu``.
+ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in _ENTRIES}
 ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
 
 
@@ -101,9 +97,8 @@ def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Modu
             f"a head, set `activation: {name}`; the head builds it as MaxoutLinear(in_features, "
             "out_features, k). Elsewhere, use MaxoutLinear instead of nn.Linear."
         )
-    if entry.takes_channels:
-        return build(entry.factory, name, arguments, num_channels)
-    return build(entry.factory, name, arguments)
+    injected = [num_channels] if entry.takes_channels else []
+    return build(entry.factory, name, arguments, *injected)
 
 
 def create_maxout(

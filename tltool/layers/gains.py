@@ -81,8 +81,6 @@ PYTORCH_REASONS = {
         "its documentation says."
     ),
 }
-_PYTORCH_NAMES = {"identity": "linear", "sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
-_PYTORCH_NAMES |= {"leaky_relu": "leaky_relu", "selu": "selu"}
 
 
 def pytorch_gain(name: str) -> float | None:
@@ -92,9 +90,10 @@ def pytorch_gain(name: str) -> float | None:
         >>> pytorch_gain("selu"), pytorch_gain("gelu")
         (0.75, None)
     """
-    if name not in _PYTORCH_NAMES:
+    try:
+        return float(nn.init.calculate_gain("linear" if name == "identity" else name))  # type: ignore[arg-type]  # it checks
+    except ValueError:
         return None
-    return float(nn.init.calculate_gain(_PYTORCH_NAMES[name]))  # type: ignore[arg-type]
 
 
 def settled_second_moment(spec: Spec, gain: float, max_layers: int = 2000) -> float:

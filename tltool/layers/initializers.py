@@ -15,6 +15,7 @@ from tltool.layers.gains import activation_gain
 from tltool.layers.learned_activations import MaxoutLinear
 
 M = TypeVar("M", bound=nn.Module)
+Distribution = Literal["normal", "uniform"]
 Fan = Literal["fan_in", "fan_out", "fan_avg"]
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -65,7 +66,7 @@ def orthogonal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) ->
 
 
 def scaled(
-    fill: Callable[[Tensor, float, Fan], None],
+    distribution: Distribution,
     fan: Fan,
     weight: Tensor,
     activation: Spec | None,
@@ -78,11 +79,18 @@ def scaled(
     fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
     https://proceedings.mlr.press/v9/glorot10a.html).
     """
-    fill(weight, gain, fan)
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+    fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    std = gain / math.sqrt(fans[fan])
+    if distribution == "uniform":
+        bound = math.sqrt(3) * std  # its deviation is bound / sqrt(3)
+        nn.init.uniform_(weight, -bound, bound)
+    else:
+        nn.init.normal_(weight, 0.0, std)
 
 
 def kaiming(
-    fill: Callable[[Tensor, float, Fan], None],
+    distribution: Distribution,
     weight: Tensor,
     activation: Spec | None,
     *,
@@ -94,7 +102,8 @@ def kaiming(
     https://arxiv.org/abs/1502.01852. The gain ``None`` is that of the activation that follows, and
     that of relu if none is known.
     """
-    fill(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
+    gain = activation_gain(activation or "relu") if gain is None else gain
+    scaled(distribution, mode, weight, activation, gain=gain)
 
 
 def auto(weight: Tensor, activation: Spec | None) -> None:
@@ -102,23 +111,7 @@ def auto(weight: Tensor, activation: Spec | None) -> None:
     name, _ = parse_spec(activation or "identity", kind="activation")
     suited = lookup(ACTIVATIONS, name, kind="activation").initializer
     fan: Fan = "fan_avg" if suited.startswith("xavier") else "fan_in"
-    _scaled_normal(weight, activation_gain(activation), fan)
-
-
-def _scaled_normal(weight: Tensor, gain: float, fan: Fan) -> None:
-    nn.init.normal_(weight, 0.0, gain / math.sqrt(_fan(weight, fan)))
-
-
-def _scaled_uniform(weight: Tensor, gain: float, fan: Fan) -> None:
-    bound = math.sqrt(3) * gain / math.sqrt(_fan(weight, fan))  # its deviation is bound / sqrt(3)
-    nn.init.uniform_(weight, -bound, bound)
-
-
-def _fan(weight: Tensor, fan: Fan) -> float:
-    """Return how many weights an output reads (fan in), an input feeds (fan out), or their mean."""
-    receptive_field = weight[0, 0].numel()
-    fan_in, fan_out = weight.shape[1] * receptive_field, weight.shape[0] * receptive_field
-    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[fan]
+    scaled("normal", fan, weight, activation, gain=activation_gain(activation))
 
 
 #: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation.
@@ -132,11 +125,12 @@ INITIALIZERS: dict[str, Callable[..., None]] = {
     "orthogonal": orthogonal,
 }
 # Of these there are two distributions; the name without one stands for the normal.
-_FILLS = {"": _scaled_normal, "_normal": _scaled_normal, "_uniform": _scaled_uniform}
-for _suffix, _fill in _FILLS.items():
-    INITIALIZERS["xavier" + _suffix] = partial(scaled, _fill, "fan_avg")
-    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _fill)
-    INITIALIZERS["lecun" + _suffix] = partial(scaled, _fill, "fan_in")
+_DISTRIBUTIONS: dict[str, Distribution]
+_DISTRIBUTIONS = {"": "normal", "_normal": "normal", "_uniform": "uniform"}
+for _suffix, _distribution in _DISTRIBUTIONS.items():
+    INITIALIZERS["xavier" + _suffix] = partial(scaled, _distribution, "fan_avg")
+    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _distribution)
+    INITIALIZERS["lecun" + _suffix] = partial(scaled, _distribution, "fan_in")
 
 
 @torch.no_grad()
