@@ -40,7 +40,7 @@ def serializable(cls: type[M]) -> type[M]:
     def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         is_subclass = type(self) is not cls
-        if not is_subclass:  # It describes itself, or is refused by the task.
+        if not is_subclass:  # It is decorated itself, or refused by the task.
             describe_as(self, *args, **kwargs)
 
     cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose
@@ -154,7 +154,7 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         made = cls(*args, **{**description["init_args"], **overrides})
     finally:
         _rebuilding.reset(token)
-    if not hasattr(made, "description"):  # The YAML of a run has named it, without `described`.
+    if not hasattr(made, "description"):  # The YAML of a run named it, undecorated.
         made.description = dict(description)  # type: ignore[assignment]  # no tensor
     return made
 
