@@ -39,8 +39,7 @@ def serializable(cls: type[M]) -> type[M]:
     @functools.wraps(init)
     def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        is_subclass = type(self) is not cls
-        if not is_subclass:  # It is decorated itself, or refused by the task.
+        if type(self) is cls:  # A subclass is decorated itself, or refused by the task.
             describe_as(self, *args, **kwargs)
 
     cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose

@@ -69,9 +69,20 @@ def search_catalog(
         >>> [entry.name for entry in search_catalog("resnet?8", max_params=20_000_000)]
         ['resnet18']
     """
-    _check_family(family)
-    name, _, own_tag = pattern.lower().partition(".")
-    names = [name] if timm.is_model(name) else _matching(pattern.lower())
+    families = timm.list_modules()
+    if family is not None and family not in families:
+        near = [known for known in families if family in known]
+        near = near or difflib.get_close_matches(family, families, n=3) or families
+        such = ", ".join(near[:5])
+        raise ValueError(f"timm has no family {family!r}. Choose one such as {such}.")
+    pattern = pattern.lower()
+    name, _, own_tag = pattern.partition(".")
+    glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+    names = (
+        [name]
+        if timm.is_model(name)
+        else [m for m in timm.list_models() if fnmatchcase(m.lower(), glob)]
+    )
     tag = tag or own_tag or ""
     found = []
     for name in names:
@@ -88,23 +99,6 @@ def search_catalog(
         ):
             found.append(kept)
     return found
-
-
-def _matching(pattern: str) -> list[str]:
-    glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
-    return [name for name in timm.list_models() if fnmatchcase(name.lower(), glob)]
-
-
-def _check_family(family: str | None) -> None:
-    families = timm.list_modules()
-    if family is None or family in families:
-        return
-    near = [known for known in families if family in known]
-    near = near or difflib.get_close_matches(family, families, n=3)
-    raise ValueError(
-        f"timm has no family {family!r}. Choose "
-        + (f"one such as {', '.join(near[:5])}." if near else f"one of: {', '.join(families)}.")
-    )
 
 
 def catalog_entry(name: str) -> CatalogEntry:
