@@ -2,10 +2,10 @@
 
 import csv
 import difflib
+import fnmatch
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
@@ -78,11 +78,7 @@ def search_catalog(
     pattern = pattern.lower()
     name, _, own_tag = pattern.partition(".")
     glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
-    names = (
-        [name]
-        if timm.is_model(name)
-        else [m for m in timm.list_models() if fnmatchcase(m.lower(), glob)]
-    )
+    names = [name] if timm.is_model(name) else fnmatch.filter(timm.list_models(), glob)
     tag = tag or own_tag or ""
     found = []
     for name in names:
