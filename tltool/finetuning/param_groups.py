@@ -1,8 +1,7 @@
 """Parameter groups of the optimizer: named, and without weight decay where it does harm."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
@@ -46,13 +45,11 @@ def param_groups(
     for group, names in layer_groups(task).items():
         excluded = [name for name in names if _is_excluded(name, parameters[name], no_weight_decay)]
         kept = [name for name in names if name not in excluded]
-        for name, members, decay in (
-            (group, kept, weight_decay),
-            (group + NO_DECAY, excluded, 0.0),
-        ):
+        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+        parts = [(group, kept, decay), (group + NO_DECAY, excluded, {"weight_decay": 0.0})]
+        for name, members, own in parts:
             if members:
                 params = [parameters[member] for member in members]
-                own = {} if decay is None else {"weight_decay": decay}
                 result.append({"params": params, "name": name, **own})
     return result
 
@@ -95,8 +92,7 @@ def split_by_layer_(
     return optimizer
 
 
-@dataclass(frozen=True)
-class LRGroup:
+class LRGroup(NamedTuple):
     """Where a parameter group of the optimizer lies in the model.
 
     Args:

@@ -125,9 +125,7 @@ class Phase:
         self._check_length()
         needed = "It is a share of the phase, in [0, 1): for one tenth of its steps set 0.1."
         self._require("warmup", 0 <= self.warmup < 1, needed)
-        needed = (
-            "It must be in (0, 1]. Usual values are 0.65 to 0.9; 1.0 is the same for all."
-        )
+        needed = "It must be in (0, 1]. Usual values are 0.65 to 0.9; 1.0 is the same for all."
         self._require("layer_decay", 0 < self.layer_decay <= 1, needed)
         scales = self.lr_scale.values() if isinstance(self.lr_scale, dict) else [self.lr_scale]
         positive = all(scale > 0 and math.isfinite(scale) for scale in scales)

@@ -1,7 +1,9 @@
 """Which modules are activations, of which kind, and which of them are gates."""
 
 import re
-from dataclasses import dataclass
+import tomllib
+from importlib import resources
+from typing import NamedTuple
 
 from torch import nn
 
@@ -11,28 +13,8 @@ from tltool.layers.activations import ACTIVATIONS
 # here imports it, and a model that has none of its classes needs none.
 HOME_OF_TIMM = "timm.layers.activations"  # and timm.layers.activations_me
 HOMES = ("torch.nn.modules.activation", HOME_OF_TIMM)
-# Activations that are defined elsewhere, next to their model.
-ELSEWHERE = {
-    ("tltool.layers.learned_activations", "SwishBeta"): "swish_beta",
-    ("timm.models.metaformer", "StarReLU"): "star_relu",  # its scale and bias belong to it
-    ("timm.models.metaformer", "SquaredReLU"): "squared_relu",
-}
-# Where the lower-case name of the class is not yet the name of the activation.
-KINDS = {
-    "LeakyReLU": "leaky_relu",
-    "Swish": "silu",
-    "SwishMe": "silu",
-    "MishMe": "mish",
-    "HardSwishMe": "hardswish",
-    "HardSigmoidMe": "hardsigmoid",
-    "HardMish": "hard_mish",
-    "HardMishMe": "hard_mish",
-    "GELUTanh": "gelu_tanh",
-    "QuickGELU": "quick_gelu",
-    "LogSigmoid": "log_sigmoid",
-    "LogSoftmax": "log_softmax",
-    "Softmax2d": "softmax",
-}
+_file = resources.files(__package__) / "activation_kinds.toml"
+KINDS: dict[str, dict[str, str]] = tomllib.loads(_file.read_text(encoding="utf-8"))
 NO_ACTIVATIONS = {"MultiheadAttention"}
 
 NO_FUNCTIONS_OF_ONE_NUMBER = {"softmax", "softmin", "log_softmax", "glu"}
@@ -49,8 +31,7 @@ GATING_ATTRIBUTE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class FoundActivation:
+class FoundActivation(NamedTuple):
     """One activation of a model, under each of its names."""
 
     names: tuple[str, ...]
@@ -71,12 +52,13 @@ def kind_of(module: nn.Module) -> str | None:
         ('gelu_tanh', None)
     """
     for cls in type(module).__mro__:
-        elsewhere = ELSEWHERE.get((cls.__module__, cls.__name__))
+        elsewhere = KINDS["elsewhere"].get(f"{cls.__module__}.{cls.__name__}")
         if elsewhere:
             return elsewhere
         if cls.__module__.startswith(HOMES) and cls.__name__ not in NO_ACTIVATIONS:
             is_tanh = getattr(module, "approximate", "none") == "tanh"
-            return "gelu_tanh" if is_tanh else KINDS.get(cls.__name__, cls.__name__.lower())
+            kind = KINDS["homes"].get(cls.__name__, cls.__name__.lower())
+            return "gelu_tanh" if is_tanh else kind
     return None
 
 
@@ -129,12 +111,8 @@ def canonical(kind: str) -> str:
 
 def _settings(module: nn.Module) -> dict[str, object]:
     # torch lists the attributes that make up an activation for TorchScript.
-    constants = getattr(module, "__constants__", ())
-    return {
-        name: getattr(module, name)
-        for name in constants
-        if name not in {"inplace", "approximate"} and hasattr(module, name)
-    }
+    names = {*getattr(module, "__constants__", ())} - {"inplace", "approximate"}
+    return {name: getattr(module, name, None) for name in names}
 
 
 def _owner(model: nn.Module, name: str) -> tuple[str, list[str]]:
