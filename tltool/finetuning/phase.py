@@ -7,14 +7,14 @@ from typing import Literal, get_args
 
 from tltool._lookup import lookup
 
+#: How a learning rate falls.
 Decay = Literal["none", "cosine", "linear"]
-"""How a learning rate falls."""
 
+#: Which parameters inside a layer group.
 ParameterKind = Literal["all", "norms", "biases", "adapters"]
-"""Which parameters inside a layer group."""
 
+#: What batch norms do in groups that train.
 BatchNormMode = Literal["train", "statistics", "frozen"]
-"""What batch norms do in groups that train."""
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "none": lambda progress: 1.0,

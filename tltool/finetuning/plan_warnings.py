@@ -19,14 +19,14 @@ from tltool.models.layer_groups import layer_groups
 _file = resources.files(__package__) / "plan_warnings.toml"
 MESSAGES: dict[str, str] = tomllib.loads(_file.read_text(encoding="utf-8"))
 
+#: The learning rates of training from scratch, doubled; fine-tuning stays below them. SGD: 0.1 for
+#: a batch of 256 (Goyal et al., 2017, https://arxiv.org/abs/1706.02677). The Adam family: 1e-3 for
+#: a batch of 1024 (Touvron et al., 2020, https://arxiv.org/abs/2012.12877).
 HIGHEST_USUAL_LRS = {"SGD": 0.2, "Adam": 2e-3}
-"""The learning rates of training from scratch, doubled; fine-tuning stays below them. SGD: 0.1 for
-a batch of 256 (Goyal et al., 2017, https://arxiv.org/abs/1706.02677). The Adam family: 1e-3 for a
-batch of 1024 (Touvron et al., 2020, https://arxiv.org/abs/2012.12877)."""
 
+#: Batch norm on fewer samples estimates mean and variance badly (Wu & He, 2018,
+#: https://arxiv.org/abs/1803.08494, figure 1).
 ENOUGH_SAMPLES = 16
-"""Batch norm on fewer samples estimates mean and variance badly (Wu & He, 2018,
-https://arxiv.org/abs/1803.08494, figure 1)."""
 
 
 def plan_warnings(

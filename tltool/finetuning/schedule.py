@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import pairwise
 from typing import Any, TypeVar
 
 from tltool._lookup import lookup
@@ -42,7 +41,7 @@ class Schedule:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"Two phases are named {twice!r}. Give each its own name.")
-        for before, phase in pairwise((None, *self.phases)):
+        for before, phase in zip((None, *self.phases), self.phases, strict=False):
             if before is not None and before.is_open:
                 raise ValueError(
                     f"Phase {before.name!r} has no length, so it lasts to the end of training and "

@@ -29,12 +29,12 @@ class SaturatedRegion(NamedTuple):
 class Behavior(NamedTuple):
     """The shape of an activation in numbers."""
 
+    #: Largest lower bound of the outputs.
     lowest: float
-    """Largest lower bound of the outputs."""
+    #: Smallest upper bound of the outputs.
     highest: float
-    """Smallest upper bound of the outputs."""
+    #: Largest absolute slope.
     steepest_slope: float
-    """Largest absolute slope."""
     saturation: SaturatedRegion
 
 

@@ -1,8 +1,8 @@
-"""Facts about each activation: formula, origin, weakness, paper, from ``activation_facts.toml``."""
+"""Facts about each activation: formula, origin, weakness, paper; from ``activations.toml``."""
 
-import tomllib
-from importlib import resources
 from typing import NamedTuple
+
+from tltool.layers.activations import TABLE
 
 
 class Facts(NamedTuple):
@@ -15,15 +15,15 @@ class Facts(NamedTuple):
     weakness: str
     paper: str
     url: str
+    #: What it learns besides the linear layer in front.
     learned: str = "none"
-    """What it learns besides the linear layer in front."""
 
-
-_file = resources.files(__package__) / "activation_facts.toml"
-_table = tomllib.loads(_file.read_text(encoding="utf-8"))
 
 #: What is told about each activation, by its name in ``ACTIVATIONS`` and in the same order.
-ACTIVATION_FACTS = {name: Facts(**facts) for name, facts in _table["activations"].items()}
+ACTIVATION_FACTS = {
+    name: Facts(**{field: row[field] for field in Facts._fields if field in row})
+    for name, row in TABLE["activations"].items()
+}
 
 #: The lecture's advice in one breath.
-ADVICE: str = _table["advice"]
+ADVICE: str = TABLE["advice"]

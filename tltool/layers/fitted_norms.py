@@ -49,21 +49,16 @@ class FittedNorm(nn.Module):
         Raises:
             ValueError: If the features have another shape, are too few, or are not finite.
         """
+        wrong = None
         if features.ndim != 2 or features.shape[1] != self.num_features:
-            raise ValueError(
-                f"{type(self).__name__} fits features of shape (N, {self.num_features}), got "
-                f"{tuple(features.shape)}. Pass pooled features, one row for each image."
-            )
-        if len(features) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs the features of at least 2 images to fit, got "
-                f"{len(features)}. Set `input_norm: l2`, which needs none."
-            )
-        if not features.isfinite().all():
-            raise ValueError(
-                f"{type(self).__name__} got features that are NaN or infinite. Check the weights "
-                "and the preprocessing of the backbone."
-            )
+            shapes = f"shape (N, {self.num_features}), got {tuple(features.shape)}"
+            wrong = f"needs {shapes}. Pass pooled features, one row for each image."
+        elif len(features) < 2:
+            wrong = f"needs at least 2 images to fit, got {len(features)}. Set `input_norm: l2`."
+        elif not features.isfinite().all():
+            wrong = "got features that are NaN or infinite. Check the weights and preprocessing."
+        if wrong:
+            raise ValueError(f"{type(self).__name__} {wrong}")
         mean = features.mean(dim=0, dtype=torch.float64)
         self._fit_scale(features.detach(), mean)
         self.mean.copy_(mean)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
-from tltool.layers.activations import ACTIVATIONS, create_activation
+from tltool.layers.activations import ACTIVATIONS, TABLE, create_activation
 
 # Where the standard normal density is above 1e-31. A point lies on every kink of a piecewise linear
 # activation (0, 1, 3, 6), where the trapezoidal rule would lose accuracy; gains are right to 1e-7.
@@ -73,13 +73,8 @@ def activation_gain(spec: Spec | None) -> float:
 
 
 #: Why PyTorch's ``calculate_gain`` says something else than ``activation_gain``.
-PYTORCH_REASONS = {
-    "sigmoid": "It takes the gain of a linear layer, which makes up for nothing.",
-    "tanh": "It is a rule of thumb that overdoes it a little.",
-    "selu": (
-        "It gives up the normalization for steadier gradients in layers that change the width, as "
-        "its documentation says."
-    ),
+PYTORCH_REASONS: dict[str, str] = {
+    name: row["pytorch_gain"] for name, row in TABLE["activations"].items() if "pytorch_gain" in row
 }
 
 

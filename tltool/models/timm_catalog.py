@@ -130,10 +130,8 @@ def count_parameters(name: str) -> int:
         >>> count_parameters("resnet18")
         11176512
     """
-    counts = _counted()
-    if name not in counts:
-        counts[name] = build_and_count(name)
-    return counts[name]
+    counted = _counted().get(name)
+    return build_and_count(name) if counted is None else counted
 
 
 @functools.cache
@@ -143,6 +141,7 @@ def _counted() -> dict[str, int]:
     return {name: int(count) for name, count in rows}
 
 
+@functools.cache
 def build_and_count(name: str) -> int:
     """Build a model without memory for its weights, and count them without the classifier."""
     with torch.device("meta"):

@@ -58,13 +58,8 @@ def fetch_weights(name: str, folder: str | Path) -> Fetched:
         full_name = f"{origin.architecture}.{origin.tag}" if origin.tag else name
     license_name = origin.license or "unknown"
     path = folder / f"{full_name}.safetensors"
-    description = {
-        "name": full_name,
-        "data_config": backbone.data_config,
-        "license": license_name,
-        "source": backbone.weights,
-        "timm": timm.__version__,
-    }
+    description = {"name": full_name, "data_config": backbone.data_config, "license": license_name}
+    description |= {"source": backbone.weights, "timm": timm.__version__}
     checksum = save_weights(path, backbone.model.state_dict(), description)
     log.info("Wrote %s.", path)
     return Fetched(path, full_name, checksum, license_name)

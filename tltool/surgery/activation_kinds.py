@@ -19,29 +19,20 @@ NO_ACTIVATIONS = {"MultiheadAttention"}
 
 NO_FUNCTIONS_OF_ONE_NUMBER = {"softmax", "softmin", "log_softmax", "glu"}
 SQUASHING = {"sigmoid", "hardsigmoid"}
-GATE = re.compile(r"(^|_)gat(e|es|ing)(_|\d|$)")
-ATTENTION_KERNEL = re.compile(r"kernel_func|feature_map")
-# A sigmoid is a gate by where it hangs: squeeze-excite, channel attention, gated linear units.
-GATING_CLASS = re.compile(
-    r"Squeeze|Excit|Gat(e|ing)|G[Ll][Uu]|Att(e)?n|CBAM|Cbam|GlobalContext"
-    r"|^(Effective)?(E?SE|Ese|Se|ECA|Eca)([A-Z0-9_]|$)"
-)
-GATING_ATTRIBUTE = re.compile(
-    r"(^|_)(e?se|eca|cbam|attn|attention|squeeze|excite|excitation)(_|\d|$)"
-)
+PATTERNS = {name: re.compile(pattern) for name, pattern in KINDS["patterns"].items()}
 
 
 class FoundActivation(NamedTuple):
     """One activation of a model, under each of its names."""
 
+    #: Dotted; a function call goes by its method and its kind, ``blocks.0.forward.relu``.
     names: tuple[str, ...]
-    """Dotted; a function call goes by its method and its kind, ``blocks.0.forward.relu``."""
+    #: Its name as in ``ACTIVATIONS``, or as near to it as there is one.
     kind: str
-    """Its name as in ``ACTIVATIONS``, or as near to it as there is one."""
+    #: ``None`` where it is a function.
     module: nn.Module | None
-    """``None`` where it is a function."""
+    #: ``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced.
     why_kept: str | None
-    """``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced."""
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -89,14 +80,15 @@ def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
     if kind in NO_FUNCTIONS_OF_ONE_NUMBER:
         return f"gate: {kind}"
     owner, path = _owner(model, name)
-    if ATTENTION_KERNEL.search(path[-1]):
+    if PATTERNS["attention_kernel"].search(path[-1]):
         return "gate: attention kernel"  # linear attention needs it to be non-negative
-    if GATE.search(path[-1]):
+    if PATTERNS["gate"].search(path[-1]):
         return "gate"
     if kind not in SQUASHING:
         return None
-    by_attribute = any(GATE.search(part) or GATING_ATTRIBUTE.search(part) for part in path)
-    return "gate" if by_attribute or GATING_CLASS.search(owner) else None
+    patterns = PATTERNS["gate"], PATTERNS["gating_attribute"]
+    by_attribute = any(pattern.search(part) for part in path for pattern in patterns)
+    return "gate" if by_attribute or PATTERNS["gating_class"].search(owner) else None
 
 
 def canonical(kind: str) -> str:

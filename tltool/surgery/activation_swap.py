@@ -32,14 +32,14 @@ class ActivationSwap:
     """
 
     to: str
+    #: The former kind of each activation that changed, by dotted name.
     swapped: Mapping[str, str]
-    """The former kind of each activation that changed, by dotted name."""
+    #: The reason why each other activation stays, by dotted name.
     kept: Mapping[str, str]
-    """The reason why each other activation stays, by dotted name."""
     num_swapped: int
     num_activations: int
+    #: How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``.
     num_kept: Mapping[str, int]
-    """How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``."""
 
     @property
     def out_of_reach(self) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ class Place(NamedTuple):
     """One module, and everywhere it hangs in a model."""
 
     module: nn.Module
+    #: Its dotted names, more than one where it is shared.
     names: tuple[str, ...]
-    """Its dotted names, more than one where it is shared."""
+    #: Each module that holds it, and under which attribute.
     owners: tuple[tuple[nn.Module, str], ...]
-    """Each module that holds it, and under which attribute."""
 
 
 def walk(model: nn.Module) -> list[Place]:

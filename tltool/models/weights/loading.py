@@ -16,11 +16,8 @@ from tltool.models.weights.state_dict_files import read_file
 
 log = logging.getLogger(__name__)
 
-USUAL_CLASSIFIERS = {
-    f"{name}.{kind}"
-    for name in ("head", "head.fc", "fc", "classifier")
-    for kind in ("weight", "bias")
-}
+_NAMES = ("head", "head.fc", "fc", "classifier")
+USUAL_CLASSIFIERS = {f"{name}.{kind}" for name in _NAMES for kind in ("weight", "bias")}
 
 
 def resolve_auto(weights: str, name: str) -> str:

