@@ -1,4 +1,4 @@
-"""How much an activation shrinks a signal, and the gain that makes up for it."""
+"""Gains of activations: how much each shrinks a signal, and the factor that makes up for it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Initial weights by name."""
+"""Initializers by name: how the first weights of a layer are drawn."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Normalization in front of a head: features of a network are rarely centered, or of one scale."""
+"""Input normalizations of a head by name: center, standardize, whiten, batch, unit length."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A timm model without its classifier."""
+"""Backbone: a timm model without its classifier, its weights loaded and its layers edited."""
 
 import logging
 from collections.abc import Sequence

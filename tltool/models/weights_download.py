@@ -1,4 +1,4 @@
-"""Take pretrained weights along, to a machine that reaches no hub."""
+"""Download pretrained weights to a file, for a machine that reaches no hub."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Another activation in the place of the ones that a model came with."""
+"""Swap the activations of a model for another one."""
 
 import logging
 from collections import Counter

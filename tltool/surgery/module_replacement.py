@@ -1,4 +1,4 @@
-"""The one traversal that every edit of a model uses."""
+"""Replace modules of a model in place, found by one traversal: shared ones stay shared."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
