@@ -197,7 +197,7 @@ def test_stopping_early_drops_what_lies_behind(name, stop_at):
 
 
 def test_an_unknown_stop_lists_the_outputs():
-    with pytest.raises(ValueError, match=r"no output 'layer9' .* Choose one of: .*layer4"):
+    with pytest.raises(ValueError, match=r"`stop_at` of .* 'layer9'.* Choose one of: .*layer4"):
         Backbone("test_resnet", "random", stop_at="layer9")
 
 

@@ -275,10 +275,10 @@ def test_the_command_line_takes_a_list_of_widths():
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        ({"hidden_features": [0]}, r"Write \[256\] for one hidden layer, \[\] for none"),
-        ({"hidden_features": [16.5]}, "must be whole numbers"),
-        ({"dropout": 1.0}, r"must be in \[0, 1\), got 1.0"),
-        ({"dropout": -0.1}, r"must be in \[0, 1\), got -0.1"),
+        ({"hidden_features": [0]}, r"\[256\] for one hidden layer, \[\] for none, got \[0\]"),
+        ({"hidden_features": [16.5]}, "must be a list of whole numbers"),
+        ({"dropout": 1.0}, r"must be a probability in \[0, 1\), got 1.0"),
+        ({"dropout": -0.1}, r"must be a probability in \[0, 1\), got -0.1"),
         ({"norm_position": "behind"}, "must be before or after, got 'behind'"),
         ({"activation": "rleu"}, "Did you mean 'relu'"),
         ({"norm": "bacth"}, "Did you mean 'batch'"),
@@ -295,7 +295,7 @@ def test_a_wrong_argument_says_what_to_write(arguments, remedy):
 
 
 def test_one_width_in_place_of_a_list_says_what_to_write():
-    with pytest.raises(TypeError, match=r"Write \[256\] for one layer"):
+    with pytest.raises(ValueError, match=r"\[256\] for one hidden layer.* got 256"):
         Head(8, 3, hidden_features=256)
 
 

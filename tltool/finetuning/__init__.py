@@ -1,1 +1,1 @@
-"""What trains, when, and how fast."""
+"""Fine-tuning: which parameters train, when, and with which learning rate."""

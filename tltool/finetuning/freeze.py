@@ -1,13 +1,13 @@
 """Freeze and unfreeze layer groups: gradients and train/eval mode together."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._lookup import lookup
-from tltool.finetuning.parameter_kinds import parameters_of_kind
+from tltool.finetuning.parameter_kinds import parameters_of_kind, parameters_of_modules
 from tltool.finetuning.phase import BatchNormMode, ParameterKind
 from tltool.models.layer_groups import check_partition
 
@@ -83,7 +83,7 @@ def trainable_names(
     Raises:
         ValueError: If ``trains`` names no group, or no parameter would train.
     """
-    lookup(dict.fromkeys(("train", "statistics", "frozen")), batch_norm, kind="batch_norm")
+    lookup(dict.fromkeys(get_args(BatchNormMode)), batch_norm, kind="batch_norm")
     kinds: Mapping[str, ParameterKind]
     kinds = trains if isinstance(trains, Mapping) else dict.fromkeys(trains, "all")
     trained: set[str] = set()
@@ -91,9 +91,8 @@ def trainable_names(
         names = set(lookup(groups, group, kind="layer group"))
         trained |= names if kind == "all" else names & parameters_of_kind(module, kind)
     if batch_norm != "train":
-        trained -= _batch_norm_parameters(module)
-    idle = {kind for group, kind in kinds.items() if trained.isdisjoint(groups[group])}
-    for kind in sorted(idle):
+        trained -= parameters_of_modules(module, lambda member: isinstance(member, _BatchNorm))
+    for kind in sorted(set(kinds.values())):
         of_kind = [group for group, other in kinds.items() if other == kind]
         if all(trained.isdisjoint(groups[group]) for group in of_kind):
             what = "parameters" if kind == "all" else kind
@@ -134,12 +133,3 @@ def module_groups(
     for root in ("backbone", "head") if task_like else ("",):
         visit(module.get_submodule(root), None)
     return members
-
-
-def _batch_norm_parameters(module: nn.Module) -> set[str]:
-    return {
-        f"{path}.{name}" if path else name
-        for path, member in module.named_modules()
-        if isinstance(member, _BatchNorm)
-        for name, _ in member.named_parameters(recurse=False)
-    }

@@ -1,8 +1,7 @@
 """Parameter groups of the optimizer: named, and without weight decay where it does harm."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
@@ -46,13 +45,11 @@ def param_groups(
     for group, names in layer_groups(task).items():
         excluded = [name for name in names if _is_excluded(name, parameters[name], no_weight_decay)]
         kept = [name for name in names if name not in excluded]
-        for name, members, decay in (
-            (group, kept, weight_decay),
-            (group + NO_DECAY, excluded, 0.0),
-        ):
+        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+        parts = [(group, kept, decay), (group + NO_DECAY, excluded, {"weight_decay": 0.0})]
+        for name, members, own in parts:
             if members:
                 params = [parameters[member] for member in members]
-                own = {} if decay is None else {"weight_decay": decay}
                 result.append({"params": params, "name": name, **own})
     return result
 
@@ -79,13 +76,12 @@ def split_by_layer_(
     Returns:
         ``optimizer``.
     """
-    parameters = dict(module.named_parameters())
-    layer_of = {id(parameters[name]): layer for layer, names in layers.items() for name in names}
+    layer_of = _holders(module, layers)
     split: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
         parts: dict[str, list[nn.Parameter]] = {}
         for parameter in group["params"]:
-            parts.setdefault(layer_of[id(parameter)], []).append(parameter)
+            parts.setdefault(layer_of[parameter], []).append(parameter)
         for layer, params in parts.items():
             part = {**group, "params": params}
             if len(parts) > 1 and "name" in group:
@@ -95,8 +91,7 @@ def split_by_layer_(
     return optimizer
 
 
-@dataclass(frozen=True)
-class LRGroup:
+class LRGroup(NamedTuple):
     """Where a parameter group of the optimizer lies in the model.
 
     Args:
@@ -128,22 +123,19 @@ def lr_groups(
         ValueError: If the optimizer lacks a parameter, or one of its groups lies in two layer
             groups.
     """
-    # By identity: two fresh batch norms have equal values.
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    parameters = dict(module.named_parameters())
-    missing = [name for name, parameter in parameters.items() if id(parameter) not in held]
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    missing = [name for name, parameter in module.named_parameters() if parameter not in held]
     if missing:
         raise ValueError(
             f"The optimizer lacks {len(missing)} parameters, among them {missing[0]!r}. Give it "
             "all of them, frozen ones too, for example by `param_groups(self, weight_decay)`."
         )
-    group_of = {id(parameters[name]): group for group, names in groups.items() for name in names}
-    depths = {layer: len(layers) - 1 - index for index, layer in enumerate(layers)}
-    depth_of = {id(parameters[n]): depths[layer] for layer, names in layers.items() for n in names}
+    group_of, layer_of = _holders(module, groups), _holders(module, layers)
+    depths = {layer: depth for depth, layer in enumerate(reversed([*layers]))}
     result = []
     for number, param_group in enumerate(optimizer.param_groups):
-        ids = [id(p) for p in param_group["params"]]
-        owners = {group_of[i] for i in ids if i in group_of}
+        params = param_group["params"]
+        owners = {group_of[parameter] for parameter in params if parameter in group_of}
         if len(owners) != 1:
             raise ValueError(
                 f"Parameter group {number} of the optimizer holds "
@@ -152,8 +144,15 @@ def lr_groups(
             )
         group = owners.pop()
         label = str(param_group.get("name", group)).removesuffix(NO_DECAY)
-        result.append(LRGroup(group, depth_of.get(ids[0], 0), label))
+        depth = depths[layer_of[params[0]]] if layers else 0
+        result.append(LRGroup(group, depth, label))
     return result
+
+
+def _holders(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict[nn.Parameter, str]:
+    """Return the group of each parameter; by identity, which is how tensors are hashed."""
+    parameters = dict(module.named_parameters())
+    return {parameters[name]: group for group, names in groups.items() for name in names}
 
 
 def _part_name(name: str, layer: str) -> str:

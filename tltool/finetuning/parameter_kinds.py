@@ -45,12 +45,16 @@ def _all(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_parameters()}
 
 
-def _norms(module: nn.Module) -> set[str]:
-    # Not recursive: timm's BatchNormAct2d holds an activation, whose slope is no part of the norm.
+def parameters_of_modules(module: nn.Module, where: Callable[[nn.Module], bool]) -> set[str]:
+    """Return the names of the parameters that the modules inside which ``where`` accepts own.
+
+    Not those of modules inside them: timm's BatchNormAct2d holds an activation, whose slope is no
+    part of the norm.
+    """
     return {
-        f"{path}.{name}" if path else name
+        f"{path}.{name}".removeprefix(".")
         for path, member in module.named_modules()
-        if is_norm(member)
+        if where(member)
         for name, _ in member.named_parameters(recurse=False)
     }
 
@@ -63,7 +67,7 @@ def _biases(module: nn.Module) -> set[str]:
 def _adapters(module: nn.Module) -> set[str]:
     # Each layer that peft has changed lists its additions in `adapter_layer_names`.
     prefixes = tuple(
-        f"{path}.{addition}." if path else f"{addition}."
+        f"{path}.{addition}.".removeprefix(".")
         for path, member in module.named_modules()
         for addition in getattr(member, "adapter_layer_names", ())
     )
@@ -72,7 +76,7 @@ def _adapters(module: nn.Module) -> set[str]:
 
 _KINDS: dict[str, Callable[[nn.Module], set[str]]] = {
     "all": _all,
-    "norms": _norms,
+    "norms": lambda module: parameters_of_modules(module, is_norm),
     "biases": _biases,
     "adapters": _adapters,
 }

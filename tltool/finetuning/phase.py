@@ -3,18 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tltool._lookup import lookup
 
+#: How a learning rate falls.
 Decay = Literal["none", "cosine", "linear"]
-"""How a learning rate falls."""
 
+#: Which parameters inside a layer group.
 ParameterKind = Literal["all", "norms", "biases", "adapters"]
-"""Which parameters inside a layer group."""
 
+#: What batch norms do in groups that train.
 BatchNormMode = Literal["train", "statistics", "frozen"]
-"""What batch norms do in groups that train."""
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "none": lambda progress: 1.0,
@@ -121,51 +121,37 @@ class Phase:
     def __post_init__(self) -> None:
         trains = (self.trains,) if isinstance(self.trains, int | str) else tuple(self.trains)
         object.__setattr__(self, "trains", trains)
-        if not self.trains:
-            raise ValueError(
-                f"Phase {self.name!r} trains nothing: `trains` is empty. Name at least one layer "
-                "group, for example 'head'."
-            )
+        self._require("trains", bool(trains), "Name at least one layer group, for example 'head'.")
         self._check_length()
-        self._check_lr()
+        needed = "It is a share of the phase, in [0, 1): for one tenth of its steps set 0.1."
+        self._require("warmup", 0 <= self.warmup < 1, needed)
+        needed = "It must be in (0, 1]. Usual values are 0.65 to 0.9; 1.0 is the same for all."
+        self._require("layer_decay", 0 < self.layer_decay <= 1, needed)
+        scales = self.lr_scale.values() if isinstance(self.lr_scale, dict) else [self.lr_scale]
+        positive = all(scale > 0 and math.isfinite(scale) for scale in scales)
+        needed = "It must be positive. To freeze a group, leave it out of `trains`."
+        self._require("lr_scale", positive, needed)
+        lookup(_DECAYS, self.decay, kind="decay")
         kinds = self.parameters
         for kind in kinds.values() if isinstance(kinds, dict) else [kinds]:
-            lookup(dict.fromkeys(("all", "norms", "biases", "adapters")), kind, kind="parameters")
-        lookup(dict.fromkeys(("train", "statistics", "frozen")), self.batch_norm, "batch_norm")
+            lookup(dict.fromkeys(get_args(ParameterKind)), kind, kind="parameters")
+        lookup(dict.fromkeys(get_args(BatchNormMode)), self.batch_norm, kind="batch_norm")
 
     def _check_length(self) -> None:
-        given = [f for f in ("epochs", "steps", "until") if getattr(self, f) is not None]
+        given = [f"`{f}`" for f in ("epochs", "steps", "until") if getattr(self, f) is not None]
         if len(given) > 1:
             raise ValueError(
-                f"Phase {self.name!r} has {' and '.join(f'`{field}`' for field in given)}, but one "
-                "length is enough. Keep one of them."
+                f"Phase {self.name!r} has {' and '.join(given)}, but one length is enough. Keep "
+                "one of them."
             )
         for field, length in (("epochs", self.epochs), ("steps", self.steps)):
-            if length is not None and length < 1:
-                raise ValueError(
-                    f"Phase {self.name!r} has `{field}` {length}. Give it at least 1, or leave the "
-                    "phase out."
-                )
+            needed = "Give it at least 1, or leave the phase out."
+            self._require(field, length is None or length >= 1, needed)
 
-    def _check_lr(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ValueError(
-                f"Phase {self.name!r} has `warmup` {self.warmup}, but it is a share of the phase, "
-                "in [0, 1). For one tenth of its steps set 0.1."
-            )
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(
-                f"Phase {self.name!r} has `layer_decay` {self.layer_decay}, but it must be in "
-                "(0, 1]. Usual values are 0.65 to 0.9; 1.0 gives all layers the same."
-            )
-        lookup(_DECAYS, self.decay, kind="decay")
-        scales = self.lr_scale
-        for scale in scales.values() if isinstance(scales, dict) else [scales]:
-            if not (scale > 0 and math.isfinite(scale)):
-                raise ValueError(
-                    f"Phase {self.name!r} has `lr_scale` {scale}, but it must be positive. To "
-                    "freeze a group, leave it out of `trains`."
-                )
+    def _require(self, field: str, holds: bool, remedy: str) -> None:
+        if not holds:
+            value = getattr(self, field)
+            raise ValueError(f"Phase {self.name!r} has `{field}` {value!r}. {remedy}")
 
     def lr_factor(self, progress: float) -> float:
         """Return the factor of warmup and decay, in ``[0, 1]``.
@@ -189,8 +175,9 @@ class Phase:
 
     def describe_groups(self, num_groups: int) -> str:
         """Return the trained groups of a resolved phase in words."""
-        which = [f"{k} of {g}" if k != "all" else g for g, k in self._group_kinds()]
-        if len(which) == num_groups and len(set(dict(self._group_kinds()).values())) == 1:
+        kinds = {group: self.group_parameters(group) for group in self.groups}
+        which = [g if kind == "all" else f"{kind} of {g}" for g, kind in kinds.items()]
+        if len(which) == num_groups and len(set(kinds.values())) == 1:
             return "everything"
         if len(which) <= 4:
             return ", ".join(which)
@@ -201,13 +188,9 @@ class Phase:
         if self.until:
             at_most = _plural(self.until.max_epochs, "epoch")
             return f"until {self.until.metric} stops improving (at most {at_most})"
-        if self.steps is not None:
-            return f"for {_plural(self.steps, 'step')}"
-        return (
-            "for the rest of training"
-            if self.epochs is None
-            else f"for {_plural(self.epochs, 'epoch')}"
-        )
+        if self.is_open:
+            return "for the rest of training"
+        return f"for {_plural(self.steps, 'step') if self.steps else _plural(self.epochs, 'epoch')}"
 
     def group_lr_scale(self, group: str, depth: int = 0) -> float:
         """Return the factor of ``lr_scale`` and ``layer_decay`` in a resolved phase.
@@ -222,14 +205,11 @@ class Phase:
         scale = scales.get(group, 1.0) if isinstance(scales, dict) else scales
         return float(scale * self.layer_decay**depth)
 
-    def _group_kinds(self) -> list[tuple[str, ParameterKind]]:
-        return [(group, self.group_parameters(group)) for group in self.groups]
-
     def group_parameters(self, group: str) -> ParameterKind:
         """Return which parameters of a group train, in a resolved phase."""
         kinds = self.parameters
         return kinds.get(group, "all") if isinstance(kinds, dict) else kinds
 
 
-def _plural(number: int, noun: str) -> str:
+def _plural(number: int | None, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

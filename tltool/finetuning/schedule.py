@@ -41,13 +41,12 @@ class Schedule:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"Two phases are named {twice!r}. Give each its own name.")
-        for phase, following in zip(self.phases, self.phases[1:], strict=False):
-            if phase.is_open:
-                raise ValueError(
-                    f"Phase {phase.name!r} has no length, so it lasts to the end of training and "
-                    f"phase {following.name!r} never comes. Set its `epochs`."
-                )
         for before, phase in zip((None, *self.phases), self.phases, strict=False):
+            if before is not None and before.is_open:
+                raise ValueError(
+                    f"Phase {before.name!r} has no length, so it lasts to the end of training and "
+                    f"phase {phase.name!r} never comes. Set its `epochs`."
+                )
             if phase.start_from_best and (before is None or before.until is None):
                 raise ValueError(
                     f"Phase {phase.name!r} has `start_from_best`, but no phase that ends by a "
@@ -162,46 +161,43 @@ def _match(address: int | str, group_names: Sequence[str]) -> list[str]:
 
 def _resolve_groups(phase: Phase, group_names: Sequence[str]) -> Phase:
     trains = match_groups(phase.trains, group_names)
-    parameters, lr_scale = phase.parameters, phase.lr_scale
-    kinds: dict[str, ParameterKind]
-    if isinstance(parameters, dict):
-        kinds = dict.fromkeys(trains, "all")
-        kinds |= _resolve_mapping(phase, "parameters", parameters, group_names)
+    given, lr_scale = phase.parameters, phase.lr_scale
+    kinds: dict[str, ParameterKind] = dict.fromkeys(trains, "all")
+    if isinstance(given, dict):
+        kinds |= _by_group(phase, "parameters", given, trains, group_names)
     else:
-        kinds = {group: "all" if group == "head" else parameters for group in trains}
+        kinds |= {group: given for group in trains if group != "head"}
     if isinstance(lr_scale, dict):
-        scales = _resolve_mapping(phase, "lr_scale", lr_scale, group_names)
+        scales = _by_group(phase, "lr_scale", lr_scale, trains, group_names)
         lr_scale = dict.fromkeys(trains, 1.0) | scales
     return dataclasses.replace(phase, trains=tuple(trains), parameters=kinds, lr_scale=lr_scale)
 
 
-def _resolve_mapping(
-    phase: Phase, field: str, values: Mapping[str, T], group_names: Sequence[str]
+def _by_group(
+    phase: Phase,
+    field: str,
+    values: Mapping[str, T],
+    trains: Sequence[str],
+    group_names: Sequence[str],
 ) -> dict[str, T]:
     """Return the value of each addressed group; its full name comes before a pattern."""
-    trains = match_groups(phase.trains, group_names)
-    addressed: dict[str, list[str]] = {group: [] for group in trains}
-    for address in values:
-        matched = [g for g in match_groups([address], group_names) if g in addressed]
+    chosen: dict[str, str] = {}
+    for address in sorted(values, key=group_names.__contains__):  # Full names are last, and win.
+        matched = [group for group in match_groups([address], group_names) if group in trains]
         if not matched:
             raise ValueError(
                 f"Phase {phase.name!r} has `{field}` for {address!r}, which does not train in it. "
                 f"Add it to `trains`, or leave it out. It trains: {', '.join(trains)}."
             )
         for group in matched:
-            addressed[group].append(address)
-    for group, addresses in addressed.items():
-        if len(addresses) > 1 and group not in addresses:
-            raise ValueError(
-                f"Phase {phase.name!r} has more than one `{field}` for {group!r}: "
-                f"{', '.join(addresses)}. Make the patterns exclusive, or list the group by its "
-                "name, which comes first."
-            )
-    return {
-        group: values[group if group in addresses else addresses[0]]
-        for group, addresses in addressed.items()
-        if addresses
-    }
+            if group in chosen and group not in values:
+                raise ValueError(
+                    f"Phase {phase.name!r} has more than one `{field}` for {group!r}: "
+                    f"{chosen[group]}, {address}. Make the patterns exclusive, or list the group "
+                    "by its name, which comes first."
+                )
+            chosen[group] = address
+    return {group: values[address] for group, address in chosen.items()}
 
 
 def _max_epochs(phase: Phase) -> int:

@@ -29,12 +29,12 @@ class SaturatedRegion(NamedTuple):
 class Behavior(NamedTuple):
     """The shape of an activation in numbers."""
 
+    #: Largest lower bound of the outputs.
     lowest: float
-    """Largest lower bound of the outputs."""
+    #: Smallest upper bound of the outputs.
     highest: float
-    """Smallest upper bound of the outputs."""
+    #: Largest absolute slope.
     steepest_slope: float
-    """Largest absolute slope."""
     saturation: SaturatedRegion
 
 
@@ -121,53 +121,43 @@ def _behavior(activation: nn.Module) -> Behavior:
     steps = LIMIT * POINTS_PER_UNIT
     z = torch.arange(-steps, steps + 1, dtype=torch.float64) / POINTS_PER_UNIT
     outputs, slopes = _outputs_and_slopes(activation, z)
-    far, _ = _outputs_and_slopes(activation, torch.tensor([-FAR, FAR], dtype=torch.float64))
-    all_outputs = torch.cat([outputs, far])
-    steepest = _steepest(activation, z, slopes)
-    return Behavior(
-        lowest=_bound(all_outputs.min().item()),
-        highest=_bound(all_outputs.max().item()),
-        steepest_slope=steepest,
-        saturation=_outer_regions(activation, z, slopes, SATURATED_SLOPE * steepest),
-    )
+    far, _ = _outputs_and_slopes(activation, torch.tensor([-FAR, FAR], dtype=z.dtype))
+    outputs = torch.cat([outputs, far])
+    # A closer look beside the largest slope of the grid.
+    around = torch.linspace(-1, 1, FINER, dtype=z.dtype) / POINTS_PER_UNIT
+    _, finer = _outputs_and_slopes(activation, z[slopes.abs().argmax()] + around)
+    steepest = round(torch.cat([slopes, finer]).abs().max().item(), 6)
+    threshold = SATURATED_SLOPE * steepest
+    live = (slopes.abs() >= threshold).nonzero()[:, 0].tolist()
+    below = _last_saturated(activation, z, live[0], -1, threshold)
+    above = _last_saturated(activation, z, live[-1], 1, threshold)
+    saturation = SaturatedRegion(below, above)
+    return Behavior(_bound(outputs.min()), _bound(outputs.max()), steepest, saturation)
 
 
-def _bound(value: float) -> float:
+def _bound(output: Tensor) -> float:
     """Return infinity for an output that grows with the input, else a limit without its error."""
+    value = output.item()
     if abs(value) > math.sqrt(FAR):
         return math.copysign(math.inf, value)
     return round(value, 4) + 0.0  # + 0.0: never -0.0
 
 
-def _steepest(activation: nn.Module, z: Tensor, slopes: Tensor) -> float:
-    """Return the largest absolute slope, looking closely beside the largest one of the grid."""
-    peak = z[slopes.abs().argmax()]
-    step = 1 / POINTS_PER_UNIT
-    _, finer = _outputs_and_slopes(
-        activation, peak + step * torch.linspace(-1, 1, FINER, dtype=z.dtype)
-    )
-    return round(max(slopes.abs().max().item(), finer.abs().max().item()), 6)
-
-
-def _outer_regions(
-    activation: nn.Module, z: Tensor, slopes: Tensor, threshold: float
-) -> SaturatedRegion:
-    """Return the regions beside the first and the last slope that reach the threshold."""
-    live = (slopes.abs() >= threshold).nonzero()[:, 0]
-    first, last = int(live[0]), int(live[-1])
-    below, above = -math.inf, math.inf
-    if first > 0:
-        below = _last_saturated(activation, z[first - 1], z[first], threshold)
-    if last < len(z) - 1:
-        above = _last_saturated(activation, z[last + 1], z[last], threshold)
-    return SaturatedRegion(below, above)
-
-
 def _last_saturated(
-    activation: nn.Module, saturated: Tensor, live: Tensor, threshold: float
+    activation: nn.Module, z: Tensor, edge: int, side: int, threshold: float
 ) -> float:
-    """Return the last saturated input on the way from a saturated input to a live one."""
-    way = saturated + (live - saturated) * torch.linspace(0, 1, FINER + 1, dtype=live.dtype)
+    """Return the saturated input next to the outermost live point of the grid, if there is one.
+
+    Args:
+        activation: The activation.
+        z: The grid.
+        edge: Index of its outermost point whose slope reaches the threshold.
+        side: Which way saturation lies, -1 or 1.
+        threshold: The slope below which an input counts as saturated.
+    """
+    if not 0 <= edge + side < len(z):
+        return side * math.inf
+    way = torch.lerp(z[edge + side], z[edge], torch.linspace(0, 1, FINER + 1, dtype=z.dtype))
     _, slopes = _outputs_and_slopes(activation, way)
     first_live = int((slopes.abs() >= threshold).nonzero()[0])
     return round(way[first_live - 1].item(), 4)

@@ -1,7 +1,9 @@
 """Activation functions by name."""
 
+import tomllib
 from collections.abc import Callable
-from typing import NamedTuple
+from importlib import resources
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -19,54 +21,41 @@ class Activation(NamedTuple):
 
     name: str
     factory: Callable[..., nn.Module]
+    #: The initializer of the linear layer in front that suits it, a name in ``INITIALIZERS``.
     initializer: str
-    """The initializer of the linear layer in front that suits it, a name in ``INITIALIZERS``."""
+    #: Whether the mean of its outputs is 0 where its inputs are standard normal.
     zero_centered: bool = False
-    """Whether the mean of its outputs is 0 where its inputs are standard normal."""
+    #: Whether it computes an exponential or a relative of it (tanh, erf, logarithm).
     uses_exp: bool = False
-    """Whether it computes an exponential or a relative of it (tanh, erf, logarithm)."""
+    #: Whether it has no gradient where it is saturated, so that a unit may never come back.
     can_die: bool = False
-    """Whether it has no gradient where it is saturated, so that a unit may never come back."""
+    #: Whether ``factory`` wants the number of channels as its first argument.
     takes_channels: bool = False
-    """Whether ``factory`` wants the number of channels as its first argument."""
+    #: Whether it is a linear layer of its own, and not a function of one number.
     is_layer: bool = False
-    """Whether it is a linear layer of its own, and not a function of one number."""
-
-
-_LECTURE = (
-    Activation("sigmoid", nn.Sigmoid, "xavier_normal", uses_exp=True),
-    Activation("tanh", nn.Tanh, "xavier_normal", zero_centered=True, uses_exp=True),
-    Activation("relu", nn.ReLU, "kaiming_normal", can_die=True),
-    Activation("leaky_relu", nn.LeakyReLU, "kaiming_normal"),
-    Activation("prelu", prelu, "kaiming_normal", takes_channels=True),
-    Activation("elu", nn.ELU, "kaiming_normal", uses_exp=True),
-    Activation("selu", nn.SELU, "lecun_normal", zero_centered=True, uses_exp=True),
-    Activation("maxout", MaxoutLinear, "kaiming_normal", is_layer=True),
-    Activation("silu", nn.SiLU, "kaiming_normal", uses_exp=True),
-)
 
 
 def _gelu_tanh() -> nn.GELU:
     return nn.GELU(approximate="tanh")
 
 
-_LATER = (
-    Activation("gelu", nn.GELU, "kaiming_normal", uses_exp=True),
-    Activation("mish", nn.Mish, "kaiming_normal", uses_exp=True),
-    Activation("gelu_tanh", _gelu_tanh, "kaiming_normal", uses_exp=True),
-    Activation("swish_beta", SwishBeta, "kaiming_normal", uses_exp=True),
-    Activation("celu", nn.CELU, "kaiming_normal", uses_exp=True),
-    Activation("softplus", nn.Softplus, "kaiming_normal", uses_exp=True),
-    Activation("softsign", nn.Softsign, "xavier_normal", zero_centered=True),
-    Activation("relu6", nn.ReLU6, "kaiming_normal", can_die=True),
-    Activation("hardtanh", nn.Hardtanh, "xavier_normal", zero_centered=True, can_die=True),
-    Activation("hardsigmoid", nn.Hardsigmoid, "xavier_normal", can_die=True),
-    Activation("hardswish", nn.Hardswish, "kaiming_normal", can_die=True),
-    Activation("identity", nn.Identity, "lecun_normal", zero_centered=True),
-)
+_OWN: dict[str, Callable[..., nn.Module]]
+_OWN = {"prelu": prelu, "maxout": MaxoutLinear, "swish_beta": SwishBeta, "gelu_tanh": _gelu_tanh}
 
-#: Each activation by its name, in the order of the lecture; ``swish`` is another name of ``silu``.
-ACTIVATIONS: dict[str, Activation] = {entry.name: entry for entry in (*_LECTURE, *_LATER)}
+_file = resources.files(__package__) / "activations.toml"
+#: The table of activations as it is written: `ACTIVATIONS` and `ACTIVATION_FACTS` are made of it.
+TABLE: dict[str, Any] = tomllib.loads(_file.read_text(encoding="utf-8"))
+
+#: Each activation by its name; ``swish`` is another name of ``silu``.
+ACTIVATIONS: dict[str, Activation] = {
+    name: Activation(
+        name,
+        _OWN[name] if name in _OWN else getattr(nn, row["layer"]),
+        row["initializer"],
+        **dict.fromkeys(row.get("traits", ()), True),
+    )
+    for name, row in TABLE["activations"].items()
+}
 ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
 
 
@@ -101,9 +90,8 @@ def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Modu
             f"a head, set `activation: {name}`; the head builds it as MaxoutLinear(in_features, "
             "out_features, k). Elsewhere, use MaxoutLinear instead of nn.Linear."
         )
-    if entry.takes_channels:
-        return build(entry.factory, name, arguments, num_channels)
-    return build(entry.factory, name, arguments)
+    injected = [num_channels] if entry.takes_channels else []
+    return build(entry.factory, name, arguments, *injected)
 
 
 def create_maxout(

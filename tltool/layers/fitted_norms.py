@@ -49,30 +49,24 @@ class FittedNorm(nn.Module):
         Raises:
             ValueError: If the features have another shape, are too few, or are not finite.
         """
+        wrong = None
         if features.ndim != 2 or features.shape[1] != self.num_features:
-            raise ValueError(
-                f"{type(self).__name__} fits features of shape (N, {self.num_features}), got "
-                f"{tuple(features.shape)}. Pass pooled features, one row for each image."
-            )
-        if len(features) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs the features of at least 2 images to fit, got "
-                f"{len(features)}. Set `input_norm: l2`, which needs none."
-            )
-        if not features.isfinite().all():
-            raise ValueError(
-                f"{type(self).__name__} got features that are NaN or infinite. Check the weights "
-                "and the preprocessing of the backbone."
-            )
-        self._fit(features.detach())
+            shapes = f"shape (N, {self.num_features}), got {tuple(features.shape)}"
+            wrong = f"needs {shapes}. Pass pooled features, one row for each image."
+        elif len(features) < 2:
+            wrong = f"needs at least 2 images to fit, got {len(features)}. Set `input_norm: l2`."
+        elif not features.isfinite().all():
+            wrong = "got features that are NaN or infinite. Check the weights and preprocessing."
+        if wrong:
+            raise ValueError(f"{type(self).__name__} {wrong}")
+        mean = features.mean(dim=0, dtype=torch.float64)
+        self._fit_scale(features.detach(), mean)
+        self.mean.copy_(mean)
         self._is_known_fitted = True
         return self
 
-    def _fit(self, features: Tensor) -> Tensor:
-        """Fit the mean and return it in float64."""
-        mean = features.mean(dim=0, dtype=torch.float64)
-        self.mean.copy_(mean)
-        return mean
+    def _fit_scale(self, features: Tensor, mean: Tensor) -> None:
+        """Fit the linear part of the map; there is none."""
 
     def apply_scale(self, rows: Tensor) -> Tensor:
         """Return the linear part of the map, applied to rows ``(*, num_features)``."""
@@ -141,15 +135,13 @@ class Standardize(FittedNorm):
         super().__init__(num_features)
         self.register_buffer("scale", torch.full((num_features,), torch.nan))
 
-    def _fit(self, features: Tensor) -> Tensor:
-        mean = super()._fit(features)
+    def _fit_scale(self, features: Tensor, mean: Tensor) -> None:
         squares = sum(chunk.square().sum(dim=0) for chunk in _centered_chunks(features, mean))
         variance = torch.as_tensor(squares) / len(features)
         # A constant column has a tiny variance from rounding; this bound is scikit-learn's.
         epsilon = torch.finfo(mean.dtype).eps * len(features)
         bound = epsilon * variance + (epsilon * mean) ** 2
         self.scale.copy_(torch.where(variance <= bound, 1.0, variance.sqrt()))
-        return mean
 
     def apply_scale(self, rows: Tensor) -> Tensor:
         """Return the rows divided by the standard deviations."""
@@ -186,20 +178,17 @@ class Whiten(FittedNorm):
         self.eps = eps
         self.register_buffer("matrix", torch.full((num_features, num_features), torch.nan))
 
-    def _fit(self, features: Tensor) -> Tensor:
-        mean = super()._fit(features)
+    def _fit_scale(self, features: Tensor, mean: Tensor) -> None:
         scatter = sum(chunk.T @ chunk for chunk in _centered_chunks(features, mean))
         variances, directions = torch.linalg.eigh(torch.as_tensor(scatter) / len(features))
         stretched = variances.clamp(min=0) + self.eps * variances.mean()
         if stretched.min() <= 1e-12 * stretched.max():
-            self.mean.fill_(torch.nan)
             raise ValueError(
                 f"The features of {len(features)} images do not vary in every one of "
                 f"{self.num_features} directions, so they cannot be whitened without `eps`. Set "
                 "{name: whiten, eps: 0.01}."
             )
         self.matrix.copy_(directions @ torch.diag(stretched.rsqrt()) @ directions.T)
-        return mean
 
     def apply_scale(self, rows: Tensor) -> Tensor:
         """Return the rows times the whitening matrix, which is symmetric."""

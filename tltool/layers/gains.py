@@ -1,4 +1,4 @@
-"""How much an activation shrinks a signal, and the gain that makes up for it."""
+"""Gains of activations: how much each shrinks a signal, and the factor that makes up for it."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
-from tltool.layers.activations import ACTIVATIONS, create_activation
+from tltool.layers.activations import ACTIVATIONS, TABLE, create_activation
 
 # Where the standard normal density is above 1e-31. A point lies on every kink of a piecewise linear
 # activation (0, 1, 3, 6), where the trapezoidal rule would lose accuracy; gains are right to 1e-7.
@@ -73,16 +73,9 @@ def activation_gain(spec: Spec | None) -> float:
 
 
 #: Why PyTorch's ``calculate_gain`` says something else than ``activation_gain``.
-PYTORCH_REASONS = {
-    "sigmoid": "It takes the gain of a linear layer, which makes up for nothing.",
-    "tanh": "It is a rule of thumb that overdoes it a little.",
-    "selu": (
-        "It gives up the normalization for steadier gradients in layers that change the width, as "
-        "its documentation says."
-    ),
+PYTORCH_REASONS: dict[str, str] = {
+    name: row["pytorch_gain"] for name, row in TABLE["activations"].items() if "pytorch_gain" in row
 }
-_PYTORCH_NAMES = {"identity": "linear", "sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu"}
-_PYTORCH_NAMES |= {"leaky_relu": "leaky_relu", "selu": "selu"}
 
 
 def pytorch_gain(name: str) -> float | None:
@@ -92,9 +85,10 @@ def pytorch_gain(name: str) -> float | None:
         >>> pytorch_gain("selu"), pytorch_gain("gelu")
         (0.75, None)
     """
-    if name not in _PYTORCH_NAMES:
+    try:
+        return float(nn.init.calculate_gain("linear" if name == "identity" else name))  # type: ignore[arg-type]  # it checks
+    except ValueError:
         return None
-    return float(nn.init.calculate_gain(_PYTORCH_NAMES[name]))  # type: ignore[arg-type]
 
 
 def settled_second_moment(spec: Spec, gain: float, max_layers: int = 2000) -> float:

@@ -1,7 +1,7 @@
-"""Initial weights by name."""
+"""Initializers by name: how the first weights of a layer are drawn."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -15,31 +15,30 @@ from tltool.layers.gains import activation_gain
 from tltool.layers.learned_activations import MaxoutLinear
 
 M = TypeVar("M", bound=nn.Module)
+#: The activation behind the layer, as a user writes it.
+Behind = Spec | None
+Distribution = Literal["normal", "uniform"]
 Fan = Literal["fan_in", "fan_out", "fan_avg"]
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def zeros(weight: Tensor, activation: Spec | None) -> None:
+def zeros(weight: Tensor, activation: Behind) -> None:
     """Set all weights to zero: right for output layers only, as equal units stay equal."""
     nn.init.zeros_(weight)
 
 
-def constant(weight: Tensor, activation: Spec | None, *, value: float) -> None:
+def constant(weight: Tensor, activation: Behind, *, value: float) -> None:
     """Set all weights to one value: for experiments, as equal units stay equal."""
     nn.init.constant_(weight, value)
 
 
-def normal(
-    weight: Tensor, activation: Spec | None, *, mean: float = 0.0, std: float = 0.01
-) -> None:
+def normal(weight: Tensor, activation: Behind, *, mean: float = 0.0, std: float = 0.01) -> None:
     """Draw from a normal distribution of a fixed width, whatever the layer's size."""
     nn.init.normal_(weight, mean, std)
 
 
-def uniform(
-    weight: Tensor, activation: Spec | None, *, low: float = -0.05, high: float = 0.05
-) -> None:
+def uniform(weight: Tensor, activation: Behind, *, low: float = -0.05, high: float = 0.05) -> None:
     """Draw evenly from an interval, whatever the layer's size."""
     if low >= high:
         raise ValueError(f"`low` of uniform must be less than `high`, got {low} and {high}.")
@@ -47,7 +46,7 @@ def uniform(
 
 
 def trunc_normal(
-    weight: Tensor, activation: Spec | None, *, mean: float = 0.0, std: float = 0.02
+    weight: Tensor, activation: Behind, *, mean: float = 0.0, std: float = 0.02
 ) -> None:
     """Draw from a normal distribution cut off at two standard deviations, as for transformers.
 
@@ -56,7 +55,7 @@ def trunc_normal(
     nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
 
 
-def orthogonal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) -> None:
+def orthogonal(weight: Tensor, activation: Behind, *, gain: float = 1.0) -> None:
     """Draw a rotation, which keeps all lengths (Saxe et al., 2013).
 
     https://arxiv.org/abs/1312.6120
@@ -65,12 +64,7 @@ def orthogonal(weight: Tensor, activation: Spec | None, *, gain: float = 1.0) ->
 
 
 def scaled(
-    fill: Callable[[Tensor, float, Fan], None],
-    fan: Fan,
-    weight: Tensor,
-    activation: Spec | None,
-    *,
-    gain: float = 1.0,
+    distribution: Distribution, fan: Fan, weight: Tensor, activation: Behind, *, gain: float = 1.0
 ) -> None:
     """Keep the variance of a signal through a near-linear layer.
 
@@ -78,13 +72,20 @@ def scaled(
     fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
     https://proceedings.mlr.press/v9/glorot10a.html).
     """
-    fill(weight, gain, fan)
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+    fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+    std = gain / math.sqrt(fans[fan])
+    if distribution == "uniform":
+        bound = math.sqrt(3) * std  # its deviation is bound / sqrt(3)
+        nn.init.uniform_(weight, -bound, bound)
+    else:
+        nn.init.normal_(weight, 0.0, std)
 
 
 def kaiming(
-    fill: Callable[[Tensor, float, Fan], None],
+    distribution: Distribution,
     weight: Tensor,
-    activation: Spec | None,
+    activation: Behind,
     *,
     gain: float | None = None,
     mode: Literal["fan_in", "fan_out"] = "fan_in",
@@ -94,31 +95,16 @@ def kaiming(
     https://arxiv.org/abs/1502.01852. The gain ``None`` is that of the activation that follows, and
     that of relu if none is known.
     """
-    fill(weight, activation_gain(activation or "relu") if gain is None else gain, mode)
+    gain = activation_gain(activation or "relu") if gain is None else gain
+    scaled(distribution, mode, weight, activation, gain=gain)
 
 
-def auto(weight: Tensor, activation: Spec | None) -> None:
+def auto(weight: Tensor, activation: Behind) -> None:
     """Use the initializer that suits the activation that follows, with the activation's gain."""
     name, _ = parse_spec(activation or "identity", kind="activation")
     suited = lookup(ACTIVATIONS, name, kind="activation").initializer
     fan: Fan = "fan_avg" if suited.startswith("xavier") else "fan_in"
-    _scaled_normal(weight, activation_gain(activation), fan)
-
-
-def _scaled_normal(weight: Tensor, gain: float, fan: Fan) -> None:
-    nn.init.normal_(weight, 0.0, gain / math.sqrt(_fan(weight, fan)))
-
-
-def _scaled_uniform(weight: Tensor, gain: float, fan: Fan) -> None:
-    bound = math.sqrt(3) * gain / math.sqrt(_fan(weight, fan))  # its deviation is bound / sqrt(3)
-    nn.init.uniform_(weight, -bound, bound)
-
-
-def _fan(weight: Tensor, fan: Fan) -> float:
-    """Return how many weights an output reads (fan in), an input feeds (fan out), or their mean."""
-    receptive_field = weight[0, 0].numel()
-    fan_in, fan_out = weight.shape[1] * receptive_field, weight.shape[0] * receptive_field
-    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[fan]
+    scaled("normal", fan, weight, activation, gain=activation_gain(activation))
 
 
 #: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation.
@@ -132,11 +118,12 @@ INITIALIZERS: dict[str, Callable[..., None]] = {
     "orthogonal": orthogonal,
 }
 # Of these there are two distributions; the name without one stands for the normal.
-_FILLS = {"": _scaled_normal, "_normal": _scaled_normal, "_uniform": _scaled_uniform}
-for _suffix, _fill in _FILLS.items():
-    INITIALIZERS["xavier" + _suffix] = partial(scaled, _fill, "fan_avg")
-    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _fill)
-    INITIALIZERS["lecun" + _suffix] = partial(scaled, _fill, "fan_in")
+_DISTRIBUTIONS: dict[str, Distribution]
+_DISTRIBUTIONS = {"": "normal", "_normal": "normal", "_uniform": "uniform"}
+for _suffix, _distribution in _DISTRIBUTIONS.items():
+    INITIALIZERS["xavier" + _suffix] = partial(scaled, _distribution, "fan_avg")
+    INITIALIZERS["kaiming" + _suffix] = partial(kaiming, _distribution)
+    INITIALIZERS["lecun" + _suffix] = partial(scaled, _distribution, "fan_in")
 
 
 @torch.no_grad()
@@ -168,26 +155,17 @@ def init_weights_(
     """
     name, arguments = parse_spec(initializer, kind="initializer")
     factory = lookup(INITIALIZERS, name, kind="initializer")
-    layers = list(_weighted_layers(module))
+    layers = [child for child in module.modules() if isinstance(child, WEIGHTED)]
     if not layers:
         raise ValueError(
             f"Cannot initialize {type(module).__name__}: it holds no linear or convolutional "
             "layer. Pass a module that has one."
         )
-    for weights, biases in layers:
-        for weight in weights:
+    maxouts = [child for child in module.modules() if isinstance(child, MaxoutLinear)]
+    num_pieces: dict[nn.Module, int] = {maxout.linear: maxout.k for maxout in maxouts}
+    for layer in layers:
+        for weight in layer.weight.chunk(num_pieces.get(layer, 1)):  # Each piece has its own fans.
             build(factory, name, arguments, weight, activation)
-        if biases is not None:
-            nn.init.constant_(biases, bias)
+        if layer.bias is not None:
+            nn.init.constant_(layer.bias, bias)
     return module
-
-
-def _weighted_layers(module: nn.Module) -> Iterator[tuple[list[Tensor], Tensor | None]]:
-    """Yield the weights and the bias of each layer; each piece of maxout is a weight of its own."""
-    maxouts = {child.linear: child for child in module.modules() if isinstance(child, MaxoutLinear)}
-    for child in module.modules():
-        if child in maxouts:
-            pieces = child.weight.view(maxouts[child].k, -1, child.in_features)
-            yield list(pieces), child.bias
-        elif isinstance(child, WEIGHTED):
-            yield [child.weight], child.bias

@@ -1,4 +1,4 @@
-"""Normalization in front of a head: features of a network are rarely centered, or of one scale."""
+"""Input normalizations of a head by name: center, standardize, whiten, batch, unit length."""
 
 import copy
 from collections.abc import Callable
@@ -30,10 +30,6 @@ def _batch(num_features: int, *, eps: float = 1e-6, momentum: float = 0.1) -> Ba
     return BatchNorm(num_features, eps=eps, momentum=momentum, affine=False)
 
 
-def _l2(num_features: int) -> UnitLength:
-    return UnitLength()
-
-
 #: Each normalization of a head's inputs by its name. ``batch`` learns no scale and no shift (He et
 #: al., 2021, section A.1, https://arxiv.org/abs/2111.06377). ``l2`` reached a low training loss
 #: later than raw features did, on both data sets of the README, at about the same accuracy.
@@ -41,7 +37,7 @@ INPUT_NORMS: dict[str, Callable[..., nn.Module] | None] = {
     "center": Center,
     "standardize": Standardize,
     "batch": _batch,
-    "l2": _l2,
+    "l2": lambda num_features: UnitLength(),
     "whiten": Whiten,
     "none": None,
 }
@@ -97,10 +93,9 @@ def fold_into_linear(input_norm: nn.Module, linear: nn.Linear) -> nn.Linear:
         mean = input_norm.mean.double()
         weight = copy.deepcopy(input_norm).double().apply_scale(weight)
     elif isinstance(input_norm, BatchNorm) and not input_norm.affine:
-        assert input_norm.running_mean is not None  # noqa: S101  # BatchNorm always tracks them
-        assert input_norm.running_var is not None  # noqa: S101  # likewise
-        mean = input_norm.running_mean.double()
-        weight = weight * (input_norm.running_var.double() + input_norm.eps).rsqrt()
+        running: dict[str, Tensor] = dict(input_norm.named_buffers())
+        mean = running["running_mean"].double()
+        weight = weight * (running["running_var"].double() + input_norm.eps).rsqrt()
     else:
         raise TypeError(
             f"{type(input_norm).__name__} cannot be folded into a linear layer, as it is no fixed "

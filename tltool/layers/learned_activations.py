@@ -1,4 +1,4 @@
-"""Activations with parameters of their own."""
+"""Learned activations, with parameters of their own: maxout, swish with beta, prelu."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""An output layer that starts with the class frequencies."""
+"""Log prior: an output layer whose biases start with the class frequencies."""
 
 from collections.abc import Sequence
 

@@ -127,10 +127,10 @@ class Norm(NamedTuple):
     """How a normalization is made, and what follows from its formula."""
 
     factory: Callable[..., nn.Module]
+    #: Whether it subtracts whatever constant the linear layer in front adds to a feature.
     cancels_bias: bool = False
-    """Whether it subtracts whatever constant the linear layer in front adds to a feature."""
+    #: Whether what it does to one sample depends on the others of a training batch.
     mixes_samples: bool = False
-    """Whether what it does to one sample depends on the others of a training batch."""
 
 
 #: Each normalization by its name. ``none`` stands for no layer at all.

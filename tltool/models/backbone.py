@@ -1,4 +1,4 @@
-"""A timm model without its classifier."""
+"""Backbone: a timm model without its classifier, its weights loaded and its layers edited."""
 
 import logging
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from tltool.surgery.edits import apply_surgery_
 
 log = logging.getLogger(__name__)
 
+#: The name of the last layer's features, beside names for ``stop_at``.
 WHOLE = "whole network"
-"""The name of the last layer's features, beside names for ``stop_at``."""
 
 
 @serializable

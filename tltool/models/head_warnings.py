@@ -1,6 +1,9 @@
 """Warnings about incompatible settings of a head."""
 
+import inspect
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from torch import nn
@@ -8,15 +11,14 @@ from torch import nn
 from tltool._spec import parse_spec
 from tltool.layers.norms import find_norm
 
+_file = resources.files(__package__) / "incompatible_settings.toml"
+#: What is said of a head, and of surgery, by a name for the case.
+MESSAGES: dict[str, dict[str, str]] = tomllib.loads(_file.read_text(encoding="utf-8"))
+
 SATURATING = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"}
-SAME_FOR_ALL_UNITS = {
-    "zeros": "relu, or a second layer, passes them no gradient",
-    "constant": "they learn nearly the same",
-}
-KEEPS_VARIANCE_OF_SELU = {  # Kaiming takes the gain of selu, which is 1: it is LeCun's then.
-    "auto",
-    *("lecun", "lecun_normal", "lecun_uniform"),
-    *("kaiming", "kaiming_normal", "kaiming_uniform"),
+# Kaiming takes the gain of selu, which is 1: it is LeCun's then.
+KEEPS_VARIANCE_OF_SELU = {"auto"} | {
+    f"{name}{suffix}" for name in ("lecun", "kaiming") for suffix in ("", "_normal", "_uniform")
 }
 UNIT_VARIANCE = {"standardize", "whiten", "batch"}
 ENOUGH_SAMPLES = 16
@@ -41,9 +43,8 @@ def head_warnings(head: nn.Module, *, batch_per_device: int | None = None) -> li
     description = getattr(head, "description", {})
     if description.get("class_path") != "tltool.models.heads.Head":
         return []  # Another class may mean something else by these names.
-    init_args = description["init_args"]
-    names = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
-    choices = {name: init_args[name] for name in names}
+    known = inspect.signature(combination_warnings).parameters
+    choices = {name: value for name, value in description["init_args"].items() if name in known}
     return combination_warnings(**choices, batch_per_device=batch_per_device)
 
 
@@ -75,84 +76,28 @@ def combination_warnings(
         >>> combination_warnings(hidden_features=[256], activation="tanh")
         ['tanh in hidden layers saturates, ... Set `activation: relu`.']
     """
-    warnings = _few_samples(norm if hidden_features else None, input_norm, batch_per_device)
-    if not hidden_features:
-        return warnings
-    activation_name, _ = parse_spec(activation, kind="activation")
-    initializer_name, _ = parse_spec(initializer, kind="initializer")
-    if activation_name == "selu":
-        warnings += _selu(norm, initializer, input_norm)
-    warnings += saturating(activation_name, "Set `activation: relu`.")
-    if initializer_name in SAME_FOR_ALL_UNITS:
-        warnings.append(
-            f"With `initializer: {initializer_name}` all units of a hidden layer start the same, "
-            f"and {SAME_FOR_ALL_UNITS[initializer_name]}. Set `initializer: auto`; zeros are for "
-            "`output_initializer`."
-        )
-    if dropout and len(hidden_features) > 1 and _is_batch_norm(norm):
-        warnings.append(
-            "Dropout in front of batch norm: the variance that the norm learns with dropout is "
-            "wrong without it (Li et al., 2018, https://arxiv.org/abs/1801.05134). Set "
-            "`dropout: 0`, or `norm: layer`."
-        )
-    return warnings
-
-
-def saturating(activation: str, remedy: str) -> list[str]:
-    """Return a warning if an activation is none for hidden layers.
-
-    Example:
-        >>> saturating("tanh", "Set `activation: relu`.")
-        ['tanh in hidden layers saturates, ... next to no gradient. Set `activation: relu`.']
-    """
-    if activation not in SATURATING:
-        return []
-    return [
-        f"{activation} in hidden layers saturates, and large inputs then get next to no gradient. "
-        f"{remedy}"
-    ]
-
-
-def _selu(norm: Choice, initializer: str | Mapping[str, Any], input_norm: Choice) -> list[str]:
-    """Return what voids the proof that selu normalizes itself.
-
-    Klambauer et al., 2017, https://arxiv.org/abs/1706.02515.
-    """
-    warnings = []
-    if find_norm(norm) is not None:
-        warnings.append(
-            f"selu with `norm: {_name(norm)}`: selu normalizes by itself, and a norm undoes that. "
-            "Set `norm: null`, or `activation: relu`."
-        )
-    name, arguments = parse_spec(initializer, kind="initializer")
-    if name not in KEEPS_VARIANCE_OF_SELU or arguments:
-        warnings.append(
-            f"selu with `initializer: {name}`: it normalizes itself only with weights of variance "
-            "1 / fan_in. Set `initializer: lecun_normal`."
-        )
-    if _name(input_norm) not in UNIT_VARIANCE:
-        warnings.append(
-            "selu without standardized input: it normalizes itself only from inputs of mean 0 and "
-            "variance 1, and pooled features have neither. Set `input_norm: standardize`."
-        )
-    return warnings
-
-
-def _few_samples(norm: Choice, input_norm: Choice, batch_per_device: int | None) -> list[str]:
-    has_batch_norm = _is_batch_norm(norm) or _name(input_norm) == "batch"
-    if batch_per_device is None or batch_per_device >= ENOUGH_SAMPLES or not has_batch_norm:
-        return []
-    return [
-        f"Batch norm with {batch_per_device} samples per device estimates mean and variance from "
-        "too few (Wu & He, 2018, https://arxiv.org/abs/1803.08494). Raise `batch_size` to at least "
-        f"{ENOUGH_SAMPLES} per device, or set `norm: layer` and `input_norm: standardize`."
-    ]
-
-
-def _is_batch_norm(norm: Choice) -> bool:
+    choices = {"activation": activation, "initializer": initializer}
+    choices |= {"norm": norm or "none", "input_norm": input_norm or "none"}
+    parsed = {kind: parse_spec(spec, kind=kind) for kind, spec in choices.items()}
+    names = {kind: name for kind, (name, _) in parsed.items()}
     entry = find_norm(norm)
-    return entry is not None and entry.mixes_samples
-
-
-def _name(choice: Choice) -> str | None:
-    return None if choice is None else parse_spec(choice, kind="norm")[0]
+    hidden = bool(hidden_features)
+    batch_norm = hidden and entry is not None and entry.mixes_samples
+    few = batch_per_device is not None and batch_per_device < ENOUGH_SAMPLES
+    # What voids the proof that selu normalizes itself (Klambauer et al., 2017,
+    # https://arxiv.org/abs/1706.02515).
+    selu = hidden and names["activation"] == "selu"
+    other_weights = names["initializer"] not in KEEPS_VARIANCE_OF_SELU
+    other_weights |= bool(parsed["initializer"][1])
+    holds = {
+        "few_samples": few and (batch_norm or names["input_norm"] == "batch"),
+        "selu_with_norm": selu and entry is not None,
+        "selu_with_other_weights": selu and other_weights,
+        "selu_with_other_inputs": selu and names["input_norm"] not in UNIT_VARIANCE,
+        "saturating": hidden and names["activation"] in SATURATING,
+        "zeros": hidden and names["initializer"] == "zeros",
+        "constant": hidden and names["initializer"] == "constant",
+        "dropout_before_batch_norm": dropout and len(hidden_features) > 1 and batch_norm,
+    }
+    words = {**names, "samples": batch_per_device, "enough": ENOUGH_SAMPLES}
+    return [MESSAGES["head"][case].format(**words) for case, does in holds.items() if does]

@@ -1,8 +1,10 @@
 """The head: a linear classifier or a multi-layer perceptron on pooled features."""
 
+import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -84,46 +86,35 @@ class Head(nn.Module):
         output_bias: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_sizes(num_features, num_classes)
-        _check_hidden_features(hidden_features)
-        _check_dropout(dropout)
-        if norm_position not in {"before", "after"}:
-            raise ValueError(f"`norm_position` must be before or after, got {norm_position!r}.")
-        if not hidden_features:
-            _check_unused(
-                activation=(activation, "relu"),
-                norm=(norm, None),
-                norm_position=(norm_position, "before"),
-                initializer=(initializer, "auto"),
-                bias=(bias, 0.0),
-            )
-        self.input_norm = create_input_norm(input_norm, num_features)
-        widths = [num_features, *hidden_features]
-        self.hidden = nn.Sequential(
-            *(
-                _hidden_layer(
-                    in_features, out_features, activation, norm, norm_position, dropout=dropout
-                )
-                for in_features, out_features in pairwise(widths)
-            )
+        for name, size in (("num_features", num_features), ("num_classes", num_classes)):
+            whole = isinstance(size, int) and size >= 1
+            _check(whole, name, size, "a whole number of at least 1")
+        sizes = [0] if isinstance(hidden_features, int) else list(hidden_features)
+        whole = all(isinstance(size, int) and size >= 1 for size in sizes)
+        needed = "a list of whole numbers of at least 1, [256] for one hidden layer, [] for none"
+        _check(whole, "hidden_features", hidden_features, needed)
+        _check(0 <= dropout < 1, "dropout", dropout, "a probability in [0, 1)")
+        _check(
+            norm_position in {"before", "after"}, "norm_position", norm_position, "before or after"
         )
-        if hidden_features:
+        choices: dict[str, Any]
+        choices = {"activation": activation, "norm": norm, "initializer": initializer}
+        if not sizes:
+            _check_unused(**choices, norm_position=norm_position, bias=bias)
+        self.input_norm = create_input_norm(input_norm, num_features)
+        widths = [num_features, *sizes]
+        how = activation, norm, norm_position, dropout
+        self.hidden = nn.Sequential(*(_hidden_layer(*how, *pair) for pair in pairwise(widths)))
+        if sizes:
             init_weights_(self.hidden, initializer, activation=activation, bias=bias)
         elif dropout:
             self.hidden.append(nn.Dropout(dropout))
-        self.output = init_weights_(
-            nn.Linear(widths[-1], num_classes), output_initializer, bias=output_bias
-        )
+        output = nn.Linear(widths[-1], num_classes)
+        self.output = init_weights_(output, output_initializer, bias=output_bias)
         if is_rebuilding():
             return
-        for warning in combination_warnings(
-            hidden_features=hidden_features,
-            activation=activation,
-            norm=norm,
-            initializer=initializer,
-            dropout=dropout,
-            input_norm=input_norm,
-        ):
+        choices |= {"hidden_features": sizes, "dropout": dropout, "input_norm": input_norm}
+        for warning in combination_warnings(**choices):
             log.warning(warning)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -139,84 +130,52 @@ class Head(nn.Module):
         return next(module for module in self.modules() if isinstance(module, nn.Linear))
 
 
-def _hidden_layer(
-    in_features: int,
-    out_features: int,
+def _hidden_layer(  # noqa: PLR0917  # its first four are the same for all layers
     activation: str | Mapping[str, Any],
     norm: str | Mapping[str, Any] | None,
     norm_position: Literal["before", "after"],
-    *,
     dropout: float,
+    in_features: int,
+    out_features: int,
 ) -> nn.Sequential:
     """Return linear layer, norm, activation and dropout, by these names."""
     entry = find_norm(norm)
     before = norm_position == "before"
     bias = not (before and entry is not None and entry.cancels_bias)
-    layers: list[tuple[str, nn.Module | None]] = []
+    layers: dict[str, nn.Module | None] = {}  # In this order.
     if is_maxout(activation):
-        maxout = create_maxout(
-            activation,
-            in_features,
-            out_features,
-            bias=bias,
-            create_norm=lambda num_pieces: create_norm(norm, num_pieces) if before else None,
+        norm_of_pieces = partial(create_norm, norm) if before else None
+        layers["maxout"] = create_maxout(
+            activation, in_features, out_features, bias=bias, create_norm=norm_of_pieces
         )
-        layers += [("maxout", maxout)]
     else:
-        layers += [
-            ("linear", nn.Linear(in_features, out_features, bias=bias)),
-            ("norm", create_norm(norm, out_features) if before else None),
-            ("activation", create_activation(activation, num_channels=out_features)),
-        ]
+        layers["linear"] = nn.Linear(in_features, out_features, bias=bias)
+        if before:
+            layers["norm"] = create_norm(norm, out_features)
+        layers["activation"] = create_activation(activation, num_channels=out_features)
     if not before:
-        layers += [("norm", create_norm(norm, out_features))]
-    layers += [("dropout", _create_dropout(dropout, activation))]
-    return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if layer is not None))
+        layers["norm"] = create_norm(norm, out_features)
+    if dropout:
+        name, _ = parse_spec(activation, kind="activation")
+        layers["dropout"] = (nn.AlphaDropout if name == "selu" else nn.Dropout)(dropout)
+    return nn.Sequential(
+        OrderedDict((key, layer) for key, layer in layers.items() if layer is not None)
+    )
 
 
-def _create_dropout(
-    dropout: float, activation: str | Mapping[str, Any]
-) -> nn.Dropout | nn.AlphaDropout | None:
-    if not dropout:
-        return None
-    name, _ = parse_spec(activation, kind="activation")
-    return nn.AlphaDropout(dropout) if name == "selu" else nn.Dropout(dropout)
+def _check(is_valid: bool, name: str, value: object, needed: str) -> None:
+    if not is_valid:
+        raise ValueError(f"`{name}` must be {needed}, got {value!r}.")
 
 
-def _check_sizes(num_features: int, num_classes: int) -> None:
-    for name, value in (("num_features", num_features), ("num_classes", num_classes)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
-
-
-def _check_unused(**arguments: tuple[Any, Any]) -> None:
-    """Refuse arguments of hidden layers, as (value, default), where there is no such layer."""
-    for name, (value, default) in arguments.items():
-        if value != default:
+def _check_unused(**arguments: Any) -> None:
+    """Refuse arguments of hidden layers, unless at their defaults, where there is no such layer."""
+    parameters = inspect.signature(Head).parameters
+    for name, value in arguments.items():
+        if value != parameters[name].default:
             output = name in {"initializer", "bias"}
             raise ValueError(
                 f"`{name}: {value}` is for hidden layers, and `hidden_features` is empty. Set "
                 "hidden_features, for example [256]"
                 + (f"; that of the output layer is `output_{name}`." if output else ".")
             )
-
-
-def _check_hidden_features(hidden_features: Sequence[int]) -> None:
-    if isinstance(hidden_features, int):
-        raise TypeError(
-            f"`hidden_features` must be a list with the width of each hidden layer, got "
-            f"{hidden_features}. Write [{hidden_features}] for one layer."
-        )
-    if not all(isinstance(width, int) and width >= 1 for width in hidden_features):
-        raise ValueError(
-            f"`hidden_features` must be whole numbers of at least 1, got "
-            f"{list(hidden_features)!r}. Write [256] for one hidden layer, [] for none."
-        )
-
-
-def _check_dropout(dropout: float) -> None:
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"`dropout` is the probability of zeroing a feature and must be in [0, 1), "
-            f"got {dropout}."
-        )

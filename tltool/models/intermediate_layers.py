@@ -1,9 +1,10 @@
 """Where a timm model can stop early: the names of its intermediate outputs."""
 
-import difflib
 from typing import Any, cast
 
 from torch import nn
+
+from tltool._lookup import lookup
 
 
 def stop_names(model: nn.Module) -> list[str]:
@@ -23,12 +24,7 @@ def find_stop(model: nn.Module, stop_at: str, name: str) -> int:
     stops = stop_names(model)
     if not stops:
         raise ValueError(f"{name} cannot stop at an earlier layer. Leave `stop_at` out.")
-    if stop_at not in stops:
-        near = difflib.get_close_matches(stop_at, stops, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"{name} has no output {stop_at!r} to stop at.{hint} Choose one of: {', '.join(stops)}."
-        )
+    lookup(dict.fromkeys(stops), stop_at, kind=f"`stop_at` of {name}")
     return stops.index(stop_at)
 
 

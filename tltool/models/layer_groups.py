@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from torch import nn
@@ -25,15 +26,8 @@ def layer_groups(model: nn.Module) -> dict[str, list[str]]:
     Raises:
         ValueError: If a parameter is in no group or in two.
     """
-    by_group: Mapping[str, Sequence[str]] = model.get_submodule("backbone").layer_groups()  # type: ignore[operator]
-    groups = {
-        f"backbone.{group}": [f"backbone.{name}" for name in names]
-        for group, names in by_group.items()
-    }
-    own = [name for name, _ in model.named_parameters()]
-    groups["head"] = [name for name in own if name.startswith("head.")]
-    check_partition(groups, own)
-    return {group: names for group, names in groups.items() if names}
+    backbone: Any = model.get_submodule("backbone")
+    return _with_head(model, backbone.layer_groups())
 
 
 def layers(model: nn.Module) -> dict[str, list[str]]:
@@ -56,15 +50,22 @@ def layers(model: nn.Module) -> dict[str, list[str]]:
         return layer_groups(model)
     by_layer: dict[str, Sequence[str]] = dict(backbone.layer_groups(coarse=False))
     beside_classifier = by_layer.pop("head", ())
-    own = [name for name, _ in model.named_parameters()]
-    result = {
-        f"backbone.{layer}": [f"backbone.{name}" for name in names]
-        for layer, names in by_layer.items()
+    return _with_head(model, by_layer, beside_classifier)
+
+
+def _with_head(
+    model: nn.Module, of_backbone: Mapping[str, Sequence[str]], of_head: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return a backbone's groups and the head, to which some parameters of the backbone go too."""
+    groups = {
+        f"backbone.{group}": [f"backbone.{name}" for name in names]
+        for group, names in of_backbone.items()
     }
-    result["head"] = [f"backbone.{name}" for name in beside_classifier]
-    result["head"] += [name for name in own if name.startswith("head.")]
-    check_partition(result, own)
-    return result
+    own = [name for name, _ in model.named_parameters()]
+    groups["head"] = [f"backbone.{name}" for name in of_head]
+    groups["head"] += [name for name in own if name.startswith("head.")]
+    check_partition(groups, own)
+    return {group: names for group, names in groups.items() if names}
 
 
 def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequence[str]) -> None:
@@ -82,16 +83,11 @@ def check_partition(groups: Mapping[str, Sequence[str]], parameter_names: Sequen
     count = Counter(name for names in groups.values() for name in names)
     known = set(parameter_names)
     for name in parameter_names:
-        if count[name] == 0 and "_orig_mod." in name:
-            raise ValueError(
-                f"Parameter {name!r} has a name of `torch.compile(module)`. Compile in place, by "
-                "`module.compile()`, which keeps the names."
-            )
         if count[name] == 0:
-            raise ValueError(
-                f"Parameter {name!r} is in no layer group. Put it inside the backbone or the head, "
-                "so that a phase can train it or freeze it."
-            )
+            remedy = "Put it inside the backbone or the head, so that a phase can train it."
+            if "_orig_mod." in name:
+                remedy = "Compile in place, by `module.compile()`, which keeps the names."
+            raise ValueError(f"Parameter {name!r} is in no layer group. {remedy}")
     for name, times in count.items():
         if name not in known:
             raise ValueError(
@@ -149,7 +145,8 @@ def _name_group(names: Sequence[str], others: Sequence[str], *, first: bool) -> 
         return "stem"
     largest = top_level.most_common(1)[0][0]
     paths = [_module_path(name) for name in names if name.partition(".")[0] == largest]
-    common = _common_prefix(paths)
+    shared = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    common = [parts[0] for parts in shared]
     # "head" would read like the task's own head.
     candidates = [common[:n] for n in range(1, len(common) + 1) if common[:n] != ["head"]]
     taken = [_module_path(name) for name in others]
@@ -161,12 +158,3 @@ def _module_path(parameter_name: str) -> list[str]:
     """Return the module that owns a parameter; for the root's own parameters, their name."""
     parts = parameter_name.split(".")
     return parts[:-1] or parts
-
-
-def _common_prefix(paths: Sequence[Sequence[str]]) -> list[str]:
-    prefix = []
-    for parts in zip(*paths, strict=False):
-        if len(set(parts)) > 1:
-            break
-        prefix.append(parts[0])
-    return prefix

@@ -38,12 +38,7 @@ class Pixels(nn.Module):
         ValueError: If it is asked for a classifier.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 0,
-        in_chans: int = 3,
-        img_size: int = 32,
-    ) -> None:
+    def __init__(self, num_classes: int = 0, in_chans: int = 3, img_size: int = 32) -> None:
         super().__init__()
         if num_classes:
             raise ValueError(f"Pixels have no classifier, got num_classes={num_classes}. Set 0.")

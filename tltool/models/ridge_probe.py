@@ -50,9 +50,8 @@ def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> Ridge
         tensor([0, 0, 1, 1])
     """
     x = features.double()
-    mean, scale = x.mean(dim=0), x.std(dim=0, correction=0)
-    # A constant feature says nothing.
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale, mean = torch.std_mean(x, dim=0, correction=0)
+    scale[scale == 0] = 1.0  # A constant feature says nothing.
     x = (x - mean) / scale
     y = functional.one_hot(labels, num_classes).double()
     bias = y.mean(dim=0)

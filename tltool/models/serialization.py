@@ -4,9 +4,9 @@ import functools
 import importlib
 import inspect
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from itertools import dropwhile
 from typing import Any, TypeVar
 
 from torch import nn
@@ -39,8 +39,7 @@ def serializable(cls: type[M]) -> type[M]:
     @functools.wraps(init)
     def recording_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        is_subclass = type(self) is not cls
-        if not is_subclass:  # It describes itself, or is refused by the task.
+        if type(self) is cls:  # A subclass is decorated itself, or refused by the task.
             describe_as(self, *args, **kwargs)
 
     cls.__init__ = recording_init  # type: ignore[method-assign]  # the decorator's purpose
@@ -67,11 +66,10 @@ def describe_as(module: nn.Module, *args: Any, **kwargs: Any) -> None:
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= arguments.pop(name)
+    where = f"{cls.__name__}({{}}=...)"
     description = {
         "class_path": f"{cls.__module__}.{cls.__qualname__}",
-        "init_args": {
-            name: plain(value, f"{cls.__name__}({name}=...)") for name, value in arguments.items()
-        },
+        "init_args": {name: plain(value, where.format(name)) for name, value in arguments.items()},
     }
     module.description = description  # type: ignore[assignment]  # plain data, no submodule
 
@@ -91,12 +89,15 @@ def build_serializable(factory: Callable[..., nn.Module], *args: Any) -> nn.Modu
     """
     module = factory(*args)
     call = factory if isinstance(factory, functools.partial) else functools.partial(factory)
-    called = deque([call.func, *call.args])
-    while called and getattr(called[0], "__module__", "").startswith("jsonargparse."):
-        called.popleft()  # Functions of its own, the last of which calls the class.
-    if called and called.popleft() is type(module) and not hasattr(module, "description"):
-        describe_as(module, *called, *args, **call.keywords)
+    # jsonargparse wraps functions of its own around the call of the class.
+    called = list(dropwhile(_is_of_jsonargparse, [call.func, *call.args]))
+    if called and called[0] is type(module) and not hasattr(module, "description"):
+        describe_as(module, *called[1:], *args, **call.keywords)
     return module
+
+
+def _is_of_jsonargparse(called: object) -> bool:
+    return getattr(called, "__module__", "").startswith("jsonargparse.")
 
 
 def plain(value: Any, where: str) -> Any:
@@ -154,7 +155,7 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         made = cls(*args, **{**description["init_args"], **overrides})
     finally:
         _rebuilding.reset(token)
-    if not hasattr(made, "description"):  # The YAML of a run has named it, without `described`.
+    if not hasattr(made, "description"):  # The YAML of a run named it, undecorated.
         made.description = dict(description)  # type: ignore[assignment]  # no tensor
     return made
 

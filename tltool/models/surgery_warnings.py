@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from tltool.models.head_warnings import saturating
+from tltool.models.head_warnings import MESSAGES, SATURATING
 from tltool.surgery.activation_swap import ActivationSwap
 
 
@@ -22,13 +22,10 @@ def surgery_warnings(model: nn.Module, reports: Sequence[ActivationSwap]) -> lis
         ['tanh in hidden layers saturates, ... Swap for another, such as silu.']
     """
     warnings = []
+    num_norms = sum("Norm" in type(module).__name__ for module in model.modules())
     for name in dict.fromkeys(report.to for report in reports if report.num_swapped):
-        warnings += saturating(name, "Swap for another, such as silu.")
-        norms = [module for module in model.modules() if "Norm" in type(module).__name__]
-        if name == "selu" and norms:
-            warnings.append(
-                f"selu in a backbone with {len(norms)} norms: selu normalizes by itself, and a "
-                "norm undoes that (Klambauer et al., 2017, https://arxiv.org/abs/1706.02515). "
-                "Swap for elu."
-            )
+        if name in SATURATING:
+            warnings.append(MESSAGES["surgery"]["saturating"].format(activation=name))
+        if name == "selu" and num_norms:
+            warnings.append(MESSAGES["surgery"]["selu_with_norms"].format(num_norms=num_norms))
     return warnings

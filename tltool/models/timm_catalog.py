@@ -2,10 +2,10 @@
 
 import csv
 import difflib
+import fnmatch
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
@@ -69,9 +69,16 @@ def search_catalog(
         >>> [entry.name for entry in search_catalog("resnet?8", max_params=20_000_000)]
         ['resnet18']
     """
-    _check_family(family)
-    name, _, own_tag = pattern.lower().partition(".")
-    names = [name] if timm.is_model(name) else _matching(pattern.lower())
+    families = timm.list_modules()
+    if family is not None and family not in families:
+        near = [known for known in families if family in known]
+        near = near or difflib.get_close_matches(family, families, n=3) or families
+        such = ", ".join(near[:5])
+        raise ValueError(f"timm has no family {family!r}. Choose one such as {such}.")
+    pattern = pattern.lower()
+    name, _, own_tag = pattern.partition(".")
+    glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+    names = [name] if timm.is_model(name) else fnmatch.filter(timm.list_models(), glob)
     tag = tag or own_tag or ""
     found = []
     for name in names:
@@ -88,23 +95,6 @@ def search_catalog(
         ):
             found.append(kept)
     return found
-
-
-def _matching(pattern: str) -> list[str]:
-    glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
-    return [name for name in timm.list_models() if fnmatchcase(name.lower(), glob)]
-
-
-def _check_family(family: str | None) -> None:
-    families = timm.list_modules()
-    if family is None or family in families:
-        return
-    near = [known for known in families if family in known]
-    near = near or difflib.get_close_matches(family, families, n=3)
-    raise ValueError(
-        f"timm has no family {family!r}. Choose "
-        + (f"one such as {', '.join(near[:5])}." if near else f"one of: {', '.join(families)}.")
-    )
 
 
 def catalog_entry(name: str) -> CatalogEntry:
@@ -140,10 +130,8 @@ def count_parameters(name: str) -> int:
         >>> count_parameters("resnet18")
         11176512
     """
-    counts = _counted()
-    if name not in counts:
-        counts[name] = build_and_count(name)
-    return counts[name]
+    counted = _counted().get(name)
+    return build_and_count(name) if counted is None else counted
 
 
 @functools.cache
@@ -153,6 +141,7 @@ def _counted() -> dict[str, int]:
     return {name: int(count) for name, count in rows}
 
 
+@functools.cache
 def build_and_count(name: str) -> int:
     """Build a model without memory for its weights, and count them without the classifier."""
     with torch.device("meta"):

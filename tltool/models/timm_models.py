@@ -4,7 +4,6 @@ What timm knows about them is in `timm_catalog` and `weights.hub`, the loading o
 `weights.loading`, their layer groups in `timm_layer_groups`.
 """
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, cast
@@ -14,13 +13,15 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from tltool.models.timm_catalog import nearest_names
+
 
 def check_name(name: str) -> None:
     """Raise a ValueError that offers the nearest name, or the tags, unless timm has this model."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        near = " or ".join(repr(known) for known in nearest_names(architecture))
+        hint = f" Did you mean {near}?" if near else ""
         raise ValueError(
             f"timm {timm.__version__} has no model {name!r}.{hint} List them: tltool backbones"
         )
@@ -37,15 +38,12 @@ def model_options(
 ) -> dict[str, Any]:
     """Return the keyword arguments for ``create_model``, without those at their default."""
     options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
-    rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
-    for option, rate in rates.items():
+    for option, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
         if not 0 <= rate < 1:
             raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
-    options |= {option: rate for option, rate in rates.items() if rate}
-    with torch.device("meta"):
-        signature = inspect.signature(
-            type(timm.create_model(name, num_classes=0)).__init__
-        ).parameters
+        options |= {option: rate} if rate else {}
+    cls = type(on_meta_device(name, {"num_classes": 0}))
+    signature = inspect.signature(cls.__init__).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values())
     for option in options:
         if option not in signature and not takes_any:
@@ -77,7 +75,7 @@ def data_config_of(
     # timm does not type this function.
     config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     # A transformer that is built for one size takes no other, whatever the weights were saved with.
-    fixed = _has_fixed_size(model)
+    fixed = cast(Any, model).pretrained_cfg.get("fixed_input_size")
     config |= {key: value for key, value in own.items() if key != "input_size" or not fixed}
     size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
     config["input_size"] = (in_chans, *size)
@@ -85,14 +83,7 @@ def data_config_of(
         # Grey or multi-band images: the colors' average for each band.
         if len(config[key]) != in_chans:
             config[key] = (sum(config[key]) / len(config[key]),) * in_chans
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in config.items()
-    }
-
-
-def _has_fixed_size(model: nn.Module) -> bool:
-    """Tell whether a model is built for images of one size."""
-    return bool(cast(Any, model).pretrained_cfg.get("fixed_input_size"))
+    return {k: list(value) if isinstance(value, tuple) else value for k, value in config.items()}
 
 
 def classifier_names(model: nn.Module) -> list[str]:

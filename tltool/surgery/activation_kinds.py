@@ -1,7 +1,9 @@
 """Which modules are activations, of which kind, and which of them are gates."""
 
 import re
-from dataclasses import dataclass
+import tomllib
+from importlib import resources
+from typing import NamedTuple
 
 from torch import nn
 
@@ -11,56 +13,26 @@ from tltool.layers.activations import ACTIVATIONS
 # here imports it, and a model that has none of its classes needs none.
 HOME_OF_TIMM = "timm.layers.activations"  # and timm.layers.activations_me
 HOMES = ("torch.nn.modules.activation", HOME_OF_TIMM)
-# Activations that are defined elsewhere, next to their model.
-ELSEWHERE = {
-    ("tltool.layers.learned_activations", "SwishBeta"): "swish_beta",
-    ("timm.models.metaformer", "StarReLU"): "star_relu",  # its scale and bias belong to it
-    ("timm.models.metaformer", "SquaredReLU"): "squared_relu",
-}
-# Where the lower-case name of the class is not yet the name of the activation.
-KINDS = {
-    "LeakyReLU": "leaky_relu",
-    "Swish": "silu",
-    "SwishMe": "silu",
-    "MishMe": "mish",
-    "HardSwishMe": "hardswish",
-    "HardSigmoidMe": "hardsigmoid",
-    "HardMish": "hard_mish",
-    "HardMishMe": "hard_mish",
-    "GELUTanh": "gelu_tanh",
-    "QuickGELU": "quick_gelu",
-    "LogSigmoid": "log_sigmoid",
-    "LogSoftmax": "log_softmax",
-    "Softmax2d": "softmax",
-}
+_file = resources.files(__package__) / "activation_kinds.toml"
+KINDS: dict[str, dict[str, str]] = tomllib.loads(_file.read_text(encoding="utf-8"))
 NO_ACTIVATIONS = {"MultiheadAttention"}
 
 NO_FUNCTIONS_OF_ONE_NUMBER = {"softmax", "softmin", "log_softmax", "glu"}
 SQUASHING = {"sigmoid", "hardsigmoid"}
-GATE = re.compile(r"(^|_)gat(e|es|ing)(_|\d|$)")
-ATTENTION_KERNEL = re.compile(r"kernel_func|feature_map")
-# A sigmoid is a gate by where it hangs: squeeze-excite, channel attention, gated linear units.
-GATING_CLASS = re.compile(
-    r"Squeeze|Excit|Gat(e|ing)|G[Ll][Uu]|Att(e)?n|CBAM|Cbam|GlobalContext"
-    r"|^(Effective)?(E?SE|Ese|Se|ECA|Eca)([A-Z0-9_]|$)"
-)
-GATING_ATTRIBUTE = re.compile(
-    r"(^|_)(e?se|eca|cbam|attn|attention|squeeze|excite|excitation)(_|\d|$)"
-)
+PATTERNS = {name: re.compile(pattern) for name, pattern in KINDS["patterns"].items()}
 
 
-@dataclass(frozen=True)
-class FoundActivation:
+class FoundActivation(NamedTuple):
     """One activation of a model, under each of its names."""
 
+    #: Dotted; a function call goes by its method and its kind, ``blocks.0.forward.relu``.
     names: tuple[str, ...]
-    """Dotted; a function call goes by its method and its kind, ``blocks.0.forward.relu``."""
+    #: Its name as in ``ACTIVATIONS``, or as near to it as there is one.
     kind: str
-    """Its name as in ``ACTIVATIONS``, or as near to it as there is one."""
+    #: ``None`` where it is a function.
     module: nn.Module | None
-    """``None`` where it is a function."""
+    #: ``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced.
     why_kept: str | None
-    """``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced."""
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -71,12 +43,13 @@ def kind_of(module: nn.Module) -> str | None:
         ('gelu_tanh', None)
     """
     for cls in type(module).__mro__:
-        elsewhere = ELSEWHERE.get((cls.__module__, cls.__name__))
+        elsewhere = KINDS["elsewhere"].get(f"{cls.__module__}.{cls.__name__}")
         if elsewhere:
             return elsewhere
         if cls.__module__.startswith(HOMES) and cls.__name__ not in NO_ACTIVATIONS:
             is_tanh = getattr(module, "approximate", "none") == "tanh"
-            return "gelu_tanh" if is_tanh else KINDS.get(cls.__name__, cls.__name__.lower())
+            kind = KINDS["homes"].get(cls.__name__, cls.__name__.lower())
+            return "gelu_tanh" if is_tanh else kind
     return None
 
 
@@ -107,14 +80,15 @@ def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
     if kind in NO_FUNCTIONS_OF_ONE_NUMBER:
         return f"gate: {kind}"
     owner, path = _owner(model, name)
-    if ATTENTION_KERNEL.search(path[-1]):
+    if PATTERNS["attention_kernel"].search(path[-1]):
         return "gate: attention kernel"  # linear attention needs it to be non-negative
-    if GATE.search(path[-1]):
+    if PATTERNS["gate"].search(path[-1]):
         return "gate"
     if kind not in SQUASHING:
         return None
-    by_attribute = any(GATE.search(part) or GATING_ATTRIBUTE.search(part) for part in path)
-    return "gate" if by_attribute or GATING_CLASS.search(owner) else None
+    patterns = PATTERNS["gate"], PATTERNS["gating_attribute"]
+    by_attribute = any(pattern.search(part) for part in path for pattern in patterns)
+    return "gate" if by_attribute or PATTERNS["gating_class"].search(owner) else None
 
 
 def canonical(kind: str) -> str:
@@ -129,12 +103,8 @@ def canonical(kind: str) -> str:
 
 def _settings(module: nn.Module) -> dict[str, object]:
     # torch lists the attributes that make up an activation for TorchScript.
-    constants = getattr(module, "__constants__", ())
-    return {
-        name: getattr(module, name)
-        for name in constants
-        if name not in {"inplace", "approximate"} and hasattr(module, name)
-    }
+    names = {*getattr(module, "__constants__", ())} - {"inplace", "approximate"}
+    return {name: getattr(module, name, None) for name in names}
 
 
 def _owner(model: nn.Module, name: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Another activation in the place of the ones that a model came with."""
+"""Swap the activations of a model for another one."""
 
 import logging
 from collections import Counter
@@ -32,14 +32,14 @@ class ActivationSwap:
     """
 
     to: str
+    #: The former kind of each activation that changed, by dotted name.
     swapped: Mapping[str, str]
-    """The former kind of each activation that changed, by dotted name."""
+    #: The reason why each other activation stays, by dotted name.
     kept: Mapping[str, str]
-    """The reason why each other activation stays, by dotted name."""
     num_swapped: int
     num_activations: int
+    #: How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``.
     num_kept: Mapping[str, int]
-    """How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``."""
 
     @property
     def out_of_reach(self) -> tuple[str, ...]:
@@ -96,7 +96,13 @@ def swap_activations(
             f"Cannot swap activations for {name}: {type(model).__name__} has none below it that "
             "is known. An activation must be a module, such as nn.ReLU, inside of another one."
         )
-    kind = None if old is None else _check_old(model, old, found)
+    kinds = sorted({each.kind for each in found})
+    kind = None if old is None else canonical(old)
+    if kind is not None and kind not in kinds:
+        raise ValueError(
+            f"{type(model).__name__} has no {old!r} activation. Set `old` to one it has: "
+            f"{', '.join(kinds)}."
+        )
     patterns = check_patterns(only, [each.names for each in found], kind="activation")
 
     new = create_activation(to)
@@ -107,7 +113,11 @@ def swap_activations(
     chosen = [each for each, why in fates if why is None]
     if not chosen and f"already {name}" not in {why for _, why in fates}:
         selected = [each for each, why in fates if why != "not selected"]
-        raise ValueError(_nothing_to_swap(model, name, found, selected))
+        reason = "no activation fits both `only` and `old`"
+        if selected:
+            reason = f"all that is selected stays as it is: {summarize(selected)}"
+        rest = f" {type(model).__name__} has: {summarize(found)}." if selected != found else ""
+        raise ValueError(f"Cannot swap activations for {name}: {reason}.{rest}")
 
     _replace(model, chosen, to)
     report = ActivationSwap(
@@ -125,33 +135,19 @@ def swap_activations(
 def _check_target(to: Spec) -> str:
     name, arguments = parse_spec(to, kind="to")
     entry = lookup(ACTIVATIONS, name, kind="activation")
+    refusal = None
     if entry.is_layer:
-        raise ValueError(
-            f"{name} cannot replace the activations of a model: it takes the place of the linear "
-            "layer in front too, and doubles its parameters, for which there are no pretrained "
-            "weights. Choose it in a head, or another activation here."
+        refusal = (
+            "it takes the place of the linear layer in front too, and doubles its parameters, for "
+            "which there are no pretrained weights. Choose it in a head, or another one here."
         )
-    if arguments.get("inplace"):
-        raise ValueError(
-            "Leave `inplace` out of `to`: an activation in place overwrites its input, which "
-            "another branch of the model may still need."
-        )
-    if arguments.get("per_channel"):
-        raise ValueError(
-            f"{name} with `per_channel` needs the number of channels, which an activation inside a "
-            "model does not tell. Leave `per_channel` out: one slope for each activation."
-        )
+    elif arguments.get("inplace"):
+        refusal = "another branch may still need its input. Leave `inplace` out of `to`."
+    elif arguments.get("per_channel"):
+        refusal = "the number of channels is not known. Leave `per_channel` out: one slope each."
+    if refusal:
+        raise ValueError(f"{name} cannot replace the activations of a model like this: {refusal}")
     return entry.name
-
-
-def _check_old(model: nn.Module, old: str, found: Sequence[FoundActivation]) -> str:
-    kinds = sorted({each.kind for each in found})
-    if canonical(old) not in kinds:
-        raise ValueError(
-            f"{type(model).__name__} has no {old!r} activation. Set `old` to one it has: "
-            f"{', '.join(kinds)}."
-        )
-    return canonical(old)
 
 
 def _why_kept(activation: FoundActivation, new: nn.Module, name: str) -> str | None:
@@ -160,21 +156,8 @@ def _why_kept(activation: FoundActivation, new: nn.Module, name: str) -> str | N
     return f"already {name}" if same_function(activation.module, new) else None
 
 
-def _nothing_to_swap(
-    model: nn.Module, name: str, found: list[FoundActivation], selected: list[FoundActivation]
-) -> str:
-    if not selected:
-        reason = "no activation fits both `only` and `old`"
-    else:
-        reason = f"all that is selected stays as it is: {summarize(selected)}"
-    rest = f" {type(model).__name__} has: {summarize(found)}." if selected != found else ""
-    return f"Cannot swap activations for {name}: {reason}.{rest}"
-
-
 def _replace(model: nn.Module, chosen: Sequence[FoundActivation], to: Spec) -> None:
-    modules = {id(each.module) for each in chosen}
-    if not modules:
-        return
+    modules = {each.module for each in chosen}
 
     def create(place: Place) -> nn.Module:
         for owner, _ in place.owners:
@@ -183,4 +166,5 @@ def _replace(model: nn.Module, chosen: Sequence[FoundActivation], to: Spec) -> N
                 owner.activation_relu_or_gelu = 0
         return create_activation(to)
 
-    replace_modules(model, lambda place: id(place.module) in modules, create)
+    if modules:
+        replace_modules(model, lambda place: place.module in modules, create)

@@ -51,21 +51,15 @@ def find_functional(model: nn.Module) -> list[FoundActivation]:
         (('1.forward.relu',), 'out of reach: Block calls relu as a function in forward')
     """
     found = []
-    calls: dict[type[nn.Module], dict[str, list[str]]] = {}
     modules = [(("",), model), *((place.names, place.module) for place in walk(model))]
     for names, module in modules:
-        if kind_of(module) is not None:
-            continue
-        cls = type(module)
-        if cls not in calls:
-            calls[cls] = _calls(cls)
-        for inner, kind, reason in _inside(module, calls[cls]):
+        for inner, kind, reason in _inside(module) if kind_of(module) is None else ():
             dotted = tuple(f"{name}.{inner}".removeprefix(".") for name in names)
             found.append(FoundActivation(dotted, kind, None, f"out of reach: {reason}"))
     return found
 
 
-def _inside(module: nn.Module, calls: dict[str, list[str]]) -> Iterator[tuple[str, str, str]]:
+def _inside(module: nn.Module) -> Iterator[tuple[str, str, str]]:
     """Yield the name, the kind and the reason of each activation inside one module."""
     owner = type(module).__name__
     for prefix, parameter in FUSED.items():
@@ -75,7 +69,7 @@ def _inside(module: nn.Module, calls: dict[str, list[str]]) -> Iterator[tuple[st
         kind = _kind_of_function(value)
         if kind:
             yield attribute, kind, f"{owner} holds {kind} as a function"
-    for kind, methods in calls.items():
+    for kind, methods in _calls(type(module)).items():  # type: ignore[arg-type]  # a class has a hash
         where = " and ".join(methods)
         yield f"{methods[0]}.{kind}", kind, f"{owner} calls {kind} as a function in {where}"
 
@@ -89,6 +83,7 @@ def _kind_of_function(value: object) -> str | None:
     return FUNCTIONS.get(id(value))
 
 
+@functools.lru_cache(maxsize=256)  # Models have many modules of one class.
 def _calls(cls: type[nn.Module]) -> dict[str, list[str]]:
     """Return the activations that methods call as functions, and which methods.
 

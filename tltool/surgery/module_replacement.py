@@ -1,22 +1,21 @@
-"""The one traversal that every edit of a model uses."""
+"""Replace modules of a model in place, found by one traversal: shared ones stay shared."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import accumulate, chain
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One module, and everywhere it hangs in a model."""
 
     module: nn.Module
+    #: Its dotted names, more than one where it is shared.
     names: tuple[str, ...]
-    """Its dotted names, more than one where it is shared."""
+    #: Each module that holds it, and under which attribute.
     owners: tuple[tuple[nn.Module, str], ...]
-    """Each module that holds it, and under which attribute."""
 
 
 def walk(model: nn.Module) -> list[Place]:
@@ -29,11 +28,15 @@ def walk(model: nn.Module) -> list[Place]:
         [('0',), ('1', '3'), ('2',)]
     """
     by_name = dict(model.named_modules(remove_duplicate=False))
-    names: dict[int, list[str]] = {}
+    names: dict[nn.Module, list[str]] = {}
+    owners: dict[nn.Module, dict[tuple[nn.Module, str], None]] = {}
     for name, module in by_name.items():
         if module is not model:
-            names.setdefault(id(module), []).append(name)
-    return [_place(by_name, tuple(group)) for group in names.values()]
+            names.setdefault(module, []).append(name)
+            # An owner that is itself shared is met under each of its names.
+            prefix, _, attribute = name.rpartition(".")
+            owners.setdefault(module, {})[by_name[prefix], attribute] = None
+    return [Place(each, tuple(names[each]), tuple(owners[each])) for each in names]
 
 
 def replace_modules(
@@ -139,14 +142,6 @@ def shortened(names: Sequence[str], limit: int = 6) -> str:
     return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
 
 
-def _place(by_name: dict[str, nn.Module], names: tuple[str, ...]) -> Place:
-    owners: dict[tuple[int, str], tuple[nn.Module, str]] = {}
-    for name in names:  # An owner that is itself shared is met under each of its names.
-        prefix, _, attribute = name.rpartition(".")
-        owners[id(by_name[prefix]), attribute] = by_name[prefix], attribute
-    return Place(by_name[names[0]], names, tuple(owners.values()))
-
-
 def _parents(name: str) -> set[str]:
     """Return the dotted names of what ``name`` lies in.
 
@@ -159,10 +154,7 @@ def _parents(name: str) -> set[str]:
 
 def _neighbor(model: nn.Module, name: str) -> Tensor | None:
     """Return the floating-point tensor nearest to a module: its own, or one of its owners'."""
-    parts = name.split(".")
-    for depth in range(len(parts), -1, -1):
-        module = model.get_submodule(".".join(parts[:depth]))
-        for tensor in chain(module.parameters(), module.buffers()):
-            if tensor.is_floating_point():
-                return tensor
-    return None
+    paths = ["", *accumulate(name.split("."), "{}.{}".format)]
+    modules = [model.get_submodule(path) for path in reversed(paths)]
+    tensors = (chain(module.parameters(), module.buffers()) for module in modules)
+    return next(filter(Tensor.is_floating_point, chain.from_iterable(tensors)), None)

@@ -59,6 +59,7 @@ def module_config(module: nn.Module, role: str) -> dict[str, Any]:
     if not isinstance(description, dict):
         raise TypeError(
             f"The {role} {type(module).__name__} cannot say how it was made, so a checkpoint could "
-            "not rebuild it. Decorate its class with tltool.models.described."
+            "not rebuild it. Pass its class, or a partial of it, or "
+            "decorate the class with tltool.serializable."
         )
     return description

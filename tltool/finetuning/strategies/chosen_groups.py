@@ -1,4 +1,4 @@
-"""Phases that the user writes out."""
+"""A strategy whose phases the user writes out, group by group."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

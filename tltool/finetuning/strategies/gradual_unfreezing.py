@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tltool.finetuning.phase import BatchNormMode, Phase
+from tltool.finetuning.phase import BatchNormMode
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies.strategy import WarmupDecayStrategy
 
@@ -60,19 +60,13 @@ class GradualUnfreezing(WarmupDecayStrategy):
                 f"`num_groups` is {count}, but the backbone has {available} layer groups. Set it "
                 f"to at most {available}."
             )
-        phases = [
-            self._phase_of(group_names, number, last=number == count) for number in range(count + 1)
-        ]
+        phases = []
+        for number in range(count + 1):
+            trains = tuple(group_names[available - number :])
+            name = trains[0].removeprefix("backbone.")
+            epochs = self.epochs_per_group if number < count else None
+            scale = dict.fromkeys(trains[:-1], self.backbone_lr_scale)
+            options = {"epochs": epochs, "lr_scale": scale, "batch_norm": self.batch_norm}
+            phases.append(self._phase(name, trains, **options))
         intended = group_names[: available - count] if self.num_groups is not None else ()
         return Schedule(tuple(phases), frozen=tuple(intended))
-
-    def _phase_of(self, group_names: Sequence[str], number: int, *, last: bool) -> Phase:
-        """Return the phase in which so many groups of the backbone train."""
-        trains = tuple(group_names[len(group_names) - 1 - number :])
-        return self._phase(
-            trains[0].removeprefix("backbone."),
-            trains,
-            epochs=None if last else self.epochs_per_group,
-            lr_scale=dict.fromkeys(trains[:-1], self.backbone_lr_scale),
-            batch_norm=self.batch_norm,
-        )

@@ -43,12 +43,9 @@ class LastBlocks(WarmupDecayStrategy):
             )
         first = backbone.index(counted[-self.num_groups])
         trains = tuple(backbone[first:])
-        phase = self._phase(
-            "last",
-            (*trains, "head"),
-            lr_scale=dict.fromkeys(trains, self.backbone_lr_scale),
-            batch_norm=self.batch_norm,
-        )
+        scale = dict.fromkeys(trains, self.backbone_lr_scale)
+        options = {"lr_scale": scale, "batch_norm": self.batch_norm}
+        phase = self._phase("last", (*trains, "head"), **options)
         return Schedule((phase,), frozen=tuple(backbone[:first]))
 
 

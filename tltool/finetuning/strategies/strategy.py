@@ -7,8 +7,8 @@ from typing import Any
 from tltool.finetuning.phase import Decay, Phase
 from tltool.finetuning.schedule import Schedule
 
+#: Patterns of all layer groups.
 EVERYTHING = ("backbone.*", "head")
-"""Patterns of all layer groups."""
 
 
 class FinetuningStrategy:

@@ -26,17 +26,15 @@ def find_cached(name: str) -> Path | None:
         ValueError: If timm has no pretrained weights for this model.
     """
     config = pretrained_config(name)
+    paths: list[Path] = []
     repository = _repository(config)
     if repository is not None:
         file = config.hf_hub_filename or "model.safetensors"
         cached = huggingface_hub.try_to_load_from_cache(repository, file)
-        if isinstance(cached, str) and _is_readable(Path(cached)):
-            return Path(cached)
-    if not config.url:
-        return None
-    # Where `torch.hub` puts what it downloads.
-    path = Path(torch.hub.get_dir(), "checkpoints", url_file_name(config.url))
-    return path if _is_readable(path) else None
+        paths += [Path(cached)] if isinstance(cached, str) else []
+    if config.url:  # Where `torch.hub` puts what it downloads.
+        paths.append(Path(torch.hub.get_dir(), "checkpoints", url_file_name(config.url)))
+    return next((path for path in paths if path.suffix in SUFFIXES and path.is_file()), None)
 
 
 def url_file_name(url: str) -> str:
@@ -111,12 +109,6 @@ def pretrained_config(name: str) -> Any:
     return config
 
 
-def _is_readable(path: Path) -> bool:
-    return path.suffix in SUFFIXES and path.is_file()
-
-
 def _repository(config: Any) -> str | None:
-    repository: str | None = config.hf_hub_id
-    if not repository:
-        return None
-    return repository if repository.count("/") else f"timm/{repository}"
+    repository: str = config.hf_hub_id or ""
+    return f"timm/{repository}" if repository and "/" not in repository else repository or None

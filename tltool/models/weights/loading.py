@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from tltool.models import pixel_backbone
@@ -16,6 +15,9 @@ from tltool.models.weights.packages import installed_package_for, read_package
 from tltool.models.weights.state_dict_files import read_file
 
 log = logging.getLogger(__name__)
+
+_NAMES = ("head", "head.fc", "fc", "classifier")
+USUAL_CLASSIFIERS = {f"{name}.{kind}" for name in _NAMES for kind in ("weight", "bias")}
 
 
 def resolve_auto(weights: str, name: str) -> str:
@@ -41,22 +43,28 @@ def create_with_weights(
         return timm.create_model(name, **options)
     state_dict = _read(name, weights)
     if state_dict is None:
-        log.info("Downloading the pretrained weights of %s.", name)
-        try:
-            return timm.create_model(name, pretrained=True, **options)
-        except OSError as error:  # All of the hub's own errors are.
-            raise ConnectionError(
-                f"The download of the pretrained weights of {name} failed: {error}. Try again, or "
-                "set `weights` to a file or to package:NAME."
-            ) from error
-    return _create_from_state_dict(name, weights, options, state_dict, allow_partial)
+        return _download(name, options)
+    blueprint = on_meta_device(name, options)
+    own = blueprint.state_dict()
+    allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
+    left_out = {*allowed, *USUAL_CLASSIFIERS, *classifier_names(blueprint)} & set(state_dict)
+    left_out -= set(own)
+    kept = {key: value for key, value in state_dict.items() if key not in left_out}
+    missing = [key for key in allowed if key in own and key not in kept]
+    if missing:  # Listed as absent: they keep their random initial values.
+        random = timm.create_model(name, **options).state_dict()
+        kept |= {key: random[key] for key in missing}
+    model = _create(name, weights, options, kept)
+    rest = f"left out: {_listed(sorted(left_out))}; random: {_listed(missing)}"
+    loaded = len(own) - len(missing)
+    log.info("Loaded %d of %d tensors of %s from %s; %s.", loaded, len(own), name, weights, rest)
+    return model
 
 
 def _read(name: str, weights: str) -> dict[str, Tensor] | None:
     """Return the state dict that ``weights`` names, or ``None`` where timm must download it."""
     if weights.startswith("package:"):
-        with torch.device("meta"):
-            keys = list(timm.create_model(name).state_dict())
+        keys = list(on_meta_device(name, {}).state_dict())
         return read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
         return read_file(weights)
@@ -67,83 +75,48 @@ def _read(name: str, weights: str) -> dict[str, Tensor] | None:
     return None
 
 
-def _create_from_state_dict(
-    name: str,
-    weights: str,
-    options: dict[str, Any],
-    state_dict: dict[str, Tensor],
-    allow_partial: Sequence[str],
-) -> nn.Module:
-    """Let timm adapt the weights and load them, all or not at all.
+def _download(name: str, options: dict[str, Any]) -> nn.Module:
+    log.info("Downloading the pretrained weights of %s.", name)
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except OSError as error:  # All of the hub's own errors are.
+        raise ConnectionError(
+            f"The download of the pretrained weights of {name} failed: {error}. Try again, or set "
+            "`weights` to a file or to package:NAME."
+        ) from error
 
-    It adapts the first layer and the position embedding.
-    """
-    blueprint = on_meta_device(name, options)
-    classifier = _classifier_keys(blueprint, state_dict)
-    extra = {key for key in state_dict if any(re.fullmatch(p, key) for p in allow_partial)}
-    extra -= set(blueprint.state_dict())
-    kept = {key: value for key, value in state_dict.items() if key not in classifier | extra}
-    missing = [
-        key
-        for key in blueprint.state_dict()
-        if key not in kept and any(re.fullmatch(pattern, key) for pattern in allow_partial)
-    ]
-    if missing:  # Listed as absent: they keep their random initial values.
-        random = timm.create_model(name, **options).state_dict()
-        kept |= {key: random[key] for key in missing}
+
+def _create(
+    name: str, weights: str, options: dict[str, Any], state_dict: dict[str, Tensor]
+) -> nn.Module:
+    """Let timm adapt the first layer and the position embedding, and load all or nothing."""
     # num_classes=0 in the overlay makes timm load strictly; otherwise it loads what fits, in
     # silence.
-    overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
+    overlay = {"state_dict": state_dict, "num_classes": 0, "custom_load": False}
     try:
         model: nn.Module = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, **options
         )
     except (RuntimeError, KeyError, AttributeError) as error:
-        raise ValueError(_mismatch(name, weights, blueprint, kept, error)) from error
+        own = on_meta_device(name, options).state_dict()
+        wrong = [k for k in own if k in state_dict and own[k].shape != state_dict[k].shape]
+        missing = [key for key in own if key not in state_dict]
+        unknown = [key for key in state_dict if key not in own]
+        kinds = {"missing": missing, "unknown": unknown, "of another shape": wrong}
+        found = [
+            f"{kind}: {_listed(keys, 3)} ({len(keys)})" for kind, keys in kinds.items() if keys
+        ]
+        raise ValueError(
+            f"The weights {weights!r} do not belong to {name}: "
+            f"{len(own) - len(missing) - len(wrong)} of its {len(own)} tensors fit; "
+            f"{'; '.join(found) or error}. Set `name` to the model they were saved from, or list "
+            "what may be missing or unknown in `allow_partial`."
+        ) from error
     pretrained_cfg: Any = model.pretrained_cfg  # a dict, which nn.Module's type does not say
     pretrained_cfg.pop("state_dict", None)  # The weights once are enough.
-    log.info(
-        "Loaded %d of %d tensors of %s from %s; left out: %s; random: %s.",
-        len(blueprint.state_dict()) - len(missing),
-        len(blueprint.state_dict()),
-        name,
-        weights,
-        ", ".join(sorted(classifier | extra)) or "none",
-        ", ".join(missing) or "none",
-    )
     return model
 
 
-def _classifier_keys(model: nn.Module, state_dict: dict[str, Tensor]) -> set[str]:
-    usual = {
-        f"{name}.{kind}"
-        for name in ("head", "head.fc", "fc", "classifier")
-        for kind in ("weight", "bias")
-    }
-    candidates = usual | set(classifier_names(model))
-    return {key for key in candidates & set(state_dict) if key not in model.state_dict()}
-
-
-def _mismatch(
-    name: str, weights: str, model: nn.Module, state_dict: dict[str, Tensor], error: Exception
-) -> str:
-    own = model.state_dict()
-    shared = [key for key in own if key in state_dict]
-    fit = [key for key in shared if own[key].shape == state_dict[key].shape]
-    missing = [key for key in own if key not in state_dict]
-    unexpected = [key for key in state_dict if key not in own]
-    wrong = [key for key in shared if own[key].shape != state_dict[key].shape]
-    parts = [
-        f"{kind}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''} ({len(keys)})"
-        for kind, keys in (
-            ("missing", missing),
-            ("unknown", unexpected),
-            ("of another shape", wrong),
-        )
-        if keys
-    ]
-    return (
-        f"The weights {weights!r} do not belong to {name}: {len(fit)} of its {len(own)} tensors "
-        f"fit; {'; '.join(parts) or str(error)}. Set `name` to the model they were saved from, or "
-        "list what may be missing or unknown in `allow_partial`."
-    )
+def _listed(keys: Sequence[str], limit: int | None = None) -> str:
+    more = ", ..." if limit is not None and len(keys) > limit else ""
+    return (", ".join(keys[:limit]) or "none") + more

@@ -1,7 +1,6 @@
 """The pretrained weights that this machine has: installed packages, caches, files in a folder."""
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,27 +36,13 @@ def find_local_weights(folder: Path | None = None) -> list[LocalWeights]:
     Raises:
         FileNotFoundError: If there is no such folder.
     """
-    files = [] if folder is None else list(_in_folder(folder))
-    return [*_packages(), *_cached(), *files]
-
-
-def _packages() -> Iterator[LocalWeights]:
-    for package, ordered in ORDERED_PACKAGES.items():
-        if is_installed(package):
-            yield LocalWeights(ordered.model_name, f"package:{package}")
-
-
-def _cached() -> Iterator[LocalWeights]:
-    for name in timm.list_pretrained():
-        if hub.find_cached(name) is not None:
-            yield LocalWeights(name, "pretrained")
-
-
-def _in_folder(folder: Path) -> Iterator[LocalWeights]:
-    for path in weights_files(folder):
-        name = model_of_file(path)
-        if name is not None:
-            yield LocalWeights(name, str(path))
+    packages = {name: entry for name, entry in ORDERED_PACKAGES.items() if is_installed(name)}
+    found = [LocalWeights(entry.model_name, f"package:{name}") for name, entry in packages.items()]
+    cached = filter(hub.find_cached, timm.list_pretrained())
+    found += [LocalWeights(name, "pretrained") for name in cached]
+    files = () if folder is None else weights_files(folder)
+    models = [(path, model_of_file(path)) for path in files]
+    return found + [LocalWeights(name, str(path)) for path, name in models if name is not None]
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -89,26 +74,19 @@ def model_of_file(path: Path) -> str | None:
         >>> model_of_file(Path("resnet18.a1_in1k.pth")), model_of_file(Path("epoch=3.ckpt"))
         ('resnet18.a1_in1k', None)
     """
-    described = read_description(path).get("name")
-    if described is not None:
-        return str(described)
-    downloaded = _names_by_url_file().get(path.name)
-    if downloaded is not None:
-        return downloaded
-    known = timm.is_model(path.stem) and ("." not in path.stem or path.stem in _pretrained())
-    return path.stem if known else None
+    names = _names_by_file()
+    described: str | None = read_description(path).get("name")
+    untagged = path.stem if "." not in path.stem and timm.is_model(path.stem) else None
+    return described or names.get(path.name) or names.get(path.stem) or untagged
 
 
 @functools.cache
-def _pretrained() -> frozenset[str]:
-    return frozenset(timm.list_pretrained())
-
-
-@functools.cache
-def _names_by_url_file() -> dict[str, str]:
-    configs = {name: hub.pretrained_config(name) for name in timm.list_pretrained()}
-    return {
-        hub.url_file_name(config.url): name
-        for name, config in configs.items()
-        if config.url  # Most lie on the hub alone, where all files are named alike.
-    }
+def _names_by_file() -> dict[str, str]:
+    """Return timm's pretrained models by the file that a download leaves, and by themselves."""
+    names: dict[str, str] = {}
+    for name in timm.list_pretrained():
+        names[name] = name
+        url = hub.pretrained_config(name).url
+        if url:  # Most lie on the hub alone, where all files are named alike.
+            names[hub.url_file_name(url)] = name
+    return names

