@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
+from tltool._progress import with_progress
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import Backbone
-
-T = TypeVar("T")
 
 #: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type
 #: of the weights.
@@ -97,11 +94,3 @@ def extract_features(
             features.append(features_of(batch["images"]).float())
             labels.append(batch["labels"].cpu())
     return torch.cat(features), torch.cat(labels)
-
-
-def with_progress(
-    steps: Iterable[T], description: str, *, total: int | None = None, show: bool = True
-) -> Iterable[T]:
-    """Show a progress bar on the standard error, which goes when all is done."""
-    console = Console(stderr=True)
-    return track(steps, description, total=total, console=console, transient=True, disable=not show)

@@ -41,21 +41,21 @@ class FileHashes:
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> file = str(folder / "ant.jpg")
+        >>> directory = Path(tempfile.mkdtemp())
+        >>> file = str(directory / "ant.jpg")
         >>> _ = Path(file).write_bytes(b"an ant")
         >>> status = file_status(file)
-        >>> hashes = FileHashes(folder / "cache", [file])
+        >>> hashes = FileHashes(directory / "cache", [file])
         >>> hashes.add(file, status, b"0123456789abcdef", now=status[2] / 1e9 + 3)
         >>> hashes.save()
-        >>> FileHashes(folder / "cache", [file]).find(file)
+        >>> FileHashes(directory / "cache", [file]).find(file)
         b'0123456789abcdef'
     """
 
     def __init__(self, root: Path, files: Sequence[str]) -> None:
         directories = [os.path.dirname(os.path.abspath(file)) for file in files]
         place = os.path.commonpath(directories) if directories else ""
-        self.folder = root / "files" / hash_content(os.fsencode(place)).hex()
+        self.directory = root / "files" / hash_content(os.fsencode(place)).hex()
         self._table: dict[str, str] = {}
         self._is_changed = False
         self.reload()
@@ -101,11 +101,11 @@ class FileHashes:
             return
         self._is_changed = False
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
             taken = self._tables()
             self.reload()
             lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
-            path = self.folder / f"{uuid.uuid4().hex}.tsv"
+            path = self.directory / f"{uuid.uuid4().hex}.tsv"
             with (
                 whole_file(path, sync=True) as partial,
                 partial.open("w", encoding="ascii") as file,
@@ -116,7 +116,7 @@ class FileHashes:
         except OSError as error:
             log.warning(
                 "'%s' cannot be written: %s. The images are hashed again in the next run.",
-                self.folder,
+                self.directory,
                 error.strerror,
             )
 
@@ -126,7 +126,7 @@ class FileHashes:
 
     def _tables(self) -> list[Path]:
         # The latest first: what it says of a file counts.
-        found = [(file_status(path), path) for path in self.folder.glob("*.tsv")]
+        found = [(file_status(path), path) for path in self.directory.glob("*.tsv")]
         written = [(status[1], path) for status, path in found if status is not None]
         return [path for _, path in sorted(written, reverse=True)]
 

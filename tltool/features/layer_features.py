@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tltool._module_state import evaluation_mode
-from tltool.features.extraction import with_progress
+from tltool._progress import with_progress
 from tltool.models.backbone import WHOLE, Backbone
 
 log = logging.getLogger(__name__)

@@ -1,41 +1,16 @@
 """Images whose features may be missing: read, hashed, and decoded where they must be computed."""
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.file_hashes import FileStatus, file_status, hash_content
-
-
-class ImageSource(Protocol):
-    """Images in an order, each as a file's content and as a tensor."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def labels(self) -> Sequence[int] | None:
-        """The label of each image, where they are known."""
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the tensor of an image depends on a seed."""
-
-    def file(self, index: int) -> str | None:
-        """Return the file that holds this image and nothing else, or ``None``."""
-
-    def content(self, index: int) -> bytes:
-        """Return what decides the image: the bytes of the file, or of the pixels."""
-
-    def image(self, index: int, content: bytes, *, seed: int | None = None) -> Tensor:
-        """Return the tensor ``(C, H, W)`` of a content, augmented as the seed says."""
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return all that decides the tensor apart from content and seed, as plain data."""
 
 
 class ReadImages(NamedTuple):
@@ -45,12 +20,12 @@ class ReadImages(NamedTuple):
         found: Of each image its index, the hash of its content, and its file's status before it was
             read.
         keys: Of the views whose features are missing, each once.
-        views: ``(n, C, H, W)``, or ``None`` where no features are missing.
+        views: Of these keys, ``(n, C, H, W)``; empty where no features are missing.
     """
 
     found: list[tuple[int, bytes, FileStatus | None]]
     keys: list[bytes]
-    views: Tensor | None
+    views: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,7 +40,7 @@ class PendingImages(Dataset[ReadImages]):
         batch_size: Number of images that are read together.
     """
 
-    images: ImageSource
+    images: ImageDataset
     indices: Sequence[int]
     known: Container[bytes]
     num_views: int
@@ -77,8 +52,7 @@ class PendingImages(Dataset[ReadImages]):
     def __getitem__(self, number: int) -> ReadImages:
         if number >= len(self):
             raise IndexError(number)  # Else a loop over it would not end.
-        found: list[tuple[int, bytes, FileStatus | None]] = []
-        views: dict[bytes, Tensor] = {}
+        found, views = [], dict[bytes, Tensor]()
         start = number * self.batch_size
         for index in self.indices[start : start + self.batch_size]:
             file = self.images.file(index)
@@ -87,13 +61,15 @@ class PendingImages(Dataset[ReadImages]):
             content = self.images.content(index)
             digest = hash_content(content)
             found.append((index, digest, status))
-            for key in view_keys(digest, self.num_views, is_random=self.images.is_random):
+            is_random = self.images.transform.is_random
+            for key in view_keys(digest, self.num_views, is_random=is_random):
                 if key not in self.known and key not in views:
                     views[key] = self.images.image(index, content, seed=seed_of(key))
-        return ReadImages(found, list(views), torch.stack([*views.values()]) if views else None)
+        stacked = torch.stack([*views.values()]) if views else torch.empty(0)
+        return ReadImages(found, list(views), stacked)
 
 
-def files_of(images: ImageSource) -> list[str]:
+def files_of(images: ImageDataset) -> list[str]:
     """Return the files of images, without those that have none of their own."""
     files = (images.file(index) for index in range(len(images)))
     return [file for file in files if file is not None]

@@ -27,12 +27,7 @@ class DigitsDataModule(ImageDataModule):
         images: 1169 train, 359 val, 269 test, 10 classes (113 to 119 images each)
     """
 
-    def __init__(
-        self,
-        *,
-        test_fraction: float = 0.15,
-        **options: Unpack[SharedOptions],
-    ) -> None:
+    def __init__(self, *, test_fraction: float = 0.15, **options: Unpack[SharedOptions]) -> None:
         super().__init__(broken_files="stop", **options)  # There are none.
         self.fractions["test"] = test_fraction
         check_fractions(self.fractions)

@@ -46,11 +46,7 @@ class ImageFolderDataModule(ImageDataModule):
         "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        **options: Unpack[FileOptions],
-    ) -> None:
+    def __init__(self, root: str | Path, **options: Unpack[FileOptions]) -> None:
         super().__init__(**options)
         self.root = Path(root).expanduser()
         self.name = self.root.absolute().name

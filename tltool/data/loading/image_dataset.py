@@ -51,16 +51,6 @@ class ImageDataset(Dataset[dict[str, Any]]):
             item["seed"] = key.seed
         return item
 
-    @property
-    def labels(self) -> Sequence[int] | None:
-        """The label of each image, where they are known."""
-        return self.samples.labels
-
-    @property
-    def is_random(self) -> bool:
-        """Whether an image's tensor depends on a seed."""
-        return self.transform.is_random
-
     def file(self, index: int) -> str | None:
         """Return the file of an image, or ``None`` where the images lie in something else."""
         return self.samples.paths[index] if self.decode is decode_image else None
@@ -83,10 +73,6 @@ class ImageDataset(Dataset[dict[str, Any]]):
         image = self._decoded(index, content if self.decode is decode_image else None)
         return self._transform(image, seed)
 
-    def describe(self) -> dict[str, Any]:
-        """Return all that decides an image's tensor apart from content and seed, as plain data."""
-        return self.transform.describe()
-
     def pixels(self, index: int) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` of an image before the normalization."""
         return self.transform.pixels(self._decoded(index))
@@ -103,14 +89,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         )
 
     def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
-        path, mode, size = (
-            self.samples.paths[index],
-            self.transform.mode,
-            self.transform.decode_size,
-        )
-        if content is not None:
-            return decode_image(path, mode=mode, size=size, content=content)
-        return self.decode(path, mode=mode, size=size)
+        path, known = self.samples.paths[index], {} if content is None else {"content": content}
+        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size, **known)
 
     def _transform(self, image: Image.Image, seed: int | None) -> Tensor:
         if seed is None or not self.transform.is_random:

@@ -38,13 +38,7 @@ class ShuffledSampler(DistributedSampler[Draw]):
     """
 
     def __init__(
-        self,
-        dataset: Any,
-        *,
-        seed: int,
-        world_size: int = 1,
-        rank: int = 0,
-        reshuffle: bool = True,
+        self, dataset: Any, *, seed: int, world_size: int = 1, rank: int = 0, reshuffle: bool = True
     ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed)
         self.reshuffle = reshuffle
