@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def check_class_names(
-    found: Sequence[str], known: Sequence[str], *, place: str, split: str
+    found: Iterable[str], known: Sequence[str], *, place: str, split: str
 ) -> None:
     """Raise if a class is found that is not known.
 
@@ -20,15 +20,15 @@ def check_class_names(
         ...
         ValueError: The val images in 'images' have the class wasps, which ... does not learn...
     """
+    found = sort_classes(found)
     unknown = [name for name in found if name not in known]
-    if not unknown:
-        return
-    what = "images" if split == "all" else f"{split} images"
-    raise ValueError(
-        f"The {what} in {place} have the class {_listed(unknown)}, which the model does not learn. "
-        f"Classes found: {_listed(found)}. Classes of the training images or the checkpoint: "
-        f"{_listed(known)}. Rename or remove it, or give training images of it too."
-    )
+    if unknown:
+        which = "" if split == "all" else f"{split} "
+        raise ValueError(
+            f"The {which}images in {place} have the class {_listed(unknown)}, which the model does "
+            f"not learn. Classes found: {_listed(found)}. Classes of the training images or the "
+            f"checkpoint: {_listed(known)}. Rename or remove it, or give training images of it."
+        )
 
 
 def check_class_sizes(
@@ -52,18 +52,13 @@ def check_class_sizes(
         ...
         ValueError: The class bees in 'images' has 1 image, ... Add images, or remove the class.
     """
-    empty = [name for name, count in counts.items() if count == 0]
-    if empty:
-        raise ValueError(
-            f"The class {_listed(empty)} in {place} has no image. Add images, or remove the class."
-        )
-    small = [name for name, count in counts.items() if count < len(splits)]
+    small = {name: count for name, count in counts.items() if count < len(splits)}
     if small:
-        most = max(counts[name] for name in small)
+        most = max(small.values())
         number = "1 image" if most == 1 else f"{most} images"
         raise ValueError(
-            f"The class {_listed(small)} in {place} has {number}, which cannot be split into one "
-            f"for each of {', '.join(splits)}. Add images, or remove the class."
+            f"The class {_listed(list(small))} in {place} has {number}, which cannot be split into "
+            f"one for each of {', '.join(splits)}. Add images, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(

@@ -36,7 +36,11 @@ def class_weights(
     if isinstance(choice, str):
         rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
         return lookup(rules, choice, kind="class weights")(counts)
-    weights = _by_name(choice, class_names) if isinstance(choice, Mapping) else list(choice)
+    if isinstance(choice, Mapping):
+        for name in choice:
+            lookup(dict.fromkeys(class_names), name, kind="class")
+        choice = [choice.get(name, 1.0) for name in class_names]
+    weights = [float(weight) for weight in choice]
     if len(weights) != len(class_names):
         raise ValueError(
             f"{len(weights)} class weights for {len(class_names)} classes. Give one for each of: "
@@ -47,7 +51,7 @@ def class_weights(
             f"Class weights must be at least 0, and one above, got {weights}. "
             "Use `balanced` to weight rare classes up."
         )
-    return [float(weight) for weight in weights]
+    return weights
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
@@ -88,9 +92,3 @@ def _mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
     if not total:
         raise ValueError("Class weights from counts need training images, and there are none.")
     return [weight * sum(counts) / total for weight in weights]
-
-
-def _by_name(weights: Mapping[str, float], class_names: Sequence[str]) -> list[float]:
-    for name in weights:
-        lookup(dict.fromkeys(class_names), name, kind="class")
-    return [weights.get(name, 1.0) for name in class_names]

@@ -1,4 +1,4 @@
-"""What every datamodule shares: checks, loaders, and one line that says what was found."""
+"""Base class of the datamodules: options, checks, splits and loaders of images."""
 
 import functools
 import logging
@@ -9,11 +9,11 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from tltool.data.datamodules.record_splits import Classes, make_splits
-from tltool.data.datamodules.records import ImageRecord, check_labels
+from tltool.data.datamodules.record_splits import make_splits
+from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
-from tltool.data.files.broken_files import describe_broken, find_broken
+from tltool.data.files.broken_files import find_broken
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
@@ -27,6 +27,7 @@ from tltool.data.transforms.normalization import Preprocessing, resolve_preproce
 from tltool.data.transforms.pixel_statistics import PixelStatistics
 
 log = logging.getLogger(__name__)
+_warn = rank_zero_only(log.warning)
 
 SplitName = Literal["train", "val", "test"]
 
@@ -109,18 +110,29 @@ class ImageDataModule(LightningDataModule):
         self.augmentation: Augmentation = augmentation
         self.random_erasing = random_erasing
         check_alpha(mixup, name="mixup")
-        self.mixup = mixup
         check_alpha(cutmix, name="cutmix")
-        self.cutmix = cutmix
+        self.mixup, self.cutmix = mixup, cutmix
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
-        self.fractions = {"val": val_fraction}
-        check_fractions(self.fractions)
         self.data_config = data_config
         self.given_class_names = class_names
-        self.place = type(self).__name__  # Where the data lies, for messages.
         self._run_seed: int | None = None
+        self.set_source(self.name, type(self).__name__)
+
+    def set_source(self, name: str | None, place: str, *, test_fraction: float = 0.0) -> None:
+        """Set the name of the data, where they lie, and how they are split.
+
+        Args:
+            name: For the run directory.
+            place: For messages.
+            test_fraction: Share of the images that tests where the data have no splits, or 0.
+        """
+        self.name = name
+        self.place = place
+        tests = {"test": test_fraction} if test_fraction else {}
+        self.fractions = {"val": self.val_fraction} | tests
+        check_fractions(self.fractions)
 
     def __str__(self) -> str:
         """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
@@ -136,12 +148,23 @@ class ImageDataModule(LightningDataModule):
 
     def find_splits(self) -> Splits:
         """Return the images of each split, labels as indices into `class_names`."""
-        check_labels(self.records, place=self.place)
-        classes = Classes(self._found_classes, self.class_names, self.place)
-        splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
+        self.check_labels()
+        splits = make_splits(
+            self.readable_records(),
+            self._found_classes,
+            self.class_names,
+            self.fractions,
+            place=self.place,
+            seed=self.seed,
+        )
         for split, missing in splits.missing_classes(self.class_names).items():
-            self.warn("The %s images in %s have none of: %s.", split, self.place, missing)
+            _warn("The %s images in %s have none of: %s.", split, self.place, missing)
         return splits
+
+    def check_labels(self) -> None:
+        """Raise if an image has no label."""
+        names = [record.name for record in self.records]
+        check_filled([record.label for record in self.records], names, "label", place=self.place)
 
     def readable_records(self) -> list[ImageRecord]:
         """Return the records whose images can be decoded, or all if broken files stop the run."""
@@ -201,11 +224,10 @@ class ImageDataModule(LightningDataModule):
 
     def samples(self, split: SplitName) -> Samples:
         """Return the images of one split, or raise an error that says where to put them."""
-        samples: Samples | None = getattr(self.splits, split)
-        if samples is None or not samples:
-            purpose = _PURPOSES[split]
+        samples = self.splits.by_name().get(split)
+        if not samples:
             remedy = self.remedies.get(split, "Choose data that has it.")
-            raise ValueError(f"{self.place} has no images for {purpose}. {remedy}")
+            raise ValueError(f"{self.place} has no images for {_PURPOSES[split]}. {remedy}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:
@@ -214,14 +236,11 @@ class ImageDataModule(LightningDataModule):
             return paths
         broken = find_broken(paths, show_progress=self._is_rank_zero)
         if broken:
-            self.warn("%s", describe_broken(broken, len(paths)))
+            message = "Left out %d of %d images that cannot be read: %s%s."
+            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+            _warn(message, len(broken), len(paths), ", ".join(broken[:3]), more)
         left_out = set(broken)
         return [path for path in paths if path not in left_out]
-
-    def warn(self, message: str, *args: object) -> None:
-        """Log a warning, on the first of the ranks only."""
-        if self._is_rank_zero:
-            log.warning(message, *args)
 
     def summary(self) -> str:
         """Return one line on the images of each split and class, see `Splits.describe`."""
@@ -229,11 +248,10 @@ class ImageDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Look the images up and check what this stage needs."""
-        if stage == "fit":
-            self._run_seed = None  # A checkpoint is read after this.
         for split in _NEEDED.get(stage, ()):
             self.samples(split)
         if stage == "fit":
+            self._run_seed = None  # A checkpoint is read after this.
             check_batch_size(self.batch_size, len(self.samples("train")))
 
     def state_dict(self) -> dict[str, Any]:
@@ -266,11 +284,10 @@ class ImageDataModule(LightningDataModule):
 
     def transform(self, *, augment: bool = False) -> ImageTransform:
         """Return the transform from image to tensor."""
-        config = self.resolved_data_config()
-        if not augment:
-            return ImageTransform(config)
         return ImageTransform(
-            config, augmentation=self.augmentation, random_erasing=self.random_erasing
+            self.resolved_data_config(),
+            augmentation=self.augmentation if augment else "none",
+            random_erasing=self.random_erasing if augment else 0.0,
         )
 
     def dataset(

@@ -1,4 +1,4 @@
-"""Images in folders: one folder for each class, with or without train, val and test above them."""
+"""Datamodule of images in folders: one for each class, with or without train, val and test."""
 
 import functools
 from pathlib import Path
@@ -49,8 +49,7 @@ class ImageFolderDataModule(ImageDataModule):
     def __init__(self, root: str | Path, **options: Unpack[FileOptions]) -> None:
         super().__init__(**options)
         self.root = Path(root).expanduser()
-        self.name = self.root.absolute().name
-        self.place = f"'{self.root}'"
+        self.set_source(self.root.absolute().name, f"'{self.root}'")
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of ``train``, or else of the first split there is."""

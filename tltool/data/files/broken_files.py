@@ -19,18 +19,6 @@ def find_broken(paths: Sequence[str], *, show_progress: bool = False) -> list[st
     return [path for path, is_broken in zip(paths, results, strict=True) if is_broken]
 
 
-def describe_broken(broken: Sequence[str], num_images: int) -> str:
-    """Return the sentence that counts and names the files left out.
-
-    Example:
-        >>> describe_broken(["a.jpg", "b.jpg"], 100)
-        'Left out 2 of 100 images that cannot be read: a.jpg, b.jpg.'
-    """
-    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-    named = ", ".join(broken[:3])
-    return f"Left out {len(broken)} of {num_images} images that cannot be read: {named}{more}."
-
-
 def _is_broken(path: str) -> bool:
     try:
         decode_image(path)

@@ -52,40 +52,34 @@ class DeviceShare:
             dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
         )
         batches = EpochBatches(sampler, self._own_batch_size)
-        return TrainingLoader(self._loader(dataset, batches, collate_fn), batches_done)
+        loader = self._loader(dataset, collate_fn, batch_sampler=batches)
+        return TrainingLoader(loader, batches_done)
 
     def evaluation(self, dataset: ImageDataset) -> BatchLoader:
         """Return the loader of this device's images, in order, each on one device only."""
-        batches = shared_batches(
-            len(dataset),
-            self._own_batch_size * self.world_size,
-            world_size=self.world_size,
-            rank=self.rank,
-        )
-        return BatchLoader(self._loader(dataset, batches, collate))
+        size, ranks = self._own_batch_size * self.world_size, self.world_size
+        batches = shared_batches(len(dataset), size, world_size=ranks, rank=self.rank)
+        return BatchLoader(self._loader(dataset, collate, batch_sampler=batches))
 
     def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
         """Return the loader of all images, in order, which Lightning may share out."""
-        return DataLoader(
-            dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
-        )
+        return self._loader(dataset, collate, batch_size=self._own_batch_size)
 
     @property
     def _own_batch_size(self) -> int:
         return per_device_batch_size(self.batch_size, self.world_size)
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": self.pin_memory,
-        }
-
     def _loader(
-        self, dataset: ImageDataset, batches: Any, collate_fn: Collate
+        self, dataset: ImageDataset, collate_fn: Collate, **batches: Any
     ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)
+        return DataLoader(
+            dataset,
+            collate_fn=collate_fn,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.pin_memory,
+            **batches,
+        )
 
 
 def device_share(
@@ -98,11 +92,12 @@ def device_share(
         batch_size: Number of images in a batch, over all devices.
         num_workers: See `resolve_num_workers`.
     """
+    num_workers = resolve_num_workers(num_workers, trainer.num_devices if trainer else 1)
     if trainer is None:
-        return DeviceShare(batch_size, resolve_num_workers(num_workers, 1))
+        return DeviceShare(batch_size, num_workers)
     return DeviceShare(
         batch_size,
-        resolve_num_workers(num_workers, trainer.num_devices),  # of this node
+        num_workers,
         pin_memory=trainer.strategy.root_device.type == "cuda",
         world_size=trainer.world_size,
         rank=trainer.global_rank,

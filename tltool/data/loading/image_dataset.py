@@ -73,20 +73,15 @@ class ImageDataset(Dataset[dict[str, Any]]):
         image = self._decoded(index, content if self.decode is decode_image else None)
         return self._transform(image, seed)
 
-    def pixels(self, index: int) -> Tensor:
-        """Return the 8-bit pixels ``(C, H, W)`` of an image before the normalization."""
-        return self.transform.pixels(self._decoded(index))
-
     def pixel_statistics(self, *, show_progress: bool = False) -> PixelStatistics:
-        """Return mean and standard deviation of the `pixels` of all images."""
-        return measure_pixels(
-            map_in_threads(
-                self.pixels,
-                range(len(self)),
-                description="Measuring the mean of the images",
-                show_progress=show_progress,
-            )
+        """Return mean and standard deviation of all images before the normalization."""
+        pixels = map_in_threads(
+            lambda index: self.transform.pixels(self._decoded(index)),
+            range(len(self)),
+            description="Measuring the mean of the images",
+            show_progress=show_progress,
         )
+        return measure_pixels(pixels)
 
     def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
         path, known = self.samples.paths[index], {} if content is None else {"content": content}

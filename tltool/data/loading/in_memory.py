@@ -21,7 +21,7 @@ class InMemoryDecoder:
         sources: What holds the images, by the name in front of the number.
 
     Example:
-        >>> decode = IndexedDecoder({"dots": [(Image.new("L", (2, 2), 7), 0)]})
+        >>> decode = InMemoryDecoder({"dots": [(Image.new("L", (2, 2), 7), 0)]})
         >>> decode("dots/000000", mode="RGB").getpixel((0, 0))
         (7, 7, 7)
     """

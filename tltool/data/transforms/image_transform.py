@@ -14,7 +14,6 @@ from tltool._lookup import lookup
 from tltool.data.transforms.augmentation import (
     AUGMENTATIONS,
     Augmentation,
-    check_probability,
     crop_decode_size,
     random_crop,
 )
@@ -63,17 +62,25 @@ class ImageTransform:
         random_erasing: float = 0.0,
     ) -> None:
         config = check_data_config(data_config)
-        check_probability(random_erasing, name="random_erasing")
+        if not 0 <= random_erasing <= 1:
+            raise ValueError(
+                f"`random_erasing` must be between 0 and 1, got {random_erasing}. "
+                "Set --data.random_erasing 0.25."
+            )
         preset = lookup(AUGMENTATIONS, augmentation, kind="augmentation")
         channels, *edges = config["input_size"]
         self.mode: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
         self.is_random = augmentation != "none" or random_erasing > 0
-        self.decode_size = (
-            crop_decode_size(max(edges))
-            if preset.crops
-            else math.ceil(max(edges) / config["crop_pct"])
-        )
-        self.geometry = random_crop(config) if preset.crops else _evaluation_geometry(config)
+        if preset.crops:
+            self.decode_size = crop_decode_size(max(edges))
+            self.geometry: Any = random_crop(config)
+        else:
+            self.decode_size = math.ceil(max(edges) / config["crop_pct"])
+            # The tensor stays uint8, for augmentation comes before the normalization.
+            settings = {key: config[key] for key in _CONFIG_KEYS}
+            self.geometry = transforms_factory.create_transform(
+                **settings, is_training=False, normalize=False
+            )
         self.operations = preset.operations([round(255 * value) for value in config["mean"]])
         self.erase = v2.RandomErasing(random_erasing)
         self._description = {
@@ -150,11 +157,3 @@ def unnormalize(images: Tensor, data_config: Mapping[str, Any]) -> Tensor:
     shift, scale = shift_and_scale(data_config)
     pixels = images * scale.to(images.device) + shift.to(images.device)
     return pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _evaluation_geometry(config: Mapping[str, Any]) -> Any:
-    return transforms_factory.create_transform(
-        **{key: config[key] for key in _CONFIG_KEYS},
-        is_training=False,
-        normalize=False,  # the tensor stays uint8; augmentation comes before the normalization
-    )

@@ -60,19 +60,15 @@ def resolve_preprocessing(
     found = measure()
     resolved = {**data_config, "mean": found.mean, "std": ones, "preprocessing": preprocessing}
     if preprocessing == "dataset":
-        resolved["std"] = _check_std(found.std)
+        if min(found.std) < 1e-5:
+            raise ValueError(
+                "The training images have a channel with the same value everywhere, which cannot "
+                "be scaled to unit variance. Set --data.preprocessing center, or backbone."
+            )
+        resolved["std"] = found.std
     if preprocessing == "mean_image":
         resolved["mean_image"] = encode_image(found.mean_image)
     return resolved
-
-
-def _check_std(std: list[float]) -> list[float]:
-    if min(std) < 1e-5:
-        raise ValueError(
-            "The training images have a channel with the same value everywhere, which cannot be "
-            "scaled to a standard deviation of 1. Set --data.preprocessing center, or backbone."
-        )
-    return std
 
 
 def shift_and_scale(data_config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
