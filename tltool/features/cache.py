@@ -58,9 +58,7 @@ class Features:
 
         Do not write into it.
         """
-        rows = self._rows[:, view]
-        mapped = self.store.view(rows)
-        return self.store.select(rows) if mapped is None else mapped
+        return self.store.select(self._rows[:, view])
 
 
 def cached_features(

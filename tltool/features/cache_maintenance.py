@@ -68,11 +68,7 @@ def find_cached(root: Path, name: str) -> CachedSet:
 
 
 def choose_to_prune(
-    cached: Sequence[CachedSet],
-    *,
-    older_than: float | None = None,
-    max_bytes: float | None = None,
-    now: float | None = None,
+    cached: Sequence[CachedSet], *, older_than: float | None = None, max_bytes: float | None = None
 ) -> list[CachedSet]:
     """Return what is to go: what was not used for long, then the least recently used.
 
@@ -80,19 +76,18 @@ def choose_to_prune(
         cached: What there is, the latest used first.
         older_than: Days since the last use after which features go.
         max_bytes: What the rest may take together.
-        now: In seconds since 1970; ``None`` for the clock.
 
     Example:
-        >>> sets = [CachedSet(Path(n), {}, 1, 10, day * 86400.0) for n, day in (("b", 9), ("a", 1))]
-        >>> [cached.directory.name for cached in choose_to_prune(sets, older_than=5, now=864000)]
+        >>> used = {"b": time.time(), "a": 0}
+        >>> sets = [CachedSet(Path(name), {}, 1, 10, when) for name, when in used.items()]
+        >>> [cached.directory.name for cached in choose_to_prune(sets, older_than=5)]
         ['a']
         >>> [cached.directory.name for cached in choose_to_prune(sets, max_bytes=15)]
         ['a']
     """
-    now = time.time() if now is None else now
     chosen, kept_bytes = [], 0
     for entry in cached:
-        is_old = older_than is not None and now - entry.used_at > older_than * _DAY
+        is_old = older_than is not None and time.time() - entry.used_at > older_than * _DAY
         is_too_much = max_bytes is not None and kept_bytes + entry.num_bytes > max_bytes
         if is_old or is_too_much:
             chosen.append(entry)

@@ -114,27 +114,26 @@ class FeatureStore:
             try:
                 features = self._write(keys, features)
             except OSError as error:
-                self._go_without(error)
+                self._go_without(error.strerror or str(error))
         self._append(keys, features)
 
     def select(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return rows by number, ``(n, num_features)``, in 32 bits."""
+        """Return rows by number, ``(n, num_features)``, in 32 bits.
+
+        They are not copied where they follow each other in one segment of 32 bits: do not write
+        into them.
+        """
         segments = np.searchsorted(self._starts, rows, side="right") - 1
+        in_order = np.array_equal(rows[1:], rows[:-1] + 1)
+        if len(rows) and in_order and segments[0] == segments[-1]:
+            first = int(rows[0]) - self._starts[segments[0]]
+            return self._segments[segments[0]][first : first + len(rows)].float()
         selected = torch.empty(len(rows), self.num_features)
         for number in np.unique(segments):
             (places,) = np.nonzero(segments == number)
             inside = torch.from_numpy(rows[places] - self._starts[number])
             selected[torch.from_numpy(places)] = self._segments[number][inside].float()
         return selected
-
-    def view(self, rows: NDArray[np.int64]) -> Tensor | None:
-        """Return rows without a copy, where they follow each other in one segment of 32 bits."""
-        if not len(rows) or not np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return None
-        number = int(np.searchsorted(self._starts, rows[0], side="right")) - 1
-        first = int(rows[0]) - self._starts[number]
-        view = self._segments[number][first : first + len(rows)]
-        return view if len(view) == len(rows) and view.dtype == torch.float32 else None
 
     def _check_space(self, num_rows: int) -> None:
         num_bytes = num_rows * (4 * self.num_features + KEY_BYTES)
@@ -145,7 +144,7 @@ class FeatureStore:
             f"'{self.directory}' ({decimal(free)} free)"
         )
         if free < num_bytes:
-            self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory)))
+            self._go_without(os.strerror(errno.ENOSPC))
 
     def _write(self, keys: Sequence[bytes], features: Tensor) -> Tensor:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -165,14 +164,12 @@ class FeatureStore:
         self._segments.append(features)
         self._starts.append(start + len(keys))
 
-    def _go_without(self, error: OSError) -> None:
+    def _go_without(self, reason: str) -> None:
         self.is_on_disk = False
         log.warning(
-            "Features cannot be kept in '%s': %s. They stay in memory, and the next run computes "
-            "them again. Free some disk (tltool features prune), or name another directory in "
-            "TLTOOL_CACHE.",
-            self.directory,
-            error.strerror or error,
+            f"Features cannot be kept in '{self.directory}': {reason}. They stay in memory, and "
+            "the next run computes them again. Free some disk (tltool features prune), or name "
+            "another directory in TLTOOL_CACHE."
         )
 
     def _hold(self) -> None:

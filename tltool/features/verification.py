@@ -11,7 +11,7 @@ from tltool.features.cache import cache_root
 from tltool.features.extraction import frozen_pass
 from tltool.features.file_hashes import FileHashes, hash_content
 from tltool.features.fingerprint import make_fingerprint
-from tltool.features.pending_images import files_of, seed_of, view_keys
+from tltool.features.row_lookup import files_of, seed_of, view_keys
 from tltool.features.segments import (
     DamagedSegmentError,
     check_features,

@@ -109,5 +109,5 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
 
 
 def test_a_test_fraction_outside_zero_and_one_is_refused():
-    with pytest.raises(ValueError, match=r"Set --data.test_fraction 0.2"):
+    with pytest.raises(ValueError, match=r"Set .*--data.test_fraction 0.2"):
         ELPVDataModule(test_fraction=15)

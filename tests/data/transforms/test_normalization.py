@@ -7,8 +7,12 @@ from PIL import Image
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.transforms.image_transform import ImageTransform, unnormalize
-from tltool.data.transforms.normalization import Preprocessing, encode_image, resolve_preprocessing
-from tltool.data.transforms.pixel_statistics import measure_pixels
+from tltool.data.transforms.normalization import (
+    Preprocessing,
+    encode_image,
+    measure_pixels,
+    resolve_preprocessing,
+)
 
 
 @pytest.fixture

@@ -41,15 +41,10 @@ def class_weights(
             lookup(dict.fromkeys(class_names), name, kind="class")
         choice = [choice.get(name, 1.0) for name in class_names]
     weights = [float(weight) for weight in choice]
-    if len(weights) != len(class_names):
+    if len(weights) != len(class_names) or min(weights) < 0 or not any(weights):
         raise ValueError(
-            f"{len(weights)} class weights for {len(class_names)} classes. Give one for each of: "
-            f"{', '.join(class_names)}."
-        )
-    if min(weights) < 0 or not any(weights):
-        raise ValueError(
-            f"Class weights must be at least 0, and one above, got {weights}. "
-            "Use `balanced` to weight rare classes up."
+            f"Class weights must be at least 0, and one above, for each of "
+            f"{', '.join(class_names)}; got {weights}. Use `balanced` to weight rare classes up."
         )
     return weights
 

@@ -51,7 +51,7 @@ class ELPVDataModule(ImageDataModule):
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        self.target: Literal["defective", "probability"] = target
+        self.target = target
         self.set_source("elpv", "elpv-dataset", test_fraction=test_fraction)
         self.block_size = block_size
 
@@ -84,6 +84,5 @@ class ELPVDataModule(ImageDataModule):
         return ["twice" if block in twice else str(block) for block in blocks]
 
     def _label(self, probability: float) -> str:
-        if self.target == "defective":
-            return "defective" if probability > 0 else "intact"
-        return _CLASSES["probability"][round(3 * probability)]
+        label = probability > 0 if self.target == "defective" else round(3 * probability)
+        return _CLASSES[self.target][label]

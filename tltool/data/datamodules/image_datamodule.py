@@ -23,8 +23,11 @@ from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
 from tltool.data.loading.samples import Samples, Splits
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.data.transforms.image_transform import ImageTransform
-from tltool.data.transforms.normalization import Preprocessing, resolve_preprocessing
-from tltool.data.transforms.pixel_statistics import PixelStatistics
+from tltool.data.transforms.normalization import (
+    PixelStatistics,
+    Preprocessing,
+    resolve_preprocessing,
+)
 
 log = logging.getLogger(__name__)
 _warn = rank_zero_only(log.warning)
@@ -149,13 +152,9 @@ class ImageDataModule(LightningDataModule):
     def find_splits(self) -> Splits:
         """Return the images of each split, labels as indices into `class_names`."""
         self.check_labels()
+        records, found = self.readable_records(), self._found_classes
         splits = make_splits(
-            self.readable_records(),
-            self._found_classes,
-            self.class_names,
-            self.fractions,
-            place=self.place,
-            seed=self.seed,
+            records, found, self.class_names, self.fractions, place=self.place, seed=self.seed
         )
         for split, missing in splits.missing_classes(self.class_names).items():
             _warn("The %s images in %s have none of: %s.", split, self.place, missing)
@@ -202,11 +201,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def is_random(self) -> bool:
         """Whether a training image may look different at two visits."""
-        return self.transform(augment=True).is_random or self._mixes
-
-    @property
-    def _mixes(self) -> bool:
-        return self.mixup > 0 or self.cutmix > 0
+        return self.transform(augment=True).is_random or self.mixup > 0 or self.cutmix > 0
 
     @functools.cached_property
     def splits(self) -> Splits:
@@ -304,14 +299,12 @@ class ImageDataModule(LightningDataModule):
         if self._run_seed is None:
             self._run_seed = common_seed(self.trainer)
         mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
-        return self._share.training(
-            dataset,
-            mixing if self._mixes else collate,
-            seed=self._run_seed,
-            # `overfit_batches` is about the same images in each epoch.
-            reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
-            batches_done=lambda: batches_done(self.trainer),
-        )
+        collate_fn = mixing if mixing.mixers else collate
+        # `overfit_batches` is about the same images in each epoch.
+        reshuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]  # set by a connector
+        seed = self._run_seed
+        loader = self._share.training(dataset, collate_fn, seed=seed, reshuffle=reshuffle)
+        return TrainingLoader(loader, lambda: batches_done(self.trainer))
 
     def val_dataloader(self) -> BatchLoader:
         """Return the loader of this device's validation images, in order."""

@@ -57,8 +57,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`. Names are paths from the class folder on, wherever that lies."""
+        depth = len(self.root.parts)
         return [
-            ImageRecord(str(path), self._name(path, split), label, split)
+            ImageRecord(str(path), "/".join(path.parts[depth + (split != WHOLE) :]), label, split)
             for split, classes in self._found.items()
             for label, paths in classes.items()
             for path in paths
@@ -88,7 +89,3 @@ class ImageFolderDataModule(ImageDataModule):
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
         return find_images(self.root)
-
-    def _name(self, path: Path, split: str) -> str:
-        depth = len(self.root.parts) + (split != WHOLE)
-        return "/".join(path.parts[depth:])

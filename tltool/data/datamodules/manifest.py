@@ -3,13 +3,12 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from tltool._lookup import lookup
-from tltool.data.datamodules.class_checks import sort_classes
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.record_splits import sort_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
 from tltool.data.files.folder_layout import SPLIT_NAMES, WHOLE
@@ -86,9 +85,33 @@ class ManifestDataModule(ImageDataModule):
         return sort_classes({row.label for row in training})
 
     def find_records(self) -> list[ImageRecord]:
-        """See `ImageDataModule`."""
+        """See `ImageDataModule`.
+
+        Raises:
+            ValueError: If a column or a cell is missing, a split is unknown, or an image is in two
+                rows.
+        """
         table = read_table(self.manifest)
-        return records_of_table(table, self.root, self.columns, place=self.place)
+        names, labels, splits, groups = (
+            _column(table, role, name, self.place) for role, name in self.columns.items()
+        )
+        check_filled(names, names, "path", place=self.place)
+        check_filled(splits, names, "split", place=self.place)
+        paths = [str(self.root / name) for name in names]
+        # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
+        counts = Counter(map(os.path.abspath, paths))
+        repeated = [path for path, count in counts.items() if count > 1]
+        if repeated:
+            raise ValueError(
+                f"{self.place} has {len(repeated)} images in more than one row, such as "
+                f"'{repeated[0]}': it could train and validate. Leave one row for each image."
+            )
+        kind, empty = "split in the column for it", [""] * len(names)
+        # Composed accents, as in the names of class folders: two forms would be two classes.
+        labels = [unicodedata.normalize("NFC", label) for label in labels] or empty
+        splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in splits]
+        splits = splits or [WHOLE] * len(names)
+        return list(map(ImageRecord, paths, names, labels, splits, groups or empty))
 
     def readable_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`."""
@@ -110,45 +133,8 @@ class ManifestDataModule(ImageDataModule):
         return {row.path: row.label for row in self.records if row.label}
 
 
-def records_of_table(
-    table: Columns, root: Path, columns: Mapping[str, str], *, place: str
-) -> list[ImageRecord]:
-    """Return the records of the rows of a table.
-
-    Args:
-        table: The columns by name.
-        root: The folder that relative paths start from.
-        columns: The names of the columns of ``path``, ``label``, ``split`` and ``group``. All but
-            the first may be missing from the table if they have these very names.
-        place: Where the table lies, for messages.
-
-    Raises:
-        ValueError: If a column or a cell is missing, a split is unknown, or an image is in two
-            rows.
-    """
-    cells = {role: _column(table, role, name, place) for role, name in columns.items()}
-    names = cells["path"]
-    check_filled(names, names, "path", place=place)
-    check_filled(cells["split"], names, "split", place=place)
-    paths = [str(root / name) for name in names]
-    # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
-    repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"{place} has {len(repeated)} images in more than one row, such as '{repeated[0]}': it "
-            "could train and validate. Leave one row for each image."
-        )
-    empty = [""] * len(names)
-    # Composed accents, as in the names of class folders: two forms would be two classes.
-    labels = [unicodedata.normalize("NFC", label) for label in cells["label"]] or empty
-    kind = "split in the column for it"
-    splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in cells["split"]]
-    groups = cells["group"] or empty
-    splits = splits or [WHOLE] * len(names)
-    return list(map(ImageRecord, paths, names, labels, splits, groups))
-
-
 def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
+    """Return the cells of a column; all but the path may be missing under its usual name."""
     if name in table:
         return table[name]
     if role != "path" and name == role:

@@ -136,18 +136,13 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         >>> check_fractions({"val": 20})
         Traceback (most recent call last):
         ...
-        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
+        ValueError: Fractions must be above 0 and ... got val_fraction 20. Set --data.val...
     """
-    for split, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise ValueError(
-                f"`{split}_fraction` must be between 0 and 1, got {fraction}. "
-                f"Set --data.{split}_fraction 0.2."
-            )
-    if sum(fractions.values()) >= 1:
+    if min(fractions.values()) <= 0 or sum(fractions.values()) >= 1:
+        given = ", ".join(f"{split}_fraction {share}" for split, share in fractions.items())
         raise ValueError(
-            f"The fractions for {' and '.join(fractions)} leave nothing to train on. "
-            "Set --data.val_fraction 0.15 --data.test_fraction 0.15."
+            f"Fractions must be above 0 and leave something to train on, got {given}. "
+            f"Set {' '.join(f'--data.{split}_fraction 0.2' for split in fractions)}."
         )
 
 

@@ -61,21 +61,16 @@ def read_table(path: Path) -> Columns:
 def _read_text(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"The manifest '{path}' is not written in UTF-8 (byte {error.start}). Save it as "
-            "UTF-8, in Excel as 'CSV UTF-8'."
-        ) from error
-    header, _, _ = text.partition("\n")
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
+        header, _, _ = text.partition("\n")
+        delimiter = max(_DELIMITERS, key=header.count)
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
         rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:  # A quote that is opened and not closed swallows all that follows.
+    # A quote that is opened and not closed swallows all that follows.
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"Line {reader.line_num} of '{path}' cannot be read: {error}. Look for a quote that is "
-            "not closed."
+            f"The manifest '{path}' cannot be read: {error}. Save it as UTF-8, in Excel as 'CSV "
+            "UTF-8', and look for a quote that is not closed."
         ) from error
     for line, row in rows:
         if len(row) != len(names):

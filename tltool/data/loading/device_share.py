@@ -1,6 +1,5 @@
 """What one device loads: its share of each batch, and where a resumed run goes on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from tltool.data.loading.batch_loader import (
-    BatchLoader,
-    EpochBatches,
-    TrainingLoader,
-    shared_batches,
-)
+from tltool.data.loading.batch_loader import BatchLoader, EpochBatches, shared_batches
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.image_dataset import Collate, ImageDataset, collate
 from tltool.data.loading.num_workers import resolve_num_workers
@@ -39,21 +33,12 @@ class DeviceShare:
     rank: int = 0
 
     def training(
-        self,
-        dataset: ImageDataset,
-        collate_fn: Collate,
-        *,
-        seed: int,
-        reshuffle: bool,
-        batches_done: Callable[[], int],
-    ) -> TrainingLoader:
-        """Return the loader of this device's images, in an order of the seed and the epoch."""
-        sampler = ShuffledSampler(
-            dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
-        )
+        self, dataset: ImageDataset, collate_fn: Collate, **order: Any
+    ) -> DataLoader[dict[str, Any]]:
+        """Return the loader of this device's images, in an order of `ShuffledSampler`."""
+        sampler = ShuffledSampler(dataset, world_size=self.world_size, rank=self.rank, **order)
         batches = EpochBatches(sampler, self._own_batch_size)
-        loader = self._loader(dataset, collate_fn, batch_sampler=batches)
-        return TrainingLoader(loader, batches_done)
+        return self._loader(dataset, collate_fn, batch_sampler=batches)
 
     def evaluation(self, dataset: ImageDataset) -> BatchLoader:
         """Return the loader of this device's images, in order, each on one device only."""

@@ -13,7 +13,7 @@ from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.samples import Samples
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import ImageTransform
-from tltool.data.transforms.pixel_statistics import PixelStatistics, measure_pixels
+from tltool.data.transforms.normalization import PixelStatistics, measure_pixels
 
 Decoder = Callable[..., Image.Image]
 Collate = Callable[[Sequence[dict[str, Any]]], dict[str, Any]]

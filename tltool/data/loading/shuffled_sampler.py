@@ -52,10 +52,6 @@ class ShuffledSampler(DistributedSampler[Draw]):
         for position in positions:
             yield Draw(position, draw_seed(self.seed, self.epoch, position))
 
-    def seed_of(self, what: str) -> int:
-        """Return a seed for something of this epoch that is no image."""
-        return draw_seed(self.seed, self.epoch, what)
-
 
 def draw_seed(seed: int, epoch: int, what: int | str) -> int:
     """Return a seed for one visit to one image, or for another thing of an epoch.

@@ -127,18 +127,12 @@ def check_data_config(data_config: Mapping[str, Any]) -> dict[str, Any]:
             f"`data_config` lacks {', '.join(missing)}. "
             "Pass the whole configuration of the backbone: data_config=backbone.data_config."
         )
-    channels = data_config["input_size"][0]
-    if channels not in (1, 3):
+    channels, mean, std = data_config["input_size"][0], data_config["mean"], data_config["std"]
+    if channels not in (1, 3) or not len(mean) == len(std) == channels:
         raise ValueError(
-            f"`data_config` asks for images of {channels} channels; images have 3, or 1 in "
-            "grayscale. Set --model.backbone.in_chans to 3 or 1."
+            f"`data_config` has {channels} channels in `input_size`, {len(mean)} values in `mean` "
+            f"and {len(std)} in `std`. Give as many, and set --model.backbone.in_chans to 3 or 1."
         )
-    for key in ("mean", "std"):
-        if len(data_config[key]) != channels:
-            raise ValueError(
-                f"`data_config` has {channels} channels in `input_size` but "
-                f"{len(data_config[key])} values in `{key}`. Give one value for each channel."
-            )
     return dict(data_config)
 
 
