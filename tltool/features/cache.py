@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once and kept on disk."""
+"""Cache of features: those of a frozen backbone are computed once and kept on disk."""
 
 import os
 from collections.abc import Sequence
@@ -120,26 +120,17 @@ def cached_features(
     fingerprint = make_fingerprint(backbone, images.transform.describe(), precision=precision)
     store = FeatureStore(cache_root(cache), fingerprint, backbone.num_features)
     lookup = RowLookup(images, store, num_views)
-    rank, world_size = _rank()
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if is_distributed else 0
+    world_size = torch.distributed.get_world_size() if is_distributed else 1
     num_computed = 0
     # By its number in the data set, not among the missing: ranks may find different ones missing.
     for share in (range(rank, len(images), world_size), range(len(images))):
         with frozen_pass(backbone, precision) as features_of:
-            num_computed += lookup.compute(
-                share,
-                features_of,
-                batch_size=batch_size,
-                num_workers=num_workers,
-                show_progress=show_progress,
-            )
+            pending = lookup.pending(share, batch_size)
+            num_computed += lookup.compute(pending, features_of, num_workers, show_progress)
         if world_size > 1:
             torch.distributed.barrier()
             lookup.reload()
     labels = None if images.samples.labels is None else torch.tensor(images.samples.labels)
     return Features(labels, num_views, num_computed, store, lookup.rows())
-
-
-def _rank() -> tuple[int, int]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -153,8 +153,6 @@ def _is_sound(backbone: Backbone, images: Tensor) -> bool:
     actual = backbone.features_of_layers(images)[WHOLE]
     if actual.shape == expected.shape and torch.allclose(actual, expected, rtol=1e-3, atol=1e-4):
         return True
-    log.warning(
-        "timm's layers of %s do not end in its features: only the whole network is probed.",
-        backbone.name,
-    )
+    message = "timm's layers of %s do not end in its features: only the whole network is probed."
+    log.warning(message, backbone.name)
     return False

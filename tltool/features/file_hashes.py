@@ -1,4 +1,4 @@
-"""Hashes of files, kept so that a file that looks unchanged need not be read again."""
+"""Hashes of files, kept so that an unchanged file need not be read again."""
 
 import hashlib
 import json

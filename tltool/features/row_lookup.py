@@ -90,41 +90,46 @@ class RowLookup:
         self._digests: list[bytes | None] = [None] * len(images)
         self._find_digests()
 
+    def pending(self, share: Sequence[int], batch_size: int) -> PendingImages:
+        """Return those of some images that must be read, for a row may be missing."""
+        missing = [
+            index
+            for index in share
+            if self._digests[index] is None or any(k not in self.store for k in self._keys(index))
+        ]
+        return PendingImages(self.images, missing, self.store.rows, self.num_views, batch_size)
+
     def compute(
         self,
-        share: Sequence[int],
+        pending: PendingImages,
         features_of: Callable[[Tensor], Tensor],
-        *,
-        batch_size: int,
         num_workers: int,
         show_progress: bool,
     ) -> int:
         """Compute the rows that are missing of some images, and return their number.
 
         Args:
-            share: The numbers of the images.
+            pending: The images.
             features_of: The network, from images to features.
-            batch_size: Number of images in a forward pass.
             num_workers: Number of processes that decode; 0 for this one.
             show_progress: Whether there is a progress bar.
         """
-        missing = [index for index in share if not self._is_complete(index)]
-        if not missing:
+        if not len(pending):
             return 0
-        self.store.expect(len(missing) * self.num_views)
-        pending = PendingImages(self.images, missing, self.store.rows, self.num_views, batch_size)
+        self.store.expect(len(pending.indices) * self.num_views)
         # It reads in batches itself, and they stay as they are.
         loader: DataLoader[ReadImages] = DataLoader(
             pending, batch_size=None, collate_fn=ReadImages._make, num_workers=num_workers
         )
+        size = pending.batch_size
         num_computed = 0
         try:
             for read in with_progress(loader, "computing features", show=show_progress):
                 self._note(read)
                 # An image that came twice may have been computed in the last batch.
                 new = [number for number, key in enumerate(read.keys) if key not in self.store]
-                for start in range(0, len(new), batch_size):  # Several views make more than that.
-                    chunk = new[start : start + batch_size]
+                for start in range(0, len(new), size):  # Several views make more than that.
+                    chunk = new[start : start + size]
                     keys = [read.keys[number] for number in chunk]
                     self.store.add(keys, features_of(read.views[chunk]))
                 num_computed += len(new)
@@ -157,11 +162,6 @@ class RowLookup:
             file = self.images.file(index)
             if digest is None and file is not None:
                 self._digests[index] = self._hashes.find(file)
-
-    def _is_complete(self, index: int) -> bool:
-        return self._digests[index] is not None and all(
-            key in self.store for key in self._keys(index)
-        )
 
     def _keys(self, index: int) -> list[bytes]:
         digest = self._digests[index]

@@ -29,16 +29,12 @@ class Segment(NamedTuple):
     """Rows of features and what each belongs to.
 
     Attributes:
-        path: The file.
         keys: ``(n, KEY_BYTES)``, bytes.
         features: ``(n, num_features)``, mapped into memory: read from disk where it is used.
-        checksum: Of the features, see `check_features`.
     """
 
-    path: Path
     keys: Tensor
     features: Tensor
-    checksum: str
 
 
 def write_segment(directory: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
@@ -70,11 +66,15 @@ def write_segment(directory: Path, keys: Tensor, parts: Sequence[Tensor]) -> Pat
     return path
 
 
-def read_segment(path: Path) -> Segment:
+def read_segment(path: Path, *, check_features: bool = False) -> Segment:
     """Map a segment into memory.
 
+    Args:
+        path: The file.
+        check_features: Whether all features are read, and their checksum is compared.
+
     Raises:
-        DamagedSegmentError: If it was cut off, or its keys are not those that were written.
+        DamagedSegmentError: If it was cut off, or its keys or features are not those written.
         FileNotFoundError: If it is not there any more.
     """
     try:
@@ -85,19 +85,9 @@ def read_segment(path: Path) -> Segment:
         raise DamagedSegmentError(f"'{path}' is damaged: {error}.") from error
     if _checksum([keys]) != facts.get("keys_checksum"):
         raise DamagedSegmentError(f"'{path}' is damaged: its keys are not those written.")
-    return Segment(path, keys, features, facts.get("features_checksum", ""))
-
-
-def check_features(segment: Segment) -> None:
-    """Read all features of a segment and compare their checksum.
-
-    Raises:
-        DamagedSegmentError: If they are not those that were written.
-    """
-    if _checksum([segment.features]) != segment.checksum:
-        raise DamagedSegmentError(
-            f"'{segment.path}' is damaged: its features are not those written."
-        )
+    if check_features and _checksum([features]) != facts.get("features_checksum"):
+        raise DamagedSegmentError(f"'{path}' is damaged: its features are not those written.")
+    return Segment(keys, features)
 
 
 def segment_paths(directory: Path) -> list[Path]:

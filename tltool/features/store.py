@@ -126,8 +126,9 @@ class FeatureStore:
         segments = np.searchsorted(self._starts, rows, side="right") - 1
         in_order = np.array_equal(rows[1:], rows[:-1] + 1)
         if len(rows) and in_order and segments[0] == segments[-1]:
-            first = int(rows[0]) - self._starts[segments[0]]
-            return self._segments[segments[0]][first : first + len(rows)].float()
+            number = int(segments[0])
+            first = int(rows[0]) - self._starts[number]
+            return self._segments[number][first : first + len(rows)].float()
         selected = torch.empty(len(rows), self.num_features)
         for number in np.unique(segments):
             (places,) = np.nonzero(segments == number)

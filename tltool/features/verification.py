@@ -12,12 +12,7 @@ from tltool.features.extraction import frozen_pass
 from tltool.features.file_hashes import FileHashes, hash_content
 from tltool.features.fingerprint import make_fingerprint
 from tltool.features.row_lookup import files_of, seed_of, view_keys
-from tltool.features.segments import (
-    DamagedSegmentError,
-    check_features,
-    read_segment,
-    segment_paths,
-)
+from tltool.features.segments import DamagedSegmentError, read_segment, segment_paths
 from tltool.features.store import FeatureStore
 from tltool.models.backbone import Backbone
 
@@ -112,7 +107,7 @@ def remove_damaged(directory: Path) -> list[str]:
     damaged = []
     for path in segment_paths(directory):
         try:
-            check_features(read_segment(path))
+            read_segment(path, check_features=True)
         except DamagedSegmentError as error:
             try:
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Weights of the classes in the loss, so that rare classes count."""
+"""Class weights of the loss, by class counts or by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Images of solar cells from the package ``elpv-dataset``: real images, no download at run time."""
+"""Datamodule of images of solar cells, from the package ``elpv-dataset``."""
 
 import logging
 from importlib.metadata import PackageNotFoundError, distribution

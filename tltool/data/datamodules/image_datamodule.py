@@ -13,8 +13,8 @@ from tltool.data.datamodules.record_splits import make_splits
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
-from tltool.data.files.broken_files import find_broken
-from tltool.data.files.decoding import decode_image
+from tltool.data.files.decoding import decode_image, is_readable
+from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
@@ -229,13 +229,15 @@ class ImageDataModule(LightningDataModule):
         """Return the paths that can be decoded, or all if broken files are to stop the run."""
         if self.broken_files == "stop":
             return paths
-        broken = find_broken(paths, show_progress=self._is_rank_zero)
+        what, show = "Looking for broken images", self._is_rank_zero
+        results = map_in_threads(is_readable, paths, description=what, show_progress=show)
+        readable = dict(zip(paths, results, strict=True))
+        broken = [path for path in paths if not readable[path]]
         if broken:
             message = "Left out %d of %d images that cannot be read: %s%s."
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             _warn(message, len(broken), len(paths), ", ".join(broken[:3]), more)
-        left_out = set(broken)
-        return [path for path in paths if path not in left_out]
+        return [path for path in paths if readable[path]]
 
     def summary(self) -> str:
         """Return one line on the images of each split and class, see `Splits.describe`."""

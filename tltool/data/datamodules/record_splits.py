@@ -66,13 +66,9 @@ def _split(
     """Split by group if the records have one, or else each class by the same fractions."""
     if not fractions:
         return {"train": records}
-    labels = [record.label for record in records]
-    if records[0].group:
-        groups = [record.group for record in records]
-        indices_of = split_by_group(groups, labels, fractions, seed=seed)
-    else:
-        names = [record.name for record in records]
-        indices_of = split_stratified(names, labels, fractions, seed=seed)
+    labels, keys = zip(*((r.label, r.group or r.name) for r in records), strict=True)
+    split_indices = split_by_group if records[0].group else split_stratified
+    indices_of = split_indices(keys, labels, fractions, seed=seed)
     return {split: [records[index] for index in indices] for split, indices in indices_of.items()}
 
 
@@ -111,11 +107,7 @@ def check_class_names(
 
 
 def check_class_sizes(
-    counts: Mapping[str, int],
-    *,
-    place: str,
-    splits: Sequence[str] = ("train",),
-    expected: Sequence[str] = (),
+    counts: Mapping[str, int], *, place: str, splits: Sequence[str], expected: Sequence[str] = ()
 ) -> None:
     """Raise if the classes cannot be trained on.
 

@@ -85,7 +85,7 @@ def split_by_group(
     goal = {label: count / len(labels) for label, count in Counter(labels).items()}
 
     def take(free: list[str], split: str) -> list[str]:
-        chosen, taken = [], Counter[Hashable]()
+        chosen, taken = list[str](), Counter[Hashable]()
         while free:
             best = min(free[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
             nearer = taken.total() + counts[best].total() / 2 <= fractions[split] * len(labels)
@@ -108,9 +108,8 @@ def _deal(
     split_of: dict[T, str] = {}
     for position, split in enumerate(splits):
         reserved = len(splits) - position
-        split_of |= dict.fromkeys(
-            take(list(waiting[: max(len(waiting) - reserved, 0)]), split), split
-        )
+        free = list(waiting[: max(len(waiting) - reserved, 0)])
+        split_of |= dict.fromkeys(take(free, split), split)
         waiting = [one for one in waiting if one not in split_of]
     return split_of
 

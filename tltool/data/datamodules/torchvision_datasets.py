@@ -92,21 +92,16 @@ class TorchvisionDataModule(ImageDataModule):
 
     @functools.cached_property
     def _sources(self) -> dict[str, Any]:
+        opened = functools.partial(getattr(datasets, self.place), root=str(self.root))
         if self.download:
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f".{self.place}.lock"):  # Else all ranks would.
-                self._open(download=True)
+                for chosen in self.spec.splits.values():
+                    opened(download=True, **chosen)
         try:
-            return self._open(download=False)
+            return {split: opened(**chosen) for split, chosen in self.spec.splits.items()}
         except RuntimeError as error:
             raise FileNotFoundError(
                 f"{self.place} is not in '{self.root}'. Set --data.download true, or set "
                 "--data.root to the folder that it lies in."
             ) from error
-
-    def _open(self, *, download: bool) -> dict[str, Any]:
-        dataset = getattr(datasets, self.place)
-        return {
-            split: dataset(root=str(self.root), download=download, **arguments)
-            for split, arguments in self.spec.splits.items()
-        }

@@ -104,6 +104,20 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
         raise _broken(path, error) from error
 
 
+def is_readable(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file can be decoded.
+
+    Example:
+        >>> is_readable("missing.jpg")
+        False
+    """
+    try:
+        decode_image(path)
+    except BrokenImageError:
+        return False
+    return True
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is read: a known suffix, and not hidden.
 

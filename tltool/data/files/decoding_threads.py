@@ -1,4 +1,4 @@
-"""Work on many images at once, in threads: Pillow decodes and resizes without Python's lock."""
+"""Thread pool that maps a function over images: Pillow decodes without the interpreter lock."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What lies in a folder: class folders and images, hidden files left out."""
+"""Listing of folders: images, class folders, nearest names; hidden files are left out."""
 
 import difflib
 import os

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
+"""Layout of a folder of images: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
 
 import logging
 from collections import Counter
@@ -62,8 +62,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if found and others:
         listed = ", ".join(found), ", ".join(others)
         log.warning("'%s' has %s; left out the folders beside: %s.", root, *listed)
-    in_order = {split: found[split] for split in ("train", "val", "test") if split in found}
-    return in_order or {WHOLE: root}
+    order = list(SPLIT_NAMES.values())
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0]))) or {WHOLE: root}
 
 
 def _images_by_class(folder: Path) -> Found:

@@ -1,4 +1,4 @@
-"""Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
+"""Data loaders that resume in the middle of an epoch and share images exactly between ranks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

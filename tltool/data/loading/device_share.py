@@ -1,4 +1,4 @@
-"""What one device loads: its share of each batch, and where a resumed run goes on."""
+"""Data loaders of one device: its share of each batch, and the place where a run resumes."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The dataset: names of images and their labels in, tensors out; and how tensors become a batch."""
+"""Dataset of images: names and labels in, tensors out; and how tensors become a batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

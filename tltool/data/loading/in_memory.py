@@ -1,4 +1,4 @@
-"""Images that have a number instead of a file: data sets in memory or behind another library."""
+"""Decoder of images in memory or behind another library, which have a number, not a file."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Which images there are: their names and labels, and the split that each belongs to."""
+"""Samples (paths, labels, groups) and the splits train, val and test."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Samples:
 
     def subset(self, indices: Sequence[int]) -> "Samples":
         """Return the samples at these indices, in this order."""
-        labels = None if self.labels is None else [self.labels[index] for index in indices]
-        groups = None if self.groups is None else [self.groups[index] for index in indices]
+        labels = self.labels and [self.labels[index] for index in indices]
+        groups = self.groups and [self.groups[index] for index in indices]
         return Samples([self.paths[index] for index in indices], labels, groups)
 
     def class_counts(self, num_classes: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The order of the training images, and the seed of each image's augmentation."""
+"""Sampler of the shuffled training images, with a seed for the augmentation of each."""
 
 import hashlib
 from collections.abc import Iterator

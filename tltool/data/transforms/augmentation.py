@@ -1,4 +1,4 @@
-"""Random changes of training images that leave the label as it is."""
+"""Augmentation: presets of random changes of training images, by name."""
 
 import math
 from collections.abc import Callable, Mapping

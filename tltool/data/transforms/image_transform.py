@@ -1,4 +1,4 @@
-"""From a decoded image to the tensor that the backbone expects."""
+"""Image transform: from a decoded image to the tensor that the backbone expects."""
 
 import math
 from collections.abc import Mapping
