@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tltool.features.folder_lock import lock_folder
+from tltool.features.directory_lock import lock_directory
 from tltool.features.segments import segment_paths
 
 SMALL = [
@@ -100,7 +100,7 @@ def test_features_that_were_not_used_for_long_are_deleted(features, folder):
 
 
 def test_features_in_use_are_left(features, folder):
-    with lock_folder(folder):
+    with lock_directory(folder):
         status, out, _ = features("prune", "--all")
     assert (status, folder.exists()) == (1, True)
     assert "is in use by another process" in out

@@ -157,7 +157,7 @@ def test_rows_come_in_the_order_of_the_indices_from_several_segments(
     features = cached_features(backbone, dataset, cache=tmp_path, batch_size=4)
     indices = torch.tensor([23, 0, 7, 7])
     assert torch.equal(features.select(indices), features.tensor()[indices])
-    assert len(list(features.store.folder.glob("*.safetensors"))) == 6
+    assert len(list(features.store.directory.glob("*.safetensors"))) == 6
 
 
 def test_half_precision_takes_half_the_disk(images, tmp_path, make_backbone, make_images):
@@ -167,7 +167,7 @@ def test_half_precision_takes_half_the_disk(images, tmp_path, make_backbone, mak
     half = cached_features(backbone, dataset, cache=tmp_path, precision="bf16-mixed")
     torch.testing.assert_close(half.tensor(), full.tensor(), rtol=0.05, atol=0.05)
     full_size, half_size = (
-        sum(path.stat().st_size for path in features.store.folder.glob("*.safetensors"))
+        sum(path.stat().st_size for path in features.store.directory.glob("*.safetensors"))
         for features in (full, half)
     )
     assert half_size < 0.7 * full_size

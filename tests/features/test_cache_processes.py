@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tltool.features.cache import cached_features
-from tltool.features.segments import check_features, read_segment, segment_paths
+from tltool.features.segments import read_segment, segment_paths
 
 JOB = Path(__file__).with_name("cache_job.py")
 
@@ -20,7 +20,7 @@ def start(images, cache, result, *mode):
     )
 
 
-def folder_of(cache):
+def directory_of(cache):
     (folder,) = (path.parent for path in cache.glob("*/fingerprint.json"))
     return folder
 
@@ -32,7 +32,7 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
     process = start(images, cache, tmp_path / "result", "die")
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
-    (partial,) = folder_of(cache).glob(".*.partial")
+    (partial,) = directory_of(cache).glob(".*.partial")
     backbone = make_backbone()
     dataset = make_images(images, backbone)
     resumed = cached_features(backbone, dataset, cache=cache)
@@ -50,8 +50,8 @@ def test_two_processes_at_once_get_the_same_whole_features(images, tmp_path):
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
     torch.testing.assert_close(first["features"], second["features"])
-    for path in segment_paths(folder_of(cache)):
-        check_features(read_segment(path))
+    for path in segment_paths(directory_of(cache)):
+        read_segment(path, check_features=True)
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_features_stay_in_memory(
     features = cached_features(backbone, dataset, cache=tmp_path / "file", batch_size=4)
     assert features.tensor().shape == (24, 96)
     assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
-    assert "name another folder in TLTOOL_CACHE" in caplog.text
+    assert "name another directory in TLTOOL_CACHE" in caplog.text
 
 
 def test_too_little_space_is_said_before_it_is_taken(
@@ -115,7 +115,7 @@ def test_a_damaged_segment_is_said_and_computed_again(
     backbone = make_backbone()
     dataset = make_images(images, backbone)
     features = cached_features(backbone, dataset, cache=tmp_path)
-    (path,) = segment_paths(features.store.folder)
+    (path,) = segment_paths(features.store.directory)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + (b"" if damage == "cut" else bytes([content[-1] ^ 1])))
     assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 24

@@ -55,12 +55,12 @@ def test_two_that_write_at_once_lose_nothing(tmp_path, image):
     second.save()
     both = FileHashes(tmp_path, [image, other])
     assert (both.find(image), both.find(other)) == (DIGEST, DIGEST)
-    assert len(list(both.folder.iterdir())) == 1
+    assert len(list(both.directory.iterdir())) == 1
 
 
 def test_a_damaged_table_is_left_out(tmp_path, image):
     table = remember(tmp_path, image)
     table.save()
-    (path,) = table.folder.iterdir()
+    (path,) = table.directory.iterdir()
     path.write_text("nonsense")
     assert FileHashes(tmp_path, [image]).find(image) is None

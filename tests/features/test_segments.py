@@ -6,7 +6,6 @@ import torch
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,
-    check_features,
     read_segment,
     segment_paths,
     write_segment,
@@ -23,10 +22,10 @@ def segment(tmp_path):
 def test_features_come_back_as_they_were_written(tmp_path, dtype):
     features = torch.randn(4, 3).to(dtype)
     keys = torch.zeros(4, KEY_BYTES, dtype=torch.uint8)
-    segment = read_segment(write_segment(tmp_path, keys, [features]))
+    path = write_segment(tmp_path, keys, [features])
+    segment = read_segment(path, check_features=True)
     assert segment.features.dtype == dtype
     assert torch.equal(segment.features, features)
-    check_features(segment)
 
 
 def test_a_segment_that_was_cut_off_is_damaged(segment):
@@ -48,7 +47,7 @@ def test_a_flipped_bit_in_a_feature_is_damage(segment):
     content[-3 * KEY_BYTES - 1] ^= 1
     segment.write_bytes(content)
     with pytest.raises(DamagedSegmentError, match="its features are not those written"):
-        check_features(read_segment(segment))
+        read_segment(segment, check_features=True)
 
 
 def test_what_is_half_written_is_no_segment(tmp_path, segment):

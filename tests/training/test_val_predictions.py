@@ -26,7 +26,7 @@ def test_batches_are_put_together_by_image(loader, trainer):
         batch = list(loader)[number]
         collector.add(torch.eye(2)[batch["labels"]], batch["labels"], number)
     found = collector.gather(trainer)
-    assert found.labels.tolist() == loader.images.dataset.labels == [0, 0, 1, 1]
+    assert found.labels.tolist() == loader.images.dataset.samples.labels == [0, 0, 1, 1]
     assert found.accuracy == 1
 
 

@@ -20,8 +20,8 @@ from tltool.features.cache_maintenance import (
     pack_cached,
     remove_cached,
 )
+from tltool.features.directory_lock import InUseError
 from tltool.features.file_hashes import remove_file_hashes
-from tltool.features.folder_lock import InUseError
 from tltool.features.segments import DamagedSegmentError
 
 ACTIONS = {
@@ -89,7 +89,7 @@ def print_list(root: Path) -> None:
     for entry in cached:
         backbone, preprocessing = entry.facts["backbone"], entry.facts["preprocessing"]
         table.add_row(
-            entry.folder.name[:8],
+            entry.directory.name[:8],
             str(backbone.get("name", backbone["class"])),
             str(preprocessing.get("input_size", ["?"])[-1]),
             f"{entry.facts['precision']} {entry.facts['device']}",
@@ -127,8 +127,8 @@ def pack(root: Path, names: Sequence[str]) -> int:
 
 def _for_each(chosen: Iterable[CachedSet], action: Callable[[CachedSet], object], done: str) -> int:
     status = 0
-    for cached in {cached.folder: cached for cached in chosen}.values():
-        name = cached.folder.name[:8]
+    for cached in {cached.directory: cached for cached in chosen}.values():
+        name = cached.directory.name[:8]
         try:
             action(cached)
             print(f"{done:<9} {name}  {decimal(cached.num_bytes)}")
@@ -137,5 +137,5 @@ def _for_each(chosen: Iterable[CachedSet], action: Callable[[CachedSet], object]
             print(f"left      {name}  {error}")
         except OSError as error:
             status = 1
-            print(f"left      {name}  '{cached.folder}' cannot be changed: {error.strerror}.")
+            print(f"left      {name}  '{cached.directory}' cannot be changed: {error.strerror}.")
     return status

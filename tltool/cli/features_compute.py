@@ -35,7 +35,7 @@ def compute(experiment: Experiment) -> None:
     for split, images, num_views in _splits(experiment):
         start = time.monotonic()
         features = backbone.features(images, num_views=num_views)
-        place = f"in '{features.store.folder}'" if features.store.is_on_disk else "nowhere"
+        place = f"in '{features.store.directory}'" if features.store.is_on_disk else "nowhere"
         views = f" in {features.num_views} views" if features.num_views > 1 else ""
         print(
             f"{split:<9} {len(features):,} images{views}, {features.num_computed:,} rows "

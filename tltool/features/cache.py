@@ -1,28 +1,25 @@
-"""Features of a frozen backbone, computed once and kept on disk."""
+"""Cache of features: those of a frozen backbone are computed once and kept on disk."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.extraction import frozen_pass
 from tltool.features.fingerprint import make_fingerprint
-from tltool.features.pending_images import ImageSource, PendingImages, ReadImages
 from tltool.features.row_lookup import RowLookup
 from tltool.features.store import FeatureStore
 from tltool.models.backbone import Backbone
 
 
 def cache_root(root: str | Path | None = None) -> Path:
-    """Return the folder of the cache: the given one, else ``TLTOOL_CACHE``, else a usual one."""
+    """Return the directory of the cache: the given one, else ``TLTOOL_CACHE``, else a usual one."""
     chosen = root or os.environ.get("TLTOOL_CACHE") or "~/.cache/tltool/features"
     return Path(chosen).expanduser()
 
@@ -61,14 +58,12 @@ class Features:
 
         Do not write into it.
         """
-        rows = self._rows[:, view]
-        mapped = self.store.view(rows)
-        return self.store.select(rows) if mapped is None else mapped
+        return self.store.select(self._rows[:, view])
 
 
 def cached_features(
     backbone: Backbone,
-    images: ImageSource,
+    images: ImageDataset,
     *,
     cache: str | Path | None = None,
     batch_size: int = 32,
@@ -88,8 +83,8 @@ def cached_features(
 
     Args:
         backbone: The network, on the device that computes; its modes are left as they were.
-        images: The data set, such as `ImageDataset`.
-        cache: The folder of the cache, see `cache_root`.
+        images: The data set.
+        cache: The directory of the cache, see `cache_root`.
         batch_size: Number of images in a forward pass.
         num_workers: Number of processes that decode; 0 for this one.
         precision: Of the pass, see `frozen_pass`.
@@ -102,8 +97,7 @@ def cached_features(
 
     Example:
         >>> import tempfile
-        >>> from tltool.data.loading.image_dataset import ImageDataset
-        >>> from tltool.data.loading.in_memory import IndexedDecoder
+        >>> from tltool.data.loading.in_memory import InMemoryDecoder
         >>> from tltool.data.loading.samples import Samples
         >>> from tltool.data.transforms.image_transform import ImageTransform
         >>> from PIL import Image
@@ -111,82 +105,32 @@ def cached_features(
         >>> images = ImageDataset(
         ...     Samples(["dots/0", "dots/1"], [0, 1]),
         ...     ImageTransform(backbone.data_config),
-        ...     decode=IndexedDecoder({"dots": [(Image.new("L", (8, 8), c), 0) for c in (0, 9)]}),
+        ...     decode=InMemoryDecoder({"dots": [(Image.new("L", (8, 8), c), 0) for c in (0, 9)]}),
         ... )
-        >>> folder = tempfile.mkdtemp()
-        >>> cached_features(backbone, images, cache=folder).num_computed
+        >>> directory = tempfile.mkdtemp()
+        >>> cached_features(backbone, images, cache=directory).num_computed
         2
-        >>> features = cached_features(backbone, images, cache=folder)
+        >>> features = cached_features(backbone, images, cache=directory)
         >>> features.num_computed, features.tensor().shape, features.labels
         (0, torch.Size([2, 96]), tensor([0, 1]))
     """
     if num_views < 1:
         raise ValueError(f"`num_views` must be at least 1, got {num_views}.")
-    num_views = num_views if images.is_random else 1
-    fingerprint = make_fingerprint(backbone, images.describe(), precision=precision)
+    num_views = num_views if images.transform.is_random else 1
+    fingerprint = make_fingerprint(backbone, images.transform.describe(), precision=precision)
     store = FeatureStore(cache_root(cache), fingerprint, backbone.num_features)
     lookup = RowLookup(images, store, num_views)
-    rank, world_size = _rank()
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if is_distributed else 0
+    world_size = torch.distributed.get_world_size() if is_distributed else 1
     num_computed = 0
     # By its number in the data set, not among the missing: ranks may find different ones missing.
     for share in (range(rank, len(images), world_size), range(len(images))):
-        pending = lookup.pending(share, batch_size)
         with frozen_pass(backbone, precision) as features_of:
-            num_computed += _compute(lookup, pending, features_of, num_workers, show_progress)
+            pending = lookup.pending(share, batch_size)
+            num_computed += lookup.compute(pending, features_of, num_workers, show_progress)
         if world_size > 1:
             torch.distributed.barrier()
             lookup.reload()
-    labels = None if images.labels is None else torch.tensor(images.labels)
+    labels = None if images.samples.labels is None else torch.tensor(images.samples.labels)
     return Features(labels, num_views, num_computed, store, lookup.rows())
-
-
-def _compute(
-    lookup: RowLookup,
-    pending: PendingImages,
-    features_of: Callable[[Tensor], Tensor],
-    num_workers: int,
-    show_progress: bool,
-) -> int:
-    """Compute what is missing of some images; return the number of rows."""
-    if not len(pending):
-        return 0
-    num_computed = 0
-    store = lookup.store
-    store.expect(len(pending.indices) * lookup.num_views)
-    loader = DataLoader(
-        pending,
-        batch_size=None,  # It reads in batches itself,
-        collate_fn=ReadImages._make,  # and they stay as they are.
-        num_workers=num_workers,
-    )
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not show_progress) as progress:
-        bar = progress.add_task("computing features", total=len(pending.indices))
-        try:
-            for read in loader:
-                lookup.note(read)
-                num_computed += _add(store, read, features_of, pending.batch_size)
-                progress.advance(bar, len(read.found))
-        finally:  # What was computed before a broken image, or an interruption, is kept.
-            store.flush()
-            lookup.save()
-    return num_computed
-
-
-def _add(
-    store: FeatureStore, read: ReadImages, features_of: Callable[[Tensor], Tensor], batch_size: int
-) -> int:
-    # An image that came twice may have been computed in the last batch.
-    new = [number for number, key in enumerate(read.keys) if key not in store]
-    if read.views is None or not new:
-        return 0
-    for start in range(0, len(new), batch_size):  # Several views make more than a batch.
-        chunk = new[start : start + batch_size]
-        store.add([read.keys[number] for number in chunk], features_of(read.views[chunk]))
-    return len(new)
-
-
-def _rank() -> tuple[int, int]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()

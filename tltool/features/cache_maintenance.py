@@ -11,14 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tltool.features.folder_lock import lock_folder
-from tltool.features.segments import (
-    KEY_BYTES,
-    Segment,
-    read_segment,
-    segment_paths,
-    write_segment,
-)
+from tltool.features.directory_lock import lock_directory
+from tltool.features.segments import KEY_BYTES, Segment, read_segment, segment_paths, write_segment
 from tltool.features.store import FACTS_FILE
 
 _DAY = 86400.0
@@ -28,14 +22,14 @@ class CachedSet(NamedTuple):
     """The features of one fingerprint on disk.
 
     Attributes:
-        folder: Where they are; its name is that of the fingerprint.
+        directory: Where they are; its name is that of the fingerprint.
         facts: What is behind the fingerprint.
         num_segments: Number of files.
         num_bytes: Size of the files.
         used_at: Time of the last use, in seconds since 1970.
     """
 
-    folder: Path
+    directory: Path
     facts: dict[str, Any]
     num_segments: int
     num_bytes: int
@@ -46,7 +40,7 @@ def list_cached(root: Path) -> list[CachedSet]:
     """Return all features in a cache, the latest used first.
 
     Example:
-        >>> list_cached(Path("no such folder"))
+        >>> list_cached(Path("no such directory"))
         []
     """
     found = []
@@ -65,20 +59,16 @@ def find_cached(root: Path, name: str) -> CachedSet:
         ValueError: If none begins so, or several do.
     """
     found = list_cached(root)
-    matches = [cached for cached in found if cached.folder.name.startswith(name)]
+    matches = [cached for cached in found if cached.directory.name.startswith(name)]
     if len(matches) == 1:
         return matches[0]
-    names = ", ".join(cached.folder.name[:8] for cached in matches or found) or "none"
+    names = ", ".join(cached.directory.name[:8] for cached in matches or found) or "none"
     problem = "Several features begin" if matches else "No features begin"
     raise ValueError(f"{problem} with {name!r} in '{root}'. Choose one of: {names}.")
 
 
 def choose_to_prune(
-    cached: Sequence[CachedSet],
-    *,
-    older_than: float | None = None,
-    max_bytes: float | None = None,
-    now: float | None = None,
+    cached: Sequence[CachedSet], *, older_than: float | None = None, max_bytes: float | None = None
 ) -> list[CachedSet]:
     """Return what is to go: what was not used for long, then the least recently used.
 
@@ -86,19 +76,18 @@ def choose_to_prune(
         cached: What there is, the latest used first.
         older_than: Days since the last use after which features go.
         max_bytes: What the rest may take together.
-        now: In seconds since 1970; ``None`` for the clock.
 
     Example:
-        >>> sets = [CachedSet(Path(n), {}, 1, 10, day * 86400.0) for n, day in (("b", 9), ("a", 1))]
-        >>> [cached.folder.name for cached in choose_to_prune(sets, older_than=5, now=10 * 86400)]
+        >>> used = {"b": time.time(), "a": 0}
+        >>> sets = [CachedSet(Path(name), {}, 1, 10, when) for name, when in used.items()]
+        >>> [cached.directory.name for cached in choose_to_prune(sets, older_than=5)]
         ['a']
-        >>> [cached.folder.name for cached in choose_to_prune(sets, max_bytes=15)]
+        >>> [cached.directory.name for cached in choose_to_prune(sets, max_bytes=15)]
         ['a']
     """
-    now = time.time() if now is None else now
     chosen, kept_bytes = [], 0
     for entry in cached:
-        is_old = older_than is not None and now - entry.used_at > older_than * _DAY
+        is_old = older_than is not None and time.time() - entry.used_at > older_than * _DAY
         is_too_much = max_bytes is not None and kept_bytes + entry.num_bytes > max_bytes
         if is_old or is_too_much:
             chosen.append(entry)
@@ -113,10 +102,10 @@ def remove_cached(cached: CachedSet) -> None:
     Raises:
         InUseError: If another process uses them.
     """
-    removed = cached.folder.with_name(f".{cached.folder.name}.removed")
-    with lock_folder(cached.folder, alone=True):
+    removed = cached.directory.with_name(f".{cached.directory.name}.removed")
+    with lock_directory(cached.directory, alone=True):
         shutil.rmtree(removed, ignore_errors=True)  # Of a run that was killed here.
-        cached.folder.rename(removed)
+        cached.directory.rename(removed)
         shutil.rmtree(removed)
 
 
@@ -131,13 +120,13 @@ def pack_cached(cached: CachedSet) -> int:
         DamagedSegmentError: If a segment is damaged.
         OSError: If the disk is full; then nothing has changed.
     """
-    with lock_folder(cached.folder, alone=True):
-        paths = segment_paths(cached.folder)
+    with lock_directory(cached.directory, alone=True):
+        paths = segment_paths(cached.directory)
         if not paths:
             return 0
         keys, rows = _distinct([read_segment(path) for path in paths])
         if len(paths) > 1:
-            write_segment(cached.folder, keys, rows)
+            write_segment(cached.directory, keys, rows)
             for path in paths:
                 path.unlink()
         return len(keys)

@@ -1,20 +1,21 @@
-"""Feature extraction: a dataset through a frozen backbone, once and in order."""
+"""Feature extraction: a dataset through a frozen backbone, its output or that of every layer."""
 
+import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
+from tltool._progress import with_progress
 from tltool.features.folding import fold_batch_norms
-from tltool.models.backbone import Backbone
+from tltool.models.backbone import WHOLE, Backbone
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 #: The type that a pass computes in, by the precision of Lightning's Trainer. ``None`` for the type
 #: of the weights.
@@ -99,9 +100,59 @@ def extract_features(
     return torch.cat(features), torch.cat(labels)
 
 
-def with_progress(
-    steps: Iterable[T], description: str, *, total: int | None = None, show: bool = True
-) -> Iterable[T]:
-    """Show a progress bar on the standard error, which goes when all is done."""
-    console = Console(stderr=True)
-    return track(steps, description, total=total, console=console, transient=True, disable=not show)
+@torch.inference_mode()
+def extract_layer_features(
+    backbone: Backbone,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    description: str,
+    total: int | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Pass every batch through a backbone once, in evaluation mode, and keep each layer's features.
+
+    Args:
+        backbone: The network; the mode of each module is left as it was.
+        batches: Batches of ``images`` ``(B, C, H, W)`` and ``labels`` ``(B,)``.
+        description: What the progress bar says.
+        total: Number of batches, for the progress bar.
+
+    Returns:
+        Features ``(N, C)`` by layer as in `Backbone.features_of_layers`, and labels ``(N,)``, on
+        the CPU, in the order of the batches.
+
+    Example:
+        >>> batch = {"images": torch.randn(2, 3, 32, 32), "labels": torch.tensor([0, 1])}
+        >>> features, labels = extract_layer_features(
+        ...     Backbone("test_resnet", weights="random"), [batch], description="two images"
+        ... )
+        >>> features["layer1"].shape
+        torch.Size([2, 32])
+    """
+    device = next(backbone.parameters(), torch.empty(0)).device
+    features: dict[str, list[Tensor]] = defaultdict(list)
+    labels: list[Tensor] = []
+    is_sound = True
+    with evaluation_mode(backbone):
+        for batch in with_progress(batches, description, total=total):
+            images = batch["images"].to(device)
+            if not labels:
+                is_sound = _is_sound(backbone, images)
+            outputs = backbone.features_of_layers(images) if is_sound else {WHOLE: backbone(images)}
+            for layer, output in outputs.items():
+                features[layer].append(output.float().cpu())
+            labels.append(batch["labels"].cpu())
+    return {layer: torch.cat(rows) for layer, rows in features.items()}, torch.cat(labels)
+
+
+def _is_sound(backbone: Backbone, images: Tensor) -> bool:
+    """Return whether the way over the layers ends where the network does.
+
+    timm computes the outputs of layers in another function than `forward`.
+    """
+    expected = backbone(images)
+    actual = backbone.features_of_layers(images)[WHOLE]
+    if actual.shape == expected.shape and torch.allclose(actual, expected, rtol=1e-3, atol=1e-4):
+        return True
+    message = "timm's layers of %s do not end in its features: only the whole network is probed."
+    log.warning(message, backbone.name)
+    return False

@@ -35,11 +35,7 @@ class FeatureLoader:
     """
 
     def __init__(
-        self,
-        loader: BatchLoader,
-        views: Sequence[Tensor],
-        *,
-        mixing: "FeatureMixing | None" = None,
+        self, loader: BatchLoader, views: Sequence[Tensor], *, mixing: "FeatureMixing | None" = None
     ) -> None:
         dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule

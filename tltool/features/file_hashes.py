@@ -1,4 +1,4 @@
-"""Hashes of files, kept so that a file that looks unchanged need not be read again."""
+"""Hashes of files, kept so that an unchanged file need not be read again."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool._atomic_write import whole_file
+from tltool._atomic_write import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +41,20 @@ class FileHashes:
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> file = str(folder / "ant.jpg")
+        >>> directory = Path(tempfile.mkdtemp())
+        >>> file = str(directory / "ant.jpg")
         >>> _ = Path(file).write_bytes(b"an ant")
         >>> status = file_status(file)
-        >>> hashes = FileHashes(folder / "cache", [file])
-        >>> hashes.add(file, status, b"0123456789abcdef", now=status[2] / 1e9 + 3)
-        >>> hashes.save()
-        >>> FileHashes(folder / "cache", [file]).find(file)
-        b'0123456789abcdef'
+        >>> hashes = FileHashes(directory / "cache", [file])
+        >>> hashes.add(file, status, hash_content(b"an ant"))
+        >>> hashes.find(file) is None  # It changed just now, and may change again unnoticed.
+        True
     """
 
     def __init__(self, root: Path, files: Sequence[str]) -> None:
         directories = [os.path.dirname(os.path.abspath(file)) for file in files]
         place = os.path.commonpath(directories) if directories else ""
-        self.folder = root / "files" / hash_content(os.fsencode(place)).hex()
+        self.directory = root / "files" / hash_content(os.fsencode(place)).hex()
         self._table: dict[str, str] = {}
         self._is_changed = False
         self.reload()
@@ -77,18 +76,15 @@ class FileHashes:
         status = file_status(file) if known else None
         return bytes.fromhex(digest) if status and known == _text(status) else None
 
-    def add(
-        self, file: str, status: FileStatus, digest: bytes, *, now: float | None = None
-    ) -> None:
-        """Remember a hash.
+    def add(self, file: str, status: FileStatus, digest: bytes) -> None:
+        """Remember a hash, unless the file changed just now.
 
         Args:
             file: The file.
             status: What `file_status` said before it was read.
             digest: The hash of its content.
-            now: The time of that; ``None`` for the clock.
         """
-        if (time.time() if now is None else now) - status[2] / 1e9 >= SETTLED_AFTER:
+        if time.time() - status[2] / 1e9 >= SETTLED_AFTER:
             self._set(file, f"{_text(status)}\t{digest.hex()}")
 
     def forget(self, file: str) -> None:
@@ -101,24 +97,17 @@ class FileHashes:
             return
         self._is_changed = False
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
             taken = self._tables()
             self.reload()
             lines = (f"{entry}\t{json.dumps(file)}\n" for file, entry in self._table.items())
-            path = self.folder / f"{uuid.uuid4().hex}.tsv"
-            with (
-                whole_file(path, sync=True) as partial,
-                partial.open("w", encoding="ascii") as file,
-            ):
-                file.writelines(lines)
+            path = self.directory / f"{uuid.uuid4().hex}.tsv"
+            write_whole(path, "".join(lines), sync=True)
             for path in taken:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning(
-                "'%s' cannot be written: %s. The images are hashed again in the next run.",
-                self.folder,
-                error.strerror,
-            )
+            message = "'%s' cannot be written: %s. The images are hashed again in the next run."
+            log.warning(message, self.directory, error.strerror)
 
     def _set(self, file: str, entry: str) -> None:
         self._table[os.path.abspath(file)] = entry
@@ -126,7 +115,7 @@ class FileHashes:
 
     def _tables(self) -> list[Path]:
         # The latest first: what it says of a file counts.
-        found = [(file_status(path), path) for path in self.folder.glob("*.tsv")]
+        found = [(file_status(path), path) for path in self.directory.glob("*.tsv")]
         written = [(status[1], path) for status, path in found if status is not None]
         return [path for _, path in sorted(written, reverse=True)]
 

@@ -1,5 +1,6 @@
 """Fingerprint of features: all that decides them apart from the image, as one name."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -87,11 +88,9 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"tltool": tltool.__version__}
+    found: dict[str, str | None] = {"tltool": tltool.__version__, **dict.fromkeys(_PACKAGES)}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
     # Builds of one Pillow may decode JPEG by different libraries, to different pixels.
     return {**found, "jpeg": pillow_features.version("libjpeg_turbo")}

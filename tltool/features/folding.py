@@ -1,7 +1,7 @@
 """Folding of batch norms into the convolutions in front: a frozen network that does less work."""
 
 import copy
-from typing import Any
+from collections import Counter
 
 import torch
 from torch import Tensor, nn
@@ -65,30 +65,21 @@ def _find_pairs(network: nn.Module, images: Tensor) -> dict[nn.BatchNorm2d, nn.C
     Modules that run several times, such as shared ones, are left out.
     """
     made_by: dict[int, nn.Conv2d] = {}
-    runs: dict[nn.Module, int] = {}
+    runs: Counter[nn.Module] = Counter()
     outputs: list[Tensor] = []  # Kept, so that no two have one id.
     pairs: dict[nn.BatchNorm2d, nn.Conv2d] = {}
 
-    def note_output(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)  # noqa: S101  # see below
-        runs[module] = runs.get(module, 0) + 1
-        made_by[id(output)] = module
-        outputs.append(output)
-
-    def note_input(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(module, nn.BatchNorm2d)  # noqa: S101  # see below
-        runs[module] = runs.get(module, 0) + 1
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        runs[module] += 1
         conv = made_by.get(id(inputs[0]))
-        if conv is not None and module.track_running_stats:
+        if isinstance(module, nn.Conv2d):
+            made_by[id(output)] = module
+            outputs.append(output)
+        elif conv is not None and isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
             pairs[module] = conv
 
-    hooks = [
-        module.register_forward_hook(note_output)
-        if isinstance(module, nn.Conv2d)
-        else module.register_forward_pre_hook(note_input)
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
-    ]
+    layers = (m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d))
+    hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         network(images)
     finally:

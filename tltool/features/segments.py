@@ -29,26 +29,22 @@ class Segment(NamedTuple):
     """Rows of features and what each belongs to.
 
     Attributes:
-        path: The file.
         keys: ``(n, KEY_BYTES)``, bytes.
         features: ``(n, num_features)``, mapped into memory: read from disk where it is used.
-        checksum: Of the features, see `check_features`.
     """
 
-    path: Path
     keys: Tensor
     features: Tensor
-    checksum: str
 
 
-def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
+def write_segment(directory: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
     """Write a segment under a name of its own and return the path.
 
     It gets its name after all of it has reached the disk. The layout is that of safetensors, so
     other tools read it.
 
     Args:
-        folder: Where to.
+        directory: Where to.
         keys: ``(n, KEY_BYTES)``, bytes.
         parts: Features ``(m, num_features)`` of one type, together ``n`` rows. One part at a time
             is read, so mapped ones may be larger than the memory.
@@ -63,51 +59,40 @@ def write_segment(folder: Path, keys: Tensor, parts: Sequence[Tensor]) -> Path:
         >>> torch.equal(read_segment(path).features, rows)
         True
     """
-    path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+    path = directory / f"{uuid.uuid4().hex}{_SUFFIX}"
     with whole_file(path, sync=True) as partial, partial.open("wb") as file:
         file.write(_header(keys, parts))
         file.writelines(map(_bytes, (*parts, keys)))
     return path
 
 
-def read_segment(path: Path) -> Segment:
+def read_segment(path: Path, *, check_features: bool = False) -> Segment:
     """Map a segment into memory.
 
+    Args:
+        path: The file.
+        check_features: Whether all features are read, and their checksum is compared.
+
     Raises:
-        DamagedSegmentError: If it was cut off, or its keys are not those that were written.
+        DamagedSegmentError: If it was cut off, or its keys or features are not those written.
         FileNotFoundError: If it is not there any more.
     """
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
-            segment = Segment(
-                path,
-                file.get_tensor("keys"),
-                file.get_tensor("features"),
-                facts.get("features_checksum", ""),
-            )
+            keys, features = file.get_tensor("keys"), file.get_tensor("features")
     except SafetensorError as error:
         raise DamagedSegmentError(f"'{path}' is damaged: {error}.") from error
-    if _checksum([segment.keys]) != facts.get("keys_checksum"):
+    if _checksum([keys]) != facts.get("keys_checksum"):
         raise DamagedSegmentError(f"'{path}' is damaged: its keys are not those written.")
-    return segment
+    if check_features and _checksum([features]) != facts.get("features_checksum"):
+        raise DamagedSegmentError(f"'{path}' is damaged: its features are not those written.")
+    return Segment(keys, features)
 
 
-def check_features(segment: Segment) -> None:
-    """Read all features of a segment and compare their checksum.
-
-    Raises:
-        DamagedSegmentError: If they are not those that were written.
-    """
-    if _checksum([segment.features]) != segment.checksum:
-        raise DamagedSegmentError(
-            f"'{segment.path}' is damaged: its features are not those written."
-        )
-
-
-def segment_paths(folder: Path) -> list[Path]:
-    """Return the whole segments of a folder, the same order in every process."""
-    return sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
+def segment_paths(directory: Path) -> list[Path]:
+    """Return the whole segments of a directory, the same order in every process."""
+    return sorted(directory.glob(f"*{_SUFFIX}")) if directory.is_dir() else []
 
 
 def _header(keys: Tensor, parts: Sequence[Tensor]) -> bytes:
@@ -115,19 +100,12 @@ def _header(keys: Tensor, parts: Sequence[Tensor]) -> bytes:
 
     https://huggingface.co/docs/safetensors describes it.
     """
-    size = sum(part.nbytes for part in parts)
-    shape = [len(keys), parts[0].shape[1]]
+    size, shape = sum(part.nbytes for part in parts), [len(keys), parts[0].shape[1]]
+    spans = [0, size], [size, size + keys.nbytes]
     header = {
-        "__metadata__": {
-            "features_checksum": _checksum(parts),
-            "keys_checksum": _checksum([keys]),
-        },
-        "features": {"dtype": _DTYPES[parts[0].dtype], "shape": shape, "data_offsets": [0, size]},
-        "keys": {
-            "dtype": "U8",
-            "shape": list(keys.shape),
-            "data_offsets": [size, size + keys.nbytes],
-        },
+        "__metadata__": {"features_checksum": _checksum(parts), "keys_checksum": _checksum([keys])},
+        "features": {"dtype": _DTYPES[parts[0].dtype], "shape": shape, "data_offsets": spans[0]},
+        "keys": {"dtype": "U8", "shape": list(keys.shape), "data_offsets": spans[1]},
     }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # So that mapped numbers lie where the processor wants them.

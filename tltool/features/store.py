@@ -18,8 +18,8 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from tltool._atomic_write import write_whole
+from tltool.features.directory_lock import lock_directory
 from tltool.features.fingerprint import Fingerprint
-from tltool.features.folder_lock import lock_folder
 from tltool.features.segments import (
     KEY_BYTES,
     DamagedSegmentError,
@@ -43,13 +43,13 @@ class FeatureStore:
     Rows are numbered over all segments in the order in which these were read or added.
 
     Args:
-        root: The folder of the cache.
-        fingerprint: Of the features; its name is that of their folder.
+        root: The directory of the cache.
+        fingerprint: Of the features; its name is that of their directory.
         num_features: Width of a row. Segments of another width are left out as damaged.
     """
 
     def __init__(self, root: Path, fingerprint: Fingerprint, num_features: int) -> None:
-        self.folder = root / fingerprint.name
+        self.directory = root / fingerprint.name
         self.fingerprint = fingerprint
         self.num_features = num_features
         #: The number of each row, by its key.
@@ -71,8 +71,8 @@ class FeatureStore:
         """Read the segments that were written since, by other processes too."""
         self._hold()
         with contextlib.suppress(OSError):  # It may belong to someone else.
-            os.utime(self.folder / FACTS_FILE)  # The time of the last use.
-        for path in segment_paths(self.folder):
+            os.utime(self.directory / FACTS_FILE)  # The time of the last use.
+        for path in segment_paths(self.directory):
             if path in self._read:
                 continue
             self._read.add(path)
@@ -114,12 +114,21 @@ class FeatureStore:
             try:
                 features = self._write(keys, features)
             except OSError as error:
-                self._go_without(error)
+                self._go_without(error.strerror or str(error))
         self._append(keys, features)
 
     def select(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return rows by number, ``(n, num_features)``, in 32 bits."""
+        """Return rows by number, ``(n, num_features)``, in 32 bits.
+
+        They are not copied where they follow each other in one segment of 32 bits: do not write
+        into them.
+        """
         segments = np.searchsorted(self._starts, rows, side="right") - 1
+        in_order = np.array_equal(rows[1:], rows[:-1] + 1)
+        if len(rows) and in_order and segments[0] == segments[-1]:
+            number = int(segments[0])
+            first = int(rows[0]) - self._starts[number]
+            return self._segments[number][first : first + len(rows)].float()
         selected = torch.empty(len(rows), self.num_features)
         for number in np.unique(segments):
             (places,) = np.nonzero(segments == number)
@@ -127,34 +136,25 @@ class FeatureStore:
             selected[torch.from_numpy(places)] = self._segments[number][inside].float()
         return selected
 
-    def view(self, rows: NDArray[np.int64]) -> Tensor | None:
-        """Return rows without a copy, where they follow each other in one segment of 32 bits."""
-        if not len(rows) or not np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return None
-        number = int(np.searchsorted(self._starts, rows[0], side="right")) - 1
-        first = int(rows[0]) - self._starts[number]
-        view = self._segments[number][first : first + len(rows)]
-        return view if len(view) == len(rows) and view.dtype == torch.float32 else None
-
     def _check_space(self, num_rows: int) -> None:
         num_bytes = num_rows * (4 * self.num_features + KEY_BYTES)
-        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         log.info(
             f"features: {num_rows:,} rows to compute, at most {decimal(num_bytes)} in "
-            f"'{self.folder}' ({decimal(free)} free)"
+            f"'{self.directory}' ({decimal(free)} free)"
         )
         if free < num_bytes:
-            self._go_without(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)))
+            self._go_without(os.strerror(errno.ENOSPC))
 
     def _write(self, keys: Sequence[bytes], features: Tensor) -> Tensor:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._hold()
-        if not (self.folder / FACTS_FILE).exists():
+        if not (self.directory / FACTS_FILE).exists():
             facts = json.dumps(self.fingerprint.facts, indent=1, sort_keys=True)
-            write_whole(self.folder / FACTS_FILE, facts, sync=True)
+            write_whole(self.directory / FACTS_FILE, facts, sync=True)
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
-        path = write_segment(self.folder, table.view(-1, KEY_BYTES), [features])
+        path = write_segment(self.directory, table.view(-1, KEY_BYTES), [features])
         self._read.add(path)
         return read_segment(path).features  # From disk, so that memory does not grow.
 
@@ -165,18 +165,16 @@ class FeatureStore:
         self._segments.append(features)
         self._starts.append(start + len(keys))
 
-    def _go_without(self, error: OSError) -> None:
+    def _go_without(self, reason: str) -> None:
         self.is_on_disk = False
         log.warning(
-            "Features cannot be kept in '%s': %s. They stay in memory, and the next run computes "
-            "them again. Free some disk (tltool features prune), or name another folder in "
-            "TLTOOL_CACHE.",
-            self.folder,
-            error.strerror or error,
+            f"Features cannot be kept in '{self.directory}': {reason}. They stay in memory, and "
+            "the next run computes them again. Free some disk (tltool features prune), or name "
+            "another directory in TLTOOL_CACHE."
         )
 
     def _hold(self) -> None:
-        """Lock the folder, shared with others, against being pruned while this store is used."""
-        if not self._is_held and self.folder.is_dir():
-            weakref.finalize(self, lock_folder(self.folder).close)
+        """Lock the directory, shared with others, against being pruned while this store is used."""
+        if not self._is_held and self.directory.is_dir():
+            weakref.finalize(self, lock_directory(self.directory).close)
             self._is_held = True

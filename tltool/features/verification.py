@@ -4,19 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
+from tltool._progress import with_progress
+from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.cache import cache_root
-from tltool.features.extraction import frozen_pass, with_progress
+from tltool.features.extraction import frozen_pass
 from tltool.features.file_hashes import FileHashes, hash_content
 from tltool.features.fingerprint import make_fingerprint
-from tltool.features.pending_images import ImageSource, files_of, seed_of, view_keys
-from tltool.features.segments import (
-    DamagedSegmentError,
-    check_features,
-    read_segment,
-    segment_paths,
-)
+from tltool.features.row_lookup import files_of, seed_of, view_keys
+from tltool.features.segments import DamagedSegmentError, read_segment, segment_paths
 from tltool.features.store import FeatureStore
 from tltool.models.backbone import Backbone
 
@@ -59,7 +55,7 @@ class Verification:
 
 def verify_features(
     backbone: Backbone,
-    images: ImageSource,
+    images: ImageDataset,
     *,
     cache: str | Path | None = None,
     precision: str = "32-true",
@@ -79,7 +75,7 @@ def verify_features(
         show_progress: Whether there is a progress bar.
     """
     root = cache_root(cache)
-    fingerprint = make_fingerprint(backbone, images.describe(), precision=precision)
+    fingerprint = make_fingerprint(backbone, images.transform.describe(), precision=precision)
     tolerance = _TOLERANCE["full" if precision in {"32-true", "64-true"} else "reduced"]
     result = Verification(len(images), remove_damaged(root / fingerprint.name), tolerance)
     store = FeatureStore(root, fingerprint, backbone.num_features)
@@ -93,33 +89,31 @@ def verify_features(
             if file is not None and hashes.find(file) not in {None, digest}:
                 result.changed.append(file)
                 hashes.forget(file)
-            keys = view_keys(digest, num_views, is_random=images.is_random)
+            keys = view_keys(digest, num_views, is_random=images.transform.is_random)
             if not all(key in store for key in keys):
                 result.num_missing += 1
             elif index in sampled:
                 image = images.image(index, content, seed=seed_of(keys[0]))
-                result.errors.append(_error(store, keys[0], features_of(image[None])))
+                computed = features_of(image[None]).float()
+                stored = store.select(np.array([store.rows[keys[0]]]))
+                error = (stored - computed).norm() / computed.norm().clamp_min(1e-12)
+                result.errors.append(float(error))
     hashes.save()
     return result
 
 
-def remove_damaged(folder: Path) -> list[str]:
-    """Read all segments of a folder, delete those that are damaged, and return what was wrong."""
+def remove_damaged(directory: Path) -> list[str]:
+    """Read all segments of a directory, delete damaged ones, and return what was wrong."""
     damaged = []
-    for path in segment_paths(folder):
+    for path in segment_paths(directory):
         try:
-            check_features(read_segment(path))
+            read_segment(path, check_features=True)
         except DamagedSegmentError as error:
-            damaged.append(str(error))
             try:
                 path.unlink(missing_ok=True)
             except OSError as refusal:
                 raise PermissionError(
                     f"{error} It cannot be deleted: {refusal.strerror}. Delete it as its owner."
                 ) from refusal
+            damaged.append(str(error))
     return damaged
-
-
-def _error(store: FeatureStore, key: bytes, computed: Tensor) -> float:
-    stored, computed = store.select(np.array([store.rows[key]])), computed.float()
-    return float((stored - computed).norm() / computed.norm().clamp_min(1e-12))

@@ -109,7 +109,7 @@ def gains_over_baselines(
 
 
 def _labels(loader: BatchLoader) -> Tensor:
-    return torch.tensor(_dataset(loader).labels)
+    return torch.tensor(_dataset(loader).samples.labels)
 
 
 def _dataset(loader: BatchLoader) -> ImageDataset:

@@ -23,9 +23,9 @@ def test_pixels_and_labels_are_those_of_scikit_learn(data):
     assert np.allclose(batch["images"][:, 0] * 16, digits.images[rows], atol=16 * 0.5 / 255)
 
 
-def test_each_digit_is_in_one_part(data):
-    parts = (data.samples(part) for part in ("train", "val", "test"))
-    assert sorted(number(path) for part in parts for path in part.paths) == list(range(1797))
+def test_each_digit_is_in_one_split(data):
+    splits = (data.samples(split) for split in ("train", "val", "test"))
+    assert sorted(number(path) for split in splits for path in split.paths) == list(range(1797))
 
 
 def test_given_class_names_decide_the_labels():

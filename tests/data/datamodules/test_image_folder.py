@@ -60,10 +60,10 @@ def test_test_images_are_read_from_their_folder(images):
     assert data.samples("test").class_counts(2) == [1, 2]
 
 
-@pytest.mark.parametrize("part", ["val", "test"])
-def test_an_evaluation_folder_needs_no_train(images, part):
-    data = ImageFolderDataModule(images({"ants": 1, "bees": 2}, below=part))
-    assert data.samples(part).class_counts(2) == [1, 2]
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_an_evaluation_folder_needs_no_train(images, split):
+    data = ImageFolderDataModule(images({"ants": 1, "bees": 2}, below=split))
+    assert data.samples(split).class_counts(2) == [1, 2]
 
 
 def test_images_of_trains_are_a_class(images):

@@ -8,7 +8,7 @@ from tltool.data.datamodules.image_folder import ImageFolderDataModule
 @pytest.mark.parametrize(
     ("missing", "advice"),
     [
-        ("fotos", r"Did you mean --data.root '.*/images'\?"),
+        ("imges", r"Did you mean --data.root '.*/images'\?"),
         ("image/train", r"Did you mean --data.root '.*/images/train'\?"),
         ("xyz", "has these folders: images"),
     ],
@@ -23,7 +23,10 @@ def test_a_missing_folder_says_what_is_there(images, missing, advice):
 @pytest.mark.parametrize(
     ("counts", "advice"),
     [
-        ({"ants": 3, "bees": 3, "wasps": 0}, "class wasps in .* has no image. Add images, or rem"),
+        (
+            {"ants": 3, "bees": 3, "wasps": 0},
+            "class wasps in .* has 0 images, .* or remove",
+        ),
         ({"ants": 3, "bees": 1}, "class bees in .* has 1 image, which cannot be split"),
         ({"ants": 3}, "Add images of a second class"),
         ({"ants": 10, "bees": 10}, "batch size 32 .* 16 training images. .*batch_size 16"),

@@ -54,7 +54,7 @@ def test_composed_and_decomposed_accents_split_alike():
     assert stratified(composed, [0] * 20) == stratified(decomposed, [0] * 20)
 
 
-def test_a_test_part_leaves_the_validation_images_where_they_are():
+def test_a_test_split_leaves_the_validation_images_where_they_are():
     fractions = {"val": 0.25, "test": 0.1}
     split = split_stratified(NAMES, LABELS, fractions, seed=0)
     assert split["val"] == stratified()[1]
@@ -62,10 +62,10 @@ def test_a_test_part_leaves_the_validation_images_where_they_are():
     assert sorted(sum_of(split)) == list(range(60))
 
 
-def test_three_images_of_a_class_give_one_to_each_part():
+def test_three_images_of_a_class_give_one_to_each_split():
     fractions = {"val": 0.9, "test": 0.05}
     split = split_stratified(["a", "b", "c"], [0, 0, 0], fractions, seed=0)
-    assert [len(part) for part in split.values()] == [1, 1, 1]
+    assert [len(indices) for indices in split.values()] == [1, 1, 1]
 
 
 def sum_of(split):
@@ -79,7 +79,7 @@ def test_a_fraction_outside_zero_and_one_is_refused(val_fraction):
 
 
 def test_fractions_must_leave_something_to_train_on():
-    with pytest.raises(ValueError, match="val and test leave nothing to train on"):
+    with pytest.raises(ValueError, match=r"train on, got val_fraction 0.5, test_fraction 0.5"):
         check_fractions({"val": 0.5, "test": 0.5})
 
 
@@ -92,16 +92,16 @@ def by_group(groups=GROUPS, labels=GROUP_LABELS, seed=0, **fractions):
 
 
 def test_groups_stay_together():
-    groups = [{GROUPS[index] for index in part} for part in by_group().values()]
-    assert sum(len(part) for part in groups) == len(set(GROUPS))
+    groups = [{GROUPS[index] for index in split} for split in by_group().values()]
+    assert sum(len(split) for split in groups) == len(set(GROUPS))
 
 
-def test_each_image_of_a_group_is_in_one_part():
+def test_each_image_of_a_group_is_in_one_split():
     assert sorted(sum_of(by_group())) == list(range(200))
 
 
-def test_parts_have_their_fraction_of_the_images():
-    assert {name: len(part) for name, part in by_group().items()} == {
+def test_splits_have_their_fraction_of_the_images():
+    assert {name: len(split) for name, split in by_group().items()} == {
         "val": 40,
         "test": 20,
         "train": 140,
@@ -112,18 +112,18 @@ def test_another_seed_moves_other_groups():
     assert by_group() != by_group(seed=1)
 
 
-def test_a_part_gets_the_mix_of_classes_of_the_whole():
+def test_a_split_gets_the_mix_of_classes_of_the_whole():
     labels = [index // 5 % 2 for index in range(200)]
-    parts = [by_group(labels=labels, seed=seed)["val"] for seed in range(20)]
-    shares = [sum(labels[index] for index in part) / len(part) for part in parts]
+    splits = [by_group(labels=labels, seed=seed)["val"] for seed in range(20)]
+    shares = [sum(labels[index] for index in split) / len(split) for split in splits]
     assert sum(abs(share - 0.5) for share in shares) / 20 < 0.06  # 0.125 without a choice
 
 
-def test_each_part_gets_a_group_of_three():
-    parts = by_group(["a"] * 50 + ["b"] * 30 + ["c"] * 20, [0] * 100)
-    assert all(parts.values())
+def test_each_split_gets_a_group_of_three():
+    splits = by_group(["a"] * 50 + ["b"] * 30 + ["c"] * 20, [0] * 100)
+    assert all(splits.values())
 
 
-def test_fewer_groups_than_parts_are_refused():
+def test_fewer_groups_than_splits_are_refused():
     with pytest.raises(ValueError, match="2 groups cannot be split into train, val, test"):
         by_group(["a", "b"], [0, 1])

@@ -1,8 +1,8 @@
 import inspect
 import json
 import pickle
+import re
 import struct
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from torchvision import datasets
 
 from tltool.data.datamodules.torchvision_datasets import (
     TORCHVISION_DATASETS,
-    DatasetName,
     TorchvisionDataModule,
 )
 
@@ -26,11 +25,11 @@ def write_idx(path, array):
 def fashion(tmp_path):
     """The files of FashionMNIST, with 40 training and 10 test images of noise."""
     random = np.random.default_rng(0)
-    for part, count in (("train", 40), ("t10k", 10)):
+    for split, count in (("train", 40), ("t10k", 10)):
         raw = tmp_path / "FashionMNIST" / "raw"
         images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        write_idx(raw / f"{part}-images-idx3-ubyte", images)
-        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
+        write_idx(raw / f"{split}-images-idx3-ubyte", images)
+        write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
     return tmp_path
 
 
@@ -40,15 +39,17 @@ def eurosat(images):
     return TorchvisionDataModule("EuroSAT", root)
 
 
-def test_the_names_in_the_signature_are_those_of_the_table():
-    assert list(get_args(DatasetName)) == list(TORCHVISION_DATASETS)
+def test_the_documentation_lists_the_names_of_the_table():
+    listed = TorchvisionDataModule.__doc__.partition("Its name in torchvision:")[2]
+    names = re.split(r",\s+|\s+or\s+", listed.partition(".")[0].strip())
+    assert names == list(TORCHVISION_DATASETS)
 
 
 @pytest.mark.parametrize("name", TORCHVISION_DATASETS)
 def test_torchvision_takes_the_arguments_of_the_table(name):
     dataset = getattr(datasets, name)
     taken = [inspect.signature(cls).parameters for cls in dataset.__mro__[:-1]]
-    asked = {key for part in TORCHVISION_DATASETS[name].splits.values() for key in part}
+    asked = {key for split in TORCHVISION_DATASETS[name].splits.values() for key in split}
     assert asked | {"root", "download"} <= {key for parameters in taken for key in parameters}
 
 
@@ -59,9 +60,9 @@ def test_torchvision_has_the_labels_of_the_table(name):
     assert f"self.{TORCHVISION_DATASETS[name].labels}" in source
 
 
-def test_its_own_test_part_is_kept(fashion):
+def test_its_own_test_split_is_kept(fashion):
     data = TorchvisionDataModule("FashionMNIST", fashion)
-    assert [len(data.samples(part)) for part in ("train", "val", "test")] == [30, 10, 10]
+    assert [len(data.samples(split)) for split in ("train", "val", "test")] == [30, 10, 10]
     assert all(path.startswith("FashionMNIST/test/") for path in data.samples("test").paths)
 
 
@@ -84,8 +85,8 @@ def test_the_decoder_can_be_pickled(fashion):
     assert copy("FashionMNIST/test/000003", mode="L").size == (28, 28)
 
 
-def test_a_data_set_without_parts_is_split_in_three(eurosat):
-    assert [len(eurosat.samples(part)) for part in ("train", "val", "test")] == [26, 8, 6]
+def test_a_data_set_without_splits_is_split_in_three(eurosat):
+    assert [len(eurosat.samples(split)) for split in ("train", "val", "test")] == [26, 8, 6]
     assert eurosat.class_names == ["Forest", "River"]
 
 
@@ -103,15 +104,15 @@ def test_given_class_names_decide_the_labels(images):
 def test_food101_is_read(images):
     root = images({"pie": 4, "soup": 4}, below="food-101/images", suffix=".jpg")
     (root / "food-101" / "meta").mkdir()
-    for part, numbers in (("train", (0, 1, 2)), ("test", (3,))):
+    for split, numbers in (("train", (0, 1, 2)), ("test", (3,))):
         listed = {name: [f"{name}/{i:03}" for i in numbers] for name in ("pie", "soup")}
-        (root / "food-101" / "meta" / f"{part}.json").write_text(json.dumps(listed))
+        (root / "food-101" / "meta" / f"{split}.json").write_text(json.dumps(listed))
     data = TorchvisionDataModule("Food101", root, val_fraction=0.34)
-    assert [len(data.samples(part)) for part in ("train", "val", "test")] == [4, 2, 2]
+    assert [len(data.samples(split)) for split in ("train", "val", "test")] == [4, 2, 2]
     assert data.class_names == ["pie", "soup"]
 
 
-def test_imagenette_has_pairs_of_names_and_no_test_part(images):
+def test_imagenette_has_pairs_of_names_and_no_test_split(images):
     folders = {"n01440764": 3, "n02102040": 3}
     images(folders, below="imagenette2-320/train", suffix=".jpeg")
     root = images(folders, below="imagenette2-320/val", suffix=".jpeg")

@@ -65,10 +65,10 @@ def test_a_configuration_without_a_mean_is_refused(data_config):
 
 
 def test_four_channels_are_refused(data_config):
-    with pytest.raises(ValueError, match=r"Set --model.backbone.in_chans to 3 or 1"):
+    with pytest.raises(ValueError, match=r"set --model.backbone.in_chans to 3 or 1"):
         check_data_config(data_config | {"input_size": (4, 32, 32)})
 
 
 def test_a_mean_of_another_length_is_refused(data_config):
-    with pytest.raises(ValueError, match="3 channels in `input_size` but 1 values in `mean`"):
+    with pytest.raises(ValueError, match="3 channels in `input_size`, 1 values in `mean` and 3"):
         check_data_config(data_config | {"mean": (0.5,)})

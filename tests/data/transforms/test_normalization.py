@@ -10,9 +10,9 @@ from tltool.data.transforms.image_transform import ImageTransform, unnormalize
 from tltool.data.transforms.normalization import (
     Preprocessing,
     encode_image,
+    measure_pixels,
     resolve_preprocessing,
 )
-from tltool.data.transforms.pixel_statistics import measure_pixels
 
 
 @pytest.fixture

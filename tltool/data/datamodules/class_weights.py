@@ -1,4 +1,4 @@
-"""Weights of the classes in the loss, so that rare classes count."""
+"""Class weights of the loss, by class counts or by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -36,18 +36,17 @@ def class_weights(
     if isinstance(choice, str):
         rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
         return lookup(rules, choice, kind="class weights")(counts)
-    weights = _by_name(choice, class_names) if isinstance(choice, Mapping) else list(choice)
-    if len(weights) != len(class_names):
+    if isinstance(choice, Mapping):
+        for name in choice:
+            lookup(dict.fromkeys(class_names), name, kind="class")
+        choice = [choice.get(name, 1.0) for name in class_names]
+    weights = [float(weight) for weight in choice]
+    if len(weights) != len(class_names) or min(weights) < 0 or not any(weights):
         raise ValueError(
-            f"{len(weights)} class weights for {len(class_names)} classes. Give one for each of: "
-            f"{', '.join(class_names)}."
+            f"Class weights must be at least 0, and one above, for each of "
+            f"{', '.join(class_names)}; got {weights}. Use `balanced` to weight rare classes up."
         )
-    if min(weights) < 0 or not any(weights):
-        raise ValueError(
-            f"Class weights must be at least 0, and one above, got {weights}. "
-            "Use `balanced` to weight rare classes up."
-        )
-    return [float(weight) for weight in weights]
+    return weights
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
@@ -88,9 +87,3 @@ def _mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
     if not total:
         raise ValueError("Class weights from counts need training images, and there are none.")
     return [weight * sum(counts) / total for weight in weights]
-
-
-def _by_name(weights: Mapping[str, float], class_names: Sequence[str]) -> list[float]:
-    for name in weights:
-        lookup(dict.fromkeys(class_names), name, kind="class")
-    return [weights.get(name, 1.0) for name in class_names]

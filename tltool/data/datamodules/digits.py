@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: small enough to try anything in seconds."""
+"""Datamodule of the handwritten digits in scikit-learn: to try anything in seconds."""
 
 import functools
 import importlib
@@ -10,7 +10,6 @@ from PIL import Image
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.records import ImageRecord, number_records
 from tltool.data.datamodules.shared_options import SharedOptions, Unpack
-from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.loading.in_memory import InMemoryDecoder
 
 
@@ -27,17 +26,9 @@ class DigitsDataModule(ImageDataModule):
         images: 1169 train, 359 val, 269 test, 10 classes (113 to 119 images each)
     """
 
-    def __init__(
-        self,
-        *,
-        test_fraction: float = 0.15,
-        **options: Unpack[SharedOptions],
-    ) -> None:
+    def __init__(self, *, test_fraction: float = 0.15, **options: Unpack[SharedOptions]) -> None:
         super().__init__(broken_files="stop", **options)  # There are none.
-        self.fractions["test"] = test_fraction
-        check_fractions(self.fractions)
-        self.name = "digits"
-        self.place = "digits"
+        self.set_source("digits", "digits", test_fraction=test_fraction)
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`."""

@@ -1,14 +1,15 @@
-"""Images of solar cells from the package ``elpv-dataset``: real images, no download at run time."""
+"""Datamodule of images of solar cells, from the package ``elpv-dataset``."""
 
 import logging
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.records import ImageRecord
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
-from tltool.data.datamodules.stratified_split import check_fractions
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,8 @@ class ELPVDataModule(ImageDataModule):
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        self.target: Literal["defective", "probability"] = target
-        self.fractions["test"] = test_fraction
-        check_fractions(self.fractions)
-        self.name = "elpv"
-        self.place = "elpv-dataset"
+        self.target = target
+        self.set_source("elpv", "elpv-dataset", test_fraction=test_fraction)
         self.block_size = block_size
 
     def find_classes(self) -> list[str]:
@@ -63,9 +61,16 @@ class ELPVDataModule(ImageDataModule):
 
     def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`. The group of an image is its block."""
-        if self._is_rank_zero:
-            log.info(_LICENSE)
-        folder = _find_package()
+        rank_zero_only(log.info)(_LICENSE)
+        # Without importing the package, which would load NumPy.
+        try:
+            package = distribution("elpv-dataset")
+        except PackageNotFoundError as error:
+            raise ModuleNotFoundError(
+                "The images of solar cells are in a package that is not installed. "
+                "Type: pip install 'tltool[quickstart]'"
+            ) from error
+        folder = Path(str(package.locate_file("elpv_dataset/data")))
         rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
         return [
             ImageRecord(str(folder / name), name, self._label(float(probability)), group=block)
@@ -79,18 +84,5 @@ class ELPVDataModule(ImageDataModule):
         return ["twice" if block in twice else str(block) for block in blocks]
 
     def _label(self, probability: float) -> str:
-        if self.target == "defective":
-            return "defective" if probability > 0 else "intact"
-        return _CLASSES["probability"][round(3 * probability)]
-
-
-def _find_package() -> Path:
-    """Return the folder of the data, without importing the package, which would load NumPy."""
-    try:
-        package = distribution("elpv-dataset")
-    except PackageNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The images of solar cells are in a package that is not installed. "
-            "Type: pip install 'tltool[quickstart]'"
-        ) from error
-    return Path(str(package.locate_file("elpv_dataset/data")))
+        label = probability > 0 if self.target == "defective" else round(3 * probability)
+        return _CLASSES[self.target][label]

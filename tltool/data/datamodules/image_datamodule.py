@@ -1,4 +1,4 @@
-"""What every datamodule shares: checks, loaders, and one line that says what was found."""
+"""Base class of the datamodules: options, checks, splits and loaders of images."""
 
 import functools
 import logging
@@ -9,12 +9,12 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from tltool.data.datamodules.record_splits import Classes, make_splits
-from tltool.data.datamodules.records import ImageRecord, check_labels
+from tltool.data.datamodules.record_splits import make_splits
+from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
-from tltool.data.files.broken_files import describe_broken, find_broken
-from tltool.data.files.decoding import decode_image
+from tltool.data.files.decoding import decode_image, is_readable
+from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
@@ -23,10 +23,14 @@ from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
 from tltool.data.loading.samples import Samples, Splits
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.data.transforms.image_transform import ImageTransform
-from tltool.data.transforms.normalization import Preprocessing, resolve_preprocessing
-from tltool.data.transforms.pixel_statistics import PixelStatistics
+from tltool.data.transforms.normalization import (
+    PixelStatistics,
+    Preprocessing,
+    resolve_preprocessing,
+)
 
 log = logging.getLogger(__name__)
+_warn = rank_zero_only(log.warning)
 
 SplitName = Literal["train", "val", "test"]
 
@@ -109,18 +113,29 @@ class ImageDataModule(LightningDataModule):
         self.augmentation: Augmentation = augmentation
         self.random_erasing = random_erasing
         check_alpha(mixup, name="mixup")
-        self.mixup = mixup
         check_alpha(cutmix, name="cutmix")
-        self.cutmix = cutmix
+        self.mixup, self.cutmix = mixup, cutmix
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
-        self.fractions = {"val": val_fraction}
-        check_fractions(self.fractions)
         self.data_config = data_config
         self.given_class_names = class_names
-        self.place = type(self).__name__  # Where the data lies, for messages.
         self._run_seed: int | None = None
+        self.set_source(self.name, type(self).__name__)
+
+    def set_source(self, name: str | None, place: str, *, test_fraction: float = 0.0) -> None:
+        """Set the name of the data, where they lie, and how they are split.
+
+        Args:
+            name: For the run directory.
+            place: For messages.
+            test_fraction: Share of the images that tests where the data have no splits, or 0.
+        """
+        self.name = name
+        self.place = place
+        tests = {"test": test_fraction} if test_fraction else {}
+        self.fractions = {"val": self.val_fraction} | tests
+        check_fractions(self.fractions)
 
     def __str__(self) -> str:
         """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
@@ -136,12 +151,19 @@ class ImageDataModule(LightningDataModule):
 
     def find_splits(self) -> Splits:
         """Return the images of each split, labels as indices into `class_names`."""
-        check_labels(self.records, place=self.place)
-        classes = Classes(self._found_classes, self.class_names, self.place)
-        splits = make_splits(self.readable_records(), classes, self.fractions, seed=self.seed)
+        self.check_labels()
+        records, found = self.readable_records(), self._found_classes
+        splits = make_splits(
+            records, found, self.class_names, self.fractions, place=self.place, seed=self.seed
+        )
         for split, missing in splits.missing_classes(self.class_names).items():
-            self.warn("The %s images in %s have none of: %s.", split, self.place, missing)
+            _warn("The %s images in %s have none of: %s.", split, self.place, missing)
         return splits
+
+    def check_labels(self) -> None:
+        """Raise if an image has no label."""
+        names = [record.name for record in self.records]
+        check_filled([record.label for record in self.records], names, "label", place=self.place)
 
     def readable_records(self) -> list[ImageRecord]:
         """Return the records whose images can be decoded, or all if broken files stop the run."""
@@ -179,11 +201,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def is_random(self) -> bool:
         """Whether a training image may look different at two visits."""
-        return self.transform(augment=True).is_random or self._mixes
-
-    @property
-    def _mixes(self) -> bool:
-        return self.mixup > 0 or self.cutmix > 0
+        return self.transform(augment=True).is_random or self.mixup > 0 or self.cutmix > 0
 
     @functools.cached_property
     def splits(self) -> Splits:
@@ -201,27 +219,25 @@ class ImageDataModule(LightningDataModule):
 
     def samples(self, split: SplitName) -> Samples:
         """Return the images of one split, or raise an error that says where to put them."""
-        samples: Samples | None = getattr(self.splits, split)
-        if samples is None or not samples:
-            purpose = _PURPOSES[split]
+        samples = self.splits.by_name().get(split)
+        if not samples:
             remedy = self.remedies.get(split, "Choose data that has it.")
-            raise ValueError(f"{self.place} has no images for {purpose}. {remedy}")
+            raise ValueError(f"{self.place} has no images for {_PURPOSES[split]}. {remedy}")
         return samples
 
     def without_broken(self, paths: list[str]) -> list[str]:
         """Return the paths that can be decoded, or all if broken files are to stop the run."""
         if self.broken_files == "stop":
             return paths
-        broken = find_broken(paths, show_progress=self._is_rank_zero)
+        what, show = "Looking for broken images", self._is_rank_zero
+        results = map_in_threads(is_readable, paths, description=what, show_progress=show)
+        readable = dict(zip(paths, results, strict=True))
+        broken = [path for path in paths if not readable[path]]
         if broken:
-            self.warn("%s", describe_broken(broken, len(paths)))
-        left_out = set(broken)
-        return [path for path in paths if path not in left_out]
-
-    def warn(self, message: str, *args: object) -> None:
-        """Log a warning, on the first of the ranks only."""
-        if self._is_rank_zero:
-            log.warning(message, *args)
+            message = "Left out %d of %d images that cannot be read: %s%s."
+            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+            _warn(message, len(broken), len(paths), ", ".join(broken[:3]), more)
+        return [path for path in paths if readable[path]]
 
     def summary(self) -> str:
         """Return one line on the images of each split and class, see `Splits.describe`."""
@@ -229,11 +245,10 @@ class ImageDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Look the images up and check what this stage needs."""
-        if stage == "fit":
-            self._run_seed = None  # A checkpoint is read after this.
         for split in _NEEDED.get(stage, ()):
             self.samples(split)
         if stage == "fit":
+            self._run_seed = None  # A checkpoint is read after this.
             check_batch_size(self.batch_size, len(self.samples("train")))
 
     def state_dict(self) -> dict[str, Any]:
@@ -266,11 +281,10 @@ class ImageDataModule(LightningDataModule):
 
     def transform(self, *, augment: bool = False) -> ImageTransform:
         """Return the transform from image to tensor."""
-        config = self.resolved_data_config()
-        if not augment:
-            return ImageTransform(config)
         return ImageTransform(
-            config, augmentation=self.augmentation, random_erasing=self.random_erasing
+            self.resolved_data_config(),
+            augmentation=self.augmentation if augment else "none",
+            random_erasing=self.random_erasing if augment else 0.0,
         )
 
     def dataset(
@@ -287,14 +301,12 @@ class ImageDataModule(LightningDataModule):
         if self._run_seed is None:
             self._run_seed = common_seed(self.trainer)
         mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)
-        return self._share.training(
-            dataset,
-            mixing if self._mixes else collate,
-            seed=self._run_seed,
-            # `overfit_batches` is about the same images in each epoch.
-            reshuffle=not (self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]  # set by a connector
-            batches_done=lambda: batches_done(self.trainer),
-        )
+        collate_fn = mixing if mixing.mixers else collate
+        # `overfit_batches` is about the same images in each epoch.
+        reshuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]  # set by a connector
+        seed = self._run_seed
+        loader = self._share.training(dataset, collate_fn, seed=seed, reshuffle=reshuffle)
+        return TrainingLoader(loader, lambda: batches_done(self.trainer))
 
     def val_dataloader(self) -> BatchLoader:
         """Return the loader of this device's validation images, in order."""

@@ -1,4 +1,4 @@
-"""Images in folders: one folder for each class, with or without train, val and test above them."""
+"""Datamodule of images in folders: one for each class, with or without train, val and test."""
 
 import functools
 from pathlib import Path
@@ -46,15 +46,10 @@ class ImageFolderDataModule(ImageDataModule):
         "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        **options: Unpack[FileOptions],
-    ) -> None:
+    def __init__(self, root: str | Path, **options: Unpack[FileOptions]) -> None:
         super().__init__(**options)
         self.root = Path(root).expanduser()
-        self.name = self.root.absolute().name
-        self.place = f"'{self.root}'"
+        self.set_source(self.root.absolute().name, f"'{self.root}'")
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of ``train``, or else of the first split there is."""
@@ -62,8 +57,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`. Names are paths from the class folder on, wherever that lies."""
+        depth = len(self.root.parts)
         return [
-            ImageRecord(str(path), self._name(path, split), label, split)
+            ImageRecord(str(path), "/".join(path.parts[depth + (split != WHOLE) :]), label, split)
             for split, classes in self._found.items()
             for label, paths in classes.items()
             for path in paths
@@ -93,7 +89,3 @@ class ImageFolderDataModule(ImageDataModule):
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
         return find_images(self.root)
-
-    def _name(self, path: Path, split: str) -> str:
-        depth = len(self.root.parts) + (split != WHOLE)
-        return "/".join(path.parts[depth:])

@@ -1,18 +1,16 @@
-"""Images in a table: one row for each, with its path, label, split and group."""
+"""Datamodule of images in a table (CSV, TSV, Parquet): path, label, split and group."""
 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from tltool._lookup import lookup
-from tltool.data.datamodules.class_checks import sort_classes
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.data.datamodules.records import ImageRecord, check_files, check_labels
+from tltool.data.datamodules.record_splits import sort_classes
+from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
-from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.files.folder_layout import SPLIT_NAMES, WHOLE
 from tltool.data.files.tables import Columns, read_table
 from tltool.data.loading.samples import Samples
@@ -70,9 +68,6 @@ class ManifestDataModule(ImageDataModule):
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        if test_fraction:
-            self.fractions["test"] = test_fraction
-        check_fractions(self.fractions)
         self.manifest = Path(manifest).expanduser()
         self.root = self.manifest.parent if root is None else Path(root).expanduser()
         self.columns = {
@@ -81,24 +76,52 @@ class ManifestDataModule(ImageDataModule):
             "split": split_column,
             "group": group_column,
         }
-        self.name = self.manifest.stem
-        self.place = f"'{self.manifest}'"
+        self.set_source(self.manifest.stem, f"'{self.manifest}'", test_fraction=test_fraction)
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of the training rows, or of all if there are none."""
+        self.check_labels()
         training = [row for row in self.records if row.split in (WHOLE, "train")] or self.records
-        check_labels(training, place=self.place)
         return sort_classes({row.label for row in training})
 
     def find_records(self) -> list[ImageRecord]:
-        """See `ImageDataModule`."""
+        """See `ImageDataModule`.
+
+        Raises:
+            ValueError: If a column or a cell is missing, a split is unknown, or an image is in two
+                rows.
+        """
         table = read_table(self.manifest)
-        return records_of_table(table, self.root, self.columns, place=self.place)
+        names, labels, splits, groups = (
+            _column(table, role, name, self.place) for role, name in self.columns.items()
+        )
+        check_filled(names, names, "path", place=self.place)
+        check_filled(splits, names, "split", place=self.place)
+        paths = [str(self.root / name) for name in names]
+        # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
+        counts = Counter(map(os.path.abspath, paths))
+        repeated = [path for path, count in counts.items() if count > 1]
+        if repeated:
+            raise ValueError(
+                f"{self.place} has {len(repeated)} images in more than one row, such as "
+                f"'{repeated[0]}': it could train and validate. Leave one row for each image."
+            )
+        kind, empty = "split in the column for it", [""] * len(names)
+        # Composed accents, as in the names of class folders: two forms would be two classes.
+        labels = [unicodedata.normalize("NFC", label) for label in labels] or empty
+        splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in splits]
+        splits = splits or [WHOLE] * len(names)
+        return list(map(ImageRecord, paths, names, labels, splits, groups or empty))
 
     def readable_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`."""
-        if self.broken_files == "stop":
-            check_files(self.records, place=self.place)
+        missing = [row.path for row in self.records if not os.path.isfile(row.path)]
+        if missing and self.broken_files == "stop":
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(self.records)} images that {self.place} names do not "
+                f"exist, such as '{missing[0]}'. Set --data.root to the folder that the paths "
+                "start from, or set --data.broken_files skip."
+            )
         return super().readable_records()
 
     def find_unlabeled(self) -> Samples:
@@ -110,43 +133,8 @@ class ManifestDataModule(ImageDataModule):
         return {row.path: row.label for row in self.records if row.label}
 
 
-def records_of_table(
-    table: Columns, root: Path, columns: Mapping[str, str], *, place: str
-) -> list[ImageRecord]:
-    """Return the records of the rows of a table.
-
-    Args:
-        table: The columns by name.
-        root: The folder that relative paths start from.
-        columns: The names of the columns of ``path``, ``label``, ``split`` and ``group``. All but
-            the first may be missing from the table if they have these very names.
-        place: Where the table lies, for messages.
-
-    Raises:
-        ValueError: If a column or a cell is missing, a split is unknown, or an image is in two
-            rows.
-    """
-    cells = {role: _column(table, role, name, place) for role, name in columns.items()}
-    _check_filled(cells["path"], "path", place, "Give each row one.")
-    _check_filled(cells["split"], "split", place, "Write train, val or test into each.")
-    names = cells["path"]
-    paths = [str(root / name) for name in names]
-    # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
-    repeated = [path for path, count in Counter(map(os.path.abspath, paths)).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"{place} has {len(repeated)} images in more than one row, such as '{repeated[0]}': it "
-            "could train and validate. Leave one row for each image."
-        )
-    empty = [""] * len(names)
-    # Composed accents, as in the names of class folders: two forms would be two classes.
-    labels = [unicodedata.normalize("NFC", label) for label in cells["label"]] or empty
-    splits = [_split_name(cell) for cell in cells["split"]] or [WHOLE] * len(names)
-    groups = cells["group"] or empty
-    return list(map(ImageRecord, paths, names, labels, splits, groups))
-
-
 def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
+    """Return the cells of a column; all but the path may be missing under its usual name."""
     if name in table:
         return table[name]
     if role != "path" and name == role:
@@ -155,16 +143,3 @@ def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
         f"{place} has no column {name!r}; it has {', '.join(table)}. Rename one, or set "
         f"--data.{role}_column to the column with the {role}."
     )
-
-
-def _check_filled(cells: Sequence[str], role: str, place: str, remedy: str) -> None:
-    empty = [number for number, cell in enumerate(cells, start=1) if not cell]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} rows of {place} have no {role}, the first of them row {empty[0]} below "
-            f"the header. {remedy}"
-        )
-
-
-def _split_name(cell: str) -> str:
-    return lookup(SPLIT_NAMES, cell.lower(), kind="split in the column for it")

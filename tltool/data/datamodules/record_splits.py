@@ -1,38 +1,22 @@
-"""From records to the splits train, val and test: as the data say, or by a seed."""
+"""From records to the splits train, val and test, and the checks of their classes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-from tltool.data.datamodules.class_checks import check_class_names, check_class_sizes, sort_classes
 from tltool.data.datamodules.records import ImageRecord, check_groups
 from tltool.data.datamodules.stratified_split import split_by_group, split_stratified
 from tltool.data.files.folder_layout import WHOLE
-from tltool.data.loading.samples import Samples, Splits, relabel
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a data set.
-
-    Attributes:
-        found: Those of its training images, in order.
-        learned: Those of the model, in the order of the labels.
-        place: Where the data lies, for messages.
-    """
-
-    found: Sequence[str]
-    learned: Sequence[str]
-    place: str
-
-    def in_order(self, names: set[str]) -> list[str]:
-        """Return some classes in the order of those found, others behind."""
-        others = sort_classes(names.difference(self.found))
-        return [name for name in self.found if name in names] + others
+from tltool.data.loading.samples import Samples, Splits
 
 
 def make_splits(
-    records: Sequence[ImageRecord], classes: Classes, fractions: Mapping[str, float], *, seed: int
+    records: Sequence[ImageRecord],
+    found: Sequence[str],
+    learned: Sequence[str],
+    fractions: Mapping[str, float],
+    *,
+    place: str,
+    seed: int,
 ) -> Splits:
     """Return the images of each split, labels as indices into the learned classes.
 
@@ -41,8 +25,10 @@ def make_splits(
 
     Args:
         records: The records of all images.
-        classes: The classes.
+        found: The classes of the training images.
+        learned: Those of the model, in the order of the labels.
         fractions: Share of each split but ``train``.
+        place: Where the data lies, for messages.
         seed: Another seed, another split.
 
     Raises:
@@ -50,46 +36,119 @@ def make_splits(
 
     Example:
         >>> records = [ImageRecord(f"{i}.jpg", f"{i}.jpg", "ab"[i % 2]) for i in range(10)]
-        >>> splits = make_splits(records, Classes("ab", "ab", "'images'"), {"val": 0.2}, seed=0)
+        >>> splits = make_splits(records, "ab", "ab", {"val": 0.2}, place="'images'", seed=0)
         >>> len(splits.train), len(splits.val), splits.test
         (8, 2, None)
     """
-    found: dict[str, list[ImageRecord]] = {}
+    members_of: dict[str, list[ImageRecord]] = {}
     for record in records:
-        found.setdefault(record.split, []).append(record)
-    check_groups(records, place=classes.place)
-    for split, members in found.items():
-        names = classes.in_order({record.label for record in members})
-        check_class_names(names, classes.learned, place=classes.place, split=split)
-    if WHOLE in found:
-        found |= _split(found.pop(WHOLE), classes, fractions, seed)
-    elif "train" in found:
-        fractions = {} if "val" in found else {"val": fractions["val"]}
-        found |= _split(found.pop("train"), classes, fractions, seed)
-    return Splits(**{split: _samples(members, classes) for split, members in found.items()})
+        members_of.setdefault(record.split, []).append(record)
+    check_groups(records, place=place)
+    for split, members in members_of.items():
+        check_class_names({m.label for m in members}, learned, place=place, split=split)
+    whole = members_of.pop(WHOLE, None)
+    if whole is None and "train" in members_of:
+        whole = members_of.pop("train")
+        fractions = {} if "val" in members_of else {"val": fractions["val"]}
+    if whole is not None:
+        counts = Counter(record.label for record in whole)
+        needed = ["train"] if whole[0].group else ["train", *fractions]
+        sizes = {name: counts[name] for name in found}
+        check_class_sizes(sizes, place=place, splits=needed, expected=learned)
+        members_of |= _split(whole, fractions, seed)
+    label_of = {name: label for label, name in enumerate(learned)}
+    return Splits(**{split: _samples(members, label_of) for split, members in members_of.items()})
 
 
 def _split(
-    records: list[ImageRecord], classes: Classes, fractions: Mapping[str, float], seed: int
+    records: list[ImageRecord], fractions: Mapping[str, float], seed: int
 ) -> dict[str, list[ImageRecord]]:
     """Split by group if the records have one, or else each class by the same fractions."""
-    labels = [record.label for record in records]
-    groups = [record.group for record in records]
-    counted = Counter(labels)
-    counts = {name: counted[name] for name in classes.found}
-    needed = ["train"] if groups[0] else ["train", *fractions]
-    check_class_sizes(counts, place=classes.place, splits=needed, expected=classes.learned)
     if not fractions:
         return {"train": records}
-    if groups[0]:
-        indices_of = split_by_group(groups, labels, fractions, seed=seed)
-    else:
-        names = [record.name for record in records]
-        indices_of = split_stratified(names, labels, fractions, seed=seed)
+    labels, keys = zip(*((r.label, r.group or r.name) for r in records), strict=True)
+    split_indices = split_by_group if records[0].group else split_stratified
+    indices_of = split_indices(keys, labels, fractions, seed=seed)
     return {split: [records[index] for index in indices] for split, indices in indices_of.items()}
 
 
-def _samples(records: Sequence[ImageRecord], classes: Classes) -> Samples:
-    labels = relabel([record.label for record in records], classes.learned)
+def _samples(records: Sequence[ImageRecord], label_of: Mapping[str, int]) -> Samples:
     groups = [record.group for record in records]
+    labels = [label_of[record.label] for record in records]
     return Samples([record.path for record in records], labels, groups if all(groups) else None)
+
+
+def check_class_names(
+    found: Iterable[str], known: Sequence[str], *, place: str, split: str
+) -> None:
+    """Raise if a class is found that is not known.
+
+    Args:
+        found: The classes of one split of the data.
+        known: Those of the training images or of the checkpoint.
+        place: Where the data lies.
+        split: ``train``, ``val``, ``test``, or ``all``.
+
+    Example:
+        >>> check_class_names(["ants", "wasps"], ["ants", "bees"], place="'images'", split="val")
+        Traceback (most recent call last):
+        ...
+        ValueError: The val images in 'images' have the class wasps, which ... does not learn...
+    """
+    found = sort_classes(found)
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        which = "" if split == "all" else f"{split} "
+        raise ValueError(
+            f"The {which}images in {place} have the class {_listed(unknown)}, which the model does "
+            f"not learn. Classes found: {_listed(found)}. Classes of the training images or the "
+            f"checkpoint: {_listed(known)}. Rename or remove it, or give training images of it."
+        )
+
+
+def check_class_sizes(
+    counts: Mapping[str, int], *, place: str, splits: Sequence[str], expected: Sequence[str] = ()
+) -> None:
+    """Raise if the classes cannot be trained on.
+
+    Args:
+        counts: Number of training images of each class.
+        place: Where the data lies.
+        splits: The splits that they are to be split into.
+        expected: All classes, where they are given: one found class is then enough.
+
+    Example:
+        >>> check_class_sizes({"ants": 7, "bees": 1}, place="'images'", splits=("train", "val"))
+        Traceback (most recent call last):
+        ...
+        ValueError: The class bees in 'images' has 1 image, ... Add images, or remove the class.
+    """
+    small = {name: count for name, count in counts.items() if count < len(splits)}
+    if small:
+        most = max(small.values())
+        number = "1 image" if most == 1 else f"{most} images"
+        raise ValueError(
+            f"The class {_listed(list(small))} in {place} has {number}, which cannot be split into "
+            f"one for each of {', '.join(splits)}. Add images, or remove the class."
+        )
+    if len(counts) < 2 and len(expected) < 2:
+        raise ValueError(
+            f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
+            "Add images of a second class."
+        )
+
+
+def sort_classes(names: Iterable[str]) -> list[str]:
+    """Return class names in order: by value if all are whole numbers, or else by name.
+
+    Example:
+        >>> sort_classes(["10", "9"]), sort_classes(["10", "9", "bees"])
+        (['9', '10'], ['10', '9', 'bees'])
+    """
+    names = list(names)
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more

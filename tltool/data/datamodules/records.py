@@ -1,6 +1,5 @@
 """Records of a data set: path, label, split and group of each image; and their checks."""
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ class ImageRecord(NamedTuple):
 
 
 def number_records(source: str, labels: Sequence[str], split: str = WHOLE) -> list[ImageRecord]:
-    """Return the records of images that have a number instead of a file, see `IndexedDecoder`.
+    """Return the records of images that have a number instead of a file, see `InMemoryDecoder`.
 
     Args:
         source: The name in front of the numbers.
@@ -43,40 +42,45 @@ def number_records(source: str, labels: Sequence[str], split: str = WHOLE) -> li
     ]
 
 
-def check_labels(records: Sequence[ImageRecord], *, place: str) -> None:
-    """Raise if a record has no label."""
-    missing = [record.name for record in records if not record.label]
-    if missing:
+def check_filled(cells: Sequence[str], names: Sequence[str], what: str, *, place: str) -> None:
+    """Raise if something is not said of an image.
+
+    Args:
+        cells: What is said of each image, or empty text.
+        names: The name of each image.
+        what: What that is, such as ``label``.
+        place: Where the data lies.
+
+    Example:
+        >>> check_filled(["ants", ""], ["a.jpg", "b.jpg"], "label", place="'images.csv'")
+        Traceback (most recent call last):
+        ...
+        ValueError: 1 rows of 'images.csv' have no label, the first of them row 2, 'b.jpg'. ...
+    """
+    empty = [number for number, cell in enumerate(cells) if not cell]
+    if empty:
+        remedies = {
+            "label": "Give each row one, or leave it out; to predict, labels are not needed.",
+            "split": "Write train, val or test into each.",
+            "group": "Give each row one; an image that belongs to nothing is a group of its own.",
+        }
         raise ValueError(
-            f"{len(missing)} rows of {place} have no label, such as that of {missing[0]}. Give "
-            "each row one, or leave it out; to predict, labels are not needed."
+            f"{len(empty)} rows of {place} have no {what}, the first of them row {empty[0] + 1}, "
+            f"{names[empty[0]]!r}. {remedies.get(what, 'Give each row one.')}"
         )
 
 
 def check_groups(records: Sequence[ImageRecord], *, place: str) -> None:
     """Raise if a group is in two splits, or if only some records have one."""
-    without = [record.name for record in records if not record.group]
-    if without and len(without) < len(records):
-        raise ValueError(
-            f"{len(without)} rows of {place} have no group, such as that of {without[0]}. Give "
-            "each row one; an image that belongs to nothing is a group of its own."
-        )
+    groups = [record.group for record in records]
+    if not any(groups):
+        return
+    check_filled(groups, [record.name for record in records], "group", place=place)
     split_of: dict[str, str] = {}
     for record in records:
         other = split_of.setdefault(record.group, record.split)
-        if record.group and other != record.split:
+        if other != record.split:
             raise ValueError(
                 f"The group {record.group} is in {other} and in {record.split} of {place}, so its "
                 "images are no honest test. Give all its rows one split, or leave the column out."
             )
-
-
-def check_files(records: Sequence[ImageRecord], *, place: str) -> None:
-    """Raise if images are missing."""
-    missing = [record.path for record in records if not os.path.isfile(record.path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(records)} images that {place} names do not exist, such as "
-            f"'{missing[0]}'. Set --data.root to the folder that the paths start from, or set "
-            "--data.broken_files skip."
-        )

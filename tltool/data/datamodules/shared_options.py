@@ -1,4 +1,4 @@
-"""Options that all datamodules share: their names and types, for the signatures of the children."""
+"""Shared options of the datamodules: names and types, for the signatures of the children."""
 
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict

@@ -1,9 +1,12 @@
-"""Who trains and who validates: splits that depend on the seed and on names, on nothing else."""
+"""Stratified and grouped splits into train, val and test, by a hash of seed and name."""
 
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
 
 _CHOICE = 4  # groups to choose from: with more, every seed would give the same split
 
@@ -38,13 +41,13 @@ def split_stratified(
         by_class.setdefault(label, []).append(index)
     split_of: dict[int, str] = {}
     for members in by_class.values():
-        waiting = sorted(members, key=lambda index: _rank(names[index], seed))
-        for split, fraction, reserved in _in_turn(fractions):
-            wanted = max(round(len(members) * fraction), 1)
-            count = max(min(wanted, len(waiting) - reserved), 0)
-            split_of |= dict.fromkeys(waiting[:count], split)
-            del waiting[:count]
-    return _indices((split_of.get(index, "train") for index in range(len(labels))), fractions)
+        in_order = sorted(members, key=lambda index: _rank(names[index], seed))
+
+        def take(free: list[int], split: str, total: int = len(members)) -> list[int]:
+            return free[: max(round(total * fractions[split]), 1)]
+
+        split_of |= _deal(in_order, fractions, take)
+    return _indices([split_of.get(index, "train") for index in range(len(labels))], fractions)
 
 
 def split_by_group(
@@ -79,44 +82,43 @@ def split_by_group(
             f"{len(counts)} groups cannot be split into train, {', '.join(fractions)}: each split "
             "needs at least one group of its own. Use more groups, or give each image its split."
         )
-    waiting = sorted(counts, key=lambda group: _rank(group, seed))
-    split_of: dict[str, str] = {}
-    for split, fraction, reserved in _in_turn(fractions):
-        for group in _take_groups(waiting[: len(waiting) - reserved], counts, labels, fraction):
-            waiting.remove(group)
-            split_of[group] = split
-    return _indices((split_of.get(group, "train") for group in groups), fractions)
-
-
-def _in_turn(fractions: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
-    """Yield each split, its fraction, and what is to be left: one for each later one and train."""
-    for position, (split, fraction) in enumerate(fractions.items()):
-        yield split, fraction, len(fractions) - position
-
-
-def _indices(splits: Iterable[str], fractions: Mapping[str, float]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {split: [] for split in (*fractions, "train")}
-    for index, split in enumerate(splits):
-        found[split].append(index)
-    return found
-
-
-def _take_groups(
-    waiting: list[str],
-    counts: Mapping[str, Counter[Hashable]],
-    labels: Sequence[Hashable],
-    fraction: float,
-) -> Iterator[str]:
     goal = {label: count / len(labels) for label, count in Counter(labels).items()}
-    waiting, taken = list(waiting), Counter[Hashable]()
-    while waiting:
-        best = min(waiting[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
-        nearer = taken.total() + counts[best].total() / 2 <= fraction * len(labels)
-        if taken and not nearer:
-            return
-        waiting.remove(best)
-        taken += counts[best]
-        yield best
+
+    def take(free: list[str], split: str) -> list[str]:
+        chosen, taken = list[str](), Counter[Hashable]()
+        while free:
+            best = min(free[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
+            nearer = taken.total() + counts[best].total() / 2 <= fractions[split] * len(labels)
+            if chosen and not nearer:
+                break
+            free.remove(best)
+            taken += counts[best]
+            chosen.append(best)
+        return chosen
+
+    in_order = sorted(counts, key=lambda group: _rank(group, seed))
+    split_of = _deal(in_order, fractions, take)
+    return _indices([split_of.get(group, "train") for group in groups], fractions)
+
+
+def _deal(
+    waiting: Sequence[T], splits: Collection[str], take: Callable[[list[T], str], Sequence[T]]
+) -> dict[T, str]:
+    """Let each split take its images or groups, but leave one for each later split and train."""
+    split_of: dict[T, str] = {}
+    for position, split in enumerate(splits):
+        reserved = len(splits) - position
+        free = list(waiting[: max(len(waiting) - reserved, 0)])
+        split_of |= dict.fromkeys(take(free, split), split)
+        waiting = [one for one in waiting if one not in split_of]
+    return split_of
+
+
+def _indices(split_of: Sequence[str], splits: Collection[str]) -> dict[str, list[int]]:
+    return {
+        split: [index for index, other in enumerate(split_of) if other == split]
+        for split in (*splits, "train")
+    }
 
 
 def _distance(counts: Counter[Hashable], goal: Mapping[Hashable, float]) -> float:
@@ -133,18 +135,13 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         >>> check_fractions({"val": 20})
         Traceback (most recent call last):
         ...
-        ValueError: `val_fraction` must be between 0 and 1, got 20. Set --data.val_fraction 0.2.
+        ValueError: Fractions must be above 0 and ... got val_fraction 20. Set --data.val...
     """
-    for split, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise ValueError(
-                f"`{split}_fraction` must be between 0 and 1, got {fraction}. "
-                f"Set --data.{split}_fraction 0.2."
-            )
-    if sum(fractions.values()) >= 1:
+    if min(fractions.values()) <= 0 or sum(fractions.values()) >= 1:
+        given = ", ".join(f"{split}_fraction {share}" for split, share in fractions.items())
         raise ValueError(
-            f"The fractions for {' and '.join(fractions)} leave nothing to train on. "
-            "Set --data.val_fraction 0.15 --data.test_fraction 0.15."
+            f"Fractions must be above 0 and leave something to train on, got {given}. "
+            f"Set {' '.join(f'--data.{split}_fraction 0.2' for split in fractions)}."
         )
 
 

@@ -1,5 +1,6 @@
-"""From a file to pixels: every format ends as an 8-bit RGB or grayscale image, the right way up."""
+"""Decode an image file to 8-bit RGB or grayscale pixels, the right way up."""
 
+import contextlib
 import importlib
 import importlib.util
 import io
@@ -79,7 +80,11 @@ def decode_image(
             if size is not None:
                 image.draft(None, (2 * size, 2 * size))
             image.load()
-            orientation = _orientation(image)  # After the load, where Pillow turns TIFF by itself.
+            orientation = 1
+            # After the load, where Pillow turns TIFF by itself. A damaged EXIF block says nothing
+            # about the pixels.
+            with contextlib.suppress(*_DAMAGE, TypeError):
+                orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
             pixels = _convert(image, mode)
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise _broken(path, error) from error
@@ -99,6 +104,20 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
         raise _broken(path, error) from error
 
 
+def is_readable(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file can be decoded.
+
+    Example:
+        >>> is_readable("missing.jpg")
+        False
+    """
+    try:
+        decode_image(path)
+    except BrokenImageError:
+        return False
+    return True
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is read: a known suffix, and not hidden.
 
@@ -111,27 +130,16 @@ def is_image_name(name: str) -> bool:
 
 def _convert(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
     if image.mode.startswith("I"):
-        return _sixteen_to_eight_bits(image).convert(mode)
-    if image.mode == "F":
+        values = np.asarray(image).astype(np.int64)  # (H, W)
+        if values.min() >= 0 and values.max() <= 65535:
+            scaled = ((values * 255 + 32767) // 65535).astype(np.uint8)
+            return Image.fromarray(scaled).convert(mode)
+    if image.mode.startswith(("I", "F")):
         raise ValueError(_NO_RANGE)
     if not image.has_transparency_data:
         return image.convert(mode)
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
-
-
-def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)  # (H, W)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(_NO_RANGE)
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (*_DAMAGE, TypeError):  # A damaged EXIF block says nothing about the pixels.
-        return 1
 
 
 def _broken(path: str | os.PathLike[str], error: BaseException) -> BrokenImageError:

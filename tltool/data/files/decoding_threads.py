@@ -1,11 +1,10 @@
-"""Work on many images at once, in threads: Pillow decodes and resizes without Python's lock."""
+"""Thread pool that maps a function over images: Pillow decodes without the interpreter lock."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track
+from tltool._progress import with_progress
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,11 +36,4 @@ def map_in_threads(
     with ThreadPoolExecutor(num_threads) as pool:
         chunks = (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
         results = (result for chunk in chunks for result in pool.map(function, chunk))
-        yield from track(
-            results,
-            console=Console(stderr=True),
-            description=description,
-            total=len(items),
-            disable=not show_progress,
-            transient=True,
-        )
+        yield from with_progress(results, description, total=len(items), show=show_progress)

@@ -1,9 +1,8 @@
-"""What lies in a folder: class folders and images, hidden files left out."""
+"""Listing of folders: images, class folders, nearest names; hidden files are left out."""
 
 import difflib
 import os
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 from tltool.data.files.decoding import is_image_name
@@ -22,15 +21,22 @@ def list_images(folder: Path) -> list[Path]:
         >>> [path.name for path in list_images(folder)]
         ['a.png', 'b.JPG']
     """
-    return sorted(_walk(folder), key=lambda path: path.parts)
+    found, seen = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # Links are followed, and may lead in a circle.
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = filter(_is_visible, folders)
+        found += [Path(parent, name) for name in files if is_image_name(name)]
+    return sorted(found, key=lambda path: path.parts)
 
 
 def list_folders(folder: Path) -> list[Path]:
     """Return the visible subfolders of a folder, sorted by name."""
-    return sorted(
-        (path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name)),
-        key=class_name,
-    )
+    found = (path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name))
+    return sorted(found, key=class_name)
 
 
 def class_name(folder: Path) -> str:
@@ -62,7 +68,12 @@ def check_folder(root: Path) -> None:
             f"'{root}' is a file, but the data must be a folder. Set --data.root '{root.parent}', "
             "or the folder that holds one folder for each class."
         )
-    raise FileNotFoundError(f"There is no folder '{root}'. {_advice(root)}")
+    near, above = nearest_path(root), _first_missing(root).parent
+    listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
+    advice = f"Set --data.root to your images' folder; '{above}' has these folders: {listed}."
+    if near is not None and near.is_dir():
+        advice = f"Did you mean --data.root '{near}'?"
+    raise FileNotFoundError(f"There is no folder '{root}'. {advice}")
 
 
 def nearest_path(path: Path) -> Path | None:
@@ -72,7 +83,7 @@ def nearest_path(path: Path) -> Path | None:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> (folder / "images").mkdir()
-        >>> nearest_path(folder / "fotos").name
+        >>> nearest_path(folder / "imges").name
         'images'
     """
     missing = _first_missing(path)
@@ -84,32 +95,11 @@ def nearest_path(path: Path) -> Path | None:
     return None
 
 
-def _advice(root: Path) -> str:
-    near = nearest_path(root)
-    if near is not None and near.is_dir():
-        return f"Did you mean --data.root '{near}'?"
-    above = _first_missing(root).parent
-    listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
-    return f"Set --data.root to the folder with your images; '{above}' has these folders: {listed}."
-
-
 def _first_missing(path: Path) -> Path:
     missing = path.absolute()
     while not missing.parent.is_dir():
         missing = missing.parent
     return missing
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    seen = set()  # links are followed, and may lead in a circle
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        folders[:] = [name for name in folders if _is_visible(name)]
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(parent, name) for name in files if is_image_name(name))
 
 
 def _is_visible(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
+"""Layout of a folder of images: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
 
 import logging
 from collections import Counter
@@ -36,14 +36,11 @@ def find_images(root: Path) -> dict[str, Found]:
         {'train': ['ants', 'bees'], 'test': ['ants']}
     """
     check_folder(root)
-    split_folders = _split_folders(root)
-    if not split_folders:
-        return {WHOLE: _images_by_class(root)}
-    return {split: _images_by_class(folder) for split, folder in split_folders.items()}
+    return {split: _images_by_class(folder) for split, folder in _split_folders(root).items()}
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of train, val and test, in this order, or nothing.
+    """Return the folders of train, val and test, in this order, or the root as `WHOLE`.
 
     A folder ``train`` with images directly in it is a class: images of trains.
     """
@@ -63,13 +60,10 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if not found and others and all(name.lower() in SPLIT_NAMES for name in others):
         raise FileNotFoundError(_no_images(root / others[0], {}))
     if found and others:
-        log.warning(
-            "'%s' has %s; left out the folders beside: %s.",
-            root,
-            ", ".join(found),
-            ", ".join(others),
-        )
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+        listed = ", ".join(found), ", ".join(others)
+        log.warning("'%s' has %s; left out the folders beside: %s.", root, *listed)
+    order = list(SPLIT_NAMES.values())
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0]))) or {WHOLE: root}
 
 
 def _images_by_class(folder: Path) -> Found:

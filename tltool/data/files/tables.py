@@ -41,45 +41,47 @@ def read_table(path: Path) -> Columns:
         near = nearest_path(path)
         hint = f"Did you mean '{near}'?" if near else "Name a CSV or Parquet file."
         raise FileNotFoundError(f"There is no manifest '{path}'. {hint}")
-    columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
-    if not columns or not next(iter(columns.values())):
+    read = _read_parquet if path.suffix.lower() == ".parquet" else _read_text
+    names, columns = read(path)
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"The manifest '{path}' has more than one column {repeated[0]!r}. Rename or remove one."
+        )
+    if not columns or not columns[0]:
         raise ValueError(
             f"The manifest '{path}' has no rows. Write a header, such as path,label, and one row "
             "for each image."
         )
-    return columns
+    return {
+        name: [_text(cell) for cell in column] for name, column in zip(names, columns, strict=True)
+    }
 
 
-def _read_text(path: Path) -> Columns:
+def _read_text(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"The manifest '{path}' is not written in UTF-8 (byte {error.start}). Save it as "
-            "UTF-8, in Excel as 'CSV UTF-8'."
-        ) from error
-    header, _, _ = text.partition("\n")
-    delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
+        header, _, _ = text.partition("\n")
+        delimiter = max(_DELIMITERS, key=header.count)
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
         rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:  # A quote that is opened and not closed swallows all that follows.
+    # A quote that is opened and not closed swallows all that follows.
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"Line {reader.line_num} of '{path}' cannot be read: {error}. Look for a quote that is "
-            "not closed."
+            f"The manifest '{path}' cannot be read: {error}. Save it as UTF-8, in Excel as 'CSV "
+            "UTF-8', and look for a quote that is not closed."
         ) from error
-    _check_names(names, path)
     for line, row in rows:
         if len(row) != len(names):
             raise ValueError(
                 f"Line {line} of '{path}' has {len(row)} cells, but the header has {len(names)}. "
                 f"Put cells that contain {delimiter!r} into quotes, and close each quote."
             )
-    return {name: [_text(row[index]) for _, row in rows] for index, name in enumerate(names)}
+    return names, [[row[index] for _, row in rows] for index in range(len(names))]
 
 
-def _read_parquet(path: Path) -> Columns:
+def _read_parquet(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     if importlib.util.find_spec("pyarrow") is None:
         raise ModuleNotFoundError(
             f"'{path}' needs one more package: pip install 'tltool[parquet]'. Or save it as CSV."
@@ -91,19 +93,7 @@ def _read_parquet(path: Path) -> Columns:
         raise ValueError(
             f"The manifest '{path}' is no Parquet file: {str(error).rstrip('.')}. Write it anew."
         ) from error
-    _check_names(table.column_names, path)
-    return {
-        name: [_text(value) for value in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-
-
-def _check_names(names: Sequence[str], path: Path) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"The manifest '{path}' has more than one column {repeated[0]!r}. Rename or remove one."
-        )
+    return table.column_names, [column.to_pylist() for column in table.columns]
 
 
 def _text(value: object) -> str:

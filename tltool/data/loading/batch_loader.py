@@ -1,4 +1,4 @@
-"""Loaders that Lightning leaves as they are: resumable in an epoch, and shared exactly by ranks."""
+"""Data loaders that resume in the middle of an epoch and share images exactly between ranks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Sampler
 
 from tltool.data.loading.batch_size import batches_per_epoch
-from tltool.data.loading.shuffled_sampler import Draw, ShuffledSampler
+from tltool.data.loading.shuffled_sampler import Draw, ShuffledSampler, draw_seed
 
 
 class BatchLoader:
@@ -135,7 +135,8 @@ class EpochBatches(Sampler[list[Draw]]):
 
         A function of (seed, epoch, batch, rank), so that a resumed step draws what it would have.
         """
-        return self.sampler.seed_of(f"batch {number} of rank {self.sampler.rank}")
+        what = f"batch {number} of rank {self.sampler.rank}"
+        return draw_seed(self.sampler.seed, self.sampler.epoch, what)
 
 
 def shared_batches(

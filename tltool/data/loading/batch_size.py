@@ -1,4 +1,4 @@
-"""The batch size is that of a step over all devices; each takes its share."""
+"""Batch size: the share of one device, the number of batches in an epoch, and checks."""
 
 
 def per_device_batch_size(batch_size: int, world_size: int) -> int:

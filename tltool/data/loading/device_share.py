@@ -1,6 +1,5 @@
-"""What one device loads: its share of each batch, and where a resumed run goes on."""
+"""Data loaders of one device: its share of each batch, and the place where a run resumes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
-from tltool.data.loading.batch_loader import (
-    BatchLoader,
-    EpochBatches,
-    TrainingLoader,
-    shared_batches,
-)
+from tltool.data.loading.batch_loader import BatchLoader, EpochBatches, shared_batches
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.image_dataset import Collate, ImageDataset, collate
 from tltool.data.loading.num_workers import resolve_num_workers
@@ -39,53 +33,38 @@ class DeviceShare:
     rank: int = 0
 
     def training(
-        self,
-        dataset: ImageDataset,
-        collate_fn: Collate,
-        *,
-        seed: int,
-        reshuffle: bool,
-        batches_done: Callable[[], int],
-    ) -> TrainingLoader:
-        """Return the loader of this device's images, in an order of the seed and the epoch."""
-        sampler = ShuffledSampler(
-            dataset, seed=seed, world_size=self.world_size, rank=self.rank, reshuffle=reshuffle
-        )
+        self, dataset: ImageDataset, collate_fn: Collate, **order: Any
+    ) -> DataLoader[dict[str, Any]]:
+        """Return the loader of this device's images, in an order of `ShuffledSampler`."""
+        sampler = ShuffledSampler(dataset, world_size=self.world_size, rank=self.rank, **order)
         batches = EpochBatches(sampler, self._own_batch_size)
-        return TrainingLoader(self._loader(dataset, batches, collate_fn), batches_done)
+        return self._loader(dataset, collate_fn, batch_sampler=batches)
 
     def evaluation(self, dataset: ImageDataset) -> BatchLoader:
         """Return the loader of this device's images, in order, each on one device only."""
-        batches = shared_batches(
-            len(dataset),
-            self._own_batch_size * self.world_size,
-            world_size=self.world_size,
-            rank=self.rank,
-        )
-        return BatchLoader(self._loader(dataset, batches, collate))
+        size, ranks = self._own_batch_size * self.world_size, self.world_size
+        batches = shared_batches(len(dataset), size, world_size=ranks, rank=self.rank)
+        return BatchLoader(self._loader(dataset, collate, batch_sampler=batches))
 
     def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:
         """Return the loader of all images, in order, which Lightning may share out."""
-        return DataLoader(
-            dataset, batch_size=self._own_batch_size, collate_fn=collate, **self._options
-        )
+        return self._loader(dataset, collate, batch_size=self._own_batch_size)
 
     @property
     def _own_batch_size(self) -> int:
         return per_device_batch_size(self.batch_size, self.world_size)
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": self.pin_memory,
-        }
-
     def _loader(
-        self, dataset: ImageDataset, batches: Any, collate_fn: Collate
+        self, dataset: ImageDataset, collate_fn: Collate, **batches: Any
     ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_fn, **self._options)
+        return DataLoader(
+            dataset,
+            collate_fn=collate_fn,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.pin_memory,
+            **batches,
+        )
 
 
 def device_share(
@@ -98,11 +77,12 @@ def device_share(
         batch_size: Number of images in a batch, over all devices.
         num_workers: See `resolve_num_workers`.
     """
+    num_workers = resolve_num_workers(num_workers, trainer.num_devices if trainer else 1)
     if trainer is None:
-        return DeviceShare(batch_size, resolve_num_workers(num_workers, 1))
+        return DeviceShare(batch_size, num_workers)
     return DeviceShare(
         batch_size,
-        resolve_num_workers(num_workers, trainer.num_devices),  # of this node
+        num_workers,
         pin_memory=trainer.strategy.root_device.type == "cuda",
         world_size=trainer.world_size,
         rank=trainer.global_rank,

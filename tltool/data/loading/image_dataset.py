@@ -1,4 +1,4 @@
-"""The dataset: names of images and their labels in, tensors out; and how tensors become a batch."""
+"""Dataset of images: names and labels in, tensors out; and how tensors become a batch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.samples import Samples
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import ImageTransform
-from tltool.data.transforms.pixel_statistics import PixelStatistics, measure_pixels
+from tltool.data.transforms.normalization import PixelStatistics, measure_pixels
 
 Decoder = Callable[..., Image.Image]
 Collate = Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
@@ -51,16 +51,6 @@ class ImageDataset(Dataset[dict[str, Any]]):
             item["seed"] = key.seed
         return item
 
-    @property
-    def labels(self) -> Sequence[int] | None:
-        """The label of each image, where they are known."""
-        return self.samples.labels
-
-    @property
-    def is_random(self) -> bool:
-        """Whether an image's tensor depends on a seed."""
-        return self.transform.is_random
-
     def file(self, index: int) -> str | None:
         """Return the file of an image, or ``None`` where the images lie in something else."""
         return self.samples.paths[index] if self.decode is decode_image else None
@@ -83,34 +73,19 @@ class ImageDataset(Dataset[dict[str, Any]]):
         image = self._decoded(index, content if self.decode is decode_image else None)
         return self._transform(image, seed)
 
-    def describe(self) -> dict[str, Any]:
-        """Return all that decides an image's tensor apart from content and seed, as plain data."""
-        return self.transform.describe()
-
-    def pixels(self, index: int) -> Tensor:
-        """Return the 8-bit pixels ``(C, H, W)`` of an image before the normalization."""
-        return self.transform.pixels(self._decoded(index))
-
     def pixel_statistics(self, *, show_progress: bool = False) -> PixelStatistics:
-        """Return mean and standard deviation of the `pixels` of all images."""
-        return measure_pixels(
-            map_in_threads(
-                self.pixels,
-                range(len(self)),
-                description="Measuring the mean of the images",
-                show_progress=show_progress,
-            )
+        """Return mean and standard deviation of all images before the normalization."""
+        pixels = map_in_threads(
+            lambda index: self.transform.pixels(self._decoded(index)),
+            range(len(self)),
+            description="Measuring the mean of the images",
+            show_progress=show_progress,
         )
+        return measure_pixels(pixels)
 
     def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
-        path, mode, size = (
-            self.samples.paths[index],
-            self.transform.mode,
-            self.transform.decode_size,
-        )
-        if content is not None:
-            return decode_image(path, mode=mode, size=size, content=content)
-        return self.decode(path, mode=mode, size=size)
+        path, known = self.samples.paths[index], {} if content is None else {"content": content}
+        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size, **known)
 
     def _transform(self, image: Image.Image, seed: int | None) -> Tensor:
         if seed is None or not self.transform.is_random:

@@ -1,32 +1,24 @@
-"""Images that have a number instead of a file: data sets in memory or behind another library."""
+"""Decoder of images in memory or behind another library, which have a number, not a file."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from PIL import Image
-
-
-class InMemoryImages(Protocol):
-    """What gives an image and its label by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class InMemoryDecoder:
     """Turn names such as ``CIFAR10/train/000123`` into images, as `decode_image` does with paths.
 
     Args:
-        sources: What holds the images, by the name in front of the number.
+        sources: What gives a pair of image and label by number, by the name in front of the number.
 
     Example:
-        >>> decode = IndexedDecoder({"dots": [(Image.new("L", (2, 2), 7), 0)]})
+        >>> decode = InMemoryDecoder({"dots": [(Image.new("L", (2, 2), 7), 0)]})
         >>> decode("dots/000000", mode="RGB").getpixel((0, 0))
         (7, 7, 7)
     """
 
-    def __init__(self, sources: Mapping[str, InMemoryImages]) -> None:
+    def __init__(self, sources: Mapping[str, Any]) -> None:
         self.sources = sources
 
     def __call__(

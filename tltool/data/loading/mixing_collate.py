@@ -1,4 +1,4 @@
-"""Mixup and cutmix: batches in which each image is mixed with another one."""
+"""Mixup and cutmix: the collate function of batches whose images are mixed."""
 
 from collections.abc import Sequence
 from typing import Any

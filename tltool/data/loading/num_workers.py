@@ -1,4 +1,4 @@
-"""How many processes decode images."""
+"""Number of worker processes that decode images."""
 
 from lightning.fabric.utilities import suggested_max_num_workers
 

@@ -1,9 +1,8 @@
-"""Which images there are: their names and labels, and the split that each belongs to."""
+"""Samples (paths, labels, groups) and the splits train, val and test."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
 
 _NAMED = 6  # classes that a line has room for
 
@@ -28,14 +27,14 @@ class Samples:
 
     def subset(self, indices: Sequence[int]) -> "Samples":
         """Return the samples at these indices, in this order."""
-        labels = None if self.labels is None else [self.labels[index] for index in indices]
-        groups = None if self.groups is None else [self.groups[index] for index in indices]
+        labels = self.labels and [self.labels[index] for index in indices]
+        groups = self.groups and [self.groups[index] for index in indices]
         return Samples([self.paths[index] for index in indices], labels, groups)
 
     def class_counts(self, num_classes: int) -> list[int]:
         """Return the number of images of each class."""
-        labels = torch.tensor(self.labels or [], dtype=torch.long)
-        return torch.bincount(labels, minlength=num_classes).tolist()
+        counts = Counter(self.labels)
+        return [counts[label] for label in range(num_classes)]
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Splits:
 
     def by_name(self) -> dict[str, Samples]:
         """Return the splits that there are, by name."""
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: samples for name, samples in splits.items() if samples is not None}
+        return {name: samples for name, samples in vars(self).items() if samples is not None}
 
     def known_labels(self, class_names: Sequence[str]) -> dict[str, str]:
         """Return the class name of each image that has a label, by path.
@@ -95,14 +93,3 @@ class Splits:
         each = f"{min(counts)} to {max(counts)} images each"
         classes = ", ".join(named) if len(named) <= _NAMED else each
         return f"images: {sizes}, {len(class_names)} classes ({classes})"
-
-
-def relabel(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """Return class names as indices into ``class_names``.
-
-    Example:
-        >>> relabel(["bees", "ants"], ["ants", "bees"])
-        [1, 0]
-    """
-    index = {name: position for position, name in enumerate(class_names)}
-    return [index[name] for name in names]

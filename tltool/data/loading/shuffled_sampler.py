@@ -1,4 +1,4 @@
-"""The order of the training images, and the seed of each image's augmentation."""
+"""Sampler of the shuffled training images, with a seed for the augmentation of each."""
 
 import hashlib
 from collections.abc import Iterator
@@ -38,13 +38,7 @@ class ShuffledSampler(DistributedSampler[Draw]):
     """
 
     def __init__(
-        self,
-        dataset: Any,
-        *,
-        seed: int,
-        world_size: int = 1,
-        rank: int = 0,
-        reshuffle: bool = True,
+        self, dataset: Any, *, seed: int, world_size: int = 1, rank: int = 0, reshuffle: bool = True
     ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed)
         self.reshuffle = reshuffle
@@ -57,10 +51,6 @@ class ShuffledSampler(DistributedSampler[Draw]):
         positions: Iterator[Any] = super().__iter__()
         for position in positions:
             yield Draw(position, draw_seed(self.seed, self.epoch, position))
-
-    def seed_of(self, what: str) -> int:
-        """Return a seed for something of this epoch that is no image."""
-        return draw_seed(self.seed, self.epoch, what)
 
 
 def draw_seed(seed: int, epoch: int, what: int | str) -> int:

@@ -1,4 +1,4 @@
-"""From a decoded image to the tensor that the backbone expects."""
+"""Image transform: from a decoded image to the tensor that the backbone expects."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,6 @@ from tltool._lookup import lookup
 from tltool.data.transforms.augmentation import (
     AUGMENTATIONS,
     Augmentation,
-    check_probability,
     crop_decode_size,
     random_crop,
 )
@@ -63,17 +62,25 @@ class ImageTransform:
         random_erasing: float = 0.0,
     ) -> None:
         config = check_data_config(data_config)
-        check_probability(random_erasing, name="random_erasing")
+        if not 0 <= random_erasing <= 1:
+            raise ValueError(
+                f"`random_erasing` must be between 0 and 1, got {random_erasing}. "
+                "Set --data.random_erasing 0.25."
+            )
         preset = lookup(AUGMENTATIONS, augmentation, kind="augmentation")
         channels, *edges = config["input_size"]
         self.mode: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
         self.is_random = augmentation != "none" or random_erasing > 0
-        self.decode_size = (
-            crop_decode_size(max(edges))
-            if preset.crops
-            else math.ceil(max(edges) / config["crop_pct"])
-        )
-        self.geometry = random_crop(config) if preset.crops else _evaluation_geometry(config)
+        if preset.crops:
+            self.decode_size = crop_decode_size(max(edges))
+            self.geometry: Any = random_crop(config)
+        else:
+            self.decode_size = math.ceil(max(edges) / config["crop_pct"])
+            # The tensor stays uint8, for augmentation comes before the normalization.
+            settings = {key: config[key] for key in _CONFIG_KEYS}
+            self.geometry = transforms_factory.create_transform(
+                **settings, is_training=False, normalize=False
+            )
         self.operations = preset.operations([round(255 * value) for value in config["mean"]])
         self.erase = v2.RandomErasing(random_erasing)
         self._description = {
@@ -120,18 +127,12 @@ def check_data_config(data_config: Mapping[str, Any]) -> dict[str, Any]:
             f"`data_config` lacks {', '.join(missing)}. "
             "Pass the whole configuration of the backbone: data_config=backbone.data_config."
         )
-    channels = data_config["input_size"][0]
-    if channels not in (1, 3):
+    channels, mean, std = data_config["input_size"][0], data_config["mean"], data_config["std"]
+    if channels not in (1, 3) or not len(mean) == len(std) == channels:
         raise ValueError(
-            f"`data_config` asks for images of {channels} channels; images have 3, or 1 in "
-            "grayscale. Set --model.backbone.in_chans to 3 or 1."
+            f"`data_config` has {channels} channels in `input_size`, {len(mean)} values in `mean` "
+            f"and {len(std)} in `std`. Give as many, and set --model.backbone.in_chans to 3 or 1."
         )
-    for key in ("mean", "std"):
-        if len(data_config[key]) != channels:
-            raise ValueError(
-                f"`data_config` has {channels} channels in `input_size` but "
-                f"{len(data_config[key])} values in `{key}`. Give one value for each channel."
-            )
     return dict(data_config)
 
 
@@ -150,11 +151,3 @@ def unnormalize(images: Tensor, data_config: Mapping[str, Any]) -> Tensor:
     shift, scale = shift_and_scale(data_config)
     pixels = images * scale.to(images.device) + shift.to(images.device)
     return pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _evaluation_geometry(config: Mapping[str, Any]) -> Any:
-    return transforms_factory.create_transform(
-        **{key: config[key] for key in _CONFIG_KEYS},
-        is_training=False,
-        normalize=False,  # the tensor stays uint8; augmentation comes before the normalization
-    )

@@ -10,7 +10,7 @@ from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
 from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
 from tltool.diagnostics.advice.strategy_advice import Advice, advise
 from tltool.diagnostics.advice.subsample import at_most
-from tltool.features.layer_features import extract_layer_features
+from tltool.features.extraction import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 
 if TYPE_CHECKING:

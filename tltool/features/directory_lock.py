@@ -11,7 +11,7 @@ class InUseError(ValueError):
     """A directory that another process uses; the message names it."""
 
 
-def lock_folder(folder: Path, *, alone: bool = False) -> contextlib.ExitStack:
+def lock_directory(directory: Path, *, alone: bool = False) -> contextlib.ExitStack:
     """Lock a directory until what is returned is closed, or the process ends.
 
     It binds only those who ask for it. Where the file system has no locks, or the lock's file
@@ -19,7 +19,7 @@ def lock_folder(folder: Path, *, alone: bool = False) -> contextlib.ExitStack:
     stays when the directory goes, for somebody may be waiting for it.
 
     Args:
-        folder: What is locked.
+        directory: What is locked.
         alone: Whether nobody else may hold it; else it is shared, and waited for.
 
     Raises:
@@ -27,17 +27,17 @@ def lock_folder(folder: Path, *, alone: bool = False) -> contextlib.ExitStack:
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> user = lock_folder(folder)
-        >>> lock_folder(folder, alone=True)
+        >>> directory = Path(tempfile.mkdtemp())
+        >>> user = lock_directory(directory)
+        >>> lock_directory(directory, alone=True)
         Traceback (most recent call last):
         ...
-        tltool.features.folder_lock.InUseError: '...' is in use by another process.
+        tltool.features.directory_lock.InUseError: '...' is in use by another process.
         >>> user.close()
-        >>> with lock_folder(folder, alone=True):
-        ...     folder.rmdir()
+        >>> with lock_directory(directory, alone=True):
+        ...     directory.rmdir()
     """
-    path = folder.with_name(f".{folder.name}.lock")
+    path = directory.with_name(f".{directory.name}.lock")
     held = contextlib.ExitStack()
     try:
         with contextlib.suppress(FileExistsError):
@@ -48,7 +48,7 @@ def lock_folder(folder: Path, *, alone: bool = False) -> contextlib.ExitStack:
         lock.acquire_write(blocking=False) if alone else lock.acquire_read()
     except Timeout as error:
         held.close()
-        raise InUseError(f"'{folder}' is in use by another process.") from error
+        raise InUseError(f"'{directory}' is in use by another process.") from error
     except (OSError, sqlite3.Error):  # No locks here, as on some network file systems.
         held.close()
     return held

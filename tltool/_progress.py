@@ -1,0 +1,28 @@
+"""Progress bar of a loop, on the standard error."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+T = TypeVar("T")
+
+
+def with_progress(
+    steps: Iterable[T], description: str, *, total: int | None = None, show: bool = True
+) -> Iterable[T]:
+    """Show a progress bar on the standard error, which goes when all is done.
+
+    Args:
+        steps: What is looped over.
+        description: What the bar says.
+        total: Number of steps, where they do not know it.
+        show: Whether there is a bar.
+
+    Example:
+        >>> list(with_progress([3, 5], "counting", show=False))
+        [3, 5]
+    """
+    console = Console(stderr=True)
+    return track(steps, description, total=total, console=console, transient=True, disable=not show)
