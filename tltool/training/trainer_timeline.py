@@ -26,11 +26,11 @@ def trainer_schedule(
     Raises:
         ValueError: If the schedule does not fit the model, or the Trainer has no `max_epochs`.
     """
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
-        first = strategy.schedule(group_names, max_epochs=1000).phases[0]
-        dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
-        return Schedule((dry,)).resolve(group_names, max_epochs=1)
-    return strategy.resolved_schedule(group_names, trainer.max_epochs)
+    if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        return strategy.resolved_schedule(group_names, trainer.max_epochs)
+    first = strategy.schedule(group_names, max_epochs=1000).phases[0]
+    dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
+    return Schedule((dry,)).resolve(group_names, max_epochs=1)
 
 
 def trainer_timeline(
@@ -47,15 +47,14 @@ def trainer_timeline(
         ValueError: If a phase does not fit into the training.
     """
     assert trainer.max_epochs is not None  # noqa: S101  # checked by `trainer_schedule`
-    max_steps = trainer.max_steps if trainer.max_steps > 0 else None
-    if _is_endless(trainer):
-        max_steps = None  # The unit is the epoch.
-        in_steps = next((phase.name for phase in schedule.phases if phase.steps), None)
-        if in_steps is not None:
-            raise ValueError(
-                f"Phase {in_steps!r} is counted in steps, but the training data have no length. "
-                "Give them one, set `limit_train_batches`, or count the phase in epochs."
-            )
+    is_endless = _is_endless(trainer)  # Then the unit is the epoch.
+    max_steps = trainer.max_steps if trainer.max_steps > 0 and not is_endless else None
+    in_steps = [phase.name for phase in schedule.phases if phase.steps]
+    if is_endless and in_steps:
+        raise ValueError(
+            f"Phase {in_steps[0]!r} is counted in steps, but the training data have no length. "
+            "Give them one, set `limit_train_batches`, or count the phase in epochs."
+        )
     return make_timeline(
         schedule,
         steps_per_epoch=trainer_steps_per_epoch(trainer),
