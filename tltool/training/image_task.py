@@ -95,18 +95,13 @@ class ImageTask(LightningModule):
         super().__init__()
         quiet_lightning()
         if num_classes < 2:
-            raise ValueError(
-                f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
-                "apart."
-            )
+            raise ValueError(f"`num_classes` must be at least 2 to tell apart, got {num_classes}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
-        names = range(num_classes) if class_names is None else class_names
-        self.class_names = list(map(str, names))
-        if len(self.class_names) != num_classes:
-            raise ValueError(
-                f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
-            )
+        names = list(map(str, range(num_classes) if class_names is None else class_names))
+        if len(names) != num_classes:
+            raise ValueError(f"Got {len(names)} `class_names` for {num_classes} `num_classes`.")
+        self.class_names = names
         self.backbone = backbone
         self.head = build_serializable(head, backbone.num_features, num_classes)
         self._given_data_config = data_config
@@ -135,14 +130,12 @@ class ImageTask(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
-        logits: Tensor = self.head(self.backbone(images))
-        return logits
+        return self.logits({"images": images})
 
     def logits(self, batch: dict[str, Any]) -> Tensor:
         """Return logits ``(B, num_classes)`` of a batch of images or of cached features."""
-        logits: Tensor = (
-            self.head(batch["features"]) if "features" in batch else self(batch["images"])
-        )
+        features = batch["features"] if "features" in batch else self.backbone(batch["images"])
+        logits: Tensor = self.head(features)
         return logits
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -207,10 +200,8 @@ class ImageTask(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        return {
-            "paths": batch["paths"],
-            "probabilities": self.logits(batch).float().softmax(dim=-1).cpu(),
-        }
+        probabilities = self.logits(batch).float().softmax(dim=-1).cpu()
+        return {"paths": batch["paths"], "probabilities": probabilities}
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
@@ -250,9 +241,7 @@ class ImageTask(LightningModule):
                 f"This optimizer cannot train the task: {error}. Choose another, such as AdamW."
             ) from error
         if isinstance(optimizer, torch.optim.SparseAdam):
-            raise ValueError(
-                "SparseAdam needs sparse gradients, and images give dense ones. Use Adam."
-            )
+            raise ValueError("SparseAdam needs sparse gradients, but these are dense. Use Adam.")
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -264,12 +253,9 @@ class ImageTask(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the metrics of a begun epoch."""
         if self._trainer is not None:
-            set_sums_(
-                self.train_metrics,
-                checkpoint.get("train_metrics", {}),
-                rank=self._trainer.global_rank,
-                num_ranks=self._trainer.world_size,
-            )
+            sums = checkpoint.get("train_metrics", {})
+            place = {"rank": self._trainer.global_rank, "num_ranks": self._trainer.world_size}
+            set_sums_(self.train_metrics, sums, **place)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything
