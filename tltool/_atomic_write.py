@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: How the name of a file ends while it is written. A process that was killed leaves it behind.
 PARTIAL = ".partial"
-"""How the name of a file ends while it is written. A process that was killed leaves it behind."""
 
 # Nobody writes for so long without a byte in between: what another machine left is removed then.
 _ABANDONED_AFTER = 3600.0

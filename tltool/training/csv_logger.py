@@ -43,7 +43,6 @@ class CSVMetrics(Logger):
         """The run directory."""
         return str(self.run_dir)
 
-    @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` holds them."""
 
@@ -74,7 +73,6 @@ class CSVMetrics(Logger):
             self._table.append(self._new)
             self._saved, self._new = self._new[-1], []
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what was logged last."""
         self.save()

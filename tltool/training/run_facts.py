@@ -18,8 +18,6 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
 
-_SHORT = 12  # characters of a hash that tell splits apart
-
 
 def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     """Return one flat block of facts about a run, for the columns of the table of runs.
@@ -80,7 +78,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
     # Relative names have no root to take away; those of data sets in memory are such.
     root = os.path.commonpath(directories) if all(map(Path.is_absolute, directories)) else ""
     lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_SHORT]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def git_commit(directory: Path) -> str | None:
@@ -113,8 +111,7 @@ def _training_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     sizes = {name: parameter.numel() for name, parameter in task.named_parameters()}
     if finetuning is None:
         return {"finetuning": None, "phases": [], "trainable_parameters": sum(sizes.values())}
-    groups = layer_groups(task)
-    phases = finetuning.schedule.phases
+    groups, phases = layer_groups(task), finetuning.schedule.phases
     trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
     return {
         "finetuning": type(finetuning.strategy).__name__,

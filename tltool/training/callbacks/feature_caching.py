@@ -1,6 +1,7 @@
 """Lightning callback for cached features: while only the head trains, it reads features."""
 
 import logging
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -12,7 +13,6 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
 from tltool.features.cache import Features, cached_features
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
-from tltool.models.backbone import Backbone
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.input_norm_fit import fit_input_norm_
@@ -103,8 +103,7 @@ class FeatureCaching(Callback):
             elif not isinstance(loader.substitute, FeatureLoader):
                 loader.substitute = self._feature_loader(trainer, pl_module, loader)
         if can_use and not trainer.sanity_checking:
-            used = [loader.substitute for loader in own]
-            self._say_used(trainer, [each for each in used if isinstance(each, FeatureLoader)])
+            self._say_used(trainer, [loader.substitute for loader in own])
 
     def _can_use(self, trainer: Trainer) -> bool:
         finetuning = find_callback(trainer, Finetuning)
@@ -117,9 +116,9 @@ class FeatureCaching(Callback):
         if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
             self._say(
                 trainer,
-                "Each visit changes an image at random, so the frozen backbone computes it anew in "
-                "each epoch. Set --features.views 4 to draw from 4 augmented views of each image, "
-                "computed once, or leave the augmentation out.",
+                "The frozen backbone computes augmented images anew in each epoch. Set "
+                "--features.views 4 to draw from 4 augmented views of each, computed once, or "
+                "leave the augmentation out.",
             )
             return False
         return True
@@ -146,8 +145,7 @@ class FeatureCaching(Callback):
     def _compute(
         self, trainer: Trainer, pl_module: LightningModule, dataset: ImageDataset, workers: int
     ) -> Features:
-        backbone = pl_module.get_submodule("backbone")
-        assert isinstance(backbone, Backbone)  # noqa: S101  # ImageTask takes no other
+        backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
         features = cached_features(
             backbone,
             dataset,
@@ -160,7 +158,8 @@ class FeatureCaching(Callback):
         self._num_computed += features.num_computed
         return features
 
-    def _say_used(self, trainer: Trainer, loaders: list[FeatureLoader]) -> None:
+    def _say_used(self, trainer: Trainer, substitutes: list[Any]) -> None:
+        loaders = [each for each in substitutes if isinstance(each, FeatureLoader)]
         number = sum(len(loader.views[0]) for loader in loaders)
         views = max(len(loader.views) for loader in loaders)
         of_views = f", {views} views of each training image" if views > 1 else ""

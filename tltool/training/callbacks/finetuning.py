@@ -62,11 +62,10 @@ class Finetuning(Callback):
         RuntimeError: During ``fit``, if ranks disagree.
     """
 
+    #: The resolved schedule of the running fit.
     schedule: Schedule
-    """The resolved schedule of the running fit."""
-
+    #: The phase in effect, once training has started.
     phase: Phase | None
-    """The phase in effect, once training has started."""
 
     def __init__(self, strategy: FinetuningStrategy) -> None:
         quiet_lightning()
@@ -107,9 +106,8 @@ class Finetuning(Callback):
                 log.warning("%s", warning)
         self._set_trainable(pl_module, self.schedule.phases[0])
         self._reduced = _trained(pl_module)
-        # Modes follow in `on_train_start`: Lightning warns of eval mode in front of it.
-        pl_module.get_submodule("backbone").train()
-        pl_module.get_submodule("head").train()
+        for name in ("backbone", "head"):  # Lightning warns of eval mode before `on_train_start`.
+            pl_module.get_submodule(name).train()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the base learning rates, before a checkpoint brings those of its last step."""
@@ -121,9 +119,9 @@ class Finetuning(Callback):
                 "set its learning rates."
             )
         optimizer = trainer.optimizers[0]
-        by_layer = any(phase.layer_decay < 1 for phase in self.schedule.phases)
-        fine = layers(pl_module) if by_layer else {}
-        if by_layer:
+        has_decay = any(phase.layer_decay < 1 for phase in self.schedule.phases)
+        fine = layers(pl_module) if has_decay else {}
+        if has_decay:
             split_by_layer_(optimizer, pl_module, fine)
         self._lr_groups = lr_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
@@ -207,7 +205,10 @@ class Finetuning(Callback):
         check_same_trainable(trained)
         check_same_weights(pl_module)  # Before a new wrapper gives all ranks those of rank 0.
         if isinstance(trainer.strategy, DDPStrategy) and trained != self._reduced:
-            _rebuild_reducer(trainer.strategy, pl_module)
+            pl_module.zero_grad(set_to_none=True)  # Gradients may be views of the old buckets.
+            trainer.strategy.model = pl_module
+            gc.collect()  # The old reducer's hooks on the gradients must be gone.
+            trainer.strategy.configure_ddp()
             self._reduced = trained
         if trainer.is_global_zero:
             log.info(self._describe(phase, trainer, pl_module))
@@ -255,13 +256,6 @@ class Finetuning(Callback):
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
-
-
-def _rebuild_reducer(strategy: DDPStrategy, module: nn.Module) -> None:
-    module.zero_grad(set_to_none=True)  # Gradients may be views of the old reducer's buckets.
-    strategy.model = module
-    gc.collect()  # The old reducer's hooks on the gradients must be gone.
-    strategy.configure_ddp()
 
 
 def _trained(module: nn.Module) -> set[str]:

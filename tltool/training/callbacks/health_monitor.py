@@ -144,8 +144,7 @@ class HealthMonitor(Callback):
         is_at_end = is_last_epoch or 0 < trainer.max_steps <= trainer.global_step
         settled = is_at_end or trainer.global_step >= SETTLED_AFTER
         known = {alarm.cause for alarm in self.alarms}
-        alarms = find_alarms(layers, norms if settled else ())
-        new = [alarm for alarm in alarms if alarm.cause not in known]
+        new = [a for a in find_alarms(layers, norms if settled else ()) if a.cause not in known]
         self.alarms += new
         if self._tables is not None:
             health_table, alarm_table = self._tables
