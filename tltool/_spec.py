@@ -1,4 +1,4 @@
-"""What a user writes for a layer: a name, or a mapping of a name and its arguments."""
+"""Specifications of layers in YAML: a name, or a mapping of a name and its arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -11,15 +11,15 @@ from tltool.training.run_directory import create_run_dir
 
 
 def test_each_run_gets_the_next_number(tmp_path):
-    folders = [create_run_dir(tmp_path, "images") for _ in range(3)]
-    names = [folder.relative_to(tmp_path).as_posix() for folder in folders]
+    run_dirs = [create_run_dir(tmp_path, "images") for _ in range(3)]
+    names = [path.relative_to(tmp_path).as_posix() for path in run_dirs]
     assert names == ["images/0", "images/1", "images/2"]
 
 
-def test_runs_that_start_at_once_get_different_folders(tmp_path):
+def test_runs_that_start_at_once_get_different_directories(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: create_run_dir(tmp_path, "images"), range(32)))
-    assert len(set(folders)) == 32
+        run_dirs = list(pool.map(lambda _: create_run_dir(tmp_path, "images"), range(32)))
+    assert len(set(run_dirs)) == 32
 
 
 # Stops in the middle of a checkpoint, which is pickled by and by.
