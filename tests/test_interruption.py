@@ -60,6 +60,7 @@ def test_an_ended_run_goes_on_from_its_last_checkpoint(images, tmp_path, signal_
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     epochs = [int(row["epoch"]) for row in rows if row["val/loss"]]
     assert epochs == list(range(epoch + 3)), output
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_run_killed_before_its_first_epoch_ends_can_be_resumed(images, tmp_path):

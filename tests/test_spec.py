@@ -15,7 +15,7 @@ def test_a_mapping_is_left_as_it_was():
 
 
 def test_a_mapping_without_a_name_says_what_to_write():
-    with pytest.raises(ValueError, match=r"needs a `name`, as in \{name: elu"):
+    with pytest.raises(ValueError, match=r"mapping of a `name` and .*got \{'negative_slope'"):
         parse_spec({"negative_slope": 0.2}, "activation")
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: How the name of a file ends while it is written. A process that was killed leaves it behind.
 PARTIAL = ".partial"
-"""How the name of a file ends while it is written. A process that was killed leaves it behind."""
 
 # Nobody writes for so long without a byte in between: what another machine left is removed then.
 _ABANDONED_AFTER = 3600.0
@@ -101,7 +101,8 @@ def remove_abandoned(directory: Path) -> None:
     """
     for partial in directory.glob(f".*{PARTIAL}"):
         with contextlib.suppress(OSError):  # Another process was quicker, or it is another user's.
-            if _has_dead_writer(partial) or _age(partial) > _ABANDONED_AFTER:
+            is_old = time.time() - partial.stat().st_mtime > _ABANDONED_AFTER
+            if is_old or _has_dead_writer(partial):
                 partial.unlink()
 
 
@@ -113,15 +114,9 @@ def _has_dead_writer(partial: Path) -> bool:
         return False
     try:
         os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):  # Another user's, or no number of a process.
-        return False
+    except (OSError, OverflowError) as error:  # Or another user's, or no number of a process.
+        return isinstance(error, ProcessLookupError)
     return False
-
-
-def _age(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What a user writes for a layer: a name, or a mapping of a name and its arguments."""
+"""Specifications of layers in YAML: a name, or a mapping of a name and its arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -37,17 +37,14 @@ def parse_spec(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:
     """
     if isinstance(spec, str):
         return spec, {}
-    if not isinstance(spec, Mapping):
-        raise TypeError(
-            f"`{kind}` must be a name, or a mapping of a name and its arguments such as "
-            f"{{name: leaky_relu, negative_slope: 0.2}}; got {spec!r}, a {type(spec).__name__}."
-        )
-    arguments = {str(key): value for key, value in spec.items()}
+    is_mapping = isinstance(spec, Mapping)
+    arguments = {str(key): value for key, value in spec.items()} if is_mapping else {}
     name = arguments.pop("name", None)
     if not isinstance(name, str):
-        raise ValueError(
-            f"`{kind}` as a mapping needs a `name`, as in {{name: elu, alpha: 0.5}}; got "
-            f"{dict(spec)!r}."
+        kind_of_error = ValueError if is_mapping else TypeError
+        raise kind_of_error(
+            f"`{kind}` must be a name, or a mapping of a `name` and its arguments such as "
+            f"{{name: leaky_relu, negative_slope: 0.2}}; got {spec!r}, a {type(spec).__name__}."
         )
     return name, arguments
 

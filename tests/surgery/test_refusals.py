@@ -28,7 +28,7 @@ def perceptron():
         ({"name": "relu", "inplace": True}, "Leave `inplace` out of `to`"),
         ({"name": "prelu", "per_channel": True}, "Leave `per_channel` out: one slope"),
         ({"name": "elu", "slope": 1}, "Unknown elu argument 'slope'"),
-        ({"negative_slope": 0.1}, "`to` as a mapping needs a `name`"),
+        ({"negative_slope": 0.1}, "`to` must be a name, or a mapping of a `name`"),
     ],
 )
 def test_an_activation_that_cannot_be_made_is_refused(to, message):

@@ -68,11 +68,11 @@ class Task(LightningModule):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, 3))
         self.make_optimizer = make_optimizer
         self.weight_decay = weight_decay
-        self.rates = []
+        self.lrs = []
 
     def training_step(self, batch, batch_idx):
         images, labels = batch
-        self.rates.append({g["name"]: g["lr"] for g in self.optimizers().param_groups})
+        self.lrs.append({g["name"]: g["lr"] for g in self.optimizers().param_groups})
         return F.cross_entropy(self.head(self.backbone(images)), labels)
 
     def validation_step(self, batch, batch_idx):

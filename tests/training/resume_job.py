@@ -89,7 +89,7 @@ class Metrics(Callback):
 
 
 class FewToTest(ImageFolderDataModule):
-    def samples(self, part):
+    def samples(self, split):
         return super().samples("train").subset(range(0, 2 * self.number, 2))
 
 

@@ -52,7 +52,7 @@ def test_a_resumed_run_goes_on_before_what_it_will_write_again(metrics):
     for step in range(4):
         metrics.log_metrics({"a": step}, step=step)
     metrics.save()
-    resumed = CSVMetrics(metrics.run_folder)
+    resumed = CSVMetrics(metrics.run_dir)
     resumed.log_metrics({"a": 9}, step=2)
     resumed.save()
     assert [row["a"] for row in rows(resumed)] == ["0.0", "1.0", "9.0"]

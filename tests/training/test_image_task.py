@@ -18,7 +18,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
-from tltool.training.metrics import PresentClassesAUROC, evaluation_metrics
+from tltool.training.metrics import PresentClassesAUROC, stage_metrics
 
 
 def make_task(**kwargs):
@@ -194,7 +194,7 @@ def test_auroc_leaves_out_a_class_without_images():
 
 
 def test_top5_accuracy_is_there_from_six_classes_on():
-    names = [set(evaluation_metrics(n, "val").keys()) for n in (5, 6)]
+    names = [set(stage_metrics(n, "val").keys()) for n in (5, 6)]
     assert names[1] - names[0] == {"val/top5_accuracy"}
 
 
@@ -203,8 +203,10 @@ def test_class_weights_are_pytorchs_in_training_and_absent_in_validation():
     batch = next(iter(make_loader()))
     logits, labels = task(batch["images"]), batch["labels"]
     weighted = functional.cross_entropy(logits, labels, weight=torch.tensor([1.0, 2.0, 4.0]))
-    torch.testing.assert_close(task._step(batch, "train"), weighted)
-    torch.testing.assert_close(task._step(batch, "val"), functional.cross_entropy(logits, labels))
+    torch.testing.assert_close(task._step(batch, "train")[0], weighted)
+    torch.testing.assert_close(
+        task._step(batch, "val")[0], functional.cross_entropy(logits, labels)
+    )
 
 
 def test_balanced_class_weights_need_the_counts():
@@ -217,7 +219,7 @@ def test_with_the_log_prior_the_first_loss_is_the_label_entropy(head):
     task = make_task(head=head, log_prior=True, class_counts=[5, 3, 2]).eval()
     labels = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
     shares = torch.tensor([0.5, 0.3, 0.2])
-    loss = task._step({"images": torch.randn(10, 3, 32, 32), "labels": labels}, "val")
+    loss, _ = task._step({"images": torch.randn(10, 3, 32, 32), "labels": labels}, "val")
     assert float(loss.detach()) == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-5)
 
 
@@ -230,9 +232,10 @@ def test_mixed_images_train_on_shares_and_are_measured_by_the_larger_one():
         "hard_labels": torch.tensor([0, 2]),
     }
     logits = task(batch["images"])
-    torch.testing.assert_close(task._step(batch, "train"), functional.cross_entropy(logits, shares))
+    loss, _ = task._step(batch, "train")
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, shares))
     expected = float((logits.argmax(1) == batch["hard_labels"]).float().mean())
-    assert float(task.metrics["train_metrics"]["accuracy"].compute()) == expected
+    assert float(task.train_metrics["accuracy"].compute()) == expected
 
 
 @pytest.mark.parametrize("input_norm", ["center", "standardize", "whiten"])

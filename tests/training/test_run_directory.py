@@ -1,4 +1,8 @@
-import os
+"""Run directories: numbers, and what a killed run has left in them."""
+
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,23 +11,41 @@ from tltool.training.run_directory import create_run_dir
 
 
 def test_each_run_gets_the_next_number(tmp_path):
-    folders = [create_run_dir(tmp_path, "images") for _ in range(3)]
-    names = [folder.relative_to(tmp_path).as_posix() for folder in folders]
+    run_dirs = [create_run_dir(tmp_path, "images") for _ in range(3)]
+    names = [path.relative_to(tmp_path).as_posix() for path in run_dirs]
     assert names == ["images/0", "images/1", "images/2"]
 
 
-def test_runs_that_start_at_once_get_different_folders(tmp_path):
+def test_runs_that_start_at_once_get_different_directories(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: create_run_dir(tmp_path, "images"), range(32)))
-    assert len(set(folders)) == 32
+        run_dirs = list(pool.map(lambda _: create_run_dir(tmp_path, "images"), range(32)))
+    assert len(set(run_dirs)) == 32
+
+
+# Stops in the middle of a checkpoint, which is pickled by and by.
+KILLED = """
+import sys, time
+from tltool.training.checkpoint_io import AtomicCheckpointIO
+from tltool.training.run_directory import create_run_dir
+
+class Slow:
+    def __reduce__(self):
+        print("writing", flush=True)
+        time.sleep(60)
+
+path = create_run_dir(sys.argv[1], "images") / "checkpoints" / "last.ckpt"
+AtomicCheckpointIO().save_checkpoint({"state": Slow()}, path)
+"""
 
 
 def test_a_new_run_removes_what_a_killed_one_left_half_written(tmp_path):
-    partial = create_run_dir(tmp_path, "images") / ".last.ckpt.machine-1-0123.partial"
-    partial.touch()
-    os.utime(partial, (0, 0))
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert len(list(tmp_path.rglob(".last.ckpt.*.partial"))) == 1
     create_run_dir(tmp_path, "images")
-    assert not partial.exists()
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_file_in_place_of_the_folder_is_an_error_with_the_remedy(tmp_path):

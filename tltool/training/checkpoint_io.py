@@ -47,8 +47,7 @@ def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
     checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     if not (isinstance(checkpoint, Mapping) and TASK in checkpoint):
         raise ValueError(
-            f"{checkpoint_path} is no checkpoint of tltool: it does not say how to rebuild the "
-            "model. To start from its weights, train with `model.backbone.weights` "
-            "set to this file."
+            f"{checkpoint_path} is no checkpoint of tltool, which says how to rebuild the model. "
+            "To start from its weights, set `model.backbone.weights` to this file."
         )
     return dict(checkpoint)

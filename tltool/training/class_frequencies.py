@@ -28,13 +28,12 @@ def weight_tensor(
     """
     if choice is None:
         return None
-    if isinstance(choice, str):
-        class_counts = _need(class_counts, "class_weights")
-    return torch.tensor(class_weights(choice, class_counts or [], list(class_names)))
+    counts = _need(class_counts, "class_weights") if isinstance(choice, str) else []
+    return torch.tensor(class_weights(choice, counts, class_names))
 
 
-def start_from_log_prior_(head: nn.Module, class_counts: Sequence[int] | None) -> nn.Module:
-    """Let a head begin with the class frequencies, see `init_log_prior_`; return it.
+def start_from_log_prior_(head: nn.Module, class_counts: Sequence[int] | None) -> None:
+    """Let a head begin with the class frequencies, see `init_log_prior_`.
 
     Raises:
         ValueError: If there are no counts, or the head has no linear layer ``output``.
@@ -46,13 +45,11 @@ def start_from_log_prior_(head: nn.Module, class_counts: Sequence[int] | None) -
             "none. Leave it out."
         )
     init_log_prior_(output, _need(class_counts, "log_prior"))
-    return head
 
 
 def _need(class_counts: Sequence[int] | None, option: str) -> Sequence[int]:
     if class_counts is None:
         raise ValueError(
-            f"`{option}` needs `class_counts`. Pass those of the data: "
-            "class_counts=data.train_class_counts."
+            f"`{option}` needs `class_counts`: pass class_counts=data.train_class_counts."
         )
     return class_counts

@@ -16,13 +16,13 @@ class CSVMetrics(Logger):
     drops the rows that the resumed run will write again.
 
     Args:
-        run_folder: The run's folder.
+        run_dir: The run directory.
     """
 
-    def __init__(self, run_folder: Path) -> None:
+    def __init__(self, run_dir: Path) -> None:
         super().__init__()
-        self.run_folder = run_folder
-        self.path = run_folder / "metrics.csv"
+        self.run_dir = run_dir
+        self.path = run_dir / "metrics.csv"
         self._table = StepRows(self.path, ["epoch", "step"])
         self._saved: dict[str, str] | None = None  # the last row on the disk, which may still grow
         self._has_grown = False
@@ -31,46 +31,37 @@ class CSVMetrics(Logger):
     @property
     def name(self) -> str:
         """The run's name."""
-        return self.run_folder.parent.name
+        return self.run_dir.parent.name
 
     @property
     def version(self) -> str:
         """The run's number."""
-        return self.run_folder.name
-
-    @property
-    def log_dir(self) -> str:
-        """The run's folder, where the configuration is kept."""
-        return str(self.run_folder)
+        return self.run_dir.name
 
     @property
     def save_dir(self) -> str:
-        """The run's folder."""
-        return str(self.run_folder)
+        """The run directory."""
+        return str(self.run_dir)
 
-    @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add a row, or add to the last row of the same step; `save` writes it."""
-        step = step or 0
         last = self._new[-1] if self._new else self._saved
         if last is None:
-            self._table.drop_from(step)
-        values = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
+            self._table.drop_from(step or 0)
+        values = {name: repr(float(value)) for name, value in metrics.items()}
+        row = {"epoch": "", "step": str(step or 0)} | values
         if "epoch" in metrics:
-            values["epoch"] = str(int(metrics["epoch"]))
-        if (
-            last is not None
-            and last["step"] == str(step)
-            and not values.keys() & (last.keys() - {"epoch"})
-        ):
-            last |= values
-            self._has_grown |= last is self._saved
+            row["epoch"] = str(int(metrics["epoch"]))
+        again = values.keys() - {"epoch"}
+        if last is None or last["step"] != row["step"] or again & last.keys():
+            self._new.append(row)
         else:
-            self._new.append({"epoch": "", "step": str(step)} | values)
+            last |= {name: value for name, value in row.items() if value}
+            self._has_grown |= last is self._saved
 
     @rank_zero_only
     def save(self) -> None:
@@ -82,7 +73,6 @@ class CSVMetrics(Logger):
             self._table.append(self._new)
             self._saved, self._new = self._new[-1], []
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what was logged last."""
         self.save()

@@ -20,11 +20,10 @@ def agreed_data_config(data: ImageDataModule, given: Mapping[str, Any] | None) -
     """
     used: dict[str, Any] = plain(data.resolved_data_config(), "data_config")
     given = used if given is None else plain(given, "data_config")
-    different = [key for key, value in used.items() if given.get(key, value) != value]
-    if different:
-        key = different[0]
-        raise ValueError(
-            f"The images and the task have different preprocessing: {key} is {used[key]!r} and "
-            f"{given[key]!r}. Leave `data_config` of ImageTask out: it takes that of the images."
-        )
+    for key, value in used.items():
+        if given.get(key, value) != value:
+            raise ValueError(
+                f"The images and the task have different preprocessing: {key} is {value!r} and "
+                f"{given[key]!r}. Leave `data_config` of ImageTask out: it takes the images' own."
+            )
     return used

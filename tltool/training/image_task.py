@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
+from torchmetrics import MetricCollection
 
 from tltool.data.datamodules.class_weights import ClassWeights
 from tltool.data.datamodules.image_datamodule import ImageDataModule
@@ -24,8 +25,8 @@ from tltool.training.class_frequencies import start_from_log_prior_, weight_tens
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.training.metric_state import gather_sums, set_sums_
+from tltool.training.metrics import Stage, stage_metrics
 from tltool.training.quiet_lightning import quiet_lightning
-from tltool.training.stage_metrics import Stage, StageMetrics
 from tltool.training.task_serialization import task_arguments, task_config
 
 log = logging.getLogger(__name__)
@@ -94,18 +95,13 @@ class ImageTask(LightningModule):
         super().__init__()
         quiet_lightning()
         if num_classes < 2:
-            raise ValueError(
-                f"`num_classes` must be at least 2, got {num_classes}: there is nothing to tell "
-                "apart."
-            )
+            raise ValueError(f"`num_classes` must be at least 2 to tell apart, got {num_classes}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
-        names = range(num_classes) if class_names is None else class_names
-        self.class_names = list(map(str, names))
-        if len(self.class_names) != num_classes:
-            raise ValueError(
-                f"{len(self.class_names)} `class_names` for {num_classes} `num_classes`."
-            )
+        names = list(map(str, range(num_classes) if class_names is None else class_names))
+        if len(names) != num_classes:
+            raise ValueError(f"Got {len(names)} `class_names` for {num_classes} `num_classes`.")
+        self.class_names = names
         self.backbone = backbone
         self.head = build_serializable(head, backbone.num_features, num_classes)
         self._given_data_config = data_config
@@ -120,25 +116,26 @@ class ImageTask(LightningModule):
         self.task_config = task_config(
             backbone,
             self.head,
+            num_classes=num_classes,
             class_names=self.class_names,
             data_config=self.data_config,
             label_smoothing=label_smoothing,
-            class_weights=weights,
+            class_weights=None if weights is None else weights.tolist(),
         )
-        self.metrics = StageMetrics(num_classes)
+        self.train_metrics = stage_metrics(num_classes, "train")
+        self.val_metrics = stage_metrics(num_classes, "val")
+        self.test_metrics = stage_metrics(num_classes, "test")
         #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
         self.confusion: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
-        logits: Tensor = self.head(self.backbone(images))
-        return logits
+        return self.logits({"images": images})
 
     def logits(self, batch: dict[str, Any]) -> Tensor:
         """Return logits ``(B, num_classes)`` of a batch of images or of cached features."""
-        logits: Tensor = (
-            self.head(batch["features"]) if "features" in batch else self(batch["images"])
-        )
+        features = batch["features"] if "features" in batch else self.backbone(batch["images"])
+        logits: Tensor = self.head(features)
         return logits
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -147,15 +144,16 @@ class ImageTask(LightningModule):
             logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
-    def _step(self, batch: dict[str, Any], stage: Stage) -> Tensor:
-        return self._measure(batch, stage)[0]
+    def metrics_of(self, stage: Stage) -> MetricCollection:
+        """Return the metrics of a stage; they move with the task."""
+        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
+        return metrics
 
-    def _measure(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and its probabilities ``(B, num_classes)``."""
+    def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
+        """Measure a batch; return its loss and its probabilities ``(B, num_classes)``."""
         if batch.get("paths") == []:  # The share of a rank where images are too few for all.
-            self.metrics.count_nothing(stage)
-            nothing = torch.zeros(0, len(self.class_names), device=self.device)
-            return torch.zeros((), device=self.device), nothing
+            probabilities = torch.zeros(0, len(self.class_names), device=self.device)
+            return probabilities.sum(), probabilities
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
@@ -164,7 +162,9 @@ class ImageTask(LightningModule):
         else:  # Without smoothing and weights, so that runs can be compared.
             loss = functional.cross_entropy(logits, labels)
         probabilities = logits.detach().float().softmax(dim=-1)
-        self.metrics.count(stage, loss.detach(), probabilities, hard_labels)
+        self.metrics_of(stage).update(
+            value=loss.detach(), weight=len(labels), preds=probabilities, target=hard_labels
+        )
         return loss, probabilities
 
     def setup(self, stage: str) -> None:
@@ -188,11 +188,11 @@ class ImageTask(LightningModule):
         """Return the loss of one training batch."""
         if "seed" in batch:  # So that a resumed step drops what it would have.
             torch.manual_seed(batch["seed"])
-        return self._step(batch, "train")
+        return self._step(batch, "train")[0]
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Measure one validation batch; return its ``probabilities`` for callbacks."""
-        return {"probabilities": self._measure(batch, "val")[1]}
+        return {"probabilities": self._step(batch, "val")[1]}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Measure one test batch."""
@@ -200,10 +200,8 @@ class ImageTask(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        return {
-            "paths": batch["paths"],
-            "probabilities": self.logits(batch).float().softmax(dim=-1).cpu(),
-        }
+        probabilities = self.logits(batch).float().softmax(dim=-1).cpu()
+        return {"paths": batch["paths"], "probabilities": probabilities}
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
@@ -218,7 +216,9 @@ class ImageTask(LightningModule):
         self._log_metrics("test")
 
     def _log_metrics(self, stage: Stage) -> None:
-        values = self.metrics.finish(stage)
+        metrics = self.metrics_of(stage)
+        values = metrics.compute()
+        metrics.reset()
         self.confusion = values.pop(f"{stage}/confusion", None)
         on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in values.items():
@@ -241,26 +241,21 @@ class ImageTask(LightningModule):
                 f"This optimizer cannot train the task: {error}. Choose another, such as AdamW."
             ) from error
         if isinstance(optimizer, torch.optim.SparseAdam):
-            raise ValueError(
-                "SparseAdam needs sparse gradients, and images give dense ones. Use Adam."
-            )
+            raise ValueError("SparseAdam needs sparse gradients, but these are dense. Use Adam.")
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
         checkpoint[TASK] = self.task_config
         if self._trainer is not None:
-            checkpoint["train_metrics"] = gather_sums(self.metrics.of("train"))
+            checkpoint["train_metrics"] = gather_sums(self.train_metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the metrics of a begun epoch."""
         if self._trainer is not None:
-            set_sums_(
-                self.metrics.of("train"),
-                checkpoint.get("train_metrics", {}),
-                rank=self._trainer.global_rank,
-                num_ranks=self._trainer.world_size,
-            )
+            sums = checkpoint.get("train_metrics", {})
+            place = {"rank": self._trainer.global_rank, "num_ranks": self._trainer.world_size}
+            set_sums_(self.train_metrics, sums, **place)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything

@@ -9,7 +9,6 @@ from torch import Tensor
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
-from tltool.models.backbone import Backbone
 
 
 def fit_input_norm_(
@@ -44,12 +43,10 @@ def fit_input_norm_(
     if read is not None:
         features = read()
     elif is_first:
-        backbone = task.get_submodule("backbone")
-        assert isinstance(backbone, Backbone)  # noqa: S101  # a task holds one
+        backbone: Any = task.get_submodule("backbone")
         loader = data.evaluation_dataloader("train")
-        features, _ = extract_features(
-            backbone, loader, description="fitting the input norm", total=len(loader)
-        )
+        words = "fitting the input norm"
+        features, _ = extract_features(backbone, loader, description=words, total=len(loader))
     if is_first:
         norm.fit_(features.float().to(task.device))
     if trainer is not None:

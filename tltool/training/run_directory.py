@@ -1,5 +1,6 @@
 """Run directories, ``runs/<name>/<n>``, with a new number each time."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -31,12 +32,10 @@ def create_run_dir(runs_dir: str | Path, name: str) -> Path:
             remove_abandoned(Path(directory))
         number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=-1) + 1
         while True:
-            try:
+            with contextlib.suppress(FileExistsError):  # Another run was quicker.
                 (parent / str(number)).mkdir()
-            except FileExistsError:
-                number += 1
-            else:
                 return parent / str(number)
+            number += 1
     except OSError as error:
         raise PermissionError(
             f"Cannot write the run to {str(parent)!r}: {error.strerror}. Set --runs_dir to a "

@@ -18,8 +18,6 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
 
-_SHORT = 12  # characters of a hash that tell splits apart
-
 
 def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     """Return one flat block of facts about a run, for the columns of the table of runs.
@@ -27,19 +25,14 @@ def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     What does not apply is ``None``, so that runs have the same columns: the activation of a head
     without hidden layers, the commit outside a repository.
     """
-    found = getattr(trainer, "datamodule", None)
-    data = found if isinstance(found, ImageDataModule) else None
     seed = os.environ.get("PL_GLOBAL_SEED")
-    accumulate = trainer.accumulate_grad_batches
     return {
         **_model_facts(task),
         **_training_facts(trainer, task),
         "lr": trainer.optimizers[0].defaults.get("lr") if trainer.optimizers else None,
-        "global_batch": data.batch_size * accumulate if data else None,
         "seed": None if seed is None else int(seed),
         "devices": trainer.world_size,
-        "data": (data.name or type(data).__name__) if data else None,
-        "split": split_fingerprint(data.splits, data.class_names) if data else None,
+        **_data_facts(trainer),
         "commit": git_commit(Path.cwd()),
     }
 
@@ -57,8 +50,8 @@ def run_name(facts: Mapping[str, Any], place: str) -> str:
         >>> run_name(facts, "images/0")
         'images/0 resnet18 Head(256) gelu LPFT lr 0.001 seed 0'
     """
-    words = [place, *(facts[key] for key in ("backbone", "head", "activation", "norm"))]
-    words += [facts["finetuning"]]
+    keys = ("backbone", "head", "activation", "norm", "finetuning")
+    words = [place, *(facts[key] for key in keys)]
     words += [f"{key} {facts[key]:g}" for key in ("lr", "seed") if facts[key] is not None]
     return " ".join(word for word in words if word is not None)
 
@@ -81,11 +74,11 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         for split, samples in splits.by_name().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]
-    folders = {Path(path).parent for _, path, _ in rows}
+    directories = {Path(path).parent for _, path, _ in rows}
     # Relative names have no root to take away; those of data sets in memory are such.
-    root = os.path.commonpath(folders) if all(map(Path.is_absolute, folders)) else ""
+    root = os.path.commonpath(directories) if all(map(Path.is_absolute, directories)) else ""
     lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_SHORT]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def git_commit(directory: Path) -> str | None:
@@ -93,12 +86,8 @@ def git_commit(directory: Path) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    found = subprocess.run(  # noqa: S603  # a fixed command
-        [git, "-C", str(directory), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [git, "-C", str(directory), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return found.stdout.strip() if found.returncode == 0 else None
 
 
@@ -122,13 +111,23 @@ def _training_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     sizes = {name: parameter.numel() for name, parameter in task.named_parameters()}
     if finetuning is None:
         return {"finetuning": None, "phases": [], "trainable_parameters": sum(sizes.values())}
-    groups = layer_groups(task)
-    phases = finetuning.schedule.phases
+    groups, phases = layer_groups(task), finetuning.schedule.phases
     trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
     return {
         "finetuning": type(finetuning.strategy).__name__,
         "phases": [phase.name for phase in phases],
         "trainable_parameters": sum(sizes[name] for name in trained),
+    }
+
+
+def _data_facts(trainer: Trainer) -> dict[str, Any]:
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, ImageDataModule):
+        return dict.fromkeys(("global_batch", "data", "split"))
+    return {
+        "global_batch": data.batch_size * trainer.accumulate_grad_batches,
+        "data": data.name or type(data).__name__,
+        "split": split_fingerprint(data.splits, data.class_names),
     }
 
 

@@ -24,17 +24,6 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
     Raises:
         ValueError: If one of them does not; the message says what to do instead.
     """
-    _check_strategy(trainer, schedule)
-    _check_synchronized_norms(trainer, module)
-    if find_callback(trainer, StochasticWeightAveraging):
-        raise ValueError(
-            "StochasticWeightAveraging does not work with fine-tuning phases: it forgets the "
-            "running statistics of batch norms, and those of frozen ones are not computed again. "
-            "Remove it, or use EMAWeightAveraging, which keeps them."
-        )
-
-
-def _check_strategy(trainer: Trainer, schedule: Schedule) -> None:
     supported = SingleDeviceStrategy | DDPStrategy | ModelParallelStrategy
     if not isinstance(trainer.strategy, supported):
         raise ValueError(
@@ -42,28 +31,32 @@ def _check_strategy(trainer: Trainer, schedule: Schedule) -> None:
             "what trains when it wraps the model. Set `trainer.strategy` to ddp, or to "
             "ModelParallelStrategy for sharded weights."
         )
-    best = next((phase.name for phase in schedule.phases if phase.start_from_best), None)
-    if best is not None and isinstance(trainer.strategy, ModelParallelStrategy):
+    best = [phase.name for phase in schedule.phases if phase.start_from_best]
+    if best and isinstance(trainer.strategy, ModelParallelStrategy):
         raise ValueError(
-            f"Phase {best!r} has `start_from_best`, which needs whole weights on each rank. Remove "
-            "it, or set `trainer.strategy` to ddp."
+            f"Phase {best[0]!r} has `start_from_best`, which needs whole weights on each rank. "
+            "Remove it, or set `trainer.strategy` to ddp."
         )
+    if find_callback(trainer, StochasticWeightAveraging):
+        raise ValueError(
+            "StochasticWeightAveraging does not work with fine-tuning phases: it loses the running "
+            "statistics of frozen batch norms. Remove it, or use EMAWeightAveraging."
+        )
+    if isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
+        _check_synchronized_norms(module)
 
 
-def _check_synchronized_norms(trainer: Trainer, module: LightningModule) -> None:
+def _check_synchronized_norms(module: LightningModule) -> None:
     """Refuse a conversion that would lose what a batch norm does besides.
 
     PyTorch makes a plain batch norm of each (https://github.com/pytorch/pytorch/issues/187298), so
     that timm's EfficientNet loses its activations without an error.
     """
-    if not isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
-        return
     norms = (member for member in module.modules() if isinstance(member, _BatchNorm))
     kinds = sorted({type(norm).__name__ for norm in norms if type(norm) not in _SYNCHRONIZABLE})
     if kinds:
         raise ValueError(
             f"`trainer.sync_batchnorm` would replace {', '.join(kinds)} by a plain batch norm, and "
-            "the activation inside it would be lost. Leave the option out; where the share of a "
-            "device is small, `batch_norm: frozen` in the fine-tuning strategy needs no statistics "
-            "of the batch."
+            "the activation inside it would be lost. Leave the option out; `batch_norm: frozen` in "
+            "the fine-tuning strategy needs no statistics of the batch."
         )

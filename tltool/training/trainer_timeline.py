@@ -26,11 +26,11 @@ def trainer_schedule(
     Raises:
         ValueError: If the schedule does not fit the model, or the Trainer has no `max_epochs`.
     """
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
-        first = strategy.schedule(group_names, max_epochs=1000).phases[0]
-        dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
-        return Schedule((dry,)).resolve(group_names, max_epochs=1)
-    return strategy.resolved_schedule(group_names, trainer.max_epochs)
+    if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        return strategy.resolved_schedule(group_names, trainer.max_epochs)
+    first = strategy.schedule(group_names, max_epochs=1000).phases[0]
+    dry = dataclasses.replace(first, epochs=None, steps=None, until=None)
+    return Schedule((dry,)).resolve(group_names, max_epochs=1)
 
 
 def trainer_timeline(
@@ -47,15 +47,14 @@ def trainer_timeline(
         ValueError: If a phase does not fit into the training.
     """
     assert trainer.max_epochs is not None  # noqa: S101  # checked by `trainer_schedule`
-    max_steps = trainer.max_steps if trainer.max_steps > 0 else None
-    if _is_endless(trainer):
-        max_steps = None  # The unit is the epoch.
-        in_steps = next((phase.name for phase in schedule.phases if phase.steps), None)
-        if in_steps is not None:
-            raise ValueError(
-                f"Phase {in_steps!r} is counted in steps, but the training data have no length. "
-                "Give them one, set `limit_train_batches`, or count the phase in epochs."
-            )
+    is_endless = math.isinf(trainer.num_training_batches)  # Then the unit is the epoch.
+    max_steps = trainer.max_steps if trainer.max_steps > 0 and not is_endless else None
+    in_steps = [phase.name for phase in schedule.phases if phase.steps]
+    if is_endless and in_steps:
+        raise ValueError(
+            f"Phase {in_steps[0]!r} is counted in steps, but the training data have no length. "
+            "Give them one, set `limit_train_batches`, or count the phase in epochs."
+        )
     return make_timeline(
         schedule,
         steps_per_epoch=trainer_steps_per_epoch(trainer),
@@ -67,15 +66,14 @@ def trainer_timeline(
 
 def trainer_steps_per_epoch(trainer: Trainer) -> int:
     """Return the optimizer steps of an epoch; 1 where the training data have no length."""
-    if _is_endless(trainer):
-        return 1
-    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    batches = trainer.num_training_batches
+    return 1 if math.isinf(batches) else math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 def trainer_step(timeline: Timeline, trainer: Trainer, batch_idx: int) -> int:
     """Return the place on the timeline of a batch of the running epoch."""
-    begun = trainer.current_epoch * timeline.steps_per_epoch
-    return begun if _is_endless(trainer) else begun + batch_idx // trainer.accumulate_grad_batches
+    in_epoch = min(batch_idx // trainer.accumulate_grad_batches, timeline.steps_per_epoch - 1)
+    return trainer.current_epoch * timeline.steps_per_epoch + in_epoch
 
 
 def begin_resumed_epoch(trainer: Trainer) -> int:
@@ -94,7 +92,3 @@ def begin_resumed_epoch(trainer: Trainer) -> int:
     done = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
     # A checkpoint of the validation at its end still belongs to this epoch.
     return int(min(done, trainer.num_training_batches - 1))
-
-
-def _is_endless(trainer: Trainer) -> bool:
-    return math.isinf(trainer.num_training_batches)

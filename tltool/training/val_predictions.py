@@ -19,8 +19,6 @@ from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
 from tltool.features.feature_loader import FeatureLoader
 
-_NUM_COLUMNS = 5
-
 
 class PredictionCollector:
     """Note the predictions of a validation, batch by batch.
@@ -33,26 +31,25 @@ class PredictionCollector:
     def __init__(self, loader: BatchLoader, device: torch.device) -> None:
         self.loader = loader
         self.dataset = _dataset(loader)
-        # Also on a rank that gets no image, for all of them join in the sum.
-        self._rows = torch.zeros(len(self.dataset), _NUM_COLUMNS, device=device)
+        # One column says whether an image was seen, four what was predicted; also on a rank that
+        # gets no image, for all of them join in the sum.
+        self._rows = torch.zeros(len(self.dataset), 5, device=device)
 
     def add(self, probabilities: Tensor, labels: Tensor, batch_idx: int) -> None:
         """Note one batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
         batches: Any = self.loader.batch_sampler
-        batch = PredictionSet.from_probabilities(probabilities, labels)
-        columns = [torch.ones_like(batch.confidence), batch.labels, batch.predicted]
-        columns += [batch.confidence, batch.of_label]
-        where = torch.tensor(batches[batch_idx], device=self._rows.device)
-        self._rows[where] = torch.stack([column.float() for column in columns], dim=1)
+        found = PredictionSet.from_probabilities(probabilities, labels)
+        seen = torch.ones_like(found.confidence)
+        columns = (seen, found.labels, found.predicted, found.confidence, found.of_label)
+        self._rows[batches[batch_idx]] = torch.stack([each.float() for each in columns], dim=1)
 
     def gather(self, trainer: Trainer) -> PredictionSet:
         """Return the predictions of all ranks, of the images that were seen; all must call it."""
         # Each image is on one rank only, so the sum over the ranks joins them.
         rows = trainer.strategy.reduce(self._rows, reduce_op="sum")
         assert isinstance(rows, Tensor)  # noqa: S101  # as given
-        seen = (rows[:, 0] > 0).cpu()
-        _, labels, predicted, confidence, of_label = rows.cpu()[seen].T
-        positions = seen.nonzero()[:, 0]
+        positions = rows[:, 0].cpu().nonzero()[:, 0]
+        _, labels, predicted, confidence, of_label = rows.cpu()[positions].T
         return PredictionSet(positions, labels.long(), predicted.long(), confidence, of_label)
 
 
@@ -97,9 +94,9 @@ def gains_over_baselines(
         >>> gains_over_baselines(seen, {"majority": torch.tensor([True, False])})
         {'baseline/majority_accuracy': 0.5, 'gain_over_majority': 0.5, 'gain_over_majority_se': 0.5}
     """
-    positions = predictions.positions
+    positions = predictions.positions.tolist()
     seen = {name: each[positions] for name, each in baselines.items() if each is not None}
-    numbers = number_groups(groups and [groups[index] for index in positions.tolist()])
+    numbers = number_groups(groups and [groups[index] for index in positions])
     found = {}
     for name, difference in compare_with_baselines(predictions.correct, seen, numbers).items():
         found[f"baseline/{name}_accuracy"] = float(seen[name].double().mean())

@@ -106,7 +106,7 @@ def test_a_schedule_goes_on_with_images(train):
 def test_augmented_images_are_computed_anew_and_the_remedy_is_said(train, caplog):
     _, passes = train(LinearProbe(), data_options={"augmentation": "crop"})
     assert min(passes.counts) > 0
-    assert "Set --features.views 4 to draw from 4 augmented views" in caplog.text
+    assert "Set --features.views 4 to draw from 4 augmented views of each" in caplog.text
 
 
 def test_views_of_augmented_images_are_computed_once(train, caplog):

@@ -6,25 +6,19 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+# A newer file replaces the older one.
+_SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
+
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keep ``best.ckpt``, the epoch with the best validation metric.
+    """Keep ``best.ckpt``, the epoch with the best validation accuracy.
 
     Args:
         directory: Where the file lies.
-        monitor: Metric that decides which is best.
-        mode: ``max`` or ``min``.
     """
 
-    def __init__(self, directory: Path, monitor: str = "val/accuracy", mode: str = "max") -> None:
-        super().__init__(
-            dirpath=directory,
-            monitor=monitor,
-            mode=mode,
-            filename="best",
-            auto_insert_metric_name=False,
-            enable_version_counter=False,  # A newer best replaces the older one.
-        )
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -48,13 +42,7 @@ class LastCheckpoint(ModelCheckpoint):
                 f"`save_every_n_steps` must be at least 1, got {every_n_steps}. Leave it out to "
                 "save at the end of each epoch only."
             )
-        super().__init__(
-            dirpath=directory,
-            filename="last",
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
+        super().__init__(directory, "last", save_on_train_epoch_end=True, **_SAME_NAME)
         self.path = directory / "last.ckpt"
         self.every_n_steps = every_n_steps
 

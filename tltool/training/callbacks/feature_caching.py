@@ -1,7 +1,7 @@
-"""The Lightning door of the feature cache: while only the head trains, it reads features."""
+"""Lightning callback for cached features: while only the head trains, it reads features."""
 
 import logging
-from collections.abc import Iterator
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -13,9 +13,8 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
 from tltool.features.cache import Features, cached_features
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
-from tltool.finetuning.phase import Phase
-from tltool.models.backbone import Backbone
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.find_callback import find_callback
 from tltool.training.input_norm_fit import fit_input_norm_
 
 log = logging.getLogger(__name__)
@@ -39,8 +38,8 @@ class FeatureCaching(Callback):
             and then drawn from; ``None`` goes on computing a new one at each visit.
         mixup: How strongly the features of two images are blended, see `FeatureMixing`; mixup and
             cutmix of the data change images only.
-        cache_dir: The folder of the cache; ``None`` for the environment variable ``TLTOOL_CACHE``,
-            or ``~/.cache/tltool/features``.
+        cache_dir: The directory of the cache; ``None`` for the environment variable
+            ``TLTOOL_CACHE``, or ``~/.cache/tltool/features``.
 
     Raises:
         ValueError: If ``views`` or ``mixup`` is out of its range.
@@ -73,10 +72,8 @@ class FeatureCaching(Callback):
             return
 
         def read() -> Tensor:
-            loader = data.evaluation_dataloader("train")
-            images = data.dataset("train")
-            workers = loader.num_workers
-            return self._compute(trainer, pl_module, images, workers=workers).tensor()
+            workers = data.evaluation_dataloader("train").num_workers
+            return self._compute(trainer, pl_module, data.dataset("train"), workers).tensor()
 
         fit_input_norm_(pl_module, data, read=read)
 
@@ -95,36 +92,33 @@ class FeatureCaching(Callback):
 
     def _choose(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the loaders features, or take them away."""
-        loaders = list(_loaders(trainer))
-        if not self.enabled or not loaders:
+        loaders = (trainer.train_dataloader, trainer.val_dataloaders)
+        own = [loader for loader in loaders if isinstance(loader, BatchLoader)]
+        if not self.enabled or not own:
             return
-        if not self._can_use(trainer):
-            for loader in loaders:
+        can_use = self._can_use(trainer)
+        for loader in own:
+            if not can_use:
                 loader.substitute = None
-            return
-        used = []
-        for loader in loaders:
-            if not isinstance(loader.substitute, FeatureLoader):
+            elif not isinstance(loader.substitute, FeatureLoader):
                 loader.substitute = self._feature_loader(trainer, pl_module, loader)
-            used.append(loader.substitute)
-        if not trainer.sanity_checking:
-            self._say_used(trainer, used)
+        if can_use and not trainer.sanity_checking:
+            self._say_used(trainer, [loader.substitute for loader in own])
 
     def _can_use(self, trainer: Trainer) -> bool:
-        finetuning = next((c for c in trainer.callbacks if isinstance(c, Finetuning)), None)  # type: ignore[attr-defined]
-        if finetuning is None or not all(
-            map(_trains_head_alone, finetuning.phases_of_epoch(trainer.current_epoch))
-        ):
+        finetuning = find_callback(trainer, Finetuning)
+        if finetuning is None or _is_limited(trainer) or _is_sharded(trainer):
             return False
-        if _is_limited(trainer) or _is_sharded(trainer):
+        phases = finetuning.phases_of_epoch(trainer.current_epoch)
+        if any(set(phase.trains) != {"head"} for phase in phases):
             return False
         data = getattr(trainer, "datamodule", None)
         if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
             self._say(
                 trainer,
-                "Each visit changes an image at random, so the frozen backbone computes it anew in "
-                "each epoch. Set --features.views 4 to draw from 4 augmented views of each image, "
-                "computed once, or leave the augmentation out.",
+                "The frozen backbone computes augmented images anew in each epoch. Set "
+                "--features.views 4 to draw from 4 augmented views of each, computed once, or "
+                "leave the augmentation out.",
             )
             return False
         return True
@@ -134,7 +128,7 @@ class FeatureCaching(Callback):
     ) -> FeatureLoader:
         dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
-        features = self._compute(trainer, pl_module, dataset, workers=loader.images.num_workers)
+        features = self._compute(trainer, pl_module, dataset, loader.images.num_workers)
         views = [features.tensor(view=view) for view in range(features.num_views)]
         data, mixing = getattr(trainer, "datamodule", None), None
         if isinstance(loader, TrainingLoader) and isinstance(data, ImageDataModule):
@@ -149,10 +143,9 @@ class FeatureCaching(Callback):
         return FeatureLoader(loader, views, mixing=mixing)
 
     def _compute(
-        self, trainer: Trainer, pl_module: LightningModule, dataset: ImageDataset, *, workers: int
+        self, trainer: Trainer, pl_module: LightningModule, dataset: ImageDataset, workers: int
     ) -> Features:
-        backbone = pl_module.get_submodule("backbone")
-        assert isinstance(backbone, Backbone)  # noqa: S101  # ImageTask takes no other
+        backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
         features = cached_features(
             backbone,
             dataset,
@@ -165,13 +158,14 @@ class FeatureCaching(Callback):
         self._num_computed += features.num_computed
         return features
 
-    def _say_used(self, trainer: Trainer, loaders: list[FeatureLoader]) -> None:
-        numbers = [len(loader.views[0]) for loader in loaders]
+    def _say_used(self, trainer: Trainer, substitutes: list[Any]) -> None:
+        loaders = [each for each in substitutes if isinstance(each, FeatureLoader)]
+        number = sum(len(loader.views[0]) for loader in loaders)
         views = max(len(loader.views) for loader in loaders)
         of_views = f", {views} views of each training image" if views > 1 else ""
         self._say(
             trainer,
-            f"The backbone is frozen: the head reads features of {sum(numbers)} images{of_views} "
+            f"The backbone is frozen: the head reads features of {number} images{of_views} "
             f"({self._num_computed} computed now, the others kept). --features.enabled false turns "
             "it off.",
         )
@@ -181,10 +175,6 @@ class FeatureCaching(Callback):
         if trainer.is_global_zero and message not in self._said:
             log.info(message)
         self._said.add(message)
-
-
-def _trains_head_alone(phase: Phase) -> bool:
-    return set(phase.trains) == {"head"}
 
 
 def _is_sharded(trainer: Trainer) -> bool:
@@ -198,9 +188,3 @@ def _is_limited(trainer: Trainer) -> bool:
     limits = (trainer.limit_train_batches, trainer.limit_val_batches)
     whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
     return bool(trainer.fast_dev_run or trainer.overfit_batches or not whole)  # type: ignore[attr-defined]
-
-
-def _loaders(trainer: Trainer) -> Iterator[BatchLoader]:
-    for loader in (trainer.train_dataloader, trainer.val_dataloaders):
-        if isinstance(loader, BatchLoader):
-            yield loader

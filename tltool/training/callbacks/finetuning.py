@@ -62,11 +62,10 @@ class Finetuning(Callback):
         RuntimeError: During ``fit``, if ranks disagree.
     """
 
+    #: The resolved schedule of the running fit.
     schedule: Schedule
-    """The resolved schedule of the running fit."""
-
+    #: The phase in effect, once training has started.
     phase: Phase | None
-    """The phase in effect, once training has started."""
 
     def __init__(self, strategy: FinetuningStrategy) -> None:
         quiet_lightning()
@@ -107,26 +106,22 @@ class Finetuning(Callback):
                 log.warning("%s", warning)
         self._set_trainable(pl_module, self.schedule.phases[0])
         self._reduced = _trained(pl_module)
-        # Modes follow in `on_train_start`: Lightning warns of eval mode in front of it.
-        pl_module.get_submodule("backbone").train()
-        pl_module.get_submodule("head").train()
+        for name in ("backbone", "head"):  # Lightning warns of eval mode before `on_train_start`.
+            pl_module.get_submodule(name).train()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the base learning rates, before a checkpoint brings those of its last step."""
-        if trainer.lr_scheduler_configs:
+        if len(trainer.optimizers) != 1 or trainer.lr_scheduler_configs:
             raise ValueError(
-                "The task has a learning-rate scheduler, and the phases set learning rates too. "
-                "Return only the optimizer from `configure_optimizers`, and use `warmup` and "
-                "`decay` of the fine-tuning strategy."
-            )
-        if len(trainer.optimizers) != 1:
-            raise ValueError(
-                f"Fine-tuning needs one optimizer, but the task has {len(trainer.optimizers)}."
+                "Fine-tuning needs one optimizer and no learning-rate scheduler, but the task has "
+                f"{len(trainer.optimizers)} and {len(trainer.lr_scheduler_configs)}. Return only "
+                "the optimizer from `configure_optimizers`: `warmup` and `decay` of the strategy "
+                "set its learning rates."
             )
         optimizer = trainer.optimizers[0]
-        by_layer = any(phase.layer_decay < 1 for phase in self.schedule.phases)
-        fine = layers(pl_module) if by_layer else {}
-        if by_layer:
+        has_decay = any(phase.layer_decay < 1 for phase in self.schedule.phases)
+        fine = layers(pl_module) if has_decay else {}
+        if has_decay:
             split_by_layer_(optimizer, pl_module, fine)
         self._lr_groups = lr_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
@@ -159,14 +154,13 @@ class Finetuning(Callback):
             self._apply(trainer, pl_module, batch_idx)
         factor = span.phase.lr_factor(span.progress(step))
         param_groups = trainer.optimizers[0].param_groups
-        for place, param_group in zip(self._lr_groups, param_groups, strict=True):
-            scale = span.phase.group_lr_scale(place.group, place.depth)
-            param_group["lr"] = param_group["initial_lr"] * scale * factor
+        lrs = [lr * factor for lr in self._base_lrs(span.phase, trainer)]
+        for param_group, lr in zip(param_groups, lrs, strict=True):
+            param_group["lr"] = lr
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if trainer.loggers and every and (trainer.global_step + 1) % every == 0:
-            groups = zip(self._lr_groups, param_groups, strict=True)
-            lrs = {f"lr/{place.label}": param_group["lr"] for place, param_group in groups}
-            pl_module.log_dict(lrs, on_step=True, on_epoch=False)
+            named = {f"lr/{g.label}": lr for g, lr in zip(self._lr_groups, lrs, strict=True)}
+            pl_module.log_dict(named, on_step=True, on_epoch=False)
 
     def on_validation_start(self, *args: Any) -> None:
         """Give all ranks the same running statistics."""
@@ -211,13 +205,17 @@ class Finetuning(Callback):
         check_same_trainable(trained)
         check_same_weights(pl_module)  # Before a new wrapper gives all ranks those of rank 0.
         if isinstance(trainer.strategy, DDPStrategy) and trained != self._reduced:
-            _rebuild_reducer(trainer.strategy, pl_module)
+            pl_module.zero_grad(set_to_none=True)  # Gradients may be views of the old buckets.
+            trainer.strategy.model = pl_module
+            gc.collect()  # The old reducer's hooks on the gradients must be gone.
+            trainer.strategy.configure_ddp()
             self._reduced = trained
         if trainer.is_global_zero:
             log.info(self._describe(phase, trainer, pl_module))
 
     def _set_trainable(self, pl_module: LightningModule, phase: Phase) -> None:
-        set_trainable_(pl_module, self._groups, _kinds(phase), batch_norm=phase.batch_norm)
+        kinds = {group: phase.group_parameters(group) for group in phase.groups}
+        set_trainable_(pl_module, self._groups, kinds, batch_norm=phase.batch_norm)
         norms = (module for module in pl_module.modules() if isinstance(module, _BatchNorm))
         self._live_norms = [norm for norm in norms if norm.training]
 
@@ -240,31 +238,24 @@ class Finetuning(Callback):
         if phase.name in self._progress.ended:
             self._lay_out(trainer)
 
+    def _base_lrs(self, phase: Phase, trainer: Trainer) -> list[float]:
+        """Return the learning rate of each parameter group in a phase, without warmup and decay."""
+        param_groups = zip(self._lr_groups, trainer.optimizers[0].param_groups, strict=True)
+        return [
+            param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
+            for place, param_group in param_groups
+        ]
+
     def _describe(self, phase: Phase, trainer: Trainer, pl_module: LightningModule) -> str:
         total = sum(p.numel() for p in pl_module.parameters())
         trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-        groups = zip(self._lr_groups, trainer.optimizers[0].param_groups, strict=True)
-        lrs = [
-            param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
-            for place, param_group in groups
-            if place.group in phase.trains
-        ]
+        all_lrs = zip(self._lr_groups, self._base_lrs(phase, trainer), strict=True)
+        lrs = [lr for place, lr in all_lrs if place.group in phase.trains]
         extremes = dict.fromkeys(f"{lr:g}" for lr in (min(lrs), max(lrs)))
         return (
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
-
-
-def _rebuild_reducer(strategy: DDPStrategy, module: nn.Module) -> None:
-    module.zero_grad(set_to_none=True)  # Gradients may be views of the old reducer's buckets.
-    strategy.model = module
-    gc.collect()  # The old reducer's hooks on the gradients must be gone.
-    strategy.configure_ddp()
-
-
-def _kinds(phase: Phase) -> dict[str, Any]:
-    return {group: phase.group_parameters(group) for group in phase.groups}
 
 
 def _trained(module: nn.Module) -> set[str]:

@@ -45,8 +45,7 @@ class HealthMonitor(Callback):
         #: All alarms of the run, each cause once.
         self.alarms: list[Alarm] = []
         self._watches: list[Watch] = []
-        self._table: HealthTable | None = None
-        self._alarm_table: AlarmTable | None = None
+        self._tables: tuple[HealthTable, AlarmTable] | None = None
         self._is_whole_epoch = False
         self._step = -1
         self._num_images = 0  # that this rank's window has seen
@@ -55,15 +54,15 @@ class HealthMonitor(Callback):
         """Put hooks on the layers."""
         if not self.enabled or trainer.fast_dev_run:  # type: ignore[attr-defined]  # a connector's
             return
-        parts = ("backbone", "head") if self.backbone else ("head",)
-        self._watches = [Watch(pl_module.get_submodule(part), part) for part in parts]
+        names = ("backbone", "head") if self.backbone else ("head",)
+        self._watches = [Watch(pl_module.get_submodule(name), name) for name in names]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the tables; those of a resumed run lose the rows that are written again."""
         log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
         if self._watches and trainer.is_global_zero and log_dir and Path(log_dir).is_dir():
-            self._table, self._alarm_table = HealthTable(Path(log_dir)), AlarmTable(Path(log_dir))
-            for table in (self._table, self._alarm_table):
+            self._tables = HealthTable(Path(log_dir)), AlarmTable(Path(log_dir))
+            for table in self._tables:
                 table.drop_from(trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -133,32 +132,23 @@ class HealthMonitor(Callback):
             dead = watch.dead_in_epoch(sum_over_ranks) if exact else {}
             for health in found:
                 health.dead_in_epoch = dead.get(health.layer)
-            layers += found
+            layers += [health for health in found if health.is_seen]
             norms += lags
-        layers = [health for health in layers if health.is_seen]
         if not trainer.is_global_zero or not layers:
             return
         step = trainer.global_step - 1  # The one that is done, as Lightning counts in logs.
         for logger in trainer.loggers:
             # Not by Lightning's `log_dict`, which takes longer than all the watching.
             logger.log_metrics(worst(layers, norms), step)
-        if self._table is not None:
-            self._table.add(step, trainer.current_epoch, layers, norms)
+        is_last_epoch = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        is_at_end = is_last_epoch or 0 < trainer.max_steps <= trainer.global_step
+        settled = is_at_end or trainer.global_step >= SETTLED_AFTER
         known = {alarm.cause for alarm in self.alarms}
-        settled = trainer.global_step >= SETTLED_AFTER or _is_last_epoch(trainer)
-        alarms = find_alarms(layers, norms if settled else ())
-        new = [alarm for alarm in alarms if alarm.cause not in known]
+        new = [a for a in find_alarms(layers, norms if settled else ()) if a.cause not in known]
         self.alarms += new
-        if self._alarm_table is not None:
-            self._alarm_table.add(step, trainer.current_epoch, new)
+        if self._tables is not None:
+            health_table, alarm_table = self._tables
+            health_table.add(step, trainer.current_epoch, layers, norms)
+            alarm_table.add(step, trainer.current_epoch, new)
         for alarm in new:
             log.warning("Health: %s", alarm)
-
-
-def _is_last_epoch(trainer: Trainer) -> bool:
-    epochs, steps = trainer.max_epochs or -1, trainer.max_steps
-    return (
-        trainer.should_stop
-        or trainer.current_epoch + 1 == epochs
-        or 0 < steps <= trainer.global_step
-    )

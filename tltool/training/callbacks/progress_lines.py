@@ -17,8 +17,7 @@ class EpochLines(TQDMProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._start = 0.0
-        self._epoch: int | None = None
+        self._begun: tuple[int, float] | None = None  # an epoch, and when
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Draw no bar into a file or a pipe."""
@@ -40,7 +39,7 @@ class EpochLines(TQDMProgressBar):
         """Print the line of the epoch before, and start the clock."""
         super().on_train_epoch_start(trainer, *args)
         self._print_line(trainer)
-        self._start, self._epoch = time.monotonic(), trainer.current_epoch
+        self._begun = trainer.current_epoch, time.monotonic()
 
     def on_train_end(self, trainer: Trainer, *args: Any) -> None:
         """Print the line of the last epoch."""
@@ -49,14 +48,11 @@ class EpochLines(TQDMProgressBar):
 
     def _print_line(self, trainer: Trainer) -> None:
         # Not in on_train_epoch_end: the module logs its training metrics after the callbacks' turn.
-        if self._epoch is None or not trainer.is_global_zero:
+        if self._begun is None or not trainer.is_global_zero:
             return
         names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
         metrics = trainer.callback_metrics
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
-        seconds = time.monotonic() - self._start
-        Tqdm.write(
-            f"epoch {self._epoch + 1}/{trainer.max_epochs}  {values}  {seconds:.0f} s",
-            file=sys.stdout,
-        )
-        self._epoch = None
+        (epoch, start), self._begun = self._begun, None
+        place, seconds = f"{epoch + 1}/{trainer.max_epochs}", time.monotonic() - start
+        Tqdm.write(f"epoch {place}  {values}  {seconds:.0f} s", file=sys.stdout)

@@ -1,6 +1,5 @@
 """Agreement of the ranks: checks of what trains and of every weight, and batch norm averages."""
 
-import hashlib
 from collections.abc import Collection, Iterable
 
 import torch
@@ -19,16 +18,15 @@ def check_same_trainable(names: Collection[str]) -> None:
     """
     if not is_distributed():
         return
-    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-    digests: list[tuple[str, int]] = [("", 0)] * dist.get_world_size()
-    dist.all_gather_object(digests, (digest, len(names)))
-    other = next((rank for rank, value in enumerate(digests) if value != digests[0]), None)
-    if other is not None:
-        raise RuntimeError(
-            f"Rank {other} trains {digests[other][1]} parameters and rank 0 trains "
-            f"{digests[0][1]} parameters, which are not the same. Build the same model and the "
-            "same schedule on all ranks."
-        )
+    of_ranks: list[set[str]] = [set()] * dist.get_world_size()
+    dist.all_gather_object(of_ranks, set(names))
+    for rank, of_rank in enumerate(of_ranks):
+        if of_rank != of_ranks[0]:
+            raise RuntimeError(
+                f"Rank {rank} trains {len(of_rank)} parameters and rank 0 trains "
+                f"{len(of_ranks[0])} parameters, which are not the same. Build the same model and "
+                "schedule on all ranks."
+            )
 
 
 def check_same_weights(module: nn.Module) -> None:
@@ -51,9 +49,8 @@ def check_same_weights(module: nn.Module) -> None:
         names = [name for (name, _), count in zip(named, differs.tolist(), strict=True) if count]
         raise RuntimeError(
             f"{len(names)} of {len(named)} parameters differ between ranks, first {names[0]!r}. "
-            "The weights have diverged, so results are not to be trusted: start again from the "
-            "last checkpoint. A layer that is changed outside of the optimizer on one rank does "
-            "this."
+            "Something has changed them outside of the optimizer on one rank. The results cannot "
+            "be trusted: start again from the last checkpoint."
         )
 
 
