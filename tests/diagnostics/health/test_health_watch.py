@@ -137,14 +137,14 @@ def test_rows_of_two_ranks_are_summed():
     one.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
     other.add(torch.tensor([[-1.0, -1.0]]), torch.tensor([[0.0, 0.0]]))
     sums = iter([other._live.float(), torch.tensor([1.0]), other._sums])
-    health = one.summary(lambda tensor: tensor + next(sums))
+    health = one.close(lambda tensor: tensor + next(sums))
     assert (health.num_rows, health.dead, health.saturated, health.mean) == (2, 0.5, 0.75, 0.25)
 
 
 def test_a_unit_that_was_live_on_any_rank_is_not_dead():
     live = LiveUnits(SaturatedRegion(below=0.0))
     live.add(torch.tensor([[1.0, -1.0, -1.0]]))
-    assert live.dead(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(1 / 3)
+    assert live.close(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(1 / 3)
 
 
 def test_ranks_sum_numbers_that_every_device_has():
@@ -152,8 +152,8 @@ def test_ranks_sum_numbers_that_every_device_has():
     units.add(torch.ones(2, 3), torch.ones(2, 3))
     live.add(torch.ones(2, 3))
     types = []
-    units.summary(lambda tensor: types.append(tensor.dtype) or tensor)
-    live.dead(lambda tensor: types.append(tensor.dtype) or tensor)
+    units.close(lambda tensor: types.append(tensor.dtype) or tensor)
+    live.close(lambda tensor: types.append(tensor.dtype) or tensor)
     assert set(types) == {torch.float32}
 
 

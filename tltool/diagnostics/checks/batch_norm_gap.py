@@ -107,25 +107,12 @@ def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> Ch
         f"of their spread apart; worst of {len(gap.norms)} layers {worst.layer}, means "
         f"{worst.shift:.1f} standard deviations apart, these by a factor of {worst.factor:.1f}"
     )
-    num_untouched = sum(norm.is_untouched for norm in gap.norms)
-    if num_untouched == len(gap.norms):
-        found = f"{seen}. The running statistics are those of a new network."
+    if all(norm.is_untouched for norm in gap.norms):
         if trains:
-            return CHECK.ok(f"{found} Training will move them")
-        return CHECK.warning(
-            found,
-            "--model.backbone.weights pretrained; or train its batch norms (--finetuning "
-            "BatchNormOnly).",
-        )
+            return CHECK.ok(f"{seen}. The running statistics are new; training will move them")
+        return CHECK.problem("new", seen=seen)
     if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
-        return CHECK.failed(
-            f"{seen}. They are not of these weights: evaluation will be far from training.",
-            "Load the weights again, and look at --data.preprocessing; or estimate them anew: a "
-            "phase with `batch_norm: statistics`.",
-        )
+        return CHECK.problem("wrong", seen=seen)
     if worst.size > 1 and not trains:
-        return CHECK.warning(
-            f"{seen}. The images are unlike those of the pretraining, and frozen statistics stay.",
-            "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
-        )
+        return CHECK.problem("unlike", seen=seen)
     return CHECK.ok(seen)

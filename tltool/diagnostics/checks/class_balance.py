@@ -28,29 +28,14 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     for split, numbers in counts.items():
         empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
         if empty and split == "train":
-            return CHECK.failed(
-                f"{seen}. None of them are of {listed(empty)}.",
-                "Add training images of each class, or leave the class out.",
-            )
+            return CHECK.problem("none_to_train_on", seen=seen, names=listed(empty))
         if empty:
-            return CHECK.warning(
-                f"{seen}. The {split} images have none of {listed(empty)}, so nothing says how "
-                "well these are told.",
-                f"Move images of each class to the {split} split.",
-            )
+            return CHECK.problem("none_in_split", seen=seen, split=split, names=listed(empty))
     few = [name for name, count in zip(class_names, train, strict=True) if count < FEW]
     if few:
-        smallest = min(train)
-        return CHECK.warning(
-            f"{seen}. {listed(few)} has only {smallest} for training, which is next to nothing to "
-            "learn from.",
-            "Add images of it, or leave the class out.",
-        )
+        return CHECK.problem("few", seen=seen, names=listed(few), smallest=min(train))
     if max(train) > UNEVEN * min(train):
-        return CHECK.warning(
-            f"{seen}. The largest class is {max(train) / min(train):.0f} times the smallest.",
-            "--model.class_weights balanced; and look at recall, not at accuracy.",
-        )
+        return CHECK.problem("uneven", seen=seen, ratio=max(train) / min(train))
     return CHECK.ok(seen)
 
 

@@ -130,10 +130,8 @@ def images_are_readable(images: HashedImages) -> CheckResult:
         all_read = images.num_read == images.num_images
         return check.ok(f"{images.num_read:,} images{'' if all_read else drawn}")
     reasons = [message.split(". Remove it")[0] for message in images.broken]
-    return check.failed(
-        f"{len(images.broken)} of {images.num_read:,} images are broken. {listed(reasons)}.",
-        "Remove them, or --data.broken_files skip.",
-    )
+    found = {"broken": len(images.broken), "read": images.num_read, "reasons": listed(reasons)}
+    return check.problem("broken", **found)
 
 
 def only_readable(data: "ImageDataModule", images: HashedImages) -> "ImageDataModule":

@@ -32,18 +32,10 @@ def optimizer_groups(
     parameters = dict(model.named_parameters())
     missing = [name for name in parameters if name in trained and not held[id(parameters[name])]]
     if missing:
-        return CHECK.failed(
-            f"The optimizer lacks {len(missing)} of {len(trained)} parameters that train: "
-            f"{listed(missing)}.",
-            "Give it all of them: tltool.finetuning.param_groups(task, weight_decay).",
-        )
+        names = listed(missing)
+        return CHECK.problem("missing", number=len(missing), trained=len(trained), names=names)
     twice = [name for name, parameter in parameters.items() if held[id(parameter)] > 1]
     if twice:
-        return CHECK.failed(
-            f"{len(twice)} parameters are in two groups, and step twice: {listed(twice)}.",
-            "Give each to one group: tltool.finetuning.param_groups(task, weight_decay).",
-        )
-    return CHECK.ok(
-        f"each of {len(trained):,} trainable tensors is in exactly one of "
-        f"{len(optimizer.param_groups)}",
-    )
+        return CHECK.problem("twice", number=len(twice), names=listed(twice))
+    number = len(optimizer.param_groups)
+    return CHECK.ok(f"each of {len(trained):,} trainable tensors is in exactly one of {number}")

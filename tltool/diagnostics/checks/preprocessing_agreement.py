@@ -30,10 +30,7 @@ def preprocessing_agrees(
         'failed'
     """
     if not images.isfinite().all() or not images.std() > 0:
-        return CHECK.failed(
-            "The pixels are not finite, or all the same.",
-            "Look at the images, and at --data.preprocessing.",
-        )
+        return CHECK.problem("constant")
     different = [key for key in KEYS if key in own and not _same(used.get(key), own[key])]
     if "mean_image" in used:
         different.append("mean_image")
@@ -45,13 +42,8 @@ def preprocessing_agrees(
     )
     if weights == "random":
         return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
-    chosen = used.get("preprocessing", "backbone")
-    return CheckResult(
-        CHECK,
-        "failed" if chosen == "backbone" else "warning",  # Other choices may be meant.
-        f"The weights know images otherwise: {values}.",
-        "--data.preprocessing backbone, and leave `data_config` out.",
-    )
+    is_failure = used.get("preprocessing", "backbone") == "backbone"  # Others may be meant.
+    return CHECK.problem("different", is_failure=is_failure, values=values)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -93,14 +93,10 @@ def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> CheckResult:
     alarms = find_alarms(signal.layers)
     if alarms:
         message, _, remedy = str(alarms[0]).partition(". ")
-        return CHECK.failed(f"{message}; {seen}.", remedy)
+        return CHECK.problem("alarm", alarm=message, seen=seen, remedy=remedy)
     change = signal.stds[-1] / signal.stds[0]
     if not SHRINKS < change < GROWS:
-        verb = "shrinks" if change < 1 else "grows"
-        return CHECK.warning(
-            f"The signal {verb} through the head: {seen}.",
-            "--model.head.initializer auto, or a norm in each layer (--model.head.norm layer).",
-        )
+        return CHECK.problem("uneven", verb="shrinks" if change < 1 else "grows", seen=seen)
     return CHECK.ok(seen)
 
 

@@ -94,7 +94,7 @@ def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: st
         f"{available / 2**20:,.0f} MiB"
     )
     if found.total > available:
-        return CHECK.failed(f"{seen}.", remedy)
+        return CHECK.problem("too_little", seen=seen, remedy=remedy)
     return CHECK.ok(seen)
 
 

@@ -1,8 +1,11 @@
 """Health alarms: thresholds on layer statistics, each with its cause and a suggested fix."""
 
+import functools
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
 
@@ -61,138 +64,77 @@ def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ())
         >>> find_alarms([LayerHealth("head.hidden.0", activation="relu", dead_in_epoch=0.9)])[0]
         Alarm(cause='dead units', layer='head.hidden.0', message='90% of its relu units are ...')
     """
-    found = [
-        *_dead(layers),
-        *_saturated(layers),
-        *_collapsed(layers),
-        *_gradients(layers),
-        *_fast(layers),
-        *_zigzag(layers),
-        *_lag(norms),
-    ]
+    rules = (_dead, _saturated, _broken, _gradients, _fast, _zigzag)
+    found = [*(alarm for rule in rules for alarm in rule(layers)), *_lag(norms)]
     return list({alarm.cause: alarm for alarm in reversed(found)}.values())[::-1]
+
+
+def _alarm(cause: str, layer: str, **words: object) -> Alarm:
+    return Alarm(cause, layer, messages()[cause].format(**words))
+
+
+@functools.cache
+def messages() -> dict[str, str]:
+    """Return what the alarm of each cause says, with braces for what was seen."""
+    return tomllib.loads((resources.files(__package__) / "alarms.toml").read_text("utf-8"))
 
 
 def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     one_sided = [layer for layer in layers if not layer.is_two_sided]  # Others are saturated.
     for layer, share in _worst(one_sided, _dead_share, DEAD):
-        where = (
-            "on every training image of the last epoch"
-            if layer.dead_in_epoch is not None
-            else f"on all {layer.units.num_rows if layer.units else 0:,} rows seen"
-        )
-        yield Alarm(
-            "dead units",
-            layer.layer,
-            f"{share:.0%} of its {layer.activation} units are dead, {where}. Lower the learning "
-            "rate, use leaky_relu, or initialize with kaiming_normal and a bias of 0.01 (tltool "
-            f"activations {layer.activation}).",
-        )
+        where = "on every training image of the last epoch"
+        if layer.dead_in_epoch is None and layer.units is not None:
+            where = f"on all {layer.units.num_rows:,} rows seen"
+        words = {"activation": layer.activation, "where": where}
+        yield _alarm("dead units", layer.layer, share=share, **words)
 
 
 def _saturated(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     two_sided = [layer for layer in layers if layer.is_two_sided]
-    shares = _worst(two_sided, lambda each: each.units and each.units.saturated, SATURATED)
-    for layer, share in shares:
-        yield Alarm(
-            "saturation",
-            layer.layer,
-            f"its {layer.activation} units are saturated on {share:.0%} of the rows and pass next "
-            "to no gradient. Use smaller weights (xavier_normal), standardize the inputs "
-            "(input_norm: standardize), a norm in front, or relu (tltool activations "
-            f"{layer.activation}).",
-        )
+    for layer, share in _worst(two_sided, lambda it: it.units and it.units.saturated, SATURATED):
+        yield _alarm("saturation", layer.layer, share=share, activation=layer.activation)
 
 
-def _collapsed(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
+def _broken(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
         units = layer.units
         if units is None or units.num_rows < 2:
             continue
         if not math.isfinite(units.std):
-            yield Alarm(
-                "not finite",
-                layer.layer,
-                "its outputs are not finite. Lower the learning rate, or train in bf16 instead of "
-                "fp16.",
-            )
+            yield _alarm("not finite", layer.layer, what="its outputs are")
         elif units.std <= COLLAPSED or units.effective_rank == 0:
-            yield Alarm(
-                "collapsed",
-                layer.layer,
-                "all rows give the same outputs, so the layers behind it learn nothing from the "
-                "images. Initialize its weights at random (initializer: auto), and lower the "
-                "learning rate if they were.",
-            )
+            yield _alarm("collapsed", layer.layer)
 
 
 def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     norms = [(layer.layer, layer.gradient) for layer in layers if layer.gradient is not None]
     broken = [name for name, norm in norms if not math.isfinite(norm)]
     if broken:
-        yield Alarm(
-            "not finite",
-            broken[0],
-            "the gradient of its weights is not finite. Lower the learning rate, or set "
-            "--trainer.gradient_clip_val 1.",
-        )
-        return
-    if len(norms) < 2 or not norms[-1][1]:
-        return
-    (first, norm), (last, last_norm) = norms[0], norms[-1]
-    ratio = norm / last_norm
-    if ratio < VANISHING:
-        yield Alarm(
-            "vanishing gradient",
-            first,
-            f"its gradient is {ratio:.0e} of that of {last}. Use relu or another activation that "
-            "does not saturate, batch norm, fewer layers, or the initializer that suits the "
-            "activation (initializer: auto).",
-        )
-    elif ratio > EXPLODING:
-        yield Alarm(
-            "exploding gradient",
-            first,
-            f"its gradient is {ratio:.0e} times that of {last}. Use smaller weights (initializer: "
-            "auto), a norm in front of the activations, or --trainer.gradient_clip_val 1.",
-        )
+        yield _alarm("not finite", broken[0], what="the gradient of its weights is")
+    elif len(norms) > 1 and norms[-1][1]:
+        (first, norm), (last, last_norm) = norms[0], norms[-1]
+        ratio = norm / last_norm
+        if not VANISHING <= ratio <= EXPLODING:
+            verb = "vanishing" if ratio < 1 else "exploding"
+            yield _alarm(f"{verb} gradient", first, ratio=ratio, last=last)
 
 
 def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer, share in _worst(layers, lambda each: each.largest_update, FAST):
-        yield Alarm(
-            "large updates",
-            layer.layer,
-            f"one step changed its weights by {share:.0%} of their length; about 0.1 % is usual. "
-            "Lower the learning rate (tltool plan --lr_range), or warm up longer.",
-        )
+    for layer, share in _worst(layers, lambda it: it.largest_update, FAST):
+        yield _alarm("large updates", layer.layer, share=share)
 
 
 def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
-        energy, turn = layer.mean_energy, layer.update_cosine
-        if energy is None or turn is None or energy < ZIGZAG_ENERGY or turn > ZIGZAG_COSINE:
-            continue
-        yield Alarm(
-            "zig-zag",
-            layer.layer,
-            f"its updates turn back at each step (cosine {turn:.2f}), and {energy:.0%} of its "
-            "gradient lies along the mean of its inputs, which are not zero-centered. Use "
-            "input_norm: standardize or a zero-centered activation, or lower the learning rate.",
-        )
+        share, turn = layer.mean_energy or 0.0, layer.update_cosine or 0.0
+        if share >= ZIGZAG_ENERGY and turn <= ZIGZAG_COSINE:
+            yield _alarm("zig-zag", layer.layer, cosine=turn, share=share)
 
 
 def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
     worst = max(norms, key=lambda each: max(each.shift / LAG_SHIFT, each.factor), default=None)
     if worst is not None and (worst.shift >= LAG_SHIFT or worst.factor >= LAG_FACTOR):
-        yield Alarm(
-            "batch norm lags",
-            worst.layer,
-            f"its running statistics are {worst.shift:.1f} standard deviations and a factor of "
-            f"{worst.factor:.1f} from those of the batches, so evaluation differs from training. "
-            "Raise its momentum (norm: {name: batch, momentum: 0.1}), train for longer, or use "
-            "layer norm.",
-        )
+        yield _alarm("batch norm lags", **vars(worst))
 
 
 def _dead_share(layer: LayerHealth) -> float | None:
@@ -205,5 +147,5 @@ def _worst(
 ) -> list[tuple[LayerHealth, float]]:
     """Return the layer of the largest value and that value, if it is large enough."""
     values = [(layer, found) for layer in layers if (found := value(layer)) is not None]
-    worst = max(values, key=lambda pair: pair[1], default=None)
-    return [] if worst is None or worst[1] < least else [worst]
+    large = [pair for pair in values if pair[1] >= least]
+    return [max(large, key=lambda pair: pair[1])] if large else []

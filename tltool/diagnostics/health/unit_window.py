@@ -52,6 +52,7 @@ class UnitHealth(NamedTuple):
     effective_rank: float
 
 
+@dataclass
 class UnitWindow:
     """Sums over the rows that an activation saw.
 
@@ -60,17 +61,12 @@ class UnitWindow:
         unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: SaturatedRegion, unit_dim: int = -1) -> None:
-        self.saturation = saturation
-        self.unit_dim = unit_dim
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.num_rows = 0
-        self._live: Tensor | None = None  # (U,) rows on which each unit was not saturated
-        self._sums: Tensor | None = None  # rows x units, sum, sum of squares
-        self._rows: Tensor | None = None
+    saturation: SaturatedRegion
+    unit_dim: int = -1
+    _num_rows: int = 0
+    _live: Tensor | None = None  # (U,) rows on which each unit was not saturated
+    _sums: Tensor | None = None  # rows x units, sum, sum of squares
+    _rows: Tensor | None = None
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Take in what an activation was given and gave.
@@ -89,27 +85,27 @@ class UnitWindow:
         sums = torch.stack([rows.sum(), rows.square().sum()])
         self._live = counts if self._live is None else self._live + counts
         self._sums = sums if self._sums is None else self._sums + sums
-        self.num_rows += len(rows)
+        self._num_rows += len(rows)
         self._rows = rows[:RANK_ROWS]
 
-    def summary(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
-        """Return what was seen, ``None`` if nothing was."""
-        if self._live is None or self._sums is None or self._rows is None:
+    def close(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
+        """Return what was seen since the last time, ``None`` if nothing was, and begin anew."""
+        seen, sums, last = self._live, self._sums, self._rows
+        if seen is None or sums is None or last is None:
             return None
         # Ranks sum on their devices, not all of which have float64 (Apple's has not).
-        live = reduce(self._live.float()).cpu().double()
-        rows = torch.tensor([float(self.num_rows)], device=self._live.device)
-        number = reduce(rows).item()
-        sums = reduce(self._sums).cpu().double()
-        total, total_square = (sums / (number * len(live))).tolist()
-        most = min(self._rows.shape[0] - 1, self._rows.shape[1])
+        live = reduce(seen.float()).cpu().double()
+        number = reduce(torch.tensor([float(self._num_rows)], device=seen.device)).item()
+        mean, mean_square = (reduce(sums).cpu().double() / (number * len(live))).tolist()
+        most = min(last.shape[0] - 1, last.shape[1])
+        self._num_rows, self._live, self._sums, self._rows = 0, None, None, None
         return UnitHealth(
             num_rows=round(number),
             dead=float((live == 0).double().mean()),
             saturated=1 - float(live.sum()) / (number * len(live)),
-            mean=total,
-            std=max(total_square - total**2, 0.0) ** 0.5,
-            effective_rank=effective_rank(self._rows) / most if most > 0 else 0.0,
+            mean=mean,
+            std=max(mean_square - mean**2, 0.0) ** 0.5,
+            effective_rank=effective_rank(last) / most if most > 0 else 0.0,
         )
 
 
@@ -126,10 +122,6 @@ class LiveUnits:
     unit_dim: int = -1
     _live: Tensor | None = None  # (U,) whether each unit was live
 
-    def clear(self) -> None:
-        """Begin anew."""
-        self._live = None
-
     def add(self, inputs: Tensor) -> None:
         """Take in what an activation was given."""
         rows = as_rows(inputs.detach(), self.unit_dim)
@@ -141,11 +133,14 @@ class LiveUnits:
             live = live_mask(rows, self.saturation).any(dim=0)
         self._live = live if self._live is None else self._live | live
 
-    def dead(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
-        """Return the share of units that were live on no row; ``None`` if there were no rows."""
-        if self._live is None:
-            return None
-        return float((reduce(self._live.float()) == 0).float().mean())
+    def close(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
+        """Return the share of units live on no row since the last time, and begin anew.
+
+        Returns:
+            ``None`` if there were no rows.
+        """
+        live, self._live = self._live, None
+        return None if live is None else float((reduce(live.float()) == 0).float().mean())
 
 
 def live_mask(inputs: Tensor, saturation: SaturatedRegion) -> Tensor:

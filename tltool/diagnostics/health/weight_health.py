@@ -28,12 +28,8 @@ class WeightWatch:
         self._before: Tensor | None = None
         self._last_update: Tensor | None = None
         self._input_mean: Tensor | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin a window."""
-        self._values: defaultdict[str, list[float]] = defaultdict(list)
         self._gradient_sum: Tensor | None = None
+        self._values: defaultdict[str, list[float]] = defaultdict(list)
 
     def see_inputs(self, inputs: Tensor) -> None:
         """Look at what the layer is given."""
@@ -52,8 +48,8 @@ class WeightWatch:
             return
         gradient = self.layer.weight.grad.detach().float()
         self._values["gradient"].append(float(gradient.norm()))
-        added = gradient if self._gradient_sum is None else self._gradient_sum + gradient
-        self._gradient_sum = added.clone() if added is gradient else added
+        total = self._gradient_sum
+        self._gradient_sum = gradient.clone() if total is None else total + gradient
         if self._input_mean is not None:
             self._values["mean_energy"].append(energy_along(gradient, self._input_mean))
             self._input_mean = None
@@ -77,16 +73,15 @@ class WeightWatch:
         if is_sampled and size > 0:
             self._values["update"].append(length / size)
 
-    def summary(self) -> dict[str, Any]:
-        """Return medians over the window, by the names of `LayerHealth`; what was seen alone."""
-        found: dict[str, Any] = {
-            name: statistics.median(values) for name, values in self._values.items()
-        }
-        if updates := self._values.get("update"):
-            found["largest_update"] = max(updates)
-        norms = self._values.get("gradient", [])
-        if self._gradient_sum is not None and len(norms) > 1:
+    def close(self) -> dict[str, Any]:
+        """Return medians over the window, by the names of `LayerHealth`, and begin a new one."""
+        values, self._values = self._values, defaultdict(list)
+        total, self._gradient_sum = self._gradient_sum, None
+        found: dict[str, Any] = {name: statistics.median(each) for name, each in values.items()}
+        if "update" in values:
+            found["largest_update"] = max(values["update"])
+        norms = values["gradient"]
+        if total is not None and len(norms) > 1:
             mean_square = statistics.fmean(norm**2 for norm in norms)
-            mean = self._gradient_sum / len(norms)
-            found["signal_to_noise"] = signal_to_noise(mean, mean_square)
+            found["signal_to_noise"] = signal_to_noise(total / len(norms), mean_square)
         return found
