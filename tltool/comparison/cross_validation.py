@@ -87,21 +87,15 @@ def _check_folds(
     least = 3 if choose else 2
     if num_folds < least:
         tuning = "one chooses the learning rate, " if choose else ""
-        raise ValueError(
-            f"Cross-validation needs at least {least} folds, got {num_folds}: one tests, "
-            f"{tuning}the others train. Set --folds 5."
-        )
+        words = f"got {num_folds}: one tests, {tuning}the others train. Set --folds 5."
+        raise ValueError(f"Cross-validation needs at least {least} folds, {words}")
     smallest = int(labels.bincount()[torch.unique(labels)].min())
     if groups is None and smallest < num_folds:
-        raise ValueError(
-            f"A class has {smallest} images, too few for {num_folds} folds. "
-            + (f"Set --folds {smallest}, or add images." if smallest >= least else "Add images.")
-        )
+        fix = f"Set --folds {smallest}, or add images." if smallest >= least else "Add images."
+        raise ValueError(f"A class has {smallest} images, too few for {num_folds} folds. {fix}")
     if groups is not None and len(set(groups)) < num_folds:
-        raise ValueError(
-            f"{len(set(groups))} groups are too few for {num_folds} folds. Use data with more "
-            "groups, or set fewer --folds."
-        )
+        fix = "Use data with more groups, or set fewer --folds."
+        raise ValueError(f"{len(set(groups))} groups are too few for {num_folds} folds. {fix}")
 
 
 def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator) -> Tensor:
@@ -122,9 +116,7 @@ def _group_folds(
     """Return the fold of each image: large groups first, each to where its classes are missing."""
     names, index = torch.unique(groups, return_inverse=True)
     counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)
-    counts.index_put_(
-        (index, labels), torch.ones(len(labels), dtype=torch.float64), accumulate=True
-    )
+    counts.index_put_((index, labels), counts.new_ones(len(labels)), accumulate=True)
     share = counts.sum(dim=0) / num_folds
     filled = torch.zeros(num_folds, counts.shape[1], dtype=torch.float64)
     fold_of_group = torch.empty(len(names), dtype=torch.long)

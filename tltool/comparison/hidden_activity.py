@@ -1,21 +1,20 @@
 """Activity of the hidden units of a trained head: shares of dead and of saturated ones."""
 
-import functools
-import json
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tltool._spec import Spec
-from tltool.layers.activation_behavior import SaturatedRegion, saturated_region
+from tltool.layers.activation_behavior import SaturatedRegion
 
 MAX_ROWS = 512
 
 
 @torch.no_grad()
-def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tuple[float, float]:
+def hidden_activity(
+    head: nn.Module, features: Tensor, region: SaturatedRegion
+) -> tuple[float, float]:
     """Return the share of dead hidden units, and of saturated pairs of image and hidden unit.
 
     A unit is saturated for an image if its activation passes less than 1 % of its steepest slope
@@ -24,12 +23,11 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
     Args:
         head: A ``Head``. It is left in evaluation mode.
         features: Features ``(N, num_features)``, of which the first 512 are looked at.
-        activation: The head's activation. Maxout never saturates.
+        region: The inputs that saturate the head's activation, see `saturated_region`.
 
     Returns:
         Both are 0 without hidden layers.
     """
-    region = _region(json.dumps(activation, sort_keys=True, default=str))
     masks: list[Tensor] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -45,9 +43,3 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
     dead = torch.cat([mask.all(dim=0) for mask in masks]).double().mean()
     saturated = torch.cat([mask.flatten() for mask in masks]).double().mean()
     return float(dead), float(saturated)
-
-
-@functools.cache
-@torch.enable_grad()  # It is computed from slopes.
-def _region(spec: str) -> SaturatedRegion:
-    return saturated_region(json.loads(spec))

@@ -111,25 +111,16 @@ class Comparison:
 
     def _images_needed(self) -> str:
         largest = max(self.differences, key=lambda d: abs(d.estimate.mean))
-        observed = abs(largest.estimate.mean)
-        effect = max(observed, ONE_POINT)
-        what = (
-            f"the largest one seen ({largest.name}, {largest.estimate.mean:+.3f})"
-            if observed >= ONE_POINT
-            else "one of 0.01"
-        )
+        mean, num_images, num_seeds = largest.estimate.mean, len(self.images), len(self.seeds)
+        what = "one of 0.01"
+        if abs(mean) >= ONE_POINT:
+            what = f"the largest one seen ({largest.name}, {mean:+.3f})"
+        effect = max(abs(mean), ONE_POINT)
         needed = images_needed(largest.estimate, effect, len(self.differences))
-        if needed is None:
-            return (
-                f"To see {what}, {len(self.seeds)} seeds are too few, whatever the number of "
-                "images: the seeds differ too much."
-            )
-        if needed <= len(self.images):  # The error is of the seeds, whose variance few tell.
-            return (
-                f"To see {what}, more seeds are needed rather than images: here are "
-                f"{len(self.seeds)}, on {len(self.images):,} images."
-            )
-        here = f"here are {len(self.images):,}"
+        if needed is None or needed <= num_images:  # Few seeds tell their own variance badly.
+            here = f"here are {num_seeds}, on {num_images:,} images"
+            return f"To see {what}, more seeds are needed rather than images: {here}."
+        here = f"here are {num_images:,}"
         return f"To see {what}, about {needed:,} images would be needed; {here}."
 
     def table(self) -> list[dict[str, Any]]:
@@ -145,22 +136,9 @@ class Comparison:
 
 
 def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> dict[str, Any]:
-    low, high = row.accuracy.interval
-    plain: dict[str, Any] = {
-        "head": row.name,
-        **variant.settings,
-        "accuracy": row.accuracy.mean,
-        "accuracy_low": low,
-        "accuracy_high": high,
-    }
+    plain = {"head": row.name, **variant.settings, **_estimate("accuracy", row.accuracy)}
     if difference is not None:
-        low, high = difference.estimate.interval
-        plain |= {
-            "difference": difference.estimate.mean,
-            "difference_low": low,
-            "difference_high": high,
-            "p_holm": difference.p_value,
-        }
+        plain |= _estimate("difference", difference.estimate) | {"p_holm": difference.p_value}
     return plain | {
         "learning_rate": row.lr,
         "share_at_edge": row.at_edge,
@@ -172,3 +150,8 @@ def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> 
         "seconds": row.seconds,
         "warnings": " ".join(row.warnings),
     }
+
+
+def _estimate(name: str, estimate: MeanEstimate) -> dict[str, float]:
+    low, high = estimate.interval
+    return {name: estimate.mean, f"{name}_low": low, f"{name}_high": high}
