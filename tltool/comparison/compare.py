@@ -80,12 +80,15 @@ def compare_heads(
         raise ValueError(f"The reference {reference!r} is not among the heads: {names}.")
     for variant in variants.values():
         check_variant(variant, features.shape[1], int(labels.max()) + 1)
-    folds, protocol = _fixed_split(splits or [], seeds, lr) or (
-        cross_validation(labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None),
-        f"{len(seeds)} times {num_folds} {'stratified' if groups is None else 'group-wise'} folds of "
-        f"{len(labels)} images: one tests, "
-        + ("the next one chooses the lr" if lr is None else f"lr {lr:g}"),
-    )
+    folds, protocol = _fixed_split(splits or [], seeds, lr)
+    if not folds:
+        kind = "stratified" if groups is None else "group-wise"
+        chooses = "the next one chooses the lr" if lr is None else f"lr {lr:g}"
+        folds = cross_validation(
+            labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None
+        )
+        words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images"
+        protocol = f"{words}: one tests, {chooses}"
     trainings = Trainings(features.float(), labels, variants, folds, seeds, settings)
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
@@ -125,14 +128,14 @@ def _check_data(features: Tensor, labels: Tensor, seeds: Sequence[int], lr: floa
 
 def _fixed_split(
     splits: Sequence[str], seeds: Sequence[int], lr: float | None
-) -> tuple[list[SplitRows], str] | None:
-    """Return what trains, tunes and tests, and that in words; ``None`` if a split is missing."""
+) -> tuple[list[SplitRows], str]:
+    """Return what trains, tunes and tests, and that in words; nothing if a split is missing."""
     train, val, test = (split_rows(splits, split) for split in ("train", "val", "test"))
     tests = "test images"
     if lr is not None and not len(test):
         val, test, tests = test, val, "validation images, which chose nothing"
     if not (len(train) and len(test) and (len(val) or lr is not None)):
-        return None
+        return [], ""
     chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
     words = f"{len(train)} training images; {chooses}; accuracy on {len(test)} {tests}"
     return [SplitRows(train, val, test, tuple(range(len(seeds))))], words

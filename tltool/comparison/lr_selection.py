@@ -18,13 +18,13 @@ from tltool.evaluation.paired_differences import estimate_mean
 
 log = logging.getLogger(__name__)
 
+#: The grid of learning rates around an optimizer's own.
 FACTORS = (1 / 3, 1.0, 3.0)
-"""The grid of learning rates around an optimizer's own."""
+#: Beyond an edge that was chosen, the grid goes on with these factors, once.
 WIDER = (3.0, 9.0)
-"""Beyond an edge that was chosen, the grid goes on with these factors, once."""
 
+#: A head and a split: there it chooses one learning rate for all seeds.
 Unit = tuple[str, int]
-"""A head and a split: there it chooses one learning rate for all seeds."""
 
 
 def is_at_edge(lr: float, lrs: Sequence[float]) -> bool:

@@ -15,8 +15,8 @@ class StackableOptimizer(NamedTuple):
     """An optimizer whose step treats each number by itself and is proportional to its lr."""
 
     factory: Callable[..., Optimizer]
+    #: The learning rate that a grid lies around, where none is given.
     lr: float
-    """The learning rate that a grid lies around, where none is given."""
     defaults: Mapping[str, Any] = {"fused": True}  # a step in one pass over the numbers
 
 

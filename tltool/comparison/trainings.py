@@ -25,8 +25,8 @@ class Job:
 
     name: str
     split: int
+    #: Position of the seed.
     seed: int
-    """Position of the seed."""
     lr: float
 
 

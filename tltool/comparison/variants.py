@@ -16,6 +16,7 @@ from tltool.layers.norms import BatchNorm
 from tltool.models.head_warnings import combination_warnings
 from tltool.models.serialization import rebuild
 
+#: Values of an argument of `Head` that is not given, by axis.
 DEFAULTS: Mapping[str, Any] = {
     "activation": "relu",
     "norm": None,
@@ -24,7 +25,6 @@ DEFAULTS: Mapping[str, Any] = {
     "input_norm": None,
     "dropout": 0.0,
 }
-"""Values of an argument of `Head` that is not given, by axis."""
 #: What can be varied.
 AXES = (*DEFAULTS, "depth", "width", "optimizer")
 _HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "dropout", "width")

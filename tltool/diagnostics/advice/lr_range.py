@@ -13,11 +13,11 @@ from rich.progress import track
 from tltool.diagnostics.phase_training import copy_in_phase, phase_optimizer, train_steps
 from tltool.finetuning.phase import Phase
 
+#: Weight of the past in the smoothed loss.
 SMOOTHING = 0.9
-"""Weight of the past in the smoothed loss."""
 
+#: The test stops where the smoothed loss is so many times its least value.
 EXPLODED = 4.0
-"""The test stops where the smoothed loss is so many times its least value."""
 
 
 @dataclass(frozen=True)

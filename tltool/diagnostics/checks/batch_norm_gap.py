@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
 
+#: Medians over the channels of a layer, see `batch_norm_lag`.
 FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
-"""Medians over the channels of a layer, see `batch_norm_lag`."""
+#: No images are so unlike those of the pretraining: the statistics belong to other weights.
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
-"""No images are so unlike those of the pretraining: the statistics belong to other weights."""
 
 CHECK = Check("batch norm")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
 
+#: ``warning`` is for what may be meant; ``failed`` for what is wrong in any run.
 Status = Literal["ok", "warning", "failed"]
-"""``warning`` is for what may be meant; ``failed`` for what is wrong in any run."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from torch import Tensor
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 CHECK = Check("checkpoint")
+#: Of a compiled network, or of a GPU, which add in another order.
 ROUNDING = 1e-4
-"""Of a compiled network, or of a GPU, which add in another order."""
 
 
 def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> CheckResult:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 
+#: A class with fewer training images can hardly be learned.
 FEW = 5
-"""A class with fewer training images can hardly be learned."""
+#: Between the largest and the smallest class; accuracy then hides the small ones.
 UNEVEN = 10
-"""Between the largest and the smallest class; accuracy then hides the small ones."""
 
 CHECK = Check("class balance")
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 BITS = 64
 EDGE = 16  # of the thumbnail
+#: Standard deviation of gray levels (0 to 255) below which an image shows nothing: its hash is that
+#: of rounding.
 FLAT = 2.0
-"""Standard deviation of gray levels (0 to 255) below which an image shows nothing: its hash is that
-of rounding."""
 
 
 class ImageHash(NamedTuple):

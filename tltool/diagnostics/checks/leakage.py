@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.checks.duplicates import Duplicates
 
+#: Share of the held-out images with a near-duplicate elsewhere from which on it is a failure: a few
+#: may be images of two things that look alike.
 MOST_NEAR = 0.01
-"""Share of the held-out images with a near-duplicate elsewhere from which on it is a failure: a few
-may be images of two things that look alike."""
 
 
 def exact_duplicates(

@@ -28,11 +28,11 @@ from tltool.models.layer_groups import layer_groups
 if TYPE_CHECKING:
     from tltool.data.datamodules.image_datamodule import ImageDataModule
 
+#: Images that pass through the frozen backbone: activations and the loss are means over them.
 NUM_FEATURES = 128
-"""Images that pass through the frozen backbone: activations and the loss are means over them."""
 NUM_NORM = 32
+#: Images in a trial step, where a batch is larger.
 NUM_TRIED = 8
-"""Images in a trial step, where a batch is larger."""
 HEAD_IMAGES = 16
 
 

@@ -29,11 +29,11 @@ class Limits(NamedTuple):
     seconds: float = math.inf
 
 
+#: Features come in all sizes: one of these learning rates suits a head.
 HEAD = Limits((1e-3, 1e-2, 1e-1), 200)
-"""Features come in all sizes: one of these learning rates suits a head."""
 NETWORK = Limits((1e-3, 1e-4), 60, seconds=20.0)
+#: Share of the loss of a guess below which a batch counts as learned.
 LEARNED = 0.2
-"""Share of the loss of a guess below which a batch counts as learned."""
 
 CHECK = Check("overfit one batch")
 

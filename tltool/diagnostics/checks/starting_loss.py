@@ -8,14 +8,14 @@ from torch import Tensor
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
+#: Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
+#: them, cost a half, and bad luck with the draw a half more. A head that begins with more is sure
+#: of wrong answers, and the first steps only take that back (Karpathy, 2019,
+#: http://karpathy.github.io/2019/04/25/recipe/).
 SURE = 1.5
-"""Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
-them, cost a half, and bad luck with the draw a half more. A head that begins with more is sure of
-wrong answers, and the first steps only take that back (Karpathy, 2019,
-http://karpathy.github.io/2019/04/25/recipe/)."""
+#: Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
+#: it is not that sure of it: with less it knows the labels already.
 KNOWS = 0.1
-"""Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
-it is not that sure of it: with less it knows the labels already."""
 
 CHECK = Check("loss at the start")
 

@@ -16,12 +16,12 @@ from tltool.diagnostics.health.alarms import find_alarms
 from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
 from tltool.layers.initializers import init_weights_
 
+#: What an initializer is shown beside.
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
-"""What an initializer is shown beside."""
+#: Standard deviation of the last hidden layer relative to the first.
 SHRINKS, GROWS = 0.1, 10.0
-"""Standard deviation of the last hidden layer relative to the first."""
+#: Outputs of a layer that are kept for a histogram.
 MOST_VALUES = 20_000
-"""Outputs of a layer that are kept for a histogram."""
 
 CHECK = Check("activations")
 

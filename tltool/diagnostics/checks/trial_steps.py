@@ -14,8 +14,8 @@ from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.phase import Phase
 from tltool.models.layer_groups import layer_groups
 
+#: A log prior and a residual branch that starts at zero each hold gradients back for a step.
 NUM_STEPS = 3
-"""A log prior and a residual branch that starts at zero each hold gradients back for a step."""
 
 
 @dataclass(frozen=True)

@@ -9,29 +9,30 @@ from importlib import resources
 
 from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
 
+#: Share of dead units. Random relu layers have few; a few dozen in a hundred do no measurable harm
+#: (`scripts/benchmark/health.py`).
 DEAD = 0.5
-"""Share of dead units. Random relu layers have few; a few dozen in a hundred do no measurable harm
-(`scripts/benchmark/health.py`)."""
+#: Rows that an estimate of dead units needs: on fewer, rare units only seem dead.
 ENOUGH_ROWS = 500
-"""Rows that an estimate of dead units needs: on fewer, rare units only seem dead."""
+#: Share of saturated pairs of row and unit, for activations that saturate on both sides (Glorot &
+#: Bengio, 2010, section 3, found layers stuck near there,
+#: https://proceedings.mlr.press/v9/glorot10a).
 SATURATED = 0.5
-"""Share of saturated pairs of row and unit, for activations that saturate on both sides (Glorot &
-Bengio, 2010, section 3, found layers stuck near there, https://proceedings.mlr.press/v9/glorot10a)."""
+#: Standard deviation of a layer's outputs relative to what a layer before it has, or by itself.
 COLLAPSED = 1e-6
-"""Standard deviation of a layer's outputs relative to what a layer before it has, or by itself."""
+#: Gradient of the first layer of the head relative to that of the last.
 VANISHING = 1e-3
-"""Gradient of the first layer of the head relative to that of the last."""
 EXPLODING = 1e3
+#: Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
+#: rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more.
 FAST = 0.05
-"""Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
-rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more."""
+#: Share of the gradient along the mean input, and cosine of successive updates: both, since one
+#: sign of all inputs alone is true behind every relu.
 ZIGZAG_ENERGY, ZIGZAG_COSINE = 0.5, -0.3
-"""Share of the gradient along the mean input, and cosine of successive updates: both, since one
-sign of all inputs alone is true behind every relu."""
+#: Distance of running from batch statistics in standard deviations, and factor between these.
 LAG_SHIFT, LAG_FACTOR = 1.0, 3.0
-"""Distance of running from batch statistics in standard deviations, and factor between these."""
+#: Steps in which running statistics come near those of the batches, with the usual momentum.
 SETTLED_AFTER = 100
-"""Steps in which running statistics come near those of the batches, with the usual momentum."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from torch import Tensor
 from tltool.diagnostics.health.health_statistics import as_rows, effective_rank
 from tltool.layers.activation_behavior import SaturatedRegion
 
+#: Rows that the effective rank is taken of.
 RANK_ROWS = 128
-"""Rows that the effective rank is taken of."""
+#: Rows of one batch that are looked at; a convolution has one for each place of each image.
 MOST_ROWS = 4096
-"""Rows of one batch that are looked at; a convolution has one for each place of each image."""
 EVERY = 50
 
+#: Sums a tensor over the ranks.
 Reduce = Callable[[Tensor], Tensor]
-"""Sums a tensor over the ranks."""
 
 
 def is_sampled(step: int, every: int = EVERY) -> bool:
