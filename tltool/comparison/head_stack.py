@@ -74,13 +74,11 @@ class HeadStack:
         """Return the loss of each head ``(H,)``, and whether each row is right ``(H, N)``."""
         self.train(False)
         losses, correct = [], []
-        for rows, wanted in zip(
-            features.split(ROWS_AT_ONCE), labels.split(ROWS_AT_ONCE), strict=True
-        ):
+        chunks = zip(features.split(ROWS_AT_ONCE), labels.split(ROWS_AT_ONCE), strict=True)
+        for rows, wanted in chunks:
             logits = self(rows)  # (H, n, C)
             targets = wanted.expand(len(logits), -1)
-            each = functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-            losses.append(each)
+            losses += [functional.cross_entropy(logits.mT, targets, reduction="none")]
             correct.append(logits.argmax(dim=2) == wanted)
         return torch.cat(losses, dim=1).mean(dim=1), torch.cat(correct, dim=1)
 

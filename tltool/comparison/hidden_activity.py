@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from tltool.layers.activation_behavior import SaturatedRegion
 
-MAX_ROWS = 512
-
 
 @torch.no_grad()
 def hidden_activity(
@@ -22,7 +20,7 @@ def hidden_activity(
 
     Args:
         head: A ``Head``. It is left in evaluation mode.
-        features: Features ``(N, num_features)``, of which the first 512 are looked at.
+        features: Features ``(N, num_features)``.
         region: The inputs that saturate the head's activation, see `saturated_region`.
 
     Returns:
@@ -37,7 +35,7 @@ def hidden_activity(
         for name, module in head.named_modules():
             if name.startswith("hidden.") and name.endswith(".activation"):
                 hooks.enter_context(module.register_forward_pre_hook(look))
-        head.eval()(features[:MAX_ROWS])
+        head.eval()(features)
     if not masks:
         return 0.0, 0.0
     dead = torch.cat([mask.all(dim=0) for mask in masks]).double().mean()

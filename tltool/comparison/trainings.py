@@ -18,14 +18,15 @@ from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.input_norms import UnitLength, create_input_norm
 from tltool.layers.log_prior import init_log_prior_
 
+ACTIVITY_ROWS = 512  # that hidden units are looked at on, about
+
 
 @dataclass(frozen=True)
 class Job:
-    """One training: which head on which split, with which seed and learning rate."""
+    """One training: which head on which split, with which seed (its position) and lr."""
 
     name: str
     split: int
-    #: Position of the seed.
     seed: int
     lr: float
 
@@ -97,7 +98,7 @@ class Trainings:
                 settings=self.settings,
                 on_epoch=on_epoch,
             )
-            rows = features[split.train[:: max(len(split.train) // 512, 1)]]
+            rows = features[split.train[:: max(len(split.train) // ACTIVITY_ROWS, 1)]]
             region = saturated_region(variant.head.get("activation", "relu"))
             head = next(iter(heads.values()))
             for job, result in zip(stack, trained, strict=True):

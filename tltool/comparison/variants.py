@@ -131,8 +131,8 @@ def check_variant(variant: Variant, num_features: int, num_classes: int) -> None
     for module in head.modules():
         if isinstance(module, BatchNorm) and module.momentum is None:
             raise ValueError(
-                "Heads that train together cannot have batch norm with `momentum: null`, a plain "
-                "mean of all batches. Give a momentum, for example {name: batch, momentum: 0.1}."
+                "Heads that train together cannot have batch norm with `momentum: null`. Give one, "
+                "for example {name: batch, momentum: 0.1}."
             )
 
 
@@ -146,11 +146,10 @@ def describe(axis: str, value: Any) -> str:
     words = axis.replace("_", " ")
     if value is None:
         return f"no {words}"
+    text = value if isinstance(value, str) else json.dumps(value)
     if isinstance(value, Mapping):
         arguments = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
         text = f"{value.get('name')}({arguments})" if arguments else str(value.get("name"))
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
     plain = axis in {"activation", "norm", "initializer", "optimizer"}
     return text if plain else f"{words} {text}"
 

@@ -41,10 +41,10 @@ def advise_on(
         found[split] = extract_layer_features(
             backbone, loader, description=f"features of the {split} images", total=len(loader)
         )
-    (train, labels), (val, val_labels) = found.values()
-    last = (train[WHOLE], labels), (val[WHOLE], val_labels)
+    train, val = found["train"], found["val"]
+    whole, whole_val = ((layers[WHOLE], labels) for layers, labels in (train, val))
     with Console(stderr=True).status("probes"):
-        probes = probe_layers(*found.values(), data.num_classes)
-        curve = learning_curve(*last, data.num_classes)
-    majority = (val_labels == labels.mode().values).double().mean().item()
+        probes = probe_layers(train, val, data.num_classes)
+        curve = learning_curve(whole, whole_val, data.num_classes)
+    majority = (val[1] == train[1].mode().values).double().mean().item()
     return advise(probes, curve, counts, majority=majority), probes, curve

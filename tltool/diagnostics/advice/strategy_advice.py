@@ -119,28 +119,20 @@ def _how_like(probes: LayerProbes) -> str:
 
 def _doubts(probes: LayerProbes, class_counts: Sequence[int], majority: float) -> list[str]:
     num_val = len(probes.correct[probes.last])
-    best = probes.accuracies[probes.best]
-    per_class = sum(class_counts) / len(class_counts)
+    name, best = probes.best, probes.accuracies[probes.best]
+    is_unsure = name != probes.last and not probes.gap.is_positive
+    is_useless = best.mean - majority < 2 * best.standard_error
+    is_large = sum(class_counts) / len(class_counts) > MEASURED_PER_CLASS
+    is_uneven = min(class_counts) * 10 < max(class_counts)
     doubts = {
-        f"{num_val} validation images are few: every number here is rough.": (
-            num_val < FEW_VALIDATION
-        ),
-        f"The lead of {probes.best} is within two standard errors; try it with "
-        f"--model.backbone.stop_at {probes.best}.": (
-            probes.best != probes.last and not probes.gap.is_positive
-        ),
+        f"{num_val} validation images are few: all numbers are rough.": num_val < FEW_VALIDATION,
+        f"The lead of {name} is within noise; try --model.backbone.stop_at {name}.": is_unsure,
         f"No probe is better than always saying the most frequent class ({majority:.3f}) beyond "
-        "noise: look at the labels, or at another backbone.": (
-            best.mean - majority < 2 * best.standard_error
-        ),
-        "Whether the images are like those of the pretraining is not known.": (
-            len(probes.correct) == 1
-        ),
+        "noise: look at the labels, or at another backbone.": is_useless,
+        "Whether the images are like the pretraining's is not known.": len(probes.correct) == 1,
         f"Strategies were measured with at most {MEASURED_PER_CLASS} images of a class: with more, "
-        "try FullFinetuning too.": per_class > MEASURED_PER_CLASS,
-        "Classes differ more than tenfold in size; accuracy hides the small ones.": (
-            min(class_counts) * 10 < max(class_counts)
-        ),
+        "try FullFinetuning too.": is_large,
+        "Classes differ more than tenfold in size; accuracy hides the small ones.": is_uneven,
     }
     return [doubt for doubt, holds in doubts.items() if holds]
 

@@ -11,9 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
+from tltool.diagnostics.health.health_watch import NormHealth
 
-#: Medians over the channels of a layer, see `batch_norm_lag`.
-FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
 #: No images are so unlike those of the pretraining: the statistics belong to other weights.
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
 
@@ -21,26 +20,14 @@ CHECK = Check("batch norm")
 
 
 @dataclass(frozen=True)
-class NormGap:
+class NormGap(NormHealth):
     """How far the running statistics of a layer are from those of a batch.
 
     Attributes:
-        layer: Its name.
-        shift: Distance of the means, in standard deviations of the batch.
-        factor: Between the standard deviations, at least 1.
         is_untouched: Whether they are those of a new layer, mean 0 and variance 1.
     """
 
-    layer: str
-    shift: float
-    factor: float
     is_untouched: bool
-
-    @property
-    def size(self) -> float:
-        """The larger of the two, in units of what is far."""
-        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
-        return found if math.isfinite(found) else math.inf
 
 
 @dataclass(frozen=True)
@@ -71,8 +58,7 @@ def batch_norm_gap(model: nn.Module, inputs: Tensor) -> BatchNormGap:
     """
     norms: list[NormGap] = []
 
-    def look(name: str, module: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(module, _BatchNorm)  # noqa: S101  # see below
+    def look(name: str, module: _BatchNorm, inputs: tuple[Tensor]) -> None:
         mean, var = module.running_mean, module.running_var
         lag = batch_norm_lag_on(module, inputs[0])
         if lag is not None and mean is not None and var is not None:

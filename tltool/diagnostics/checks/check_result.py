@@ -22,19 +22,14 @@ class CheckResult:
         remedy: The suggested fix, what to type or to change; empty where nothing is to be done.
 
     Example:
-        >>> CheckResult("learning rate", "failed", "It is 0.", "--optimizer.lr 1e-3").is_good
-        False
+        >>> CheckResult("learning rate", "failed", "It is 0.", "--optimizer.lr 1e-3").status
+        'failed'
     """
 
     check: str
     status: Status
     found: str
     remedy: str = ""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether nothing is to be done."""
-        return self.status == "ok"
 
 
 class Check(str):

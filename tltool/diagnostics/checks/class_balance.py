@@ -47,7 +47,7 @@ def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
         "2 classes of 1 to 3 training images; always saying 'ants' is right for 75 % of them"
     """
     total, largest = sum(counts), max(counts)
-    sizes = f"{min(counts):,} to {largest:,}" if min(counts) < largest else f"{largest:,}"
+    sizes = " to ".join(f"{count:,}" for count in sorted({min(counts), largest}))
     majority = class_names[list(counts).index(largest)]
     return (
         f"{len(counts)} classes of {sizes} training images; always saying {majority!r} is right "

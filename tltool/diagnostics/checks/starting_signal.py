@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tltool._module_state import disable_dropout_
-from tltool._spec import Spec, parse_spec
+from tltool._spec import parse_spec
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.alarms import find_alarms
 from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
@@ -68,17 +68,12 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
     arguments: dict[str, Any] = getattr(head, "description", {}).get("init_args", {})
     chosen, _ = parse_spec(arguments.get("initializer", "auto"), kind="initializer")
     signals = [_signal(copy.deepcopy(head), chosen, features)]
-    hidden = getattr(head, "hidden", None)
-    if not isinstance(hidden, nn.Module) or not any(True for _ in hidden.parameters()):
-        return signals
-    activation: Spec = arguments.get("activation", "relu")
-    bias: float = arguments.get("bias", 0.0)
+    neighbors = [name for name in NEIGHBORS if name != chosen] if signals[0].stds else []
+    own = {"activation": arguments.get("activation", "relu"), "bias": arguments.get("bias", 0.0)}
     with torch.random.fork_rng():
-        for name in NEIGHBORS:
-            if name == chosen:
-                continue
+        for name in neighbors:
             other = copy.deepcopy(head)
-            init_weights_(other.get_submodule("hidden"), name, activation=activation, bias=bias)
+            init_weights_(other.get_submodule("hidden"), name, **own)
             signals.append(_signal(other, name, features))
     return signals
 

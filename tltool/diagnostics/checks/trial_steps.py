@@ -67,7 +67,7 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
     # NaN differs from itself, and that is a change.
     changed = {name for name, tensor in _tensors(task).items() if (tensor != before[name]).any()}
     groups = layer_groups(task)
-    frozen = _frozen_names(task, phase, groups, trained)
+    frozen = before.keys() - trained - _trained_buffers(task, phase, groups)
     return TrialSteps(
         phase.name,
         max(group["lr"] for group in optimizer.param_groups),
@@ -140,14 +140,15 @@ def _tensors(task: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _frozen_names(
-    task: nn.Module, phase: Phase, groups: Mapping[str, Sequence[str]], trained: set[str]
+def _trained_buffers(
+    task: nn.Module, phase: Phase, groups: Mapping[str, Sequence[str]]
 ) -> set[str]:
-    """Return what must not change: parameters that do not train, buffers of frozen groups."""
-    names = {module: path for path, module in task.named_modules()}
-    frozen = {name for name, _ in task.named_parameters()} - trained
-    for module, owners in module_groups(task, groups).items():
-        if owners.isdisjoint(phase.groups):
-            buffers = module.named_buffers(recurse=False)
-            frozen |= {f"{names[module]}.{buffer}" for buffer, _ in buffers}
-    return {name for name in frozen if name.startswith(("backbone.", "head."))}
+    """Return the names of the buffers of groups that train, which may change."""
+    paths = {module: path for path, module in task.named_modules()}
+    owners = module_groups(task, groups).items()
+    trained = [module for module, names in owners if not names.isdisjoint(phase.groups)]
+    return {
+        f"{paths[module]}.{name}"
+        for module in trained
+        for name, _ in module.named_buffers(recurse=False)
+    }

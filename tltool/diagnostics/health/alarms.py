@@ -29,8 +29,6 @@ FAST = 0.05
 #: Share of the gradient along the mean input, and cosine of successive updates: both, since one
 #: sign of all inputs alone is true behind every relu.
 ZIGZAG_ENERGY, ZIGZAG_COSINE = 0.5, -0.3
-#: Distance of running from batch statistics in standard deviations, and factor between these.
-LAG_SHIFT, LAG_FACTOR = 1.0, 3.0
 #: Steps in which running statistics come near those of the batches, with the usual momentum.
 SETTLED_AFTER = 100
 
@@ -133,8 +131,8 @@ def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 
 def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
-    worst = max(norms, key=lambda each: max(each.shift / LAG_SHIFT, each.factor), default=None)
-    if worst is not None and (worst.shift >= LAG_SHIFT or worst.factor >= LAG_FACTOR):
+    worst = max(norms, key=lambda norm: norm.size, default=None)
+    if worst is not None and worst.size >= 1:
         yield _alarm("batch norm lags", **vars(worst))
 
 

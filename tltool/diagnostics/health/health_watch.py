@@ -16,6 +16,10 @@ from tltool.layers.activation_behavior import saturation_of
 from tltool.layers.learned_activations import MaxoutLinear
 from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
 
+#: Distance of running from batch statistics in standard deviations, and factor between these, from
+#: which on they are far.
+FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
+
 
 @dataclass
 class LayerHealth:
@@ -78,6 +82,12 @@ class NormHealth:
     layer: str
     shift: float
     factor: float
+
+    @property
+    def size(self) -> float:
+        """The larger of the two, in units of what is far."""
+        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
+        return found if math.isfinite(found) else math.inf
 
 
 @dataclass

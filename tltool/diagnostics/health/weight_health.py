@@ -6,14 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tltool.diagnostics.health.health_statistics import (
-    as_rows,
-    cosine,
-    energy_along,
-    one_sign_share,
-    signal_to_noise,
-    unit_dim_of,
-)
+from tltool.diagnostics.health import health_statistics as stats
 
 
 class WeightWatch:
@@ -34,8 +27,8 @@ class WeightWatch:
     def see_inputs(self, inputs: Tensor) -> None:
         """Look at what the layer is given."""
         if isinstance(self.layer, nn.Linear):
-            rows = as_rows(inputs.detach(), unit_dim_of(self.layer)).float()
-            self._values["one_sign"].append(one_sign_share(rows))
+            rows = stats.as_rows(inputs.detach(), stats.unit_dim_of(self.layer)).float()
+            self._values["one_sign"].append(stats.one_sign_share(rows))
             self._input_mean = rows.mean(dim=0)
 
     def before_step(self) -> None:
@@ -51,7 +44,7 @@ class WeightWatch:
         total = self._gradient_sum
         self._gradient_sum = gradient.clone() if total is None else total + gradient
         if self._input_mean is not None:
-            self._values["mean_energy"].append(energy_along(gradient, self._input_mean))
+            self._values["mean_energy"].append(stats.energy_along(gradient, self._input_mean))
             self._input_mean = None
 
     def after_step(self, *, is_sampled: bool) -> None:
@@ -68,7 +61,7 @@ class WeightWatch:
         update = before.sub_(self.layer.weight.detach()).float()
         length = float(update.norm())
         if self._last_update is not None and length > 0:
-            self._values["update_cosine"].append(cosine(self._last_update, update))
+            self._values["update_cosine"].append(stats.cosine(self._last_update, update))
         self._last_update = update if is_sampled else None
         if is_sampled and size > 0:
             self._values["update"].append(length / size)
@@ -83,5 +76,5 @@ class WeightWatch:
         norms = values["gradient"]
         if total is not None and len(norms) > 1:
             mean_square = statistics.fmean(norm**2 for norm in norms)
-            found["signal_to_noise"] = signal_to_noise(total / len(norms), mean_square)
+            found["signal_to_noise"] = stats.signal_to_noise(total / len(norms), mean_square)
         return found
