@@ -67,11 +67,10 @@ def cross_validation(
     splits = []
     for position, seed in enumerate(seeds):
         generator = torch.Generator().manual_seed(seed)
-        fold_of = (
-            _stratified_folds(labels, num_folds, generator)
-            if groups is None
-            else _group_folds(labels, torch.as_tensor(groups), num_folds, generator)
-        )
+        if groups is None:
+            fold_of = _stratified_folds(labels, num_folds, generator)
+        else:
+            fold_of = _group_folds(labels, torch.as_tensor(groups), num_folds, generator)
         for fold in range(num_folds):
             chooses = (fold + 1) % num_folds if choose else -1
             trains = (fold_of != fold) & (fold_of != chooses)

@@ -74,7 +74,8 @@ class HeadStack:
         """Return the loss of each head ``(H,)``, and whether each row is right ``(H, N)``."""
         self.train(False)
         losses, correct = [], []
-        chunks = zip(features.split(ROWS_AT_ONCE), labels.split(ROWS_AT_ONCE), strict=True)
+        tensors = (torch.split(each, ROWS_AT_ONCE) for each in (features, labels))
+        chunks = zip(*tensors, strict=True)
         for rows, wanted in chunks:
             logits = self(rows)  # (H, n, C)
             targets = wanted.expand(len(logits), -1)

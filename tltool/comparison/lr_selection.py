@@ -1,5 +1,6 @@
 """Selection of learning rates: every head at every one, and the choice on its tuning split."""
 
+import itertools
 import logging
 import math
 import statistics
@@ -62,11 +63,8 @@ class Selection:
             name: [factor * base_lr(each.optimizer) for factor in FACTORS] if lr is None else [lr]
             for name, each in trainings.variants.items()
         }
-        self.tried: dict[Unit, list[float]] = {
-            (name, split): list(grid)
-            for name, grid in self.grids.items()
-            for split in range(len(trainings.splits))
-        }
+        units = itertools.product(self.grids, range(len(trainings.splits)))
+        self.tried: dict[Unit, list[float]] = {unit: [*self.grids[unit[0]]] for unit in units}
         self.outcomes: dict[Job, Outcome] = {}
         self.chosen: dict[Unit, float] = {}
 
@@ -84,13 +82,12 @@ class Selection:
 
     def correct(self, name: str, images: Tensor) -> Tensor:
         """Return whether each image is right for each seed, ``(S, len(images))``."""
-        position = {row: column for column, row in enumerate(images.tolist())}
-        result = torch.zeros(len(self.trainings.seeds), len(images), dtype=torch.float64)
+        trainings = self.trainings
+        correct = torch.zeros(len(trainings.seeds), len(trainings.labels), dtype=torch.float64)
         for job in self._chosen_jobs(name):
-            rows = self.trainings.splits[job.split].test.tolist()
-            columns = [position[row] for row in rows]
-            result[job.seed, columns] = self.outcomes[job].correct.double()
-        return result
+            rows = trainings.splits[job.split].test
+            correct[job.seed, rows] = self.outcomes[job].correct.double()
+        return correct[:, images]
 
     def loss_half_way(self, name: str) -> float:
         """Return the mean training loss of a head after half of its epochs."""
@@ -124,12 +121,9 @@ class Selection:
 
     def _describe(self) -> str:
         num_seeds, num_splits = len(self.trainings.seeds), len(self.trainings.splits)
-        counts = {
-            "variants": len(self.grids),
-            "learning rates": len(next(iter(self.grids.values()))),
-            "seeds": num_seeds,
-            "folds": num_splits // num_seeds if num_splits > 1 else 1,
-        }
+        num_lrs, num_folds = len(next(iter(self.grids.values()))), num_splits // num_seeds
+        counts = {"variants": len(self.grids), "learning rates": num_lrs}
+        counts |= {"seeds": num_seeds, "folds": num_folds}
         return " x ".join(f"{count} {what}" for what, count in counts.items() if count > 1) or "one"
 
     def _jobs(self, unit: Unit, lrs: Sequence[float]) -> list[Job]:

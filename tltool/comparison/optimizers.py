@@ -81,7 +81,10 @@ class StackedOptimizer:
         # One dimension is that of the stack.
         decayed = [p for p in self.parameters if p.ndim > 2]
         others = [p for p in self.parameters if p.ndim <= 2]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed},
+            {"params": others, "weight_decay": 0.0},
+        ]
         options = {**entry.defaults, **arguments, "lr": 1.0}
         self.optimizer = entry.factory([group for group in groups if group["params"]], **options)
 

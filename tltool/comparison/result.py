@@ -86,9 +86,8 @@ class Comparison:
     def recommended(self) -> str:
         """The name of the best head that is beyond noise better than the reference, or its own."""
         better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]
-        if not better:
-            return self.reference
-        return max(better, key=lambda difference: difference.estimate.mean).name
+        best = max(better, key=lambda difference: difference.estimate.mean, default=None)
+        return best.name if best else self.reference
 
     def row(self, name: str) -> HeadResult:
         """Return what one head came to."""

@@ -78,9 +78,7 @@ class Trainings:
             on_epoch: Called after each epoch of a stack with the number of its heads.
         """
         outcomes: dict[Job, Outcome] = {}
-        for stack in stacks_of(
-            jobs, shape=self._shape, num_parameters=lambda job: self.num_parameters(job.name)
-        ):
+        for stack in stacks_of(jobs, shape=self._shape, num_parameters=self._size):
             variant = self.variants[stack[0].name]
             split = self.splits[stack[0].split]
             features = self._normalized(variant, split)
@@ -108,6 +106,9 @@ class Trainings:
                     **vars(result) | {"state": {}}, dead=dead, saturated=saturated
                 )
         return outcomes
+
+    def _size(self, job: Job) -> int:
+        return self.num_parameters(job.name)
 
     def _seed(self, job: Job) -> int:
         return self.seeds[job.seed] + self.variants[job.name].seed_shift

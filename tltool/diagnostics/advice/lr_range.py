@@ -78,19 +78,16 @@ def lr_range_test(
         ValueError: If there are fewer than 10 steps, or the loss is not finite from the start.
     """
     if num_steps < 10:
-        raise ValueError(
-            f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
-            "--lr_range_steps 60."
-        )
+        fix = "Set --lr_range_steps 60."
+        raise ValueError(f"A range test needs at least 10 steps, got {num_steps}. {fix}")
     factors = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
     base_lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
     with torch.random.fork_rng():
         task = copy_in_phase(task, phase)
         optimizer = phase_optimizer(task, phase)
         full_lrs = [group["lr"] for group in optimizer.param_groups]
-        losses = train_steps(
-            task, optimizer, itertools.chain.from_iterable(itertools.repeat(batches))
-        )
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        losses = train_steps(task, optimizer, endless)
         title, console = "learning-rate range test", Console(stderr=True)
         lrs: list[float] = []
         smoothed: list[float] = []
@@ -101,9 +98,7 @@ def lr_range_test(
             average = SMOOTHING * average + (1 - SMOOTHING) * next(losses)
             loss = average / (1 - SMOOTHING ** (len(lrs) + 1))
             if not math.isfinite(loss) and not lrs:
-                raise ValueError(
-                    "The loss is not finite before any step. Check weights and preprocessing."
-                )
+                raise ValueError("The loss is not finite before any step. Check the weights.")
             if not math.isfinite(loss) or loss > EXPLODED * min(smoothed, default=math.inf):
                 return LRRange(lrs, smoothed, exploded=True)
             lrs.append(base_lr * factor)

@@ -97,10 +97,8 @@ class Duplicates:
             tied: Something for each image that keeps equal ones together too, such as a patient.
         """
         number = len(self.content)
-        pairs = [self.near, _pairs_of_equal(self.content)]
-        if tied:
-            pairs.append(_pairs_of_equal(np.unique([str(t) for t in tied], return_inverse=True)[1]))
-        rows, columns = np.concatenate(pairs).T
+        equal = pairs_of_equal(self.content), pairs_of_equal([str(each) for each in tied])
+        rows, columns = np.concatenate([self.near, *equal]).T
         graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(number, number))
         labels: NDArray[np.int64] = connected_components(graph, directed=False)[1]
         return labels
@@ -150,11 +148,17 @@ def near_pairs(hashes: Sequence[ImageHash]) -> NDArray[np.int64]:
     return np.concatenate(found).astype(np.int64)
 
 
-def _pairs_of_equal(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each index with the next one of the same value."""
-    order = np.argsort(values, kind="stable")
-    same = values[order[1:]] == values[order[:-1]]
-    return np.stack([order[:-1][same], order[1:][same]], axis=1)
+def pairs_of_equal(values: Sequence[object] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pairs of the first index of a value and each further one, ``(P, 2)``.
+
+    Example:
+        >>> pairs_of_equal(["a", "b", "a"]).tolist()
+        [[0, 2]]
+    """
+    _, first, inverse = np.unique(np.array(values), return_index=True, return_inverse=True)
+    pairs: NDArray[np.int64] = np.stack([first[inverse], np.arange(len(inverse))], axis=1)
+    is_copy: NDArray[np.bool_] = pairs[:, 0] != pairs[:, 1]
+    return pairs[is_copy]
 
 
 def _shrink(gray: Image.Image, width: int, height: int) -> NDArray[np.float32]:

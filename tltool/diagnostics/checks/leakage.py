@@ -1,12 +1,13 @@
 """Leakage between splits: duplicates of held-out images among the others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
-from tltool.diagnostics.checks.duplicates import Duplicates
+from tltool.diagnostics.checks.duplicates import Duplicates, pairs_of_equal
 
 #: Share of the held-out images with a near-duplicate elsewhere from which on it is a failure: a few
 #: may be images of two things that look alike.
@@ -30,21 +31,18 @@ def exact_duplicates(
         '1 image is in train and in val too, byte for byte: a = b.'
     """
     check = Check("exact duplicates")
-    _, first, inverse = np.unique(found.content, return_index=True, return_inverse=True)
-    pairs = np.stack([first[inverse], np.arange(len(inverse))], axis=1)  # (P, 2)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    leaks, mislabeled = _pairs_across(pairs, splits), _pairs_across(pairs, labels)
-    for kind, chosen in {"leakage": leaks, "mislabeled": mislabeled}.items():
+    pairs = pairs_of_equal(found.content)
+    kinds = {"leakage": _pairs_across(pairs, splits), "mislabeled": _pairs_across(pairs, labels)}
+    for kind, chosen in kinds.items():
         if len(chosen):
             one, other = chosen[0]
             number = "1 image is" if len(chosen) == 1 else f"{len(chosen):,} images are"
-            words = {"number": number, "pair": f"{paths[one]} = {paths[other]}"}
-            words |= {"split": splits[one], "other_split": splits[other]}
-            return check.problem(kind, **words)
+            words: dict[str, Any] = {"number": number, "pair": f"{paths[one]} = {paths[other]}"}
+            return check.problem(kind, split=splits[one], other_split=splits[other], **words)
     if len(pairs):
         one, other = pairs[0]
-        words = f"all inside a split: {paths[one]} = {paths[other]}."
-        return check.ok(f"{len(pairs):,} copies, {words}")
+        pair = f"{paths[one]} = {paths[other]}"
+        return check.ok(f"{len(pairs):,} copies, all inside a split: {pair}.")
     return check.ok(f"none among {len(paths):,} images")
 
 
@@ -66,8 +64,9 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
     leaked, num_held_out = is_held_out[np.unique(across)].sum(), is_held_out.sum()
     one, other = across[0]
     pair = f"{paths[one]} ({splits[one]}) ~ {paths[other]} ({splits[other]})"
-    words = {"leaked": leaked, "held_out": num_held_out, "pair": pair, "flat": flat}
-    return check.problem("leakage", is_failure=leaked >= MOST_NEAR * num_held_out, **words)
+    numbers: dict[str, Any] = {"leaked": leaked, "held_out": num_held_out}
+    is_failure = bool(leaked >= MOST_NEAR * num_held_out)
+    return check.problem("leakage", is_failure=is_failure, pair=pair, flat=flat, **numbers)
 
 
 def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.int64]:

@@ -90,7 +90,10 @@ class ModelChecks:
         groups = layer_groups(task)
         trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
         yield optimizer_groups(task, task.configure_optimizers(), trained)
-        batches = self._train_batches()
+        smaller = copy.copy(self.data)  # Batches as training gets them: augmented and mixed.
+        smaller.batch_size = min(smaller.batch_size, NUM_TRIED, len(smaller.samples("train")))
+        endless = itertools.cycle(smaller.train_dataloader())
+        batches = [*itertools.islice(endless, trial_steps.NUM_STEPS)]
         trials = [trial_steps.try_steps(task, phase, batches) for phase in phases]
         shapes = {name: parameter.shape for name, parameter in task.named_parameters()}
         yield trial_steps.gradient_reaches(trials, shapes)
@@ -132,13 +135,6 @@ class ModelChecks:
         images = self.images[:NUM_TRIED]
         with torch.no_grad():
             return round_trip(self.task(images), loaded(images), num_bytes=num_bytes)
-
-    def _train_batches(self) -> list[dict[str, Any]]:
-        """Return batches as training gets them: shuffled, augmented and mixed."""
-        smaller = copy.copy(self.data)
-        smaller.batch_size = min(smaller.batch_size, NUM_TRIED, len(smaller.samples("train")))
-        batches = itertools.cycle(smaller.train_dataloader())
-        return list(itertools.islice(batches, trial_steps.NUM_STEPS))
 
     def _one_batch(self) -> CheckResult:
         first = self.schedule.phases[0]

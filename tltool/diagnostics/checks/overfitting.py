@@ -45,7 +45,7 @@ class OneBatchFit:
     Attributes:
         loss: At the end, at the best learning rate.
         accuracy: At the end.
-        guess: Loss of a guess, ln C.
+        is_learned: Whether the batch is overfitted: all are right, and surely so.
         lr: The best learning rate.
         num_steps: Steps that were made at it.
         is_complete: Whether the steps were not cut short by time.
@@ -53,15 +53,10 @@ class OneBatchFit:
 
     loss: float
     accuracy: float
-    guess: float
+    is_learned: bool
     lr: float
     num_steps: int
     is_complete: bool
-
-    @property
-    def is_learned(self) -> bool:
-        """Whether the batch is overfitted."""
-        return self.loss < LEARNED * self.guess and self.accuracy == 1
 
 
 def overfit_one_batch(
@@ -117,9 +112,10 @@ def _fits(
             logits: Tensor = learner(inputs)
             loss = functional.cross_entropy(logits, labels)
         accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+        value = float(loss.detach())
+        is_learned = accuracy == 1 and value < LEARNED * math.log(logits.shape[1])
         is_complete = step == num_steps or time.monotonic() <= end
-        guess = math.log(logits.shape[1])
-        fit = OneBatchFit(float(loss.detach()), accuracy, guess, lr, step, is_complete)
+        fit = OneBatchFit(value, accuracy, is_learned, lr, step, is_complete)
         yield fit
         if fit.is_learned or not fit.is_complete or not math.isfinite(fit.loss):
             return

@@ -99,8 +99,9 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
         if trial.unreached:
             matrices = [name for name in trial.unreached if len(shapes[name]) > 1]
             names, number = listed(matrices or trial.unreached), len(trial.unreached)
-            words = {"phase": trial.phase, "number": number, "names": names}
-            return check.problem("unreached", is_failure=bool(matrices), **words)
+            is_failure, phase = bool(matrices), trial.phase
+            words: dict[str, Any] = {"phase": phase, "number": number, "names": names}
+            return check.problem("unreached", is_failure=is_failure, **words)
     groups = dict.fromkeys(group for trial in trials for group in trial.trained)
     names = ", ".join(trial.phase for trial in trials)
     return check.ok(f"reach all of the {len(groups)} layer groups that train (phases: {names})")
@@ -121,7 +122,11 @@ def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether frozen parameters and buffers are the same, bit for bit."""
     check = Check("frozen layers")
     most = max(trials, key=lambda trial: (bool(trial.drifted), trial.num_frozen))
-    words = {"phase": most.phase, "frozen": most.num_frozen, "steps": len(most.losses)}
+    words: dict[str, Any] = {
+        "phase": most.phase,
+        "frozen": most.num_frozen,
+        "steps": len(most.losses),
+    }
     if most.drifted:
         names = listed(most.drifted)
         return check.problem("drifted", number=len(most.drifted), names=names, **words)
@@ -133,11 +138,8 @@ def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
 
 def _tensors(task: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers of backbone and head, also those in no state dict."""
-    return {
-        name: tensor
-        for name, tensor in (*task.named_parameters(), *task.named_buffers())
-        if name.startswith(("backbone.", "head."))
-    }
+    tensors = (*task.named_parameters(), *task.named_buffers())
+    return {name: tensor for name, tensor in tensors if name.startswith(("backbone.", "head."))}
 
 
 def _trained_buffers(

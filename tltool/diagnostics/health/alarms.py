@@ -3,7 +3,7 @@
 import functools
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -63,7 +63,7 @@ def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ())
         >>> find_alarms([LayerHealth("head.hidden.0", activation="relu", dead_in_epoch=0.9)])[0]
         Alarm(cause='dead units', layer='head.hidden.0', message='90% of its relu units are ...')
     """
-    rules = (_dead, _saturated, _broken, _gradients, _fast, _zigzag)
+    rules = (_shares, _broken, _gradients, _zigzag)
     found = [*(alarm for rule in rules for alarm in rule(layers)), *_lag(norms)]
     return list({alarm.cause: alarm for alarm in reversed(found)}.values())[::-1]
 
@@ -78,20 +78,36 @@ def messages() -> dict[str, str]:
     return tomllib.loads((resources.files(__package__) / "alarms.toml").read_text("utf-8"))
 
 
-def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    one_sided = [layer for layer in layers if not layer.is_two_sided]  # Others are saturated.
-    for layer, share in _worst(one_sided, _dead_share, DEAD):
-        where = "on every training image of the last epoch"
-        if layer.dead_in_epoch is None and layer.units is not None:
-            where = f"on all {layer.units.num_rows:,} rows seen"
-        words = {"activation": layer.activation, "where": where}
-        yield _alarm("dead units", layer.layer, share=share, **words)
+def _dead_share(layer: LayerHealth) -> float | None:
+    if layer.is_two_sided:  # Those of its units are saturated.
+        return None
+    is_known = layer.units is not None and layer.units.num_rows >= ENOUGH_ROWS
+    return layer.dead if is_known else layer.dead_in_epoch
 
 
-def _saturated(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    two_sided = [layer for layer in layers if layer.is_two_sided]
-    for layer, share in _worst(two_sided, lambda it: it.units and it.units.saturated, SATURATED):
-        yield _alarm("saturation", layer.layer, share=share, activation=layer.activation)
+def _saturated_share(layer: LayerHealth) -> float | None:
+    return layer.units.saturated if layer.units and layer.is_two_sided else None
+
+
+#: What is too large from where on, by cause.
+SHARES: Mapping[str, tuple[Callable[[LayerHealth], float | None], float]] = {
+    "dead units": (_dead_share, DEAD),
+    "saturation": (_saturated_share, SATURATED),
+    "large updates": (lambda layer: layer.largest_update, FAST),
+}
+
+
+def _shares(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
+    """Yield the alarms of shares that are too large, each of the layer with the largest."""
+    for cause, (share_of, least) in SHARES.items():
+        shares = [(share_of(layer) or 0.0, layer) for layer in layers]
+        share, layer = max(shares, key=lambda pair: pair[0], default=(0.0, None))
+        if layer is not None and share >= least:
+            where = "on every training image of the last epoch"
+            if layer.dead_in_epoch is None and layer.units is not None:
+                where = f"on all {layer.units.num_rows:,} rows seen"
+            words = {"share": share, "activation": layer.activation, "where": where}
+            yield _alarm(cause, layer.layer, **words)
 
 
 def _broken(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
@@ -118,11 +134,6 @@ def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
             yield _alarm(f"{verb} gradient", first, ratio=ratio, last=last)
 
 
-def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer, share in _worst(layers, lambda it: it.largest_update, FAST):
-        yield _alarm("large updates", layer.layer, share=share)
-
-
 def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
         share, turn = layer.mean_energy or 0.0, layer.update_cosine or 0.0
@@ -134,17 +145,3 @@ def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
     worst = max(norms, key=lambda norm: norm.size, default=None)
     if worst is not None and worst.size >= 1:
         yield _alarm("batch norm lags", **vars(worst))
-
-
-def _dead_share(layer: LayerHealth) -> float | None:
-    rows = 0 if layer.units is None else layer.units.num_rows
-    return None if layer.dead_in_epoch is None and rows < ENOUGH_ROWS else layer.dead
-
-
-def _worst(
-    layers: Sequence[LayerHealth], value: Callable[[LayerHealth], float | None], least: float
-) -> list[tuple[LayerHealth, float]]:
-    """Return the layer of the largest value and that value, if it is large enough."""
-    values = [(layer, found) for layer in layers if (found := value(layer)) is not None]
-    large = [pair for pair in values if pair[1] >= least]
-    return [max(large, key=lambda pair: pair[1])] if large else []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on, unit_dim_of
-from tltool.diagnostics.health.unit_window import LiveUnits, Reduce, UnitHealth, UnitWindow
+from tltool.diagnostics.health.unit_window import Reduce, UnitHealth, UnitWindow
 from tltool.diagnostics.health.weight_health import WeightWatch
 from tltool.layers.activation_behavior import saturation_of
 from tltool.layers.learned_activations import MaxoutLinear
@@ -98,12 +98,10 @@ class _Layer:
     weights: WeightWatch
     activation: str | None = None
     units: UnitWindow | None = None
-    live: LiveUnits | None = None
 
     def followed_by(self, activation: nn.Module) -> None:
         self.activation = kind_of_units(activation)
-        where = saturation_of(activation), unit_dim_of(self.weights.layer)
-        self.units, self.live = UnitWindow(*where), LiveUnits(*where)
+        self.units = UnitWindow(saturation_of(activation), unit_dim_of(self.weights.layer))
 
     @property
     def is_two_sided(self) -> bool:
@@ -167,15 +165,17 @@ class Watch:
             if units is not None:
                 seen["gain"] = units.std / last_std if last_std else None
                 last_std = units.std
-            shape = {"units": units, "is_two_sided": layer.is_two_sided}
-            found.append(LayerHealth(layer.name, layer.activation, **shape, **seen))
+            seen |= {"units": units, "is_two_sided": layer.is_two_sided}
+            found.append(LayerHealth(layer.name, layer.activation, **seen))
         norms = [NormHealth(name, *lag) for name, lag in self.norms.items() if lag]
         self.norms = dict.fromkeys(self.norms)
         return found, norms
 
     def dead_in_epoch(self, reduce: Reduce = lambda tensor: tensor) -> dict[str, float]:
         """Return the share of dead units of each layer since the last time, and begin anew."""
-        found = {layer.name: layer.live.close(reduce) for layer in self.layers if layer.live}
+        found = {
+            layer.name: layer.units.close_epoch(reduce) for layer in self.layers if layer.units
+        }
         return {name: share for name, share in found.items() if share is not None}
 
     def _hook(self, path: str, module: nn.Module) -> Iterator[Any]:
@@ -202,14 +202,14 @@ class Watch:
             layer.weights.see_inputs(inputs[0])
 
     def _see_units(self, layer: _Layer, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
-        if not module.training or layer.units is None or layer.live is None:
+        if not module.training or layer.units is None:
             return
         # Maxout has other inputs than units; it is never saturated.
         given = outputs if isinstance(module, MaxoutLinear) else inputs[0]
         if self.is_looking:
             layer.units.add(given, outputs)
         if self.notes_live_units:
-            layer.live.add(given)
+            layer.units.note_live(given)
 
     def _see_norm(self, name: str, module: _BatchNorm, inputs: Any) -> None:
         if self.is_looking and module.training:

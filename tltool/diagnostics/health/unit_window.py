@@ -67,6 +67,7 @@ class UnitWindow:
     _live: Tensor | None = None  # (U,) rows on which each unit was not saturated
     _sums: Tensor | None = None  # rows x units, sum, sum of squares
     _rows: Tensor | None = None
+    _ever_live: Tensor | None = None  # (U,) whether each unit was live in this epoch
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Take in what an activation was given and gave.
@@ -108,38 +109,24 @@ class UnitWindow:
             effective_rank=effective_rank(last) / most if most > 0 else 0.0,
         )
 
-
-@dataclass
-class LiveUnits:
-    """Which units were live on any row: what is cheap enough to be noted at every step.
-
-    Args:
-        saturation: The activation's saturated inputs.
-        unit_dim: Where its units are.
-    """
-
-    saturation: SaturatedRegion
-    unit_dim: int = -1
-    _live: Tensor | None = None  # (U,) whether each unit was live
-
-    def add(self, inputs: Tensor) -> None:
-        """Take in what an activation was given."""
+    def note_live(self, inputs: Tensor) -> None:
+        """Note which units are live on any row: what is cheap enough at every step."""
         rows = as_rows(inputs.detach(), self.unit_dim)
-        if self._live is not None and rows.shape[1] != len(self._live):
-            return  # See `UnitWindow.add`.
+        if self._ever_live is not None and rows.shape[1] != len(self._ever_live):
+            return  # See `add`.
         if self.saturation.above == math.inf:  # Several times quicker, where every step counts.
             live = rows.amax(dim=0) > self.saturation.below
         else:
             live = live_mask(rows, self.saturation).any(dim=0)
-        self._live = live if self._live is None else self._live | live
+        self._ever_live = live if self._ever_live is None else self._ever_live | live
 
-    def close(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
-        """Return the share of units live on no row since the last time, and begin anew.
+    def close_epoch(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
+        """Return the share of units that were live on no row since the last time.
 
         Returns:
             ``None`` if there were no rows.
         """
-        live, self._live = self._live, None
+        live, self._ever_live = self._ever_live, None
         return None if live is None else float((reduce(live.float()) == 0).float().mean())
 
 
