@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def cross_validation(
         >>> len(splits), [len(rows) for rows in (splits[0].train, splits[0].val, splits[0].test)]
         (6, [4, 4, 4])
     """
-    _check_folds(labels, num_folds, groups, choose=choose)
+    _check_folds(labels, num_folds, groups, 3 if choose else 2)
     splits = []
     for position, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(seed)
+        generator = Generator().manual_seed(seed)
         if groups is None:
             fold_of = _stratified_folds(labels, num_folds, generator)
         else:
@@ -80,12 +80,9 @@ def cross_validation(
     return splits
 
 
-def _check_folds(
-    labels: Tensor, num_folds: int, groups: Sequence[int] | None, *, choose: bool
-) -> None:
-    least = 3 if choose else 2
+def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:
     if num_folds < least:
-        tuning = "one chooses the learning rate, " if choose else ""
+        tuning = "one chooses the learning rate, " if least == 3 else ""
         words = f"got {num_folds}: one tests, {tuning}the others train. Set --folds 5."
         raise ValueError(f"Cross-validation needs at least {least} folds, {words}")
     smallest = int(labels.bincount()[torch.unique(labels)].min())
@@ -97,7 +94,7 @@ def _check_folds(
         raise ValueError(f"{len(set(groups))} groups are too few for {num_folds} folds. {fix}")
 
 
-def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator) -> Tensor:
+def _stratified_folds(labels: Tensor, num_folds: int, generator: Generator) -> Tensor:
     """Return the fold of each image, each class dealt out evenly."""
     fold_of = torch.empty_like(labels)
     dealt = 0  # Each class goes on where the last one ended, so that folds are of one size.
@@ -109,9 +106,7 @@ def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator
     return fold_of
 
 
-def _group_folds(
-    labels: Tensor, groups: Tensor, num_folds: int, generator: torch.Generator
-) -> Tensor:
+def _group_folds(labels: Tensor, groups: Tensor, num_folds: int, generator: Generator) -> Tensor:
     """Return the fold of each image: large groups first, each to where its classes are missing."""
     names, index = torch.unique(groups, return_inverse=True)
     counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)

@@ -10,9 +10,7 @@ from tltool.layers.activation_behavior import SaturatedRegion
 
 
 @torch.no_grad()
-def hidden_activity(
-    head: nn.Module, features: Tensor, region: SaturatedRegion
-) -> tuple[float, float]:
+def hidden_activity(head: nn.Module, rows: Tensor, region: SaturatedRegion) -> tuple[float, float]:
     """Return the share of dead hidden units, and of saturated pairs of image and hidden unit.
 
     A unit is saturated for an image if its activation passes less than 1 % of its steepest slope
@@ -20,7 +18,7 @@ def hidden_activity(
 
     Args:
         head: A ``Head``. It is left in evaluation mode.
-        features: Features ``(N, num_features)``.
+        rows: Features ``(N, num_features)``.
         region: The inputs that saturate the head's activation, see `saturated_region`.
 
     Returns:
@@ -35,7 +33,7 @@ def hidden_activity(
         for name, module in head.named_modules():
             if name.startswith("hidden.") and name.endswith(".activation"):
                 hooks.enter_context(module.register_forward_pre_hook(look))
-        head.eval()(features)
+        head.eval()(rows)
     if not masks:
         return 0.0, 0.0
     dead = torch.cat([mask.all(dim=0) for mask in masks]).double().mean()

@@ -79,14 +79,11 @@ class StackedOptimizer:
         self.parameters = list(parameters)
         self.lrs = torch.tensor(list(lrs), device=self.parameters[0].device)
         # One dimension is that of the stack.
-        decayed = [p for p in self.parameters if p.ndim > 2]
-        others = [p for p in self.parameters if p.ndim <= 2]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        decayed: dict[str, Any] = {"params": [p for p in self.parameters if p.ndim > 2]}
+        others = {"params": [p for p in self.parameters if p.ndim <= 2], "weight_decay": 0.0}
+        groups = [group for group in (decayed, others) if group["params"]]
         options = {**entry.defaults, **arguments, "lr": 1.0}
-        self.optimizer = entry.factory([group for group in groups if group["params"]], **options)
+        self.optimizer = entry.factory(groups, **options)
 
     def step(self, factor: float = 1.0) -> None:
         """Make a step.

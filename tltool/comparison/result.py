@@ -12,6 +12,8 @@ from tltool.comparison.variants import Variant
 from tltool.evaluation.paired_differences import Difference, MeanEstimate, images_needed
 
 ONE_POINT = 0.01
+#: Columns of ``compare.csv`` that are not named as in `HeadResult`.
+COLUMNS = {"lr": "learning_rate", "at_edge": "share_at_edge", "dead": "dead_units"}
 
 
 @dataclass(frozen=True)
@@ -138,17 +140,10 @@ def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> 
     plain = {"head": row.name, **variant.settings, **_estimate("accuracy", row.accuracy)}
     if difference is not None:
         plain |= _estimate("difference", difference.estimate) | {"p_holm": difference.p_value}
-    return plain | {
-        "learning_rate": row.lr,
-        "share_at_edge": row.at_edge,
-        "parameters": row.num_parameters,
-        "epochs_to_loss": row.epochs_to_loss,
-        "sensitivity": row.sensitivity,
-        "dead_units": row.dead,
-        "saturated": row.saturated,
-        "seconds": row.seconds,
-        "warnings": " ".join(row.warnings),
-    }
+    left_out = {"name", "accuracy", "train_losses", "val_losses"}
+    shown = {name: value for name, value in vars(row).items() if name not in left_out}
+    rest = {COLUMNS.get(name, name.removeprefix("num_")): shown[name] for name in shown}
+    return plain | rest | {"warnings": " ".join(row.warnings)}
 
 
 def _estimate(name: str, estimate: MeanEstimate) -> dict[str, float]:

@@ -57,9 +57,7 @@ class TrainingSettings:
             - labels: ``(H, B)``
             - Output: ``(H,)``
         """
-        weight = None
-        if self.class_weights is not None:
-            weight = torch.tensor(list(self.class_weights), device=logits.device)
+        weight = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         options: dict[str, Any] = {"weight": weight, "label_smoothing": self.label_smoothing}
         flat, wanted = logits.flatten(0, 1), labels.flatten()
         losses = functional.cross_entropy(flat, wanted, reduction="none", **options).view_as(labels)

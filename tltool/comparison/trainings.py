@@ -102,9 +102,8 @@ class Trainings:
             for job, result in zip(stack, trained, strict=True):
                 head.load_state_dict(result.state)
                 dead, saturated = hidden_activity(head, rows, region)
-                outcomes[job] = Outcome(
-                    **vars(result) | {"state": {}}, dead=dead, saturated=saturated
-                )
+                kept = vars(result) | {"state": {}}
+                outcomes[job] = Outcome(**kept, dead=dead, saturated=saturated)
         return outcomes
 
     def _size(self, job: Job) -> int:

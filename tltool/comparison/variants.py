@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,19 +15,12 @@ from tltool._spec import Spec
 from tltool.comparison.optimizers import base_lr
 from tltool.layers.norms import BatchNorm
 from tltool.models.head_warnings import combination_warnings
+from tltool.models.heads import Head
 from tltool.models.serialization import rebuild
 
-#: Values of an argument of `Head` that is not given, by axis.
-DEFAULTS: Mapping[str, Any] = {
-    "activation": "relu",
-    "norm": None,
-    "initializer": "auto",
-    "bias": 0.0,
-    "input_norm": None,
-    "dropout": 0.0,
-}
+HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
 #: What can be varied.
-AXES = (*DEFAULTS, "depth", "width", "optimizer")
+AXES = (*HEAD_AXES, "depth", "width", "optimizer")
 _HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "dropout", "width")
 _WARNED = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
 
@@ -110,7 +104,8 @@ def cross_axes(
             raise ValueError(f"The axis `{axis}` has {what}. Name each value once.")
     hidden = list(head.get("hidden_features", [256]))
     shape = {"depth": len(hidden), "width": (hidden or [256])[0]}
-    own = {**DEFAULTS, **head, **shape, "optimizer": optimizer}
+    usual = {axis: signature(Head).parameters[axis].default for axis in HEAD_AXES}
+    own = {**usual, **head, **shape, "optimizer": optimizer}
     reference = {a: own[a] if own[a] in list(v) else next(iter(v)) for a, v in axes.items()}
     variants: dict[str, Variant] = {}
     reference_name = ""
@@ -157,7 +152,7 @@ def describe(axis: str, value: Any) -> str:
 def _make_variant(
     settings: Mapping[str, Any], head: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Variant:
-    chosen = dict(head) | {axis: settings[axis] for axis in DEFAULTS if axis in settings}
+    chosen = dict(head) | {axis: settings[axis] for axis in HEAD_AXES if axis in settings}
     full = {**own, **settings}
     if "depth" in settings or "width" in settings:
         chosen["hidden_features"] = [full["width"]] * full["depth"]

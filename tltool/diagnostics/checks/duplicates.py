@@ -116,11 +116,10 @@ def find_duplicates(hashes: Sequence[ImageHash]) -> Duplicates:
     """
     digests = [each.digest for each in hashes]
     _, first, content = np.unique(digests, return_index=True, return_inverse=True)
-    shown = np.array([not each.is_flat for each in hashes], dtype=bool)
     # One of each content: its copies are known already.
-    chosen = np.array([index for index in np.sort(first) if shown[index]], dtype=np.int64)
+    chosen = np.array([i for i in np.sort(first) if not hashes[i].is_flat], dtype=np.int64)
     pairs = near_pairs([hashes[index] for index in chosen])
-    return Duplicates(content.astype(np.int64), chosen[pairs], int((~shown).sum()))
+    return Duplicates(content.astype(np.int64), chosen[pairs], sum(each.is_flat for each in hashes))
 
 
 def near_pairs(hashes: Sequence[ImageHash]) -> NDArray[np.int64]:

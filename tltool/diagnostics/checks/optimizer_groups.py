@@ -1,7 +1,6 @@
 """Optimizer groups: is each parameter that trains in the optimizer, once?"""
 
 from collections import Counter
-from collections.abc import Collection
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,9 +10,7 @@ from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 CHECK = Check("optimizer groups")
 
 
-def optimizer_groups(
-    model: nn.Module, optimizer: Optimizer, trained: Collection[str]
-) -> CheckResult:
+def optimizer_groups(model: nn.Module, optimizer: Optimizer, trained: set[str]) -> CheckResult:
     """Look for each parameter that any phase trains in the groups of the optimizer.
 
     Args:
@@ -24,7 +21,7 @@ def optimizer_groups(
     Example:
         >>> import torch
         >>> layer = nn.Linear(2, 1)
-        >>> optimizer_groups(layer, torch.optim.SGD([layer.bias]), ["weight", "bias"]).found
+        >>> optimizer_groups(layer, torch.optim.SGD([layer.bias]), {"weight", "bias"}).found
         'The optimizer lacks 1 of 2 parameters that train: weight.'
     """
     # By identity: two fresh layers have equal values.

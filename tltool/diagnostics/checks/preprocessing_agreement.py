@@ -31,15 +31,13 @@ def preprocessing_agrees(
     if not images.isfinite().all() or not images.std() > 0:
         return CHECK.problem("constant")
     # As they are shown: numbers that were written down in decimals are never quite the same.
-    different = [key for key in KEYS if key in own and _short(used.get(key)) != _short(own[key])]
+    keys = [key for key in KEYS if key in own and _short(used.get(key)) != _short(own[key])]
     if "mean_image" in used:
-        different.append("mean_image")
+        keys.append("mean_image")
     pixels = f"pixels of mean {images.mean():.2f} and standard deviation {images.std():.2f}"
-    if not different:
+    if not keys:
         return CHECK.ok(f"as the weights were trained; {pixels}")
-    values = ", ".join(
-        f"{key} {_short(used.get(key))} instead of {_short(own.get(key))}" for key in different
-    )
+    values = ", ".join(f"{k} {_short(used.get(k))} instead of {_short(own.get(k))}" for k in keys)
     if weights == "random":
         return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
     is_failure = used.get("preprocessing", "backbone") == "backbone"  # Others may be meant.

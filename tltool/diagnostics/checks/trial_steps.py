@@ -67,7 +67,7 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
     # NaN differs from itself, and that is a change.
     changed = {name for name, tensor in _tensors(task).items() if (tensor != before[name]).any()}
     groups = layer_groups(task)
-    frozen = before.keys() - trained - _trained_buffers(task, phase, groups)
+    frozen = before.keys() - trained - _trained_buffers(task, phase, module_groups(task, groups))
     return TrialSteps(
         phase.name,
         max(group["lr"] for group in optimizer.param_groups),
@@ -122,18 +122,14 @@ def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether frozen parameters and buffers are the same, bit for bit."""
     check = Check("frozen layers")
     most = max(trials, key=lambda trial: (bool(trial.drifted), trial.num_frozen))
-    words: dict[str, Any] = {
-        "phase": most.phase,
-        "frozen": most.num_frozen,
-        "steps": len(most.losses),
-    }
+    phase, frozen, steps = most.phase, most.num_frozen, len(most.losses)
     if most.drifted:
-        names = listed(most.drifted)
-        return check.problem("drifted", number=len(most.drifted), names=names, **words)
-    if not most.num_frozen:
+        words: dict[str, Any] = {"number": len(most.drifted), "names": listed(most.drifted)}
+        return check.problem("drifted", phase=phase, frozen=frozen, steps=steps, **words)
+    if not frozen:
         return check.ok("nothing is frozen")
     same = "tensors, buffers too, are bit for bit the same after"
-    return check.ok(f"{most.num_frozen:,} {same} {len(most.losses)} steps of phase {most.phase}")
+    return check.ok(f"{frozen:,} {same} {steps} steps of phase {phase}")
 
 
 def _tensors(task: nn.Module) -> dict[str, Tensor]:
@@ -142,15 +138,8 @@ def _tensors(task: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors if name.startswith(("backbone.", "head."))}
 
 
-def _trained_buffers(
-    task: nn.Module, phase: Phase, groups: Mapping[str, Sequence[str]]
-) -> set[str]:
+def _trained_buffers(task: nn.Module, phase: Phase, owners: dict[nn.Module, set[str]]) -> set[str]:
     """Return the names of the buffers of groups that train, which may change."""
     paths = {module: path for path, module in task.named_modules()}
-    owners = module_groups(task, groups).items()
-    trained = [module for module, names in owners if not names.isdisjoint(phase.groups)]
-    return {
-        f"{paths[module]}.{name}"
-        for module in trained
-        for name, _ in module.named_buffers(recurse=False)
-    }
+    trained = [module for module, names in owners.items() if not names.isdisjoint(phase.groups)]
+    return {f"{paths[m]}.{name}" for m in trained for name, _ in m.named_buffers(recurse=False)}

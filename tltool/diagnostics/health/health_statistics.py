@@ -111,8 +111,8 @@ def cosine(first: Tensor, second: Tensor) -> float:
         >>> cosine(torch.tensor([1.0, 0.0]), torch.tensor([[-2.0], [0.0]]))
         -1.0
     """
-    flat = (each.float().flatten() for each in (first, second))
-    return float(functional.cosine_similarity(*flat, dim=0, eps=1e-30))
+    first, second = first.float().flatten(), second.float().flatten()
+    return float(functional.cosine_similarity(first, second, dim=0, eps=1e-30))
 
 
 def signal_to_noise(mean: Tensor, mean_square: float) -> float:

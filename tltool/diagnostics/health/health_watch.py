@@ -173,9 +173,7 @@ class Watch:
 
     def dead_in_epoch(self, reduce: Reduce = lambda tensor: tensor) -> dict[str, float]:
         """Return the share of dead units of each layer since the last time, and begin anew."""
-        found = {
-            layer.name: layer.units.close_epoch(reduce) for layer in self.layers if layer.units
-        }
+        found = {it.name: it.units.close_epoch(reduce) for it in self.layers if it.units}
         return {name: share for name, share in found.items() if share is not None}
 
     def _hook(self, path: str, module: nn.Module) -> Iterator[Any]:
