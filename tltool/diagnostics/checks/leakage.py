@@ -41,8 +41,7 @@ def exact_duplicates(
             return check.problem(kind, split=splits[one], other_split=splits[other], **words)
     if len(pairs):
         one, other = pairs[0]
-        pair = f"{paths[one]} = {paths[other]}"
-        return check.ok(f"{len(pairs):,} copies, all inside a split: {pair}.")
+        return check.ok(f"{len(pairs):,} copies, all in one split: {paths[one]} = {paths[other]}.")
     return check.ok(f"none among {len(paths):,} images")
 
 
