@@ -1,6 +1,6 @@
 """What do augmentations bring? Accuracy of each, when the last block trains.
 
-EfficientNet-Lite0 at 128 px, LastBlocks(1), AdamW with rate 1e-3, batch 32, 6 epochs, 3 seeds.
+EfficientNet-Lite0 at 128 px, LastBlocks(1), AdamW with lr 1e-3, batch 32, 6 epochs, 3 seeds.
 Results are kept in runs/benchmark/augmentations.jsonl, and a later call goes on there.
 
 Run: python scripts/benchmark/augmentations.py elpv FOLDER
@@ -16,14 +16,10 @@ from results import FOLDER, SEEDS, kept, mean_and_spread
 
 from tltool.finetuning.strategies import LastBlocks
 
+NAMES = ("flip", "flip_both", "crop", "color_jitter", "trivial_augment", "rand_augment")
 CHOICES: dict[str, dict[str, Any]] = {
     "none": {},
-    "flip": {"augmentation": "flip"},
-    "flip_both": {"augmentation": "flip_both"},
-    "crop": {"augmentation": "crop"},
-    "color_jitter": {"augmentation": "color_jitter"},
-    "trivial_augment": {"augmentation": "trivial_augment"},
-    "rand_augment": {"augmentation": "rand_augment"},
+    **{name: {"augmentation": name} for name in NAMES},
     "random_erasing 0.25": {"random_erasing": 0.25},
     "mixup 0.2": {"mixup": 0.2},
     "cutmix 1": {"cutmix": 1.0},

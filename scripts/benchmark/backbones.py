@@ -15,7 +15,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from fits import best_rate, data_of, fine_tune, splits_of
+from fits import best_lr, data_of, fine_tune, splits_of
 from results import FOLDER, SEEDS, Row, kept, mean_and_spread
 from scipy.stats import kendalltau, spearmanr
 
@@ -73,7 +73,7 @@ def row(data_name: str, one: LocalWeights, epochs: int, img_size: int | None) ->
         )
 
     choose = partial(fit_at, seed=0, choosing=True)
-    lr, is_edge = best_rate(FILE, {**key, "choosing": True}, LRS, choose)
+    lr, is_edge = best_lr(FILE, {**key, "choosing": True}, LRS, choose)
     results = [
         kept(
             FILE,

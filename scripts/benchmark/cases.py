@@ -53,7 +53,7 @@ class Case:
         The validation images choose learning rates; the test images choose nothing.
         """
         data = _make(self.data, data_config)
-        splits = _parts(self.data)
+        splits = _splits_of(self.data)
         assert splits.train is not None  # noqa: S101  # every data set here has it
         data.splits = Splits(
             train=draw(splits.train, self.per_class, seed=seed), val=splits.val, test=splits.test
@@ -97,14 +97,14 @@ def _make(data: str, data_config: dict[str, Any]) -> ImageDataModule:
 
 
 @functools.cache
-def _parts(data: str) -> Splits:
+def _splits_of(data: str) -> Splits:
     splits = _make(data, {}).splits
     train, val, test = splits.train, splits.val, splits.test
     assert train is not None and val is not None  # noqa: S101, PT018  # every data set here has them
     if test is None:  # The validation images test, and a fifth of the training images chooses.
         names = [Path(path).name for path in train.paths]
-        parts = split_stratified(names, train.labels or [], {"val": 0.2}, seed=0)
-        val, test, train = train.subset(parts["val"]), val, train.subset(parts["train"])
+        drawn = split_stratified(names, train.labels or [], {"val": 0.2}, seed=0)
+        val, test, train = train.subset(drawn["val"]), val, train.subset(drawn["train"])
     return Splits(train=train, val=_at_most(val, NUM_CHOOSING), test=_at_most(test, NUM_TEST))
 
 
@@ -130,15 +130,15 @@ def _fashion() -> Path:
 
 
 def _write(folder: Path, source: str, shares: dict[str, int]) -> None:
-    """Write the first images of each class, so many into each part."""
+    """Write the first images of each class, so many into each split."""
     pixels = gzip.decompress((FASHION_MNIST / f"{source}-images-idx3-ubyte.gz").read_bytes())[16:]
     labels = gzip.decompress((FASHION_MNIST / f"{source}-labels-idx1-ubyte.gz").read_bytes())[8:]
-    parts: Sequence[str] = [part for part, number in shares.items() for _ in range(number)]
+    splits: Sequence[str] = [split for split, number in shares.items() for _ in range(number)]
     counts = [0] * len(FASHION_CLASSES)
     for index, label in enumerate(labels):
-        if counts[label] == len(parts):
+        if counts[label] == len(splits):
             continue
-        path = folder / parts[counts[label]] / FASHION_CLASSES[label] / f"{index:05d}.png"
+        path = folder / splits[counts[label]] / FASHION_CLASSES[label] / f"{index:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = Image.frombytes("L", (28, 28), pixels[index * 784 : (index + 1) * 784])
         image.save(path)

@@ -52,8 +52,8 @@ def splits_of(data_name: str, *, choosing: bool) -> Splits:
     if not choosing:
         return Splits(train=train, test=data.samples("val"))
     names = [Path(path).name for path in train.paths]
-    parts = split_stratified(names, train.labels or [], {"test": 0.2}, seed=0)
-    return Splits(**{part: train.subset(indices) for part, indices in parts.items()})
+    splits = split_stratified(names, train.labels or [], {"test": 0.2}, seed=0)
+    return Splits(**{split: train.subset(indices) for split, indices in splits.items()})
 
 
 def fit(
@@ -127,8 +127,8 @@ def fit_on(
 
     Args:
         make_backbone: Called after the seed is set.
-        make_data: Makes the data from the backbone's preprocessing; its ``train`` part trains and
-            its ``test`` part gives the result.
+        make_data: Makes the data from the backbone's preprocessing; its ``train`` split trains and
+            its ``test`` split gives the result.
         strategy: What trains when.
         lr: Learning rate of AdamW.
         seed: Seed of head, order and augmentation.
@@ -169,14 +169,14 @@ def fit_on(
     }
 
 
-def best_rate(
-    file: Path, key: Row, rates: Iterable[float], fit_at: Callable[[float], Row]
+def best_lr(
+    file: Path, key: Row, lrs: Iterable[float], fit_at: Callable[[float], Row]
 ) -> tuple[float, bool]:
-    """Return the rate with the least loss on the images that choose, and whether it is an edge."""
-    rates = sorted(rates)
-    losses = {r: kept(file, {**key, "lr": r}, partial(fit_at, r))["loss"] for r in rates}
-    best = min(losses, key=lambda rate: losses[rate])
-    return best, best in (rates[0], rates[-1])
+    """Return the lr with the least loss on the images that choose, and whether it is an edge."""
+    lrs = sorted(lrs)
+    losses = {r: kept(file, {**key, "lr": r}, partial(fit_at, r))["loss"] for r in lrs}
+    best = min(losses, key=lambda lr: losses[lr])
+    return best, best in (lrs[0], lrs[-1])
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What does a norm in front of the head bring? Epochs to a fixed training loss, and accuracy.
 
-A linear head on features of EfficientNet-Lite0, batch 32, constant rate, 3 seeds; for each norm and
-optimizer the rate with the fewest epochs, of a grid with steps of a factor of 10.
+A linear head on features of EfficientNet-Lite0, batch 32, constant lr, 3 seeds; for each norm and
+optimizer the lr with the fewest epochs, of a grid with steps of a factor of 10.
 
 Run: python scripts/benchmark/input_norm.py elpv FOLDER ...
 """
@@ -62,28 +62,27 @@ def evaluate(head: Head, x: Tensor, y: Tensor) -> tuple[float, float]:
 def main() -> None:
     """Print a table row for each norm and optimizer."""
     torch.set_num_threads(1)  # The matrices are small: more threads only wait for each other.
-    print("| data | optimizer | input norm | rate | epochs | accuracy |")
+    print("| data | optimizer | input norm | lr | epochs | accuracy |")
     print("|---|---|---|---|---|---|")
     for data_name in sys.argv[1:]:
         features = features_of(data_name)
         target = 0.3 if data_name == "elpv" else 0.01
-        for optimizer, (make, rates) in OPTIMIZERS.items():
+        for optimizer, (make, lrs) in OPTIMIZERS.items():
             for norm in NORMS:
                 runs = {
-                    rate: [
-                        train(features, norm, partial(make, lr=rate), seed, target)
-                        for seed in SEEDS
+                    lr: [
+                        train(features, norm, partial(make, lr=lr), seed, target) for seed in SEEDS
                     ]
-                    for rate in rates
+                    for lr in lrs
                 }
-                rate = min(runs, key=lambda r: statistics.mean(e for e, _ in runs[r]))
-                epochs, scores = zip(*runs[rate], strict=True)
-                if max(epochs) > MAX_EPOCHS:  # The rate would be that of a tie: it means nothing.
+                lr = min(runs, key=lambda r: statistics.mean(e for e, _ in runs[r]))
+                epochs, scores = zip(*runs[lr], strict=True)
+                if max(epochs) > MAX_EPOCHS:  # The lr would be that of a tie: it means nothing.
                     print(f"| {data_name} | {optimizer} | {norm} | none | > {MAX_EPOCHS} | - |")
                     continue
                 shown = f"{statistics.mean(epochs):.1f}"
                 print(
-                    f"| {data_name} | {optimizer} | {norm} | {rate:g} | {shown} "
+                    f"| {data_name} | {optimizer} | {norm} | {lr:g} | {shown} "
                     f"| {mean_and_spread(scores)} |",
                     flush=True,
                 )

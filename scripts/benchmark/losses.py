@@ -1,6 +1,6 @@
 """What do class weights, label smoothing and a log-prior start bring to a linear head?
 
-On features of EfficientNet-Lite0, standardized; AdamW, batch 32, 10 epochs, 3 seeds; the rate with
+On features of EfficientNet-Lite0, standardized; AdamW, batch 32, 10 epochs, 3 seeds; the lr with
 the best score without any of them on the validation images, of a grid with steps of a factor of 3.
 
 Run: python scripts/benchmark/losses.py elpv elpv-probability FOLDER ...
@@ -29,7 +29,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "label_smoothing 0.1": {"smoothing": 0.1},
     "log_prior": {"log_prior": True},
 }
-RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+LRS = (1e-4, 3e-4, 1e-3, 3e-3)
 EPOCHS = 10
 
 
@@ -45,7 +45,7 @@ class Scores(NamedTuple):
 
 def train(
     features: Features,
-    part: str,
+    split: str,
     *,
     lr: float,
     seed: int,
@@ -53,7 +53,7 @@ def train(
     smoothing: float = 0.0,
     log_prior: bool = False,
 ) -> Scores:
-    """Return the scores of a head on one part."""
+    """Return the scores of a head on one split."""
     torch.manual_seed(seed)
     x, y = features["train"]
     num_classes = int(y.max()) + 1
@@ -76,7 +76,7 @@ def train(
             ).backward()
             optimizer.step()
         losses.append(evaluate(head, x, y)[0])
-    loss, accuracy, macro = evaluate(head, *features[part])
+    loss, accuracy, macro = evaluate(head, *features[split])
     return Scores(losses[0], losses[1], accuracy, macro, loss)
 
 
@@ -94,21 +94,19 @@ def main() -> None:
     """Print a table row for each data set and choice."""
     torch.set_num_threads(1)  # The matrices are small: more threads only wait for each other.
     fields = [field.replace("_", " ") for field in Scores._fields]
-    print(f"| data | choice | rate | {' | '.join(fields)} |")
+    print(f"| data | choice | lr | {' | '.join(fields)} |")
     print("|---|---|---|" + "---|" * len(fields))
     for data_name in sys.argv[1:]:
         features = features_of(data_name)
-        # Without a test part there is nothing left to choose on: the default rate.
-        rate = 1e-3
+        # Without a test split there is nothing left to choose on: the default lr.
+        lr = 1e-3
         if "test" in features:
-            rate = max(RATES, key=lambda lr: train(features, "val", lr=lr, seed=0).accuracy)
-        part = "test" if "test" in features else "val"
+            lr = max(LRS, key=lambda lr: train(features, "val", lr=lr, seed=0).accuracy)
+        split = "test" if "test" in features else "val"
         for name, options in CHOICES.items():
-            runs = [train(features, part, lr=rate, seed=seed, **options) for seed in SEEDS]
+            runs = [train(features, split, lr=lr, seed=seed, **options) for seed in SEEDS]
             shown = [mean_and_spread(scores) for scores in zip(*runs, strict=True)]
-            print(
-                f"| {Path(data_name).name} | {name} | {rate:g} | {' | '.join(shown)} |", flush=True
-            )
+            print(f"| {Path(data_name).name} | {name} | {lr:g} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 24 equal heads under 24 names, each with seeds of its own, so that they come out as differently as
 noise makes them; on synthetic features, new ones in each comparison. A comparison with any finding
-is wrong; at most 5 of 100 should be. Both ways of reporting are asked: a test part, and
+is wrong; at most 5 of 100 should be. Both ways of reporting are asked: a test split, and
 cross-validation. In the last column one of the heads cannot learn: that is to be found.
 
-Found: 2 of 100 with a test part, 4 of 100 by cross-validation; the head that cannot learn in 10 and
-in 9 of 10.
+Found: 2 of 100 with a test split, 4 of 100 by cross-validation; the head that cannot learn in 10
+and in 9 of 10.
 
 Run: python scripts/benchmark/noise.py [COMPARISONS]
 """

@@ -11,32 +11,22 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from fits import best_rate, fit
+from fits import best_lr, fit
 from results import FOLDER, SEEDS, kept, mean_and_spread
 
-from tltool.finetuning.strategies import (
-    LPFT,
-    BatchNormOnly,
-    BitFit,
-    FinetuningStrategy,
-    FullFinetuning,
-    GradualUnfreezing,
-    LastBlocks,
-    LayerwiseDecay,
-    LinearProbe,
-)
+from tltool.finetuning import strategies
 
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-PROBE_RATES = (*RATES[1:], 3e-2)  # A head alone stands more.
-STRATEGIES: dict[str, FinetuningStrategy] = {
-    "LinearProbe": LinearProbe(),
-    "LastBlocks(1)": LastBlocks(1),
-    "FullFinetuning": FullFinetuning(),
-    "LPFT": LPFT(),
-    "GradualUnfreezing": GradualUnfreezing(),
-    "LayerwiseDecay": LayerwiseDecay(),
-    "BatchNormOnly": BatchNormOnly(),
-    "BitFit": BitFit(),
+LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+PROBE_LRS = (*LRS[1:], 3e-2)  # A head alone stands more.
+STRATEGIES: dict[str, strategies.FinetuningStrategy] = {
+    "LinearProbe": strategies.LinearProbe(),
+    "LastBlocks(1)": strategies.LastBlocks(1),
+    "FullFinetuning": strategies.FullFinetuning(),
+    "LPFT": strategies.LPFT(),
+    "GradualUnfreezing": strategies.GradualUnfreezing(),
+    "LayerwiseDecay": strategies.LayerwiseDecay(),
+    "BatchNormOnly": strategies.BatchNormOnly(),
+    "BitFit": strategies.BitFit(),
 }
 
 
@@ -46,7 +36,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", help="elpv, or a folder with train and val")
     parser.add_argument("--only", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     args = parser.parse_args()
-    print("| data | strategy | rate | accuracy | CPU minutes | trained at the end |")
+    print("| data | strategy | lr | accuracy | CPU minutes | trained at the end |")
     print("|---|---|---|---|---|---|")
     for name in args.only:
         for data_name in args.data:
@@ -59,13 +49,13 @@ def row(data_name: str, name: str) -> str:
     key = {"data": Path(data_name).name, "strategy": name}
     run = partial(fit, data_name, STRATEGIES[name])
     choose = partial(run, seed=0, choosing=True)
-    rates = PROBE_RATES if name == "LinearProbe" else RATES
-    rate, is_edge = best_rate(file, {**key, "choosing": True}, rates, lambda lr: choose(lr=lr))
+    lrs = PROBE_LRS if name == "LinearProbe" else LRS
+    lr, is_edge = best_lr(file, {**key, "choosing": True}, lrs, lambda lr: choose(lr=lr))
     results = [
         kept(
             file,
-            {**key, "lr": rate, "seed": seed},
-            partial(run, lr=rate, seed=seed, choosing=False),
+            {**key, "lr": lr, "seed": seed},
+            partial(run, lr=lr, seed=seed, choosing=False),
         )
         for seed in SEEDS
     ]
@@ -73,7 +63,7 @@ def row(data_name: str, name: str) -> str:
     minutes = sum(result["minutes"] for result in results) / len(results)
     edge = " (edge)" if is_edge else ""
     return (
-        f"| {key['data']} | {name} | {rate:g}{edge} | {accuracy} | {minutes:.1f} "
+        f"| {key['data']} | {name} | {lr:g}{edge} | {accuracy} | {minutes:.1f} "
         f"| {results[0]['trainable']:,} |"
     )
 

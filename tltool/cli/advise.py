@@ -88,7 +88,7 @@ def advised_yaml(config: str, advice: Advice) -> str:
           backbone: {stop_at: layer2}
     """
     changed: dict[str, Any] = yaml.safe_load(config) or {}
-    changed["finetuning"] = advice.as_config()["finetuning"]
+    changed["finetuning"] = type(advice.strategy).__name__  # with its defaults
     if advice.stop_at is not None:
         backbone = changed.setdefault("model", {}).setdefault("backbone", {})
         arguments = backbone.setdefault("init_args", {}) if "class_path" in backbone else backbone

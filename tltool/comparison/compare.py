@@ -74,10 +74,21 @@ def compare_heads(
     settings = settings or TrainingSettings()
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     reference = next(iter(variants), "") if reference is None else reference
-    _check(features, labels, variants, reference=reference, seeds=seeds, lr=lr)
-    folds, protocol = _make_folds(
-        labels, splits=splits, groups=groups, seeds=seeds, lr=lr, num_folds=num_folds
-    )
+    _check_data(features, labels, seeds, lr)
+    if reference not in variants:
+        names = ", ".join(variants) or "none"
+        raise ValueError(f"The reference {reference!r} is not among the heads: {names}.")
+    for variant in variants.values():
+        check_variant(variant, features.shape[1], int(labels.max()) + 1)
+    folds, protocol = _fixed_split(splits or [], seeds, lr)
+    if not folds:
+        kind = "stratified" if groups is None else "group-wise"
+        chooses = "the next one chooses the lr" if lr is None else f"lr {lr:g}"
+        folds = cross_validation(
+            labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None
+        )
+        words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images"
+        protocol = f"{words}: one tests, {chooses}"
     trainings = Trainings(features.float(), labels, variants, folds, seeds, settings)
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
@@ -101,15 +112,7 @@ def compare_heads(
     )
 
 
-def _check(
-    features: Tensor,
-    labels: Tensor,
-    variants: Mapping[str, Variant],
-    *,
-    reference: str,
-    seeds: Sequence[int],
-    lr: float | None,
-) -> None:
+def _check_data(features: Tensor, labels: Tensor, seeds: Sequence[int], lr: float | None) -> None:
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(
             "A comparison takes features (N, num_features) and labels (N,), got "
@@ -117,43 +120,22 @@ def _check(
         )
     if len(torch.unique(labels)) < 2:
         raise ValueError("A comparison needs images of at least 2 classes to tell apart.")
-    if reference not in variants:
-        raise ValueError(
-            f"The reference {reference!r} is not among the heads: {', '.join(variants) or 'none'}."
-        )
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
     if lr is not None and not lr > 0:
         raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for an `lr` of each head.")
-    for variant in variants.values():
-        check_variant(variant, features.shape[1], int(labels.max()) + 1)
 
 
-def _make_folds(
-    labels: Tensor,
-    *,
-    splits: Sequence[str] | None,
-    groups: Sequence[int] | None,
-    seeds: Sequence[int],
-    lr: float | None,
-    num_folds: int,
+def _fixed_split(
+    splits: Sequence[str], seeds: Sequence[int], lr: float | None
 ) -> tuple[list[SplitRows], str]:
-    """Return what trains, tunes and tests, once or fold by fold, and what it is in words."""
-    train, val, test = (split_rows(splits or [], split) for split in ("train", "val", "test"))
-    everyone = tuple(range(len(seeds)))
-    if len(train) and len(test) and (len(val) or lr is not None):
-        chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
-        words = f"{len(train)} training images; {chooses}; accuracy on {len(test)} test images"
-        return [SplitRows(train, val, test, everyone)], words
-    if len(train) and len(val) and lr is not None:
-        words = (
-            f"{len(train)} training images; lr {lr:g}; accuracy on {len(val)} validation images, "
-            "which chose nothing"
-        )
-        return [SplitRows(train, val[:0], val, everyone)], words
-    folds = cross_validation(labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None)
-    kind = "stratified" if groups is None else "group-wise"
-    words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images: one tests, " + (
-        "the next one chooses the lr" if lr is None else f"lr {lr:g}"
-    )
-    return folds, words
+    """Return what trains, tunes and tests, and that in words; nothing if a split is missing."""
+    train, val, test = (split_rows(splits, split) for split in ("train", "val", "test"))
+    tests = "test images"
+    if lr is not None and not len(test):
+        val, test, tests = test, val, "validation images, which chose nothing"
+    if not (len(train) and len(test) and (len(val) or lr is not None)):
+        return [], ""
+    chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
+    words = f"{len(train)} training images; {chooses}; accuracy on {len(test)} {tests}"
+    return [SplitRows(train, val, test, tuple(range(len(seeds))))], words

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,14 @@ def cross_validation(
         >>> len(splits), [len(rows) for rows in (splits[0].train, splits[0].val, splits[0].test)]
         (6, [4, 4, 4])
     """
-    _check_folds(labels, num_folds, groups, choose=choose)
+    _check_folds(labels, num_folds, groups, 3 if choose else 2)
     splits = []
     for position, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(seed)
-        fold_of = (
-            _stratified_folds(labels, num_folds, generator)
-            if groups is None
-            else _group_folds(labels, torch.as_tensor(groups), num_folds, generator)
-        )
+        generator = Generator().manual_seed(seed)
+        if groups is None:
+            fold_of = _stratified_folds(labels, num_folds, generator)
+        else:
+            fold_of = _group_folds(labels, torch.as_tensor(groups), num_folds, generator)
         for fold in range(num_folds):
             chooses = (fold + 1) % num_folds if choose else -1
             trains = (fold_of != fold) & (fold_of != chooses)
@@ -81,30 +80,21 @@ def cross_validation(
     return splits
 
 
-def _check_folds(
-    labels: Tensor, num_folds: int, groups: Sequence[int] | None, *, choose: bool
-) -> None:
-    least = 3 if choose else 2
+def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:
     if num_folds < least:
-        tuning = "one chooses the learning rate, " if choose else ""
-        raise ValueError(
-            f"Cross-validation needs at least {least} folds, got {num_folds}: one tests, "
-            f"{tuning}the others train. Set --folds 5."
-        )
+        tuning = "one chooses the learning rate, " if least == 3 else ""
+        words = f"got {num_folds}: one tests, {tuning}the others train. Set --folds 5."
+        raise ValueError(f"Cross-validation needs at least {least} folds, {words}")
     smallest = int(labels.bincount()[torch.unique(labels)].min())
     if groups is None and smallest < num_folds:
-        raise ValueError(
-            f"A class has {smallest} images, too few for {num_folds} folds. "
-            + (f"Set --folds {smallest}, or add images." if smallest >= least else "Add images.")
-        )
+        fix = f"Set --folds {smallest}, or add images." if smallest >= least else "Add images."
+        raise ValueError(f"A class has {smallest} images, too few for {num_folds} folds. {fix}")
     if groups is not None and len(set(groups)) < num_folds:
-        raise ValueError(
-            f"{len(set(groups))} groups are too few for {num_folds} folds. Use data with more "
-            "groups, or set fewer --folds."
-        )
+        fix = "Use data with more groups, or set fewer --folds."
+        raise ValueError(f"{len(set(groups))} groups are too few for {num_folds} folds. {fix}")
 
 
-def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator) -> Tensor:
+def _stratified_folds(labels: Tensor, num_folds: int, generator: Generator) -> Tensor:
     """Return the fold of each image, each class dealt out evenly."""
     fold_of = torch.empty_like(labels)
     dealt = 0  # Each class goes on where the last one ended, so that folds are of one size.
@@ -116,15 +106,11 @@ def _stratified_folds(labels: Tensor, num_folds: int, generator: torch.Generator
     return fold_of
 
 
-def _group_folds(
-    labels: Tensor, groups: Tensor, num_folds: int, generator: torch.Generator
-) -> Tensor:
+def _group_folds(labels: Tensor, groups: Tensor, num_folds: int, generator: Generator) -> Tensor:
     """Return the fold of each image: large groups first, each to where its classes are missing."""
     names, index = torch.unique(groups, return_inverse=True)
     counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)
-    counts.index_put_(
-        (index, labels), torch.ones(len(labels), dtype=torch.float64), accumulate=True
-    )
+    counts.index_put_((index, labels), counts.new_ones(len(labels)), accumulate=True)
     share = counts.sum(dim=0) / num_folds
     filled = torch.zeros(num_folds, counts.shape[1], dtype=torch.float64)
     fold_of_group = torch.empty(len(names), dtype=torch.long)

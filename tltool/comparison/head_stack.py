@@ -59,17 +59,10 @@ class HeadStack:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the logits of each head."""
-
-        def forward(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], rows: Tensor
-        ) -> Tensor:
-            logits: Tensor = functional_call(self.template, (parameters, buffers), (rows,))
-            return logits
-
-        in_dims = (0, 0, 0 if features.ndim == 3 else None)
-        logits: Tensor = vmap(forward, in_dims, randomness="different")(
-            self.parameters, self.buffers, features
-        )
+        in_dims = (None, (0, 0), (0 if features.ndim == 3 else None,))
+        state, template = (self.parameters, self.buffers), self.template
+        forward = vmap(functional_call, in_dims, randomness="different")
+        logits: Tensor = forward(template, state, (features,))
         return logits
 
     def train(self, mode: bool = True) -> None:
@@ -80,18 +73,15 @@ class HeadStack:
     def measure(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of each head ``(H,)``, and whether each row is right ``(H, N)``."""
         self.train(False)
-        loss, correct = torch.zeros(()), []
-        chunks = zip(
-            torch.split(features, ROWS_AT_ONCE), torch.split(labels, ROWS_AT_ONCE), strict=True
-        )
+        losses, correct = [], []
+        tensors = (torch.split(each, ROWS_AT_ONCE) for each in (features, labels))
+        chunks = zip(*tensors, strict=True)
         for rows, wanted in chunks:
             logits = self(rows)  # (H, n, C)
-            each = functional.cross_entropy(
-                logits.transpose(1, 2), wanted.expand(len(logits), -1), reduction="none"
-            )
-            loss = loss + each.sum(dim=1) / len(labels)
+            targets = wanted.expand(len(logits), -1)
+            losses += [functional.cross_entropy(logits.mT, targets, reduction="none")]
             correct.append(logits.argmax(dim=2) == wanted)
-        return loss, torch.cat(correct, dim=1)
+        return torch.cat(losses, dim=1).mean(dim=1), torch.cat(correct, dim=1)
 
     def state(self, position: int) -> dict[str, Tensor]:
         """Return the state dict of one head."""
@@ -132,6 +122,7 @@ def train_head_stack(
     stack = HeadStack(heads)
     optimizer_steps = StackedOptimizer(optimizer, list(stack.parameters.values()), lrs)
     train_losses, val_losses = [], []
+    accuracies = torch.full((len(heads),), torch.nan)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(sum(seeds))  # of dropout
         for epoch in range(settings.epochs):
@@ -146,12 +137,11 @@ def train_head_stack(
                 total += losses.detach() * rows.shape[1] / len(split.train)
             train_losses.append(total)
             if len(split.val):
-                val_losses.append(stack.measure(features[split.val], labels[split.val])[0])
+                val_loss, correct = stack.measure(features[split.val], labels[split.val])
+                val_losses.append(val_loss)
+                accuracies = correct.double().mean(dim=1)
             on_epoch(len(heads))
     seconds = (time.perf_counter() - start) / len(heads)
-    accuracies = torch.full((len(heads),), torch.nan)
-    if len(split.val):
-        accuracies = stack.measure(features[split.val], labels[split.val])[1].double().mean(dim=1)
     _, correct = stack.measure(features[split.test], labels[split.test])
     return [
         TrainedHead(

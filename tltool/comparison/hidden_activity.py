@@ -1,21 +1,16 @@
 """Activity of the hidden units of a trained head: shares of dead and of saturated ones."""
 
-import functools
-import json
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tltool._spec import Spec
-from tltool.layers.activation_behavior import SaturatedRegion, saturated_region
-
-MAX_ROWS = 512
+from tltool.layers.activation_behavior import SaturatedRegion
 
 
 @torch.no_grad()
-def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tuple[float, float]:
+def hidden_activity(head: nn.Module, rows: Tensor, region: SaturatedRegion) -> tuple[float, float]:
     """Return the share of dead hidden units, and of saturated pairs of image and hidden unit.
 
     A unit is saturated for an image if its activation passes less than 1 % of its steepest slope
@@ -23,13 +18,12 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
 
     Args:
         head: A ``Head``. It is left in evaluation mode.
-        features: Features ``(N, num_features)``, of which the first 512 are looked at.
-        activation: The head's activation. Maxout never saturates.
+        rows: Features ``(N, num_features)``.
+        region: The inputs that saturate the head's activation, see `saturated_region`.
 
     Returns:
         Both are 0 without hidden layers.
     """
-    region = _region(json.dumps(activation, sort_keys=True, default=str))
     masks: list[Tensor] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -39,15 +33,9 @@ def hidden_activity(head: nn.Module, features: Tensor, activation: Spec) -> tupl
         for name, module in head.named_modules():
             if name.startswith("hidden.") and name.endswith(".activation"):
                 hooks.enter_context(module.register_forward_pre_hook(look))
-        head.eval()(features[:MAX_ROWS])
+        head.eval()(rows)
     if not masks:
         return 0.0, 0.0
     dead = torch.cat([mask.all(dim=0) for mask in masks]).double().mean()
     saturated = torch.cat([mask.flatten() for mask in masks]).double().mean()
     return float(dead), float(saturated)
-
-
-@functools.cache
-@torch.enable_grad()  # It is computed from slopes.
-def _region(spec: str) -> SaturatedRegion:
-    return saturated_region(json.loads(spec))

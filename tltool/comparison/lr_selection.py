@@ -1,17 +1,17 @@
 """Selection of learning rates: every head at every one, and the choice on its tuning split."""
 
+import itertools
 import logging
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from tltool.comparison.lr_grid import LRScore, choose_lr, is_at_edge, lr_grid, wider_lrs
 from tltool.comparison.optimizers import base_lr
 from tltool.comparison.result import HeadResult
 from tltool.comparison.trainings import Job, Outcome, Trainings
@@ -19,8 +19,29 @@ from tltool.evaluation.paired_differences import estimate_mean
 
 log = logging.getLogger(__name__)
 
+#: The grid of learning rates around an optimizer's own.
+FACTORS = (1 / 3, 1.0, 3.0)
+#: Beyond an edge that was chosen, the grid goes on with these factors, once.
+WIDER = (3.0, 9.0)
+
+#: A head and a split: there it chooses one learning rate for all seeds.
 Unit = tuple[str, int]
-"""A head and a split: there it chooses one learning rate for all seeds."""
+
+
+def is_at_edge(lr: float, lrs: Sequence[float]) -> bool:
+    """Return whether a better learning rate may lie beyond those that were tried."""
+    return len(lrs) > 1 and lr in (min(lrs), max(lrs))
+
+
+def wider_lrs(lr: float, lrs: Sequence[float]) -> list[float]:
+    """Return the learning rates to try beyond the edge that was chosen; none if it lies inside.
+
+    Example:
+        >>> wider_lrs(3.0, [0.3, 1.0, 3.0]), wider_lrs(1.0, [0.3, 1.0, 3.0])
+        ([9.0, 27.0], [])
+    """
+    factors = WIDER if is_at_edge(lr, lrs) else ()
+    return [lr * factor if lr == max(lrs) else lr / factor for factor in factors]
 
 
 class Selection:
@@ -39,45 +60,38 @@ class Selection:
         self.trainings = trainings
         self.show_progress = show_progress
         self.grids = {
-            name: [lr] if lr is not None else lr_grid(base_lr(variant.optimizer))
-            for name, variant in trainings.variants.items()
+            name: [factor * base_lr(each.optimizer) for factor in FACTORS] if lr is None else [lr]
+            for name, each in trainings.variants.items()
         }
-        self.tried: dict[Unit, list[float]] = {
-            (name, split): list(grid)
-            for name, grid in self.grids.items()
-            for split in range(len(trainings.splits))
-        }
+        units = itertools.product(self.grids, range(len(trainings.splits)))
+        self.tried: dict[Unit, list[float]] = {unit: [*self.grids[unit[0]]] for unit in units}
         self.outcomes: dict[Job, Outcome] = {}
         self.chosen: dict[Unit, float] = {}
 
     def run(self) -> None:
         """Train, and train beyond the edge where it was chosen."""
-        jobs = [job for unit, lrs in self.tried.items() for job in self._jobs(unit, lrs)]
-        log.info(
-            "Training %d heads (%s); choices at the edge of the learning rates add some.",
-            len(jobs),
-            self._describe(),
-        )
-        self._train(jobs)
+        number = sum(len(self._jobs(unit, lrs)) for unit, lrs in self.tried.items())
+        words = "Training %d heads (%s); choices at the edge of the learning rates add some."
+        log.info(words, number, self._describe())
+        self._train(self.tried)
         wider = {unit: wider_lrs(self._choose(unit), lrs) for unit, lrs in self.tried.items()}
-        self._train([job for unit, lrs in wider.items() for job in self._jobs(unit, lrs)])
+        self._train(wider)
         for unit, lrs in wider.items():
             self.tried[unit] += lrs
             self.chosen[unit] = self._choose(unit)
 
     def correct(self, name: str, images: Tensor) -> Tensor:
         """Return whether each image is right for each seed, ``(S, len(images))``."""
-        position = {row: column for column, row in enumerate(images.tolist())}
-        result = torch.zeros(len(self.trainings.seeds), len(images), dtype=torch.float64)
+        trainings = self.trainings
+        correct = torch.zeros(len(trainings.seeds), len(trainings.labels), dtype=torch.float64)
         for job in self._chosen_jobs(name):
-            rows = self.trainings.splits[job.split].test.tolist()
-            columns = [position[row] for row in rows]
-            result[job.seed, columns] = self.outcomes[job].correct.double()
-        return result
+            rows = trainings.splits[job.split].test
+            correct[job.seed, rows] = self.outcomes[job].correct.double()
+        return correct[:, images]
 
     def loss_half_way(self, name: str) -> float:
         """Return the mean training loss of a head after half of its epochs."""
-        losses = self._curve([self.outcomes[job].train_losses for job in self._chosen_jobs(name)])
+        losses = _mean_curve([self.outcomes[job].train_losses for job in self._chosen_jobs(name)])
         return losses[(len(losses) - 1) // 2]
 
     def row(
@@ -101,64 +115,56 @@ class Selection:
             saturated=statistics.fmean(outcome.saturated for outcome in found),
             seconds=statistics.fmean(outcome.seconds for outcome in found),
             warnings=self.trainings.variants[name].warnings(self.trainings.settings.batch_size),
-            train_losses=self._curve([outcome.train_losses for outcome in found]),
-            val_losses=self._curve([outcome.val_losses for outcome in found]),
+            train_losses=_mean_curve([outcome.train_losses for outcome in found]),
+            val_losses=_mean_curve([outcome.val_losses for outcome in found]),
         )
 
     def _describe(self) -> str:
         num_seeds, num_splits = len(self.trainings.seeds), len(self.trainings.splits)
-        counts = {
-            "variants": len(self.grids),
-            "learning rates": len(next(iter(self.grids.values()))),
-            "seeds": num_seeds,
-            "folds": num_splits // num_seeds if num_splits > 1 else 1,
-        }
+        num_lrs, num_folds = len(next(iter(self.grids.values()))), num_splits // num_seeds
+        counts = {"variants": len(self.grids), "learning rates": num_lrs}
+        counts |= {"seeds": num_seeds, "folds": num_folds}
         return " x ".join(f"{count} {what}" for what, count in counts.items() if count > 1) or "one"
 
     def _jobs(self, unit: Unit, lrs: Sequence[float]) -> list[Job]:
         seeds = self.trainings.splits[unit[1]].seeds
         return [Job(*unit, seed=seed, lr=lr) for seed in seeds for lr in lrs]
 
-    def _train(self, jobs: Sequence[Job]) -> None:
-        if not jobs:
-            return
+    def _train(self, lrs: Mapping[Unit, Sequence[float]]) -> None:
+        jobs = [job for unit, each in lrs.items() for job in self._jobs(unit, each)]
+        total = len(jobs) * self.trainings.settings.epochs
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not self.show_progress) as progress:
-            bar = progress.add_task(
-                "training heads", total=len(jobs) * self.trainings.settings.epochs
-            )
+            bar = progress.add_task("training heads", total=total)
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
 
     def _choose(self, unit: Unit) -> float:
+        """Return the learning rate with the highest accuracy, among equals with the least loss."""
         lrs = self.tried[unit]
-        return lrs[0] if len(lrs) == 1 else choose_lr({lr: self._score(unit, lr) for lr in lrs})
+        return lrs[0] if len(lrs) == 1 else max(lrs, key=lambda lr: self._score(unit, lr))
 
-    def _score(self, unit: Unit, lr: float) -> LRScore:
+    def _score(self, unit: Unit, lr: float) -> tuple[float, float]:
+        """Return accuracy and negative loss on the tuning split, as means over the seeds."""
         found = [self.outcomes[job] for job in self._jobs(unit, [lr])]
-        return LRScore(
-            statistics.fmean(outcome.val_accuracy for outcome in found),
-            statistics.fmean(outcome.val_losses[-1] for outcome in found),
-        )
+        loss = statistics.fmean(outcome.val_losses[-1] for outcome in found)
+        accuracy = statistics.fmean(outcome.val_accuracy for outcome in found)
+        return accuracy, -math.inf if math.isnan(loss) else -loss
 
     def _chosen_jobs(self, name: str) -> list[Job]:
-        return [
-            job
-            for unit, lr in self.chosen.items()
-            if unit[0] == name
-            for job in self._jobs(unit, [lr])
-        ]
+        chosen = [(unit, lr) for unit, lr in self.chosen.items() if unit[0] == name]
+        return [job for unit, lr in chosen for job in self._jobs(unit, [lr])]
 
     def _sensitivity(self, units: Sequence[Unit]) -> float | None:
         """Return how much the validation accuracy differs over the grid that all heads share."""
         grid = self.grids[units[0][0]]
         if len(grid) == 1:
             return None
-        means = [statistics.fmean(self._score(u, lr).accuracy for u in units) for lr in grid]
+        means = [statistics.fmean(self._score(u, lr)[0] for u in units) for lr in grid]
         return max(means) - min(means)
 
-    @staticmethod
-    def _curve(curves: Sequence[Sequence[float]]) -> list[float]:
-        return [statistics.fmean(values) for values in zip(*curves, strict=True)]
+
+def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.fmean(values) for values in zip(*curves, strict=True)]
 
 
 def _epochs_to(target_loss: float, losses: Sequence[float]) -> float:

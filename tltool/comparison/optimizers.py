@@ -15,24 +15,22 @@ class StackableOptimizer(NamedTuple):
     """An optimizer whose step treats each number by itself and is proportional to its lr."""
 
     factory: Callable[..., Optimizer]
+    #: The learning rate that a grid lies around, where none is given.
     lr: float
-    """The learning rate that a grid lies around, where none is given."""
-    defaults: Mapping[str, Any] = {}
-    has_fused: bool = False
-    """Whether it does a step in one pass over the numbers."""
+    defaults: Mapping[str, Any] = {"fused": True}  # a step in one pass over the numbers
 
 
 #: Optimizers by name. Others look at a whole matrix (Muon, LAMB), or their step is not proportional
 #: to the learning rate (ASGD, Rprop, LBFGS): they cannot train a stack.
 OPTIMIZERS: dict[str, StackableOptimizer] = {
-    "SGD": StackableOptimizer(torch.optim.SGD, 0.03, {"momentum": 0.9}, has_fused=True),
-    "Adam": StackableOptimizer(torch.optim.Adam, 1e-3, has_fused=True),
-    "AdamW": StackableOptimizer(torch.optim.AdamW, 1e-3, {"weight_decay": 0.05}, has_fused=True),
-    "NAdam": StackableOptimizer(torch.optim.NAdam, 1e-3),
-    "RAdam": StackableOptimizer(torch.optim.RAdam, 1e-3),
-    "Adamax": StackableOptimizer(torch.optim.Adamax, 1e-3),
-    "Adagrad": StackableOptimizer(torch.optim.Adagrad, 1e-2),
-    "RMSprop": StackableOptimizer(torch.optim.RMSprop, 1e-3),
+    "SGD": StackableOptimizer(torch.optim.SGD, 0.03, {"momentum": 0.9, "fused": True}),
+    "Adam": StackableOptimizer(torch.optim.Adam, 1e-3),
+    "AdamW": StackableOptimizer(torch.optim.AdamW, 1e-3, {"weight_decay": 0.05, "fused": True}),
+    "NAdam": StackableOptimizer(torch.optim.NAdam, 1e-3, {}),
+    "RAdam": StackableOptimizer(torch.optim.RAdam, 1e-3, {}),
+    "Adamax": StackableOptimizer(torch.optim.Adamax, 1e-3, {}),
+    "Adagrad": StackableOptimizer(torch.optim.Adagrad, 1e-2, {}),
+    "RMSprop": StackableOptimizer(torch.optim.RMSprop, 1e-3, {}),
 }
 
 
@@ -80,16 +78,12 @@ class StackedOptimizer:
         entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
         self.parameters = list(parameters)
         self.lrs = torch.tensor(list(lrs), device=self.parameters[0].device)
+        # One dimension is that of the stack.
+        decayed: dict[str, Any] = {"params": [p for p in self.parameters if p.ndim > 2]}
+        others = {"params": [p for p in self.parameters if p.ndim <= 2], "weight_decay": 0.0}
+        groups = [group for group in (decayed, others) if group["params"]]
         options = {**entry.defaults, **arguments, "lr": 1.0}
-        if entry.has_fused:
-            options["fused"] = True
-        decayed = [p for p in self.parameters if p.ndim > 2]  # One dimension is that of the stack.
-        others = [p for p in self.parameters if p.ndim <= 2]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        self.optimizer = entry.factory([group for group in groups if group["params"]], **options)
+        self.optimizer = entry.factory(groups, **options)
 
     def step(self, factor: float = 1.0) -> None:
         """Make a step.

@@ -12,6 +12,8 @@ from tltool.comparison.variants import Variant
 from tltool.evaluation.paired_differences import Difference, MeanEstimate, images_needed
 
 ONE_POINT = 0.01
+#: Columns of ``compare.csv`` that are not named as in `HeadResult`.
+COLUMNS = {"lr": "learning_rate", "at_edge": "share_at_edge", "dead": "dead_units"}
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ class Comparison:
     def recommended(self) -> str:
         """The name of the best head that is beyond noise better than the reference, or its own."""
         better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]
-        if not better:
-            return self.reference
-        return max(better, key=lambda difference: difference.estimate.mean).name
+        best = max(better, key=lambda difference: difference.estimate.mean, default=None)
+        return best.name if best else self.reference
 
     def row(self, name: str) -> HeadResult:
         """Return what one head came to."""
@@ -111,25 +112,16 @@ class Comparison:
 
     def _images_needed(self) -> str:
         largest = max(self.differences, key=lambda d: abs(d.estimate.mean))
-        observed = abs(largest.estimate.mean)
-        effect = max(observed, ONE_POINT)
-        what = (
-            f"the largest one seen ({largest.name}, {largest.estimate.mean:+.3f})"
-            if observed >= ONE_POINT
-            else "one of 0.01"
-        )
+        mean, num_images, num_seeds = largest.estimate.mean, len(self.images), len(self.seeds)
+        what = "one of 0.01"
+        if abs(mean) >= ONE_POINT:
+            what = f"the largest one seen ({largest.name}, {mean:+.3f})"
+        effect = max(abs(mean), ONE_POINT)
         needed = images_needed(largest.estimate, effect, len(self.differences))
-        if needed is None:
-            return (
-                f"To see {what}, {len(self.seeds)} seeds are too few, whatever the number of "
-                "images: the seeds differ too much."
-            )
-        if needed <= len(self.images):  # The error is of the seeds, whose variance few tell.
-            return (
-                f"To see {what}, more seeds are needed rather than images: here are "
-                f"{len(self.seeds)}, on {len(self.images):,} images."
-            )
-        here = f"here are {len(self.images):,}"
+        if needed is None or needed <= num_images:  # Few seeds tell their own variance badly.
+            here = f"here are {num_seeds}, on {num_images:,} images"
+            return f"To see {what}, more seeds are needed rather than images: {here}."
+        here = f"here are {num_images:,}"
         return f"To see {what}, about {needed:,} images would be needed; {here}."
 
     def table(self) -> list[dict[str, Any]]:
@@ -145,30 +137,15 @@ class Comparison:
 
 
 def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> dict[str, Any]:
-    low, high = row.accuracy.interval
-    plain: dict[str, Any] = {
-        "head": row.name,
-        **variant.settings,
-        "accuracy": row.accuracy.mean,
-        "accuracy_low": low,
-        "accuracy_high": high,
-    }
+    plain = {"head": row.name, **variant.settings, **_estimate("accuracy", row.accuracy)}
     if difference is not None:
-        low, high = difference.estimate.interval
-        plain |= {
-            "difference": difference.estimate.mean,
-            "difference_low": low,
-            "difference_high": high,
-            "p_holm": difference.p_value,
-        }
-    return plain | {
-        "learning_rate": row.lr,
-        "share_at_edge": row.at_edge,
-        "parameters": row.num_parameters,
-        "epochs_to_loss": row.epochs_to_loss,
-        "sensitivity": row.sensitivity,
-        "dead_units": row.dead,
-        "saturated": row.saturated,
-        "seconds": row.seconds,
-        "warnings": " ".join(row.warnings),
-    }
+        plain |= _estimate("difference", difference.estimate) | {"p_holm": difference.p_value}
+    left_out = {"name", "accuracy", "train_losses", "val_losses"}
+    shown = {name: value for name, value in vars(row).items() if name not in left_out}
+    rest = {COLUMNS.get(name, name.removeprefix("num_")): shown[name] for name in shown}
+    return plain | rest | {"warnings": " ".join(row.warnings)}
+
+
+def _estimate(name: str, estimate: MeanEstimate) -> dict[str, float]:
+    low, high = estimate.interval
+    return {name: estimate.mean, f"{name}_low": low, f"{name}_high": high}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,16 +57,10 @@ class TrainingSettings:
             - labels: ``(H, B)``
             - Output: ``(H,)``
         """
-        weight = None
-        if self.class_weights is not None:
-            weight = torch.tensor(list(self.class_weights), device=logits.device)
-        losses = functional.cross_entropy(
-            logits.flatten(0, 1),
-            labels.flatten(),
-            weight=weight,
-            label_smoothing=self.label_smoothing,
-            reduction="none",
-        ).view_as(labels)
+        weight = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        options: dict[str, Any] = {"weight": weight, "label_smoothing": self.label_smoothing}
+        flat, wanted = logits.flatten(0, 1), labels.flatten()
+        losses = functional.cross_entropy(flat, wanted, reduction="none", **options).view_as(labels)
         if weight is None:
             return losses.mean(dim=1)
         return losses.sum(dim=1) / weight[labels].sum(dim=1)

@@ -1,7 +1,7 @@
 """Trainings of a comparison: every head at every learning rate, in stacks that fit the cache."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,19 +13,21 @@ from tltool.comparison.hidden_activity import hidden_activity
 from tltool.comparison.shapes import head_shape, stacks_of
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
+from tltool.layers.activation_behavior import saturated_region
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.input_norms import UnitLength, create_input_norm
 from tltool.layers.log_prior import init_log_prior_
 
+ACTIVITY_ROWS = 512  # that hidden units are looked at on, about
+
 
 @dataclass(frozen=True)
 class Job:
-    """One training: which head on which split, with which seed and learning rate."""
+    """One training: which head on which split, with which seed (its position) and lr."""
 
     name: str
     split: int
     seed: int
-    """Position of the seed."""
     lr: float
 
 
@@ -76,7 +78,7 @@ class Trainings:
             on_epoch: Called after each epoch of a stack with the number of its heads.
         """
         outcomes: dict[Job, Outcome] = {}
-        for stack in self._stacks(jobs):
+        for stack in stacks_of(jobs, shape=self._shape, num_parameters=self._size):
             variant = self.variants[stack[0].name]
             split = self.splits[stack[0].split]
             features = self._normalized(variant, split)
@@ -94,23 +96,18 @@ class Trainings:
                 settings=self.settings,
                 on_epoch=on_epoch,
             )
-            rows = features[split.train[:: max(len(split.train) // 512, 1)]]
+            rows = features[split.train[:: max(len(split.train) // ACTIVITY_ROWS, 1)]]
+            region = saturated_region(variant.head.get("activation", "relu"))
             head = next(iter(heads.values()))
             for job, result in zip(stack, trained, strict=True):
                 head.load_state_dict(result.state)
-                dead, saturated = hidden_activity(
-                    head, rows, variant.head.get("activation", "relu")
-                )
-                outcomes[job] = Outcome(
-                    **(vars(result) | {"state": {}}), dead=dead, saturated=saturated
-                )
+                dead, saturated = hidden_activity(head, rows, region)
+                kept = vars(result) | {"state": {}}
+                outcomes[job] = Outcome(**kept, dead=dead, saturated=saturated)
         return outcomes
 
-    def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Yield the jobs that train together."""
-        return stacks_of(
-            jobs, shape=self._shape, num_parameters=lambda job: self.num_parameters(job.name)
-        )
+    def _size(self, job: Job) -> int:
+        return self.num_parameters(job.name)
 
     def _seed(self, job: Job) -> int:
         return self.seeds[job.seed] + self.variants[job.name].seed_shift

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from tltool._spec import Spec
 from tltool.comparison.optimizers import base_lr
 from tltool.layers.norms import BatchNorm
 from tltool.models.head_warnings import combination_warnings
+from tltool.models.heads import Head
 from tltool.models.serialization import rebuild
 
 HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
@@ -98,21 +100,21 @@ def cross_axes(
         words = [describe(axis, value) for value in values]
         twice = [word for word in words if words.count(word) > 1]
         if twice or not words:
-            raise ValueError(
-                f"The axis `{axis}` has {f'{twice[0]!r} twice' if twice else 'no value'}. "
-                "Name each value once."
-            )
-    own = _own_settings(head, optimizer)
-    variants: dict[str, Variant] = {}
+            what = f"{twice[0]!r} twice" if twice else "no value"
+            raise ValueError(f"The axis `{axis}` has {what}. Name each value once.")
+    hidden = list(head.get("hidden_features", [256]))
+    shape = {"depth": len(hidden), "width": (hidden or [256])[0]}
+    usual = {axis: signature(Head).parameters[axis].default for axis in HEAD_AXES}
+    own = {**usual, **head, **shape, "optimizer": optimizer}
     reference = {a: own[a] if own[a] in list(v) else next(iter(v)) for a, v in axes.items()}
+    variants: dict[str, Variant] = {}
     reference_name = ""
     for values in itertools.product(*axes.values()):
         settings = dict(zip(axes, values, strict=True))
-        is_reference = settings == reference
-        variant = _make_variant(settings, head, optimizer, own)
+        variant = _make_variant(settings, head, own)
         name = ", ".join(describe(axis, value) for axis, value in variant.settings.items())
         variants.setdefault(name or "head", variant)
-        if is_reference:
+        if settings == reference:
             reference_name = name or "head"
     return variants, reference_name
 
@@ -124,8 +126,8 @@ def check_variant(variant: Variant, num_features: int, num_classes: int) -> None
     for module in head.modules():
         if isinstance(module, BatchNorm) and module.momentum is None:
             raise ValueError(
-                "Heads that train together cannot have batch norm with `momentum: null`, a plain "
-                "mean of all batches. Give a momentum, for example {name: batch, momentum: 0.1}."
+                "Heads that train together cannot have batch norm with `momentum: null`. Give one, "
+                "for example {name: batch, momentum: 0.1}."
             )
 
 
@@ -139,34 +141,22 @@ def describe(axis: str, value: Any) -> str:
     words = axis.replace("_", " ")
     if value is None:
         return f"no {words}"
+    text = value if isinstance(value, str) else json.dumps(value)
     if isinstance(value, Mapping):
         arguments = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
         text = f"{value.get('name')}({arguments})" if arguments else str(value.get("name"))
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
     plain = axis in {"activation", "norm", "initializer", "optimizer"}
     return text if plain else f"{words} {text}"
 
 
-def _own_settings(head: Mapping[str, Any], optimizer: Spec) -> dict[str, Any]:
-    hidden = list(head.get("hidden_features", (256,)))
-    usual = {"activation": "relu", "initializer": "auto", "bias": 0.0, "dropout": 0.0}
-    own = {axis: head.get(axis, usual.get(axis)) for axis in HEAD_AXES}
-    return own | {
-        "depth": len(hidden),
-        "width": hidden[0] if hidden else 256,
-        "optimizer": optimizer,
-    }
-
-
 def _make_variant(
-    settings: Mapping[str, Any], head: Mapping[str, Any], optimizer: Spec, own: Mapping[str, Any]
+    settings: Mapping[str, Any], head: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Variant:
     chosen = dict(head) | {axis: settings[axis] for axis in HEAD_AXES if axis in settings}
+    full = {**own, **settings}
     if "depth" in settings or "width" in settings:
-        depth, width = settings.get("depth", own["depth"]), settings.get("width", own["width"])
-        chosen["hidden_features"] = [width] * depth
+        chosen["hidden_features"] = [full["width"]] * full["depth"]
     if settings.get("depth") == 0:
         chosen = {k: v for k, v in chosen.items() if k not in _HIDDEN_ONLY}
         settings = {k: v for k, v in settings.items() if k not in _HIDDEN_ONLY}
-    return Variant(chosen, settings.get("optimizer", optimizer), settings)
+    return Variant(chosen, full["optimizer"], settings)

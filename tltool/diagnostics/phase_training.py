@@ -1,9 +1,11 @@
-"""Training of a task in one phase outside of a Trainer: what trains, learning rates, loss."""
+"""Training of a task in one phase outside of a Trainer: what trains, learning rates, steps."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from tltool.finetuning.freeze import set_trainable_
@@ -14,31 +16,29 @@ from tltool.models.layer_groups import layer_groups, layers
 M = TypeVar("M", bound=nn.Module)
 
 
-def enter_phase_(task: M, phase: Phase) -> M:
-    """Make trainable what a phase trains and freeze the rest, in place.
+def copy_in_phase(task: M, phase: Phase) -> M:
+    """Return a copy of a task in which what a phase trains is trainable and the rest is frozen.
 
     Args:
         task: A module with a ``backbone`` and a ``head``.
         phase: Resolved.
-
-    Returns:
-        ``task``.
     """
     kinds = {group: phase.group_parameters(group) for group in phase.groups}
+    task = copy.deepcopy(task)
     return set_trainable_(task, layer_groups(task), kinds, batch_norm=phase.batch_norm)
 
 
-def scale_lrs_(optimizer: Optimizer, task: nn.Module, phase: Phase) -> Optimizer:
-    """Multiply the learning rates of a new optimizer as a phase does, in place.
+def phase_optimizer(task: Any, phase: Phase) -> Optimizer:
+    """Return a new optimizer of a task, at the full learning rates of a phase.
 
     Args:
-        optimizer: Holds all parameters of the task, and has made no step.
-        task: The model.
+        task: Has ``configure_optimizers()``.
         phase: Resolved; its warmup and decay are left out.
 
     Returns:
-        ``optimizer``; of a phase with layer-wise decay it has a parameter group for each layer.
+        It holds all parameters; of a phase with layer-wise decay, each layer has a group.
     """
+    optimizer: Optimizer = task.configure_optimizers()
     fine = layers(task) if phase.layer_decay < 1 else {}
     if fine:
         split_by_layer_(optimizer, task, fine)
@@ -48,8 +48,19 @@ def scale_lrs_(optimizer: Optimizer, task: nn.Module, phase: Phase) -> Optimizer
     return optimizer
 
 
-def batch_loss(task: Any, batch: Mapping[str, Any]) -> Tensor:
-    """Return the training loss of a task on a batch of ``images`` and ``labels``."""
-    logits = task(batch["images"].to(task.device))
-    loss: Tensor = task.training_loss(logits, batch["labels"].to(task.device))
-    return loss
+def train_steps(
+    task: Any, optimizer: Optimizer, batches: Iterable[Mapping[str, Any]]
+) -> Iterator[float]:
+    """Yield the loss on each batch of ``images`` and ``labels``, before the step that it makes.
+
+    Gradients are there when a loss is yielded; the step follows when the next one is asked for.
+    """
+    for batch in batches:
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            logits = task(batch["images"].to(task.device))
+            loss = task.training_loss(logits, batch["labels"].to(task.device))
+            if loss.requires_grad:  # Else nothing that trains is on the way to it.
+                loss.backward()
+        yield float(loss.detach())
+        optimizer.step()

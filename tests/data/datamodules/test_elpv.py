@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from tltool.data.datamodules.elpv import ELPVDataModule
-from tltool.diagnostics.checks.duplicates import find_duplicates
-from tltool.diagnostics.checks.image_hashes import image_hash
+from tltool.diagnostics.checks.duplicates import find_duplicates, image_hash
 
 
 def numbers(samples):

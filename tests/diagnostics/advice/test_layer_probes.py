@@ -17,7 +17,7 @@ def probes_of(first, last):
     labels = torch.tensor([0, 1] * 100)
     train = {"layer1": noisy(labels, first, 0), "whole network": noisy(labels, last, 1)}
     val = {"layer1": noisy(labels, first, 2), "whole network": noisy(labels, last, 3)}
-    return probe_layers(train, labels, val, labels, 2)
+    return probe_layers((train, labels), (val, labels), 2)
 
 
 def test_the_layer_with_the_signal_is_the_best_beyond_noise():

@@ -15,7 +15,7 @@ def make_data(num_images, seed):
 
 
 def test_it_rises_where_images_are_what_is_lacking():
-    curve = learning_curve(*make_data(320, 0), *make_data(1000, 1), 2)
+    curve = learning_curve(make_data(320, 0), make_data(1000, 1), 2)
     assert curve.sizes == [40, 80, 160, 320]
     means = [accuracy.mean for accuracy in curve.accuracies]
     assert means == sorted(means)
@@ -25,18 +25,18 @@ def test_it_rises_where_images_are_what_is_lacking():
 def test_it_is_flat_where_all_is_learned():
     labels = torch.arange(64) % 2
     features = labels[:, None] + 0.01 * torch.randn(64, 4)
-    assert learning_curve(features, labels, features, labels, 2).slope.mean == 0
+    assert learning_curve((features, labels), (features, labels), 2).slope.mean == 0
 
 
 def test_the_same_seed_draws_the_same_and_leaves_global_random_numbers_alone():
     state = torch.get_rng_state()
-    first, second = (learning_curve(*make_data(64, 0), *make_data(50, 1), 2) for _ in range(2))
+    first, second = (learning_curve(make_data(64, 0), make_data(50, 1), 2) for _ in range(2))
     assert torch.equal(first.correct, second.correct)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_so_few_images_have_no_slope():
-    curve = learning_curve(*make_data(6, 0), *make_data(20, 1), 2)
+    curve = learning_curve(make_data(6, 0), make_data(20, 1), 2)
     assert curve.sizes == [6]
     assert curve.slope is None
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
 from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
 from tltool.diagnostics.checks.class_balance import class_balance
-from tltool.diagnostics.checks.overfitting import overfit_one_batch, overfits_one_batch
+from tltool.diagnostics.checks.overfitting import Limits, overfit_one_batch, overfits_one_batch
 from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
 from tltool.diagnostics.checks.starting_loss import starting_loss
 from tltool.diagnostics.checks.starting_signal import starting_signal_is_sound, starting_signals
@@ -97,7 +97,7 @@ def test_a_linear_head_has_no_depth_to_look_at():
 def test_a_head_without_a_way_to_learn_fails_to_overfit_one_batch():
     head = Head(8, 2, hidden_features=[8], initializer="zeros")
     inputs = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
-    found = overfit_one_batch(head, inputs, LABELS.repeat(2), lrs=[1e-2], num_steps=50)
+    found = overfit_one_batch(head, inputs, LABELS.repeat(2), Limits([1e-2], 50))
     result = overfits_one_batch(found, 8, on_features=True)
     assert result.status == "failed"
     assert "8 images in 50 steps" in result.found
@@ -105,9 +105,8 @@ def test_a_head_without_a_way_to_learn_fails_to_overfit_one_batch():
 
 def test_time_that_runs_out_is_said():
     inputs = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
-    found = overfit_one_batch(
-        nn.Linear(8, 2), inputs, LABELS, lrs=[1e-9, 1e-9], num_steps=99, seconds=0
-    )
+    limits = Limits([1e-9, 1e-9], 99, seconds=0)
+    found = overfit_one_batch(nn.Linear(8, 2), inputs, LABELS, limits)
     result = overfits_one_batch(found, 4, on_features=False)
     assert found.num_steps == 1
     assert (result.status, "takes long" in result.found) == ("warning", True)

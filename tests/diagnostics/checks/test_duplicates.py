@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tltool.diagnostics.checks.duplicates import Duplicates, find_duplicates
-from tltool.diagnostics.checks.image_hashes import ImageHash, image_hash
+from tltool.diagnostics.checks.duplicates import Duplicates, ImageHash, find_duplicates, image_hash
 from tltool.diagnostics.checks.leakage import exact_duplicates, near_duplicates
 
 NO_PAIRS = np.empty((0, 2), dtype=np.int64)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tltool.diagnostics.health.health_watch import Watch
-from tltool.diagnostics.health.unit_window import LiveUnits, UnitWindow
+from tltool.diagnostics.health.unit_window import UnitWindow
 from tltool.layers.activation_behavior import SaturatedRegion
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -137,23 +137,25 @@ def test_rows_of_two_ranks_are_summed():
     one.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]))
     other.add(torch.tensor([[-1.0, -1.0]]), torch.tensor([[0.0, 0.0]]))
     sums = iter([other._live.float(), torch.tensor([1.0]), other._sums])
-    health = one.summary(lambda tensor: tensor + next(sums))
+    health = one.close(lambda tensor: tensor + next(sums))
     assert (health.num_rows, health.dead, health.saturated, health.mean) == (2, 0.5, 0.75, 0.25)
 
 
 def test_a_unit_that_was_live_on_any_rank_is_not_dead():
-    live = LiveUnits(SaturatedRegion(below=0.0))
-    live.add(torch.tensor([[1.0, -1.0, -1.0]]))
-    assert live.dead(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(1 / 3)
+    live = UnitWindow(SaturatedRegion(below=0.0))
+    live.note_live(torch.tensor([[1.0, -1.0, -1.0]]))
+    assert live.close_epoch(lambda tensor: tensor + torch.tensor([0.0, 1, 0])) == pytest.approx(
+        1 / 3
+    )
 
 
 def test_ranks_sum_numbers_that_every_device_has():
-    units, live = UnitWindow(SaturatedRegion(below=0.0)), LiveUnits(SaturatedRegion(below=0.0))
+    units = UnitWindow(SaturatedRegion(below=0.0))
     units.add(torch.ones(2, 3), torch.ones(2, 3))
-    live.add(torch.ones(2, 3))
+    units.note_live(torch.ones(2, 3))
     types = []
-    units.summary(lambda tensor: types.append(tensor.dtype) or tensor)
-    live.dead(lambda tensor: types.append(tensor.dtype) or tensor)
+    units.close(lambda tensor: types.append(tensor.dtype) or tensor)
+    units.close_epoch(lambda tensor: types.append(tensor.dtype) or tensor)
     assert set(types) == {torch.float32}
 
 

@@ -9,7 +9,7 @@ from tltool.__main__ import main
 from tltool._csv_rows import read_rows
 from tltool.diagnostics.health.alarm_table import AlarmTable
 from tltool.diagnostics.health.alarms import Alarm
-from tltool.diagnostics.health.health_table import HealthTable, read_health
+from tltool.diagnostics.health.health_table import HealthTable
 from tltool.diagnostics.health.health_watch import LayerHealth
 from tltool.diagnostics.health.unit_window import is_sampled
 
@@ -36,7 +36,7 @@ def fit(tmp_path, monkeypatch, capsys, cache):
         path = folder / "health.csv"
         errors = capsys.readouterr().err.splitlines()
         warned = [line for line in errors if line.startswith("Health")]
-        return read_health(path) if path.is_file() else None, warned
+        return read_rows(path) if path.is_file() else None, warned
 
     return run
 
@@ -141,7 +141,7 @@ def test_rows_that_will_be_written_again_are_dropped(tmp_path):
     for step in (3, 7):
         table.add(step, 0, [LayerHealth("head", update=0.1)], [])
     table.drop_from(7)
-    assert [row["step"] for row in read_health(table.path)] == ["3"]
+    assert [row["step"] for row in read_rows(table.path)] == ["3"]
 
 
 def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path):
@@ -149,7 +149,7 @@ def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path):
     table.add(3, 0, [LayerHealth("head", update=0.1)], [])
     with table.path.open("a") as file:
         file.write("5,0,he")
-    assert [row["step"] for row in read_health(table.path)] == ["3"]
+    assert [row["step"] for row in read_rows(table.path)] == ["3"]
 
 
 def test_steps_are_looked_at_more_and_more_rarely():
@@ -165,7 +165,7 @@ def test_two_ranks_write_one_table_of_the_rows_of_both(run_two_ranks, tmp_path, 
     devices = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
     devices += ["--trainer.strategy", "ddp", "--runs_dir", str(tmp_path)]
     run_two_ranks(tltool.__main__.__file__, "fit", *DIGITS, *HIDDEN, *ONE_EPOCH, *devices)
-    rows = read_health(tmp_path / "digits/0/health.csv")
+    rows = read_rows(tmp_path / "digits/0/health.csv")
     assert [row["layer"] for row in rows] == ["head.hidden.0", "head.output"]
     # Steps 0, 1, 2, 4, 8, 16 and 32 of 32 images, over both ranks.
     assert rows[0]["rows"] == str(7 * 32)

@@ -1,17 +1,40 @@
 """Ranking of backbones on a data set: frozen features, a closed-form probe and LogME."""
 
+import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch import Tensor
+
 from tltool.data.loading.samples import Splits
-from tltool.diagnostics.advice.backbone_suitability import Suitability, measure_suitability
+from tltool.diagnostics.advice.logme import logme
 from tltool.diagnostics.advice.subsample import at_most
 from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
+from tltool.models.ridge_probe import fit_ridge_probe
 from tltool.models.weights.local_weights import LocalWeights
 
 if TYPE_CHECKING:
     from tltool.data.datamodules.image_datamodule import ImageDataModule
+
+
+class Suitability(NamedTuple):
+    """What the frozen features of a backbone say before any training.
+
+    Attributes:
+        accuracy: Accuracy of a closed-form probe on the images that validate.
+        num_images: Number of these images.
+        logme: LogME of the images that train; larger is better.
+    """
+
+    accuracy: float
+    num_images: int
+    logme: float
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the accuracy, from the number of images."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_images)
 
 
 class RankedBackbone(NamedTuple):
@@ -47,13 +70,13 @@ def rank_backbone(weights: LocalWeights, data: "ImageDataModule") -> RankedBackb
     """
     backbone = Backbone(weights.name, weights.weights)
     data.data_config = backbone.data_config
-    start, count, found = time.perf_counter(), 0, {}
+    start, found = time.perf_counter(), {}
     for split in ("train", "val"):
         loader = data.evaluation_dataloader(split)
         found[split] = extract_features(
             backbone, loader, description=f"{weights.name}, {split} images", total=len(loader)
         )
-        count += len(found[split][1])
+    count = sum(len(labels) for _, labels in found.values())
     seconds = time.perf_counter() - start
     return RankedBackbone(
         weights,
@@ -64,6 +87,32 @@ def rank_backbone(weights: LocalWeights, data: "ImageDataModule") -> RankedBackb
     )
 
 
+def measure_suitability(
+    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], num_classes: int
+) -> Suitability:
+    """Return what frozen features say about how well a backbone suits the data.
+
+    See `fit_ridge_probe` and `logme`.
+
+    Args:
+        train: Features ``(N, D)`` and labels ``(N,)`` of the images that train.
+        val: Those of the images that validate.
+        num_classes: Number of classes.
+
+    Example:
+        >>> import torch
+        >>> labels = torch.tensor([0, 1]).repeat(10)
+        >>> features = torch.nn.functional.one_hot(labels).double()
+        >>> noisy = features + 0.1 * torch.randn(20, 2)
+        >>> measure_suitability((noisy, labels), (features, labels), 2).accuracy
+        1.0
+    """
+    features, labels = val
+    predicted = fit_ridge_probe(*train, num_classes).predict(features)
+    accuracy = (predicted == labels).double().mean().item()
+    return Suitability(accuracy, len(labels), logme(*train, num_classes))
+
+
 def smaller_splits(data: "ImageDataModule", max_images: int) -> Splits:
     """Return at most so many training and validation images, of each class the same share.
 
@@ -71,11 +120,7 @@ def smaller_splits(data: "ImageDataModule", max_images: int) -> Splits:
         ValueError: If there would not be two images of each class.
     """
     if max_images < 2 * data.num_classes:
-        raise ValueError(
-            f"{max_images} images are too few for {data.num_classes} classes. Set --max_images "
-            f"{20 * data.num_classes}."
-        )
-    return Splits(
-        train=at_most(data.samples("train"), max_images),
-        val=at_most(data.samples("val"), max_images),
-    )
+        fix = f"Set --max_images {20 * data.num_classes}."
+        raise ValueError(f"{max_images} images are too few for {data.num_classes} classes. {fix}")
+    train, val = (at_most(data.samples(split), max_images) for split in ("train", "val"))
+    return Splits(train, val)

@@ -16,8 +16,8 @@ from tltool.models.backbone import WHOLE, Backbone
 if TYPE_CHECKING:
     from tltool.data.datamodules.image_datamodule import ImageDataModule
 
+#: Of more training images so many are probed, the same share of each class.
 MOST_IMAGES = 2000
-"""Of more training images so many are probed, the same share of each class."""
 
 
 def advise_on(
@@ -41,9 +41,10 @@ def advise_on(
         found[split] = extract_layer_features(
             backbone, loader, description=f"features of the {split} images", total=len(loader)
         )
-    (train, train_labels), (val, val_labels) = found["train"], found["val"]
+    train, val = found["train"], found["val"]
+    whole, whole_val = ((layers[WHOLE], labels) for layers, labels in (train, val))
     with Console(stderr=True).status("probes"):
-        probes = probe_layers(train, train_labels, val, val_labels, data.num_classes)
-        curve = learning_curve(train[WHOLE], train_labels, val[WHOLE], val_labels, data.num_classes)
-    majority = (val_labels == train_labels.mode().values).double().mean().item()
+        probes = probe_layers(train, val, data.num_classes)
+        curve = learning_curve(whole, whole_val, data.num_classes)
+    majority = (val[1] == train[1].mode().values).double().mean().item()
     return advise(probes, curve, counts, majority=majority), probes, curve

@@ -92,10 +92,8 @@ class LayerProbes:
 
 
 def probe_layers(
-    train: Mapping[str, Tensor],
-    train_labels: Tensor,
-    val: Mapping[str, Tensor],
-    val_labels: Tensor,
+    train: tuple[Mapping[str, Tensor], Tensor],
+    val: tuple[Mapping[str, Tensor], Tensor],
     num_classes: int,
 ) -> LayerProbes:
     """Fit a closed-form probe on each layer's training features, and try it on others.
@@ -105,10 +103,9 @@ def probe_layers(
     (Alain & Bengio, 2016, https://arxiv.org/abs/1610.01644).
 
     Args:
-        train: Features ``(N, C)`` by layer, from the input on; last the whole network.
-        train_labels: ``(N,)``.
-        val: Features of other images, ``(M, C)``.
-        val_labels: ``(M,)``.
+        train: Features ``(N, C)`` of the images that train by layer, from the input on and last
+            the whole network, and labels ``(N,)``.
+        val: Those of the images that validate.
         num_classes: Number of classes.
 
     Example:
@@ -116,11 +113,11 @@ def probe_layers(
         >>> labels = torch.tensor([0, 1] * 8)
         >>> noise, signal = torch.randn(16, 4), labels[:, None] + 0.1 * torch.randn(16, 4)
         >>> layers = {"layer1": signal, "whole network": noise}
-        >>> probe_layers(layers, labels, layers, labels, 2).best
+        >>> probe_layers((layers, labels), (layers, labels), 2).best
         'layer1'
     """
     correct = {}
-    for layer, features in train.items():
-        probe = fit_ridge_probe(features, train_labels, num_classes)
-        correct[layer] = probe.predict(val[layer]) == val_labels
+    for layer, features in train[0].items():
+        probe = fit_ridge_probe(features, train[1], num_classes)
+        correct[layer] = probe.predict(val[0][layer]) == val[1]
     return LayerProbes(correct)

@@ -1,7 +1,6 @@
 """Learning curve of a closed-form probe: what more images would bring."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +11,9 @@ from tltool.diagnostics.advice.subsample import draw_stratified
 from tltool.models.ridge_probe import fit_ridge_probe
 
 NUM_DRAWS = 5
-NUM_HALVINGS = 3
+SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+#: No point of the curve has fewer images of a class on average.
 LEAST_PER_CLASS = 2
-"""No point of the curve has fewer images of a class on average."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,8 @@ class LearningCurve:
 
         All training images are drawn once, so their last point knows the first error only.
         """
-        return [
-            _with_draws(estimate(correct), draws)
-            for correct, draws in zip(self.correct, self.draws, strict=True)
-        ]
+        pairs = zip(self.correct, self.draws, strict=True)
+        return [_with_draws(estimate(correct), draws) for correct, draws in pairs]
 
     @property
     def slope(self) -> ProbeEstimate | None:
@@ -58,53 +55,38 @@ class LearningCurve:
 
 
 def learning_curve(
-    train: Tensor,
-    train_labels: Tensor,
-    val: Tensor,
-    val_labels: Tensor,
-    num_classes: int,
-    *,
-    seed: int = 0,
+    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], num_classes: int
 ) -> LearningCurve:
     """Fit a closed-form probe on all training images, a half, a quarter and an eighth of them.
 
     Smaller shares are drawn five times, the same share of each class.
 
     Args:
-        train: Features ``(N, C)``.
-        train_labels: ``(N,)``.
-        val: Features of other images, ``(M, C)``.
-        val_labels: ``(M,)``.
+        train: Features ``(N, C)`` and labels ``(N,)`` of the images that train.
+        val: Those of the images that validate.
         num_classes: Number of classes.
-        seed: Seed of the draws; the global random numbers are left alone.
 
     Example:
         >>> labels = torch.tensor([0, 1] * 16)
         >>> features = labels[:, None] + 0.1 * torch.randn(32, 2)
-        >>> learning_curve(features, labels, features, labels, 2).sizes
+        >>> learning_curve((features, labels), (features, labels), 2).sizes
         [4, 8, 16, 32]
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     sizes, rows, accuracies = [], [], []
-    for share in _shares(len(train_labels), num_classes):
-        draws = [
-            draw_stratified(train_labels, share, generator)
-            for _ in range(NUM_DRAWS if share < 1 else 1)
-        ]
+    features, labels = train
+    for share in SHARES:
+        if share < 1 and share * len(labels) < LEAST_PER_CLASS * num_classes:
+            continue
         correct = []
-        for chosen in draws:
-            probe = fit_ridge_probe(train[chosen], train_labels[chosen], num_classes)
-            correct.append((probe.predict(val) == val_labels).double())
-        sizes.append(len(draws[0]))
+        for _ in range(NUM_DRAWS if share < 1 else 1):
+            chosen = draw_stratified(labels, share, generator)
+            probe = fit_ridge_probe(features[chosen], labels[chosen], num_classes)
+            correct.append((probe.predict(val[0]) == val[1]).double())
+        sizes.append(len(chosen))
         rows.append(torch.stack(correct).mean(dim=0))
         accuracies.append([hits.mean().item() for hits in correct])
     return LearningCurve(sizes, torch.stack(rows), accuracies)
-
-
-def _shares(num_images: int, num_classes: int) -> Iterable[float]:
-    """Return shares of the training images, rising, up to all."""
-    shares = [0.5**halving for halving in range(NUM_HALVINGS, 0, -1)]
-    return [*(s for s in shares if num_images * s >= LEAST_PER_CLASS * num_classes), 1.0]
 
 
 def _with_draws(value: ProbeEstimate, draws: list[float]) -> ProbeEstimate:

@@ -40,7 +40,10 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
         >>> logme(useful, labels, 2) > logme(torch.randn(40, 8), labels, 2)
         True
     """
-    _check(features, labels)
+    if len(set(labels.tolist())) < 2:
+        raise ValueError("LogME compares classes, got one class. Give images of at least two.")
+    if not torch.isfinite(features).all():
+        raise ValueError("The features are not finite. Check the weights that they come from.")
     x = features.double()
     y = functional.one_hot(labels, num_classes).double()  # (N, num_classes)
     num_images, num_features = x.shape
@@ -71,15 +74,3 @@ def logme(features: Tensor, labels: Tensor, num_classes: int) -> float:
         - alpha * weights
     ) / 2
     return float(evidence.mean()) / num_images
-
-
-def _check(features: Tensor, labels: Tensor) -> None:
-    if len(set(labels.tolist())) < 2:
-        raise ValueError(
-            f"LogME compares classes, and these {len(labels)} images have one class only. Give "
-            "images of at least two."
-        )
-    if not torch.isfinite(features).all():
-        raise ValueError(
-            "The features hold NaN or infinite values. Check the weights that they come from."
-        )

@@ -1,25 +1,23 @@
 """Learning-rate range test: the loss over rising learning rates."""
 
-import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch.optim import Optimizer
 
-from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
+from tltool.diagnostics.phase_training import copy_in_phase, phase_optimizer, train_steps
 from tltool.finetuning.phase import Phase
 
+#: Weight of the past in the smoothed loss.
 SMOOTHING = 0.9
-"""Weight of the past in the smoothed loss."""
 
+#: The test stops where the smoothed loss is so many times its least value.
 EXPLODED = 4.0
-"""The test stops where the smoothed loss is so many times its least value."""
 
 
 @dataclass(frozen=True)
@@ -80,49 +78,29 @@ def lr_range_test(
         ValueError: If there are fewer than 10 steps, or the loss is not finite from the start.
     """
     if num_steps < 10:
-        raise ValueError(
-            f"A learning-rate range test needs at least 10 steps, got {num_steps}. Set "
-            "--lr_range_steps 60."
-        )
+        fix = "Set --lr_range_steps 60."
+        raise ValueError(f"A range test needs at least 10 steps, got {num_steps}. {fix}")
     factors = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
+    base_lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
     with torch.random.fork_rng():
-        return _raise_lr(copy.deepcopy(task), phase, batches, factors)
-
-
-def _raise_lr(
-    task: Any, phase: Phase, batches: Iterable[Mapping[str, Any]], factors: Sequence[float]
-) -> LRRange:
-    optimizer: Optimizer = task.configure_optimizers()
-    base_lr = max(group["lr"] for group in optimizer.param_groups)
-    scale_lrs_(optimizer, task, phase)
-    enter_phase_(task, phase)
-    full_lrs = [group["lr"] for group in optimizer.param_groups]
-    endless = itertools.chain.from_iterable(itertools.repeat(batches))
-    lrs: list[float] = []
-    losses: list[float] = []
-    average, best = 0.0, math.inf
-    steps = track(
-        factors,
-        description="learning-rate range test",
-        transient=True,
-        console=Console(stderr=True),
-    )
-    for step, (factor, batch) in enumerate(zip(steps, endless, strict=False)):
-        for full_lr, group in zip(full_lrs, optimizer.param_groups, strict=True):
-            group["lr"] = full_lr * factor
-        optimizer.zero_grad()
-        loss = batch_loss(task, batch)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-        optimizer.step()
-        average = SMOOTHING * average + (1 - SMOOTHING) * float(loss.detach())
-        smoothed = average / (1 - SMOOTHING ** (step + 1))
-        if not math.isfinite(smoothed) and not losses:
-            raise ValueError(
-                "The loss is not finite before any step. Check the weights and the preprocessing."
-            )
-        if not math.isfinite(smoothed) or smoothed > EXPLODED * best:
-            return LRRange(lrs, losses, exploded=True)
-        lrs.append(base_lr * factor)
-        losses.append(smoothed)
-        best = min(best, smoothed)
-    return LRRange(lrs, losses, exploded=False)
+        task = copy_in_phase(task, phase)
+        optimizer = phase_optimizer(task, phase)
+        full_lrs = [group["lr"] for group in optimizer.param_groups]
+        endless = itertools.chain.from_iterable(itertools.repeat(batches))
+        losses = train_steps(task, optimizer, endless)
+        title, console = "learning-rate range test", Console(stderr=True)
+        lrs: list[float] = []
+        smoothed: list[float] = []
+        average = 0.0
+        for factor in track(factors, description=title, transient=True, console=console):
+            for full_lr, group in zip(full_lrs, optimizer.param_groups, strict=True):
+                group["lr"] = full_lr * factor  # The step follows the loss.
+            average = SMOOTHING * average + (1 - SMOOTHING) * next(losses)
+            loss = average / (1 - SMOOTHING ** (len(lrs) + 1))
+            if not math.isfinite(loss) and not lrs:
+                raise ValueError("The loss is not finite before any step. Check the weights.")
+            if not math.isfinite(loss) or loss > EXPLODED * min(smoothed, default=math.inf):
+                return LRRange(lrs, smoothed, exploded=True)
+            lrs.append(base_lr * factor)
+            smoothed.append(loss)
+        return LRRange(lrs, smoothed, exploded=False)

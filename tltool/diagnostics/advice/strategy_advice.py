@@ -6,7 +6,7 @@ measurements (`scripts/benchmark/advice.py`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tltool.diagnostics.advice.layer_probes import LayerProbes
 from tltool.diagnostics.advice.learning_curve import LearningCurve
@@ -15,17 +15,17 @@ from tltool.finetuning.strategies import FinetuningStrategy, FullFinetuning, Las
 Amount = Literal["few", "more"]
 Likeness = Literal["like", "unlike"]
 
+#: With fewer images of a class the head alone has enough to learn.
 FEW_PER_CLASS = 20
-"""With fewer images of a class the head alone has enough to learn."""
 
+#: A learning curve that surely rises less than this in a doubling is flat: images are enough.
 FLAT = 0.02
-"""A learning curve that surely rises less than this in a doubling is flat: images are enough."""
 
+#: The most images of a class with which strategies were measured.
 MEASURED_PER_CLASS = 300
-"""The most images of a class with which strategies were measured."""
 
+#: With fewer of them an accuracy has a standard error of up to .05 and more.
 FEW_VALIDATION = 100
-"""With fewer of them an accuracy has a standard error of up to .05 and more."""
 
 TABLE: Mapping[tuple[Likeness, Amount], FinetuningStrategy] = {
     ("like", "few"): LinearProbe(),
@@ -57,16 +57,6 @@ class Advice:
     doubts: list[str]
     alternative: str | None = None
 
-    def as_config(self) -> dict[str, Any]:
-        """Return what it changes in a configuration of ``fit``, as plain data.
-
-        Example:
-            >>> Advice("unlike", "few", LinearProbe(), "layer2", [], []).as_config()
-            {'model': {'backbone': {'stop_at': 'layer2'}}, 'finetuning': 'LinearProbe'}
-        """
-        stop = {"model": {"backbone": {"stop_at": self.stop_at}}} if self.stop_at else {}
-        return {**stop, "finetuning": type(self.strategy).__name__}  # with its defaults
-
 
 def advise(
     probes: LayerProbes, curve: LearningCurve, class_counts: Sequence[int], *, majority: float
@@ -93,76 +83,58 @@ def advise(
     amount: Amount = "few" if per_class < FEW_PER_CLASS and not is_flat else "more"
     likeness: Likeness = "unlike" if probes.gap.is_positive else "like"
     stop_at = probes.best if (likeness, amount) == ("unlike", "few") else None
-    return Advice(
-        likeness,
-        amount,
-        TABLE[likeness, amount],
-        stop_at,
-        [_how_much(class_counts, curve, is_flat), _how_like(probes)],
-        list(_doubts(probes, class_counts, majority)),
-        None if likeness == "like" or stop_at else _head_on(probes),
-    )
-
-
-def _head_on(probes: LayerProbes) -> str:
-    layer = probes.best
-    return (
-        f"--finetuning LinearProbe --model.backbone.stop_at {layer}: a probe on {layer} "
-        f"({probes.accuracies[layer]}) takes no training of the backbone."
-    )
+    alternative = None
+    if likeness == "unlike" and not stop_at:
+        accuracy = probes.accuracies[probes.best]
+        alternative = (
+            f"--finetuning LinearProbe --model.backbone.stop_at {probes.best}: a probe on "
+            f"{probes.best} ({accuracy}) takes no training of the backbone."
+        )
+    reasons = [_how_much(class_counts, curve, is_flat), _how_like(probes)]
+    doubts = _doubts(probes, class_counts, majority)
+    strategy = TABLE[likeness, amount]
+    return Advice(likeness, amount, strategy, stop_at, reasons, doubts, alternative)
 
 
 def _how_much(class_counts: Sequence[int], curve: LearningCurve, is_flat: bool) -> str:
-    spread = f"{min(class_counts):,} to {max(class_counts):,}"
-    if min(class_counts) == max(class_counts):
-        spread = f"{class_counts[0]:,}"
-    words = f"{spread} images of a class"
+    spread = " to ".join(f"{count:,}" for count in sorted({min(class_counts), max(class_counts)}))
     if curve.slope is None:
-        return f"{words}, too few for a learning curve."
-    flat = ", so the curve is flat" if is_flat else ""
-    return f"{words}; the last doubling brought a probe {signed(curve.slope)}{flat}."
+        return f"{spread} images of a class, too few for a learning curve."
+    gain = signed(curve.slope) + (", so the curve is flat" if is_flat else "")
+    return f"{spread} images of a class; the last doubling brought a probe {gain}."
 
 
 def _how_like(probes: LayerProbes) -> str:
     if len(probes.correct) == 1:
         return "This backbone cannot be stopped early, so only its last layer was probed."
-    accuracies = probes.accuracies
-    last = f"the {probes.last} ({accuracies[probes.last]})"
+    last = f"the {probes.last} ({probes.accuracies[probes.last]})"
     if probes.best == probes.last:
         return f"No earlier layer serves a probe better than {last}."
-    verb = "serves" if probes.gap.is_positive else "seems to serve"
-    return (
-        f"{probes.best} {verb} a probe better than {last}, by {signed(probes.gap)}: the images are "
-        + ("unlike those of the pretraining." if probes.gap.is_positive else "like enough.")
-    )
+    verb, images = "seems to serve", "like enough."
+    if probes.gap.is_positive:
+        verb, images = "serves", "unlike those of the pretraining."
+    lead = signed(probes.gap)
+    return f"{probes.best} {verb} a probe better than {last}, by {lead}: the images are {images}"
 
 
-def _doubts(probes: LayerProbes, class_counts: Sequence[int], majority: float) -> Sequence[str]:
+def _doubts(probes: LayerProbes, class_counts: Sequence[int], majority: float) -> list[str]:
     num_val = len(probes.correct[probes.last])
-    best = probes.accuracies[probes.best]
-    found = []
-    if num_val < FEW_VALIDATION:
-        found.append(f"{num_val} validation images are few: every number here is rough.")
-    if probes.best != probes.last and not probes.gap.is_positive:
-        found.append(
-            f"The lead of {probes.best} is within two standard errors; try it with "
-            f"--model.backbone.stop_at {probes.best}."
-        )
-    if best.mean - majority < 2 * best.standard_error:
-        found.append(
-            f"No probe is better than always saying the most frequent class ({majority:.3f}) "
-            "beyond noise: look at the labels, or at another backbone."
-        )
-    if len(probes.correct) == 1:
-        found.append("Whether the images are like those of the pretraining is not known.")
-    if sum(class_counts) / len(class_counts) > MEASURED_PER_CLASS:
-        found.append(
-            f"Strategies were measured with at most {MEASURED_PER_CLASS} images of a class: with "
-            "more, try FullFinetuning too."
-        )
-    if min(class_counts) * 10 < max(class_counts):
-        found.append("Classes differ more than tenfold in size; accuracy hides the small ones.")
-    return found
+    name, best = probes.best, probes.accuracies[probes.best]
+    is_unsure = name != probes.last and not probes.gap.is_positive
+    is_useless = best.mean - majority < 2 * best.standard_error
+    is_large = sum(class_counts) / len(class_counts) > MEASURED_PER_CLASS
+    is_uneven = min(class_counts) * 10 < max(class_counts)
+    doubts = {
+        f"{num_val} validation images are few: all numbers are rough.": num_val < FEW_VALIDATION,
+        f"The lead of {name} is within noise; try --model.backbone.stop_at {name}.": is_unsure,
+        f"No probe is better than always saying the most frequent class ({majority:.3f}) beyond "
+        "noise: look at the labels, or at another backbone.": is_useless,
+        "Whether the images are like the pretraining's is not known.": len(probes.correct) == 1,
+        f"Strategies were measured with at most {MEASURED_PER_CLASS} images of a class: with more, "
+        "try FullFinetuning too.": is_large,
+        "Classes differ more than tenfold in size; accuracy hides the small ones.": is_uneven,
+    }
+    return [doubt for doubt, holds in doubts.items() if holds]
 
 
 def signed(value: object) -> str:

@@ -11,36 +11,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on
+from tltool.diagnostics.health.health_watch import NormHealth
 
-FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
-"""Medians over the channels of a layer, see `batch_norm_lag`."""
+#: No images are so unlike those of the pretraining: the statistics belong to other weights.
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
-"""No images are so unlike those of the pretraining: the statistics belong to other weights."""
 
 CHECK = Check("batch norm")
 
 
 @dataclass(frozen=True)
-class NormGap:
+class NormGap(NormHealth):
     """How far the running statistics of a layer are from those of a batch.
 
     Attributes:
-        layer: Its name.
-        shift: Distance of the means, in standard deviations of the batch.
-        factor: Between the standard deviations, at least 1.
         is_untouched: Whether they are those of a new layer, mean 0 and variance 1.
     """
 
-    layer: str
-    shift: float
-    factor: float
     is_untouched: bool
-
-    @property
-    def size(self) -> float:
-        """The larger of the two, in units of what is far."""
-        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
-        return found if math.isfinite(found) else math.inf
 
 
 @dataclass(frozen=True)
@@ -71,8 +58,7 @@ def batch_norm_gap(model: nn.Module, inputs: Tensor) -> BatchNormGap:
     """
     norms: list[NormGap] = []
 
-    def look(name: str, module: nn.Module, inputs: tuple[Tensor]) -> None:
-        assert isinstance(module, _BatchNorm)  # noqa: S101  # see below
+    def look(name: str, module: _BatchNorm, inputs: tuple[Tensor]) -> None:
         mean, var = module.running_mean, module.running_var
         lag = batch_norm_lag_on(module, inputs[0])
         if lag is not None and mean is not None and var is not None:
@@ -107,25 +93,12 @@ def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> Ch
         f"of their spread apart; worst of {len(gap.norms)} layers {worst.layer}, means "
         f"{worst.shift:.1f} standard deviations apart, these by a factor of {worst.factor:.1f}"
     )
-    num_untouched = sum(norm.is_untouched for norm in gap.norms)
-    if num_untouched == len(gap.norms):
-        found = f"{seen}. The running statistics are those of a new network."
+    if all(norm.is_untouched for norm in gap.norms):
         if trains:
-            return CHECK.ok(f"{found} Training will move them")
-        return CHECK.warning(
-            found,
-            "--model.backbone.weights pretrained; or train its batch norms (--finetuning "
-            "BatchNormOnly).",
-        )
+            return CHECK.ok(f"{seen}. The running statistics are new; training will move them")
+        return CHECK.problem("new", seen=seen)
     if worst.shift > WRONG_SHIFT or not worst.factor <= WRONG_FACTOR or math.isnan(worst.shift):
-        return CHECK.failed(
-            f"{seen}. They are not of these weights: evaluation will be far from training.",
-            "Load the weights again, and look at --data.preprocessing; or estimate them anew: a "
-            "phase with `batch_norm: statistics`.",
-        )
+        return CHECK.problem("wrong", seen=seen)
     if worst.size > 1 and not trains:
-        return CHECK.warning(
-            f"{seen}. The images are unlike those of the pretraining, and frozen statistics stay.",
-            "--finetuning BatchNormOnly, or a phase with `batch_norm: statistics`.",
-        )
+        return CHECK.problem("unlike", seen=seen)
     return CHECK.ok(seen)

@@ -5,8 +5,8 @@ from torch import Tensor
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 CHECK = Check("checkpoint")
+#: Of a compiled network, or of a GPU, which add in another order.
 ROUNDING = 1e-4
-"""Of a compiled network, or of a GPU, which add in another order."""
 
 
 def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> CheckResult:
@@ -27,8 +27,4 @@ def round_trip(before: Tensor, after: Tensor, *, num_bytes: int) -> CheckResult:
     if gap <= ROUNDING * max(float(before.abs().max()), 1.0):
         how = f"up to rounding ({gap:.0e})" if gap else "bit for bit"
         return CHECK.ok(f"written ({size}), loaded, and the logits are equal {how}")
-    return CHECK.failed(
-        f"A loaded checkpoint gives other logits, by up to {gap:.1e}.",
-        "Keep all that decides the output in parameters and buffers, and in the arguments of the "
-        "classes.",
-    )
+    return CHECK.problem("differs", gap=gap)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 
+#: A class with fewer training images can hardly be learned.
 FEW = 5
-"""A class with fewer training images can hardly be learned."""
+#: Between the largest and the smallest class; accuracy then hides the small ones.
 UNEVEN = 10
-"""Between the largest and the smallest class; accuracy then hides the small ones."""
 
 CHECK = Check("class balance")
 
@@ -28,29 +28,14 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     for split, numbers in counts.items():
         empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
         if empty and split == "train":
-            return CHECK.failed(
-                f"{seen}. None of them are of {listed(empty)}.",
-                "Add training images of each class, or leave the class out.",
-            )
+            return CHECK.problem("none_to_train_on", seen=seen, names=listed(empty))
         if empty:
-            return CHECK.warning(
-                f"{seen}. The {split} images have none of {listed(empty)}, so nothing says how "
-                "well these are told.",
-                f"Move images of each class to the {split} split.",
-            )
+            return CHECK.problem("none_in_split", seen=seen, split=split, names=listed(empty))
     few = [name for name, count in zip(class_names, train, strict=True) if count < FEW]
     if few:
-        smallest = min(train)
-        return CHECK.warning(
-            f"{seen}. {listed(few)} has only {smallest} for training, which is next to nothing to "
-            "learn from.",
-            "Add images of it, or leave the class out.",
-        )
+        return CHECK.problem("few", seen=seen, names=listed(few), smallest=min(train))
     if max(train) > UNEVEN * min(train):
-        return CHECK.warning(
-            f"{seen}. The largest class is {max(train) / min(train):.0f} times the smallest.",
-            "--model.class_weights balanced; and look at recall, not at accuracy.",
-        )
+        return CHECK.problem("uneven", seen=seen, ratio=max(train) / min(train))
     return CHECK.ok(seen)
 
 
@@ -62,7 +47,7 @@ def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
         "2 classes of 1 to 3 training images; always saying 'ants' is right for 75 % of them"
     """
     total, largest = sum(counts), max(counts)
-    sizes = f"{min(counts):,} to {largest:,}" if min(counts) < largest else f"{largest:,}"
+    sizes = " to ".join(f"{count:,}" for count in sorted({min(counts), largest}))
     majority = class_names[list(counts).index(largest)]
     return (
         f"{len(counts)} classes of {sizes} training images; always saying {majority!r} is right "

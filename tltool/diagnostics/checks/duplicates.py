@@ -1,24 +1,79 @@
-"""Duplicates among images: exact copies, and near-duplicates that were encoded or resized."""
+"""Duplicates among images: hashes that find exact copies, and near-duplicates of another size."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tltool.diagnostics.checks.image_hashes import BITS, ImageHash
-
+BITS = 64
+EDGE = 16  # of the thumbnail
+#: Standard deviation of gray levels (0 to 255) below which an image shows nothing: its hash is that
+#: of rounding.
+FLAT = 2.0
+#: Bits of the hash in which near-duplicates may differ. Images that were resized to a half or saved
+#: as JPEG of quality 30 differed in at most 9.
 MAX_BITS = 10
-"""Bits of the hash in which near-duplicates may differ. Images that were resized to a half or saved
-as JPEG of quality 30 differed in at most 9."""
+#: Of their thumbnails; those images had at least 0.9954. Of 2,624 solar cells, which look alike,
+#: 34,643 pairs across the splits agree in the bits, and two in both: cells that were measured
+#: twice.
 LEAST_CORRELATION = 0.995
-"""Of their thumbnails; those images had at least 0.9954. Of 2,624 solar cells, which look
-alike, 34,643 pairs across the splits agree in the bits, and two in both: cells that were measured
-twice."""
 BLOCK = 512  # rows of the matrix of distances at once
+
+
+class ImageHash(NamedTuple):
+    """What is kept of an image, to compare it with others.
+
+    Attributes:
+        digest: Of its content; equal for exact copies alone.
+        bits: Difference hash: whether each of 8 x 8 places is brighter than the one to its left.
+        thumbnail: 16 x 16 gray levels around their mean, of length 1, as a row; zeros where the
+            image is flat.
+    """
+
+    digest: bytes
+    bits: NDArray[np.bool_]
+    thumbnail: NDArray[np.float32]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the image is of one color, like any other such image."""
+        return not self.thumbnail.any()
+
+
+def image_hash(image: Image.Image, content: bytes) -> ImageHash:
+    """Return the hashes of an image.
+
+    The difference hash (Krawetz, 2013, https://www.hackerfactor.com/blog/?/archives/529) survives
+    other sizes, encodings and brightness. It is the same for many images that are merely alike, so
+    `near_pairs` looks at the thumbnails too.
+
+    Args:
+        image: Decoded; a smaller version will do.
+        content: The bytes of the file, or of the pixels.
+
+    Example:
+        >>> gray = Image.linear_gradient("L")
+        >>> int(image_hash(gray, b"1").bits.sum()), image_hash(gray.rotate(90), b"2").bits.all()
+        (0, np.True_)
+    """
+    gray = image.convert("L")
+    # Means over the area, which do not depend on the size of the image.
+    small = _shrink(gray, BITS // 8 + 1, BITS // 8)
+    levels = _shrink(gray, EDGE, EDGE).ravel()
+    centered = levels - levels.mean()
+    length = float(np.linalg.norm(centered))
+    is_flat = length < FLAT * EDGE  # the root of the mean square, over EDGE x EDGE places
+    return ImageHash(
+        hashlib.blake2b(content, digest_size=16).digest(),
+        (small[:, 1:] > small[:, :-1]).ravel(),
+        np.zeros_like(centered) if is_flat else centered / length,
+    )
 
 
 @dataclass(frozen=True)
@@ -42,10 +97,8 @@ class Duplicates:
             tied: Something for each image that keeps equal ones together too, such as a patient.
         """
         number = len(self.content)
-        pairs = [self.near, _pairs_of_equal(self.content)]
-        if tied:
-            pairs.append(_pairs_of_equal(np.unique([str(t) for t in tied], return_inverse=True)[1]))
-        rows, columns = np.concatenate(pairs).T
+        equal = pairs_of_equal(self.content), pairs_of_equal([str(each) for each in tied])
+        rows, columns = np.concatenate([self.near, *equal]).T
         graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(number, number))
         labels: NDArray[np.int64] = connected_components(graph, directed=False)[1]
         return labels
@@ -56,7 +109,6 @@ def find_duplicates(hashes: Sequence[ImageHash]) -> Duplicates:
 
     Example:
         >>> from PIL import Image
-        >>> from tltool.diagnostics.checks.image_hashes import image_hash
         >>> image = Image.radial_gradient("L")
         >>> hashes = [image_hash(image, b"1"), image_hash(image.resize((99, 99)), b"2")]
         >>> find_duplicates(hashes).near
@@ -64,11 +116,10 @@ def find_duplicates(hashes: Sequence[ImageHash]) -> Duplicates:
     """
     digests = [each.digest for each in hashes]
     _, first, content = np.unique(digests, return_index=True, return_inverse=True)
-    shown = np.array([not each.is_flat for each in hashes], dtype=bool)
     # One of each content: its copies are known already.
-    chosen = np.array([index for index in np.sort(first) if shown[index]], dtype=np.int64)
+    chosen = np.array([i for i in np.sort(first) if not hashes[i].is_flat], dtype=np.int64)
     pairs = near_pairs([hashes[index] for index in chosen])
-    return Duplicates(content.astype(np.int64), chosen[pairs], int((~shown).sum()))
+    return Duplicates(content.astype(np.int64), chosen[pairs], sum(each.is_flat for each in hashes))
 
 
 def near_pairs(hashes: Sequence[ImageHash]) -> NDArray[np.int64]:
@@ -96,8 +147,19 @@ def near_pairs(hashes: Sequence[ImageHash]) -> NDArray[np.int64]:
     return np.concatenate(found).astype(np.int64)
 
 
-def _pairs_of_equal(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each index with the next one of the same value."""
-    order = np.argsort(values, kind="stable")
-    same = values[order[1:]] == values[order[:-1]]
-    return np.stack([order[:-1][same], order[1:][same]], axis=1)
+def pairs_of_equal(values: Sequence[object] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pairs of the first index of a value and each further one, ``(P, 2)``.
+
+    Example:
+        >>> pairs_of_equal(["a", "b", "a"]).tolist()
+        [[0, 2]]
+    """
+    _, first, inverse = np.unique(np.array(values), return_index=True, return_inverse=True)
+    pairs: NDArray[np.int64] = np.stack([first[inverse], np.arange(len(inverse))], axis=1)
+    is_copy: NDArray[np.bool_] = pairs[:, 0] != pairs[:, 1]
+    return pairs[is_copy]
+
+
+def _shrink(gray: Image.Image, width: int, height: int) -> NDArray[np.float32]:
+    small: Any = gray.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32)  # (height, width)

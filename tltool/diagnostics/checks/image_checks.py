@@ -1,22 +1,22 @@
 """Checks of the images of a data set: readable, balanced, no duplicates, no leakage of splits."""
 
 import copy
-import csv
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool._csv_rows import write_rows
 from tltool.data.files.decoding import BrokenImageError, decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.samples import Samples, Splits
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
-from tltool.diagnostics.checks.duplicates import Duplicates, find_duplicates
-from tltool.diagnostics.checks.image_hashes import ImageHash, image_hash
+from tltool.diagnostics.checks.duplicates import Duplicates, ImageHash, find_duplicates, image_hash
 from tltool.diagnostics.checks.leakage import exact_duplicates, near_duplicates
 
 if TYPE_CHECKING:
@@ -82,19 +82,12 @@ def hash_images(data: "ImageDataModule", max_images: int | None) -> HashedImages
     hashes: list[ImageHash] = []
     broken: list[str] = []
     for split, drawn in _draw(there, max_images).items():
-        results = list(
-            map_in_threads(
-                lambda path: _read(data, path),
-                drawn.paths,
-                description=f"Reading the {split} images",
-                show_progress=True,
-            )
-        )
-        read[split] = drawn.subset(
-            [index for index, result in enumerate(results) if isinstance(result, ImageHash)]
-        )
-        hashes += [result for result in results if isinstance(result, ImageHash)]
-        broken += [result for result in results if isinstance(result, str)]
+        title, read_one = f"Reading the {split} images", partial(_read, data)
+        found = [*map_in_threads(read_one, drawn.paths, description=title, show_progress=True)]
+        is_whole = [isinstance(each, ImageHash) for each in found]
+        read[split] = drawn.subset(np.flatnonzero(is_whole).tolist())
+        hashes += [each for each in found if isinstance(each, ImageHash)]
+        broken += [each for each in found if isinstance(each, str)]
     return HashedImages(read, hashes, broken, sum(map(len, there.values())))
 
 
@@ -103,11 +96,8 @@ def check_images(
 ) -> tuple[list[CheckResult], Duplicates]:
     """Return the results of all checks of the images, and the duplicates among them."""
     duplicates = find_duplicates(images.hashes)
-    counts = {
-        split: samples.class_counts(data.num_classes)
-        for split, samples in data.splits.by_name().items()
-        if samples
-    }
+    splits = data.splits.by_name().items()
+    counts = {split: each.class_counts(data.num_classes) for split, each in splits if each}
     results = [
         images_are_readable(images),
         class_balance(counts, data.class_names),
@@ -124,16 +114,12 @@ def images_are_readable(images: HashedImages) -> CheckResult:
         >>> images_are_readable(HashedImages({}, [], ["a.png is empty. Remove it."], 1)).found
         '1 of 1 images are broken. a.png is empty.'
     """
-    check = Check("readable")
-    if not images.broken:
-        drawn = f" of {images.num_images:,}, drawn at random"
-        all_read = images.num_read == images.num_images
-        return check.ok(f"{images.num_read:,} images{'' if all_read else drawn}")
-    reasons = [message.split(". Remove it")[0] for message in images.broken]
-    return check.failed(
-        f"{len(images.broken)} of {images.num_read:,} images are broken. {listed(reasons)}.",
-        "Remove them, or --data.broken_files skip.",
-    )
+    check, read = Check("readable"), images.num_read
+    if images.broken:
+        reasons = listed([message.split(". Remove it")[0] for message in images.broken])
+        return check.problem("broken", broken=len(images.broken), read=read, reasons=reasons)
+    drawn = "" if read == images.num_images else f" of {images.num_images:,}, drawn at random"
+    return check.ok(f"{read:,} images{drawn}")
 
 
 def only_readable(data: "ImageDataModule", images: HashedImages) -> "ImageDataModule":
@@ -166,16 +152,16 @@ def write_duplicate_groups(
     """
     if data.decoder is not decode_image:
         raise ValueError(
-            f"The images of {data.place} do not lie in files of their own, which a manifest could "
-            "name. Leave --write_groups out."
+            f"The images of {data.place} are no files that a manifest could name. Leave "
+            "--write_groups out."
         )
     groups = [group for samples in images.samples.values() for group in samples.groups or ()]
     clusters = duplicates.clusters(groups if len(groups) == len(images.paths) else ())
-    with Path(file).open("x", encoding="utf-8", newline="") as table:
-        writer = csv.writer(table)
-        writer.writerow(["path", "label", "group"])
-        for path, label, cluster in zip(images.paths, images.labels, clusters, strict=True):
-            writer.writerow([os.path.abspath(path), data.class_names[label], f"g{cluster}"])
+    rows = [
+        {"path": os.path.abspath(path), "label": data.class_names[label], "group": f"g{cluster}"}
+        for path, label, cluster in zip(images.paths, images.labels, clusters, strict=True)
+    ]
+    write_rows(Path(file), ["path", "label", "group"], rows)
     return np.bincount(clusters)
 
 
@@ -187,8 +173,8 @@ def _draw(splits: dict[str, Samples], max_images: int | None) -> dict[str, Sampl
     drawn = {}
     for split, samples in splits.items():
         number = max(round(len(samples) * max_images / total), min(len(samples), LEAST))
-        chosen = np.sort(generator.choice(len(samples), number, replace=False))
-        drawn[split] = samples.subset(chosen.tolist())
+        chosen = generator.choice(len(samples), number, replace=False).tolist()
+        drawn[split] = samples.subset(sorted(chosen))
     return drawn
 
 

@@ -1,21 +1,17 @@
 """Leakage between splits: duplicates of held-out images among the others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
-from tltool.diagnostics.checks.duplicates import Duplicates
+from tltool.diagnostics.checks.duplicates import Duplicates, pairs_of_equal
 
+#: Share of the held-out images with a near-duplicate elsewhere from which on it is a failure: a few
+#: may be images of two things that look alike.
 MOST_NEAR = 0.01
-"""Share of the held-out images with a near-duplicate elsewhere from which on it is a failure: a few
-may be images of two things that look alike."""
-
-REMEDY = (
-    "--write_groups groups.csv, then tltool fit --data ManifestDataModule --data.manifest "
-    "groups.csv: copies stay on one side."
-)
 
 
 def exact_duplicates(
@@ -35,22 +31,17 @@ def exact_duplicates(
         '1 image is in train and in val too, byte for byte: a = b.'
     """
     check = Check("exact duplicates")
-    pairs = _first_and_other(found.content)
-    leaks = _pairs_across(pairs, splits)
-    if len(leaks):
-        one, other = leaks[0]
-        words = f"in {splits[one]} and in {splits[other]} too, byte for byte"
-        return check.failed(_say(leaks, words, paths), REMEDY)
-    mislabeled = _pairs_across(pairs, labels)
-    if len(mislabeled):
-        return check.warning(
-            _say(mislabeled, "in two classes", paths),
-            "Delete it from the wrong class.",
-        )
+    pairs = pairs_of_equal(found.content)
+    kinds = {"leakage": _pairs_across(pairs, splits), "mislabeled": _pairs_across(pairs, labels)}
+    for kind, chosen in kinds.items():
+        if len(chosen):
+            one, other = chosen[0]
+            number = "1 image is" if len(chosen) == 1 else f"{len(chosen):,} images are"
+            words: dict[str, Any] = {"number": number, "pair": f"{paths[one]} = {paths[other]}"}
+            return check.problem(kind, split=splits[one], other_split=splits[other], **words)
     if len(pairs):
         one, other = pairs[0]
-        words = f"{len(pairs):,} copies, all inside a split: {paths[one]} = {paths[other]}."
-        return check.ok(words)
+        return check.ok(f"{len(pairs):,} copies, all in one split: {paths[one]} = {paths[other]}.")
     return check.ok(f"none among {len(paths):,} images")
 
 
@@ -71,22 +62,10 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
     is_held_out = np.array(splits) != "train"
     leaked, num_held_out = is_held_out[np.unique(across)].sum(), is_held_out.sum()
     one, other = across[0]
-    return CheckResult(
-        check,
-        "failed" if leaked >= MOST_NEAR * num_held_out else "warning",
-        f"{leaked:,} of {num_held_out:,} held-out images show what an image in another split does, "
-        f"as after resizing or encoding: {paths[one]} ({splits[one]}) ~ {paths[other]} "
-        f"({splits[other]}){flat}.",
-        f"Look at them; if they are copies: {REMEDY}",
-    )
-
-
-def _first_and_other(content: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return pairs of the first image of a content and each further one, ``(P, 2)``."""
-    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
-    pairs: NDArray[np.int64] = np.stack([first[inverse], np.arange(len(content))], axis=1)
-    is_copy: NDArray[np.bool_] = pairs[:, 0] != pairs[:, 1]
-    return pairs[is_copy]
+    pair = f"{paths[one]} ({splits[one]}) ~ {paths[other]} ({splits[other]})"
+    numbers: dict[str, Any] = {"leaked": leaked, "held_out": num_held_out}
+    is_failure = bool(leaked >= MOST_NEAR * num_held_out)
+    return check.problem("leakage", is_failure=is_failure, pair=pair, flat=flat, **numbers)
 
 
 def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.int64]:
@@ -94,9 +73,3 @@ def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray
     first, other = np.array(values)[pairs].T
     differs: NDArray[np.bool_] = first != other
     return pairs[differs]
-
-
-def _say(pairs: NDArray[np.int64], words: str, paths: Sequence[str]) -> str:
-    number = "1 image is" if len(pairs) == 1 else f"{len(pairs):,} images are"
-    one, other = pairs[0]
-    return f"{number} {words}: {paths[one]} = {paths[other]}."

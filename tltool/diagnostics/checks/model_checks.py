@@ -18,7 +18,7 @@ from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
 from tltool.diagnostics.checks.optimizer_groups import optimizer_groups
 from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
 from tltool.diagnostics.checks.starting_loss import starting_loss
-from tltool.diagnostics.phase_training import enter_phase_
+from tltool.diagnostics.phase_training import copy_in_phase
 from tltool.features.extraction import frozen_pass
 from tltool.finetuning.plan import bytes_per_parameter, trained_by
 from tltool.finetuning.schedule import Schedule
@@ -28,13 +28,12 @@ from tltool.models.layer_groups import layer_groups
 if TYPE_CHECKING:
     from tltool.data.datamodules.image_datamodule import ImageDataModule
 
+#: Images that pass through the frozen backbone: activations and the loss are means over them.
 NUM_FEATURES = 128
-"""Images that pass through the frozen backbone: activations and the loss are means over them."""
 NUM_NORM = 32
+#: Images in a trial step, where a batch is larger.
 NUM_TRIED = 8
-"""Images in a trial step, where a batch is larger."""
-HEAD_IMAGES, HEAD_STEPS = 16, 200
-NETWORK_STEPS, NETWORK_SECONDS = 60, 20.0
+HEAD_IMAGES = 16
 
 
 class ModelChecks:
@@ -66,17 +65,13 @@ class ModelChecks:
         if isinstance(norm, FittedNorm) and not norm.is_fitted:
             norm.fit_(self.features)
         #: Of the head's initializer and of others, the head's own first.
-        self.signals: list[starting_signal.StartingSignal] = starting_signal.starting_signals(
-            self.task.head, self.features
-        )
+        self.signals = starting_signal.starting_signals(self.task.head, self.features)
 
     def before_training(self, *, log_prior: bool) -> Iterator[CheckResult]:
         """Yield the checks that need no training step."""
         task, backbone = self.task, self.task.backbone
-        config = self.data.resolved_data_config()
-        yield preprocessing_agrees(
-            config, backbone.data_config, self.images, weights=backbone.weights
-        )
+        config, own = self.data.resolved_data_config(), backbone.data_config
+        yield preprocessing_agrees(config, own, self.images, weights=backbone.weights)
         counts = self.data.train_class_counts if log_prior else None
         with torch.no_grad():
             logits = task.head(self.features)
@@ -95,11 +90,13 @@ class ModelChecks:
         groups = layer_groups(task)
         trained = set().union(*(trained_by(phase, task, groups) for phase in phases))
         yield optimizer_groups(task, task.configure_optimizers(), trained)
-        batches = self._train_batches()
+        smaller = copy.copy(self.data)  # Batches as training gets them: augmented and mixed.
+        smaller.batch_size = min(smaller.batch_size, NUM_TRIED, len(smaller.samples("train")))
+        endless = itertools.cycle(smaller.train_dataloader())
+        batches = [*itertools.islice(endless, trial_steps.NUM_STEPS)]
         trials = [trial_steps.try_steps(task, phase, batches) for phase in phases]
-        yield trial_steps.gradient_reaches(
-            trials, {name: p.shape for name, p in task.named_parameters()}
-        )
+        shapes = {name: parameter.shape for name, parameter in task.named_parameters()}
+        yield trial_steps.gradient_reaches(trials, shapes)
         yield trial_steps.weights_move(trials)
         yield trial_steps.frozen_stay(trials)
         yield self._one_batch()
@@ -114,14 +111,14 @@ class ModelChecks:
         """
         images, labels = self.images[:NUM_TRIED], self.labels[:NUM_TRIED]
         bytes_each = bytes_per_parameter(self.task.make_optimizer)
-        needs = {}
+        scale, needs = batch_per_device / len(images), {}
         for phase in self.schedule.phases:
-            task = enter_phase_(copy.deepcopy(self.task), phase)
+            task = copy_in_phase(self.task, phase)
             needs[phase.name] = step_memory.step_memory(
                 task,
                 lambda task=task: task.training_loss(task(images), labels),  # type: ignore[misc]
                 bytes_per_trained=bytes_each,
-                scale=batch_per_device / len(images),
+                scale=scale,
             )
         name = max(needs, key=lambda phase: needs[phase].total)
         batch = f"{batch_per_device} images on each device in float32 (phase {name})"
@@ -139,31 +136,14 @@ class ModelChecks:
         with torch.no_grad():
             return round_trip(self.task(images), loaded(images), num_bytes=num_bytes)
 
-    def _train_batches(self) -> list[dict[str, Any]]:
-        """Return batches as training gets them: shuffled, augmented and mixed."""
-        smaller = copy.copy(self.data)
-        train = self.data.samples("train")
-        smaller.batch_size = min(self.data.batch_size, NUM_TRIED, len(train))
-        batches = list(itertools.islice(smaller.train_dataloader(), trial_steps.NUM_STEPS))
-        return list(itertools.islice(itertools.cycle(batches), trial_steps.NUM_STEPS))
-
     def _one_batch(self) -> CheckResult:
         first = self.schedule.phases[0]
-        task = enter_phase_(copy.deepcopy(self.task), first)
+        task = copy_in_phase(self.task, first)
         on_features = first.groups == ("head",)
-        labels = self.labels[: HEAD_IMAGES if on_features else NUM_TRIED]
         if on_features:
-            inputs = self.features[: len(labels)]
-            fit = overfitting.overfit_one_batch(
-                task.head, inputs, labels, lrs=overfitting.HEAD_LRS, num_steps=HEAD_STEPS
-            )
+            learner, inputs, limits = task.head, self.features[:HEAD_IMAGES], overfitting.HEAD
         else:
-            fit = overfitting.overfit_one_batch(
-                task,
-                self.images[: len(labels)],
-                labels,
-                lrs=overfitting.NETWORK_LRS,
-                num_steps=NETWORK_STEPS,
-                seconds=NETWORK_SECONDS,
-            )
+            learner, inputs, limits = task, self.images[:NUM_TRIED], overfitting.NETWORK
+        labels = self.labels[: len(inputs)]
+        fit = overfitting.overfit_one_batch(learner, inputs, labels, limits)
         return overfitting.overfits_one_batch(fit, len(labels), on_features=on_features)

@@ -1,7 +1,6 @@
 """Optimizer groups: is each parameter that trains in the optimizer, once?"""
 
 from collections import Counter
-from collections.abc import Collection
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,9 +10,7 @@ from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 CHECK = Check("optimizer groups")
 
 
-def optimizer_groups(
-    model: nn.Module, optimizer: Optimizer, trained: Collection[str]
-) -> CheckResult:
+def optimizer_groups(model: nn.Module, optimizer: Optimizer, trained: set[str]) -> CheckResult:
     """Look for each parameter that any phase trains in the groups of the optimizer.
 
     Args:
@@ -24,7 +21,7 @@ def optimizer_groups(
     Example:
         >>> import torch
         >>> layer = nn.Linear(2, 1)
-        >>> optimizer_groups(layer, torch.optim.SGD([layer.bias]), ["weight", "bias"]).found
+        >>> optimizer_groups(layer, torch.optim.SGD([layer.bias]), {"weight", "bias"}).found
         'The optimizer lacks 1 of 2 parameters that train: weight.'
     """
     # By identity: two fresh layers have equal values.
@@ -32,18 +29,10 @@ def optimizer_groups(
     parameters = dict(model.named_parameters())
     missing = [name for name in parameters if name in trained and not held[id(parameters[name])]]
     if missing:
-        return CHECK.failed(
-            f"The optimizer lacks {len(missing)} of {len(trained)} parameters that train: "
-            f"{listed(missing)}.",
-            "Give it all of them: tltool.finetuning.param_groups(task, weight_decay).",
-        )
+        names = listed(missing)
+        return CHECK.problem("missing", number=len(missing), trained=len(trained), names=names)
     twice = [name for name, parameter in parameters.items() if held[id(parameter)] > 1]
     if twice:
-        return CHECK.failed(
-            f"{len(twice)} parameters are in two groups, and step twice: {listed(twice)}.",
-            "Give each to one group: tltool.finetuning.param_groups(task, weight_decay).",
-        )
-    return CHECK.ok(
-        f"each of {len(trained):,} trainable tensors is in exactly one of "
-        f"{len(optimizer.param_groups)}",
-    )
+        return CHECK.problem("twice", number=len(twice), names=listed(twice))
+    number = len(optimizer.param_groups)
+    return CHECK.ok(f"each of {len(trained):,} trainable tensors is in exactly one of {number}")

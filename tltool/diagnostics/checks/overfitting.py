@@ -3,8 +3,9 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,26 @@ from torch.nn import functional
 from tltool._module_state import disable_dropout_
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
-HEAD_LRS = (1e-3, 1e-2, 1e-1)
-"""Features come in all sizes: one of these suits a head."""
-NETWORK_LRS = (1e-3, 1e-4)
+
+class Limits(NamedTuple):
+    """How hard a batch is tried.
+
+    Attributes:
+        lrs: Learning rates of Adam, tried until one does.
+        num_steps: Steps at each.
+        seconds: When to stop.
+    """
+
+    lrs: Sequence[float]
+    num_steps: int
+    seconds: float = math.inf
+
+
+#: Features come in all sizes: one of these learning rates suits a head.
+HEAD = Limits((1e-3, 1e-2, 1e-1), 200)
+NETWORK = Limits((1e-3, 1e-4), 60, seconds=20.0)
+#: Share of the loss of a guess below which a batch counts as learned.
 LEARNED = 0.2
-"""Share of the loss of a guess below which a batch counts as learned."""
 
 CHECK = Check("overfit one batch")
 
@@ -29,7 +45,7 @@ class OneBatchFit:
     Attributes:
         loss: At the end, at the best learning rate.
         accuracy: At the end.
-        guess: Loss of a guess, ln C.
+        is_learned: Whether the batch is overfitted: all are right, and surely so.
         lr: The best learning rate.
         num_steps: Steps that were made at it.
         is_complete: Whether the steps were not cut short by time.
@@ -37,25 +53,14 @@ class OneBatchFit:
 
     loss: float
     accuracy: float
-    guess: float
+    is_learned: bool
     lr: float
     num_steps: int
     is_complete: bool
 
-    @property
-    def is_learned(self) -> bool:
-        """Whether the batch is overfitted."""
-        return self.loss < LEARNED * self.guess and self.accuracy == 1
-
 
 def overfit_one_batch(
-    learner: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
-    lrs: Sequence[float],
-    num_steps: int,
-    seconds: float = math.inf,
+    learner: nn.Module, inputs: Tensor, labels: Tensor, limits: Limits
 ) -> OneBatchFit:
     """Train copies on one batch, without dropout and weight decay, one learning rate after another.
 
@@ -63,25 +68,21 @@ def overfit_one_batch(
         learner: From inputs to logits, ``(B, num_classes)``; what requires a gradient trains.
         inputs: ``(B, ...)``.
         labels: ``(B,)``.
-        lrs: Learning rates of Adam, tried until one does.
-        num_steps: Steps at each.
-        seconds: When to stop.
+        limits: Learning rates, steps and seconds.
 
     Example:
         >>> inputs, labels = torch.eye(4), torch.tensor([0, 1, 0, 1])
-        >>> overfit_one_batch(nn.Linear(4, 2), inputs, labels, lrs=[0.1], num_steps=60).is_learned
+        >>> overfit_one_batch(nn.Linear(4, 2), inputs, labels, Limits([0.1], 60)).is_learned
         True
     """
-    end = time.monotonic() + seconds
-    best: OneBatchFit | None = None
-    for lr in lrs:
-        fit = _train(copy.deepcopy(learner), inputs, labels, lr=lr, num_steps=num_steps, end=end)
-        if best is None or not fit.loss >= best.loss:
-            best = fit
-        if best.is_learned or not best.is_complete:
+    end = time.monotonic() + limits.seconds
+    fits: list[OneBatchFit] = []
+    for lr in limits.lrs:
+        *_, last = _fits(copy.deepcopy(learner), (inputs, labels), lr, limits.num_steps, end)
+        fits.append(last)
+        if last.is_learned or not last.is_complete:
             break
-    assert best is not None  # noqa: S101  # there is a learning rate
-    return best
+    return min(fits, key=lambda fit: math.inf if math.isnan(fit.loss) else fit.loss)
 
 
 def overfits_one_batch(fit: OneBatchFit, num_images: int, *, on_features: bool) -> CheckResult:
@@ -94,39 +95,30 @@ def overfits_one_batch(fit: OneBatchFit, num_images: int, *, on_features: bool) 
     if fit.is_learned:
         return CHECK.ok(seen)
     if not fit.is_complete:
-        return CHECK.warning(f"{seen}; stopped, for it takes long here.", "")
-    return CheckResult(
-        CHECK,
-        "failed" if fit.accuracy < 1 else "warning",
-        f"Not learned: {seen}.",
-        "--model.head.initializer auto and --model.head.input_norm standardize; look at gradients "
-        "and activations here, and whether equal images have different labels.",
-    )
+        return CHECK.problem("slow", seen=seen)
+    return CHECK.problem("not_learned", is_failure=fit.accuracy < 1, seen=seen)
 
 
-def _train(
-    learner: nn.Module, inputs: Tensor, labels: Tensor, *, lr: float, num_steps: int, end: float
-) -> OneBatchFit:
+def _fits(
+    learner: nn.Module, batch: tuple[Tensor, Tensor], lr: float, num_steps: int, end: float
+) -> Iterator[OneBatchFit]:
+    """Yield how well a batch is fitted before each step, until it is, or time is up."""
+    inputs, labels = batch
     disable_dropout_(learner)
     parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=lr)
-    step = 0
-    with torch.enable_grad():
-        while True:
-            step += 1
+    for step in range(1, num_steps + 1):
+        with torch.enable_grad():
             logits: Tensor = learner(inputs)
             loss = functional.cross_entropy(logits, labels)
-            is_last = step == num_steps
-            fit = OneBatchFit(
-                float(loss.detach()),
-                float((logits.argmax(dim=1) == labels).double().mean()),
-                math.log(logits.shape[1]),
-                lr,
-                step,
-                is_last or time.monotonic() <= end,
-            )
-            if is_last or fit.is_learned or not fit.is_complete or not math.isfinite(fit.loss):
-                return fit
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-            optimizer.step()
+        accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+        value = float(loss.detach())
+        is_learned = accuracy == 1 and value < LEARNED * math.log(logits.shape[1])
+        is_complete = step == num_steps or time.monotonic() <= end
+        fit = OneBatchFit(value, accuracy, is_learned, lr, step, is_complete)
+        yield fit
+        if fit.is_learned or not fit.is_complete or not math.isfinite(fit.loss):
+            return
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()

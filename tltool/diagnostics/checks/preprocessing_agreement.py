@@ -8,7 +8,6 @@ from torch import Tensor
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
-TOLERANCE = 1e-4  # of numbers that were written down in decimals
 CHECK = Check("preprocessing")
 
 
@@ -30,36 +29,19 @@ def preprocessing_agrees(
         'failed'
     """
     if not images.isfinite().all() or not images.std() > 0:
-        return CHECK.failed(
-            "The pixels are not finite, or all the same.",
-            "Look at the images, and at --data.preprocessing.",
-        )
-    different = [key for key in KEYS if key in own and not _same(used.get(key), own[key])]
+        return CHECK.problem("constant")
+    # As they are shown: numbers that were written down in decimals are never quite the same.
+    keys = [key for key in KEYS if key in own and _short(used.get(key)) != _short(own[key])]
     if "mean_image" in used:
-        different.append("mean_image")
+        keys.append("mean_image")
     pixels = f"pixels of mean {images.mean():.2f} and standard deviation {images.std():.2f}"
-    if not different:
+    if not keys:
         return CHECK.ok(f"as the weights were trained; {pixels}")
-    values = ", ".join(
-        f"{key} {_short(used.get(key))} instead of {_short(own.get(key))}" for key in different
-    )
+    values = ", ".join(f"{k} {_short(used.get(k))} instead of {_short(own.get(k))}" for k in keys)
     if weights == "random":
         return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
-    chosen = used.get("preprocessing", "backbone")
-    return CheckResult(
-        CHECK,
-        "failed" if chosen == "backbone" else "warning",  # Other choices may be meant.
-        f"The weights know images otherwise: {values}.",
-        "--data.preprocessing backbone, and leave `data_config` out.",
-    )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Sequence) and not isinstance(one, str) and isinstance(other, Sequence):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return abs(one - other) <= TOLERANCE
-    return bool(one == other)
+    is_failure = used.get("preprocessing", "backbone") == "backbone"  # Others may be meant.
+    return CHECK.problem("different", is_failure=is_failure, values=values)
 
 
 def _short(value: Any) -> str:
@@ -67,4 +49,4 @@ def _short(value: Any) -> str:
         return "the mean image"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(_short(each) for each in value)}]"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
+#: Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
+#: them, cost a half, and bad luck with the draw a half more. A head that begins with more is sure
+#: of wrong answers, and the first steps only take that back (Karpathy, 2019,
+#: http://karpathy.github.io/2019/04/25/recipe/).
 SURE = 1.5
-"""Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
-them, cost a half, and bad luck with the draw a half more. A head that begins with more is sure of
-wrong answers, and the first steps only take that back (Karpathy, 2019,
-http://karpathy.github.io/2019/04/25/recipe/)."""
+#: Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
+#: it is not that sure of it: with less it knows the labels already.
 KNOWS = 0.1
-"""Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
-it is not that sure of it: with less it knows the labels already."""
 
 CHECK = Check("loss at the start")
 
@@ -41,29 +41,17 @@ def starting_loss(
         '2.303; a guess among 10 classes has ln 10 = 2.303'
     """
     num_classes = logits.shape[1]
-    if class_counts is None:
-        guess = torch.zeros_like(logits)
-        words = f"a guess among {num_classes} classes has ln {num_classes}"
-    else:
-        guess = torch.tensor(class_counts, dtype=logits.dtype, device=logits.device).log()
-        guess = guess.expand_as(logits)
+    guess = torch.zeros_like(logits)
+    words = f"a guess among {num_classes} classes has ln {num_classes}"
+    if class_counts is not None:
+        guess = guess + logits.new_tensor(class_counts).log()
         words = "a guess by the class frequencies has the label entropy"
     found, expected = float(loss_of(logits, labels)), float(loss_of(guess, labels))
     seen = f"{found:.3f}; {words} = {expected:.3f}"
     if not math.isfinite(found):
-        return CHECK.failed(
-            f"{seen}.",
-            "Look at the weights (--model.backbone.weights) and at the preprocessing.",
-        )
+        return CHECK.problem("not_finite", seen=seen)
     if found > expected + SURE:
-        return CHECK.warning(
-            f"{seen}: the head begins sure of wrong answers.",
-            "--model.head.input_norm standardize, or --model.head.output_initializer zeros.",
-        )
+        return CHECK.problem("high", seen=seen)
     if found < KNOWS * expected:
-        return CHECK.warning(
-            f"{seen}: a new head knows the answers already.",
-            "Look whether the labels can be read off the images (names, frames, colors), or the "
-            "weights were trained on them.",
-        )
+        return CHECK.problem("low", seen=seen)
     return CHECK.ok(seen)

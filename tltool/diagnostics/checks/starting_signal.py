@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from tltool._module_state import disable_dropout_
-from tltool._spec import Spec, parse_spec
+from tltool._spec import parse_spec
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.health.alarms import find_alarms
 from tltool.diagnostics.health.health_watch import LayerHealth, Watch, kind_of_units
 from tltool.layers.initializers import init_weights_
 
+#: What an initializer is shown beside.
 NEIGHBORS = ("kaiming_normal", "xavier_normal", "lecun_normal", "normal")
-"""What an initializer is shown beside."""
+#: Standard deviation of the last hidden layer relative to the first.
 SHRINKS, GROWS = 0.1, 10.0
-"""Standard deviation of the last hidden layer relative to the first."""
+#: Outputs of a layer that are kept for a histogram.
 MOST_VALUES = 20_000
-"""Outputs of a layer that are kept for a histogram."""
 
 CHECK = Check("activations")
 
@@ -68,17 +68,12 @@ def starting_signals(head: nn.Module, features: Tensor) -> list[StartingSignal]:
     arguments: dict[str, Any] = getattr(head, "description", {}).get("init_args", {})
     chosen, _ = parse_spec(arguments.get("initializer", "auto"), kind="initializer")
     signals = [_signal(copy.deepcopy(head), chosen, features)]
-    hidden = getattr(head, "hidden", None)
-    if not isinstance(hidden, nn.Module) or not any(True for _ in hidden.parameters()):
-        return signals
-    activation: Spec = arguments.get("activation", "relu")
-    bias: float = arguments.get("bias", 0.0)
+    neighbors = [name for name in NEIGHBORS if name != chosen] if signals[0].stds else []
+    own = {"activation": arguments.get("activation", "relu"), "bias": arguments.get("bias", 0.0)}
     with torch.random.fork_rng():
-        for name in NEIGHBORS:
-            if name == chosen:
-                continue
+        for name in neighbors:
             other = copy.deepcopy(head)
-            init_weights_(other.get_submodule("hidden"), name, activation=activation, bias=bias)
+            init_weights_(other.get_submodule("hidden"), name, **own)
             signals.append(_signal(other, name, features))
     return signals
 
@@ -93,14 +88,10 @@ def starting_signal_is_sound(signals: Sequence[StartingSignal]) -> CheckResult:
     alarms = find_alarms(signal.layers)
     if alarms:
         message, _, remedy = str(alarms[0]).partition(". ")
-        return CHECK.failed(f"{message}; {seen}.", remedy)
+        return CHECK.problem("alarm", alarm=message, seen=seen, remedy=remedy)
     change = signal.stds[-1] / signal.stds[0]
     if not SHRINKS < change < GROWS:
-        verb = "shrinks" if change < 1 else "grows"
-        return CHECK.warning(
-            f"The signal {verb} through the head: {seen}.",
-            "--model.head.initializer auto, or a norm in each layer (--model.head.norm layer).",
-        )
+        return CHECK.problem("uneven", verb="shrinks" if change < 1 else "grows", seen=seen)
     return CHECK.ok(seen)
 
 

@@ -52,10 +52,8 @@ def step_memory(
         >>> step_memory(layer, lambda: layer(inputs).sum(), bytes_per_trained=12).activations
         200
     """
-    own = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for tensor in (*model.parameters(), *model.buffers())
-    }
+    storages = [each.untyped_storage() for each in (*model.parameters(), *model.buffers())]
+    own = {storage.data_ptr(): storage.nbytes() for storage in storages}
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -67,10 +65,8 @@ def step_memory(
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
         loss = loss_of()  # Held, so that nothing is freed and counted twice.
     del loss
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return StepMemory(
-        sum(own.values()), round(trained * bytes_per_trained), round(sum(kept.values()) * scale)
-    )
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * bytes_per_trained
+    return StepMemory(sum(own.values()), round(trained), round(sum(kept.values()) * scale))
 
 
 def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: str) -> CheckResult:
@@ -86,15 +82,14 @@ def memory_suffices(found: StepMemory, available: int, *, batch: str, remedy: st
         >>> memory_suffices(StepMemory(2**20, 0, 2**20), 2**30, batch="8 images", remedy="").found
         'a step of 8 images needs 2 MiB and more: weights 1, gradients and optimizer 0, ...'
     """
-    parts = (found.weights, found.training, found.activations)
-    weights, training, activations = (f"{part / 2**20:,.0f}" for part in parts)
+    sizes = (found.total, found.weights, found.training, found.activations, available)
+    total, weights, training, activations, device = (f"{size / 2**20:,.0f}" for size in sizes)
     seen = (
-        f"a step of {batch} needs {found.total / 2**20:,.0f} MiB and more: weights {weights}, "
-        f"gradients and optimizer {training}, kept activations {activations}; the device has "
-        f"{available / 2**20:,.0f} MiB"
+        f"a step of {batch} needs {total} MiB and more: weights {weights}, gradients and optimizer "
+        f"{training}, kept activations {activations}; the device has {device} MiB"
     )
     if found.total > available:
-        return CHECK.failed(f"{seen}.", remedy)
+        return CHECK.problem("too_little", seen=seen, remedy=remedy)
     return CHECK.ok(seen)
 
 

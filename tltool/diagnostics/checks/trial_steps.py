@@ -1,22 +1,21 @@
 """Trial steps of a phase on a copy: which parameters get a gradient, move, or stay frozen."""
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
-from tltool.diagnostics.phase_training import batch_loss, enter_phase_, scale_lrs_
+from tltool.diagnostics.phase_training import copy_in_phase, phase_optimizer, train_steps
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.phase import Phase
 from tltool.models.layer_groups import layer_groups
 
+#: A log prior and a residual branch that starts at zero each hold gradients back for a step.
 NUM_STEPS = 3
-"""A log prior and a residual branch that starts at zero each hold gradients back for a step."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,6 @@ class TrialSteps:
 
     Attributes:
         phase: Name of the phase.
-        num_steps: How many.
         lr: The largest learning rate.
         trained: Layer groups that train.
         losses: The loss before each step.
@@ -37,15 +35,14 @@ class TrialSteps:
     """
 
     phase: str
-    num_steps: int
     lr: float
     trained: tuple[str, ...]
-    losses: list[float] = field(default_factory=list)
-    unreached: list[str] = field(default_factory=list)
-    still: list[str] = field(default_factory=list)
-    leaking: list[str] = field(default_factory=list)
-    drifted: list[str] = field(default_factory=list)
-    num_frozen: int = 0
+    losses: list[float]
+    unreached: list[str]
+    still: list[str]
+    leaking: list[str]
+    drifted: list[str]
+    num_frozen: int
 
 
 def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> TrialSteps:
@@ -57,40 +54,28 @@ def try_steps(task: Any, phase: Phase, batches: Sequence[Mapping[str, Any]]) -> 
         phase: What trains, resolved.
         batches: Batches with ``images`` and ``labels``.
     """
-    task = copy.deepcopy(task)
-    optimizer: torch.optim.Optimizer = scale_lrs_(task.configure_optimizers(), task, phase)
-    enter_phase_(task, phase)
+    task = copy_in_phase(task, phase)
+    optimizer = phase_optimizer(task, phase)
     parameters = dict(task.named_parameters())
     trained = {name for name, parameter in parameters.items() if parameter.requires_grad}
     before = {name: tensor.detach().clone() for name, tensor in _tensors(task).items()}
     reached: set[str] = set()
-    leaking: set[str] = set()
     losses = []
-    with torch.enable_grad():
-        for batch in batches:
-            optimizer.zero_grad()
-            loss = batch_loss(task, batch)
-            losses.append(float(loss.detach()))
-            if not loss.requires_grad:  # Nothing that trains is on the way to it.
-                break
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-            for name, parameter in parameters.items():
-                if parameter.grad is not None and bool((parameter.grad != 0).any()):
-                    (reached if name in trained else leaking).add(name)
-            optimizer.step()
+    for loss in train_steps(task, optimizer, batches):
+        losses.append(loss)
+        reached |= {n for n, p in parameters.items() if p.grad is not None and (p.grad != 0).any()}
     # NaN differs from itself, and that is a change.
     changed = {name for name, tensor in _tensors(task).items() if (tensor != before[name]).any()}
     groups = layer_groups(task)
-    frozen = _frozen_names(task, phase, groups, trained)
+    frozen = before.keys() - trained - _trained_buffers(task, phase, module_groups(task, groups))
     return TrialSteps(
         phase.name,
-        len(batches),
         max(group["lr"] for group in optimizer.param_groups),
         phase.groups,
         losses,
         unreached=[name for name in parameters if name in trained - reached],
         still=[group for group in phase.groups if changed.isdisjoint(trained & set(groups[group]))],
-        leaking=[name for name in parameters if name in leaking],
+        leaking=[name for name in parameters if name in reached - trained],
         drifted=[name for name in before if name in changed & frozen],
         num_frozen=len(frozen),
     )
@@ -107,27 +92,16 @@ def gradient_reaches(trials: Sequence[TrialSteps], shapes: Mapping[str, torch.Si
     check = Check("gradients")
     for trial in trials:
         if not all(map(math.isfinite, trial.losses)):
-            return check.failed(
-                f"In phase {trial.phase} the losses of the first steps are "
-                f"{', '.join(f'{loss:.3g}' for loss in trial.losses)}.",
-                "A lower --optimizer.lr (tltool plan --lr_range).",
-            )
+            losses = ", ".join(f"{loss:.3g}" for loss in trial.losses)
+            return check.problem("not_finite", phase=trial.phase, losses=losses)
         if trial.leaking:
-            return check.failed(
-                f"In phase {trial.phase} frozen parameters get a gradient: {listed(trial.leaking)}."
-                " Something sets `requires_grad` after the phase did.",
-                "Leave freezing to `finetuning`.",
-            )
-        matrices = [name for name in trial.unreached if len(shapes[name]) > 1]
+            return check.problem("leaking", phase=trial.phase, names=listed(trial.leaking))
         if trial.unreached:
-            return CheckResult(
-                check,
-                "failed" if matrices else "warning",
-                f"In phase {trial.phase} no gradient reaches {len(trial.unreached)} parameters "
-                f"that train: {listed(matrices or trial.unreached)}.",
-                "--model.head.initializer auto, an activation that is not dead at zero; or leave "
-                "unused layers out of `trains`.",
-            )
+            matrices = [name for name in trial.unreached if len(shapes[name]) > 1]
+            names, number = listed(matrices or trial.unreached), len(trial.unreached)
+            is_failure, phase = bool(matrices), trial.phase
+            words: dict[str, Any] = {"phase": phase, "number": number, "names": names}
+            return check.problem("unreached", is_failure=is_failure, **words)
     groups = dict.fromkeys(group for trial in trials for group in trial.trained)
     names = ", ".join(trial.phase for trial in trials)
     return check.ok(f"reach all of the {len(groups)} layer groups that train (phases: {names})")
@@ -138,11 +112,8 @@ def weights_move(trials: Sequence[TrialSteps]) -> CheckResult:
     check = Check("learning rate")
     for trial in trials:
         if trial.still:
-            return check.failed(
-                f"In phase {trial.phase}, at a learning rate of {trial.lr:g}, nothing moves in "
-                f"{listed(trial.still)}.",
-                "--optimizer.lr 1e-3 for a head (tltool plan --lr_range finds one).",
-            )
+            names = listed(trial.still)
+            return check.problem("still", phase=trial.phase, lr=trial.lr, names=names)
     words = ", ".join(f"{trial.phase} {trial.lr:g}" for trial in trials)
     return check.ok(f"moves every group that trains ({words})")
 
@@ -150,39 +121,25 @@ def weights_move(trials: Sequence[TrialSteps]) -> CheckResult:
 def frozen_stay(trials: Sequence[TrialSteps]) -> CheckResult:
     """Say whether frozen parameters and buffers are the same, bit for bit."""
     check = Check("frozen layers")
-    for trial in trials:
-        if trial.drifted:
-            return check.failed(
-                f"In phase {trial.phase}, {len(trial.drifted)} of {trial.num_frozen} frozen "
-                f"tensors changed in {trial.num_steps} steps: {listed(trial.drifted)}.",
-                "Look for code that writes into them (a hook, a `forward` that keeps statistics).",
-            )
-    most = max(trials, key=lambda trial: trial.num_frozen, default=None)
-    if most is None or not most.num_frozen:
+    most = max(trials, key=lambda trial: (bool(trial.drifted), trial.num_frozen))
+    phase, frozen, steps = most.phase, most.num_frozen, len(most.losses)
+    if most.drifted:
+        words: dict[str, Any] = {"number": len(most.drifted), "names": listed(most.drifted)}
+        return check.problem("drifted", phase=phase, frozen=frozen, steps=steps, **words)
+    if not frozen:
         return check.ok("nothing is frozen")
-    return check.ok(
-        f"{most.num_frozen:,} tensors, buffers too, are bit for bit the same after "
-        f"{most.num_steps} steps of phase {most.phase}"
-    )
+    same = "tensors, buffers too, are bit for bit the same after"
+    return check.ok(f"{frozen:,} {same} {steps} steps of phase {phase}")
 
 
 def _tensors(task: nn.Module) -> dict[str, Tensor]:
     """Return parameters and buffers of backbone and head, also those in no state dict."""
-    return {
-        name: tensor
-        for name, tensor in (*task.named_parameters(), *task.named_buffers())
-        if name.startswith(("backbone.", "head."))
-    }
+    tensors = (*task.named_parameters(), *task.named_buffers())
+    return {name: tensor for name, tensor in tensors if name.startswith(("backbone.", "head."))}
 
 
-def _frozen_names(
-    task: nn.Module, phase: Phase, groups: Mapping[str, Sequence[str]], trained: set[str]
-) -> set[str]:
-    """Return what must not change: parameters that do not train, buffers of frozen groups."""
-    names = {module: path for path, module in task.named_modules()}
-    frozen = {name for name, _ in task.named_parameters()} - trained
-    for module, owners in module_groups(task, groups).items():
-        if owners.isdisjoint(phase.groups):
-            buffers = module.named_buffers(recurse=False)
-            frozen |= {f"{names[module]}.{buffer}" for buffer, _ in buffers}
-    return {name for name in frozen if name.startswith(("backbone.", "head."))}
+def _trained_buffers(task: nn.Module, phase: Phase, owners: dict[nn.Module, set[str]]) -> set[str]:
+    """Return the names of the buffers of groups that train, which may change."""
+    paths = {module: path for path, module in task.named_modules()}
+    trained = [module for module, names in owners.items() if not names.isdisjoint(phase.groups)]
+    return {f"{paths[m]}.{name}" for m in trained for name, _ in m.named_buffers(recurse=False)}

@@ -10,7 +10,7 @@ NAME = "alarms.csv"
 COLUMNS = ("step", "epoch", "cause", "layer", "message")
 
 
-class AlarmTable:
+class AlarmTable(StepRows):
     """Writes ``alarms.csv`` of a run: one row for each cause. No file means no alarm.
 
     Args:
@@ -27,14 +27,9 @@ class AlarmTable:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._rows = StepRows(run_dir / NAME, COLUMNS)
-
-    def drop_from(self, step: int) -> None:
-        """Drop the alarms that a resumed run will raise again."""
-        self._rows.drop_from(step)
+        super().__init__(run_dir / NAME, COLUMNS)
 
     def add(self, step: int, epoch: int, alarms: Sequence[Alarm]) -> None:
         """Append the new alarms of a window, if there are any."""
         if alarms:
-            place = {"step": step, "epoch": epoch}
-            self._rows.append([place | vars(alarm) for alarm in alarms])
+            self.append([{"step": step, "epoch": epoch} | vars(alarm) for alarm in alarms])

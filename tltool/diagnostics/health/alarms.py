@@ -1,34 +1,36 @@
 """Health alarms: thresholds on layer statistics, each with its cause and a suggested fix."""
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
 
+#: Share of dead units. Random relu layers have few; a few dozen in a hundred do no measurable harm
+#: (`scripts/benchmark/health.py`).
 DEAD = 0.5
-"""Share of dead units. Random relu layers have few; a few dozen in a hundred do no measurable harm
-(`scripts/benchmark/health.py`)."""
+#: Rows that an estimate of dead units needs: on fewer, rare units only seem dead.
 ENOUGH_ROWS = 500
-"""Rows that an estimate of dead units needs: on fewer, rare units only seem dead."""
+#: Share of saturated pairs of row and unit, for activations that saturate on both sides (Glorot &
+#: Bengio, 2010, section 3, found layers stuck near there,
+#: https://proceedings.mlr.press/v9/glorot10a).
 SATURATED = 0.5
-"""Share of saturated pairs of row and unit, for activations that saturate on both sides (Glorot &
-Bengio, 2010, section 3, found layers stuck near there, https://proceedings.mlr.press/v9/glorot10a)."""
+#: Standard deviation of a layer's outputs relative to what a layer before it has, or by itself.
 COLLAPSED = 1e-6
-"""Standard deviation of a layer's outputs relative to what a layer before it has, or by itself."""
+#: Gradient of the first layer of the head relative to that of the last.
 VANISHING = 1e-3
-"""Gradient of the first layer of the head relative to that of the last."""
 EXPLODING = 1e3
+#: Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
+#: rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more.
 FAST = 0.05
-"""Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
-rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more."""
+#: Share of the gradient along the mean input, and cosine of successive updates: both, since one
+#: sign of all inputs alone is true behind every relu.
 ZIGZAG_ENERGY, ZIGZAG_COSINE = 0.5, -0.3
-"""Share of the gradient along the mean input, and cosine of successive updates: both, since one
-sign of all inputs alone is true behind every relu."""
-LAG_SHIFT, LAG_FACTOR = 1.0, 3.0
-"""Distance of running from batch statistics in standard deviations, and factor between these."""
+#: Steps in which running statistics come near those of the batches, with the usual momentum.
 SETTLED_AFTER = 100
-"""Steps in which running statistics come near those of the batches, with the usual momentum."""
 
 
 @dataclass(frozen=True)
@@ -61,149 +63,85 @@ def find_alarms(layers: Sequence[LayerHealth], norms: Sequence[NormHealth] = ())
         >>> find_alarms([LayerHealth("head.hidden.0", activation="relu", dead_in_epoch=0.9)])[0]
         Alarm(cause='dead units', layer='head.hidden.0', message='90% of its relu units are ...')
     """
-    found = [
-        *_dead(layers),
-        *_saturated(layers),
-        *_collapsed(layers),
-        *_gradients(layers),
-        *_fast(layers),
-        *_zigzag(layers),
-        *_lag(norms),
-    ]
+    rules = (_shares, _broken, _gradients, _zigzag)
+    found = [*(alarm for rule in rules for alarm in rule(layers)), *_lag(norms)]
     return list({alarm.cause: alarm for alarm in reversed(found)}.values())[::-1]
 
 
-def _dead(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    one_sided = [layer for layer in layers if not layer.is_two_sided]  # Others are saturated.
-    for layer, share in _worst(one_sided, _dead_share, DEAD):
-        where = (
-            "on every training image of the last epoch"
-            if layer.dead_in_epoch is not None
-            else f"on all {layer.units.num_rows if layer.units else 0:,} rows seen"
-        )
-        yield Alarm(
-            "dead units",
-            layer.layer,
-            f"{share:.0%} of its {layer.activation} units are dead, {where}. Lower the learning "
-            "rate, use leaky_relu, or initialize with kaiming_normal and a bias of 0.01 (tltool "
-            f"activations {layer.activation}).",
-        )
+def _alarm(cause: str, layer: str, **words: object) -> Alarm:
+    return Alarm(cause, layer, messages()[cause].format(**words))
 
 
-def _saturated(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    two_sided = [layer for layer in layers if layer.is_two_sided]
-    shares = _worst(two_sided, lambda each: each.units and each.units.saturated, SATURATED)
-    for layer, share in shares:
-        yield Alarm(
-            "saturation",
-            layer.layer,
-            f"its {layer.activation} units are saturated on {share:.0%} of the rows and pass next "
-            "to no gradient. Use smaller weights (xavier_normal), standardize the inputs "
-            "(input_norm: standardize), a norm in front, or relu (tltool activations "
-            f"{layer.activation}).",
-        )
+@functools.cache
+def messages() -> dict[str, str]:
+    """Return what the alarm of each cause says, with braces for what was seen."""
+    return tomllib.loads((resources.files(__package__) / "alarms.toml").read_text("utf-8"))
 
 
-def _collapsed(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
+def _dead_share(layer: LayerHealth) -> float | None:
+    if layer.is_two_sided:  # Those of its units are saturated.
+        return None
+    is_known = layer.units is not None and layer.units.num_rows >= ENOUGH_ROWS
+    return layer.dead if is_known else layer.dead_in_epoch
+
+
+def _saturated_share(layer: LayerHealth) -> float | None:
+    return layer.units.saturated if layer.units and layer.is_two_sided else None
+
+
+#: What is too large from where on, by cause.
+SHARES: Mapping[str, tuple[Callable[[LayerHealth], float | None], float]] = {
+    "dead units": (_dead_share, DEAD),
+    "saturation": (_saturated_share, SATURATED),
+    "large updates": (lambda layer: layer.largest_update, FAST),
+}
+
+
+def _shares(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
+    """Yield the alarms of shares that are too large, each of the layer with the largest."""
+    for cause, (share_of, least) in SHARES.items():
+        shares = [(share_of(layer) or 0.0, layer) for layer in layers]
+        share, layer = max(shares, key=lambda pair: pair[0], default=(0.0, None))
+        if layer is not None and share >= least:
+            where = "on every training image of the last epoch"
+            if layer.dead_in_epoch is None and layer.units is not None:
+                where = f"on all {layer.units.num_rows:,} rows seen"
+            words = {"share": share, "activation": layer.activation, "where": where}
+            yield _alarm(cause, layer.layer, **words)
+
+
+def _broken(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
         units = layer.units
         if units is None or units.num_rows < 2:
             continue
         if not math.isfinite(units.std):
-            yield Alarm(
-                "not finite",
-                layer.layer,
-                "its outputs are not finite. Lower the learning rate, or train in bf16 instead of "
-                "fp16.",
-            )
+            yield _alarm("not finite", layer.layer, what="its outputs are")
         elif units.std <= COLLAPSED or units.effective_rank == 0:
-            yield Alarm(
-                "collapsed",
-                layer.layer,
-                "all rows give the same outputs, so the layers behind it learn nothing from the "
-                "images. Initialize its weights at random (initializer: auto), and lower the "
-                "learning rate if they were.",
-            )
+            yield _alarm("collapsed", layer.layer)
 
 
 def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     norms = [(layer.layer, layer.gradient) for layer in layers if layer.gradient is not None]
     broken = [name for name, norm in norms if not math.isfinite(norm)]
     if broken:
-        yield Alarm(
-            "not finite",
-            broken[0],
-            "the gradient of its weights is not finite. Lower the learning rate, or set "
-            "--trainer.gradient_clip_val 1.",
-        )
-        return
-    if len(norms) < 2 or not norms[-1][1]:
-        return
-    (first, norm), (last, last_norm) = norms[0], norms[-1]
-    ratio = norm / last_norm
-    if ratio < VANISHING:
-        yield Alarm(
-            "vanishing gradient",
-            first,
-            f"its gradient is {ratio:.0e} of that of {last}. Use relu or another activation that "
-            "does not saturate, batch norm, fewer layers, or the initializer that suits the "
-            "activation (initializer: auto).",
-        )
-    elif ratio > EXPLODING:
-        yield Alarm(
-            "exploding gradient",
-            first,
-            f"its gradient is {ratio:.0e} times that of {last}. Use smaller weights (initializer: "
-            "auto), a norm in front of the activations, or --trainer.gradient_clip_val 1.",
-        )
-
-
-def _fast(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
-    for layer, share in _worst(layers, lambda each: each.largest_update, FAST):
-        yield Alarm(
-            "large updates",
-            layer.layer,
-            f"one step changed its weights by {share:.0%} of their length; about 0.1 % is usual. "
-            "Lower the learning rate (tltool plan --lr_range), or warm up longer.",
-        )
+        yield _alarm("not finite", broken[0], what="the gradient of its weights is")
+    elif len(norms) > 1 and norms[-1][1]:
+        (first, norm), (last, last_norm) = norms[0], norms[-1]
+        ratio = norm / last_norm
+        if not VANISHING <= ratio <= EXPLODING:
+            verb = "vanishing" if ratio < 1 else "exploding"
+            yield _alarm(f"{verb} gradient", first, ratio=ratio, last=last)
 
 
 def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
-        energy, turn = layer.mean_energy, layer.update_cosine
-        if energy is None or turn is None or energy < ZIGZAG_ENERGY or turn > ZIGZAG_COSINE:
-            continue
-        yield Alarm(
-            "zig-zag",
-            layer.layer,
-            f"its updates turn back at each step (cosine {turn:.2f}), and {energy:.0%} of its "
-            "gradient lies along the mean of its inputs, which are not zero-centered. Use "
-            "input_norm: standardize or a zero-centered activation, or lower the learning rate.",
-        )
+        share, turn = layer.mean_energy or 0.0, layer.update_cosine or 0.0
+        if share >= ZIGZAG_ENERGY and turn <= ZIGZAG_COSINE:
+            yield _alarm("zig-zag", layer.layer, cosine=turn, share=share)
 
 
 def _lag(norms: Sequence[NormHealth]) -> Iterator[Alarm]:
-    worst = max(norms, key=lambda each: max(each.shift / LAG_SHIFT, each.factor), default=None)
-    if worst is not None and (worst.shift >= LAG_SHIFT or worst.factor >= LAG_FACTOR):
-        yield Alarm(
-            "batch norm lags",
-            worst.layer,
-            f"its running statistics are {worst.shift:.1f} standard deviations and a factor of "
-            f"{worst.factor:.1f} from those of the batches, so evaluation differs from training. "
-            "Raise its momentum (norm: {name: batch, momentum: 0.1}), train for longer, or use "
-            "layer norm.",
-        )
-
-
-def _dead_share(layer: LayerHealth) -> float | None:
-    rows = 0 if layer.units is None else layer.units.num_rows
-    return None if layer.dead_in_epoch is None and rows < ENOUGH_ROWS else layer.dead
-
-
-def _worst(
-    layers: Sequence[LayerHealth], value: Callable[[LayerHealth], float | None], least: float
-) -> list[tuple[LayerHealth, float]]:
-    """Return the layer of the largest value and that value, if it is large enough."""
-    values = [(layer, found) for layer in layers if (found := value(layer)) is not None]
-    worst = max(values, key=lambda pair: pair[1], default=None)
-    return [] if worst is None or worst[1] < least else [worst]
+    worst = max(norms, key=lambda norm: norm.size, default=None)
+    if worst is not None and worst.size >= 1:
+        yield _alarm("batch norm lags", **vars(worst))

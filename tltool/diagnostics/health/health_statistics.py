@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -111,8 +112,7 @@ def cosine(first: Tensor, second: Tensor) -> float:
         -1.0
     """
     first, second = first.float().flatten(), second.float().flatten()
-    lengths = first.norm() * second.norm()
-    return float(first @ second / lengths) if lengths > 0 else 0.0
+    return float(functional.cosine_similarity(first, second, dim=0, eps=1e-30))
 
 
 def signal_to_noise(mean: Tensor, mean_square: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tltool._csv_rows import StepRows, read_rows
+from tltool._csv_rows import StepRows
 from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
 
 NAME = "health.csv"
@@ -15,7 +15,7 @@ COLUMNS = (
 )
 
 
-class HealthTable:
+class HealthTable(StepRows):
     """Writes ``health.csv`` of a run: one row for each layer and window.
 
     Args:
@@ -23,32 +23,15 @@ class HealthTable:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / NAME
-        self._rows = StepRows(self.path, COLUMNS)
-
-    def drop_from(self, step: int) -> None:
-        """Drop the rows that a resumed run will write again."""
-        self._rows.drop_from(step)
+        super().__init__(run_dir / NAME, COLUMNS)
 
     def add(
         self, step: int, epoch: int, layers: Sequence[LayerHealth], norms: Sequence[NormHealth]
     ) -> None:
         """Append the rows of a window."""
-        place = {"step": step, "epoch": epoch}
-        self._rows.append(
-            [
-                *(place | _cells(layer) for layer in layers),
-                *(
-                    place | {"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor}
-                    for n in norms
-                ),
-            ]
-        )
-
-
-def read_health(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a ``health.csv``; one that a kill cut short is left out."""
-    return read_rows(path)
+        lags = [{"layer": n.layer, "norm_shift": n.shift, "norm_factor": n.factor} for n in norms]
+        rows = [*map(_cells, layers), *lags]
+        self.append([{"step": step, "epoch": epoch} | row for row in rows])
 
 
 def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[str, float]:
@@ -81,8 +64,5 @@ def _cells(health: LayerHealth) -> dict[str, Any]:
     cells = {} if health.units is None else health.units._asdict()
     cells |= {"rows": cells.get("num_rows"), "dead_is_exact": int(health.dead_in_epoch is not None)}
     cells |= vars(health) | {"dead": health.dead}
-    return {name: _rounded(cells[name]) for name in COLUMNS if cells.get(name) is not None}
-
-
-def _rounded(value: Any) -> Any:
-    return f"{value:.5g}" if isinstance(value, float) else value
+    cells = {name: cells[name] for name in COLUMNS if cells.get(name) is not None}
+    return {name: f"{v:.5g}" if isinstance(v, float) else v for name, v in cells.items()}

@@ -1,19 +1,24 @@
 """Health of each layer of a network: forward hooks that look at the sampled steps."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.diagnostics.health.health_statistics import batch_norm_lag_on, unit_dim_of
-from tltool.diagnostics.health.unit_window import LiveUnits, Reduce, UnitHealth, UnitWindow
+from tltool.diagnostics.health.unit_window import Reduce, UnitHealth, UnitWindow
 from tltool.diagnostics.health.weight_health import WeightWatch
 from tltool.layers.activation_behavior import saturation_of
 from tltool.layers.learned_activations import MaxoutLinear
 from tltool.surgery.activation_kinds import NO_FUNCTIONS_OF_ONE_NUMBER, kind_of
+
+#: Distance of running from batch statistics in standard deviations, and factor between these, from
+#: which on they are far.
+FAR_SHIFT, FAR_FACTOR = 1.0, 3.0
 
 
 @dataclass
@@ -78,23 +83,25 @@ class NormHealth:
     shift: float
     factor: float
 
+    @property
+    def size(self) -> float:
+        """The larger of the two, in units of what is far."""
+        found = max(self.shift / FAR_SHIFT, self.factor / FAR_FACTOR)
+        return found if math.isfinite(found) else math.inf
 
+
+@dataclass
 class _Layer:
     """A linear layer or convolution, and the activation behind it."""
 
-    def __init__(self, name: str, linear: nn.Linear | nn.Conv2d) -> None:
-        self.name = name
-        self.weights = WeightWatch(linear)
-        self.activation: nn.Module | None = None
-        self.units: UnitWindow | None = None
-        self.live: LiveUnits | None = None
+    name: str
+    weights: WeightWatch
+    activation: str | None = None
+    units: UnitWindow | None = None
 
     def followed_by(self, activation: nn.Module) -> None:
-        self.activation = activation
-        saturation = saturation_of(activation)
-        unit_dim = unit_dim_of(self.weights.layer)
-        self.units = UnitWindow(saturation, unit_dim)
-        self.live = LiveUnits(saturation, unit_dim)
+        self.activation = kind_of_units(activation)
+        self.units = UnitWindow(saturation_of(activation), unit_dim_of(self.weights.layer))
 
     @property
     def is_two_sided(self) -> bool:
@@ -117,11 +124,8 @@ class Watch:
         self.is_looking = self._follows = False
         #: Whether live units are noted on every step, not on the sampled ones alone.
         self.notes_live_units = False
-        self._hooks = [
-            hook
-            for path, module in network.named_modules()
-            for hook in self._hook(path, module, name)
-        ]
+        modules = network.named_modules(prefix=name)
+        self._hooks = [hook for path, module in modules for hook in self._hook(path, module)]
 
     def remove(self) -> None:
         """Take the hooks away."""
@@ -132,21 +136,18 @@ class Watch:
         """Begin a training step."""
         self._follows = self.is_looking
         self.is_looking = is_sampled
-        if self.is_looking or self._follows:
-            for layer in self.layers:
-                layer.weights.before_step()
+        for layer in self.layers if self.is_looking or self._follows else ():
+            layer.weights.before_step()
 
     def after_backward(self) -> None:
         """Look at the gradients, before the optimizer uses them."""
-        if self.is_looking:
-            for layer in self.layers:
-                layer.weights.after_backward()
+        for layer in self.layers if self.is_looking else ():
+            layer.weights.after_backward()
 
     def end_step(self) -> None:
         """Look at the updates."""
-        if self.is_looking or self._follows:
-            for layer in self.layers:
-                layer.weights.after_step(is_sampled=self.is_looking)
+        for layer in self.layers if self.is_looking or self._follows else ():
+            layer.weights.after_step(is_sampled=self.is_looking)
 
     def close(
         self, reduce: Reduce = lambda tensor: tensor
@@ -159,83 +160,58 @@ class Watch:
         found = []
         last_std: float | None = None
         for layer in self.layers:
-            activation = None if layer.activation is None else kind_of_units(layer.activation)
-            health = LayerHealth(
-                layer.name, activation, is_two_sided=layer.is_two_sided, **layer.weights.summary()
-            )
-            layer.weights.clear()
-            if layer.units is not None:
-                health.units = layer.units.summary(reduce)
-                layer.units.clear()
-                if health.units is not None:
-                    health.gain = health.units.std / last_std if last_std else None
-                    last_std = health.units.std
-            found.append(health)
+            seen = layer.weights.close()
+            units = layer.units.close(reduce) if layer.units else None
+            if units is not None:
+                seen["gain"] = units.std / last_std if last_std else None
+                last_std = units.std
+            seen |= {"units": units, "is_two_sided": layer.is_two_sided}
+            found.append(LayerHealth(layer.name, layer.activation, **seen))
         norms = [NormHealth(name, *lag) for name, lag in self.norms.items() if lag]
         self.norms = dict.fromkeys(self.norms)
         return found, norms
 
     def dead_in_epoch(self, reduce: Reduce = lambda tensor: tensor) -> dict[str, float]:
         """Return the share of dead units of each layer since the last time, and begin anew."""
-        found = {}
-        for layer in self.layers:
-            share = None if layer.live is None else layer.live.dead(reduce)
-            if layer.live is not None:
-                layer.live.clear()
-            if share is not None:
-                found[layer.name] = share
-        return found
+        found = {it.name: it.units.close_epoch(reduce) for it in self.layers if it.units}
+        return {name: share for name, share in found.items() if share is not None}
 
-    def _hook(self, path: str, module: nn.Module, name: str) -> Iterator[Any]:
-        full = f"{name}.{path}" if path else name
+    def _hook(self, path: str, module: nn.Module) -> Iterator[Any]:
         last = self.layers[-1] if self.layers else None
         if isinstance(module, MaxoutLinear):
-            layer = _Layer(full.removesuffix(".maxout"), module.linear)
+            layer = _Layer(path.removesuffix(".maxout"), WeightWatch(module.linear))
             layer.followed_by(module)
             self.layers.append(layer)
-            yield module.register_forward_hook(self._see_units(layer))
+            yield module.register_forward_hook(partial(self._see_units, layer))
         elif isinstance(module, nn.Linear | nn.Conv2d):
             if last is None or last.weights.layer is not module:  # Not the one inside maxout.
-                last = _Layer(full.removesuffix(".linear"), module)
+                last = _Layer(path.removesuffix(".linear"), WeightWatch(module))
                 self.layers.append(last)
-            yield module.register_forward_pre_hook(self._see_inputs(last))
+            yield module.register_forward_pre_hook(partial(self._see_inputs, last))
         elif isinstance(module, _BatchNorm):
-            self.norms[full] = None
-            yield module.register_forward_pre_hook(self._see_norm(full))
+            self.norms[path] = None
+            yield module.register_forward_pre_hook(partial(self._see_norm, path))
         elif kind_of_units(module) is not None and last is not None and last.activation is None:
             last.followed_by(module)
-            yield module.register_forward_hook(self._see_units(last))
+            yield module.register_forward_hook(partial(self._see_units, last))
 
-    def _see_inputs(self, layer: _Layer) -> Callable[[nn.Module, Any], None]:
-        def see(module: nn.Module, inputs: Any) -> None:
-            if self.is_looking and module.training:
-                layer.weights.see_inputs(inputs[0])
+    def _see_inputs(self, layer: _Layer, module: nn.Module, inputs: Any) -> None:
+        if self.is_looking and module.training:
+            layer.weights.see_inputs(inputs[0])
 
-        return see
+    def _see_units(self, layer: _Layer, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+        if not module.training or layer.units is None:
+            return
+        # Maxout has other inputs than units; it is never saturated.
+        given = outputs if isinstance(module, MaxoutLinear) else inputs[0]
+        if self.is_looking:
+            layer.units.add(given, outputs)
+        if self.notes_live_units:
+            layer.units.note_live(given)
 
-    def _see_units(self, layer: _Layer) -> Callable[[nn.Module, Any, Tensor], None]:
-        units, live = layer.units, layer.live
-
-        def see(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
-            if not module.training or units is None or live is None:
-                return
-            # Maxout has other inputs than units; it is never saturated.
-            given = outputs if isinstance(module, MaxoutLinear) else inputs[0]
-            if self.is_looking:
-                units.add(given, outputs)
-            if self.notes_live_units:
-                live.add(given)
-
-        return see
-
-    def _see_norm(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def see(module: nn.Module, inputs: Any) -> None:
-            assert isinstance(module, _BatchNorm)  # noqa: S101  # see _hook
-            if self.is_looking and module.training:
-                lag = batch_norm_lag_on(module, inputs[0])
-                self.norms[name] = lag or self.norms[name]
-
-        return see
+    def _see_norm(self, name: str, module: _BatchNorm, inputs: Any) -> None:
+        if self.is_looking and module.training:
+            self.norms[name] = batch_norm_lag_on(module, inputs[0]) or self.norms[name]
 
 
 def kind_of_units(module: nn.Module) -> str | None:

@@ -11,14 +11,14 @@ from torch import Tensor
 from tltool.diagnostics.health.health_statistics import as_rows, effective_rank
 from tltool.layers.activation_behavior import SaturatedRegion
 
+#: Rows that the effective rank is taken of.
 RANK_ROWS = 128
-"""Rows that the effective rank is taken of."""
+#: Rows of one batch that are looked at; a convolution has one for each place of each image.
 MOST_ROWS = 4096
-"""Rows of one batch that are looked at; a convolution has one for each place of each image."""
 EVERY = 50
 
+#: Sums a tensor over the ranks.
 Reduce = Callable[[Tensor], Tensor]
-"""Sums a tensor over the ranks."""
 
 
 def is_sampled(step: int, every: int = EVERY) -> bool:
@@ -52,6 +52,7 @@ class UnitHealth(NamedTuple):
     effective_rank: float
 
 
+@dataclass
 class UnitWindow:
     """Sums over the rows that an activation saw.
 
@@ -60,17 +61,13 @@ class UnitWindow:
         unit_dim: Where its units are.
     """
 
-    def __init__(self, saturation: SaturatedRegion, unit_dim: int = -1) -> None:
-        self.saturation = saturation
-        self.unit_dim = unit_dim
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self.num_rows = 0
-        self._live: Tensor | None = None  # (U,) rows on which each unit was not saturated
-        self._sums: Tensor | None = None  # rows x units, sum, sum of squares
-        self._rows: Tensor | None = None
+    saturation: SaturatedRegion
+    unit_dim: int = -1
+    _num_rows: int = 0
+    _live: Tensor | None = None  # (U,) rows on which each unit was not saturated
+    _sums: Tensor | None = None  # rows x units, sum, sum of squares
+    _rows: Tensor | None = None
+    _ever_live: Tensor | None = None  # (U,) whether each unit was live in this epoch
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Take in what an activation was given and gave.
@@ -89,63 +86,48 @@ class UnitWindow:
         sums = torch.stack([rows.sum(), rows.square().sum()])
         self._live = counts if self._live is None else self._live + counts
         self._sums = sums if self._sums is None else self._sums + sums
-        self.num_rows += len(rows)
+        self._num_rows += len(rows)
         self._rows = rows[:RANK_ROWS]
 
-    def summary(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
-        """Return what was seen, ``None`` if nothing was."""
-        if self._live is None or self._sums is None or self._rows is None:
+    def close(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
+        """Return what was seen since the last time, ``None`` if nothing was, and begin anew."""
+        seen, sums, last = self._live, self._sums, self._rows
+        if seen is None or sums is None or last is None:
             return None
         # Ranks sum on their devices, not all of which have float64 (Apple's has not).
-        live = reduce(self._live.float()).cpu().double()
-        rows = torch.tensor([float(self.num_rows)], device=self._live.device)
-        number = reduce(rows).item()
-        sums = reduce(self._sums).cpu().double()
-        total, total_square = (sums / (number * len(live))).tolist()
-        most = min(self._rows.shape[0] - 1, self._rows.shape[1])
+        live = reduce(seen.float()).cpu().double()
+        number = reduce(torch.tensor([float(self._num_rows)], device=seen.device)).item()
+        mean, mean_square = (reduce(sums).cpu().double() / (number * len(live))).tolist()
+        most = min(last.shape[0] - 1, last.shape[1])
+        self._num_rows, self._live, self._sums, self._rows = 0, None, None, None
         return UnitHealth(
             num_rows=round(number),
             dead=float((live == 0).double().mean()),
             saturated=1 - float(live.sum()) / (number * len(live)),
-            mean=total,
-            std=max(total_square - total**2, 0.0) ** 0.5,
-            effective_rank=effective_rank(self._rows) / most if most > 0 else 0.0,
+            mean=mean,
+            std=max(mean_square - mean**2, 0.0) ** 0.5,
+            effective_rank=effective_rank(last) / most if most > 0 else 0.0,
         )
 
-
-@dataclass
-class LiveUnits:
-    """Which units were live on any row: what is cheap enough to be noted at every step.
-
-    Args:
-        saturation: The activation's saturated inputs.
-        unit_dim: Where its units are.
-    """
-
-    saturation: SaturatedRegion
-    unit_dim: int = -1
-    _live: Tensor | None = None  # (U,) whether each unit was live
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._live = None
-
-    def add(self, inputs: Tensor) -> None:
-        """Take in what an activation was given."""
+    def note_live(self, inputs: Tensor) -> None:
+        """Note which units are live on any row: what is cheap enough at every step."""
         rows = as_rows(inputs.detach(), self.unit_dim)
-        if self._live is not None and rows.shape[1] != len(self._live):
-            return  # See `UnitWindow.add`.
+        if self._ever_live is not None and rows.shape[1] != len(self._ever_live):
+            return  # See `add`.
         if self.saturation.above == math.inf:  # Several times quicker, where every step counts.
             live = rows.amax(dim=0) > self.saturation.below
         else:
             live = live_mask(rows, self.saturation).any(dim=0)
-        self._live = live if self._live is None else self._live | live
+        self._ever_live = live if self._ever_live is None else self._ever_live | live
 
-    def dead(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
-        """Return the share of units that were live on no row; ``None`` if there were no rows."""
-        if self._live is None:
-            return None
-        return float((reduce(self._live.float()) == 0).float().mean())
+    def close_epoch(self, reduce: Reduce = lambda tensor: tensor) -> float | None:
+        """Return the share of units that were live on no row since the last time.
+
+        Returns:
+            ``None`` if there were no rows.
+        """
+        live, self._ever_live = self._ever_live, None
+        return None if live is None else float((reduce(live.float()) == 0).float().mean())
 
 
 def live_mask(inputs: Tensor, saturation: SaturatedRegion) -> Tensor:

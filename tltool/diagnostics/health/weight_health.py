@@ -6,14 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tltool.diagnostics.health.health_statistics import (
-    as_rows,
-    cosine,
-    energy_along,
-    one_sign_share,
-    signal_to_noise,
-    unit_dim_of,
-)
+from tltool.diagnostics.health import health_statistics as stats
 
 
 class WeightWatch:
@@ -28,18 +21,14 @@ class WeightWatch:
         self._before: Tensor | None = None
         self._last_update: Tensor | None = None
         self._input_mean: Tensor | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin a window."""
-        self._values: defaultdict[str, list[float]] = defaultdict(list)
         self._gradient_sum: Tensor | None = None
+        self._values: defaultdict[str, list[float]] = defaultdict(list)
 
     def see_inputs(self, inputs: Tensor) -> None:
         """Look at what the layer is given."""
         if isinstance(self.layer, nn.Linear):
-            rows = as_rows(inputs.detach(), unit_dim_of(self.layer)).float()
-            self._values["one_sign"].append(one_sign_share(rows))
+            rows = stats.as_rows(inputs.detach(), stats.unit_dim_of(self.layer)).float()
+            self._values["one_sign"].append(stats.one_sign_share(rows))
             self._input_mean = rows.mean(dim=0)
 
     def before_step(self) -> None:
@@ -52,10 +41,10 @@ class WeightWatch:
             return
         gradient = self.layer.weight.grad.detach().float()
         self._values["gradient"].append(float(gradient.norm()))
-        added = gradient if self._gradient_sum is None else self._gradient_sum + gradient
-        self._gradient_sum = added.clone() if added is gradient else added
+        total = self._gradient_sum
+        self._gradient_sum = gradient.clone() if total is None else total + gradient
         if self._input_mean is not None:
-            self._values["mean_energy"].append(energy_along(gradient, self._input_mean))
+            self._values["mean_energy"].append(stats.energy_along(gradient, self._input_mean))
             self._input_mean = None
 
     def after_step(self, *, is_sampled: bool) -> None:
@@ -72,21 +61,20 @@ class WeightWatch:
         update = before.sub_(self.layer.weight.detach()).float()
         length = float(update.norm())
         if self._last_update is not None and length > 0:
-            self._values["update_cosine"].append(cosine(self._last_update, update))
+            self._values["update_cosine"].append(stats.cosine(self._last_update, update))
         self._last_update = update if is_sampled else None
         if is_sampled and size > 0:
             self._values["update"].append(length / size)
 
-    def summary(self) -> dict[str, Any]:
-        """Return medians over the window, by the names of `LayerHealth`; what was seen alone."""
-        found: dict[str, Any] = {
-            name: statistics.median(values) for name, values in self._values.items()
-        }
-        if updates := self._values.get("update"):
-            found["largest_update"] = max(updates)
-        norms = self._values.get("gradient", [])
-        if self._gradient_sum is not None and len(norms) > 1:
+    def close(self) -> dict[str, Any]:
+        """Return medians over the window, by the names of `LayerHealth`, and begin a new one."""
+        values, self._values = self._values, defaultdict(list)
+        total, self._gradient_sum = self._gradient_sum, None
+        found: dict[str, Any] = {name: statistics.median(each) for name, each in values.items()}
+        if "update" in values:
+            found["largest_update"] = max(values["update"])
+        norms = values["gradient"]
+        if total is not None and len(norms) > 1:
             mean_square = statistics.fmean(norm**2 for norm in norms)
-            mean = self._gradient_sum / len(norms)
-            found["signal_to_noise"] = signal_to_noise(mean, mean_square)
+            found["signal_to_noise"] = stats.signal_to_noise(total / len(norms), mean_square)
         return found

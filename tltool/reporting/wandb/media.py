@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from tltool._csv_rows import read_rows
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import unnormalize
-from tltool.diagnostics.health.health_table import read_health
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.layer_health import draw_layer_health
@@ -56,7 +56,7 @@ def log_health(run: Any, path: Path) -> None:
     """Log a ``health.csv``, if there is one, as a picture of layers by time."""
     import wandb
 
-    figure = draw_layer_health(read_health(path)) if path.is_file() else None
+    figure = draw_layer_health(read_rows(path)) if path.is_file() else None
     if figure is not None:
         run.log({"health/layers": wandb.Image(as_image(figure))})
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tltool.diagnostics.advice.backbone_suitability import Suitability, measure_suitability
+from tltool.diagnostics.advice.backbone_ranking import Suitability, measure_suitability
 from tltool.diagnostics.advice.logme import logme
 
 
