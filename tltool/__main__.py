@@ -1,6 +1,5 @@
 """The command line: finds the command first and imports only what it needs."""
 
-import difflib
 import importlib
 import os
 import re
@@ -8,10 +7,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import tltool
-from tltool.cli.help_page import PAGE, foreign_flag
+from tltool._lookup import nearest_name
+from tltool.cli.help_page import FOREIGN_NAMES, PAGE, foreign_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -21,67 +20,40 @@ WORKER_ERROR = re.compile(
 )
 
 
-class Command(NamedTuple):
-    """Where a command lives, when it is used, and what it does."""
-
-    module: str
-    moment: str
-    summary: str
-
-
 COMMANDS = {
-    "backbones": Command(
-        "tltool.cli.backbones", "look", "what backbones there are, and which suit your images"
-    ),
-    "activations": Command(
-        "tltool.cli.activations", "look", "what activations there are, and their faults"
-    ),
-    "plan": Command("tltool.cli.plan", "before", "say what a run would train when, and how fast"),
-    "doctor": Command(
-        "tltool.cli.doctor", "before", "check images, network and training before a long run"
-    ),
-    "fit": Command("tltool.cli.fit", "train", "fine-tune a backbone on your images"),
-    "compare": Command(
-        "tltool.cli.compare", "train", "compare heads on one backbone, and judge differences"
-    ),
-    "validate": Command(
-        "tltool.cli.validate", "after", "measure a checkpoint on the validation images"
-    ),
-    "test": Command("tltool.cli.validate", "after", "measure a checkpoint on the test images"),
-    "predict": Command(
-        "tltool.cli.predict", "after", "write a table of predictions for a folder of images"
-    ),
-    "report": Command(
-        "tltool.cli.report", "after", "say what a run achieved, beside its baselines"
-    ),
-    "features": Command(
-        "tltool.cli.features", "store", "features of a frozen backbone, computed once"
-    ),
+    "look": {
+        "backbones": "what backbones there are, and which suit your images",
+        "activations": "what activations there are, and their faults",
+    },
+    "before": {
+        "plan": "say what a run would train when, and how fast",
+        "doctor": "check images, network and training before a long run",
+    },
+    "train": {
+        "fit": "fine-tune a backbone on your images",
+        "compare": "compare heads on one backbone, and judge differences",
+    },
+    "after": {
+        "validate": "measure a checkpoint on the validation images",
+        "test": "measure a checkpoint on the test images",
+        "predict": "write a table of predictions for a folder of images",
+        "report": "say what a run achieved, beside its baselines",
+    },
+    "store": {"features": "features of a frozen backbone, computed once"},
 }
+"""The commands by the moment they are used, and what each does."""
+
+NAMES = [name for commands in COMMANDS.values() for name in commands]
 
 READS_FIT = {"fit", "plan", "doctor", "features"}
 """The commands that read the configuration of ``fit``; compare has an ``--lr`` of its own."""
-
-SYNONYMS = {
-    "train": "fit",
-    "finetune": "fit",
-    "fine-tune": "fit",
-    "eval": "validate",
-    "evaluate": "validate",
-    "infer": "predict",
-    "models": "backbones",
-    "check": "doctor",
-}
-"""What other programs call a command, and its name here."""
 
 
 def help_text() -> str:
     """Return the overview of all commands, by the moment they are used."""
     lines = ["usage: tltool COMMAND [options]    (tltool COMMAND --help for its options)", ""]
-    for moment in dict.fromkeys(command.moment for command in COMMANDS.values()):
-        for name, command in COMMANDS.items():
-            if command.moment == moment:
-                lines.append(f"  {moment:<8}{name:<14}{command.summary}")
+    for moment, commands in COMMANDS.items():
+        lines += [f"  {moment:<8}{name:<14}{summary}" for name, summary in commands.items()]
     lines += ["", "start here: tltool fit --data.root images    (images/<class>/*.jpg)"]
     return "\n".join(lines)
 
@@ -99,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text, file=sys.stderr if status else sys.stdout)
         return status
     try:
-        return int(importlib.import_module(COMMANDS[argv[0]].module).main(argv))
+        module = "validate" if argv[0] == "test" else argv[0]
+        return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except Exception as error:
@@ -116,10 +89,9 @@ def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
         return 0, help_text()
     if argv[0] == "--version":
         return 0, f"tltool {tltool.__version__}"
-    if argv[0] not in COMMANDS:
-        near = [SYNONYMS[argv[0]]] if argv[0] in SYNONYMS else []
-        near = near or difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    if argv[0] not in NAMES:
+        near = FOREIGN_NAMES["commands"].get(argv[0]) or nearest_name(dict.fromkeys(NAMES), argv[0])
+        hint = f" Did you mean {near!r}?" if near else ""
         return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
     if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
         return 0, PAGE

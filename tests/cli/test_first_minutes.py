@@ -97,9 +97,9 @@ def test_a_data_module_of_lightning_is_refused_with_what_is_needed(run_tltool, o
     own_module("data_of_mine", DATA)
     status, _, err = run_tltool("fit", "--data", "data_of_mine.MyData", *RESNET, *SMALL)
     assert status == 2
-    assert "class MyData(tltool.data.ImageDataModule)" in err
+    assert "class MyData(tltool.ImageDataModule)" in err
     assert "find_classes" in err
-    assert "find_splits" in err
+    assert "find_records" in err
 
 
 @pytest.mark.parametrize(

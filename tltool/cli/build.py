@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
@@ -15,6 +16,7 @@ from tltool.cli.own_modules import rewrite
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
+from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -136,33 +138,42 @@ def make_section(name: str, config: Mapping[str, Any]) -> Any:
 
 def run_experiment(
     command: str,
-    words: Sequence[str],
-    run: Callable[[Experiment], int | None],
+    argv: Sequence[str],
+    run: Callable[..., int | None],
     *,
-    add_options: Callable[[Parser], None] | None = None,
     check: Callable[[Namespace], None] | None = None,
     classes: Classes | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> int:
     """Run a command that reads the configuration of ``fit``, and return its exit status.
 
     Args:
         command: Its name.
-        words: What stands behind the name on the command line.
+        argv: What stands behind the name on the command line.
         run: What the command does with the experiment; it returns the exit status, or ``None``
-            for 0.
-        add_options: Adds what it asks beside the configuration.
-        check: Refuses wrong answers to that, before anything is built.
-        classes: Classes that its own options accept by short name.
+            for 0. Its keywords are options beside the configuration, see `add_options_of`.
+        check: Refuses wrong values of those, before anything is built.
+        classes: Classes that they accept by short name.
+        defaults: Of the configuration, where they are not those of ``fit``.
+        **given: Keywords for the command that are no options.
     """
     set_up_process()
-    parser = experiment_parser(command, add_options, classes)
-    words = rewrite(words)
+    parser = experiment_parser(command, classes)
+    parser.description = docstring_parser.parse(run.__doc__ or "").short_description
+    options = add_options_of(run, parser, skip={"experiment", *given})
+    parser.set_defaults(dict(defaults or {}))
+    words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
     try:
         if check is not None:
             check(config)
-        return run(build(parser, config)) or 0
+        experiment = build(parser, config)
+        given |= {name: experiment.made[name] for name in options}
+        for name in options:  # What is left is a configuration of fit.
+            del config[name]
+        return run(experiment, **given) or 0
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

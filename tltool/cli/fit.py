@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
     shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
-    return run_experiment("fit", words, lambda experiment: fit(experiment, shows_yaml=shows_yaml))
+    return run_experiment("fit", words, fit, shows_yaml=shows_yaml)
 
 
 def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -51,6 +52,7 @@ NEEDS = (
     "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
 )
 
+_CLASS_PATH = re.compile(r"\b(?:tltool|lightning|torch|timm)\.(?:[a-z_]\w*\.)+(?=[A-Z])")
 _command: ContextVar["Parser | None"] = ContextVar("command", default=None)
 
 
@@ -155,15 +157,45 @@ class Parser(LightningArgumentParser):
         print(text)
         sys.exit(0)
 
+    def format_help(self) -> str:
+        """Return the help, with classes by short name."""
+        return _CLASS_PATH.sub("", super().format_help())
+
     def _own_help(self) -> str:
         """Return the help of the options that ``fit`` has not."""
         is_run = any(action.dest == "model.head" for action in self._actions)
         page = page_options() if is_run else ("data", "trainer")
         usual = {"help", *(key.partition(".")[0] for key in page)}
-        own = [action for action in self._actions if action.dest.partition(".")[0] not in usual]
-        others = "The options of fit" if is_run else "The sections data and trainer"
-        hint = f"{others} too, see tltool fit --help; --help_all for everything"
-        return f"{self._part_of_help(own)}\n{hint}"
+        own = [
+            a
+            for a in self._actions
+            if a.dest.partition(".")[0] not in usual and not a.dest.endswith(".help")
+        ]
+        others = "The options of fit" if is_run else "The sections data and trainer of fit"
+        return "\n".join(
+            [
+                f"usage: {self.prog} images [options]\n",
+                *textwrap.wrap(self.description or "", 80),
+                "What stands behind an option is its default, or a word in capitals.\n",
+                *(line for action in own for line in self._help_lines(action)),
+                f"\n{others} too, see tltool fit --help; --help_all for everything",
+            ]
+        )
+
+    def _help_lines(self, action: argparse.Action) -> list[str]:
+        """Return an option, what stands behind it, and its help, in 80 columns."""
+        value = "" if action.default in (None, [], argparse.SUPPRESS) else str(action.default)
+        if action.nargs == 0 or action.dest == "print_config":
+            value = ""
+        elif not value:
+            value = re.split(r"[._]", action.dest)[-1].upper()
+        names = ", ".join(cls.__name__ for cls in self.known_classes.get(action.dest, ()))
+        text = f"{action.help} Classes: {names}." if names else action.help or ""
+        head = f"  --{action.dest} {value}".rstrip()
+        lines = textwrap.wrap(text, 46)
+        if len(head) > 32:
+            return [head, *(f"{'':33}{line}" for line in lines)]
+        return [f"{head:<33}{lines[0]}", *(f"{'':33}{line}" for line in lines[1:])]
 
     def _section_help(self, section: str) -> str:
         default = self.get_defaults().get(section)

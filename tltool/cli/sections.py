@@ -1,6 +1,5 @@
 """The options that fit, plan, doctor, compare and features share, each section declared once."""
 
-from collections.abc import Callable
 from typing import Any
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
@@ -78,17 +77,12 @@ def known_classes() -> Classes:
     }
 
 
-def experiment_parser(
-    command: str,
-    add_options: Callable[[Parser], None] | None = None,
-    classes: Classes | None = None,
-) -> Parser:
+def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     """Return the parser of a command that reads the configuration of ``fit``.
 
     Args:
         command: Its name, for the help.
-        add_options: Adds what the command asks beside that configuration.
-        classes: Classes that its own sections accept by short name.
+        classes: Classes that its own options accept by short name.
     """
     parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
     parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
@@ -109,8 +103,6 @@ def experiment_parser(
     _add_run_options(parser)
     _link(parser)
     parser.set_defaults(DEFAULTS)
-    if add_options is not None:
-        add_options(parser)
     return parser
 
 
