@@ -51,7 +51,7 @@ def own_module(tmp_path, monkeypatch):
 
 def recipe():
     saved = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)
-    return saved["recipe"]
+    return saved["task_config"]
 
 
 def test_a_directory_and_the_name_of_a_backbone_are_enough(run_tltool, images):

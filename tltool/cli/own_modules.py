@@ -86,13 +86,16 @@ def reach_own_modules(texts: Iterable[str], directory: Path) -> None:
             sys.path.append(str(directory))
 
 
-def import_own_modules(names: Sequence[str]) -> None:
+def import_own_modules(*, modules: list[str] | None = None) -> None:
     """Import modules that the user named, from the working directory too.
+
+    Args:
+        modules: Your own modules whose classes the checkpoint needs, such as my_heads.
 
     Raises:
         ModuleNotFoundError: If there is no such module.
     """
-    for name in names:
+    for name in modules or ():
         reach_own_modules([f"{name}.any"], Path.cwd())
         try:
             importlib.import_module(name)

@@ -48,7 +48,7 @@ MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)"""
 NEEDS = (
     "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
     "through it. Write `class {short}(tltool.ImageDataModule)` with two methods: "
-    "`find_classes(self) -> list[str]` and `find_records(self) -> list[tltool.ImageRecord]`; where "
+    "`find_classes(self) -> list[str]` and `find_records(self) -> list[ImageRecord]`; where "
     "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
 )
 

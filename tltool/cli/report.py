@@ -51,7 +51,7 @@ def report(
             to; called again, it updates them; no images are sent.
         modules: Your own modules whose classes the checkpoints need, such as my_heads.
     """
-    import_own_modules(modules or ())
+    import_own_modules(modules=modules)
     directories = list(dict.fromkeys(_latest(each) for each in run))
     check_output_file(output, "--output", suffixes=(".html", ".htm"), example="report.html")
     set_up_process()

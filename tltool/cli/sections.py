@@ -1,5 +1,6 @@
 """The options that fit, plan, doctor, compare and features share, each section declared once."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
@@ -10,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from tltool.cli.parser import Classes, Parser
+from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.data.datamodules.elpv import ELPVDataModule
 from tltool.data.datamodules.image_datamodule import ImageDataModule
@@ -45,6 +47,26 @@ DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": 10,
     "trainer.enable_model_summary": False,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a run as a whole.
+
+    Args:
+        seed_everything: Seed of all random numbers; true for a random one, false for none.
+        runs_dir: Runs lie in <runs_dir>/<name>/<n>.
+        name: Name of the run; null for the data's name.
+        save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
+            only.
+        ckpt_path: Checkpoint to resume from, such as last.ckpt.
+    """
+
+    seed_everything: bool | int = 0
+    runs_dir: str = "runs"
+    name: str | None = None
+    save_every_n_steps: int | None = None
+    ckpt_path: str | None = None
 
 
 def add_data(parser: Parser) -> None:
@@ -86,12 +108,6 @@ def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     """
     parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
     parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
-    parser.add_argument(
-        "--seed_everything",
-        type=bool | int,
-        default=0,
-        help="Seed of all random numbers; true for a random one, false for none.",
-    )
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(ImageTask, "model")
     add_data(parser)
@@ -100,25 +116,10 @@ def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     parser.add_function_arguments(wandb_logger, "wandb", skip={"run_dir"})
     parser.add_class_arguments(FeatureCaching, "features")
     parser.add_class_arguments(HealthMonitor, "health")
-    _add_run_options(parser)
+    add_options_of(RunOptions, parser)
     _link(parser)
     parser.set_defaults(DEFAULTS)
     return parser
-
-
-def _add_run_options(parser: Parser) -> None:
-    parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
-    parser.add_argument(
-        "--name", type=str | None, help="Name of the run; null for the data's name."
-    )
-    parser.add_argument(
-        "--save_every_n_steps",
-        type=int | None,
-        help="Write last.ckpt in the middle of an epoch too; null for at its end only.",
-    )
-    parser.add_argument(
-        "--ckpt_path", type=str | None, help="Checkpoint to resume from, such as last.ckpt."
-    )
 
 
 def _link(parser: Parser) -> None:
@@ -135,11 +136,8 @@ def _link(parser: Parser) -> None:
 
 
 def _optimizers(cls: type[Any]) -> set[type[Any]]:
-    found = {
-        child
-        for child in cls.__subclasses__()
-        if child.__module__.startswith(("torch.optim", "timm.optim"))
-    }
+    ours = ("torch.optim", "timm.optim")
+    found = {child for child in cls.__subclasses__() if child.__module__.startswith(ours)}
     return found.union(*(_optimizers(child) for child in found))
 
 

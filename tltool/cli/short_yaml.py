@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
+from tltool.cli.sections import RunOptions
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.image_task import ImageTask
 
+_RUN = ("runs_dir", "name", "save_every_n_steps")
 _HAVE_SHORT_NAMES = {"tltool", "torch", "timm"}
 
 
@@ -29,7 +31,9 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
     data = _changed(config["data"], keep=("root", "batch_size"))
     trainer = {
         key: value
-        for key, value in _unusual(Trainer, config["trainer"], keep=("max_epochs",)).items()
+        for key, value in changed_arguments(
+            Trainer, config["trainer"], keep=("max_epochs",)
+        ).items()
         if key == "max_epochs" or value != defaults.get(f"trainer.{key}")
     }
     chosen = {
@@ -37,21 +41,17 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
         "model": {
             "backbone": backbone | {"weights": weights},
             **({"head": head} if head else {}),
-            **_unusual(ImageTask, model),
+            **changed_arguments(ImageTask, model),
         },
         "data": _without_class(data, "ImageFolderDataModule"),
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
-        "features": _unusual(FeatureCaching, config["features"]),
+        "features": changed_arguments(FeatureCaching, config["features"]),
         "trainer": trainer,
-        "wandb": _unusual(wandb_logger, config["wandb"]),
-        "runs_dir": config["runs_dir"],
-        "name": config["name"],
-        "save_every_n_steps": config["save_every_n_steps"],
+        "wandb": changed_arguments(wandb_logger, config["wandb"]),
     }
-    empty: dict[str, Any] = {"features": {}, "wandb": {}}
-    usual = empty | {"runs_dir": "runs", "name": None, "save_every_n_steps": None}
-    chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
+    chosen |= changed_arguments(RunOptions, {key: config[key] for key in _RUN})
+    chosen = {key: value for key, value in chosen.items() if value != {}}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 
 
@@ -64,7 +64,7 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
     """
     module, _, name = config["class_path"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
-    init_args = _unusual(cls, config.get("init_args") or {}, keep)
+    init_args = changed_arguments(cls, config.get("init_args") or {}, keep)
     if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
         name = config["class_path"]
     return {"class_path": name, "init_args": init_args} if init_args else name
@@ -77,7 +77,7 @@ def _without_class(section: Any, usual: str) -> Any:
     return section["init_args"] if section["class_path"] == usual else section
 
 
-def _unusual(
+def changed_arguments(
     function: Callable[..., Any], arguments: Mapping[str, Any], keep: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the arguments that are not at the default of a signature, and those to keep."""
