@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from tltool.__main__ import NAMES, help_text, main, message_for_user
+from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
 
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"]])
@@ -19,7 +19,7 @@ def test_help_imports_neither_torch_nor_lightning(words):
 
 
 def test_help_lists_every_command():
-    assert all(f" {name} " in help_text() for name in NAMES)
+    assert all(f" {name} " in help_text() for name in COMMANDS)
 
 
 def test_an_unknown_command_offers_the_nearest(capsys):

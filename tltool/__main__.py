@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tltool
 from tltool._lookup import nearest_name
-from tltool.cli.help_page import FOREIGN_NAMES, PAGE, foreign_flag
+from tltool.cli.help_page import NAMES, PAGE, foreign_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -20,30 +20,7 @@ WORKER_ERROR = re.compile(
 )
 
 
-COMMANDS = {
-    "look": {
-        "backbones": "what backbones there are, and which suit your images",
-        "activations": "what activations there are, and their faults",
-    },
-    "before": {
-        "plan": "say what a run would train when, and how fast",
-        "doctor": "check images, network and training before a long run",
-    },
-    "train": {
-        "fit": "fine-tune a backbone on your images",
-        "compare": "compare heads on one backbone, and judge differences",
-    },
-    "after": {
-        "validate": "measure a checkpoint on the validation images",
-        "test": "measure a checkpoint on the test images",
-        "predict": "write a table of predictions for a folder of images",
-        "report": "say what a run achieved, beside its baselines",
-    },
-    "store": {"features": "features of a frozen backbone, computed once"},
-}
-"""The commands by the moment they are used, and what each does."""
-
-NAMES = [name for commands in COMMANDS.values() for name in commands]
+COMMANDS: list[str] = [name for commands in NAMES["commands"].values() for name in commands]
 
 READS_FIT = {"fit", "plan", "doctor", "features"}
 """The commands that read the configuration of ``fit``; compare has an ``--lr`` of its own."""
@@ -52,7 +29,7 @@ READS_FIT = {"fit", "plan", "doctor", "features"}
 def help_text() -> str:
     """Return the overview of all commands, by the moment they are used."""
     lines = ["usage: tltool COMMAND [options]    (tltool COMMAND --help for its options)", ""]
-    for moment, commands in COMMANDS.items():
+    for moment, commands in NAMES["commands"].items():
         lines += [f"  {moment:<8}{name:<14}{summary}" for name, summary in commands.items()]
     lines += ["", "start here: tltool fit --data.root images    (images/<class>/*.jpg)"]
     return "\n".join(lines)
@@ -89,8 +66,9 @@ def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
         return 0, help_text()
     if argv[0] == "--version":
         return 0, f"tltool {tltool.__version__}"
-    if argv[0] not in NAMES:
-        near = FOREIGN_NAMES["commands"].get(argv[0]) or nearest_name(dict.fromkeys(NAMES), argv[0])
+    if argv[0] not in COMMANDS:
+        near = NAMES["foreign_commands"].get(argv[0])
+        near = near or nearest_name(dict.fromkeys(COMMANDS), argv[0])
         hint = f" Did you mean {near!r}?" if near else ""
         return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
     if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:

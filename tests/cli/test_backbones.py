@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tltool.__main__ import main
-from tltool.cli.backbone_ranking import open_data
 from tltool.cli.backbone_cells import parse_count, short_count
+from tltool.cli.backbone_ranking import open_data
 from tltool.diagnostics.advice.backbone_ranking import smaller_splits
 from tltool.models.backbone import Backbone
 from tltool.models.weights.safetensors_file import save_weights

@@ -20,17 +20,10 @@ from tltool.models.weights.local_weights import (
 from tltool.models.weights.packages import ORDERED_PACKAGES
 from tltool.models.weights_download import fetch_weights
 
-EXAMPLES = """\
-examples:
-  tltool backbones vit --max_params 10M          small transformers
-  tltool backbones resnet18                      all weights of one model
-  tltool backbones --fetch resnet18 --to weights
-  tltool backbones --rank images --weights_dir weights"""
-
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool backbones``."""
-    return run_function("backbones", backbones, argv[1:], epilog=EXAMPLES)
+    return run_function("backbones", backbones, argv[1:])
 
 
 def backbones(
@@ -51,6 +44,12 @@ def backbones(
     max_images: int = 1000,
 ) -> None:
     """Search timm's models, rank those available locally on your images, or fetch weights.
+
+    Examples:
+      tltool backbones vit --max_params 10M          small transformers
+      tltool backbones resnet18                      all weights of one model
+      tltool backbones --fetch resnet18 --to weights
+      tltool backbones --rank images --weights_dir weights
 
     Args:
         pattern: A part of the name, or a pattern such as 'vit_*224'.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jsonargparse import Namespace
 
 from tltool._atomic_write import save_figure, write_whole
 from tltool._lookup import lookup
@@ -48,10 +49,23 @@ def main(argv: Sequence[str]) -> int:
         "compare",
         lecture_arguments(words),
         compare,
+        check=check_question,
         classes={"lecture": EXPERIMENTS},
         defaults={"model.head": head},
         words=words,
     )
+
+
+def check_question(config: Namespace) -> None:
+    """Check what ``compare`` is asked, before it takes time.
+
+    Raises:
+        ValueError: If the options do not go together.
+        FileNotFoundError: If there is no folder for the file.
+    """
+    if config.write_head is not None and config.write_config is None:
+        raise ValueError("--write_head needs a file: add --write_config head.yaml.")
+    check_output_file(config.write_config, "--write_config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +133,8 @@ def compare(
     if lecture is None:
         variants, usual = _heads(experiment, axes)
         reference = reference or usual
-        _check_question(variants, reference, write_config, write_head)
+        for name in filter(None, (reference, write_head)):
+            lookup(variants, name, kind="head")
         settings = _training_settings(experiment)
     else:
         claims = chosen_experiments(lecture)
@@ -181,16 +196,6 @@ def _heads(experiment: Experiment, axes: Axes) -> tuple[dict[str, Variant], str]
     for variant in variants.values():
         check_variant(variant, num_features, num_classes)
     return variants, reference
-
-
-def _check_question(
-    variants: Mapping[str, Variant], reference: str, file: Path | None, written: str | None
-) -> None:
-    if written is not None and file is None:
-        raise ValueError("--write_head needs a file: add --write_config head.yaml.")
-    for name in filter(None, (reference, written)):
-        lookup(variants, name, kind="head")
-    check_output_file(file, "--write_config")
 
 
 def _features(

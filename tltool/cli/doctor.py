@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -89,10 +90,13 @@ def doctor(
         results += checks.before_training(log_prior=experiment.config.model.log_prior)
     with status("a few steps of each phase"):
         results += checks.in_trial_steps()
-        results += [
-            _memory(experiment, checks, trainer),
-            checks.checkpoint(partial(_reload, trainer)),
-        ]
+        devices = world_size(experiment.config.trainer)
+        memory = checks.memory(
+            batch_per_device=per_device_batch_size(data.batch_size, devices),
+            available=device_memory(trainer.strategy.root_device),
+            remedy=memory_remedies(experiment.plain_config),
+        )
+        results += [memory, checks.checkpoint(partial(_reload, trainer))]
     print_results(results)
     print_signals(checks.signals)
     print(describe_read(images))
@@ -102,11 +106,10 @@ def doctor(
     if write_groups:
         sizes = write_duplicate_groups(str(write_groups), images, duplicates, data)
         print(describe_groups(write_groups, images, sizes.tolist()))
-    failed = sum(result.status == "failed" for result in results)
-    warned = sum(result.status == "warning" for result in results)
-    print(f"result   {failed} failed, {warned} warnings, {len(results)} checks")
+    count = Counter(result.status for result in results)
+    print(f"result   {count['failed']} failed, {count['warning']} warnings, {len(results)} checks")
     print(f"took     {time.monotonic() - started_at:.0f} s")
-    return 1 if failed else 0
+    return min(count["failed"], 1)
 
 
 def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
@@ -117,15 +120,6 @@ def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
         trainer.save_checkpoint(file)
         loaded = ImageTask.load_from_checkpoint(file).to(task.device)
         return loaded, file.stat().st_size
-
-
-def _memory(experiment: Experiment, checks: ModelChecks, trainer: Trainer) -> CheckResult:
-    devices = world_size(experiment.config.trainer)
-    return checks.memory(
-        batch_per_device=per_device_batch_size(experiment.data.batch_size, devices),
-        available=device_memory(trainer.strategy.root_device),
-        remedy=memory_remedies(experiment.plain_config),
-    )
 
 
 def describe_read(images: HashedImages) -> str:
@@ -146,9 +140,8 @@ def describe_read(images: HashedImages) -> str:
 def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> str:
     """Return the lines that say what was written, and how to train on it."""
     left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
-    test = ""
-    if "test" in images.samples:
-        test = f" --data.test_fraction {len(images.samples['test']) / len(images.paths):.2f}"
+    share = len(images.samples.get("test", ())) / len(images.paths)
+    test = f" --data.test_fraction {share:.2f}" if share else ""
     return (
         f"groups   {file}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
         f"{max(sizes):,}{left_out}\n"

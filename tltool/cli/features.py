@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from tltool._lookup import lookup
+from tltool.cli.help_page import NAMES
 from tltool.cli.signature_options import run_function
 from tltool.features.cache import cache_root
 from tltool.features.cache_maintenance import (
@@ -24,13 +25,7 @@ from tltool.features.folder_lock import InUseError
 from tltool.features.segments import DamagedSegmentError
 from tltool.reporting.tables import FactTable, rich_table
 
-ACTIONS = {
-    "compute": "compute the features of your images, from the configuration of fit",
-    "verify": "hash all images and features anew, and compute some rows again",
-    "list": "what there is, for which backbone, how large, and when it was last used",
-    "prune": "delete features by name, age or size",
-    "pack": "put the files of each set of features into one",
-}
+ACTIONS = NAMES["features"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,8 +44,9 @@ def main(argv: Sequence[str]) -> int:
         from tltool.cli import features_compute
 
         return features_compute.main(action, words)
-    function = {"list": list_features, "prune": prune, "pack": pack}[action]
-    return run_function(f"features {action}", function, words)
+    functions: dict[str, Callable[..., int | None]]
+    functions = {"list": list_features, "prune": prune, "pack": pack}
+    return run_function(f"features {action}", functions[action], words)
 
 
 def help_text() -> str:

@@ -33,8 +33,8 @@ def features_of(experiment: Experiment, images: ImageDataset, **options: Any) ->
     """
     data = experiment.data
     workers = resolve_num_workers(data.num_workers, 1)
-    loading = {"batch_size": data.batch_size, "num_workers": workers}
-    return cached_features(experiment.backbone, images, **loading, **options)
+    options |= {"batch_size": data.batch_size, "num_workers": workers}
+    return cached_features(experiment.backbone, images, **options)
 
 
 def split_names(data: ImageDataModule) -> list[SplitName]:

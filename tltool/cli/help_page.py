@@ -1,4 +1,4 @@
-"""The short help of `tltool fit`, and what other programs call commands and options; no torch.
+"""The short help of `tltool fit`, and the names of commands and options; without torch.
 
 The parser knows all options (``--help_all``). The page has those that most runs need, in the
 order in which a user needs them; a test compares it with the parser.
@@ -11,8 +11,8 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 PAGE = (_HERE / "fit_help.txt").read_text(encoding="utf-8")
-FOREIGN_NAMES = tomllib.loads((_HERE / "foreign_names.toml").read_text(encoding="utf-8"))
-"""What other programs call ``commands`` and ``options``, and their names here."""
+NAMES = tomllib.loads((_HERE / "command_names.toml").read_text(encoding="utf-8"))
+"""The commands and what each does, and what other programs call commands and options."""
 
 
 def usual_word(name: str) -> str | None:
@@ -22,7 +22,7 @@ def usual_word(name: str) -> str | None:
         >>> usual_word("epoch"), usual_word("batch-size")
         ('trainer.max_epochs', 'data.batch_size')
     """
-    name, options = name.replace("-", "_"), FOREIGN_NAMES["options"]
+    name, options = name.replace("-", "_"), NAMES["foreign_options"]
     found: str | None = options.get(name) or options.get(f"{name}s")
     return found
 

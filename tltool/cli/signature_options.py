@@ -10,21 +10,21 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import docstring_parser
 
 
-def run_function(
-    command: str, function: Callable[..., int | None], words: Sequence[str], *, epilog: str = ""
-) -> int:
+def run_function(command: str, function: Callable[..., int | None], words: Sequence[str]) -> int:
     """Call a function with what a command line says, and return the exit status.
 
     Args:
         command: Name of the command.
-        function: See `add_options_of`; it returns the exit status, or ``None`` for 0.
+        function: See `add_options_of`; it returns the exit status, or ``None`` for 0. The examples
+            of its docstring stand at the end of the help.
         words: What stands behind the name on the command line.
-        epilog: Stands below the options in the help.
     """
+    docstring = docstring_parser.parse(function.__doc__ or "")
+    examples = "".join(part.description or "" for part in docstring.examples)
     parser = argparse.ArgumentParser(
         f"tltool {command}",
-        description=docstring_parser.parse(function.__doc__ or "").short_description,
-        epilog=epilog,
+        description=docstring.short_description,
+        epilog="\n  ".join(["examples:", *examples.splitlines()]) if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options_of(function, parser)
@@ -73,7 +73,7 @@ def add_options_of(
             continue
         hint = hints[name]
         names.append(name)
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             add_options_of(hint, parser, section=f"{name}.")
             continue
         options: dict[str, Any] = {"help": " ".join((doc.description or "").split())}

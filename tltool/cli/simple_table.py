@@ -1,6 +1,7 @@
 """Tables without frames for lists on the terminal: cells that are there to be copied stay whole."""
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -24,7 +25,7 @@ def print_simple_table(
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name, *cells in zip(columns, *rows, strict=True):
-        justify = "right" if name in numbers else "left"
+        justify: Literal["left", "right"] = "right" if name in numbers else "left"
         if name in flexible:
             table.add_column(name, justify=justify, overflow="fold")
         else:
