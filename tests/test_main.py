@@ -7,7 +7,9 @@ import torch
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"], ["fit", "--no_such"]]
+)
 def test_help_imports_neither_torch_nor_lightning(words):
     code = (
         f"import sys; from tltool.__main__ import main; main({words});"

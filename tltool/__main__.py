@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tltool
 from tltool._lookup import nearest_name
-from tltool.cli.help_page import NAMES, PAGE, foreign_flag
+from tltool.cli.help_page import NAMES, PAGE, wrong_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -73,7 +73,8 @@ def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
         return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
     if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
         return 0, PAGE
-    near_option = foreign_flag(argv[1:]) if argv[0] in READS_FIT else None
+    is_fit = argv[0] == "fit"
+    near_option = wrong_flag(argv[1:], is_fit=is_fit) if argv[0] in READS_FIT else None
     return None if near_option is None else (2, f"error: {near_option}")
 
 

@@ -1,7 +1,6 @@
 """`tltool activations`: what activations there are, and what is wrong with each."""
 
 import math
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -37,18 +36,14 @@ def main(argv: Sequence[str]) -> int:
     return run_function("activations", activations, argv[1:])
 
 
-def activations(name: str | None = None, *, plot: str | None = None) -> int:
+def activations(name: str | None = None, *, plot: str | None = None) -> None:
     """Show all activations, or one in detail; any of these names can be the head's `activation`.
 
     Args:
         name: One activation, to see its formula and numbers.
         plot: Draw them into this file (.png, .svg or .pdf).
     """
-    try:
-        chosen = lookup(ACTIVATIONS, name, kind="activation") if name else None
-    except ValueError as error:  # A wrong argument, as argparse's own errors are.
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    chosen = lookup(ACTIVATIONS, name, kind="activation") if name else None
     console = Console(markup=False, highlight=False)
     if chosen:
         console.print(detail(chosen))
@@ -61,7 +56,6 @@ def activations(name: str | None = None, *, plot: str | None = None) -> int:
 
         drawn = save_plot(plot, [chosen.name] if chosen else None)
         console.print(f"Drew {', '.join(drawn)}: {plot}")
-    return 0
 
 
 def print_overview() -> None:

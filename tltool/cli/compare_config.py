@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
-from tltool.cli.sections import DEFAULTS, HEAD
+from tltool.cli.sections import HEAD
 from tltool.cli.short_yaml import changed_arguments, short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.training_settings import TrainingSettings
@@ -55,4 +55,4 @@ def head_yaml(
         "trainer": config["trainer"] | {"max_epochs": settings.epochs},
         "name": None,
     }
-    return short_yaml(chosen, weights, DEFAULTS)
+    return short_yaml(chosen, weights)

@@ -1,6 +1,5 @@
 """`tltool features`: compute, list, verify, prune and pack the features of frozen backbones."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,11 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if action in {"-h", "--help"}:
         print(help_text())
         return 0
-    try:
-        lookup(ACTIONS, action, kind="action")
-    except ValueError as error:  # A wrong argument, as argparse's own errors are.
-        print(f"error: {error} See tltool features.", file=sys.stderr)
-        return 2
+    lookup(ACTIONS, action, kind="action")
     if action in {"compute", "verify"}:
         # Here, for what they need takes seconds to import.
         from tltool.cli import features_compute

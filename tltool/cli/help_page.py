@@ -4,6 +4,7 @@ The parser knows all options (``--help_all``). The page has those that most runs
 order in which a user needs them; a test compares it with the parser.
 """
 
+import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -27,19 +28,30 @@ def usual_word(name: str) -> str | None:
     return found
 
 
-def foreign_flag(words: Sequence[str]) -> str | None:
-    """Return an error that offers the right option for the first flag of another program.
+def wrong_flag(words: Sequence[str], *, is_fit: bool = False) -> str | None:
+    """Return an error that offers the right option for the first flag that is not one.
+
+    Args:
+        words: What stands behind the command.
+        is_fit: Whether the options of ``fit`` are all that there are.
 
     Example:
-        >>> foreign_flag(["images", "--epochs=3"])
+        >>> wrong_flag(["images", "--epochs=3"])
         'There is no --epochs. Did you mean --trainer.max_epochs?'
-        >>> foreign_flag(["images", "--trainer.max_epochs=3"])
+        >>> wrong_flag(["images", "--seed-everything", "3"], is_fit=True)
+        'There is no --seed-everything. Did you mean --seed_everything?'
+        >>> wrong_flag(["images", "--trainer.max_epochs=3"], is_fit=True)
     """
+    sections = {"help", "help_all", *(key.partition(".")[0] for key in page_options())}
     for word in words:
         name = word[2:].partition("=")[0]
         near = usual_word(name) if word.startswith("--") else None
+        is_wrong = word.startswith("--") and name.partition(".")[0] not in sections
+        if near is None and is_fit and is_wrong:
+            near = "".join(difflib.get_close_matches(name, sections, n=1))
         if near is not None:
-            return f"There is no --{name}. Did you mean --{near}?"
+            hint = f" Did you mean --{near}?" if near else " See tltool fit --help."
+            return f"There is no --{name}.{hint}"
     return None
 
 

@@ -64,9 +64,8 @@ def write_out_config(config: Any, directory: Path) -> Any:
     data, model = config.get("data"), config.get("model")
     if isinstance(data, str) and _is_directory(data, directory):
         config = {**config, "data": {"root": data}}
-    backbone = model.get("backbone") if isinstance(model, dict) else None
-    if isinstance(backbone, str) and _is_backbone_name(backbone):
-        config = {**config, "model": {**model, "backbone": {"name": backbone}}}
+    if isinstance(model, dict) and _is_backbone_name(model.get("backbone")):
+        config = {**config, "model": {**model, "backbone": {"name": model["backbone"]}}}
     return config
 
 
@@ -113,5 +112,6 @@ def _is_directory(value: str, directory: Path) -> bool:
     return not is_class or (directory / value).is_dir()
 
 
-def _is_backbone_name(value: str) -> bool:
-    return bool(_BACKBONE_NAME.fullmatch(value)) and not Path(value).is_file()
+def _is_backbone_name(value: Any) -> bool:
+    is_name = isinstance(value, str) and _BACKBONE_NAME.fullmatch(value)
+    return bool(is_name) and not Path(value).is_file()

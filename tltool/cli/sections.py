@@ -1,9 +1,11 @@
 """The options that fit, plan, doctor, compare and features share, each section declared once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
+import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch import loggers as lightning_loggers
@@ -35,18 +37,9 @@ DATAMODULES = (
 )
 HEAD = f"{Head.__module__}.{Head.__qualname__}"
 
-DEFAULTS: dict[str, Any] = {
-    "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
-    "model.head": {"class_path": HEAD},
-    "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
-    "optimizer": {
-        "class_path": "torch.optim.AdamW",
-        "init_args": {"lr": 1e-3, "weight_decay": 0.05},
-    },
-    "finetuning": {"class_path": "tltool.finetuning.strategies.linear_probe.LinearProbe"},
-    "trainer.max_epochs": 10,
-    "trainer.enable_model_summary": False,
-}
+DEFAULTS: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("fit_defaults.yaml").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True, kw_only=True)

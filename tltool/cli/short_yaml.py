@@ -8,38 +8,32 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
-from tltool.cli.sections import RunOptions
+from tltool.cli.sections import DEFAULTS, RunOptions
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask
 
-_RUN = ("runs_dir", "name", "save_every_n_steps")
 _HAVE_SHORT_NAMES = {"tltool", "torch", "timm"}
 
 
-def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:
+def short_yaml(config: Mapping[str, Any], weights: str) -> str:
     """Return a configuration of ``fit`` without what is at its default.
 
     Args:
         config: The parsed configuration, as plain data.
         weights: Where the backbone's weights came from, with ``auto`` resolved.
-        defaults: What ``fit`` takes by itself, by dotted key, where signatures say otherwise.
     """
     model = {key: value for key, value in config["model"].items() if key != "optimizer"}
-    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"]
+    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"] | {"weights": weights}
     head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
-    trainer = {
-        key: value
-        for key, value in changed_arguments(
-            Trainer, config["trainer"], keep=("max_epochs",)
-        ).items()
-        if key == "max_epochs" or value != defaults.get(f"trainer.{key}")
-    }
+    run = {key: config[key] for key in ("runs_dir", "name", "save_every_n_steps")}
+    usual = {key.removeprefix("trainer."): value for key, value in DEFAULTS.items()}
     chosen = {
         "seed_everything": config["seed_everything"],
         "model": {
-            "backbone": backbone | {"weights": weights},
+            "backbone": backbone,
             **({"head": head} if head else {}),
             **changed_arguments(ImageTask, model),
         },
@@ -47,10 +41,15 @@ def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, A
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
         "features": changed_arguments(FeatureCaching, config["features"]),
-        "trainer": trainer,
+        "health": changed_arguments(HealthMonitor, config["health"]),
+        "trainer": {
+            key: value
+            for key, value in changed_arguments(Trainer, config["trainer"]).items()
+            if key == "max_epochs" or value != usual.get(key)
+        },
         "wandb": changed_arguments(wandb_logger, config["wandb"]),
+        **changed_arguments(RunOptions, run),
     }
-    chosen |= changed_arguments(RunOptions, {key: config[key] for key in _RUN})
     chosen = {key: value for key, value in chosen.items() if value != {}}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 
