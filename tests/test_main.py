@@ -8,7 +8,7 @@ from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"], ["fit", "--no_such"]]
+    "words", [["--help"], ["fit", "--help"], ["fit", "--epochs", "3"], ["fit", "--trainr.devices"]]
 )
 def test_help_imports_neither_torch_nor_lightning(words):
     code = (

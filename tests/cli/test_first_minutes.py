@@ -110,7 +110,7 @@ def test_a_data_module_of_lightning_is_refused_with_what_is_needed(run_tltool, o
         (["--batch_size", "3"], "data.batch_size"),
         (["--batch-size", "3"], "data.batch_size"),
         (["--ckpt-path", "last.ckpt"], "ckpt_path"),
-        (["--trainr.max_epochs", "3"], "trainer"),
+        (["--trainr.max_epochs", "3"], "trainer.max_epochs"),
     ],
 )
 def test_what_others_call_an_option_is_answered_with_its_name(run_tltool, words, message):

@@ -195,7 +195,7 @@ ERRORS = {
     ),
     "Lightning's strategy without its section": (
         ["--strategy", "ddp"],
-        "Did you mean trainer.strategy",
+        "Did you mean --trainer.strategy",
     ),
     "a batch larger than the data": (["--data.batch_size", "64"], "Set --data.batch_size 16"),
     "a folder that cannot be written": (

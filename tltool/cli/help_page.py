@@ -4,10 +4,10 @@ The parser knows all options (``--help_all``). The page has those that most runs
 order in which a user needs them; a test compares it with the parser.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -42,16 +42,19 @@ def wrong_flag(words: Sequence[str], *, is_fit: bool = False) -> str | None:
         'There is no --seed-everything. Did you mean --seed_everything?'
         >>> wrong_flag(["images", "--trainer.max_epochs=3"], is_fit=True)
     """
-    sections = {"help", "help_all", *(key.partition(".")[0] for key in page_options())}
-    for word in words:
-        name = word[2:].partition("=")[0]
-        near = usual_word(name) if word.startswith("--") else None
-        is_wrong = word.startswith("--") and name.partition(".")[0] not in sections
-        if near is None and is_fit and is_wrong:
-            near = "".join(difflib.get_close_matches(name, sections, n=1))
+    page = page_options()
+    sections = {"help", "help_all", *(key.partition(".")[0] for key in page)}
+    for name in (word[2:].partition("=")[0] for word in words if word.startswith("--")):
+        section, dot, rest = name.partition(".")
+        near = usual_word(name)
+        if near is None and is_fit and section not in sections:
+            options = {key.rpartition(".")[2]: key for key in page}
+            if dot:
+                options = {known: f"{known}.{rest}" for known in sections}
+            close = get_close_matches(section, options, n=1)
+            near = options[close[0]] if close else None  # The parser knows more.
         if near is not None:
-            hint = f" Did you mean --{near}?" if near else " See tltool fit --help."
-            return f"There is no --{name}.{hint}"
+            return f"There is no --{name}. Did you mean --{near}?"
     return None
 
 
