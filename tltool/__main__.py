@@ -1,6 +1,5 @@
 """The command line: finds the command first and imports only what it needs."""
 
-import difflib
 import importlib
 import os
 import re
@@ -8,10 +7,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import tltool
-from tltool.cli.help_page import PAGE, foreign_flag
+from tltool._lookup import nearest_name
+from tltool.cli.help_page import NAMES, PAGE, wrong_flag
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -21,67 +20,17 @@ WORKER_ERROR = re.compile(
 )
 
 
-class Command(NamedTuple):
-    """Where a command lives, when it is used, and what it does."""
-
-    module: str
-    moment: str
-    summary: str
-
-
-COMMANDS = {
-    "backbones": Command(
-        "tltool.cli.backbones", "look", "what backbones there are, and which suit your images"
-    ),
-    "activations": Command(
-        "tltool.cli.activations", "look", "what activations there are, and their faults"
-    ),
-    "plan": Command("tltool.cli.plan", "before", "say what a run would train when, and how fast"),
-    "doctor": Command(
-        "tltool.cli.doctor", "before", "check images, network and training before a long run"
-    ),
-    "fit": Command("tltool.cli.fit", "train", "fine-tune a backbone on your images"),
-    "compare": Command(
-        "tltool.cli.compare", "train", "compare heads on one backbone, and judge differences"
-    ),
-    "validate": Command(
-        "tltool.cli.validate", "after", "measure a checkpoint on the validation images"
-    ),
-    "test": Command("tltool.cli.validate", "after", "measure a checkpoint on the test images"),
-    "predict": Command(
-        "tltool.cli.predict", "after", "write a table of predictions for a folder of images"
-    ),
-    "report": Command(
-        "tltool.cli.report", "after", "say what a run achieved, beside its baselines"
-    ),
-    "features": Command(
-        "tltool.cli.features", "store", "features of a frozen backbone, computed once"
-    ),
-}
+COMMANDS: list[str] = [name for commands in NAMES["commands"].values() for name in commands]
 
 READS_FIT = {"fit", "plan", "doctor", "features"}
 """The commands that read the configuration of ``fit``; compare has an ``--lr`` of its own."""
-
-SYNONYMS = {
-    "train": "fit",
-    "finetune": "fit",
-    "fine-tune": "fit",
-    "eval": "validate",
-    "evaluate": "validate",
-    "infer": "predict",
-    "models": "backbones",
-    "check": "doctor",
-}
-"""What other programs call a command, and its name here."""
 
 
 def help_text() -> str:
     """Return the overview of all commands, by the moment they are used."""
     lines = ["usage: tltool COMMAND [options]    (tltool COMMAND --help for its options)", ""]
-    for moment in dict.fromkeys(command.moment for command in COMMANDS.values()):
-        for name, command in COMMANDS.items():
-            if command.moment == moment:
-                lines.append(f"  {moment:<8}{name:<14}{command.summary}")
+    for moment, commands in NAMES["commands"].items():
+        lines += [f"  {moment:<8}{name:<14}{summary}" for name, summary in commands.items()]
     lines += ["", "start here: tltool fit --data.root images    (images/<class>/*.jpg)"]
     return "\n".join(lines)
 
@@ -99,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text, file=sys.stderr if status else sys.stdout)
         return status
     try:
-        return int(importlib.import_module(COMMANDS[argv[0]].module).main(argv))
+        module = "validate" if argv[0] == "test" else argv[0]
+        return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except Exception as error:
@@ -117,13 +67,14 @@ def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
     if argv[0] == "--version":
         return 0, f"tltool {tltool.__version__}"
     if argv[0] not in COMMANDS:
-        near = [SYNONYMS[argv[0]]] if argv[0] in SYNONYMS else []
-        near = near or difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = NAMES["foreign_commands"].get(argv[0])
+        near = near or nearest_name(dict.fromkeys(COMMANDS), argv[0])
+        hint = f" Did you mean {near!r}?" if near else ""
         return 2, f"error: unknown command {argv[0]!r}.{hint} See tltool --help."
     if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
         return 0, PAGE
-    near_option = foreign_flag(argv[1:]) if argv[0] in READS_FIT else None
+    is_fit = argv[0] == "fit"
+    near_option = wrong_flag(argv[1:], is_fit=is_fit) if argv[0] in READS_FIT else None
     return None if near_option is None else (2, f"error: {near_option}")
 
 

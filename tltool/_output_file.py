@@ -30,15 +30,15 @@ def check_output_file(
         >>> check_output_file("plan.txt", "--plot", suffixes={".png"}, example="plan.png")
         Traceback (most recent call last):
         ...
-        ValueError: Cannot write 'plan.txt': its suffix must be one of .png. Write --plot plan.png.
+        ValueError: Cannot write 'plan.txt': its name must end in .png. Write --plot plan.png.
     """
     if file is None:
         return
     path = Path(file)
     if suffixes and path.suffix.lower() not in suffixes:
         raise ValueError(
-            f"Cannot write {str(file)!r}: its suffix must be one of {', '.join(sorted(suffixes))}. "
-            f"Write {option} {example}."
+            f"Cannot write {str(file)!r}: its name must end in {' or '.join(suffixes)}."
+            + (f" Write {option} {example}." if example else "")
         )
     if is_new and path.exists():
         raise FileExistsError(f"{str(file)!r} exists. Name a new file, or remove it first.")

@@ -1,4 +1,3 @@
-import argparse
 import re
 import subprocess
 import sys
@@ -8,8 +7,8 @@ import pytest
 import torch
 
 from tltool.__main__ import main
+from tltool.cli.backbone_cells import parse_count, short_count
 from tltool.cli.backbone_ranking import open_data
-from tltool.cli.backbones import parse_count, short_count
 from tltool.diagnostics.advice.backbone_ranking import smaller_splits
 from tltool.models.backbone import Backbone
 from tltool.models.weights.safetensors_file import save_weights
@@ -86,8 +85,9 @@ def test_nothing_found_offers_the_nearest_names(run):
 
 
 def test_fetching_needs_a_folder(run):
-    with pytest.raises(SystemExit):
-        run("--fetch", "test_resnet")
+    status, _, errors = run("--fetch", "test_resnet")
+    assert status == 1
+    assert "Give both" in errors
 
 
 def test_fetching_without_a_network_is_one_line(run, tmp_path):
@@ -151,7 +151,7 @@ def test_too_few_images_are_refused(images):
 
 @pytest.mark.parametrize("text", ["", "ten", "10G", "-3M"])
 def test_what_is_no_number_of_parameters_says_how_to_write_one(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"Write 10M, 800K or 1\.5B"):
+    with pytest.raises(ValueError, match=r"Write 10M, 800K or 1\.5B"):
         parse_count(text)
 
 

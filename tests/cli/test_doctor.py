@@ -210,7 +210,7 @@ def test_few_of_many_images_are_drawn_and_this_is_said(doctor, images):
     [
         (["--write_groups", "groups.txt"], "Write --write_groups groups.csv"),
         (["--write_groups", "nowhere/groups.csv"], "no folder 'nowhere'"),
-        (["--plot", "head.txt"], "its suffix must be one of"),
+        (["--plot", "head.txt"], "must end in .png or .svg or .pdf"),
         (["--max_images", 0], "must be at least 1"),
     ],
 )

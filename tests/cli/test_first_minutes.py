@@ -51,7 +51,7 @@ def own_module(tmp_path, monkeypatch):
 
 def recipe():
     saved = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)
-    return saved["recipe"]
+    return saved["task_config"]
 
 
 def test_a_directory_and_the_name_of_a_backbone_are_enough(run_tltool, images):
@@ -97,9 +97,9 @@ def test_a_data_module_of_lightning_is_refused_with_what_is_needed(run_tltool, o
     own_module("data_of_mine", DATA)
     status, _, err = run_tltool("fit", "--data", "data_of_mine.MyData", *RESNET, *SMALL)
     assert status == 2
-    assert "class MyData(tltool.data.ImageDataModule)" in err
+    assert "class MyData(tltool.ImageDataModule)" in err
     assert "find_classes" in err
-    assert "find_splits" in err
+    assert "find_records" in err
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,8 @@ def test_a_data_module_of_lightning_is_refused_with_what_is_needed(run_tltool, o
         (["--epochs=3"], "trainer.max_epochs"),
         (["--batch_size", "3"], "data.batch_size"),
         (["--batch-size", "3"], "data.batch_size"),
+        (["--ckpt-path", "last.ckpt"], "ckpt_path"),
+        (["--trainr.max_epochs", "3"], "trainer.max_epochs"),
     ],
 )
 def test_what_others_call_an_option_is_answered_with_its_name(run_tltool, words, message):

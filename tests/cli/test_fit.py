@@ -6,6 +6,8 @@ import pytest
 import torch
 import yaml
 
+from tltool.cli.sections import experiment_parser
+
 MODEL = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
 SMALL = [
     *MODEL,
@@ -46,6 +48,7 @@ def test_the_printed_yaml_names_every_choice(fit, images):
         *("--data.root", images, "--model.log_prior", "true", "--model.label_smoothing", "0.1"),
         *("--model.class_weights", "{red: 2.0}", "--trainer.limit_train_batches", "1"),
         *("--optimizer.amsgrad", "true", "--name", "mine", "--runs_dir", "here"),
+        *("--health.enabled", "false"),
     )
     printed = yaml.safe_load(out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0])
     loss = {"log_prior": True, "label_smoothing": 0.1, "class_weights": {"red": 2.0}}
@@ -53,6 +56,16 @@ def test_the_printed_yaml_names_every_choice(fit, images):
     assert printed["trainer"] == {"max_epochs": 1, "limit_train_batches": 1}
     assert printed["optimizer"]["init_args"]["amsgrad"] is True
     assert (printed["name"], printed["runs_dir"]) == ("mine", "here")
+    assert printed["health"] == {"enabled": False}
+
+
+def test_of_several_configurations_later_ones_win(tmp_path):
+    (tmp_path / "a.yaml").write_text("trainer: {max_epochs: 3, precision: bf16-mixed}\nname: a")
+    (tmp_path / "b.yaml").write_text("trainer: {max_epochs: 2}")
+    words = [f"--config={tmp_path / name}.yaml" for name in "ab"]
+    config = experiment_parser("fit").parse_args(["--data.root", "images", *words])
+    assert (config.trainer.max_epochs, config.trainer.precision) == (2, "bf16-mixed")
+    assert config.name == "a"
 
 
 def test_a_run_leaves_config_metrics_and_checkpoints(fit, images, tmp_path):
@@ -182,7 +195,7 @@ ERRORS = {
     ),
     "Lightning's strategy without its section": (
         ["--strategy", "ddp"],
-        "Did you mean trainer.strategy",
+        "Did you mean --trainer.strategy",
     ),
     "a batch larger than the data": (["--data.batch_size", "64"], "Set --data.batch_size 16"),
     "a folder that cannot be written": (

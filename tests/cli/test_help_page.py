@@ -3,7 +3,7 @@
 import pytest
 
 from tltool.__main__ import main
-from tltool.cli.help_page import PAGE, USUAL_WORDS, page_options
+from tltool.cli.help_page import NAMES, PAGE, page_options
 from tltool.cli.sections import experiment_parser
 
 
@@ -52,7 +52,7 @@ def test_each_option_of_the_page_is_one(options):
 
 
 def test_each_usual_word_leads_to_an_option(options):
-    assert set(USUAL_WORDS.values()) - options == set()
+    assert set(NAMES["foreign_options"].values()) - options == set()
 
 
 def test_what_stands_behind_an_option_is_its_default(defaults):

@@ -1,16 +1,15 @@
 """`tltool activations`: what activations there are, and what is wrong with each."""
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 
 import torch
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tltool._lookup import lookup
+from tltool.cli.signature_options import run_function
+from tltool.cli.simple_table import print_simple_table
 from tltool.layers.activation_behavior import (
     SaturatedRegion,
     activation_behavior,
@@ -33,48 +32,41 @@ DEPTH = 10  # layers, over which the gradient that is left is told
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``tltool activations [NAME] [--plot FILE]``."""
-    parser = argparse.ArgumentParser(
-        prog="tltool activations",
-        description="Show all activations, or one in detail. Any of these names can be the "
-        "`activation` of a head.",
-    )
-    parser.add_argument("name", nargs="?", help="one activation, to see its formula and numbers")
-    parser.add_argument("--plot", metavar="FILE", help="draw them into FILE (.png, .svg or .pdf)")
-    args = parser.parse_args(list(argv[1:]))
-    try:
-        chosen = lookup(ACTIVATIONS, args.name, kind="activation") if args.name else None
-    except ValueError as error:  # A wrong argument, as argparse's own errors are.
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run ``tltool activations``."""
+    return run_function("activations", activations, argv[1:])
+
+
+def activations(name: str | None = None, *, plot: str | None = None) -> None:
+    """Show all activations, or one in detail; any of these names can be the head's `activation`.
+
+    Args:
+        name: One activation, to see its formula and numbers.
+        plot: Draw them into this file (.png, .svg or .pdf).
+    """
+    chosen = lookup(ACTIVATIONS, name, kind="activation") if name else None
     console = Console(markup=False, highlight=False)
     if chosen:
         console.print(detail(chosen))
     else:
-        console.print(overview())
+        print_overview()
         console.print(ADVICE)
         console.print("More about one of them: tltool activations NAME")
-    if args.plot:
+    if plot:
         from tltool.reporting.figures.activations import save_plot
 
-        drawn = save_plot(args.plot, [chosen.name] if chosen else None)
-        console.print(f"Drew {', '.join(drawn)}: {args.plot}")
-    return 0
+        drawn = save_plot(plot, [chosen.name] if chosen else None)
+        console.print(f"Drew {', '.join(drawn)}: {plot}")
 
 
-def overview() -> Table:
-    """Return the table of all activations, in the lecture's order."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("activation", no_wrap=True)
-    table.add_column("gain", justify="right", no_wrap=True)
-    table.add_column("saturated", no_wrap=True)
-    table.add_column("problem")
-    table.add_column("verdict")
+def print_overview() -> None:
+    """Print the table of all activations, in the lecture's order."""
+    rows = []
     for name, facts in ACTIVATION_FACTS.items():
-        gain = f"{activation_gain(name):.2f}"
         saturated = region(saturated_region(name))
-        table.add_row(name, gain, saturated, facts.problem, facts.verdict)
-    return table
+        gain = f"{activation_gain(name):.2f}"
+        rows.append((name, gain, saturated, facts.problem, facts.verdict))
+    columns = ("activation", "gain", "saturated", "problem", "verdict")
+    print_simple_table(columns, rows, numbers={"gain"}, flexible={"problem", "verdict"})
 
 
 def detail(entry: Activation) -> Table:
@@ -96,7 +88,10 @@ def detail(entry: Activation) -> Table:
         ("verdict", facts.verdict),
         ("origin", facts.origin),
         ("paper", f"{facts.paper}, {facts.url}"),
-        *experiment_rows(name),
+        *(
+            ("see", f"tltool compare --lecture {experiment.name()} ({experiment.title})")
+            for experiment in experiments_about(name)
+        ),
     ]
     table = Table.grid(padding=(0, 2))
     for label, text in rows:
@@ -104,36 +99,22 @@ def detail(entry: Activation) -> Table:
     return table
 
 
-def experiment_rows(name: str) -> list[tuple[str, str]]:
-    """Return the experiments that show what is told of an activation, and how to run them."""
-    return [
-        ("see", f"tltool compare --lecture {experiment.name()} ({experiment.title})")
-        for experiment in experiments_about(name)
-    ]
-
-
 def shape_rows(entry: Activation) -> list[tuple[str, str]]:
     """Return what can be said of a function of one number: values, slopes, gradient left."""
     behavior = activation_behavior(entry.name)
     points = torch.tensor([-10.0, 0.0, 10.0], dtype=torch.float64)
     outputs, slopes = outputs_and_slopes(entry.name, points)
+    steepest = behavior.steepest_slope
+    left = f"at most a factor of {number(steepest**DEPTH)} after {DEPTH} layers"
+    saturated = region(behavior.saturation)
     return [
         ("range", f"from {number(behavior.lowest)} to {number(behavior.highest)}"),
         ("f at -10, 0, 10", ", ".join(number(value) for value in outputs.tolist())),
         ("f' at -10, 0, 10", ", ".join(number(value) for value in slopes.tolist())),
-        ("gradient left", gradient_left(behavior.steepest_slope)),
-        (
-            "can die",
-            f"where {region(behavior.saturation)} for all images" if entry.can_die else "no",
-        ),
-        ("saturated", region(behavior.saturation)),
+        ("gradient left", f"{left} (its slope is at most {number(steepest)})"),
+        ("can die", f"where {saturated} for all images" if entry.can_die else "no"),
+        ("saturated", saturated),
     ]
-
-
-def gradient_left(steepest_slope: float) -> str:
-    """Say how much of a gradient is left at most behind a stack of activations."""
-    left, steepest = number(steepest_slope**DEPTH), number(steepest_slope)
-    return f"at most a factor of {left} after {DEPTH} layers (its slope is at most {steepest})"
 
 
 def pytorch_comparison(name: str) -> str:
@@ -161,10 +142,8 @@ def deep_signals(name: str) -> str:
     if math.isclose(growth, 1, abs_tol=1e-3):
         return "the second moment stays as it is, whatever it is"
     tendency = "runs away" if growth > 1 else "comes back"
-    return (
-        f"a second moment other than 1 {tendency}, its deviation times {number(growth)} in each "
-        "layer"
-    )
+    times = f"its deviation times {number(growth)} in each layer"
+    return f"a second moment other than 1 {tendency}, {times}"
 
 
 def region(saturation: SaturatedRegion) -> str:

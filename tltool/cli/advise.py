@@ -1,6 +1,7 @@
 """`tltool plan --advise`: the strategy that suits the data, with numbers and doubts."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,12 +9,15 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
+from tltool.cli.build import Experiment
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
 from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
 from tltool.models.backbone import Backbone
 from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.tables import FactTable, rich_table
 
 LIKENESS = {
     "like": "like the pretraining's: no earlier layer serves better",
@@ -22,26 +26,41 @@ LIKENESS = {
 AMOUNT = {"few": "few images of a class", "more": "more"}
 
 
+def advise_and_write(experiment: Experiment, file: Path | None) -> None:
+    """Print the advice, and the configuration with it; write that into a file if there is one."""
+    advice = print_advice(experiment.backbone, experiment.data)
+    own = experiment.parser.dump(experiment.config, skip_default=True, skip_validation=True)
+    text = advised_yaml(own, advice)
+    if file is None:
+        print("\nThis run as YAML, to keep and change (--write_config FILE):")
+        print(text, end="")
+        return
+    write_whole(file, text)
+    print(f"next     tltool fit --config {file}")
+
+
 def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     """Work the advice out and print it."""
     start = time.monotonic()
     advice, probes, curve = advise_on(backbone, data)
-    console = Console()
-    layers = Table("probe on", "accuracy", "to the whole network")
-    for layer, accuracy in probes.accuracies.items():
-        difference = "" if layer == probes.last else signed(probes.lead(layer))
-        layers.add_row(layer, str(accuracy), difference)
-    console.print(layers)
-    sizes = Table("training images", "accuracy of a probe")
-    for size, accuracy in zip(curve.sizes, curve.accuracies, strict=True):
-        sizes.add_row(f"{size:,}", str(accuracy))
-    console.print(sizes)
-    console.print(_table(advice))
+    layers = [
+        (layer, str(accuracy), "" if layer == probes.last else signed(probes.lead(layer)))
+        for layer, accuracy in probes.accuracies.items()
+    ]
+    sizes = [(size, str(acc)) for size, acc in zip(curve.sizes, curve.accuracies, strict=True)]
+    Console().print(
+        rich_table(FactTable(("probe on", "accuracy", "to the whole network"), layers)),
+        rich_table(FactTable(("training images", "accuracy of a probe"), sizes)),
+        _table(advice),
+        sep="\n",
+    )
     num_val = len(probes.correct[probes.last])
     print(f"probed   {curve.sizes[-1]:,} images, scored on {num_val:,} validation images")
     for reason in advice.reasons:
         print(f"because  {reason}")
-    for doubt in _weight_doubts(backbone) + advice.doubts:
+    if backbone.weights == "random":
+        print("doubt    The weights are random: no pretraining that the images could be like.")
+    for doubt in advice.doubts:
         print(f"doubt    {doubt}")
     stop = f" --model.backbone.stop_at {advice.stop_at}" if advice.stop_at else ""
     print(f"advice   --finetuning {type(advice.strategy).__name__}{stop}")
@@ -108,9 +127,3 @@ def _table(advice: Advice) -> Table:
             cells.append(f"[bold]{cell}\n<- your images[/]" if here else cell)
         table.add_row(words, *cells)
     return table
-
-
-def _weight_doubts(backbone: Backbone) -> list[str]:
-    if backbone.weights != "random":
-        return []
-    return ["The weights are random: there is no pretraining that the images could be like."]

@@ -2,15 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from tltool.cli.backbones import place_of, short_count
+from tltool.cli.backbone_cells import place_of, short_count
 from tltool.cli.process import set_up_process
+from tltool.cli.simple_table import print_simple_table
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.datamodules.manifest import ManifestDataModule
@@ -18,74 +15,57 @@ from tltool.diagnostics.advice.backbone_ranking import RankedBackbone, rank_back
 from tltool.models.weights.local_weights import LocalWeights
 
 
-def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images: int) -> int:
-    """Rank backbones on images and print the table, the best first.
+def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images: int) -> None:
+    """Rank backbones on images and print the table, the best first; say what cannot be loaded.
 
     Args:
         candidates: The backbones.
         data: A folder of images, or a table of their paths and labels.
-        max_images: The most images of each part to look at.
+        max_images: The most images of each split to look at.
+
+    Raises:
+        ValueError: If none of them can be used.
     """
     set_up_process()
     logging.getLogger("tltool").setLevel(logging.WARNING)  # The table says what was loaded.
     source = open_data(data)
     source.splits = smaller_splits(source, max_images)
     print(f"data     {source.summary()}")
-    ranked = sorted(
-        rank(candidates, source), key=lambda one: one.suitability.accuracy, reverse=True
-    )
-    if not ranked:
-        print("error: No backbone could be used; see above.", file=sys.stderr)
-        return 1
-    Console(markup=False, highlight=False).print(ranking_table(ranked))
-    best = ranked[0]
-    print("accuracy of a closed-form probe on the validation images; LogME on the training images")
-    print(
-        f"use      tltool fit --model.backbone.name {best.weights.name} "
-        f"--model.backbone.weights {best.weights.weights}{_data_flag(data)}"
-    )
-    return 0
-
-
-def _data_flag(data: str) -> str:
-    if Path(data).expanduser().is_dir():
-        return f" --data.root {data}"
-    return f" --data ManifestDataModule --data.manifest {data}"
-
-
-def rank(candidates: Iterable[LocalWeights], data: ImageDataModule) -> list[RankedBackbone]:
-    """Return how well each backbone suits the images; what cannot be loaded is said and left out.
-
-    See `rank_backbone`.
-    """
     ranked = []
     for candidate in candidates:
         try:
-            ranked.append(rank_backbone(candidate, data))
+            ranked.append(rank_backbone(candidate, source))
         except (ValueError, OSError) as error:
-            name = f"{candidate.name} ({candidate.weights})"
-            print(f"left out: {name}: {error}", file=sys.stderr)
-    return ranked
+            print(f"left out: {candidate.name} ({candidate.weights}): {error}", file=sys.stderr)
+    if not ranked:
+        raise ValueError("No backbone could be used; see above.")
+    ranked.sort(key=lambda one: one.suitability.accuracy, reverse=True)
+    _print_ranking(ranked)
+    best = ranked[0].weights
+    is_directory = Path(data).expanduser().is_dir()
+    flags = "--data.root" if is_directory else "--data ManifestDataModule --data.manifest"
+    print("accuracy of a closed-form probe on the validation images; LogME on the training images")
+    print(
+        f"use      tltool fit --model.backbone.name {best.name} "
+        f"--model.backbone.weights {best.weights} {flags} {data}"
+    )
 
 
-def ranking_table(ranked: Sequence[RankedBackbone]) -> Table:
-    """Return the table of a ranking, in the order given."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("backbone", no_wrap=True, min_width=max(len(o.weights.name) for o in ranked))
-    for name in ("from", "params", "px", "images/s", "accuracy", "LogME"):
-        table.add_column(name, no_wrap=True, justify="left" if name == "from" else "right")
-    for one in ranked:
-        suitability = one.suitability
-        table.add_row(
+def _print_ranking(ranked: Sequence[RankedBackbone]) -> None:
+    rows = [
+        (
             one.weights.name,
             place_of(one.weights.weights),
             short_count(one.num_parameters),
             str(one.img_size),
             f"{one.images_per_second:.0f}",
-            f"{suitability.accuracy:.3f} +- {suitability.standard_error:.3f}",
-            f"{suitability.logme:.3f}",
+            f"{one.suitability.accuracy:.3f} +- {one.suitability.standard_error:.3f}",
+            f"{one.suitability.logme:.3f}",
         )
-    return table
+        for one in ranked
+    ]
+    columns = ("backbone", "from", "params", "px", "images/s", "accuracy", "LogME")
+    print_simple_table(columns, rows, numbers=columns[2:])
 
 
 def open_data(data: str) -> ImageDataModule:

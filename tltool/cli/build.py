@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
@@ -15,6 +16,7 @@ from tltool.cli.own_modules import rewrite
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
+from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
@@ -105,7 +107,9 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         FileNotFoundError: If there is no checkpoint to resume from.
         ValueError: If the phases, or a logger or callback of the trainer, cannot be.
     """
-    _seed(config)
+    seed = config.seed_everything
+    if seed is not False:
+        config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
     if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
         raise FileNotFoundError(
             f"There is no checkpoint {config.ckpt_path!r} to resume from. Name a file, for "
@@ -136,33 +140,42 @@ def make_section(name: str, config: Mapping[str, Any]) -> Any:
 
 def run_experiment(
     command: str,
-    words: Sequence[str],
-    run: Callable[[Experiment], int | None],
+    argv: Sequence[str],
+    run: Callable[..., int | None],
     *,
-    add_options: Callable[[Parser], None] | None = None,
     check: Callable[[Namespace], None] | None = None,
     classes: Classes | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    **given: Any,
 ) -> int:
     """Run a command that reads the configuration of ``fit``, and return its exit status.
 
     Args:
         command: Its name.
-        words: What stands behind the name on the command line.
+        argv: What stands behind the name on the command line.
         run: What the command does with the experiment; it returns the exit status, or ``None``
-            for 0.
-        add_options: Adds what it asks beside the configuration.
-        check: Refuses wrong answers to that, before anything is built.
-        classes: Classes that its own options accept by short name.
+            for 0. Its keywords are options beside the configuration, see `add_options_of`.
+        check: Refuses wrong values of those, before anything is built.
+        classes: Classes that they accept by short name.
+        defaults: Of the configuration, where they are not those of ``fit``.
+        **given: Keywords for the command that are no options.
     """
     set_up_process()
-    parser = experiment_parser(command, add_options, classes)
-    words = rewrite(words)
+    parser = experiment_parser(command, classes)
+    parser.description = docstring_parser.parse(run.__doc__ or "").short_description
+    options = add_options_of(run, parser, skip={"experiment", *given})
+    parser.set_defaults(dict(defaults or {}))
+    words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
     try:
         if check is not None:
             check(config)
-        return run(build(parser, config)) or 0
+        experiment = build(parser, config)
+        given |= {name: experiment.made[name] for name in options}
+        for name in options:  # What is left is a configuration of fit.
+            del config[name]
+        return run(experiment, **given) or 0
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -171,13 +184,6 @@ def run_experiment(
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
             raise KeyboardInterrupt from None
         raise
-
-
-def _seed(config: Namespace) -> None:
-    seed = config.seed_everything
-    if seed is False:
-        return
-    config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
 
 
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
@@ -197,9 +203,7 @@ def _as_one_line(error: ValueError) -> ValueError | None:
     if found is None or "Union subtypes" not in str(error):
         return None
     name = found["path"].rpartition(".")[2]
-    packages = _PACKAGE.findall(str(error))
-    if packages:
-        return ValueError(
-            f"{name} needs a package that is not installed. Type: pip install {packages[-1]}"
-        )
-    return ValueError(f"{name} cannot be made: {found['reason']}")
+    why = f"cannot be made: {found['reason']}"
+    for package in _PACKAGE.findall(str(error))[-1:]:
+        why = f"needs a package that is not installed. Type: pip install {package}"
+    return ValueError(f"{name} {why}")

@@ -1,13 +1,13 @@
 """From the configuration of `fit` to the heads of a comparison, and from one of them back."""
 
-import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
-from tltool.cli.sections import DEFAULTS, HEAD
-from tltool.cli.short_yaml import short_yaml
+from tltool.cli.sections import HEAD
+from tltool.cli.short_yaml import changed_arguments, short_yaml
 from tltool.comparison.optimizers import OPTIMIZERS
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
@@ -25,10 +25,9 @@ def optimizer_spec(config: Mapping[str, Any]) -> Spec:
     """
     name = config["class_path"].rpartition(".")[2]
     entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
-    usual = _signature_defaults(entry.factory) | {**entry.defaults, "lr": entry.lr}
-    given = dict(config["init_args"])
-    unusual = {key: value for key, value in given.items() if _differs(value, usual[key])}
-    return {"name": name, **unusual} if unusual else name
+    usual = partial(entry.factory, **{**entry.defaults, "lr": entry.lr})
+    changed = changed_arguments(usual, config["init_args"])
+    return {"name": name, **changed} if changed else name
 
 
 def head_yaml(
@@ -56,13 +55,4 @@ def head_yaml(
         "trainer": config["trainer"] | {"max_epochs": settings.epochs},
         "name": None,
     }
-    return short_yaml(chosen, weights, DEFAULTS)
-
-
-def _signature_defaults(factory: Any) -> dict[str, Any]:
-    parameters = inspect.signature(factory).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters}
-
-
-def _differs(value: Any, usual: Any) -> bool:
-    return value != usual and not (isinstance(usual, tuple) and list(value) == list(usual))
+    return short_yaml(chosen, weights)

@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tltool.comparison.result import Comparison, HeadResult
-from tltool.evaluation.paired_differences import Difference, MeanEstimate
+from tltool.evaluation.paired_differences import MeanEstimate
+from tltool.reporting.tables import FactTable, rich_table
 
 
 def print_comparison(found: Comparison, data: str) -> None:
@@ -18,7 +19,7 @@ def print_comparison(found: Comparison, data: str) -> None:
     console = Console()
     rows = sorted(found.rows, key=lambda row: -row.accuracy.mean)
     console.print(_accuracy_table(found, rows))
-    console.print(_training_table(found, rows))
+    console.print(_training_table(rows))
     print(f"data      {data}")
     print(f"protocol  {found.protocol}; {len(found.seeds)} seeds")
     print("accuracy  +- half of its 95 % interval, over other images and other seeds")
@@ -27,12 +28,14 @@ def print_comparison(found: Comparison, data: str) -> None:
         print(f"p         that of the difference, after Holm's correction for {num_pairs}")
     for difference in found.findings:
         if difference.reference != found.reference:
-            print(f"finding   {_words(difference)}")
-    print("spread    of the validation accuracy over the first rates: how much the rate matters")
+            heads = f"{difference.name} against {difference.reference}"
+            estimate = _with_interval(difference.estimate, "+")
+            print(f"finding   {heads}: {estimate}, p {difference.p_value:.2g}")
+    print("spread    of the validation accuracy over the first lrs: how much lr matters")
     print(f"epochs    until the training loss was {found.target_loss:.3g}")
     at_edge = [row.name for row in rows if row.at_edge > 0.5]
     if at_edge:
-        print(f"edge      the best rate may lie beyond those tried: {'; '.join(at_edge)}")
+        print(f"edge      the best lr may lie beyond those tried: {'; '.join(at_edge)}")
     for row in rows:
         for warning in row.warnings:
             print(f"warning   {row.name}: {warning}")
@@ -40,43 +43,36 @@ def print_comparison(found: Comparison, data: str) -> None:
 
 def _accuracy_table(found: Comparison, rows: list[HeadResult]) -> Table:
     differences = {d.name: d for d in found.differences if d.reference == found.reference}
-    table = Table("head", "accuracy", f"less {found.reference}", "p")
+    cells = []
     for row in rows:
-        difference = differences.get(row.name)
-        cells = ["", ""]
-        if difference is not None:
-            cells = [_with_interval(difference.estimate, "+"), f"{difference.p_value:.2g}"]
-        is_finding = difference is not None and difference.is_finding
-        accuracy = _with_interval(row.accuracy)
-        table.add_row(row.name, accuracy, *cells, style="bold" if is_finding else None)
-    return table
+        judged = ["", ""]
+        if row.name in differences:
+            difference = differences[row.name]
+            finding = " finding" if difference.is_finding else ""
+            judged = [
+                _with_interval(difference.estimate, "+"),
+                f"{difference.p_value:.2g}{finding}",
+            ]
+        cells.append([row.name, _with_interval(row.accuracy), *judged])
+    return rich_table(FactTable(("head", "accuracy", f"less {found.reference}", "p"), cells))
 
 
-def _training_table(found: Comparison, rows: list[HeadResult]) -> Table:
-    table = Table(
-        *("head", "lr", "spread", "parameters", "epochs", "dead", "saturated", "ms"),
-    )
-    for row in rows:
-        table.add_row(
+def _training_table(rows: list[HeadResult]) -> Table:
+    cells = [
+        [
             row.name,
             f"{row.lr:.2g}{' edge' if row.at_edge > 0.5 else ''}",
-            "" if row.sensitivity is None else f"{row.sensitivity:.3f}",
-            f"{row.num_parameters:,}",
+            "" if row.sensitivity is None else row.sensitivity,
+            row.num_parameters,
             "never" if row.epochs_to_loss is None else f"{row.epochs_to_loss:.1f}",
-            f"{row.dead:.0%}",
-            f"{row.saturated:.0%}",
-            f"{1000 * row.seconds:,.0f}",
-        )
-    return table
+            *(f"{row.dead:.0%}", f"{row.saturated:.0%}", f"{1000 * row.seconds:,.0f}"),
+        ]
+        for row in rows
+    ]
+    columns = ("head", "lr", "spread", "parameters", "epochs", "dead", "saturated", "ms")
+    return rich_table(FactTable(columns, cells))
 
 
 def _with_interval(estimate: MeanEstimate, sign: str = "") -> str:
     half = estimate.interval[1] - estimate.mean
     return f"{estimate.mean:{sign}.3f} +- {half:.3f}"
-
-
-def _words(difference: Difference) -> str:
-    return (
-        f"{difference.name} against {difference.reference}: "
-        f"{_with_interval(difference.estimate, '+')}, p {difference.p_value:.2g}"
-    )

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,6 @@ from tltool._atomic_write import save_figure
 from tltool._output_file import check_output_file
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.memory import memory_remedies
-from tltool.cli.parser import Parser
 from tltool.cli.trainer_section import world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.checks.check_result import CheckResult
@@ -32,6 +32,7 @@ from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.reporting.figures.panels import SUFFIXES
 from tltool.reporting.figures.starting_signals import draw_starting_signals
+from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.image_task import ImageTask
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -39,27 +40,7 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool doctor``."""
-    return run_experiment("doctor", argv[1:], doctor, add_options=add_options, check=check)
-
-
-def add_options(parser: Parser) -> None:
-    """Add what is asked beside the configuration of ``fit``."""
-    parser.add_argument(
-        "--max_images",
-        type=int,
-        default=4000,
-        help="Read so many images, drawn at random; all if there are fewer.",
-    )
-    parser.add_argument(
-        "--write_groups",
-        type=str | None,
-        help="Read all images, and write a manifest (.csv) in which copies share a group.",
-    )
-    parser.add_argument(
-        "--plot",
-        type=str | None,
-        help="Draw the outputs of the head's layers before training into this file (.png).",
-    )
+    return run_experiment("doctor", argv[1:], doctor, check=check)
 
 
 def check(config: Namespace) -> None:
@@ -78,44 +59,57 @@ def check(config: Namespace) -> None:
     check_output_file(config.plot, "--plot", suffixes=SUFFIXES, example="head.png")
 
 
-def doctor(experiment: Experiment) -> int:
+def doctor(
+    experiment: Experiment,
+    *,
+    max_images: int = 4000,
+    write_groups: Path | None = None,
+    plot: Path | None = None,
+) -> int:
     """Do all checks and print what they found; return 1 if any failed.
 
     All training happens on copies, and nothing is written that is not asked for.
+
+    Args:
+        experiment: What to check.
+        max_images: Read so many images, drawn at random; all if there are fewer.
+        write_groups: Read all images, and write a manifest (.csv) in which copies share a group.
+        plot: Draw the outputs of the head's layers before training into this file (.png).
     """
     started_at = time.monotonic()
-    config, data, task = experiment.config, experiment.data, experiment.task
+    data, task = experiment.data, experiment.task
     trainer = experiment.device_trainer()
     data.setup("fit")
     print(f"data     {data.summary()}")
     task.to(trainer.strategy.root_device)
-    file = config.write_groups
-    images = hash_images(data, None if file else config.max_images)
+    images = hash_images(data, None if write_groups else max_images)
     results, duplicates = check_images(images, data)
     status = Console(stderr=True).status
     with status("passing images through the network"):
         checks = ModelChecks(task, only_readable(data, images), experiment.schedule)
-        results += checks.before_training(log_prior=config.model.log_prior)
+        results += checks.before_training(log_prior=experiment.config.model.log_prior)
     with status("a few steps of each phase"):
         results += checks.in_trial_steps()
-        results += [
-            _memory(experiment, checks, trainer),
-            checks.checkpoint(partial(_reload, trainer)),
-        ]
+        devices = world_size(experiment.config.trainer)
+        memory = checks.memory(
+            batch_per_device=per_device_batch_size(data.batch_size, devices),
+            available=device_memory(trainer.strategy.root_device),
+            remedy=memory_remedies(experiment.plain_config),
+        )
+        results += [memory, checks.checkpoint(partial(_reload, trainer))]
     print_results(results)
     print_signals(checks.signals)
     print(describe_read(images))
-    if config.plot:
-        save_figure(draw_starting_signals(checks.signals), Path(config.plot))
-        print(f"picture  {config.plot}")
-    if file:
-        sizes = write_duplicate_groups(file, images, duplicates, data)
-        print(describe_groups(file, images, sizes.tolist()))
-    failed = sum(result.status == "failed" for result in results)
-    warned = sum(result.status == "warning" for result in results)
-    print(f"result   {failed} failed, {warned} warnings, {len(results)} checks")
+    if plot:
+        save_figure(draw_starting_signals(checks.signals), plot)
+        print(f"picture  {plot}")
+    if write_groups:
+        sizes = write_duplicate_groups(str(write_groups), images, duplicates, data)
+        print(describe_groups(write_groups, images, sizes.tolist()))
+    count = Counter(result.status for result in results)
+    print(f"result   {count['failed']} failed, {count['warning']} warnings, {len(results)} checks")
     print(f"took     {time.monotonic() - started_at:.0f} s")
-    return 1 if failed else 0
+    return min(count["failed"], 1)
 
 
 def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
@@ -126,15 +120,6 @@ def _reload(trainer: Trainer, task: ImageTask) -> tuple[ImageTask, int]:
         trainer.save_checkpoint(file)
         loaded = ImageTask.load_from_checkpoint(file).to(task.device)
         return loaded, file.stat().st_size
-
-
-def _memory(experiment: Experiment, checks: ModelChecks, trainer: Trainer) -> CheckResult:
-    devices = world_size(experiment.config.trainer)
-    return checks.memory(
-        batch_per_device=per_device_batch_size(experiment.data.batch_size, devices),
-        available=device_memory(trainer.strategy.root_device),
-        remedy=memory_remedies(experiment.plain_config),
-    )
 
 
 def describe_read(images: HashedImages) -> str:
@@ -152,12 +137,11 @@ def describe_read(images: HashedImages) -> str:
     )
 
 
-def describe_groups(file: str, images: HashedImages, sizes: Sequence[int]) -> str:
+def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> str:
     """Return the lines that say what was written, and how to train on it."""
     left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
-    test = ""
-    if "test" in images.samples:
-        test = f" --data.test_fraction {len(images.samples['test']) / len(images.paths):.2f}"
+    share = len(images.samples.get("test", ())) / len(images.paths)
+    test = f" --data.test_fraction {share:.2f}" if share else ""
     return (
         f"groups   {file}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
         f"{max(sizes):,}{left_out}\n"
@@ -171,25 +155,22 @@ def print_results(results: Sequence[CheckResult]) -> None:
     for title in ("what was found", "what to do"):
         table.add_column(title, overflow="fold")  # Paths are longer than the column.
     for result in results:
-        style = STYLES[result.status]
-        table.add_row(
-            result.check,
-            f"[{style}]{result.status}[/]",
-            escape(result.found),
-            escape(result.remedy),
-        )
+        status = f"[{STYLES[result.status]}]{result.status}[/]"
+        table.add_row(result.check, status, escape(result.found), escape(result.remedy))
     Console().print(table)
 
 
 def print_signals(signals: Sequence[StartingSignal]) -> None:
     """Print the standard deviation of each hidden layer's outputs, for each initializer."""
-    depth = len(signals[0].stds)
-    if not depth:
+    if not signals[0].stds:
         return
-    table = Table("initializer", *(layer.layer for layer in signals[0].layers), "logits")
-    for signal in signals:
-        chosen = " (chosen)" if signal is signals[0] else ""
-        numbers = [f"{std:.3g}" for std in (*signal.stds, signal.logits)]
-        table.add_row(f"{signal.initializer}{chosen}", *numbers)
-    Console().print(table)
+    rows = [
+        (
+            f"{signal.initializer}{' (chosen)' if signal is signals[0] else ''}",
+            *(f"{std:.3g}" for std in (*signal.stds, signal.logits)),
+        )
+        for signal in signals
+    ]
+    columns = ("initializer", *(layer.layer for layer in signals[0].layers), "logits")
+    Console().print(rich_table(FactTable(columns, rows)))
     print("above    standard deviation of each layer's outputs before training")

@@ -1,15 +1,17 @@
 """What `validate`, `test` and `predict` share: a checkpoint and data are all they need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jsonargparse import Namespace
+import docstring_parser
 from lightning.pytorch import Trainer
 
 from tltool.cli.own_modules import import_own_modules, rewrite
 from tltool.cli.parser import Parser
 from tltool.cli.process import set_up_process
+from tltool.cli.sections import DEFAULTS as FIT_DEFAULTS
 from tltool.cli.sections import add_data, known_classes
+from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.training.image_task import ImageTask
 
@@ -17,48 +19,50 @@ from tltool.training.image_task import ImageTask
 class Setup(NamedTuple):
     """The pieces of an evaluation."""
 
+    ckpt_path: str
     task: ImageTask
     data: ImageDataModule
     trainer: Trainer
-    config: Namespace
 
 
-def checkpoint_parser(command: str, description: str) -> Parser:
-    """Return a parser for ``--ckpt_path``, ``--data`` and ``--trainer``."""
-    classes = {"data": known_classes()["data"]}
-    parser = Parser(prog=f"tltool {command}", description=description, known_classes=classes)
+DEFAULTS: dict[str, Any] = {
+    "data": FIT_DEFAULTS["data"],
+    "trainer.logger": False,
+    "trainer.enable_checkpointing": False,
+    "trainer.enable_model_summary": False,
+    "trainer.devices": 1,
+}
+
+
+def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) -> int:
+    """Run a command on the task of a checkpoint and on data as the task needs them.
+
+    Args:
+        command: Its name.
+        argv: What stands behind the name on the command line.
+        run: What it does with the `Setup`. Its keywords are options, see `add_options_of`.
+    """
+    set_up_process()
+    parser = Parser(
+        prog=f"tltool {command}",
+        description=docstring_parser.parse(run.__doc__ or "").short_description,
+        known_classes={"data": known_classes()["data"]},
+    )
     parser.add_argument("-c", "--config", action="config", help="YAML with the options below.")
-    parser.add_argument(
-        "--ckpt_path", required=True, type=str, help="Checkpoint file, such as best.ckpt."
-    )
-    parser.add_argument(
-        "--modules",
-        nargs="+",
-        default=[],
-        help="Your own modules whose classes the checkpoint needs, such as my_heads.",
-    )
+    parser.add_argument("--ckpt_path", required=True, type=str, help="Such as best.ckpt.")
+    add_options_of(import_own_modules, parser)
+    options = add_options_of(run, parser, skip={"setup"})
     add_data(parser)
     parser.add_lightning_class_args(Trainer, "trainer")
-    defaults: dict[str, Any] = {
-        "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
-        "trainer.logger": False,
-        "trainer.enable_checkpointing": False,
-        "trainer.enable_model_summary": False,
-        "trainer.devices": 1,
-    }
-    parser.set_defaults(defaults)
-    return parser
-
-
-def set_up(parser: Parser, argv: Sequence[str]) -> Setup:
-    """Parse the arguments, rebuild the task, and make the data as the task needs it."""
-    set_up_process()
+    parser.set_defaults(DEFAULTS)
     words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
-    import_own_modules(config.modules)
+    import_own_modules(modules=config.modules)
     task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config
     config.data.init_args.class_names = task.class_names
-    objects = parser.instantiate(config)
-    return Setup(task, objects.data, Trainer(**objects.trainer), config)
+    made = parser.instantiate(config)
+    setup = Setup(config.ckpt_path, task, made.data, Trainer(**made.trainer))
+    run(setup, **{name: config[name] for name in options})
+    return 0

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.frozen_backbone import FrozenBackbone, add_cache, split_names
-from tltool.cli.parser import Parser
+from tltool.cli.frozen_backbone import features_of, set_up_frozen_backbone, split_names
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.verification import Verification, verify_features
@@ -14,55 +14,55 @@ from tltool.features.verification import Verification, verify_features
 def main(action: str, words: Sequence[str]) -> int:
     """Run ``tltool features compute`` or ``verify``."""
     run = compute if action == "compute" else verify
-    return run_experiment(f"features {action}", words, run, add_options=add_options)
+    return run_experiment(f"features {action}", words, run)
 
 
-def add_options(parser: Parser) -> None:
-    """Add what is asked beside the configuration of ``fit``."""
-    add_cache(parser)
-    parser.add_argument(
-        "--num_views",
-        type=int,
-        default=0,
-        help="Augmented views of each training image; 0 for the image as it is.",
-    )
+def compute(experiment: Experiment, *, cache: Path | None = None, num_views: int = 0) -> None:
+    """Compute the features of your images that are missing, and say where they are.
 
-
-def compute(experiment: Experiment) -> None:
-    """Compute what is missing of each split, and say where it is."""
-    backbone = FrozenBackbone.of(experiment)
+    Args:
+        experiment: The backbone and the images.
+        cache: Directory of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features.
+        num_views: Augmented views of each training image; 0 for the image as it is.
+    """
+    options = set_up_frozen_backbone(experiment, cache)
     print(f"data      {experiment.data.summary()}")
-    for split, images, num_views in _splits(experiment):
+    for split, images, views in _splits(experiment, num_views):
         start = time.monotonic()
-        features = backbone.features(images, num_views=num_views)
+        features = features_of(experiment, images, num_views=views, **options)
         place = f"in '{features.store.directory}'" if features.store.is_on_disk else "nowhere"
-        views = f" in {features.num_views} views" if features.num_views > 1 else ""
+        in_views = f" in {views} views" if views > 1 else ""
         print(
-            f"{split:<9} {len(features):,} images{views}, {features.num_computed:,} rows "
+            f"{split:<9} {len(features):,} images{in_views}, {features.num_computed:,} rows "
             f"computed in {time.monotonic() - start:.1f} s, kept {place}"
         )
 
 
-def verify(experiment: Experiment) -> int:
-    """Look whether the features of each split are right; return 1 if anything was wrong."""
-    backbone = FrozenBackbone.of(experiment)
+def verify(experiment: Experiment, *, cache: Path | None = None, num_views: int = 0) -> int:
+    """Hash all images and features anew, compute some rows again; return 1 if any is wrong.
+
+    Args:
+        experiment: The backbone and the images.
+        cache: Directory of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features.
+        num_views: Augmented views of each training image; 0 for the image as it is.
+    """
+    options = set_up_frozen_backbone(experiment, cache)
     print(f"data      {experiment.data.summary()}")
     results = []
-    for split, images, num_views in _splits(experiment):
-        result = verify_features(
-            experiment.backbone, images, num_views=num_views, **backbone.options
-        )
-        print_verification(split, result)
-        results.append(result)
+    for split, images, views in _splits(experiment, num_views):
+        results.append(verify_features(experiment.backbone, images, num_views=views, **options))
+        print_verification(split, results[-1])
     return 0 if all(result.is_good for result in results) else 1
 
 
-def _splits(experiment: Experiment) -> Iterator[tuple[SplitName, ImageDataset, int]]:
+def _splits(
+    experiment: Experiment, num_views: int
+) -> Iterator[tuple[SplitName, ImageDataset, int]]:
     """Yield the splits that there are, and the number of views of each."""
-    num_views, data = experiment.config.num_views, experiment.data
-    for name in split_names(data):
+    for name in split_names(experiment.data):
         augment = name == "train" and num_views > 0
-        yield name, data.dataset(name, augment=augment), num_views if augment else 1
+        images = experiment.data.dataset(name, augment=augment)
+        yield name, images, num_views if augment else 1
 
 
 def print_verification(split: str, result: Verification) -> None:

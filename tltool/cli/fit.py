@@ -7,7 +7,6 @@ from torch import nn
 
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.run_trainer import run_trainer
-from tltool.cli.sections import DEFAULTS
 from tltool.cli.short_yaml import short_yaml
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
@@ -17,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
     shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
-    return run_experiment("fit", words, lambda experiment: fit(experiment, shows_yaml=shows_yaml))
+    return run_experiment("fit", words, fit, shows_yaml=shows_yaml)
 
 
 def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
@@ -31,7 +30,7 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
     if trainer.is_global_zero:
         _print_start(experiment, trainer)
         if shows_yaml:
-            text = short_yaml(experiment.plain_config, experiment.backbone.weights, DEFAULTS)
+            text = short_yaml(experiment.plain_config, experiment.backbone.weights)
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
             print(text)
     trainer.fit(

@@ -1,64 +1,40 @@
 """The frozen backbone of an experiment, on its device, and the features that it computes."""
 
-from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 from tltool.cli.build import Experiment
-from tltool.cli.parser import Parser
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
-from tltool.models.backbone import Backbone
 
 
-@dataclass(frozen=True)
-class FrozenBackbone:
-    """A backbone where it computes, with what the cache of its features needs.
+def set_up_frozen_backbone(experiment: Experiment, cache: Path | None) -> dict[str, Any]:
+    """Move the backbone of an experiment to where it computes, and set its data up.
 
-    Attributes:
-        backbone: The network.
-        data: Where its images come from.
-        options: Cache, precision and progress, for `cached_features`.
+    Returns:
+        Cache, precision and progress, for `features_of` and `verify_features`.
     """
-
-    backbone: Backbone
-    data: ImageDataModule
-    options: dict[str, Any]
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> Self:
-        """Move the backbone of an experiment to where it computes, and set its data up."""
-        trainer = experiment.device_trainer(precision=experiment.config.trainer.precision)
-        experiment.backbone.to(trainer.strategy.root_device)
-        trainer.precision_plugin.convert_module(experiment.backbone)
-        experiment.data.setup("fit")
-        options = {
-            "cache": experiment.config.cache,
-            "precision": str(trainer.precision),
-            "show_progress": True,
-        }
-        return cls(experiment.backbone, experiment.data, options)
-
-    def features(self, images: ImageDataset, *, num_views: int = 1) -> Features:
-        """Return the features of images; those that are not in the cache are computed."""
-        return cached_features(
-            self.backbone,
-            images,
-            batch_size=self.data.batch_size,
-            num_workers=resolve_num_workers(self.data.num_workers, 1),
-            num_views=num_views,
-            **self.options,
-        )
+    trainer = experiment.device_trainer(precision=experiment.config.trainer.precision)
+    experiment.backbone.to(trainer.strategy.root_device)
+    trainer.precision_plugin.convert_module(experiment.backbone)
+    experiment.data.setup("fit")
+    return {"cache": cache, "precision": str(trainer.precision), "show_progress": True}
 
 
-def add_cache(parser: Parser) -> None:
-    """Add the option that says where features are kept."""
-    parser.add_argument(
-        "--cache",
-        type=str | None,
-        help="Directory of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features.",
-    )
+def features_of(experiment: Experiment, images: ImageDataset, **options: Any) -> Features:
+    """Return the features of images; those that are not in the cache are computed.
+
+    Args:
+        experiment: See `set_up_frozen_backbone`.
+        images: The images.
+        **options: See `cached_features`.
+    """
+    data = experiment.data
+    workers = resolve_num_workers(data.num_workers, 1)
+    options |= {"batch_size": data.batch_size, "num_workers": workers}
+    return cached_features(experiment.backbone, images, **options)
 
 
 def split_names(data: ImageDataModule) -> list[SplitName]:

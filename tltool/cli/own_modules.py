@@ -5,9 +5,10 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,12 @@ def write_out_config(config: Any, directory: Path) -> Any:
     """
     if not isinstance(config, dict):
         return config
-    reach_own_modules(_strings(config), directory)
+    reach_own_modules(re.findall(r"[\w.]+", json.dumps(config, default=str)), directory)
     data, model = config.get("data"), config.get("model")
     if isinstance(data, str) and _is_directory(data, directory):
         config = {**config, "data": {"root": data}}
-    if isinstance(model, dict) and isinstance(model.get("backbone"), str):
-        config = {**config, "model": {**model, "backbone": _as_backbone(model["backbone"])}}
+    if isinstance(model, dict) and _is_backbone_name(model.get("backbone")):
+        config = {**config, "model": {**model, "backbone": {"name": model["backbone"]}}}
     return config
 
 
@@ -77,22 +78,22 @@ def reach_own_modules(texts: Iterable[str], directory: Path) -> None:
         texts: Values of options, among them perhaps ``my_module.MyHead``.
         directory: The working directory.
     """
-    for text in texts:
-        if not _DOTTED_NAME.fullmatch(text):
-            continue
-        top = text.partition(".")[0]
+    for top in {text.partition(".")[0] for text in texts if _DOTTED_NAME.fullmatch(text)}:
         is_here = (directory / f"{top}.py").is_file() or (directory / top / "__init__.py").is_file()
         if is_here and importlib.util.find_spec(top) is None:
             sys.path.append(str(directory))
 
 
-def import_own_modules(names: Sequence[str]) -> None:
+def import_own_modules(*, modules: list[str] | None = None) -> None:
     """Import modules that the user named, from the working directory too.
+
+    Args:
+        modules: Your own modules whose classes the checkpoint needs, such as my_heads.
 
     Raises:
         ModuleNotFoundError: If there is no such module.
     """
-    for name in names:
+    for name in modules or ():
         reach_own_modules([f"{name}.any"], Path.cwd())
         try:
             importlib.import_module(name)
@@ -111,20 +112,6 @@ def _is_directory(value: str, directory: Path) -> bool:
     return not is_class or (directory / value).is_dir()
 
 
-def _is_backbone_name(value: str) -> bool:
-    return bool(_BACKBONE_NAME.fullmatch(value)) and not Path(value).is_file()
-
-
-def _as_backbone(value: str) -> str | dict[str, str]:
-    return {"name": value} if _is_backbone_name(value) else value
-
-
-def _strings(config: Any) -> Iterator[str]:
-    if isinstance(config, str):
-        yield config
-    elif isinstance(config, dict):
-        for value in config.values():
-            yield from _strings(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _strings(value)
+def _is_backbone_name(value: Any) -> bool:
+    is_name = isinstance(value, str) and _BACKBONE_NAME.fullmatch(value)
+    return bool(is_name) and not Path(value).is_file()

@@ -1,11 +1,11 @@
 """The argument parser of all commands: short errors that name the nearest option."""
 
 import argparse
-import copy
 import difflib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -47,10 +47,11 @@ MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)"""
 NEEDS = (
     "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
     "through it. Write `class {short}(tltool.ImageDataModule)` with two methods: "
-    "`find_classes(self) -> list[str]` and `find_records(self) -> list[tltool.ImageRecord]`; where "
+    "`find_classes(self) -> list[str]` and `find_records(self) -> list[ImageRecord]`; where "
     "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
 )
 
+_CLASS_PATH = re.compile(r"\b(?:tltool|lightning|torch|timm)\.(?:[a-z_]\w*\.)+(?=[A-Z])")
 _command: ContextVar["Parser | None"] = ContextVar("command", default=None)
 
 
@@ -155,15 +156,19 @@ class Parser(LightningArgumentParser):
         print(text)
         sys.exit(0)
 
+    def format_help(self, *args: Any) -> str:
+        """Return the help, with classes by short name."""
+        return _CLASS_PATH.sub("", super().format_help(*args))
+
     def _own_help(self) -> str:
         """Return the help of the options that ``fit`` has not."""
         is_run = any(action.dest == "model.head" for action in self._actions)
         page = page_options() if is_run else ("data", "trainer")
         usual = {"help", *(key.partition(".")[0] for key in page)}
         own = [action for action in self._actions if action.dest.partition(".")[0] not in usual]
-        others = "The options of fit" if is_run else "The sections data and trainer"
+        others = "The options of fit" if is_run else "The sections data and trainer of fit"
         hint = f"{others} too, see tltool fit --help; --help_all for everything"
-        return f"{self._part_of_help(own)}\n{hint}"
+        return f"{self._help_of(own)}\n\n{hint}"
 
     def _section_help(self, section: str) -> str:
         default = self.get_defaults().get(section)
@@ -173,17 +178,35 @@ class Parser(LightningArgumentParser):
         if not actions:
             sections = sorted({action.dest.partition(".")[0] for action in self._actions})
             self.error(f"There is no section {section!r}.{_nearest(section, sections)}")
-        return self._part_of_help(actions)
+        return self._help_of(actions)
 
-    def _part_of_help(self, actions: Sequence[argparse.Action]) -> str:
-        view = copy.copy(self)
-        view.usage, view.description, view._action_groups = "%(prog)s images [options]", None, []
-        for group in self._action_groups:
-            part = copy.copy(group)
-            part._group_actions = [action for action in group._group_actions if action in actions]
-            if part._group_actions and group.title != "Linked arguments":
-                view._action_groups.append(part)
-        return view.format_help()
+    def _help_of(self, actions: Sequence[argparse.Action]) -> str:
+        lines = [
+            f"usage: {self.prog} images [options]\n",
+            *textwrap.wrap(self.description or "", 80),
+            "What stands behind an option is its default, or a word in capitals.\n",
+        ]
+        for action in actions:
+            if action.option_strings and not action.dest.endswith(".help"):
+                lines += self._help_lines(action)
+        return "\n".join(lines)
+
+    def _help_lines(self, action: argparse.Action) -> list[str]:
+        """Return an option, what stands behind it, and its help, in 80 columns."""
+        value, default = "", action.default
+        if isinstance(default, Namespace | dict) and "class_path" in default:
+            default = default["class_path"].rpartition(".")[2]
+        if action.nargs != 0 and action.dest != "print_config":
+            is_given = default not in (None, [], argparse.SUPPRESS)
+            name = re.split(r"[._]", action.dest)[-1].upper()
+            value = str(default) if is_given else name
+        head, text = f"  --{action.dest} {value}", action.help or ""
+        if action.dest in self.known_classes:
+            text += f" {', '.join(cls.__name__ for cls in self.known_classes[action.dest])}."
+        lines = textwrap.wrap(text, 46) or [""]
+        if len(head) > 32:
+            return [head, *(f"{'':33}{line}" for line in lines)]
+        return [f"{head:<33}{lines[0]}", *(f"{'':33}{line}" for line in lines[1:])]
 
     def option_names(self) -> Iterable[str]:
         """Yield the dotted name of each option, also of the classes that can be named here."""

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool._atomic_write import save_figure, write_whole
+from tltool._atomic_write import save_figure
 from tltool._module_state import restored_state
-from tltool.cli.advise import advised_yaml, check_question, print_advice
+from tltool.cli.advise import advise_and_write, check_question
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.parser import Parser
 from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
@@ -26,54 +24,53 @@ from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
+from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.input_norm_fit import fit_input_norm_
-
-OWN_OPTIONS = ("dump", "plot", "lr_range", "lr_range_steps", "advise", "write_config")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool plan``."""
-    return run_experiment("plan", argv[1:], plan, add_options=add_options, check=check_question)
+    return run_experiment("plan", argv[1:], plan, check=check_question)
 
 
-def add_options(parser: Parser) -> None:
-    """Add what is asked beside the configuration of ``fit``."""
-    parser.add_argument(
-        "--dump",
-        action="store_true",
-        help="Print only the phases, as YAML to edit and to give to fit.",
-    )
-    parser.add_argument("--plot", type=str | None, help="Draw it into this file (.png, .svg).")
-    parser.add_argument(
-        "--lr_range",
-        action="store_true",
-        help="Try rising learning rates on the first phase, and suggest one.",
-    )
-    parser.add_argument(
-        "--lr_range_steps", type=int, default=60, help="Batches that --lr_range takes."
-    )
-    parser.add_argument(
-        "--advise",
-        action="store_true",
-        help="Probe the frozen backbone on the images, and advise a strategy.",
-    )
-    parser.add_argument(
-        "--write_config", type=str | None, help="With --advise: write it here, for fit."
-    )
+def plan(
+    experiment: Experiment,
+    *,
+    dump: bool = False,
+    plot: Path | None = None,
+    lr_range: bool = False,
+    lr_range_steps: int = 60,
+    advise: bool = False,
+    write_config: Path | None = None,
+) -> None:
+    """Make the plan of an experiment and print it; or do what else is asked.
 
-
-def plan(experiment: Experiment) -> None:
-    """Make the plan of an experiment and print it; or do what else is asked."""
-    config = experiment.config
-    if config.advise:
-        _advise(experiment)
-    elif config.dump:
+    Args:
+        experiment: What would be trained.
+        dump: Print only the phases, as YAML to edit and to give to fit.
+        plot: Draw it into this file (.png, .svg).
+        lr_range: Try rising learning rates on the first phase, and suggest one.
+        lr_range_steps: Batches that --lr_range takes.
+        advise: Probe the frozen backbone on the images, and advise a strategy.
+        write_config: With --advise: write it here, for fit.
+    """
+    if advise:
+        advise_and_write(experiment, write_config)
+        return
+    if dump:
         print(dump_schedule(experiment.schedule), end="")
-    else:
-        _plan(experiment)
+        return
+    made = _plan(experiment)
+    figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True) if plot else None
+    if lr_range:
+        found = _test_range(experiment, made.phases[0], lr_range_steps)
+        figure = draw_lr_range(found)
+    if plot and figure:
+        save_figure(figure, plot)
+        print(f"picture  {plot}")
 
 
-def _plan(experiment: Experiment) -> None:
+def _plan(experiment: Experiment) -> Plan:
     config, task, data = experiment.config, experiment.task, experiment.data
     devices = world_size(config.trainer)
     share = per_device_batch_size(data.batch_size, devices)
@@ -93,40 +90,22 @@ def _plan(experiment: Experiment) -> None:
     warnings += head_batch_warnings(task.head, batch_per_device=share)
     for warning in warnings:
         print(f"warning: {warning}")
-    if config.lr_range:
-        _test_rates(experiment, made.phases[0])
-    elif config.plot:
-        figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True)
-        save_figure(figure, Path(config.plot))
-    if config.plot:
-        print(f"picture  {config.plot}")
+    return made
 
 
-def _advise(experiment: Experiment) -> None:
-    config, file = experiment.config.clone(), experiment.config.write_config
-    advice = print_advice(experiment.backbone, experiment.data)
-    for option in OWN_OPTIONS:
-        del config[option]
-    own = experiment.parser.dump(config, skip_default=True, skip_validation=True)
-    text = advised_yaml(own, advice)
-    if file is None:
-        print("\nThis run as YAML, to keep and change (--write_config FILE):")
-        print(text, end="")
-        return
-    write_whole(Path(file), text)
-    print(f"next     tltool fit --config {file}")
-
-
-def _test_rates(experiment: Experiment, planned: PlannedPhase) -> None:
-    config, task, data = experiment.config, experiment.task, experiment.data
-    loader, steps = data.train_dataloader(), config.lr_range_steps
+def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LRRange:
+    """Say at which learning rate the loss of a phase falls most steeply."""
+    task, data = experiment.task, experiment.data
     status = Console(stderr=True).status(f"{steps} steps at rising learning rates")
     with restored_state(task), status:
         fit_input_norm_(task, data)
-        found = lr_range_test(task, planned.phase, loader, num_steps=steps)
-    print_range(found, planned)
-    if config.plot:
-        save_figure(draw_lr_range(found), Path(config.plot))
+        found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)
+    print(
+        f"lr range phase {planned.phase.name}: the loss falls most steeply at "
+        f"--optimizer.lr {found.steepest:.2g}, is least at {found.best:.2g}"
+        + (f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else ".")
+    )
+    return found
 
 
 def dump_schedule(schedule: Schedule) -> str:
@@ -158,65 +137,49 @@ def dump_schedule(schedule: Schedule) -> str:
 
 def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     """Print groups, surgery and phases."""
-    console = Console()
-    groups = Table("layer group", "parameters")
-    for group, count in plan.groups.items():
-        groups.add_row(group, f"{count:,}")
-    console.print(groups)
-    for report in getattr(task.get_submodule("backbone"), "surgery_reports", []):
+    console, reports = Console(), getattr(task.get_submodule("backbone"), "surgery_reports", [])
+    console.print(rich_table(FactTable(("layer group", "parameters"), list(plan.groups.items()))))
+    for report in reports:
         print(f"surgery  {report}")
-    phases = Table("phase", "epochs", "steps", "parameters", "memory", "batch norm")
+    rows = []
     for planned in plan.phases:
-        phases.add_row(
-            planned.phase.name,
-            _epochs(planned, plan.steps_per_epoch),
-            f"{_at_most(planned)}{planned.span.planned_end - planned.span.start:,}",
-            f"{sum(planned.trained.values()):,}",
-            f"{planned.memory / 2**20:,.1f} MiB",
-            _batch_norm(planned, task),
+        steps = planned.span.planned_end - planned.span.start
+        at_most = "at most " if planned.phase.until else ""
+        rows.append(
+            [
+                planned.phase.name,
+                f"{at_most}{steps / plan.steps_per_epoch:.3g}",
+                f"{at_most}{steps:,}",
+                sum(planned.trained.values()),
+                f"{planned.memory / 2**20:,.1f} MiB",
+                _batch_norm(planned, task),
+            ]
         )
-    console.print(phases)
+    columns = ("phase", "epochs", "steps", "parameters", "memory", "batch norm")
+    console.print(rich_table(FactTable(columns, rows)))
     print("memory   of gradients and optimizer, on each device")
     print(f"batch    {batch}; {plan.steps_per_epoch:,} steps an epoch")
     width = max(len(planned.phase.name) for planned in plan.phases)
     for planned in plan.phases:
-        for number, (rates, run) in enumerate(_rates(planned)):
+        for number, (lrs, run) in enumerate(_lrs(planned)):
             name = "" if number else planned.phase.name
-            first = "rate" if planned is plan.phases[0] and not number else ""
-            print(f"{first:<9}{name:<{width}}  {rates:<20}  {run}")
+            first = "lr" if planned is plan.phases[0] and not number else ""
+            print(f"{first:<9}{name:<{width}}  {lrs:<20}  {run}")
 
 
-def print_range(found: LRRange, planned: PlannedPhase) -> None:
-    """Print what the learning-rate range test says."""
-    print(
-        f"lr range phase {planned.phase.name}: the loss falls most steeply at "
-        f"--optimizer.lr {found.steepest:.2g}, is least at {found.best:.2g}"
-        + (f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else ".")
-    )
-
-
-def _rates(planned: PlannedPhase) -> list[tuple[str, str]]:
+def _lrs(planned: PlannedPhase) -> list[tuple[str, str]]:
     """Return learning rates in words, and each run of neighboring groups that has them."""
     runs: list[tuple[str, list[str]]] = []
     for group in planned.trained:
-        rates = planned.lrs_of(group).values()
+        lrs = planned.lrs_of(group).values()
         kind = planned.phase.group_parameters(group)
-        words = " to ".join(dict.fromkeys(f"{rate:.3g}" for rate in (min(rates), max(rates))))
+        words = " to ".join(dict.fromkeys(f"{lr:.3g}" for lr in (min(lrs), max(lrs))))
         words += "" if kind == "all" else f" ({kind})"
         if runs and runs[-1][0] == words:
             runs[-1][1].append(group)
         else:
             runs.append((words, [group]))
     return [(words, " ... ".join(dict.fromkeys((run[0], run[-1])))) for words, run in runs]
-
-
-def _at_most(planned: PlannedPhase) -> str:
-    return "at most " if planned.phase.until else ""
-
-
-def _epochs(planned: PlannedPhase, steps_per_epoch: int) -> str:
-    epochs = (planned.span.planned_end - planned.span.start) / steps_per_epoch
-    return f"{_at_most(planned)}{epochs:.3g}"
 
 
 def _batch_norm(planned: PlannedPhase, task: nn.Module) -> str:

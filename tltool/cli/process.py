@@ -1,6 +1,7 @@
 """What reaches the terminal: tltool's own lines and warnings, little of the libraries'."""
 
 import logging
+from collections.abc import Callable
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
@@ -12,7 +13,7 @@ def set_up_process() -> None:
     """Show tltool's messages from rank 0 and of the libraries' only warnings; keep freed memory."""
     keep_freed_memory()
     handler = logging.StreamHandler()
-    handler.addFilter(_Once())
+    handler.addFilter(_once())
     logger = logging.getLogger("tltool")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
@@ -20,15 +21,13 @@ def set_up_process() -> None:
     quiet_lightning()
 
 
-class _Once(logging.Filter):
-    """Let each notice through once, such as the license of data that is read again."""
+def _once() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that lets each notice through once, such as the license of data."""
+    seen = set[str]()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
+    def is_new(record: logging.LogRecord) -> bool:
+        known, message = len(seen), record.getMessage()
+        seen.add(message)
+        return len(seen) > known or record.levelno > logging.INFO
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        is_new = message not in self._seen
-        self._seen.add(message)
-        return is_new or record.levelno > logging.INFO
+    return is_new

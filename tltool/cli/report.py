@@ -1,6 +1,5 @@
 """`tltool report`: what runs achieved, on the terminal, as one HTML page, and on W&B."""
 
-import argparse
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +13,9 @@ from tltool._output_file import check_output_file
 from tltool.cli.own_modules import import_own_modules
 from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
-from tltool.cli.report_wandb import Dashboard, open_dashboard, write_dashboard
-from tltool.reporting.compared_runs import ComparedRuns, compare_runs
+from tltool.cli.report_wandb import open_dashboard, write_dashboard
+from tltool.cli.signature_options import run_function
+from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_page import render_run_page
 from tltool.reporting.run_pictures import write_pictures
@@ -27,60 +27,56 @@ PAGE = "report.html"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``tltool report RUN [RUN ...]``."""
-    parser = argparse.ArgumentParser("tltool report", description="Say what runs achieved.")
-    parser.add_argument(
-        "runs",
-        metavar="run",
-        nargs="+",
-        type=Path,
-        help="a run's folder, such as runs/images/0; runs/images for its latest; of several, the "
-        "first is what the others are compared with",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help=f"write the page here; default: {PAGE} in the run's folder, of several runs beside "
-        "the newest",
-    )
-    parser.add_argument(
-        "--no_images",
-        dest="images",
-        action="store_false",
-        help="leave the images out, which may be private, and keep their file names",
-    )
-    parser.add_argument(
-        "--wandb",
-        action="store_true",
-        help="write a workspace and a report too, into the W&B project that the runs were logged "
-        "to; called again, it updates them; no images are sent",
-    )
-    parser.add_argument(
-        "--modules",
-        nargs="+",
-        default=[],
-        help="your own modules whose classes the checkpoints need, such as my_heads",
-    )
-    arguments = parser.parse_args(argv[1:])
-    import_own_modules(arguments.modules)
-    runs = list(dict.fromkeys(_latest(run) for run in arguments.runs))
-    check_output_file(
-        arguments.output, "--output", suffixes=(".html", ".htm"), example="report.html"
-    )
+    """Run ``tltool report``."""
+    return run_function("report", report, argv[1:])
+
+
+def report(
+    run: list[Path],
+    *,
+    output: Path | None = None,
+    no_images: bool = False,
+    wandb: bool = False,
+    modules: list[str] | None = None,
+) -> None:
+    """Say what runs achieved.
+
+    Args:
+        run: A run's directory, such as runs/images/0; runs/images for its latest; of several, the
+            first is what the others are compared with.
+        output: Write the page here; else report.html in the run's directory, of several runs
+            beside the newest.
+        no_images: Leave the images out, which may be private, and keep their file names.
+        wandb: Write a workspace and a report too, into the W&B project that the runs were logged
+            to; called again, it updates them; no images are sent.
+        modules: Your own modules whose classes the checkpoints need, such as my_heads.
+    """
+    import_own_modules(modules=modules)
+    directories = list(dict.fromkeys(_latest(each) for each in run))
+    check_output_file(output, "--output", suffixes=(".html", ".htm"), example="report.html")
     set_up_process()
-    dashboard = open_dashboard(runs) if arguments.wandb else None
-    if len(runs) > 1:
-        return _report_runs(runs, arguments.output, dashboard)
-    run = measure_run(runs[0])
-    _report_run(run, images=arguments.images)
-    output = arguments.output or runs[0] / PAGE
-    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.images))
+    dashboard = open_dashboard(directories) if wandb else None
+    several = len(directories) > 1
+    runs = [measure_run(directory, with_probe=not several) for directory in directories]
+    found = compare_runs(runs) if several else None
+    if found is None:
+        output = output or directories[0] / PAGE
+        _print_run(runs[0], images=not no_images)
+        page = render_run_page(runs[0], made_with=made_with(), images=not no_images)
+    else:
+        newest = max(directories, key=lambda one: (one / "config.yaml").stat().st_mtime)
+        output = output or newest.parent / PAGE
+        Console().print(rich_table(runs_table(found)))
+        for sentence in found.sentences:
+            print(sentence)
+        page = render_runs_page(found, made_with=made_with())
+    write_whole(output, page)
     print(f"page         {output}")
     if dashboard is not None:
-        write_dashboard(dashboard, [run], None)
-    print(f"verdict      {run.verdict.answer}")
-    print(f"next         {run.verdict.commands[0]}")
-    return 0
+        write_dashboard(dashboard, runs, found)
+    if found is None:
+        print(f"verdict      {runs[0].verdict.answer}")
+    print(f"next         {(found or runs[0].verdict).commands[0]}")
 
 
 def made_with() -> str:
@@ -95,7 +91,7 @@ def _latest(run: Path) -> Path:
     return run / str(max(numbers)) if numbers else run
 
 
-def _report_run(run: MeasuredRun, *, images: bool) -> None:
+def _print_run(run: MeasuredRun, *, images: bool) -> None:
     folder, found = run.record.folder, run.evaluation
     for sentence in run.missing:
         print(f"missing      {sentence}")
@@ -104,23 +100,3 @@ def _report_run(run: MeasuredRun, *, images: bool) -> None:
         Console().print(rich_table(accuracy_table(found, run.measured), title))
     for name, file in write_pictures(run, images=images).items():
         print(f"{name:<13}{file}")
-
-
-def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashboard | None) -> int:
-    runs = [measure_run(folder, with_probe=False) for folder in folders]
-    found = compare_runs(runs)
-    _print_runs(found)
-    newest = max(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime)
-    output = output or newest.parent / PAGE
-    write_whole(output, render_runs_page(found, made_with=made_with()))
-    print(f"page         {output}")
-    if dashboard is not None:
-        write_dashboard(dashboard, runs, found)
-    print(f"next         {found.commands[0]}")
-    return 0
-
-
-def _print_runs(found: ComparedRuns) -> None:
-    Console().print(rich_table(runs_table(found)))
-    for sentence in found.sentences:
-        print(sentence)

@@ -17,7 +17,7 @@ from tltool.reporting.wandb.logged_run import (
     where_logged,
 )
 from tltool.reporting.wandb.saved_report import write_report
-from tltool.reporting.wandb.workspace import SavedView, write_workspace
+from tltool.reporting.wandb.workspace import write_workspace
 
 
 class Dashboard(NamedTuple):
@@ -71,10 +71,7 @@ def write_dashboard(
         found: What was found out about several runs; ``None`` for one.
     """
     chapters = run_chapters(measured[0]) if found is None else runs_chapters(found)
-    _print_address("workspace", write_workspace(dashboard.runs))
+    workspace = write_workspace(dashboard.runs)
     report = write_report(dashboard.api, dashboard.runs, title_of(measured), chapters)
-    _print_address("report", report)
-
-
-def _print_address(name: str, written: SavedView) -> None:
-    print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")
+    for name, written in (("workspace", workspace), ("report", report)):
+        print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")

@@ -1,9 +1,11 @@
 """The options that fit, plan, doctor, compare and features share, each section declared once."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm.optim  # noqa: F401  # so that its optimizers are found by name
+import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch import loggers as lightning_loggers
@@ -11,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from tltool.cli.parser import Classes, Parser
+from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.data.datamodules.elpv import ELPVDataModule
 from tltool.data.datamodules.image_datamodule import ImageDataModule
@@ -34,18 +37,29 @@ DATAMODULES = (
 )
 HEAD = f"{Head.__module__}.{Head.__qualname__}"
 
-DEFAULTS: dict[str, Any] = {
-    "model.backbone": {"class_path": "tltool.models.backbone.Backbone"},
-    "model.head": {"class_path": HEAD},
-    "data": {"class_path": "tltool.data.datamodules.image_folder.ImageFolderDataModule"},
-    "optimizer": {
-        "class_path": "torch.optim.AdamW",
-        "init_args": {"lr": 1e-3, "weight_decay": 0.05},
-    },
-    "finetuning": {"class_path": "tltool.finetuning.strategies.linear_probe.LinearProbe"},
-    "trainer.max_epochs": 10,
-    "trainer.enable_model_summary": False,
-}
+DEFAULTS: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("fit_defaults.yaml").read_text(encoding="utf-8")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a run as a whole.
+
+    Args:
+        seed_everything: Seed of all random numbers; true for a random one, false for none.
+        runs_dir: Runs lie in <runs_dir>/<name>/<n>.
+        name: Name of the run; null for the data's name.
+        save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
+            only.
+        ckpt_path: Checkpoint to resume from, such as last.ckpt.
+    """
+
+    seed_everything: bool | int = 0
+    runs_dir: str = "runs"
+    name: str | None = None
+    save_every_n_steps: int | None = None
+    ckpt_path: str | None = None
 
 
 def add_data(parser: Parser) -> None:
@@ -78,26 +92,15 @@ def known_classes() -> Classes:
     }
 
 
-def experiment_parser(
-    command: str,
-    add_options: Callable[[Parser], None] | None = None,
-    classes: Classes | None = None,
-) -> Parser:
+def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     """Return the parser of a command that reads the configuration of ``fit``.
 
     Args:
         command: Its name, for the help.
-        add_options: Adds what the command asks beside that configuration.
-        classes: Classes that its own sections accept by short name.
+        classes: Classes that its own options accept by short name.
     """
     parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
     parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
-    parser.add_argument(
-        "--seed_everything",
-        type=bool | int,
-        default=0,
-        help="Seed of all random numbers; true for a random one, false for none.",
-    )
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(ImageTask, "model")
     add_data(parser)
@@ -106,27 +109,10 @@ def experiment_parser(
     parser.add_function_arguments(wandb_logger, "wandb", skip={"run_dir"})
     parser.add_class_arguments(FeatureCaching, "features")
     parser.add_class_arguments(HealthMonitor, "health")
-    _add_run_options(parser)
+    add_options_of(RunOptions, parser)
     _link(parser)
     parser.set_defaults(DEFAULTS)
-    if add_options is not None:
-        add_options(parser)
     return parser
-
-
-def _add_run_options(parser: Parser) -> None:
-    parser.add_argument("--runs_dir", default="runs", help="Runs lie in <runs_dir>/<name>/<n>.")
-    parser.add_argument(
-        "--name", type=str | None, help="Name of the run; null for the data's name."
-    )
-    parser.add_argument(
-        "--save_every_n_steps",
-        type=int | None,
-        help="Write last.ckpt in the middle of an epoch too; null for at its end only.",
-    )
-    parser.add_argument(
-        "--ckpt_path", type=str | None, help="Checkpoint to resume from, such as last.ckpt."
-    )
 
 
 def _link(parser: Parser) -> None:
@@ -143,11 +129,8 @@ def _link(parser: Parser) -> None:
 
 
 def _optimizers(cls: type[Any]) -> set[type[Any]]:
-    found = {
-        child
-        for child in cls.__subclasses__()
-        if child.__module__.startswith(("torch.optim", "timm.optim"))
-    }
+    ours = ("torch.optim", "timm.optim")
+    found = {child for child in cls.__subclasses__() if child.__module__.startswith(ours)}
     return found.union(*(_optimizers(child) for child in found))
 
 

@@ -8,50 +8,49 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
+from tltool.cli.sections import DEFAULTS, RunOptions
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.training.callbacks.feature_caching import FeatureCaching
+from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask
 
 _HAVE_SHORT_NAMES = {"tltool", "torch", "timm"}
 
 
-def short_yaml(config: Mapping[str, Any], weights: str, defaults: Mapping[str, Any]) -> str:
+def short_yaml(config: Mapping[str, Any], weights: str) -> str:
     """Return a configuration of ``fit`` without what is at its default.
 
     Args:
         config: The parsed configuration, as plain data.
         weights: Where the backbone's weights came from, with ``auto`` resolved.
-        defaults: What ``fit`` takes by itself, by dotted key, where signatures say otherwise.
     """
     model = {key: value for key, value in config["model"].items() if key != "optimizer"}
-    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"]
+    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"] | {"weights": weights}
     head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
-    trainer = {
-        key: value
-        for key, value in _unusual(Trainer, config["trainer"], keep=("max_epochs",)).items()
-        if key == "max_epochs" or value != defaults.get(f"trainer.{key}")
-    }
+    run = {key: config[key] for key in ("runs_dir", "name", "save_every_n_steps")}
+    usual = {key.removeprefix("trainer."): value for key, value in DEFAULTS.items()}
     chosen = {
         "seed_everything": config["seed_everything"],
         "model": {
-            "backbone": backbone | {"weights": weights},
+            "backbone": backbone,
             **({"head": head} if head else {}),
-            **_unusual(ImageTask, model),
+            **changed_arguments(ImageTask, model),
         },
         "data": _without_class(data, "ImageFolderDataModule"),
         "optimizer": _changed(config["optimizer"], keep=("lr", "weight_decay")),
         "finetuning": _changed(config["finetuning"]),
-        "features": _unusual(FeatureCaching, config["features"]),
-        "trainer": trainer,
-        "wandb": _unusual(wandb_logger, config["wandb"]),
-        "runs_dir": config["runs_dir"],
-        "name": config["name"],
-        "save_every_n_steps": config["save_every_n_steps"],
+        "features": changed_arguments(FeatureCaching, config["features"]),
+        "health": changed_arguments(HealthMonitor, config["health"]),
+        "trainer": {
+            key: value
+            for key, value in changed_arguments(Trainer, config["trainer"]).items()
+            if key == "max_epochs" or value != usual.get(key)
+        },
+        "wandb": changed_arguments(wandb_logger, config["wandb"]),
+        **changed_arguments(RunOptions, run),
     }
-    empty: dict[str, Any] = {"features": {}, "wandb": {}}
-    usual = empty | {"runs_dir": "runs", "name": None, "save_every_n_steps": None}
-    chosen = {key: value for key, value in chosen.items() if value != usual.get(key, ...)}
+    chosen = {key: value for key, value in chosen.items() if value != {}}
     return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=110)
 
 
@@ -64,7 +63,7 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
     """
     module, _, name = config["class_path"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
-    init_args = _unusual(cls, config.get("init_args") or {}, keep)
+    init_args = changed_arguments(cls, config.get("init_args") or {}, keep)
     if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
         name = config["class_path"]
     return {"class_path": name, "init_args": init_args} if init_args else name
@@ -77,7 +76,7 @@ def _without_class(section: Any, usual: str) -> Any:
     return section["init_args"] if section["class_path"] == usual else section
 
 
-def _unusual(
+def changed_arguments(
     function: Callable[..., Any], arguments: Mapping[str, Any], keep: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the arguments that are not at the default of a signature, and those to keep."""
