@@ -17,10 +17,11 @@ from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import Dashboard, open_dashboard, write_dashboard
 from tltool.reporting.compared_runs import ComparedRuns, compare_runs
 from tltool.reporting.measured_run import MeasuredRun
-from tltool.reporting.run_page import render_run_page
+from tltool.reporting.report import render_report
 from tltool.reporting.run_pictures import write_pictures
+from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import accuracy_table
-from tltool.reporting.runs_page import render_runs_page, runs_table
+from tltool.reporting.runs_report import runs_report, runs_table
 from tltool.reporting.tables import rich_table
 
 PAGE = "report.html"
@@ -74,10 +75,11 @@ def main(argv: Sequence[str]) -> int:
     run = measure_run(runs[0])
     _report_run(run, images=arguments.images)
     output = arguments.output or runs[0] / PAGE
-    write_whole(output, render_run_page(run, made_with=made_with(), images=arguments.images))
+    report = run_report(run, images=arguments.images)
+    write_whole(output, render_report(report, made_with=made_with()))
     print(f"page         {output}")
     if dashboard is not None:
-        write_dashboard(dashboard, [run], None)
+        write_dashboard(dashboard, report)
     print(f"verdict      {run.verdict.answer}")
     print(f"next         {run.verdict.commands[0]}")
     return 0
@@ -96,7 +98,7 @@ def _latest(run: Path) -> Path:
 
 
 def _report_run(run: MeasuredRun, *, images: bool) -> None:
-    folder, found = run.record.folder, run.evaluation
+    folder, found = run.record.run_dir, run.evaluation
     for sentence in run.missing:
         print(f"missing      {sentence}")
     if found is not None:
@@ -112,15 +114,16 @@ def _report_runs(folders: Sequence[Path], output: Path | None, dashboard: Dashbo
     _print_runs(found)
     newest = max(folders, key=lambda folder: (folder / "config.yaml").stat().st_mtime)
     output = output or newest.parent / PAGE
-    write_whole(output, render_runs_page(found, made_with=made_with()))
+    report = runs_report(found)
+    write_whole(output, render_report(report, made_with=made_with()))
     print(f"page         {output}")
     if dashboard is not None:
-        write_dashboard(dashboard, runs, found)
-    print(f"next         {found.commands[0]}")
+        write_dashboard(dashboard, report)
+    print(f"next         {found.verdict.commands[0]}")
     return 0
 
 
 def _print_runs(found: ComparedRuns) -> None:
     Console().print(rich_table(runs_table(found)))
-    for sentence in found.sentences:
+    for sentence in found.verdict.sentences:
         print(sentence)

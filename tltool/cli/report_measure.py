@@ -96,7 +96,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
 
 
 def _newest(record: RunRecord) -> _Newest:
-    last = record.folder / "checkpoints" / "last.ckpt"
+    last = record.run_dir / "checkpoints" / "last.ckpt"
     path = last if last.is_file() else record.checkpoint
     assert path is not None  # noqa: S101  # the caller has looked
     content = read_checkpoint(path)

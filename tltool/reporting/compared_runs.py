@@ -13,6 +13,7 @@ from tltool.evaluation.paired_differences import Difference, judge
 from tltool.evaluation.verdict import Mark, describe_difference
 from tltool.reporting.config_differences import SEED, config_differences
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_verdict import Verdict
 
 MOST_PAIRED = 4
 """Variants of which all pairs are compared; of more, each with the first."""
@@ -57,16 +58,17 @@ class ComparedRuns:
     Attributes:
         runs: The runs, the first is what the others are compared with.
         sets: The images that they were measured on.
-        sentences: What was found, the answer first.
-        next_step: What to do, in a sentence.
-        commands: What to type.
+        verdict: What was found.
     """
 
     runs: list[NamedRun]
     sets: list[ImageSet]
-    sentences: list[str]
-    next_step: str
-    commands: list[str]
+    verdict: Verdict
+
+    @property
+    def title(self) -> str:
+        """The title of a report on them."""
+        return f"tltool: {', '.join(run.measured.name for run in self.runs)}"
 
 
 def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
@@ -86,7 +88,7 @@ def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
         NamedRun(letter, run, _images(run.evaluation, names))
         for letter, run in zip(letters, measured, strict=True)
     ]
-    return ComparedRuns(runs, sets, _sentences(runs, sets), *_next(runs, sets))
+    return ComparedRuns(runs, sets, _verdict(runs, sets))
 
 
 def _letter(number: int) -> str:
@@ -141,14 +143,29 @@ def _only_seed(config: Mapping[str, object], other: Mapping[str, object]) -> boo
     return set(config_differences([config, other])) <= {SEED}
 
 
-def _sentences(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
+def _verdict(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> Verdict:
     differences = [difference for images in sets for difference in images.differences]
-    if not differences:
-        said = [f"{Mark.UNKNOWN} Nothing can be compared."]
-    elif any(difference.is_finding for difference in differences):
-        said = [f"{Mark.YES} There is a difference beyond noise."]
+    findings = [difference for difference in differences if difference.is_finding]
+    records = {run.letter: run.measured.record for run in runs}
+    if findings:
+        first = findings[0]
+        better = first.name if first.estimate.mean > 0 else first.reference
+        mark, said, step = Mark.YES, "There is a difference beyond noise.", f"Use {better}:"
+        commands = [records[better.partition("+")[0]].checkpoint_command("predict")]
+    elif differences:
+        mark, said = Mark.SAME, "There is no difference beyond noise."
+        step = "Train them with another seed too, and report all of these runs together:"
+        pair = (differences[0].reference, differences[0].name)
+        chosen = [records[name.partition("+")[0]] for name in pair]
+        commands = [record.fit_command("--seed_everything", _new_seed(runs)) for record in chosen]
     else:
-        said = [f"{Mark.SAME} There is no difference beyond noise."]
+        mark, said, step = Mark.UNKNOWN, "Nothing can be compared.", "Look at each run by itself:"
+        commands = [f"tltool report {shlex.quote(str(runs[0].measured.record.run_dir))}"]
+    return Verdict(mark, said, step, commands, _reasons(runs, sets))
+
+
+def _reasons(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
+    said = []
     if len(sets) > 1:
         said.append(
             "The runs were measured on different images, so there is no ranking over all of them: "
@@ -163,28 +180,9 @@ def _sentences(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
     return [*said, f"Not measured: {', '.join(unmeasured)}."] if unmeasured else said
 
 
-def _next(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> tuple[str, list[str]]:
-    records = {run.letter: run.measured.record for run in runs}
-    differences = [difference for images in sets for difference in images.differences]
-    findings = [difference for difference in differences if difference.is_finding]
-    if findings:
-        first = findings[0]
-        better = first.name if first.estimate.mean > 0 else first.reference
-        checkpoint = records[better.partition("+")[0]].checkpoint
-        line = f"tltool predict --ckpt_path {shlex.quote(str(checkpoint))} --data.root FOLDER"
-        return f"Use {better}:", [line]
-    if differences:
-        pair = (differences[0].reference, differences[0].name)
-        chosen = [records[name.partition("+")[0]] for name in pair]
-        lines = [record.fit_command("--seed_everything", str(_new_seed(runs))) for record in chosen]
-        return "Train them with another seed too, and report all of these runs together:", lines
-    folder = shlex.quote(str(runs[0].measured.record.folder))
-    return "Look at each run by itself:", [f"tltool report {folder}"]
-
-
-def _new_seed(runs: Sequence[NamedRun]) -> int:
+def _new_seed(runs: Sequence[NamedRun]) -> str:
     seeds = [run.measured.record.config.get(SEED) for run in runs]
-    return max((seed for seed in seeds if type(seed) is int), default=0) + 1
+    return str(max((seed for seed in seeds if type(seed) is int), default=0) + 1)
 
 
 def _words(difference: Difference) -> str:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from markupsafe import Markup
-
 from tltool.evaluation.per_class import ClassMetrics
 
 if TYPE_CHECKING:
@@ -23,12 +21,6 @@ class FactTable(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     numbers: Sequence[int] = ()
-
-    @property
-    def css(self) -> list[Markup]:
-        """The HTML attribute of each column's cells."""
-        number = Markup(' class="number"')
-        return [number if i in self.numbers else Markup() for i in range(len(self.columns))]
 
     @property
     def cells(self) -> list[list[str]]:
@@ -66,12 +58,11 @@ def class_table(classes: Sequence[ClassMetrics], most: int | None = None) -> Fac
     known = [] if any(each.confidence is None for each in classes) else ["confidence"]
     rows: list[list[object]] = []
     for each in classes:
-        numbers = [each.precision, each.recall, each.f1]
-        numbers += [] if not known or each.confidence is None else [each.confidence]
+        numbers = [each.precision, each.recall, each.f1, *([each.confidence] if known else [])]
         mistake = f"{each.taken_for} ({each.num_taken:,})" if each.num_taken else ""
-        rounded = [round(number, 3) for number in numbers]
+        rounded = [round(number, 3) for number in numbers if number is not None]
         rows.append([each.name, each.num_images, *rounded, mistake])
-    columns = ["class", "images", "precision", "recall", "F1", *known, "most often taken for"]
+    columns = ["class", "images", "precision", "recall", "F1", *known, "most often predicted as"]
     return FactTable(columns, rows, range(1, 5 + len(known)))
 
 

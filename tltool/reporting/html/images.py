@@ -24,14 +24,14 @@ def picture(figure: Figure, description: str) -> PictureOnPage:
     return PictureOnPage(data_uri(content.getvalue(), "svg+xml"), description)
 
 
-def thumbnail(image: Image.Image) -> bytes:
+def thumbnail(image: Image.Image, description: str) -> PictureOnPage:
     """Return a small JPEG of an image, without what the file said of place and camera."""
     small = image.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     small.info = {}  # Pillow would write the comment of a JPEG again.
     content = io.BytesIO()
     small.save(content, format="JPEG", quality=75)
-    return content.getvalue()
+    return PictureOnPage(data_uri(content.getvalue(), "jpeg"), description)
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -68,10 +68,8 @@ def variants(runs: Sequence[LoggedRun]) -> list[str]:
     hide a difference. Then the groups are what the runs differ in, or their strategy.
 
     Example:
-        >>> run = {"curves": (), "numbers": (), "media": (), "tables": (), "system": ()}
-        >>> names = ("id", "entity", "project", "project_url", "group")
-        >>> run |= dict.fromkeys(names, "")
-        >>> seeds = [LoggedRun(**run, facts={"lr": lr, "seed": seed})
+        >>> run = dict.fromkeys(("id", "entity", "project", "project_url", "group"), "")
+        >>> seeds = [LoggedRun(**run, logged={}, facts={"lr": lr, "seed": seed})
         ...          for lr in (0.1, 0.2) for seed in (0, 1)]
         >>> variants(seeds), variants(seeds[1:3])
         (['lr'], [])
