@@ -28,9 +28,7 @@ def check_output(output: Path) -> None:
 
 
 def prediction_rows(
-    predicted: PredictedImages,
-    class_names: Sequence[str],
-    labels: Mapping[str, str] | None = None,
+    predicted: PredictedImages, class_names: Sequence[str], labels: Mapping[str, str] | None = None
 ) -> list[PredictionRow]:
     """Return a row for each image.
 

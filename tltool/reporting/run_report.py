@@ -132,6 +132,7 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         run: Decodes the images of the worst mistakes; ``None`` leaves them out.
     """
     names, mistakes = found.class_names, mistake_table(found)
+    classes = found.predictions.classes(names)
     words = "The share of each true class (row) that is taken for each class, bright where high."
     return [
         Section(
@@ -143,7 +144,7 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         Section("Most frequent mistakes", table=mistakes)
         if mistakes.rows
         else Section("Most frequent mistakes", ["There is none: all images are predicted right."]),
-        Section("Per-class metrics", table=class_table(found.predictions.classes(names), MOST_CLASSES)),
+        Section("Per-class metrics", table=class_table(classes, MOST_CLASSES)),
         *([_worst_section(found, run)] if mistakes.rows else []),
         _calibration_section(found),
     ]

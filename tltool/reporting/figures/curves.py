@@ -13,12 +13,7 @@ MOST_MARKED = 7
 """Series whose points are marked, and named inside the panel."""
 
 
-def draw_curves(
-    panels: Curves,
-    *,
-    phases: Sequence[float] = (),
-    title: str = "",
-) -> Figure:
+def draw_curves(panels: Curves, *, phases: Sequence[float] = (), title: str = "") -> Figure:
     """Draw metrics over epochs.
 
     Args:

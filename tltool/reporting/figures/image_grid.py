@@ -17,11 +17,7 @@ def draw_image_grid(
     """Draw images, the caption of a wrong prediction marked by color and by a cross."""
     num_rows = -(-len(images) // NUM_COLUMNS)
     figure, all_axes = new_figure(
-        NUM_COLUMNS,
-        width=1.9 * NUM_COLUMNS,
-        height=2.4 * num_rows,
-        num_rows=num_rows,
-        grid=False,
+        NUM_COLUMNS, width=1.9 * NUM_COLUMNS, height=2.4 * num_rows, num_rows=num_rows, grid=False
     )
     for axes in all_axes:
         axes.set_axis_off()

@@ -44,13 +44,7 @@ def new_figure(
 
 
 def draw_series(
-    axes: Axes,
-    x: Sequence[float],
-    values: Any,
-    *,
-    label: str,
-    number: int,
-    markers: bool = True,
+    axes: Axes, x: Sequence[float], values: Any, *, label: str, number: int, markers: bool = True
 ) -> None:
     """Draw a series as its mean over seeds, with their range as a band.
 

@@ -60,10 +60,8 @@ def log_group(
             **options,
         ) as run:
             for epoch, loss in enumerate(row.train_losses):
-                losses = {"train/loss": loss, "epoch": epoch}
-                if row.val_losses:
-                    losses["val/loss"] = row.val_losses[epoch]
-                run.log(losses)
-            run.summary.update({key: value for key, value in plain.items() if value is not None})
-            run.summary["finding"] = found.summary()
+                val = {"val/loss": row.val_losses[epoch]} if row.val_losses else {}
+                run.log({"train/loss": loss, "epoch": epoch, **val})
+            known = {key: value for key, value in plain.items() if value is not None}
+            run.summary.update({**known, "finding": found.summary()})
     return group

@@ -111,8 +111,7 @@ def sync_command(parts: list[Path]) -> str:
 
 
 def _remedy(run_dir: Path) -> str:
-    parts = unsent(run_dir)
-    if parts:
+    if parts := unsent(run_dir):
         return f"It is kept on this machine only. Send it first: {sync_command(parts)}"
     return (
         "It was deleted there, or this account may not see it, or it was sent elsewhere. Log in "

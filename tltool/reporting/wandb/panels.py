@@ -53,11 +53,8 @@ def comparable_runs(runs: Sequence[LoggedRun]) -> Any:
 
     splits = list(dict.fromkeys(run.facts.get("split") for run in runs))
     groups = list(dict.fromkeys(run.group for run in runs))
-    filters = []
-    if None not in splits:
-        filters.append(ws.Config("split").isin(splits))
-    if None not in groups:
-        filters.append(ws.Metric("Group").isin(groups))
+    known = [(ws.Config("split"), splits), (ws.Metric("Group"), groups)]
+    filters = [column.isin(values) for column, values in known if None not in values]
     return ws.And(*filters) if filters else ""
 
 

@@ -55,14 +55,13 @@ def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
     workspace = found or ws.Workspace(entity=entity, project=project, name=TITLE)
     if found is None:
         workspace._internal_name = f"nw-{KEY}-v"  # the library says to set it
-    sections = dashboard_sections(runs)
     workspace.sections = [
         ws.Section(
             name=section.name,
             panels=[make_panel(panel) for panel in section.panels],
             is_open=number < 3,  # Each open one loads its curves.
         )
-        for number, section in enumerate(sections)
+        for number, section in enumerate(dashboard_sections(runs))
     ]
     workspace.settings = ws.WorkspaceSettings(x_axis="trainer/global_step", max_runs=20)
     workspace.runset_settings = ws.RunsetSettings(
