@@ -58,23 +58,16 @@ def write_prediction_table(output: Path, rows: Sequence[PredictionRow]) -> None:
     """
     try:
         if output.suffix.lower() == ".parquet":
-            _write_parquet(output, rows)
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            with whole_file(output) as partial:
+                pq.write_table(pa.Table.from_pylist(list(rows)), partial)
         else:
-            write_rows(output, list(rows[0]) if rows else ["path"], map(_short, rows))
+            short = ({k: f"{v:.6g}" if type(v) is float else v for k, v in r.items()} for r in rows)
+            write_rows(output, list(rows[0]) if rows else ["path"], short)
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(
             f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
         ) from error
-
-
-def _short(row: PredictionRow) -> PredictionRow:
-    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-
-
-def _write_parquet(path: Path, rows: Sequence[PredictionRow]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with whole_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows)), partial)

@@ -39,14 +39,12 @@ class ImageSet:
 
     Attributes:
         name: Of the images, on the page.
-        fingerprint: See `MeasuredSplit.fingerprint`.
         variants: Letters of runs that differ in no more than their seed, by the variant's name.
         differences: Of the variants, paired over the images, and over seeds where all have the
             same ones.
     """
 
     name: str
-    fingerprint: str
     variants: dict[str, list[str]]
     differences: list[Difference]
 
@@ -82,7 +80,7 @@ def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
     for letter, run in zip(letters, measured, strict=True):
         if run.evaluation is not None:
             by_print.setdefault(run.evaluation.fingerprint, {})[letter] = run
-    sets = [_image_set(n, key, runs) for n, (key, runs) in enumerate(by_print.items(), start=1)]
+    sets = [_image_set(f"set {n}", runs) for n, runs in enumerate(by_print.values(), start=1)]
     names = {key: images.name for key, images in zip(by_print, sets, strict=True)}
     runs = [
         NamedRun(letter, run, _images(run.evaluation, names))
@@ -93,8 +91,7 @@ def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
 
 def _letter(number: int) -> str:
     """Return A to Z, then A2 and so on."""
-    round_, place = divmod(number, 26)
-    return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")
+    return string.ascii_uppercase[number % 26] + (str(number // 26 + 1) if number >= 26 else "")
 
 
 def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
@@ -104,7 +101,7 @@ def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
     return f"{names[evaluation.fingerprint]}: {number}, {evaluation.fingerprint}"
 
 
-def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
+def _image_set(name: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
     # The images may come in another order, for example where class names were given.
     found = {letter: run.evaluation.by_name for letter, run in runs.items() if run.evaluation}
     variants = _variants({letter: runs[letter].record.config for letter in found})
@@ -115,7 +112,7 @@ def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -
     reference = next(iter(correct)) if len(correct) > MOST_PAIRED else None
     _, groups = next(iter(found.values()))
     differences = judge(correct, reference, groups) if len(correct) > 1 else []
-    return ImageSet(f"set {number}", fingerprint, variants, differences)
+    return ImageSet(name, variants, differences)
 
 
 def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
@@ -146,6 +143,7 @@ def _only_seed(config: Mapping[str, object], other: Mapping[str, object]) -> boo
 def _verdict(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> Verdict:
     differences = [difference for images in sets for difference in images.differences]
     findings = [difference for difference in differences if difference.is_finding]
+    # By the first run of a variant.
     records = {run.letter: run.measured.record for run in runs}
     if findings:
         first = findings[0]

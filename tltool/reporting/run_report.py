@@ -65,7 +65,7 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
             *(predictions_sections(found, run if images else None) if found else []),
         ],
         run.missing,
-        found and accuracy_table(found, run.measured),
+        accuracy_table(found, run.measured) if found else None,
     )
 
 

@@ -1,12 +1,12 @@
 """Tables of facts, the same for terminal, page and W&B: columns, rows, and how a cell is shown."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
 
 from tltool.evaluation.per_class import ClassMetrics
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 class FactTable(NamedTuple):
@@ -33,11 +33,8 @@ class FactTable(NamedTuple):
         return [[_cell(value) for value in row] for row in self.rows]
 
 
-def rich_table(facts: FactTable, title: str | None = None) -> "Table":
+def rich_table(facts: FactTable, title: str | None = None) -> Table:
     """Return a table of facts for the terminal."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(facts.columns):
         table.add_column(name, justify="right" if index in facts.numbers else "left")

@@ -45,15 +45,8 @@ class Panel(NamedTuple):
     is_logarithmic: bool = False
 
 
-class DashboardSection(NamedTuple):
-    """Charts that belong together."""
-
-    name: str
-    panels: tuple[Panel, ...]
-
-
-def dashboard_sections(runs: Sequence[LoggedRun]) -> list[DashboardSection]:
-    """Return the sections of a dashboard that have something to show, at most 40 charts in all.
+def dashboard_sections(runs: Sequence[LoggedRun]) -> dict[str, list[Panel]]:
+    """Return the panels of each section of a dashboard that has some, at most 40 charts in all.
 
     What is shown was logged by at least one of the runs. The order answers a reader's questions:
     did it work, what trained when, was it healthy, which classes are hard, was the machine busy.
@@ -101,7 +94,7 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> list[DashboardSection]:
     own = [name for name in own if not name.startswith(("_", *_OUR_SECTIONS))]
     room = MOST_CHARTS - sum(map(len, panels.values()))
     panels["others"] = [Panel("lines", name, (name,)) for name in own[:room]]
-    return [DashboardSection(name, tuple(each)) for name, each in panels.items() if each]
+    return {name: each for name, each in panels.items() if each}
 
 
 def _begin_with(prefix: str, names: Iterable[str]) -> tuple[str, ...]:

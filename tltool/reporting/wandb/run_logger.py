@@ -89,9 +89,7 @@ class RunLogger(WandbLogger):
             "images": (self.log_images, "validation and augmented training images"),
             "checkpoints": (self.log_checkpoints, "checkpoints"),
         }
-        sent = ", ".join(
-            ["metrics, configuration", *(w for is_sent, w in what.values() if is_sent)]
-        )
+        sent = "".join(f", {words}" for is_sent, words in what.values() if is_sent)
         kept = "".join(f", no {name}" for name, (is_sent, _) in what.items() if not is_sent)
         verb = "keeps offline" if self.mode == "offline" else "sends"
         return f"{self.name}: {verb} metrics, configuration{sent}{kept}"

@@ -105,8 +105,9 @@ class WandbTracking(Callback):
         monitor = find_callback(trainer, HealthMonitor)
         self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a resumed run.
         train, val = trainer.train_dataloader, trainer.val_dataloaders
-        is_ours = isinstance(train, TrainingLoader) and isinstance(val, BatchLoader)
-        if self._task is None or not is_ours:
+        if self._task is None or not isinstance(train, TrainingLoader):
+            return
+        if not isinstance(val, BatchLoader):
             return
         if self._sends("images"):
             log_augmented(self._run, train, self._task.data_config)

@@ -64,8 +64,8 @@ def _blocks(report: Report, runs: Sequence[LoggedRun]) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     panels = {
-        section.name: [make_panel(panel, place) for place, panel in enumerate(section.panels)]
-        for section in dashboard_sections(runs)
+        name: [make_panel(panel, place) for place, panel in enumerate(each)]
+        for name, each in dashboard_sections(runs).items()
     }
     verdict = report.verdict
     blocks = [

@@ -56,12 +56,9 @@ def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
     if found is None:
         workspace._internal_name = f"nw-{KEY}-v"  # the library says to set it
     workspace.sections = [
-        ws.Section(
-            name=section.name,
-            panels=[make_panel(panel) for panel in section.panels],
-            is_open=number < 3,  # Each open one loads its curves.
-        )
-        for number, section in enumerate(dashboard_sections(runs))
+        # Each open one loads its curves.
+        ws.Section(name=name, panels=[make_panel(panel) for panel in panels], is_open=number < 3)
+        for number, (name, panels) in enumerate(dashboard_sections(runs).items())
     ]
     workspace.settings = ws.WorkspaceSettings(x_axis="trainer/global_step", max_runs=20)
     workspace.runset_settings = ws.RunsetSettings(
