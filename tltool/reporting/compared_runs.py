@@ -75,17 +75,14 @@ def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
     Args:
         measured: The runs; the first one of each set of images is what others are compared with.
     """
-    letters = [_letter(number) for number in range(len(measured))]
+    named = {_letter(number): run for number, run in enumerate(measured)}
     by_print: dict[str, dict[str, MeasuredRun]] = {}
-    for letter, run in zip(letters, measured, strict=True):
+    for letter, run in named.items():
         if run.evaluation is not None:
             by_print.setdefault(run.evaluation.fingerprint, {})[letter] = run
     sets = [_image_set(f"set {n}", runs) for n, runs in enumerate(by_print.values(), start=1)]
     names = {key: images.name for key, images in zip(by_print, sets, strict=True)}
-    runs = [
-        NamedRun(letter, run, _images(run.evaluation, names))
-        for letter, run in zip(letters, measured, strict=True)
-    ]
+    runs = [NamedRun(each, run, _images(run.evaluation, names)) for each, run in named.items()]
     return ComparedRuns(runs, sets, _verdict(runs, sets))
 
 

@@ -92,7 +92,7 @@ def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float]
 
 
 def health_section(rows: CsvRows | None, alarms: CsvRows) -> Section:
-    """Return alarms with their remedies, and each layer over time.
+    """Return alarms with suggested fixes, and each layer over time.
 
     Args:
         rows: Those of ``health.csv``; ``None`` if there is no such file.
@@ -133,7 +133,7 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
     """
     names, mistakes = found.class_names, mistake_table(found)
     classes = found.predictions.classes(names)
-    words = "The share of each true class (row) that is taken for each class, bright where high."
+    words = "The share of each true class (row) by predicted class (column), bright where high."
     return [
         Section(
             "Confusion matrix",

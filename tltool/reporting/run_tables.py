@@ -19,7 +19,7 @@ def accuracy_table(found: MeasuredSplit, measured: str) -> FactTable:
         found: The split that was measured.
         measured: Which checkpoint was measured, in words; empty for the best one.
     """
-    chosen = ", on the images that chose it: a little too good" if found.split == "val" else ""
+    chosen = ", on the images that chose it: slightly optimistic" if found.split == "val" else ""
     meanings = {
         MAJORITY: f"Always saying {found.majority!r}; a model below it learned nothing.",
         PROBE: "Ridge regression on the frozen features: what the pretraining gives without "

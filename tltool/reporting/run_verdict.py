@@ -60,7 +60,7 @@ def judge_run(run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool =
         accuracy, *differences = reasons(evaluation)
         rests_on = [accuracy, *differences]
         if evaluation.split == "val" and run.has_best:
-            chose = "These images chose the checkpoint, so that is a little too good."
+            chose = "These images chose the checkpoint, so that is slightly optimistic."
             rests_on.insert(1, chose)
         rests_on.append(
             "The intervals are for other images of the same kind; only other seeds tell how much "

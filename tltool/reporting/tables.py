@@ -1,4 +1,4 @@
-"""Tables of facts, the same for terminal, page and W&B: columns, rows, and how a cell is shown."""
+"""Tables for terminal, page and W&B: columns, rows, and how a cell is shown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from tltool.evaluation.per_class import ClassMetrics
 
 
 class FactTable(NamedTuple):
-    """A table of facts.
+    """A table.
 
     Attributes:
         columns: Names of the columns.
@@ -34,7 +34,7 @@ class FactTable(NamedTuple):
 
 
 def rich_table(facts: FactTable, title: str | None = None) -> Table:
-    """Return a table of facts for the terminal."""
+    """Return a table for the terminal."""
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(facts.columns):
         table.add_column(name, justify="right" if index in facts.numbers else "left")
@@ -56,7 +56,7 @@ def class_table(classes: Sequence[ClassMetrics], most: int | None = None) -> Fac
     rows: list[list[object]] = []
     for each in classes:
         numbers = [each.precision, each.recall, each.f1, *([each.confidence] if known else [])]
-        mistake = f"{each.taken_for} ({each.num_taken:,})" if each.num_taken else ""
+        mistake = f"{each.confused_with} ({each.num_confused:,})" if each.num_confused else ""
         rounded = [round(number, 3) for number in numbers if number is not None]
         rows.append([each.name, each.num_images, *rounded, mistake])
     columns = ["class", "images", "precision", "recall", "F1", *known, "most often predicted as"]

@@ -52,12 +52,12 @@ def connect(*, timeout: int = _SECONDS) -> Any:
         raise PermissionError(
             f"No W&B account for {server_address()} on this machine. Log in first: wandb login"
         )
-    with told_plainly():
+    with readable_errors():
         return wandb.Api(timeout=timeout)
 
 
 @contextlib.contextmanager
-def told_plainly() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Turn what W&B's libraries raise into errors that say what to do.
 
     Raises:
@@ -89,7 +89,7 @@ def told_plainly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_addresses() -> Iterator[None]:
+def without_save_messages() -> Iterator[None]:
     """Keep back what ``wandb_workspaces`` prints where it has saved something.
 
     It names an address that lacks the path of the app behind the host; warnings are passed on.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tltool.reporting.wandb.account import told_plainly
+from tltool.reporting.wandb.account import readable_errors
 from tltool.reporting.wandb.run_identity import NAME, RunIdentity, find_kept_identity
 
 PanelKind = Literal["lines", "bars", "pictures", "table"]
@@ -55,14 +55,14 @@ def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> Logge
 
     identity, project = where_logged(run_dir, config)
     entity = identity.entity or _option(config, "entity") or api.settings["entity"]
-    with told_plainly():
+    with readable_errors():
         entity = entity or api.default_entity
         try:
             run = api.run(f"{entity}/{project}/{identity.id}")
         except wandb.errors.CommError as error:
             if not isinstance(error.exc, ValueError):
                 raise
-            raise ValueError(  # W&B's RunNotFoundError, in the coat of another.
+            raise ValueError(  # W&B's RunNotFoundError, wrapped.
                 f"W&B has no run {identity.id!r} in {entity}/{project}. {_remedy(run_dir)}"
             ) from error
     kinds = {name: _kind(value) for name, value in run.summary_metrics.items()}

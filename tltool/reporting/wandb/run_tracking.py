@@ -16,7 +16,7 @@ from tltool.reporting.wandb.media import (
     log_checkpoints,
     log_errors,
     log_health,
-    log_outcomes,
+    log_predictions,
 )
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
 from tltool.training.callbacks.finetuning import Finetuning
@@ -164,15 +164,15 @@ class WandbTracking(Callback):
         """Keep the best epoch, and log its gain over the baselines."""
         if self._collector is None:
             return
-        outcomes = self._collector.gather(trainer)
-        if self._logger is None or self._run is None or len(outcomes) == 0:
+        predictions = self._collector.gather(trainer)
+        if self._logger is None or self._run is None or len(predictions) == 0:
             return
-        self._last = outcomes
-        if self._best is None or outcomes.accuracy > self._best.accuracy:
-            self._best = outcomes
+        self._last = predictions
+        if self._best is None or predictions.accuracy > self._best.accuracy:
+            self._best = predictions
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
-            compared = gains_over_baselines(outcomes, references, groups)
+            compared = gains_over_baselines(predictions, references, groups)
             self._summary = {"best/epoch": trainer.current_epoch, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
@@ -183,9 +183,9 @@ class WandbTracking(Callback):
         """Log per-class metrics of the best and of the last epoch."""
         if self._task is None:
             return
-        for section, outcomes in (("best", self._best), ("last", self._last)):
-            if outcomes is not None:
-                log_outcomes(self._run, section, outcomes, self._task.class_names)
+        for section, predictions in (("best", self._best), ("last", self._last)):
+            if predictions is not None:
+                log_predictions(self._run, section, predictions, self._task.class_names)
         loader = trainer.val_dataloaders
         if self._sends("images") and self._best is not None and isinstance(loader, BatchLoader):
             log_errors(self._run, self._best, loader, self._task)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.reporting.report import Report, Section
 from tltool.reporting.tables import FactTable
-from tltool.reporting.wandb.account import told_plainly, without_addresses
+from tltool.reporting.wandb.account import readable_errors, without_save_messages
 from tltool.reporting.wandb.dashboard_sections import dashboard_sections
 from tltool.reporting.wandb.logged_run import LoggedRun
 from tltool.reporting.wandb.panels import make_panel
@@ -38,7 +38,7 @@ def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedVi
 
     entity, project, title = runs[0].entity, runs[0].project, report.title
     mark = f"Runs: {' '.join(sorted(run.id for run in runs))}."
-    with told_plainly():
+    with readable_errors():
         views = api.reports(f"{entity}/{project}")
         found = next((each for each in views if mark in (each.description or "")), None)
     saved = wr.Report(
@@ -52,7 +52,7 @@ def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedVi
         saved.id = found.id
         # What people said there, and where.
         saved._discussion_threads = found.spec.get("discussionThreads", [])
-    with told_plainly(), without_addresses():
+    with readable_errors(), without_save_messages():
         saved.blocks = _blocks(report, runs)
         saved.save()
     name = f"{_slug(saved.title)}--{saved.id.rstrip('=')}"
