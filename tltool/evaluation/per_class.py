@@ -53,17 +53,7 @@ def class_metrics(
     precision = (right / predicted.clamp_min(1)).tolist()
     recall = (right / labeled.clamp_min(1)).tolist()
     f1 = (2 * right / (predicted + labeled).clamp_min(1)).tolist()
-    worst = {mistake.label: mistake for mistake in reversed(mistakes(counts))}
-    return [
-        ClassMetrics(
-            name,
-            int(labeled[index]),
-            precision[index],
-            recall[index],
-            f1[index],
-            None if confidence is None else confidence[index],
-            class_names[worst[index].predicted] if index in worst else "",
-            worst[index].num_images if index in worst else 0,
-        )
-        for index, name in enumerate(class_names)
-    ]
+    worst = {m.label: (class_names[m.predicted], m.num_images) for m in reversed(mistakes(counts))}
+    sure: Sequence[float | None] = confidence or [None] * len(class_names)
+    rows = zip(class_names, labeled.tolist(), precision, recall, f1, sure, strict=True)
+    return [ClassMetrics._make([*row, *worst.get(i, ("", 0))]) for i, row in enumerate(rows)]

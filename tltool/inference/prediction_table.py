@@ -38,15 +38,13 @@ def prediction_rows(
         labels: True class by path. Where it is known for any image there is a column ``label``,
             empty for the others.
     """
-    rows = []
+    rows: list[PredictionRow] = []
     for path, probabilities in zip(predicted.paths, predicted.probabilities.tolist(), strict=True):
-        best = max(range(len(class_names)), key=probabilities.__getitem__)
-        row: PredictionRow = {"path": printable(path)}
-        if labels:
-            row["label"] = labels.get(path, "")
-        row["prediction"] = class_names[best]
-        named = zip(class_names, probabilities, strict=True)
-        rows.append(row | {f"probability:{name}": p for name, p in named})
+        named = dict(zip(class_names, probabilities, strict=True))
+        known = {"label": labels.get(path, "")} if labels else {}
+        best = max(named, key=named.__getitem__)
+        columns = {f"probability:{name}": value for name, value in named.items()}
+        rows.append({"path": printable(path), **known, "prediction": best, **columns})
     return rows
 
 

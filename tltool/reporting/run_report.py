@@ -6,6 +6,7 @@ from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
+from tltool.reporting import run_tables
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
@@ -15,15 +16,6 @@ from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.report import Report, Section
-from tltool.reporting.run_tables import (
-    accuracy_table,
-    alarm_table,
-    confusion_table,
-    mistake_table,
-    phase_table,
-    prediction_table,
-    reliability_table,
-)
 from tltool.reporting.tables import class_table
 
 MOST_IN_TABLE = 8
@@ -65,7 +57,7 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
             *(predictions_sections(found, run if images else None) if found else []),
         ],
         run.missing,
-        accuracy_table(found, run.measured) if found else None,
+        run_tables.accuracy_table(found, run.measured) if found else None,
     )
 
 
@@ -75,7 +67,9 @@ def _schedule_section(plan: Plan | str, epochs_done: float) -> Section:
         return Section(title, [plan], dashboard="schedule")
     figure = draw_schedule(plan, lr_by_group(plan), epochs_done=epochs_done)
     words = "The learning rate of each layer group over the epochs, dark where it is low."
-    return Section(title, (), phase_table(plan), [picture(figure, words)], dashboard="schedule")
+    return Section(
+        title, (), run_tables.phase_table(plan), [picture(figure, words)], dashboard="schedule"
+    )
 
 
 def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float] = ()) -> Section:
@@ -98,7 +92,7 @@ def health_section(rows: CsvRows | None, alarms: CsvRows) -> Section:
         rows: Those of ``health.csv``; ``None`` if there is no such file.
         alarms: Those of ``alarms.csv``.
     """
-    table = alarm_table(alarms) if alarms else None
+    table = run_tables.alarm_table(alarms) if alarms else None
     title = "Layer health"
     if rows is None:
         said = "There is no health.csv: the run was stopped before the first rows, or trained with "
@@ -131,13 +125,13 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         found: The split that was measured.
         run: Decodes the images of the worst mistakes; ``None`` leaves them out.
     """
-    names, mistakes = found.class_names, mistake_table(found)
+    names, mistakes = found.class_names, run_tables.mistake_table(found)
     classes = found.predictions.classes(names)
     words = "The share of each true class (row) by predicted class (column), bright where high."
     return [
         Section(
             "Confusion matrix",
-            table=confusion_table(found) if len(names) <= MOST_IN_TABLE else None,
+            table=run_tables.confusion_table(found) if len(names) <= MOST_IN_TABLE else None,
             pictures=[picture(draw_confusion(found.confusion, names), words)],
             dashboard="classes",
         ),
@@ -152,7 +146,7 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
 
 def _worst_section(found: MeasuredSplit, run: MeasuredRun | None) -> Section:
     worst = found.predictions.worst_errors()[:NUM_IMAGES]
-    table, title = prediction_table(found, worst), "Worst mistakes"
+    table, title = run_tables.prediction_table(found, worst), "Worst mistakes"
     note = "Those whose own class got the least probability, the worst first."
     if run is None:
         note += " The images were left out (--no_images)."
@@ -176,4 +170,4 @@ def _calibration_section(found: MeasuredSplit) -> Section:
         f"Expected calibration error, over {NUM_BINS} bins: {calibration_error(bins):.3f}."
     )
     diagram = picture(draw_reliability(bins), "Accuracy over confidence (reliability diagram).")
-    return Section("Calibration", [words], reliability_table(bins), [diagram])
+    return Section("Calibration", [words], run_tables.reliability_table(bins), [diagram])

@@ -11,13 +11,7 @@ from torch import Tensor
 
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.predictions import PredictionSet
-from tltool.reporting.wandb.media import (
-    log_augmented,
-    log_checkpoints,
-    log_errors,
-    log_health,
-    log_predictions,
-)
+from tltool.reporting.wandb import media
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
@@ -110,7 +104,7 @@ class WandbTracking(Callback):
         if not isinstance(val, BatchLoader):
             return
         if self._sends("images"):
-            log_augmented(self._run, train, self._task.data_config)
+            media.log_augmented(self._run, train, self._task.data_config)
         self._majority = val_majority_correct(train, val)
         if self._probe is None or len(self._probe) != len(self._majority):
             probe = val_probe_correct(train, val, len(self._task.class_names))
@@ -185,14 +179,14 @@ class WandbTracking(Callback):
             return
         for section, predictions in (("best", self._best), ("last", self._last)):
             if predictions is not None:
-                log_predictions(self._run, section, predictions, self._task.class_names)
+                media.log_predictions(self._run, section, predictions, self._task.class_names)
         loader = trainer.val_dataloaders
         if self._sends("images") and self._best is not None and isinstance(loader, BatchLoader):
-            log_errors(self._run, self._best, loader, self._task)
+            media.log_errors(self._run, self._best, loader, self._task)
         if isinstance(self._logger, RunLogger):
-            log_health(self._run, self._logger.run_dir / "health.csv")
+            media.log_health(self._run, self._logger.run_dir / "health.csv")
             if self._sends("checkpoints"):
-                log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
+                media.log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
         self._keep_step()
 
     def on_exception(self, *args: Any) -> None:
