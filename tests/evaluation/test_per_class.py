@@ -19,7 +19,7 @@ def test_the_metrics_of_each_class_are_those_of_scikit_learn():
 
 def test_a_class_without_an_image_has_zeros():
     _, bees = class_metrics(torch.tensor([[2, 0], [0, 0]]), ["ants", "bees"])
-    assert (bees.precision, bees.recall, bees.f1, bees.taken_for) == (0, 0, 0, "")
+    assert (bees.precision, bees.recall, bees.f1, bees.confused_with) == (0, 0, 0, "")
 
 
 def test_the_confidence_of_a_class_is_the_mean_over_its_images():

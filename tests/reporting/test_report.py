@@ -72,7 +72,7 @@ def test_the_terminal_ends_with_the_answer_and_the_command_of_the_page(finished,
 
 
 def test_the_command_that_comes_next_can_be_typed(page, odd_images, tmp_path):
-    first = [str(odd_images) if word == "FOLDER" else word for word in commands(page)[0]]
+    first = [str(odd_images) if word == "DIRECTORY" else word for word in commands(page)[0]]
     output = ["--output", str(tmp_path / "table.csv")] if first[0] == "predict" else []
     assert main([*first, *output]) == 0
 
@@ -105,7 +105,7 @@ def test_images_can_be_left_out_of_all_that_is_written(copy):
     report("--no_images", copy)
     page = (copy / "report.html").read_text()
     assert "data:image/jpeg" not in page
-    assert "The worst mistakes" in page
+    assert "Worst mistakes" in page
     assert not (copy / "predictions.png").exists()
 
 
@@ -183,7 +183,7 @@ def test_of_two_runs_only_what_differs_is_shown_and_their_difference(finished, f
     assert "optimizer.lr" in options
     assert "trainer.max_epochs" not in options
     assert "name" not in options
-    assert "B less A" in page
+    assert "B minus A" in page
     assert "no ranking" not in page
 
 
@@ -192,7 +192,7 @@ def test_runs_on_different_images_are_not_ranked(finished, fit, capsys):
     report(finished, other)
     page = (other.parent / "report.html").read_text()
     assert "no ranking over all of them" in answer(page)
-    assert " less " not in page
+    assert " minus " not in page
     assert "set 1" in capsys.readouterr().out
 
 

@@ -44,14 +44,14 @@ def test_a_difference_beyond_noise_is_told_with_what_to_use(measured):
     found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90)])
     (difference,) = found.sets[0].differences
     assert difference.estimate.mean == pytest.approx(0.3)
-    assert "There is a difference beyond noise" in found.sentences[0]
-    assert found.next_step == "Use B:"
+    assert "There is a difference beyond noise" in found.verdict.answer
+    assert found.verdict.next_step == "Use B:"
 
 
 def test_without_a_difference_more_seeds_are_asked_for(measured):
     found = compare_runs([measured(0, 0.1, 60), measured(1, 1, 61)])
-    assert "There is no difference beyond noise" in found.sentences[0]
-    assert [line.partition("--seed")[2] for line in found.commands] == ["_everything 2"] * 2
+    assert "There is no difference beyond noise" in found.verdict.answer
+    assert [line.partition("--seed")[2] for line in found.verdict.commands] == ["_everything 2"] * 2
 
 
 def test_images_in_another_order_are_paired_by_name(measured):
@@ -70,7 +70,7 @@ def test_other_images_are_not_compared(measured):
     names = [f"new{number}.png" for number in range(100)]
     found = compare_runs([measured(0, 0.1, 60), measured(0, 1, 90, names)])
     assert [images.differences for images in found.sets] == [[], []]
-    assert "no ranking" in found.sentences[1]
+    assert "no ranking" in found.verdict.reasons[0]
 
 
 def test_of_many_runs_each_is_compared_with_the_first(measured):

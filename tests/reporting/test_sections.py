@@ -1,3 +1,4 @@
+import base64
 import io
 
 import pytest
@@ -11,7 +12,7 @@ from tltool.models.backbone import Backbone
 from tltool.reporting.figures.schedule import lr_by_group
 from tltool.reporting.html.images import thumbnail
 from tltool.reporting.html.render import render
-from tltool.reporting.run_page import health_section, predictions_section
+from tltool.reporting.run_report import health_section, predictions_sections
 from tltool.reporting.run_tables import phase_table
 from tltool.reporting.tables import FactTable
 from tltool.training.image_task import ImageTask
@@ -51,15 +52,15 @@ def test_a_layer_without_a_number_has_a_gap_and_the_highest_is_told():
         {"step": "7", "layer": "a", "dead": "nan", "saturated": "", "largest_update": ""},
         {"step": "7", "layer": "b", "dead": "", "saturated": "", "largest_update": "0.001"},
     ]
-    dead, update = health_section(rows, [])["pictures"]
-    assert dead.description == "The highest share of dead units: 0.7 in a, at step 4."
-    assert "0.001 in b" in update.description
+    dead, update = health_section(rows, []).pictures
+    assert dead.description == "Share of dead units; the highest is 0.7, in a, step 4."
+    assert "0.001, in b" in update.description
 
 
 def test_of_very_many_layers_the_worst_are_drawn():
     row = {"step": "3", "saturated": "", "largest_update": ""}
     rows = [row | {"layer": f"l{n}", "dead": str(n / 100)} for n in range(90)]
-    all_of_them, worst = (health_section(r, [])["pictures"][0].uri for r in (rows, rows[-40:]))
+    all_of_them, worst = (health_section(r, []).pictures[0].uri for r in (rows, rows[-40:]))
     assert len(all_of_them) < 1.1 * len(worst)
 
 
@@ -69,7 +70,7 @@ def test_a_thumbnail_tells_nothing_of_place_and_camera():
     exif[0x010F] = "SecretCamera"
     content = io.BytesIO()
     image.save(content, format="JPEG", exif=exif, comment=b"SecretPlace")
-    small = thumbnail(Image.open(content))
+    small = base64.b64decode(thumbnail(Image.open(content), "").uri.partition(",")[2])
     assert b"Secret" not in small
     assert Image.open(io.BytesIO(small)).size == (160, 120)
 
@@ -92,19 +93,20 @@ def lecture_page():
     return make
 
 
-def test_many_classes_are_drawn_instead_of_listed(measured_split):
-    found = measured_split(run=90, probe=80)
-    assert predictions_section(found, None)["confusion_picture"] is None
+def test_the_confusion_matrix_of_few_classes_is_a_table_too(measured_split):
+    found = measured_split(run=75, probe=80)
+    few = predictions_sections(found, None)[0]
+    assert [list(row[1:]) for row in few.table.rows] == found.confusion.tolist()
     found.class_names.extend(f"class {number}" for number in range(8))
-    section = predictions_section(found, None)
-    assert section["confusion_picture"].uri.startswith("data:image/svg+xml")
-    assert section["numbered"][9] == "10 class 7"
+    many = predictions_sections(found, None)[0]
+    assert many.table is None
+    assert many.pictures[0].uri.startswith("data:image/svg+xml")
 
 
 def test_without_a_mistake_there_is_none_to_list(measured_split):
-    section = predictions_section(measured_split(run=100, probe=80), None)
-    assert not section["mistakes"].rows
-    assert not section["worst"].rows
+    sections = predictions_sections(measured_split(run=100, probe=80), None)
+    assert not any(section.is_private for section in sections)
+    assert [each.table for each in sections if each.title == "Most frequent mistakes"] == [None]
 
 
 def test_nothing_from_elsewhere_can_be_loaded(lecture_page):

@@ -6,12 +6,13 @@ import pytest
 from rich.console import Console
 
 from tltool.evaluation.per_class import ClassMetrics
-from tltool.reporting.chapters import run_chapters
 from tltool.reporting.measured_run import MeasuredRun
-from tltool.reporting.run_page import render_run_page
+from tltool.reporting.report import render_report
 from tltool.reporting.run_record import read_run
+from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import accuracy_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
+from tltool.reporting.wandb.saved_report import markdown_table
 
 
 def printed(table):
@@ -27,10 +28,11 @@ def run(finished, measured_split):
 
 def test_page_terminal_and_report_on_wandb_show_the_same_accuracies(run):
     table = accuracy_table(run.evaluation, run.measured)
-    page = render_run_page(run, made_with="", images=False)
-    assert run_chapters(run)[0].rows == table.cells
+    report = run_report(run, images=False)
+    page, markdown = render_report(report, made_with=""), markdown_table(report.table)
     for cell in (row[1] for row in table.cells):
         assert f">{cell}</td>" in page
+        assert f"| {cell} |" in markdown
         assert cell in printed(table)
 
 

@@ -36,4 +36,4 @@ def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, measured
 
 def test_images_that_chose_the_checkpoint_are_named_so(finished, measured_split):
     verdict = judge_run(read_run(finished), measured_split(run=95, probe=70))
-    assert "a little too good" in verdict.reasons[1]
+    assert "slightly optimistic" in verdict.reasons[1]

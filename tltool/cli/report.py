@@ -17,10 +17,11 @@ from tltool.cli.report_wandb import open_dashboard, write_dashboard
 from tltool.cli.signature_options import run_function
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.measured_run import MeasuredRun
-from tltool.reporting.run_page import render_run_page
+from tltool.reporting.report import render_report
 from tltool.reporting.run_pictures import write_pictures
+from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import accuracy_table
-from tltool.reporting.runs_page import render_runs_page, runs_table
+from tltool.reporting.runs_report import runs_report, runs_table
 from tltool.reporting.tables import rich_table
 
 PAGE = "report.html"
@@ -58,25 +59,25 @@ def report(
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
     runs = [measure_run(directory, with_probe=not several) for directory in directories]
-    found = compare_runs(runs) if several else None
-    if found is None:
-        output = output or directories[0] / PAGE
-        _print_run(runs[0], images=not no_images)
-        page = render_run_page(runs[0], made_with=made_with(), images=not no_images)
-    else:
+    if several:
+        found = compare_runs(runs)
         newest = max(directories, key=lambda one: (one / "config.yaml").stat().st_mtime)
-        output = output or newest.parent / PAGE
+        place, verdict, told = newest.parent, found.verdict, runs_report(found)
         Console().print(rich_table(runs_table(found)))
-        for sentence in found.sentences:
+        for sentence in verdict.sentences:
             print(sentence)
-        page = render_runs_page(found, made_with=made_with())
-    write_whole(output, page)
+    else:
+        place, verdict = directories[0], runs[0].verdict
+        told = run_report(runs[0], images=not no_images)
+        _print_run(runs[0], images=not no_images)
+    output = output or place / PAGE
+    write_whole(output, render_report(told, made_with=made_with()))
     print(f"page         {output}")
     if dashboard is not None:
-        write_dashboard(dashboard, runs, found)
-    if found is None:
+        write_dashboard(dashboard, told)
+    if not several:
         print(f"verdict      {runs[0].verdict.answer}")
-    print(f"next         {(found or runs[0].verdict).commands[0]}")
+    print(f"next         {verdict.commands[0]}")
 
 
 def made_with() -> str:
@@ -92,7 +93,7 @@ def _latest(run: Path) -> Path:
 
 
 def _print_run(run: MeasuredRun, *, images: bool) -> None:
-    folder, found = run.record.folder, run.evaluation
+    folder, found = run.record.run_dir, run.evaluation
     for sentence in run.missing:
         print(f"missing      {sentence}")
     if found is not None:

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tltool.reporting.chapters import run_chapters, runs_chapters, title_of
-from tltool.reporting.compared_runs import ComparedRuns
-from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.report import Report
 from tltool.reporting.run_record import read_run
 from tltool.reporting.wandb.account import connect
 from tltool.reporting.wandb.logged_run import (
@@ -60,18 +58,9 @@ def open_dashboard(folders: Sequence[Path]) -> Dashboard:
     return Dashboard(api, runs)
 
 
-def write_dashboard(
-    dashboard: Dashboard, measured: Sequence[MeasuredRun], found: ComparedRuns | None
-) -> None:
-    """Write the workspace and the report, and print their addresses.
-
-    Args:
-        dashboard: Where to write.
-        measured: The runs, in the same order.
-        found: What was found out about several runs; ``None`` for one.
-    """
-    chapters = run_chapters(measured[0]) if found is None else runs_chapters(found)
+def write_dashboard(dashboard: Dashboard, report: Report) -> None:
+    """Write the workspace and the report, and print their addresses."""
     workspace = write_workspace(dashboard.runs)
-    report = write_report(dashboard.api, dashboard.runs, title_of(measured), chapters)
-    for name, written in (("workspace", workspace), ("report", report)):
+    saved = write_report(dashboard.api, dashboard.runs, report)
+    for name, written in (("workspace", workspace), ("report", saved)):
         print(f"{name:<12} {written.url} ({'new' if written.is_new else 'updated'})")

@@ -7,11 +7,11 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 
 class Mistake(NamedTuple):
-    """A class that is taken for another one.
+    """A class that is predicted as another one.
 
     Attributes:
         label: Index of the true class.
-        predicted: Index of the class that it is taken for.
+        predicted: Index of the class that is predicted.
         num_images: How many.
     """
 
@@ -21,7 +21,7 @@ class Mistake(NamedTuple):
 
 
 def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """Return how often each class (rows) was taken for each, ``(num_classes, num_classes)``.
+    """Return how often each class (rows) was predicted as each, ``(num_classes, num_classes)``.
 
     Args:
         labels: ``(N,)``.

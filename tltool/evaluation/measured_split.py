@@ -95,8 +95,7 @@ def names_from_root(paths: Sequence[str], root: Path | None) -> list[str]:
         >>> names_from_root(["images/val/a.jpg", "elsewhere/b.jpg"], Path("images"))
         ['val/a.jpg', 'elsewhere/b.jpg']
     """
-    inside = (
-        Path(path).relative_to(root) if root and Path(path).is_relative_to(root) else Path(path)
-        for path in paths
-    )
-    return [path.as_posix() for path in inside]
+    return [
+        (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
+        for path in map(Path, paths)
+    ]

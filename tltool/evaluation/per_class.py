@@ -18,8 +18,8 @@ class ClassMetrics(NamedTuple):
         recall: The share of its images that are predicted as it.
         f1: The harmonic mean of both.
         confidence: The mean confidence in the predictions of its images; ``None`` if not known.
-        taken_for: The class that its images are most often mistaken for; empty without mistakes.
-        num_taken: How often.
+        confused_with: The class that its images are most often predicted as; empty without errors.
+        num_confused: How often.
     """
 
     name: str
@@ -28,8 +28,8 @@ class ClassMetrics(NamedTuple):
     recall: float
     f1: float
     confidence: float | None
-    taken_for: str
-    num_taken: int
+    confused_with: str
+    num_confused: int
 
 
 def class_metrics(
@@ -45,7 +45,7 @@ def class_metrics(
     Example:
         >>> import torch
         >>> ants, bees = class_metrics(torch.tensor([[1, 0], [1, 1]]), ["ants", "bees"])
-        >>> ants.precision, bees.recall, bees.taken_for
+        >>> ants.precision, bees.recall, bees.confused_with
         (0.5, 0.5, 'ants')
     """
     right = counts.diag().double()
@@ -53,17 +53,7 @@ def class_metrics(
     precision = (right / predicted.clamp_min(1)).tolist()
     recall = (right / labeled.clamp_min(1)).tolist()
     f1 = (2 * right / (predicted + labeled).clamp_min(1)).tolist()
-    worst = {mistake.label: mistake for mistake in reversed(mistakes(counts))}
-    return [
-        ClassMetrics(
-            name,
-            int(labeled[index]),
-            precision[index],
-            recall[index],
-            f1[index],
-            None if confidence is None else confidence[index],
-            class_names[worst[index].predicted] if index in worst else "",
-            worst[index].num_images if index in worst else 0,
-        )
-        for index, name in enumerate(class_names)
-    ]
+    worst = {m.label: (class_names[m.predicted], m.num_images) for m in reversed(mistakes(counts))}
+    sure: Sequence[float | None] = confidence or [None] * len(class_names)
+    rows = zip(class_names, labeled.tolist(), precision, recall, f1, sure, strict=True)
+    return [ClassMetrics._make([*row, *worst.get(i, ("", 0))]) for i, row in enumerate(rows)]

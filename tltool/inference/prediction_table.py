@@ -28,9 +28,7 @@ def check_output(output: Path) -> None:
 
 
 def prediction_rows(
-    predicted: PredictedImages,
-    class_names: Sequence[str],
-    labels: Mapping[str, str] | None = None,
+    predicted: PredictedImages, class_names: Sequence[str], labels: Mapping[str, str] | None = None
 ) -> list[PredictionRow]:
     """Return a row for each image.
 
@@ -40,15 +38,13 @@ def prediction_rows(
         labels: True class by path. Where it is known for any image there is a column ``label``,
             empty for the others.
     """
-    rows = []
+    rows: list[PredictionRow] = []
     for path, probabilities in zip(predicted.paths, predicted.probabilities.tolist(), strict=True):
-        best = max(range(len(class_names)), key=probabilities.__getitem__)
-        row: PredictionRow = {"path": printable(path)}
-        if labels:
-            row["label"] = labels.get(path, "")
-        row["prediction"] = class_names[best]
-        named = zip(class_names, probabilities, strict=True)
-        rows.append(row | {f"probability:{name}": p for name, p in named})
+        named = dict(zip(class_names, probabilities, strict=True))
+        known = {"label": labels.get(path, "")} if labels else {}
+        best = max(named, key=named.__getitem__)
+        columns = {f"probability:{name}": value for name, value in named.items()}
+        rows.append({"path": printable(path), **known, "prediction": best, **columns})
     return rows
 
 
@@ -60,23 +56,16 @@ def write_prediction_table(output: Path, rows: Sequence[PredictionRow]) -> None:
     """
     try:
         if output.suffix.lower() == ".parquet":
-            _write_parquet(output, rows)
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            with whole_file(output) as partial:
+                pq.write_table(pa.Table.from_pylist(list(rows)), partial)
         else:
-            write_rows(output, list(rows[0]) if rows else ["path"], map(_short, rows))
+            short = ({k: f"{v:.6g}" if type(v) is float else v for k, v in r.items()} for r in rows)
+            write_rows(output, list(rows[0]) if rows else ["path"], short)
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(
             f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
         ) from error
-
-
-def _short(row: PredictionRow) -> PredictionRow:
-    return {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-
-
-def _write_parquet(path: Path, rows: Sequence[PredictionRow]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with whole_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows)), partial)

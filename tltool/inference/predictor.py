@@ -156,17 +156,17 @@ class Predictor:
         pixels = torch.stack([self.transform(self._decode(image)) for image in images])
         batch = {"images": pixels.to(self.task.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
-        return [self._describe(row) for row in found.tolist()]
+        predictions = []
+        for probabilities in found.tolist():
+            named = zip(self.class_names, probabilities, strict=True)
+            ranked = sorted(named, key=lambda pair: -pair[1])
+            predictions.append(Prediction(ranked[0][0], dict(ranked)))
+        return predictions
 
     def _decode(self, image: ImageInput) -> Image.Image:
         if isinstance(image, Image.Image):
             return image.convert(self.transform.mode)
         return decode_image(image, mode=self.transform.mode, size=self.transform.decode_size)
-
-    def _describe(self, probabilities: Sequence[float]) -> Prediction:
-        named = zip(self.class_names, probabilities, strict=True)
-        ranked = sorted(named, key=lambda pair: -pair[1])
-        return Prediction(ranked[0][0], dict(ranked))
 
 
 def load(checkpoint_path: str | Path) -> Predictor:

@@ -13,6 +13,7 @@ from tltool.evaluation.paired_differences import Difference, judge
 from tltool.evaluation.verdict import Mark, describe_difference
 from tltool.reporting.config_differences import SEED, config_differences
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_verdict import Verdict
 
 MOST_PAIRED = 4
 """Variants of which all pairs are compared; of more, each with the first."""
@@ -38,14 +39,12 @@ class ImageSet:
 
     Attributes:
         name: Of the images, on the page.
-        fingerprint: See `MeasuredSplit.fingerprint`.
         variants: Letters of runs that differ in no more than their seed, by the variant's name.
         differences: Of the variants, paired over the images, and over seeds where all have the
             same ones.
     """
 
     name: str
-    fingerprint: str
     variants: dict[str, list[str]]
     differences: list[Difference]
 
@@ -57,16 +56,17 @@ class ComparedRuns:
     Attributes:
         runs: The runs, the first is what the others are compared with.
         sets: The images that they were measured on.
-        sentences: What was found, the answer first.
-        next_step: What to do, in a sentence.
-        commands: What to type.
+        verdict: What was found.
     """
 
     runs: list[NamedRun]
     sets: list[ImageSet]
-    sentences: list[str]
-    next_step: str
-    commands: list[str]
+    verdict: Verdict
+
+    @property
+    def title(self) -> str:
+        """The title of a report on them."""
+        return f"tltool: {', '.join(run.measured.name for run in self.runs)}"
 
 
 def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
@@ -75,24 +75,20 @@ def compare_runs(measured: Sequence[MeasuredRun]) -> ComparedRuns:
     Args:
         measured: The runs; the first one of each set of images is what others are compared with.
     """
-    letters = [_letter(number) for number in range(len(measured))]
+    named = {_letter(number): run for number, run in enumerate(measured)}
     by_print: dict[str, dict[str, MeasuredRun]] = {}
-    for letter, run in zip(letters, measured, strict=True):
+    for letter, run in named.items():
         if run.evaluation is not None:
             by_print.setdefault(run.evaluation.fingerprint, {})[letter] = run
-    sets = [_image_set(n, key, runs) for n, (key, runs) in enumerate(by_print.items(), start=1)]
+    sets = [_image_set(f"set {n}", runs) for n, runs in enumerate(by_print.values(), start=1)]
     names = {key: images.name for key, images in zip(by_print, sets, strict=True)}
-    runs = [
-        NamedRun(letter, run, _images(run.evaluation, names))
-        for letter, run in zip(letters, measured, strict=True)
-    ]
-    return ComparedRuns(runs, sets, _sentences(runs, sets), *_next(runs, sets))
+    runs = [NamedRun(each, run, _images(run.evaluation, names)) for each, run in named.items()]
+    return ComparedRuns(runs, sets, _verdict(runs, sets))
 
 
 def _letter(number: int) -> str:
     """Return A to Z, then A2 and so on."""
-    round_, place = divmod(number, 26)
-    return string.ascii_uppercase[place] + (str(round_ + 1) if round_ else "")
+    return string.ascii_uppercase[number % 26] + (str(number // 26 + 1) if number >= 26 else "")
 
 
 def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
@@ -102,7 +98,7 @@ def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
     return f"{names[evaluation.fingerprint]}: {number}, {evaluation.fingerprint}"
 
 
-def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
+def _image_set(name: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
     # The images may come in another order, for example where class names were given.
     found = {letter: run.evaluation.by_name for letter, run in runs.items() if run.evaluation}
     variants = _variants({letter: runs[letter].record.config for letter in found})
@@ -113,7 +109,7 @@ def _image_set(number: int, fingerprint: str, runs: Mapping[str, MeasuredRun]) -
     reference = next(iter(correct)) if len(correct) > MOST_PAIRED else None
     _, groups = next(iter(found.values()))
     differences = judge(correct, reference, groups) if len(correct) > 1 else []
-    return ImageSet(f"set {number}", fingerprint, variants, differences)
+    return ImageSet(name, variants, differences)
 
 
 def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
@@ -141,14 +137,30 @@ def _only_seed(config: Mapping[str, object], other: Mapping[str, object]) -> boo
     return set(config_differences([config, other])) <= {SEED}
 
 
-def _sentences(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
+def _verdict(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> Verdict:
     differences = [difference for images in sets for difference in images.differences]
-    if not differences:
-        said = [f"{Mark.UNKNOWN} Nothing can be compared."]
-    elif any(difference.is_finding for difference in differences):
-        said = [f"{Mark.YES} There is a difference beyond noise."]
+    findings = [difference for difference in differences if difference.is_finding]
+    # By the first run of a variant.
+    records = {run.letter: run.measured.record for run in runs}
+    if findings:
+        first = findings[0]
+        better = first.name if first.estimate.mean > 0 else first.reference
+        mark, said, step = Mark.YES, "There is a difference beyond noise.", f"Use {better}:"
+        commands = [records[better.partition("+")[0]].checkpoint_command("predict")]
+    elif differences:
+        mark, said = Mark.SAME, "There is no difference beyond noise."
+        step = "Train them with another seed too, and report all of these runs together:"
+        pair = (differences[0].reference, differences[0].name)
+        chosen = [records[name.partition("+")[0]] for name in pair]
+        commands = [record.fit_command("--seed_everything", _new_seed(runs)) for record in chosen]
     else:
-        said = [f"{Mark.SAME} There is no difference beyond noise."]
+        mark, said, step = Mark.UNKNOWN, "Nothing can be compared.", "Look at each run by itself:"
+        commands = [f"tltool report {shlex.quote(str(runs[0].measured.record.run_dir))}"]
+    return Verdict(mark, said, step, commands, _reasons(runs, sets))
+
+
+def _reasons(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
+    said = []
     if len(sets) > 1:
         said.append(
             "The runs were measured on different images, so there is no ranking over all of them: "
@@ -163,28 +175,9 @@ def _sentences(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
     return [*said, f"Not measured: {', '.join(unmeasured)}."] if unmeasured else said
 
 
-def _next(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> tuple[str, list[str]]:
-    records = {run.letter: run.measured.record for run in runs}
-    differences = [difference for images in sets for difference in images.differences]
-    findings = [difference for difference in differences if difference.is_finding]
-    if findings:
-        first = findings[0]
-        better = first.name if first.estimate.mean > 0 else first.reference
-        checkpoint = records[better.partition("+")[0]].checkpoint
-        line = f"tltool predict --ckpt_path {shlex.quote(str(checkpoint))} --data.root FOLDER"
-        return f"Use {better}:", [line]
-    if differences:
-        pair = (differences[0].reference, differences[0].name)
-        chosen = [records[name.partition("+")[0]] for name in pair]
-        lines = [record.fit_command("--seed_everything", str(_new_seed(runs))) for record in chosen]
-        return "Train them with another seed too, and report all of these runs together:", lines
-    folder = shlex.quote(str(runs[0].measured.record.folder))
-    return "Look at each run by itself:", [f"tltool report {folder}"]
-
-
-def _new_seed(runs: Sequence[NamedRun]) -> int:
+def _new_seed(runs: Sequence[NamedRun]) -> str:
     seeds = [run.measured.record.config.get(SEED) for run in runs]
-    return max((seed for seed in seeds if type(seed) is int), default=0) + 1
+    return str(max((seed for seed in seeds if type(seed) is int), default=0) + 1)
 
 
 def _words(difference: Difference) -> str:

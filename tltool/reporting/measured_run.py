@@ -8,7 +8,7 @@ from tltool.data.loading.image_dataset import Decoder
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting.run_record import RunRecord
-from tltool.reporting.run_verdict import RunVerdict, judge_run
+from tltool.reporting.run_verdict import Verdict, judge_run
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class MeasuredRun:
     """A run with what was found out about it afterwards.
 
     Attributes:
-        record: What lies in its directory.
+        record: What lies in its run directory.
         plan: Its phases in numbers, or the sentence that says why they are not known.
         evaluation: Its predictions; ``None`` where there are none.
         missing: What could not be found out and why, in sentences.
@@ -38,9 +38,24 @@ class MeasuredRun:
     missing: list[str] = field(default_factory=list)
 
     @property
-    def verdict(self) -> RunVerdict:
-        """What it achieved."""
-        return judge_run(self.record, self.evaluation, ended=self.has_ended)
+    def verdict(self) -> Verdict:
+        """What it achieved; the alarms among the reasons."""
+        verdict = judge_run(self.record, self.evaluation, ended=self.has_ended)
+        if causes := ", ".join(alarm["cause"] for alarm in self.record.alarms):
+            verdict.reasons.append(
+                f"\N{WARNING SIGN} Alarms, with suggested fixes below: {causes}."
+            )
+        return verdict
+
+    @property
+    def title(self) -> str:
+        """The title of a report on it."""
+        return f"tltool: {self.name}"
+
+    @property
+    def name(self) -> str:
+        """Its run directory in short."""
+        return f"{self.record.run_dir.parent.name}/{self.record.run_dir.name}"
 
     @property
     def best_epoch(self) -> str:

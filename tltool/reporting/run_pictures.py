@@ -1,4 +1,4 @@
-"""Pictures that a report leaves in a run's directory: its curves, and some of its predictions."""
+"""Pictures that a report leaves in a run directory: its curves, and some of its predictions."""
 
 from pathlib import Path
 
@@ -23,10 +23,10 @@ def write_pictures(run: MeasuredRun, *, images: bool) -> dict[str, Path]:
     """
     figures = {}
     if curves := run.record.curves:
-        figures["curves"] = draw_curves(curves, title=str(run.record.folder))
+        figures["curves"] = draw_curves(curves, title=str(run.record.run_dir))
     if images and run.evaluation is not None:
         figures["predictions"] = draw_predictions(run, run.evaluation)
-    files = {name: run.record.folder / f"{name}.png" for name in figures}
+    files = {name: run.record.run_dir / f"{name}.png" for name in figures}
     for name, figure in figures.items():
         save_figure(figure, files[name], dpi=110)
     return files

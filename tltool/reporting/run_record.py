@@ -1,6 +1,5 @@
-"""What a run left in its folder, whole or cut short."""
+"""Record of a run, read from its run directory: configuration, metrics, health, checkpoint."""
 
-import csv
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from tltool.diagnostics.health import alarm_table, health_table
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run's folder, read.
+    """A run directory, read.
 
     Attributes:
-        folder: Where it lies.
+        run_dir: Where it lies.
         config: Its ``config.yaml``.
         metrics: (epoch, value) pairs by name; empty if no epoch was finished.
         steps: The last optimizer step of each epoch that was measured, counted from 0.
@@ -27,7 +26,7 @@ class RunRecord:
         checkpoint: The best checkpoint, else the last one, else ``None``.
     """
 
-    folder: Path
+    run_dir: Path
     config: dict[str, Any]
     metrics: dict[str, list[tuple[int, float]]]
     steps: dict[int, int]
@@ -75,58 +74,52 @@ class RunRecord:
 
     def fit_command(self, *options: str) -> str:
         """Return the command that repeats the run, with other options behind it."""
-        config = shlex.quote(str(self.folder / "config.yaml"))
+        config = shlex.quote(str(self.run_dir / "config.yaml"))
         resumed = self.config.get("ckpt_path") is not None and "--ckpt_path" not in options
         anew = ["--ckpt_path", "null"] if resumed else []
         return " ".join(["tltool fit --config", config, *anew, *options])
 
+    def checkpoint_command(self, command: str) -> str:
+        """Return a command on the checkpoint and images of a directory to name."""
+        checkpoint = shlex.quote(str(self.checkpoint))
+        return f"tltool {command} --ckpt_path {checkpoint} --data.root DIRECTORY"
 
-def read_run(folder: Path) -> RunRecord:
-    """Read a run's folder.
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Read a run directory.
 
     Raises:
-        FileNotFoundError: If it is no run's folder.
+        FileNotFoundError: If it is no run directory.
         ValueError: If its configuration is no configuration of ``fit``.
     """
-    config_file = folder / "config.yaml"
+    config_file = run_dir / "config.yaml"
     if not config_file.is_file():
         raise FileNotFoundError(
-            f"{str(folder)!r} has no config.yaml. Name the folder of a run, for example "
-            "runs/images/0."
+            f"{str(run_dir)!r} has no config.yaml. Name a run directory, for example runs/images/0."
         )
     config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
     if not (isinstance(config, Mapping) and {"data", "trainer", "finetuning"} <= config.keys()):
         raise ValueError(
             f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "
-            "it. Name the folder of another run."
+            "it. Name another run directory."
         )
-    health, alarms = folder / health_table.NAME, folder / alarm_table.NAME
-    metrics, steps = _read_metrics(folder / "metrics.csv")
-    checkpoints = [folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    health, alarms, metrics = (
+        read_rows(run_dir / name) if (run_dir / name).is_file() else None
+        for name in (health_table.NAME, alarm_table.NAME, "metrics.csv")
+    )
+    epochs = [(int(row["epoch"]), row) for row in metrics or [] if row["epoch"]]
+    points: dict[str, list[tuple[int, float]]] = {}
+    for epoch, row in epochs:
+        for name, value in row.items():
+            if value and name not in {"epoch", "step"}:
+                points.setdefault(name, []).append((epoch, float(value)))
+    checkpoints = [run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return RunRecord(
-        folder=folder,
+        run_dir=run_dir,
         config=dict(config),
-        metrics=metrics,
-        steps=steps,
-        health=read_rows(health) if health.is_file() else None,
-        alarms=read_rows(alarms) if alarms.is_file() else [],
+        metrics=points,
+        steps={epoch: int(row["step"]) for epoch, row in epochs},
+        health=health,
+        alarms=alarms or [],
         checkpoint=next((path for path in checkpoints if path.is_file()), None),
     )
-
-
-def _read_metrics(path: Path) -> tuple[dict[str, list[tuple[int, float]]], dict[int, int]]:
-    """Return (epoch, value) pairs by metric, and the last optimizer step of each epoch."""
-    metrics: dict[str, list[tuple[int, float]]] = {}
-    steps: dict[int, int] = {}
-    if not path.is_file():
-        return metrics, steps
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if not row["epoch"]:
-                continue
-            epoch = int(row["epoch"])
-            steps[epoch] = int(row["step"])
-            for name, value in row.items():
-                if value and name not in {"epoch", "step"}:
-                    metrics.setdefault(name, []).append((epoch, float(value)))
-    return metrics, steps

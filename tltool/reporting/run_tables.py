@@ -1,4 +1,4 @@
-"""Tables about one run: accuracies, phases, alarms, mistakes, calibration."""
+"""Tables about one run: accuracies, phases, alarms, confusion matrix, mistakes, calibration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ def accuracy_table(found: MeasuredSplit, measured: str) -> FactTable:
         found: The split that was measured.
         measured: Which checkpoint was measured, in words; empty for the best one.
     """
-    chosen = ", on the images that chose it: a little too good" if found.split == "val" else ""
+    chosen = ", on the images that chose it: slightly optimistic" if found.split == "val" else ""
     meanings = {
         MAJORITY: f"Always saying {found.majority!r}; a model below it learned nothing.",
         PROBE: "Ridge regression on the frozen features: what the pretraining gives without "
@@ -36,7 +36,7 @@ def accuracy_table(found: MeasuredSplit, measured: str) -> FactTable:
 def phase_table(plan: Plan) -> FactTable:
     """Return one row for each phase."""
     rows = [_phase_row(number, planned, plan) for number, planned in enumerate(plan.phases, 1)]
-    return FactTable(("phase", "epochs", "trains", "highest learning rate", "then"), rows)
+    return FactTable(("phase", "epochs", "trains", "highest learning rate", "schedule"), rows)
 
 
 def alarm_table(alarms: Sequence[Mapping[str, str]]) -> FactTable:
@@ -54,17 +54,25 @@ def alarm_table(alarms: Sequence[Mapping[str, str]]) -> FactTable:
         )
         for alarm in alarms
     ]
-    return FactTable(("alarm", "where", "when", "what was seen, and what helps"), rows)
+    return FactTable(("alarm", "where", "when", "what was seen, and a suggested fix"), rows)
 
 
 def mistake_table(found: MeasuredSplit) -> FactTable:
     """Return one row for each of the most frequent mistakes."""
-    names, counts = numbered(found.class_names), found.confusion
+    names, counts = found.class_names, found.confusion
     rows = [
         (names[each.label], names[each.predicted], each.num_images, int(counts[each.label].sum()))
         for each in mistakes(counts)[:MOST_MISTAKES]
     ]
-    return FactTable(("true class", "taken for", "images", "of"), rows, (2, 3))
+    return FactTable(("true class", "predicted class", "images", "of"), rows, (2, 3))
+
+
+def confusion_table(found: MeasuredSplit) -> FactTable:
+    """Return the confusion matrix: one row for each true class, a column for each predicted one."""
+    counts = found.confusion.tolist()
+    rows = [(name, *row) for name, row in zip(found.class_names, counts, strict=True)]
+    numbers = range(1, len(rows) + 1)
+    return FactTable(("true class", *(f"as {name}" for name in found.class_names)), rows, numbers)
 
 
 def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
@@ -83,17 +91,7 @@ def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
 
 def reliability_table(bins: Sequence[ReliabilityBin]) -> FactTable:
     """Return one row for each bin of the confidence."""
-    return FactTable(("mean confidence", "share right", "images"), bins, (0, 1, 2))
-
-
-def numbered(class_names: Sequence[str]) -> list[str]:
-    """Return the names of classes with their numbers in front.
-
-    Example:
-        >>> numbered(["ants", "bees"])
-        ['1 ants', '2 bees']
-    """
-    return [f"{number} {name}" for number, name in enumerate(class_names, start=1)]
+    return FactTable(("mean confidence", "accuracy", "images"), bins, (0, 1, 2))
 
 
 def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Verdict on a run: did it work, against what, how sure is that, and what to type next."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.verdict import Mark, answer, reasons
@@ -9,22 +9,27 @@ from tltool.reporting.run_record import RunRecord
 
 
 @dataclass(frozen=True)
-class RunVerdict:
-    """What a run achieved.
+class Verdict:
+    """What one run or several achieved.
 
     Attributes:
         mark: A sign for it, so that no color is needed.
-        answer: Whether it worked, in a sentence.
-        reasons: What that rests on, in sentences.
+        answer: The answer, in a sentence.
         next_step: What to do, in a sentence.
         commands: What to type.
+        reasons: What the answer rests on, in sentences.
     """
 
     mark: Mark
     answer: str
-    reasons: list[str]
     next_step: str
     commands: list[str]
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answer behind its mark, and the reasons."""
+        return [f"{self.mark} {self.answer}", *self.reasons]
 
 
 def is_cut_short(run: RunRecord) -> bool:
@@ -39,9 +44,7 @@ def is_cut_short(run: RunRecord) -> bool:
     return epochs is not None and run.epochs_done < epochs and not may_end
 
 
-def judge_run(
-    run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool = False
-) -> RunVerdict:
+def judge_run(run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool = False) -> Verdict:
     """Return what a run achieved.
 
     Args:
@@ -49,50 +52,46 @@ def judge_run(
         evaluation: Its predictions; ``None`` where there are none.
         ended: Whether a metric ended its last phase.
     """
+    mark, said = Mark.UNKNOWN, "It cannot be told whether it worked: there is nothing to measure."
+    rests_on = []
     cut = is_cut_short(run) and not ended
-    stopped = [f"It stopped after {run.epochs_done} of {run.max_epochs} epochs."] if cut else []
-    if evaluation is None:
-        mark, said = (
-            Mark.UNKNOWN,
-            "It cannot be told whether it worked: there is nothing to measure.",
+    if evaluation is not None:
+        mark, said = answer(evaluation.differences)
+        accuracy, *differences = reasons(evaluation)
+        rests_on = [accuracy, *differences]
+        if evaluation.split == "val" and run.has_best:
+            chose = "These images chose the checkpoint, so that is slightly optimistic."
+            rests_on.insert(1, chose)
+        rests_on.append(
+            "The intervals are for other images of the same kind; only other seeds tell how much "
+            "is noise of the random numbers."
         )
-        return RunVerdict(mark, said, stopped, *_next(run, mark, evaluation, cut=cut))
-    mark, said = answer(evaluation.differences)
-    accuracy, *differences = reasons(evaluation)
-    chose = "These images chose the checkpoint, so that is a little too good."
-    rests_on = [
-        accuracy,
-        *([chose] if evaluation.split == "val" and run.has_best else []),
-        *differences,
-        *stopped,
-        "The intervals are for other images of the same kind; how much is luck of the random "
-        "numbers, only other seeds tell.",
-    ]
-    return RunVerdict(mark, said, rests_on, *_next(run, mark, evaluation, cut=cut))
-
-
-def _next(
-    run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None, *, cut: bool
-) -> tuple[str, list[str]]:
-    last = run.folder / "checkpoints" / "last.ckpt"
-    if cut and last.is_file():
-        resume = run.fit_command("--ckpt_path", shlex.quote(str(last)))
-        return "Resume where it stopped:", [resume]
     if cut:
-        return "Train it anew:", [run.fit_command()]
-    of_checkpoint = f"--ckpt_path {shlex.quote(str(run.checkpoint))} --data.root FOLDER"
-    if mark == Mark.UNKNOWN:
-        images = "images that are there"
-        if evaluation is not None:
-            images = "more images of more groups" if evaluation.groups else "more images"
-        line = f"tltool validate {of_checkpoint}" if run.checkpoint else run.fit_command()
-        return f"Measure it on {images}:", [line]
-    plan = f"tltool plan --config {shlex.quote(str(run.folder / 'config.yaml'))}"
+        rests_on.append(f"It stopped after {run.epochs_done} of {run.max_epochs} epochs.")
+    next_step, commands = _resume(run) if cut else _next(run, mark, evaluation)
+    return Verdict(mark, said, next_step, commands, rests_on)
+
+
+def _resume(run: RunRecord) -> tuple[str, list[str]]:
+    last = run.run_dir / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        return "Resume where it stopped:", [run.fit_command("--ckpt_path", shlex.quote(str(last)))]
+    return "Train it anew:", [run.fit_command()]
+
+
+def _next(run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None) -> tuple[str, list[str]]:
+    plan = f"tltool plan --config {shlex.quote(str(run.run_dir / 'config.yaml'))}"
     if mark == Mark.NO:
-        return "Look for a learning rate that learns:", [f"{plan} --lr-range"]
+        return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.SAME:
         return "Ask which strategy suits these images:", [f"{plan} --advise"]
-    seed = run.config.get("seed_everything")
-    other = run.fit_command("--seed_everything", str(seed + 1 if type(seed) is int else 1))
-    words = "Use it, and train it again with another seed to see how much was luck:"
-    return words, [f"tltool predict {of_checkpoint}", other]
+    if mark == Mark.YES:
+        seed = run.config.get("seed_everything")
+        other = run.fit_command("--seed_everything", str(seed + 1 if type(seed) is int else 1))
+        words = "Use it, and train it again with another seed to see how much was noise:"
+        return words, [run.checkpoint_command("predict"), other]
+    images = "images that are there"
+    if evaluation is not None:
+        images = "more images of more groups" if evaluation.groups else "more images"
+    line = run.checkpoint_command("validate") if run.checkpoint else run.fit_command()
+    return f"Measure it on {images}:", [line]

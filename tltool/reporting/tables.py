@@ -1,18 +1,16 @@
-"""Tables of facts, the same for terminal, page and W&B: columns, rows, and how a cell is shown."""
+"""Tables for terminal, page and W&B: columns, rows, and how a cell is shown."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from markupsafe import Markup
+from rich.table import Table
+from rich.text import Text
 
 from tltool.evaluation.per_class import ClassMetrics
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 class FactTable(NamedTuple):
-    """A table of facts.
+    """A table.
 
     Attributes:
         columns: Names of the columns.
@@ -25,12 +23,6 @@ class FactTable(NamedTuple):
     numbers: Sequence[int] = ()
 
     @property
-    def css(self) -> list[Markup]:
-        """The HTML attribute of each column's cells."""
-        number = Markup(' class="number"')
-        return [number if i in self.numbers else Markup() for i in range(len(self.columns))]
-
-    @property
     def cells(self) -> list[list[str]]:
         """The rows as text: shares with three digits, numbers with separators.
 
@@ -41,11 +33,8 @@ class FactTable(NamedTuple):
         return [[_cell(value) for value in row] for row in self.rows]
 
 
-def rich_table(facts: FactTable, title: str | None = None) -> "Table":
-    """Return a table of facts for the terminal."""
-    from rich.table import Table
-    from rich.text import Text
-
+def rich_table(facts: FactTable, title: str | None = None) -> Table:
+    """Return a table for the terminal."""
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(facts.columns):
         table.add_column(name, justify="right" if index in facts.numbers else "left")
@@ -66,12 +55,11 @@ def class_table(classes: Sequence[ClassMetrics], most: int | None = None) -> Fac
     known = [] if any(each.confidence is None for each in classes) else ["confidence"]
     rows: list[list[object]] = []
     for each in classes:
-        numbers = [each.precision, each.recall, each.f1]
-        numbers += [] if not known or each.confidence is None else [each.confidence]
-        mistake = f"{each.taken_for} ({each.num_taken:,})" if each.num_taken else ""
-        rounded = [round(number, 3) for number in numbers]
+        numbers = [each.precision, each.recall, each.f1, *([each.confidence] if known else [])]
+        mistake = f"{each.confused_with} ({each.num_confused:,})" if each.num_confused else ""
+        rounded = [round(number, 3) for number in numbers if number is not None]
         rows.append([each.name, each.num_images, *rounded, mistake])
-    columns = ["class", "images", "precision", "recall", "F1", *known, "most often taken for"]
+    columns = ["class", "images", "precision", "recall", "F1", *known, "most often predicted as"]
     return FactTable(columns, rows, range(1, 5 + len(known)))
 
 

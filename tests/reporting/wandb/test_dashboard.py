@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from tltool.__main__ import main
+from tltool.evaluation.verdict import Mark
+from tltool.reporting.report import Report
+from tltool.reporting.run_verdict import Verdict
 from tltool.reporting.wandb.account import connect, has_account
 from tltool.reporting.wandb.charts import MOST_CHARTS
 from tltool.reporting.wandb.dashboard_sections import dashboard_sections
 from tltool.reporting.wandb.logged_run import LoggedRun, find_logged_run
 from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
-from tltool.reporting.wandb.saved_report import Chapter, write_report
+from tltool.reporting.wandb.saved_report import write_report
 from tltool.reporting.wandb.workspace import write_workspace
 
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "2")
@@ -75,8 +78,8 @@ def write(*folders):
     api = connect()
     configs = [yaml.safe_load((each / "config.yaml").read_text()) for each in folders]
     runs = [find_logged_run(api, *each) for each in zip(folders, configs, strict=True)]
-    chapters = [Chapter("Curves", sections=["result"])]
-    return [write_workspace(runs).is_new, write_report(api, runs, "title", chapters).is_new]
+    report = Report("title", Verdict(Mark.YES, "Yes.", "Use it:", ["tltool predict"]), [])
+    return [write_workspace(runs).is_new, write_report(api, runs, report).is_new]
 
 
 def identity(folder):
@@ -222,7 +225,7 @@ def test_the_report_answers_first_whether_it_worked_and_second_what_next(written
     assert headings[:3] == [
         "Did it work, and how sure is that?",
         "What next?",
-        "What trained when",
+        "Fine-tuning schedule",
     ]
     answer = next(block for block in blocks if block["type"] == "callout-block")
     assert texts(answer) in (folder / "report.html").read_text()
@@ -356,10 +359,11 @@ def test_a_dashboard_of_many_metrics_has_at_most_40_charts():
     run = LoggedRun(
         **place,
         facts={},
-        curves=frozenset([*names, "train/loss", "phase"]),
-        numbers=frozenset(["gain_over_probe", "gain_over_majority", "best/accuracy"]),
-        media=frozenset(media),
-        tables=frozenset(["best/classes"]),
-        system=frozenset(["system/cpu"]),
+        logged={
+            "lines": frozenset([*names, "train/loss", "phase", "system/cpu"]),
+            "bars": frozenset(["gain_over_probe", "gain_over_majority", "best/accuracy"]),
+            "pictures": frozenset(media),
+            "table": frozenset(["best/classes"]),
+        },
     )
-    assert sum(len(section.panels) for section in dashboard_sections([run])) == MOST_CHARTS
+    assert sum(map(len, dashboard_sections([run]).values())) == MOST_CHARTS

@@ -214,7 +214,7 @@ def test_the_terminal_says_first_what_is_sent(fit_offline, images, tmp_path, cap
     fit_offline(tmp_path, *brief)
     line = next(line for line in capsys.readouterr().out.splitlines() if line)
     assert line.startswith(
-        "wandb     test: keeps offline metrics, configuration, validation images"
+        "wandb     test: keeps offline metrics, configuration, validation and augmented"
     )
     assert line.endswith("no checkpoints")
 

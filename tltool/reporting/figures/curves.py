@@ -13,12 +13,7 @@ MOST_MARKED = 7
 """Series whose points are marked, and named inside the panel."""
 
 
-def draw_curves(
-    panels: Curves,
-    *,
-    phases: Sequence[float] = (),
-    title: str = "",
-) -> Figure:
+def draw_curves(panels: Curves, *, phases: Sequence[float] = (), title: str = "") -> Figure:
     """Draw metrics over epochs.
 
     Args:
@@ -31,8 +26,7 @@ def draw_curves(
     figure, all_axes = new_figure(len(panels), width=4.8 * len(panels), height=3.1 + below)
     for axes, (label, series) in zip(all_axes, panels.items(), strict=True):
         for number, (name, points) in enumerate(series.items()):
-            epochs = [epoch + 1 for epoch, _ in points]
-            values = [value for _, value in points]
+            epochs, values = zip(*((epoch + 1, value) for epoch, value in points), strict=True)
             marks = most <= MOST_MARKED or len(points) == 1
             draw_series(axes, epochs, values, label=name, number=number, markers=marks)
         for number, start in enumerate(phases, start=1):

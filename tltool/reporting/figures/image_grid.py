@@ -17,21 +17,13 @@ def draw_image_grid(
     """Draw images, the caption of a wrong prediction marked by color and by a cross."""
     num_rows = -(-len(images) // NUM_COLUMNS)
     figure, all_axes = new_figure(
-        NUM_COLUMNS,
-        width=1.9 * NUM_COLUMNS,
-        height=2.4 * num_rows,
-        num_rows=num_rows,
-        grid=False,
+        NUM_COLUMNS, width=1.9 * NUM_COLUMNS, height=2.4 * num_rows, num_rows=num_rows, grid=False
     )
     for axes in all_axes:
         axes.set_axis_off()
     for axes, image, caption, is_right in zip(all_axes, images, captions, right, strict=False):
         axes.imshow(image, cmap="gray" if image.mode == "L" else None)
-        mark = "\N{CHECK MARK}" if is_right else "\N{MULTIPLICATION X}"
-        axes.set_title(
-            f"{mark} {caption}",
-            fontsize=8,
-            color=BLUE if is_right else VERMILION,
-            parse_math=False,  # Names of classes may hold dollars.
-        )
+        color, mark = (BLUE, "\N{CHECK MARK}") if is_right else (VERMILION, "\N{MULTIPLICATION X}")
+        # Names of classes may hold dollars.
+        axes.set_title(f"{mark} {caption}", fontsize=8, color=color, parse_math=False)
     return figure

@@ -11,10 +11,9 @@ def draw_lr_range(found: LRRange) -> Figure:
     """Draw the loss over the learning rates, the steepest and the least marked."""
     figure, (axes,) = new_figure(width=6, height=4, grid=False)
     axes.plot(found.lrs, found.losses, color=BLUE, linewidth=2)
-    for rate, what in ((found.steepest, "steepest"), (found.best, "least")):
-        axes.axvline(rate, color="0.5", linestyle="dashed", linewidth=1)
-        axes.annotate(
-            f" {what}\n {rate:.2g}", (rate, 0.9), xycoords=("data", "axes fraction"), fontsize=8
-        )
+    for lr, what in ((found.steepest, "steepest"), (found.best, "least")):
+        axes.axvline(lr, color="0.5", linestyle="dashed", linewidth=1)
+        words = f" {what}\n {lr:.2g}"
+        axes.text(lr, 0.9, words, transform=axes.get_xaxis_transform(), fontsize=8)
     axes.set(xlabel="--optimizer.lr", ylabel="smoothed training loss", xscale="log")
     return figure

@@ -44,13 +44,7 @@ def new_figure(
 
 
 def draw_series(
-    axes: Axes,
-    x: Sequence[float],
-    values: Any,
-    *,
-    label: str,
-    number: int,
-    markers: bool = True,
+    axes: Axes, x: Sequence[float], values: Any, *, label: str, number: int, markers: bool = True
 ) -> None:
     """Draw a series as its mean over seeds, with their range as a band.
 
@@ -73,23 +67,14 @@ def draw_series(
 
 def draw_legend(figure: Figure, *panels: Axes, columns: int = 4) -> None:
     """Put one legend of some panels below all of them."""
-    pairs = [axes.get_legend_handles_labels() for axes in panels]
-    handles = [handle for each, _ in pairs for handle in each]
-    labels = [label for _, each in pairs for label in each]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+    handles = [handle for axes in panels for handle in axes.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def mark_phase(axes: Axes, place: float, name: str) -> None:
     """Mark where a phase begins, by a line with its name or number above the panel."""
     axes.axvline(place, color="black", linewidth=0.8)
-    axes.annotate(
-        name,
-        (place, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(2, 3),
-        textcoords="offset points",
-        fontsize=8,
-    )
+    axes.text(place, 1.02, f" {name}", transform=axes.get_xaxis_transform(), fontsize=8)
     axes.set_title(" ")  # Room for the names.
 
 

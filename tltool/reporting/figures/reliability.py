@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from tltool.evaluation.accuracy import wilson
@@ -11,7 +12,7 @@ from tltool.reporting.figures.panels import draw_legend, new_figure
 
 
 def draw_reliability(bins: Sequence[ReliabilityBin]) -> Figure:
-    """Draw how often predictions are right over how sure they are.
+    """Draw the accuracy of predictions over their confidence.
 
     On the diagonal, confidence can be taken at its word (Guo et al., 2017,
     https://arxiv.org/abs/1706.04599, figure 1).
@@ -20,22 +21,13 @@ def draw_reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     total = sum(each.num_images for each in bins)
     confidence = [each.confidence for each in bins]
     accuracy = [each.accuracy for each in bins]
-    ranges = [wilson(each.accuracy, each.num_images) for each in bins]
-    below = [max(a - low, 0) for a, (low, _) in zip(accuracy, ranges, strict=True)]
-    above = [max(high - a, 0) for a, (_, high) in zip(accuracy, ranges, strict=True)]
-    axes.plot([0, 1], [0, 1], color="0.5", linestyle="dashed", label="as sure as right")
+    bounds = np.array([wilson(each.accuracy, each.num_images) for each in bins]).T
+    below, above = np.abs(bounds - accuracy)
+    axes.plot([0, 1], [0, 1], color="0.5", linestyle="dashed", label="perfectly calibrated")
     shares = [each.num_images / total for each in bins]
     axes.vlines(confidence, 0, shares, color="0.8", linewidth=7, label="share of the images")
-    axes.errorbar(
-        confidence,
-        accuracy,
-        yerr=[below, above],
-        fmt="o",
-        color=BLUE,
-        markersize=4,
-        linewidth=1,
-        label="right, with 95 % interval",
-    )
-    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+    words, error = "accuracy, with 95 % interval", [below, above]
+    axes.errorbar(confidence, accuracy, error, fmt="o", color=BLUE, ms=4, lw=1, label=words)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     draw_legend(figure, axes, columns=2)
     return figure

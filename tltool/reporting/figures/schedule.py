@@ -54,14 +54,8 @@ def draw_schedule(
     values = np.array([[value or np.nan for value in row] for row in lr.values()])
     highest = float(np.nanmax(values))
     # Frozen groups stay white.
-    image = axes.imshow(
-        values,
-        aspect="auto",
-        cmap=COLORMAP,
-        norm=LogNorm(highest * SMALLEST_SHOWN, highest),
-        extent=(0, total, len(lr), 0),
-        interpolation="nearest",
-    )
+    norm, area = LogNorm(highest * SMALLEST_SHOWN, highest), (0, total, len(lr), 0)
+    image = axes.imshow(values, COLORMAP, norm, aspect="auto", extent=area, interpolation="nearest")
     for number, planned in enumerate(plan.phases, start=1):
         name = planned.phase.name + (" (at most)" if planned.phase.until else "")
         mark_phase(axes, planned.span.start / plan.steps_per_epoch, name if named else str(number))

@@ -24,10 +24,9 @@ def draw_starting_signals(signals: Sequence[StartingSignal]) -> Figure:
             "The head has no hidden layers whose outputs could be drawn. Leave --plot out, or set "
             "--model.head.hidden_features [256]."
         )
-    width, height = 2 + 2.6 * depth, 1.5 * len(signals) + 0.6
-    figure, all_axes = new_figure(
-        depth, width=width, height=height, num_rows=len(signals), grid=False
-    )
+    rows = len(signals)
+    width, height = 2 + 2.6 * depth, 1.5 * rows + 0.6
+    figure, all_axes = new_figure(depth, width=width, height=height, num_rows=rows, grid=False)
     places = iter(all_axes)
     for signal in signals:
         for index, (name, values) in enumerate(signal.values.items()):

@@ -21,24 +21,19 @@ def picture(figure: Figure, description: str) -> PictureOnPage:
     """
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None})
-    return PictureOnPage(data_uri(content.getvalue(), "svg+xml"), description)
+    return _embedded(content, "svg+xml", description)
 
 
-def thumbnail(image: Image.Image) -> bytes:
+def thumbnail(image: Image.Image, description: str) -> PictureOnPage:
     """Return a small JPEG of an image, without what the file said of place and camera."""
     small = image.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     small.info = {}  # Pillow would write the comment of a JPEG again.
     content = io.BytesIO()
     small.save(content, format="JPEG", quality=75)
-    return content.getvalue()
+    return _embedded(content, "jpeg", description)
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """Return an image as an address that holds it.
-
-    Example:
-        >>> data_uri(b"GIF", "gif")
-        'data:image/gif;base64,R0lG'
-    """
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _embedded(content: io.BytesIO, kind: str, description: str) -> PictureOnPage:
+    encoded = base64.b64encode(content.getvalue()).decode("ascii")
+    return PictureOnPage(f"data:image/{kind};base64,{encoded}", description)

@@ -10,7 +10,7 @@ class PictureOnPage(NamedTuple):
     """An image with its description.
 
     Attributes:
-        uri: The image, see `data_uri`.
+        uri: The image itself, as a data URI.
         description: What it shows, for those who cannot see it.
     """
 

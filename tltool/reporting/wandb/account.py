@@ -52,12 +52,12 @@ def connect(*, timeout: int = _SECONDS) -> Any:
         raise PermissionError(
             f"No W&B account for {server_address()} on this machine. Log in first: wandb login"
         )
-    with told_plainly():
+    with readable_errors():
         return wandb.Api(timeout=timeout)
 
 
 @contextlib.contextmanager
-def told_plainly() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Turn what W&B's libraries raise into errors that say what to do.
 
     Raises:
@@ -72,16 +72,15 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except (wandb.errors.Error, WandbApiFailedError) as error:
-        failed = next((e for e in _causes(error) if isinstance(e, WandbApiFailedError)), None)
-        response = None if failed is None else failed.response
-        status = response.http_status if response else 0
+        failed = [e.response for e in _causes(error) if isinstance(e, WandbApiFailedError)]
+        response = failed[0] if failed else None
         said = str((response and response.message) or error).strip().rstrip(".")
-        if failed is None or status in _REFUSED:
+        if not failed or (response and response.http_status in _REFUSED):
             raise PermissionError(
                 f"{where} refuses the account of this machine: {said}. Log in again, to one that "
                 "may write to the project: wandb login --relogin"
             ) from error
-        if not status and not (response and response.message):
+        if not (response and (response.http_status or response.message)):
             raise ConnectionError(
                 f"{where} does not answer. Try again when the network is there, and look at "
                 "WANDB_BASE_URL if that is the wrong address."
@@ -90,7 +89,7 @@ def told_plainly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_addresses() -> Iterator[None]:
+def without_save_messages() -> Iterator[None]:
     """Keep back what ``wandb_workspaces`` prints where it has saved something.
 
     It names an address that lacks the path of the app behind the host; warnings are passed on.

@@ -1,13 +1,13 @@
 """Budget of charts: which metrics the W&B dashboard shows by itself, with which summary."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # Charts that a dashboard has at most by itself; the rest is logged, and found by search.
 MOST_CHARTS = 40
 _MEDIA = 10  # Charts that `media` may add.
-_ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7}
-_ROOM_FOR_OTHERS = MOST_CHARTS - _MEDIA - sum(_ROOM.values())
+_ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7, "others": MOST_CHARTS - _MEDIA - 27}
 _AXES = {"epoch", "trainer/global_step"}
 _BEST = {
     **dict.fromkeys(("accuracy", "top5_accuracy", "f1", "auroc"), "max"),
@@ -48,35 +48,27 @@ class ChartBudget:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._used: dict[str, int] = {}
+        self._left = Counter(_ROOM)
 
     def charts(self, names: Iterable[str]) -> list[Chart]:
         """Return the charts of those metrics that are new."""
-        new = [name for name in names if name not in self._known]
-        self._known |= set(new)
+        new = [name for name in dict.fromkeys(names) if name not in self._known]
+        self._known.update(new)
+        pools: dict[str, list[str]] = {}
+        for name in new:
+            section = name.partition("/")[0]
+            if name not in _AXES:
+                pools.setdefault(section if section in _ROOM else "others", []).append(name)
         shown: set[str] = set()
-        for section in dict.fromkeys(map(_section, new)):
-            shown |= set(self._chosen(section, [n for n in new if _section(n) == section]))
+        for pool, found in pools.items():
+            number = min(self._left[pool], len(found))
+            self._left[pool] -= number
+            last = max(number - 1, 1)
+            shown.update(found[i * (len(found) - 1) // last] for i in range(number))
         return [Chart(name, name not in shown, _summary(name)) for name in new]
-
-    def _chosen(self, section: str, names: Sequence[str]) -> list[str]:
-        names = [name for name in names if name not in _AXES]
-        pool = section if section in _ROOM else ""
-        room = _ROOM.get(pool, _ROOM_FOR_OTHERS) - self._used.get(pool, 0)
-        number = min(room, len(names))
-        self._used[pool] = self._used.get(pool, 0) + number
-        if number < 2:
-            return list(names[:number])
-        return [names[i * (len(names) - 1) // (number - 1)] for i in range(number)]
-
-
-def _section(name: str) -> str:
-    return name.partition("/")[0]
 
 
 def _summary(name: str) -> str | None:
     section, _, metric = name.partition("/")
-    if section not in {"val", "test"} or metric not in _BEST:
-        return None
     # With the best alone, W&B takes the plain value away.
-    return f"{_BEST[metric]},last"
+    return f"{_BEST[metric]},last" if section in {"val", "test"} and metric in _BEST else None

@@ -17,8 +17,6 @@ def log_group(
     project: str | None = None,
     group: str | None = None,
     offline: bool | None = None,
-    log_images: bool = False,
-    log_checkpoints: bool = False,
     **options: Any,
 ) -> str | None:
     """Log each head of a comparison as a run, with its curves and its row of the table.
@@ -32,9 +30,7 @@ def log_group(
         project: Project to log to; ``None`` turns W&B off.
         group: Name of the group; ``None`` for that of the directory.
         offline: See `wandb_logger`.
-        log_images: The same.
-        log_checkpoints: The same.
-        **options: ``entity``, ``job_type`` and ``tags``, see `wandb_logger`.
+        **options: All others of `wandb_logger`.
 
     Returns:
         The group, or ``None`` without a project.
@@ -43,7 +39,7 @@ def log_group(
         return None
     import wandb
 
-    if log_images or log_checkpoints:
+    if any([options.pop("log_images", False), options.pop("log_checkpoints", False)]):
         log.warning("W&B: a comparison sends numbers only, no images and no checkpoints.")
     mode = wandb_mode(run_dir, offline=offline)
     group = group or f"{run_dir.parent.name}/{run_dir.name}"
@@ -60,10 +56,8 @@ def log_group(
             **options,
         ) as run:
             for epoch, loss in enumerate(row.train_losses):
-                losses = {"train/loss": loss, "epoch": epoch}
-                if row.val_losses:
-                    losses["val/loss"] = row.val_losses[epoch]
-                run.log(losses)
-            run.summary.update({key: value for key, value in plain.items() if value is not None})
-            run.summary["finding"] = found.summary()
+                val = {"val/loss": row.val_losses[epoch]} if row.val_losses else {}
+                run.log({"train/loss": loss, "epoch": epoch, **val})
+            known = {key: value for key, value in plain.items() if value is not None}
+            run.summary.update({**known, "finding": found.summary()})
     return group

@@ -1,22 +1,24 @@
 """Sections of a dashboard: which logged metrics, figures and images it shows; without W&B."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tltool.reporting.wandb.charts import MOST_CHARTS
-from tltool.reporting.wandb.logged_run import LoggedRun
+from tltool.reporting.wandb.logged_run import PANEL_KINDS, LoggedRun, PanelKind
 
-RESULT, CLASSES, SCHEDULE, HEALTH, SYSTEM = "result", "classes", "schedule", "health", "system"
-OTHERS = "others"
 _MOST_OF_VAL, _MOST_OF_HEALTH = 6, 8
-_GAINS = ("gain_over_probe", "gain_over_majority")
-_ACCURACIES = ("best/accuracy", "baseline/probe_accuracy", "baseline/majority_accuracy")
 _LOSSES = ("train/loss", "val/loss")
 _LEARNED = ("train/accuracy", "val/accuracy", "best/accuracy")
-_TABLES = ("best/classes",)
-_PICTURES = ("best/confusion", "best/reliability", "last/confusion", "last/reliability")
-_IMAGES = ("best/worst_images", "best/confident_errors", "train/augmented")
-_OUR_SECTIONS = ("lr/", "health/", "val/")  # What has no room in them is found by search.
+_PICTURES = (
+    *("best/confusion", "best/reliability", "last/confusion", "last/reliability"),
+    *("best/worst_images", "best/confident_errors", "train/augmented"),
+)
+_OUR_SECTIONS = (
+    "lr/",
+    "health/",
+    "val/",
+    "system/",
+)  # What has no room in them is found by search.
 _MACHINE = {  # what a name ends on: title
     ".gpu": "GPU in use, %",
     ".memoryAllocated": "GPU memory, %",
@@ -24,6 +26,7 @@ _MACHINE = {  # what a name ends on: title
     "/memory_percent": "memory of the machine, %",
     "/cpu": "CPU in use, %",
 }
+_ACCURACIES = ("best/accuracy", "baseline/probe_accuracy", "baseline/majority_accuracy")
 
 
 class Panel(NamedTuple):
@@ -36,21 +39,14 @@ class Panel(NamedTuple):
         is_logarithmic: Whether powers of ten matter.
     """
 
-    kind: Literal["lines", "bars", "pictures", "table"]
+    kind: PanelKind
     title: str
     names: tuple[str, ...]
     is_logarithmic: bool = False
 
 
-class Section(NamedTuple):
-    """Charts that belong together."""
-
-    name: str
-    panels: tuple[Panel, ...]
-
-
-def dashboard_sections(runs: Sequence[LoggedRun]) -> list[Section]:
-    """Return the sections of a dashboard that have something to show, at most 40 charts in all.
+def dashboard_sections(runs: Sequence[LoggedRun]) -> dict[str, list[Panel]]:
+    """Return the panels of each section of a dashboard that has some, at most 40 charts in all.
 
     What is shown was logged by at least one of the runs. The order answers a reader's questions:
     did it work, what trained when, was it healthy, which classes are hard, was the machine busy.
@@ -59,61 +55,54 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> list[Section]:
     Args:
         runs: What was logged.
     """
-    curves, numbers, media, tables, system = (
-        frozenset[str]().union(*(getattr(run, name) for run in runs))
-        for name in ("curves", "numbers", "media", "tables", "system")
-    )
-    val = sorted(name for name in curves if name.startswith("val/"))
-    val = [name for name in val if name not in {*_LOSSES, *_LEARNED}][:_MOST_OF_VAL]
-    lr = sorted(name for name in curves if name.startswith("lr/"))
-    health = sorted(name for name in curves if name.startswith("health/"))[:_MOST_OF_HEALTH]
-    panels = {
-        RESULT: [
-            *(_panel("bars", _in_words(name), [name], numbers) for name in _GAINS),
-            _panel("bars", "best accuracy beside the baselines", _ACCURACIES, numbers),
-            _panel("lines", "loss", _LOSSES, curves),
-            _panel("lines", "accuracy", _LEARNED, curves),
-            *(_panel("lines", _in_words(name), [name], curves) for name in val),
+    logged = {kind: set[str]().union(*(run.logged[kind] for run in runs)) for kind in PANEL_KINDS}
+    curves = logged["lines"]
+    val = [name for name in _begin_with("val/", curves) if name not in {*_LOSSES, *_LEARNED}]
+    health = _begin_with("health/", curves)[:_MOST_OF_HEALTH]
+    lr = Panel("lines", "learning rate of each layer group", _begin_with("lr/", curves), True)
+    system = _begin_with("system/", curves)
+    # The names of a panel are those that were looked for.
+    chosen = {
+        "result": [
+            *_each("bars", ["gain_over_probe", "gain_over_majority"]),
+            Panel("bars", "best accuracy beside the baselines", _ACCURACIES),
+            Panel("lines", "loss", _LOSSES),
+            Panel("lines", "accuracy", _LEARNED),
+            *_each("lines", val[:_MOST_OF_VAL]),
         ],
-        SCHEDULE: [
-            _panel("lines", "learning rate of each layer group", lr, curves, logarithmic=True),
-            _panel("lines", "phase", ["phase"], curves),
+        "schedule": [lr, Panel("lines", "phase", ("phase",))],
+        "health": [
+            Panel("pictures", "health of the layers over time", ("health/layers",)),
+            *_each("lines", health),
         ],
-        HEALTH: [
-            _panel("pictures", "health of the layers over time", ["health/layers"], media),
-            *(_panel("lines", _in_words(name), [name], curves) for name in health),
-        ],
-        CLASSES: [
-            *(_panel("table", _in_words(name), [name], tables) for name in _TABLES),
-            *(_panel("pictures", _in_words(name), [name], media) for name in _PICTURES + _IMAGES),
-        ],
-        SYSTEM: [
-            _panel("lines", title, sorted(n for n in system if n.endswith(end)), system)
+        "classes": [*_each("table", ["best/classes"]), *_each("pictures", _PICTURES)],
+        "system": [
+            Panel("lines", title, tuple(name for name in system if name.endswith(end)))
             for end, title in _MACHINE.items()
         ],
     }
-    sections = [Section(name, tuple(filter(None, each))) for name, each in panels.items()]
-    used = sum(len(section.panels) for section in sections)
-    own = sorted(curves - _shown(sections) - {"epoch", "trainer/global_step"})
+    panels = {
+        name: [
+            panel._replace(names=there)
+            for panel in each
+            if (there := tuple(name for name in panel.names if name in logged[panel.kind]))
+        ]
+        for name, each in chosen.items()
+    }
+    shown = {name for each in panels.values() for panel in each for name in panel.names}
+    own = sorted(curves - shown - {"epoch", "trainer/global_step"})
     own = [name for name in own if not name.startswith(("_", *_OUR_SECTIONS))]
-    others = [Panel("lines", name, (name,)) for name in own[: MOST_CHARTS - used]]
-    return [section for section in [*sections, Section(OTHERS, tuple(others))] if section.panels]
+    room = MOST_CHARTS - sum(map(len, panels.values()))
+    panels["others"] = [Panel("lines", name, (name,)) for name in own[:room]]
+    return {name: each for name, each in panels.items() if each}
 
 
-def _panel(
-    kind: Literal["lines", "bars", "pictures", "table"],
-    title: str,
-    names: Iterable[str],
-    logged: frozenset[str],
-    *,
-    logarithmic: bool = False,
-) -> Panel | None:
-    there = tuple(name for name in names if name in logged)
-    return Panel(kind, title, there, logarithmic) if there else None
+def _begin_with(prefix: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name.startswith(prefix)))
 
 
-def _shown(sections: Iterable[Section]) -> set[str]:
-    return {name for section in sections for panel in section.panels for name in panel.names}
+def _each(kind: PanelKind, names: Iterable[str]) -> list[Panel]:
+    return [Panel(kind, _in_words(name), (name,)) for name in names]
 
 
 def _in_words(name: str) -> str:

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from tltool.reporting.wandb.account import told_plainly
+from tltool.reporting.wandb.account import readable_errors
 from tltool.reporting.wandb.run_identity import NAME, RunIdentity, find_kept_identity
 
-_PICTURES = {"image-file", "images/separated"}
-_TABLE = "table-file"
+PanelKind = Literal["lines", "bars", "pictures", "table"]
+PANEL_KINDS: tuple[PanelKind, ...] = get_args(PanelKind)
+_MEDIA = {"image-file": "pictures", "images/separated": "pictures", "table-file": "table"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,9 @@ class LoggedRun:
         project_url: The address of the project.
         group: Its group, if it has one.
         facts: The flat part of its configuration, see `run_facts`.
-        curves: Numbers with a history.
-        numbers: Numbers in its summary.
-        media: Pictures that it logged.
-        tables: Tables that it logged.
-        system: Measurements of the machine, such as ``system/cpu``.
+        logged: The names of what it logged, by the panel that can show them: lines of numbers with
+            a history and of measurements of the machine, such as ``system/cpu``; bars of numbers in
+            the summary; pictures; tables.
     """
 
     id: str
@@ -37,11 +36,7 @@ class LoggedRun:
     project_url: str
     group: str | None
     facts: Mapping[str, Any]
-    curves: frozenset[str]
-    numbers: frozenset[str]
-    media: frozenset[str]
-    tables: frozenset[str]
-    system: frozenset[str]
+    logged: Mapping[PanelKind, frozenset[str]]
 
 
 def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> LoggedRun:
@@ -60,18 +55,23 @@ def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> Logge
 
     identity, project = where_logged(run_dir, config)
     entity = identity.entity or _option(config, "entity") or api.settings["entity"]
-    with told_plainly():
+    with readable_errors():
         entity = entity or api.default_entity
         try:
             run = api.run(f"{entity}/{project}/{identity.id}")
         except wandb.errors.CommError as error:
             if not isinstance(error.exc, ValueError):
                 raise
-            raise ValueError(  # W&B's RunNotFoundError, in the coat of another.
+            raise ValueError(  # W&B's RunNotFoundError, wrapped.
                 f"W&B has no run {identity.id!r} in {entity}/{project}. {_remedy(run_dir)}"
             ) from error
     kinds = {name: _kind(value) for name, value in run.summary_metrics.items()}
     history = (run.history_keys or {}).get("keys", kinds)
+    # The server counts them apart from the rest; charts name them with a slash.
+    system = {f"system/{name.partition('.')[2]}" for name in run.system_metrics}
+    logged = {
+        kind: frozenset(n for n, each in kinds.items() if each == kind) for kind in PANEL_KINDS
+    }
     return LoggedRun(
         id=identity.id,
         entity=entity,
@@ -79,12 +79,7 @@ def find_logged_run(api: Any, run_dir: Path, config: Mapping[str, Any]) -> Logge
         project_url=run.url.rpartition("/runs/")[0],
         group=run.group or None,
         facts={key: value for key, value in run.config.items() if key != "config"},
-        curves=frozenset(name for name in history if kinds.get(name) == "number"),
-        numbers=frozenset(name for name, kind in kinds.items() if kind == "number"),
-        media=frozenset(name for name, kind in kinds.items() if kind == "picture"),
-        tables=frozenset(name for name, kind in kinds.items() if kind == "table"),
-        # The server counts them apart from the rest; charts name them with a slash.
-        system=frozenset(f"system/{name.partition('.')[2]}" for name in run.system_metrics),
+        logged={**logged, "lines": logged["bars"] & history.keys() | system},
     )
 
 
@@ -116,8 +111,7 @@ def sync_command(parts: list[Path]) -> str:
 
 
 def _remedy(run_dir: Path) -> str:
-    parts = unsent(run_dir)
-    if parts:
+    if parts := unsent(run_dir):
         return f"It is kept on this machine only. Send it first: {sync_command(parts)}"
     return (
         "It was deleted there, or this account may not see it, or it was sent elsewhere. Log in "
@@ -131,15 +125,10 @@ def _option(config: Mapping[str, Any], name: str) -> str | None:
 
 
 def _kind(value: Any) -> str:
-    """Return what an entry of the summary is; numbers with a best are mappings there."""
+    """Return which panel shows an entry of the summary; numbers with a best are mappings there."""
     if isinstance(value, Mapping):
-        kind = value.get("_type")
-        if kind in _PICTURES:
-            return "picture"
-        if kind == _TABLE:
-            return "table"
         is_best = bool(value) and value.keys() <= {"max", "min", "last", "mean"}
-        return "number" if is_best else "other"
+        return "bars" if is_best else _MEDIA.get(str(value.get("_type")), "")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # A diverged loss comes back as a word.
-    return "number" if is_number or value in ("NaN", "Infinity", "-Infinity") else "other"
+    return "bars" if is_number or value in ("NaN", "Infinity", "-Infinity") else ""

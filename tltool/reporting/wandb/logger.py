@@ -9,7 +9,7 @@ from typing import Literal
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from tltool.reporting.wandb.account import has_account
-from tltool.reporting.wandb.run_identity import RunIdentity, find_identity, keep_identity
+from tltool.reporting.wandb.run_identity import find_identity, keep_identity
 from tltool.reporting.wandb.run_logger import RunLogger
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,13 @@ def wandb_logger(
         project = os.environ.get("WANDB_PROJECT")  # Set by the sweep's agent.
     if project is None:
         return None
+    identity = None
+    if getattr(rank_zero_only, "rank", 0) == 0:  # Only the first rank has a run.
+        identity = find_identity(run_dir)
+        keep_identity(run_dir, identity)
     return RunLogger(
         run_dir,
-        identity=_identity(run_dir),
+        identity=identity,
         project=project,
         entity=entity,
         group=group,
@@ -76,11 +80,3 @@ def wandb_mode(run_dir: Path, *, offline: bool | None) -> Literal["offline", "on
                 run_dir,
             )
     return "offline" if offline else "online"
-
-
-def _identity(run_dir: Path) -> RunIdentity | None:
-    if getattr(rank_zero_only, "rank", 0) != 0:
-        return None  # Only the first rank has a run.
-    identity = find_identity(run_dir)
-    keep_identity(run_dir, identity)
-    return identity

@@ -25,31 +25,26 @@ from tltool.training.image_task import ImageTask
 NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
 
 
-def log_outcomes(
-    run: Any, section: str, outcomes: PredictionSet, class_names: Sequence[str]
+def log_predictions(
+    run: Any, section: str, predictions: PredictionSet, class_names: Sequence[str]
 ) -> None:
     """Log a table of the classes, the confusion matrix and the reliability diagram.
 
     Args:
         run: The run on W&B.
         section: Where the dashboard shows them, such as ``best``.
-        outcomes: Of the validation images.
+        predictions: Of the validation images.
         class_names: The classes, in the order of the labels.
     """
     import wandb
 
-    classes = class_table(outcomes.classes(class_names))
-    confusion = draw_confusion(outcomes.confusion(len(class_names)), class_names)
+    classes = class_table(predictions.classes(class_names))
+    confusion = draw_confusion(predictions.confusion(len(class_names)), class_names)
+    figures = {"confusion": confusion, "reliability": draw_reliability(predictions.bins)}
     with files_beside(run):
-        run.log(
-            {
-                f"{section}/classes": wandb.Table(
-                    columns=list(classes.columns), data=[list(row) for row in classes.rows]
-                ),
-                f"{section}/confusion": wandb.Image(as_image(confusion)),
-                f"{section}/reliability": wandb.Image(as_image(draw_reliability(outcomes.bins))),
-            }
-        )
+        table = wandb.Table(columns=list(classes.columns), data=list(map(list, classes.rows)))
+        images = {f"{section}/{name}": wandb.Image(as_image(f)) for name, f in figures.items()}
+        run.log({f"{section}/classes": table, **images})
 
 
 def log_health(run: Any, path: Path) -> None:
@@ -61,26 +56,26 @@ def log_health(run: Any, path: Path) -> None:
         run.log({"health/layers": wandb.Image(as_image(figure))})
 
 
-def log_errors(run: Any, outcomes: PredictionSet, loader: BatchLoader, task: ImageTask) -> None:
+def log_errors(run: Any, predictions: PredictionSet, loader: BatchLoader, task: ImageTask) -> None:
     """Log the images with the least probability of their class, and confident errors.
 
     Args:
         run: The run on W&B.
-        outcomes: Of the validation images.
+        predictions: Of the validation images.
         loader: Of the validation images.
         task: Knows the classes, and the preprocessing that is undone.
     """
     import wandb
 
     def image(index: int) -> Any:
-        pixels = loader.images.dataset[int(outcomes.positions[index])]["image"]
-        predicted = task.class_names[int(outcomes.predicted[index])]
-        label = task.class_names[int(outcomes.labels[index])]
-        caption = f"{predicted} {outcomes.confidence[index]:.2f} (is {label})"
+        pixels = loader.images.dataset[int(predictions.positions[index])]["image"]
+        predicted = task.class_names[int(predictions.predicted[index])]
+        label = task.class_names[int(predictions.labels[index])]
+        caption = f"{predicted} {predictions.confidence[index]:.2f} (is {label})"
         return wandb.Image(_picture(pixels, task.data_config), caption=caption)
 
-    worst = outcomes.of_label.argsort()[:NUM_IMAGES].tolist()
-    confident = outcomes.confident_errors()
+    worst = predictions.of_label.argsort()[:NUM_IMAGES].tolist()
+    confident = predictions.confident_errors()
     sure = [index for index in confident if index not in worst][:NUM_IMAGES]
     chosen = {"best/worst_images": worst, "best/confident_errors": sure}
     run.log({name: [image(index) for index in found] for name, found in chosen.items() if found})

@@ -53,11 +53,8 @@ def comparable_runs(runs: Sequence[LoggedRun]) -> Any:
 
     splits = list(dict.fromkeys(run.facts.get("split") for run in runs))
     groups = list(dict.fromkeys(run.group for run in runs))
-    filters = []
-    if None not in splits:
-        filters.append(ws.Config("split").isin(splits))
-    if None not in groups:
-        filters.append(ws.Metric("Group").isin(groups))
+    known = [(ws.Config("split"), splits), (ws.Metric("Group"), groups)]
+    filters = [column.isin(values) for column, values in known if None not in values]
     return ws.And(*filters) if filters else ""
 
 
@@ -68,10 +65,8 @@ def variants(runs: Sequence[LoggedRun]) -> list[str]:
     hide a difference. Then the groups are what the runs differ in, or their strategy.
 
     Example:
-        >>> run = {"curves": (), "numbers": (), "media": (), "tables": (), "system": ()}
-        >>> names = ("id", "entity", "project", "project_url", "group")
-        >>> run |= dict.fromkeys(names, "")
-        >>> seeds = [LoggedRun(**run, facts={"lr": lr, "seed": seed})
+        >>> run = dict.fromkeys(("id", "entity", "project", "project_url", "group"), "")
+        >>> seeds = [LoggedRun(**run, logged={}, facts={"lr": lr, "seed": seed})
         ...          for lr in (0.1, 0.2) for seed in (0, 1)]
         >>> variants(seeds), variants(seeds[1:3])
         (['lr'], [])

@@ -85,32 +85,19 @@ class RunLogger(WandbLogger):
 
     def describe(self) -> str:
         """Return one line that says what is sent where."""
-        sent, kept = ["metrics", "configuration"], list[str]()
-        images = "validation images with large errors and augmented training images"
-        for is_sent, short, long in (
-            (self.log_images, "images", images),
-            (self.log_checkpoints, "checkpoints", "checkpoints"),
-        ):
-            (sent if is_sent else kept).append(long if is_sent else short)
+        what = {
+            "images": (self.log_images, "validation and augmented training images"),
+            "checkpoints": (self.log_checkpoints, "checkpoints"),
+        }
+        sent = "".join(f", {words}" for is_sent, words in what.values() if is_sent)
+        kept = "".join(f", no {name}" for name, (is_sent, _) in what.items() if not is_sent)
         verb = "keeps offline" if self.mode == "offline" else "sends"
-        rest = f"; no {' and no '.join(kept)}" if kept else ""
-        return f"{self.name}: {verb} {', '.join(sent)}{rest}"
+        return f"{self.name}: {verb} metrics, configuration{sent}{kept}"
 
 
 def find_logger(trainer: Trainer) -> WandbLogger | None:
     """Return the trainer's logger to Weights & Biases, if it has one."""
     return next((each for each in trainer.loggers if isinstance(each, WandbLogger)), None)
-
-
-def alert(run: Any, title: str, text: str) -> None:
-    """Send a warning about a run, which W&B passes on by mail or Slack as the user has set up.
-
-    Args:
-        run: The run on W&B.
-        title: A few words; W&B takes at most 64 characters.
-        text: What was seen and what to do.
-    """
-    run.alert(title=title[:64], text=text, level="WARN")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,14 +11,8 @@ from torch import Tensor
 
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.predictions import PredictionSet
-from tltool.reporting.wandb.media import (
-    log_augmented,
-    log_checkpoints,
-    log_errors,
-    log_health,
-    log_outcomes,
-)
-from tltool.reporting.wandb.run_logger import RunLogger, alert, find_logger
+from tltool.reporting.wandb import media
+from tltool.reporting.wandb.run_logger import RunLogger, find_logger
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.find_callback import find_callback
@@ -45,20 +39,21 @@ class WandbTracking(Callback):
     """
 
     def __init__(self) -> None:
+        self._restored: dict[str, Any] = {}
         self._reset()
 
     def _reset(self) -> None:
         self._logger: WandbLogger | None = None
-        self._run: Any = None  # on the first rank only
+        self._run: Any = None  # on the first rank only, as the task
+        self._task: ImageTask | None = None
         self._phase: str | None = None
         self._num_alarms = 0
         self._collector: PredictionCollector | None = None
         self._majority: Tensor | None = None
+        self._last: PredictionSet | None = None
         # What a checkpoint keeps.
-        self._restored: dict[str, Any] = {}
         self._probe: Tensor | None = None
         self._best: PredictionSet | None = None
-        self._last: PredictionSet | None = None
         self._summary: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,7 +70,7 @@ class WandbTracking(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the configuration and name of the run, and restore the state of a resumed one."""
-        restored = self._restored
+        restored, self._restored = self._restored, {}
         self._reset()
         log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
         if not isinstance(pl_module, ImageTask):
@@ -83,36 +78,36 @@ class WandbTracking(Callback):
         self._logger = find_logger(trainer)
         if self._logger is None or not trainer.is_global_zero:
             return
-        self._run = run = self._logger.experiment
-        if restored.get("id") == run.id:
+        self._task, self._run = pl_module, self._logger.experiment
+        if restored.get("id") == self._run.id:
             self._probe, self._summary = restored["probe"], restored["summary"]
             self._best = restored["best"] and PredictionSet(**restored["best"])
-            run.summary.update(self._summary)
+            self._run.summary.update(self._summary)
         if isinstance(self._logger, RunLogger):
             self._logger.restore_step()
         facts = run_facts(trainer, pl_module)
-        run.config.update(facts, allow_val_change=True)
         saved = log_dir and Path(log_dir, "config.yaml")
         if saved and saved.is_file():
-            config = yaml.safe_load(saved.read_text(encoding="utf-8"))
-            run.config.update({"config": config}, allow_val_change=True)
+            facts = {**facts, "config": yaml.safe_load(saved.read_text(encoding="utf-8"))}
+        self._run.config.update(facts, allow_val_change=True)
         place = self._logger.save_dir and Path(self._logger.save_dir).absolute()
-        run.name = run_name(facts, f"{place.parent.name}/{place.name}" if place else run.project)
+        name = f"{place.parent.name}/{place.name}" if place else self._run.project
+        self._run.name = run_name(facts, name)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the baselines, which need no training."""
         monitor = find_callback(trainer, HealthMonitor)
         self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a resumed run.
         train, val = trainer.train_dataloader, trainer.val_dataloaders
-        if self._run is None or not isinstance(pl_module, ImageTask):
+        if self._task is None or not isinstance(train, TrainingLoader):
             return
-        if not (isinstance(train, TrainingLoader) and isinstance(val, BatchLoader)):
+        if not isinstance(val, BatchLoader):
             return
-        if self._sends("log_images"):
-            log_augmented(self._run, train, pl_module.data_config)
+        if self._sends("images"):
+            media.log_augmented(self._run, train, self._task.data_config)
         self._majority = val_majority_correct(train, val)
         if self._probe is None or len(self._probe) != len(self._majority):
-            probe = val_probe_correct(train, val, len(pl_module.class_names))
+            probe = val_probe_correct(train, val, len(self._task.class_names))
             self._probe = probe if isinstance(probe, Tensor) else None
             if isinstance(probe, str):
                 log.info("W&B: no closed-form probe to compare with: %s.", probe)
@@ -120,23 +115,29 @@ class WandbTracking(Callback):
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         """Log the number of a phase that begins, and its name."""
         finetuning = find_callback(trainer, Finetuning)
-        if self._logger is None or self._run is None or finetuning is None:
+        phase = finetuning and finetuning.phase
+        if self._logger is None or self._run is None or not (finetuning and phase):
             return
-        phase = finetuning.phase
-        if phase is None or phase.name == self._phase:
-            return
-        self._phase = phase.name
-        number = [each.name for each in finetuning.schedule.phases].index(phase.name)
-        self._logger.log_metrics({"phase": number}, trainer.global_step)
-        self._run.summary["phase_name"] = phase.name
+        if phase.name != self._phase:
+            self._phase = phase.name
+            number = [each.name for each in finetuning.schedule.phases].index(phase.name)
+            self._logger.log_metrics({"phase": number}, trainer.global_step)
+            self._run.summary["phase_name"] = phase.name
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Send new alarms."""
-        self._send_alarms(trainer)
+        monitor = find_callback(trainer, HealthMonitor)
+        if self._run is None or monitor is None:
+            return
+        for alarm in monitor.alarms[self._num_alarms :]:
+            # W&B takes at most 64 characters, and passes it on by mail or Slack.
+            title = f"{alarm.cause}: {alarm.layer}"[:64]
+            self._run.alert(title=title, text=str(alarm), level="WARN")
+        self._num_alarms = len(monitor.alarms)
 
     def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
         """Send new alarms."""
-        self._send_alarms(trainer)
+        self.on_train_batch_end(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to collect the predictions."""
@@ -157,15 +158,15 @@ class WandbTracking(Callback):
         """Keep the best epoch, and log its gain over the baselines."""
         if self._collector is None:
             return
-        outcomes = self._collector.gather(trainer)
-        if self._logger is None or self._run is None or len(outcomes) == 0:
+        predictions = self._collector.gather(trainer)
+        if self._logger is None or self._run is None or len(predictions) == 0:
             return
-        self._last = outcomes
-        if self._best is None or outcomes.accuracy > self._best.accuracy:
-            self._best = outcomes
+        self._last = predictions
+        if self._best is None or predictions.accuracy > self._best.accuracy:
+            self._best = predictions
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
-            compared = gains_over_baselines(outcomes, references, groups)
+            compared = gains_over_baselines(predictions, references, groups)
             self._summary = {"best/epoch": trainer.current_epoch, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
@@ -174,18 +175,18 @@ class WandbTracking(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log per-class metrics of the best and of the last epoch."""
-        if self._run is None or not isinstance(pl_module, ImageTask):
+        if self._task is None:
             return
-        for section, outcomes in (("best", self._best), ("last", self._last)):
-            if outcomes is not None:
-                log_outcomes(self._run, section, outcomes, pl_module.class_names)
+        for section, predictions in (("best", self._best), ("last", self._last)):
+            if predictions is not None:
+                media.log_predictions(self._run, section, predictions, self._task.class_names)
         loader = trainer.val_dataloaders
-        if self._sends("log_images") and self._best is not None and isinstance(loader, BatchLoader):
-            log_errors(self._run, self._best, loader, pl_module)
+        if self._sends("images") and self._best is not None and isinstance(loader, BatchLoader):
+            media.log_errors(self._run, self._best, loader, self._task)
         if isinstance(self._logger, RunLogger):
-            log_health(self._run, self._logger.run_dir / "health.csv")
-            if self._sends("log_checkpoints"):
-                log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
+            media.log_health(self._run, self._logger.run_dir / "health.csv")
+            if self._sends("checkpoints"):
+                media.log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
         self._keep_step()
 
     def on_exception(self, *args: Any) -> None:
@@ -197,13 +198,5 @@ class WandbTracking(Callback):
         if isinstance(self._logger, RunLogger):
             self._logger.keep_step()
 
-    def _sends(self, option: Literal["log_images", "log_checkpoints"]) -> bool:
-        return isinstance(self._logger, RunLogger) and bool(getattr(self._logger, option))
-
-    def _send_alarms(self, trainer: Trainer) -> None:
-        monitor = find_callback(trainer, HealthMonitor)
-        if self._run is None or monitor is None:
-            return
-        for alarm in monitor.alarms[self._num_alarms :]:
-            alert(self._run, f"{alarm.cause}: {alarm.layer}", str(alarm))
-        self._num_alarms = len(monitor.alarms)
+    def _sends(self, what: str) -> bool:
+        return bool(getattr(self._logger, f"log_{what}", False))

@@ -1,10 +1,12 @@
 """Saved report about some runs on Weights & Biases."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from tltool.reporting.wandb.account import told_plainly, without_addresses
+from tltool.reporting.report import Report, Section
+from tltool.reporting.tables import FactTable
+from tltool.reporting.wandb.account import readable_errors, without_save_messages
 from tltool.reporting.wandb.dashboard_sections import dashboard_sections
 from tltool.reporting.wandb.logged_run import LoggedRun
 from tltool.reporting.wandb.panels import make_panel
@@ -13,34 +15,7 @@ from tltool.reporting.wandb.workspace import SavedView
 _LONGEST_TITLE = 128  # W&B's own limit.
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A part of a report, in plain text.
-
-    Attributes:
-        title: Its heading.
-        answer: What stands out above the rest.
-        sentences: Text, one point each.
-        commands: What to type.
-        columns: Header of the table.
-        rows: Rows of the table.
-        sections: Names of the dashboard's sections whose panels are shown.
-        compares: Whether to show a table of what differs between the runs.
-    """
-
-    title: str
-    answer: str = ""
-    sentences: Sequence[str] = ()
-    commands: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[object]] = ()
-    sections: Sequence[str] = ()
-    compares: bool = False
-
-
-def write_report(
-    api: Any, runs: Sequence[LoggedRun], title: str, chapters: Sequence[Chapter]
-) -> SavedView:
+def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedView:
     """Write the report about these runs, or write it anew.
 
     Some runs have one report, whoever calls this and from wherever, and in whichever order the
@@ -53,8 +28,7 @@ def write_report(
     Args:
         api: See `connect`.
         runs: Runs of one project, the first is what the others are compared with.
-        title: Of the report.
-        chapters: Its text, the most important first.
+        report: What it says. Its pictures are left out, for panels of W&B show the same.
 
     Raises:
         PermissionError: If the account may not write to the project.
@@ -62,12 +36,12 @@ def write_report(
     """
     import wandb_workspaces.reports.v2 as wr
 
-    entity, project = runs[0].entity, runs[0].project
+    entity, project, title = runs[0].entity, runs[0].project, report.title
     mark = f"Runs: {' '.join(sorted(run.id for run in runs))}."
-    with told_plainly():
-        saved = api.reports(f"{entity}/{project}")
-        found = next((each for each in saved if mark in (each.description or "")), None)
-    report = wr.Report(
+    with readable_errors():
+        views = api.reports(f"{entity}/{project}")
+        found = next((each for each in views if mark in (each.description or "")), None)
+    saved = wr.Report(
         entity=entity,
         project=project,
         title=title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 3]}...",
@@ -75,72 +49,84 @@ def write_report(
         width="fixed",
     )
     if found is not None:
-        report.id = found.id
+        saved.id = found.id
         # What people said there, and where.
-        report._discussion_threads = found.spec.get("discussionThreads", [])
-    with told_plainly(), without_addresses():
-        report.blocks = [block for chapter in chapters for block in _blocks(chapter, runs)]
-        report.save()
-    name = f"{_slug(report.title)}--{report.id.rstrip('=')}"
+        saved._discussion_threads = found.spec.get("discussionThreads", [])
+    with readable_errors(), without_save_messages():
+        saved.blocks = _blocks(report, runs)
+        saved.save()
+    name = f"{_slug(saved.title)}--{saved.id.rstrip('=')}"
     return SavedView(f"{runs[0].project_url}/reports/{name}", found is None)
 
 
-def _blocks(chapter: Chapter, runs: Sequence[LoggedRun]) -> list[Any]:
+def _blocks(report: Report, runs: Sequence[LoggedRun]) -> list[Any]:
+    """Return the verdict, each section with the panels that belong to it, and all other panels."""
     import wandb_workspaces.reports.v2 as wr
 
-    blocks: list[Any] = []
-    if chapter.answer:
-        blocks.append(wr.CalloutBlock(chapter.answer))
-    if chapter.sentences:
-        blocks.append(wr.UnorderedList(list(chapter.sentences)))
-    if chapter.commands:
-        blocks.append(wr.CodeBlock("\n".join(chapter.commands), language=None))
-    if chapter.rows:
-        blocks.append(wr.MarkdownBlock(markdown_table(chapter.columns, chapter.rows)))
-    panels = [
-        panel
-        for section in dashboard_sections(runs)
-        if section.name in chapter.sections
-        for panel in section.panels
+    panels = {
+        name: [make_panel(panel, place) for place, panel in enumerate(each)]
+        for name, each in dashboard_sections(runs).items()
+    }
+    verdict = report.verdict
+    blocks = [
+        wr.H2("Did it work, and how sure is that?"),
+        wr.CalloutBlock(verdict.sentences[0]),
+        *_text([*verdict.reasons, *report.warnings], report.table),
+        wr.H2("What next?"),
+        wr.UnorderedList([verdict.next_step]),
+        wr.CodeBlock("\n".join(verdict.commands), language=None),
     ]
-    drawn = [make_panel(panel, place) for place, panel in enumerate(panels)]
-    if chapter.compares:
-        drawn.append(wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=12)))
-    if drawn:
-        blocks.append(wr.PanelGrid(runsets=[_run_set(runs)], panels=drawn))
-    return [wr.H2(chapter.title), *blocks] if blocks else []
+    others = [Section(f"Logged: {name}", dashboard=name) for name in panels]  # type: ignore[arg-type]
+    for section in [*report.sections, *others]:
+        content = [] if section.is_private else _text(section.sentences, section.table)
+        if drawn := panels.pop(section.dashboard, []):
+            content.append(_grid(runs, drawn))
+        if content:
+            blocks += [wr.H2(section.title), *content]
+    if len(runs) > 1:
+        comparer = wr.RunComparer(diff_only="split", layout=wr.Layout(w=24, h=12))
+        blocks += [wr.H2("All that differs between the runs"), _grid(runs, [comparer])]
+    return blocks
 
 
-def _run_set(runs: Sequence[LoggedRun]) -> Any:
-    """Return just these runs."""
+def _text(sentences: Sequence[str], table: FactTable | None) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    listed = [wr.UnorderedList(list(sentences))] if sentences else []
+    return [*listed, *([wr.MarkdownBlock(markdown_table(table))] if table else [])]
+
+
+def _grid(runs: Sequence[LoggedRun], panels: list[Any]) -> Any:
+    """Return panels that show just these runs."""
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-    return wr.Runset(
+    runset = wr.Runset(
         entity=runs[0].entity,
         project=runs[0].project,
         name="runs of this report",
         filters=ws.And(ws.Metric("ID").isin([run.id for run in runs])),
     )
+    return wr.PanelGrid(runsets=[runset], panels=panels)
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def markdown_table(facts: FactTable) -> str:
     r"""Return a table in Markdown, with what would end a cell or begin HTML escaped.
 
     Example:
-        >>> print(markdown_table(["class", "p"], [["a|b", "< 0.001"]]))
+        >>> print(markdown_table(FactTable(["class", "p"], [["a|b", "< 0.001"]])))
         | class | p |
         | --- | --- |
         | a\|b | &lt; 0.001 |
     """
-    lines = [list(columns), ["---"] * len(columns), *([_cell(c) for c in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [list(facts.columns), ["---"] * len(facts.columns), *facts.cells]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
 
 
-def _cell(value: object) -> str:
-    text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+def _cell(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
     return " ".join(text.split())
 
 
 def _slug(title: str) -> str:
-    return "-".join(title.split()).replace("/", "-").replace("?", "-").replace("#", "-")
+    return "-".join(re.sub(r"[/?#]", "-", title).split())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tltool.reporting.wandb.account import told_plainly, without_addresses
+from tltool.reporting.wandb.account import readable_errors, without_save_messages
 from tltool.reporting.wandb.dashboard_sections import dashboard_sections
 from tltool.reporting.wandb.logged_run import LoggedRun
 from tltool.reporting.wandb.panels import comparable_runs, make_panel, variants
@@ -55,14 +55,10 @@ def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
     workspace = found or ws.Workspace(entity=entity, project=project, name=TITLE)
     if found is None:
         workspace._internal_name = f"nw-{KEY}-v"  # the library says to set it
-    sections = dashboard_sections(runs)
     workspace.sections = [
-        ws.Section(
-            name=section.name,
-            panels=[make_panel(panel) for panel in section.panels],
-            is_open=number < 3,  # Each open one loads its curves.
-        )
-        for number, section in enumerate(sections)
+        # Each open one loads its curves.
+        ws.Section(name=name, panels=[make_panel(panel) for panel in panels], is_open=number < 3)
+        for number, (name, panels) in enumerate(dashboard_sections(runs).items())
     ]
     workspace.settings = ws.WorkspaceSettings(x_axis="trainer/global_step", max_runs=20)
     workspace.runset_settings = ws.RunsetSettings(
@@ -73,7 +69,7 @@ def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
         baseline_run=runs[0].id if len(runs) > 1 else None,
         pinned_runs=[run.id for run in runs[:_MOST_PINNED]],
     )
-    with told_plainly(), without_addresses():
+    with readable_errors(), without_save_messages():
         workspace.save()
     return SavedView(url, found is None)
 
@@ -86,7 +82,7 @@ def _saved_workspace(run: LoggedRun) -> Any:
     # Of the address, the library reads its path and the key; an app may lie below another path.
     address = f"https://wandb.ai/{run.entity}/{run.project}?nw={KEY}"
     try:
-        with told_plainly():
+        with readable_errors():
             return ws.Workspace.from_url(address)
     except SpecVersionError as error:
         raise ValueError(

@@ -1,0 +1,109 @@
+"""Report on several runs: what differs, and whether it made a difference."""
+
+from tltool.evaluation.baselines import MAJORITY
+from tltool.evaluation.verdict import words_of_p
+from tltool.reporting.compared_runs import ComparedRuns, ImageSet, NamedRun
+from tltool.reporting.config_differences import config_differences
+from tltool.reporting.report import Report, Section
+from tltool.reporting.run_report import NO_ALARM, curve_section
+from tltool.reporting.run_tables import alarm_table
+from tltool.reporting.run_verdict import is_cut_short
+from tltool.reporting.tables import FactTable
+
+_SAME_IMAGES = (
+    "Runs with the same set of images were measured on the same ones: same paths, same classes. "
+    "Two intervals that overlap may still differ, for differences are paired. tltool report RUN "
+    "measures one run beside a closed-form probe too."
+)
+
+
+def runs_report(found: ComparedRuns) -> Report:
+    """Return what a reviewer asks about several runs, in this order.
+
+    Is there a difference, and how sure is that; what next; the runs; what differs in their
+    configurations; then how they learned, and how healthy they were.
+
+    Args:
+        found: The runs, compared.
+    """
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for name in ("loss", "accuracy"):
+        for run in found.runs:
+            if points := run.measured.record.metrics.get(f"val/{name}"):
+                curves.setdefault(f"validation {name}", {})[run.letter] = points
+    alarms = [
+        {**alarm, "layer": f"run {run.letter}, {alarm['layer']}"}
+        for run in found.runs
+        for alarm in run.measured.record.alarms
+    ]
+    return Report(
+        found.title,
+        found.verdict,
+        [
+            Section("The runs", table=runs_table(found), note=_SAME_IMAGES),
+            *(_difference_section(found, images) for images in found.sets if images.differences),
+            _options_section(found),
+            curve_section(
+                "Learning curves", curves, "Validation images may differ between the runs too."
+            ),
+            Section(
+                "Layer health",
+                [] if alarms else [NO_ALARM],
+                alarm_table(alarms) if alarms else None,
+                dashboard="health",
+            ),
+        ],
+    )
+
+
+def runs_table(found: ComparedRuns) -> FactTable:
+    """Return one row for each run."""
+    columns = ("run", "accuracy", "95 % interval", MAJORITY, "images", "training", "directory")
+    return FactTable(columns, [_run_row(run) for run in found.runs], (1, 2, 3))
+
+
+def _run_row(run: NamedRun) -> tuple[object, ...]:
+    measured, record = run.measured.evaluation, run.measured.record
+    accuracy: tuple[object, ...] = ("", "", "")
+    if measured is not None:
+        found, (low, high) = measured.accuracy.accuracy, measured.accuracy.interval
+        majority = measured.accuracies[MAJORITY].accuracy
+        accuracy = (found, f"{low:.3f} to {high:.3f}", majority)
+    is_cut = is_cut_short(record) and not run.measured.has_ended
+    cut = f" of {record.max_epochs}, cut short." if is_cut else "."
+    said = " ".join([f"{record.epochs_done} epochs{cut}", *run.measured.missing])
+    return (run.letter, *accuracy, run.images, said, record.run_dir)
+
+
+def _options_section(found: ComparedRuns) -> Section:
+    title = "What differs in the configuration"
+    differing = config_differences([run.measured.record.config for run in found.runs])
+    if not differing:
+        return Section(title, ["Nothing: they are the same run, repeated."])
+    columns = ("option", *(run.letter for run in found.runs))
+    return Section(title, table=FactTable(columns, [(k, *v) for k, v in differing.items()]))
+
+
+def _difference_section(found: ComparedRuns, images: ImageSet) -> Section:
+    rows = []
+    for difference in images.differences:
+        low, high = difference.estimate.interval
+        rows.append(
+            (
+                f"{difference.name} minus {difference.reference}",
+                f"{difference.estimate.mean:+.3f}",
+                f"{low:+.3f} to {high:+.3f}",
+                words_of_p(difference.p_value).removeprefix("= "),
+                "\N{CHECK MARK} beyond noise"
+                if difference.is_finding
+                else "\N{ALMOST EQUAL TO} noise",
+            )
+        )
+    seeds = max(len(letters) for letters in images.variants.values())
+    over = f"images and {seeds} seeds" if seeds > 1 else "images; the noise of seeds is not in it"
+    corrected = f" p after Holm's correction for {len(rows)}." if len(rows) > 1 else ""
+    return Section(
+        "Differences" + (f" on {images.name}" if len(found.sets) > 1 else ""),
+        table=FactTable(("", "difference", "95 % interval", "p", "verdict"), rows, (1, 2, 3)),
+        note=f"Accuracy, paired over {over}.{corrected}",
+    )
