@@ -100,5 +100,5 @@ def test_activations_without_relu_or_with_maxout_are_refused(settings):
 
 @pytest.mark.parametrize("settings", [{"bias": 0.0}, {"lrs": (0.1,)}])
 def test_nothing_to_compare_is_refused(settings):
-    with pytest.raises(ValueError, match="`(bias|lrs)` must be"):
+    with pytest.raises(ValueError, match=r"`(bias|lrs)` must be"):
         DeadReLU(**settings)

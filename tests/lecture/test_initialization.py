@@ -1,6 +1,7 @@
 """Initial weights, and what becomes of signals and gradients."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tltool.lecture.initialization import (
     signals_of,
     statements,
 )
+from tltool.lecture.table import where
 from tltool.lecture.training import build_head
 
 WIDE = Initialization(width=200, depth=6, seeds=1)
@@ -31,8 +33,8 @@ AS_CLAIMED = {
 
 
 def passed(blobs, activation, initializer):
-    problem = blobs.standardized()
-    return passage(WIDE.signals(problem, activation, initializer))
+    rows = replace(WIDE, activations=(activation,)).run(blobs)
+    return passage(where(rows, initializer=initializer))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -65,7 +67,7 @@ def test_signals_are_those_of_autograd(blobs):
     found = signals_of(network, features, labels, "tanh")
     first = network.hidden[0](features.double()).detach().requires_grad_()
     logits = network.output(network.hidden[1](first))
-    torch.nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
+    torch.nn.functional.cross_entropy(logits, labels).backward()
     assert found["output_std"][0] == pytest.approx(float(first.detach().std(correction=0)))
     assert found["gradient_std"][0] == pytest.approx(float(first.grad.std(correction=0)))
 

@@ -75,7 +75,7 @@ def test_noise_and_loss_decide_the_verdict(power, small, whole, verdict):
 
 
 def test_too_few_rows_for_batches_tell_nothing():
-    whole = [row for row in rows(-0.5, 0.1, 0.1) if row["series"] != "8 rows a step:"]
+    whole = [row for row in rows(-0.5, 0.1, 0.1) if row.get("series") != "8 rows a step:"]
     assert EXPERIMENT.judge(whole).verdict == "cannot be told here"
 
 

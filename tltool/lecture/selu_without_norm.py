@@ -86,13 +86,11 @@ class SELUWithoutNorm(Experiment):
         found = {each.name: each for each in compare(correct, SELU)}
         signs = {n: e.is_finding and (1 if e.estimate.mean > 0 else -1) for n, e in found.items()}
         learns, behind = signs[CHANCE] < 0, signs[NORMED] > 0
+        ahead = learns and (signs[RELU] < 0 or not behind)
         normed = found[NORMED].estimate
         is_clear = signs[NORMED] or half_width(normed) <= WIDEST
         return Judgement(
-            {
-                "selu learns": learns and (signs[RELU] < 0 or not behind),
-                "selu is not behind batch norm": learns and not behind,
-            },
+            {"selu learns": ahead, "selu is not behind batch norm": learns and not behind},
             {"deep": max(self.depths), "difference": points(normed, sign=-1)}
             | {"accuracies": means(deepest, "accuracy", by="network")},
             is_clear=bool(is_clear) if learns else behind or signs[RELU] > 0,

@@ -38,7 +38,7 @@ def mlp(width: int, depth: int, **options: Any) -> dict[str, Any]:
 
 
 def constant_lr(epochs: int, batch_size: int = 32, optimizer: Spec = "SGD") -> dict[str, Any]:
-    """Return arguments of `train_grid` without warmup and decay, for what the training loss tells."""
+    """Return arguments of `train_grid` without warmup and decay: what the training loss tells."""
     settings = TrainingSettings(epochs, batch_size, warmup=0.0, decay="none")
     return {"settings": settings, "optimizer": optimizer}
 

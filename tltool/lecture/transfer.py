@@ -41,7 +41,7 @@ class Transfer(Experiment):
         seeds: Number of seeds, of pretraining, drawn images and new heads.
     """
 
-    panels = (LIKE, replace(LIKE, xlabel=f"{SHARE}, unlike", where={"data": "solar cells"}))
+    panels = (LIKE, replace(LIKE, xlabel=f"{SHARE}, unlike", where={"data": "elpv"}))
     packages = ("scikit-learn", "elpv-dataset")
 
     shares: Sequence[float] = (0.01, 0.1, 1.0)
@@ -61,13 +61,11 @@ class Transfer(Experiment):
             for target, share, strategy in product((new, cells), self.shares, FROZEN):
                 part = target.with_train(draw_share(target, share, seed=seed)[0])
                 row = {"data": target.name, "strategy": strategy, "seed": seed, SHARE: share}
-                row["accuracy"] = self.transfer(network, part, strategy, seed=seed)
+                row["accuracy"] = self.transfer(network, part, strategy, seed)
                 rows.append(row | {"num_test": len(target.split.test)})
         return rows
 
-    def transfer(
-        self, network: nn.Sequential, target: Problem, strategy: str, *, seed: int
-    ) -> float:
+    def transfer(self, network: nn.Sequential, target: Problem, strategy: str, seed: int) -> float:
         """Return the accuracy on the test images, at the learning rate best on the others."""
         target, student = self.student(network, target, strategy, seed=seed)
         heads = [copy.deepcopy(student) for _ in self.lrs]
@@ -146,8 +144,10 @@ def train(
 def draw_share(problem: Problem, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
     """Return a share of the training rows of each class, at least one of each, and the rest."""
     rows = problem.split.train
+    if share == 1:
+        return rows, rows[:0]
     names, labels = [str(row) for row in rows.tolist()], problem.labels[rows].tolist()
-    split = split_stratified(names, labels, {"few": min(share, 1 - 1e-9)}, seed=seed)
+    split = split_stratified(names, labels, {"few": share}, seed=seed)
     return rows[split["few"]], rows[split["train"]]
 
 
@@ -160,16 +160,16 @@ def load_data() -> list[Problem]:
     from tltool.models.backbone import Backbone
 
     problems = []
-    # Three blocks halve it twice.
-    for name, make, size in (("digits", DigitsDataModule, 16), ("solar cells", ELPVDataModule, 24)):
+    # Three blocks halve the size twice.
+    for make, size, share in ((DigitsDataModule, 16, 0.3), (ELPVDataModule, 24, 0.15)):
         backbone = Backbone("pixels", img_size=size, in_chans=1)
-        data = make(data_config=backbone.data_config, test_fraction=0.3)
+        data = make(data_config=backbone.data_config, test_fraction=share)
         found = [cached_features(backbone, data.dataset(s)) for s in ("train", "val", "test")]
         labels = torch.cat([each.labels for each in found if each.labels is not None])
         rows = torch.split(torch.arange(len(labels)), [len(each.tensor()) for each in found])
         images = torch.cat([each.tensor() for each in found]).float()
         split = SplitRows(rows[0], rows[1], rows[2], (0,))
-        problems.append(Problem(name, images, labels, split))
+        problems.append(Problem(data.name, images, labels, split))
     return problems
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -65,11 +66,7 @@ class ZeroCentered(Experiment):
         rows: list[Row] = []
         for name, variant in self.variants(problem.only_training(self.max_rows)).items():
             features, labels = variant.train
-            mean = features.mean(dim=0)
-
-            def start(network: nn.Module, mean: Tensor = mean) -> nn.Module:
-                return take_back_(network, mean)
-
+            start = partial(take_back_, mean=features.mean(dim=0))
             networks = [{"name": f"{name}:", "head": head}]  # Names end in numbers.
             trained = training.train_grid(
                 variant, networks, self.lrs, self.seeds, **sgd, start=start
