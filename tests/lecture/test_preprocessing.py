@@ -171,6 +171,7 @@ def test_solar_cells_are_probed_with_the_weights_of_the_package():
     assert {len(row["correct"]) for row in rows} == {12} == {len(row["groups"]) for row in rows}
 
 
+@pytest.mark.slow  # It reads solar cells and computes their features.
 def test_the_experiment_runs_from_images_to_verdict(blobs):
     tiny = Preprocessing((8,), (1e-4, 0.1), epochs=2, seeds=2)
     tiny = replace(tiny, train_images=40, test_images=20, img_size=64)

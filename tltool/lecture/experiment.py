@@ -111,10 +111,10 @@ class Limit(NamedTuple):
         )
 
     def __str__(self) -> str:
-        """What is not as by default."""
-        given = {n: v for n, v in self._asdict().items() if v != self._field_defaults[n]}
-        given = given or {"above": self.above}
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
+        """What is not as by default, and what numbers are above where no names are asked for."""
+        given, defaults, names = self._asdict(), self._field_defaults, self.holding + self.without
+        told = [n for n in given if given[n] != defaults[n] or (n == "above" and not names)]
+        return ", ".join(f"{name.replace('_', ' ')} {given[name]}" for name in told)
 
 
 def setting(default: Any, **limit: Any) -> Any:

@@ -106,8 +106,7 @@ class Transfer(Experiment):
                 "on little like data nothing beats a probe": lead <= noise[0],
                 "on much unlike data everything beats a probe": gain > noise[1],
             },
-            {"best": best, "like": like, "unlike": unlike, "lead": lead, "gain": gain}
-            | {"noise": noise},
+            {"best": best, "lead": lead, "gain": gain, "noise": noise},
         )
 
 
@@ -169,7 +168,7 @@ def load_data() -> list[Problem]:
         rows = torch.split(torch.arange(len(labels)), [len(each.tensor()) for each in found])
         images = torch.cat([each.tensor() for each in found]).float()
         split = SplitRows(rows[0], rows[1], rows[2], (0,))
-        problems.append(Problem(data.name, images, labels, split))
+        problems.append(Problem(str(data.name), images, labels, split))
     return problems
 
 
