@@ -51,7 +51,7 @@ def test_rows_that_report_choose_nothing_where_two_parts_are_there():
 
 
 def test_images_to_report_on_are_asked_for():
-    with pytest.raises(ValueError, match="part `val`"):
+    with pytest.raises(ValueError, match="give the data a split `val`"):
         make_problem("toy", torch.rand(4, 2), torch.arange(4) % 2, ["train"] * 4)
 
 
@@ -66,7 +66,7 @@ def test_one_experiment_writes_page_picture_and_numbers(tmp_path, monkeypatch, c
     (summary,) = json.loads((folder / "lecture.json").read_text())
     assert f"Saturation: {summary['verdict']}" in capsys.readouterr().out
     rows = list(csv.DictReader((folder / "Saturation.csv").read_text().splitlines()))
-    assert len(rows) == 3 * 3
+    assert len(rows) == 3 * 3 * 3  # Activations, seeds and layers.
     page = html.unescape((folder / "lecture.html").read_text())
     assert "--lecture.depths '[2]'" in page
 
@@ -82,7 +82,7 @@ def test_a_missing_package_is_told_without_a_traceback(monkeypatch, capsys, tmp_
         raise PackageNotFoundError(name)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tltool.lecture.transfer.distribution", find)
+    monkeypatch.setattr("tltool.lecture.experiment.distribution", find)
     assert main(["compare", "--lecture", "Transfer"]) == 1
     assert "Type: pip install scikit-learn" in capsys.readouterr().err
 

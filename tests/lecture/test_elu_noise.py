@@ -14,7 +14,6 @@ def rows(**accuracies):
     return [
         {"activation": name, "noise": noise, "seed": seed, "accuracy": accuracy}
         | {"right": (torch.arange(200) < round(200 * accuracy)).double()}
-        | {"change of the last layer": 0.5}
         for name, both in accuracies.items()
         for noise, accuracy in zip((0.0, 1.0), both, strict=True)
         for seed in range(3)
@@ -24,13 +23,6 @@ def rows(**accuracies):
 def test_without_noise_the_accuracy_is_that_of_training(blobs):
     for row in where(TINY.run(blobs), noise=0.0):
         assert row["right"].tolist() == row["correct"].double().tolist()
-        assert row["change of the last layer"] == 0
-
-
-def test_more_noise_moves_the_hidden_layer_further(blobs):
-    found = where(TINY.run(blobs), activation="elu", seed=0)
-    changes = [row["change of the last layer"] for row in found]
-    assert changes == sorted(set(changes))
 
 
 def test_the_noise_of_a_seed_is_the_same_each_time(blobs):
@@ -61,15 +53,15 @@ def test_the_run_has_all_its_parts(blobs):
     finding = TINY.find(blobs)
     assert len(finding.rows) == 3 * 3 * 2  # Without noise too.
     assert "elu less leaky relu" in finding.number
-    assert len(finding.figure.axes) == 3
+    assert len(finding.figure.axes) == 1
 
 
 def test_a_missing_half_of_the_comparison_is_refused():
-    with pytest.raises(ValueError, match=r"Write \[leaky_relu, elu\]"):
+    with pytest.raises(ValueError, match="`activations` must be holding"):
         ELUNoise(activations=("relu", "elu"))
 
 
 @pytest.mark.parametrize("noises", [(), (0.0,), (-1.0, 1.0)])
 def test_no_noise_is_refused(noises):
-    with pytest.raises(ValueError, match=r"Write \[0.0, 0.5, 1.0\]"):
+    with pytest.raises(ValueError, match="`noises` must be"):
         ELUNoise(noises=noises)

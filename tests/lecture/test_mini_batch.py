@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tltool.comparison.cross_validation import SplitRows
-from tltool.lecture.mini_batch import END, START, MiniBatch, gradient_noise, slope
+from tltool.lecture.mini_batch import END, START, MiniBatch, gradient_error, slope
 from tltool.lecture.training import build_head, trained_head
 
 TINY = MiniBatch(
@@ -40,13 +40,13 @@ EXPERIMENT = MiniBatch(batch_sizes=(1, 4))
 
 def rows(power, small, whole, error=8.0):
     """Rows of the noise of one seed, and of the losses of two."""
-    losses = {"8 rows a step": small, "all 90 rows a step": whole}
+    losses = {"8 rows a step:": small, "all 90 rows a step:": whole}
     return [
         {"series": name, "loss": [loss], "accuracy": 1.0}
         for name, ends in losses.items()
         for loss in (ends if isinstance(ends, tuple) else (ends, ends))
     ] + [
-        {"series": stage, "seed": 0, "error": each}
+        {"stage": stage, "seed": 0, "error": each}
         for stage, first in ((START, 8.0), (END, error))
         for each in (first, first * 4**power)
     ]
@@ -75,7 +75,7 @@ def test_noise_and_loss_decide_the_verdict(power, small, whole, verdict):
 
 
 def test_too_few_rows_for_batches_tell_nothing():
-    whole = [row for row in rows(-0.5, 0.1, 0.1) if row["series"] != "8 rows a step"]
+    whole = [row for row in rows(-0.5, 0.1, 0.1) if row.get("series") != "8 rows a step:"]
     assert EXPERIMENT.judge(whole).verdict == "cannot be told here"
 
 
@@ -83,7 +83,7 @@ def test_too_few_rows_for_batches_tell_nothing():
     ("name", "value"), [("batch_sizes", (4,)), ("trained_sizes", ()), ("draws", 0)]
 )
 def test_a_bad_value_is_refused(name, value):
-    with pytest.raises(ValueError, match=f"`{name}`.* must"):
+    with pytest.raises(ValueError, match=f"`{name}` must"):
         MiniBatch(**{name: value})
 
 
@@ -91,7 +91,7 @@ def test_the_run_has_all_its_parts(blobs):
     finding = TINY.find(blobs)
     assert len(finding.rows) == 2 * 2 * 2 + 2 * 2 * 2  # Epochs, and noise.
     assert "rows a step" in finding.number
-    assert len(finding.figure.axes) == 3
+    assert len(finding.figure.axes) == 2
 
 
 def test_data_without_a_split_for_choosing_will_do(blobs):
@@ -103,29 +103,23 @@ def test_data_without_a_split_for_choosing_will_do(blobs):
 def measure(problem, batch_size, **options):
     head = build_head({"hidden_features": [8]}, problem, seed=0)
     options = {"draws": 100, "seed": 0} | options
-    return gradient_noise(head, *problem.train, batch_size=batch_size, **options)
+    return gradient_error(head, *problem.train, batch_size=batch_size, **options)
 
 
 def test_the_error_falls_by_the_square_root_of_the_batch(blobs):
-    errors = [measure(blobs, size).error for size in (2, 32)]
+    errors = [measure(blobs, size) for size in (2, 32)]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.2)
 
 
-def test_large_batches_point_the_way_of_the_whole(blobs):
-    assert measure(blobs, 1).cosine < measure(blobs, 1024).cosine
-    assert measure(blobs, 1024).cosine > 0.99
-
-
 def test_a_batch_may_be_larger_than_the_data(blobs):
-    assert 0 < measure(blobs, 10_000, draws=2).error < 0.1
+    assert 0 < measure(blobs, 10_000, draws=2) < 0.1
 
 
 def test_the_error_is_relative_to_the_whole_gradient(blobs):
     head = build_head({"hidden_features": []}, blobs, seed=0)
     features, labels = (rows[:1] for rows in blobs.train)  # One row: each batch is the whole.
-    noise = gradient_noise(head, features, labels, batch_size=3, draws=2, seed=0)
-    assert noise.error == pytest.approx(0, abs=1e-5)
-    assert noise.cosine == pytest.approx(1)
+    error = gradient_error(head, features, labels, batch_size=3, draws=2, seed=0)
+    assert error == pytest.approx(0, abs=1e-5)
 
 
 def test_the_error_is_a_share_of_the_whole_gradient(blobs):
@@ -133,7 +127,7 @@ def test_the_error_is_a_share_of_the_whole_gradient(blobs):
     torch.nn.init.zeros_(head.output.weight)  # So that the gradient goes by the features.
     labels = blobs.train[1]
     errors = [
-        gradient_noise(head, scale * blobs.train[0], labels, batch_size=4, draws=9, seed=0).error
+        gradient_error(head, scale * blobs.train[0], labels, batch_size=4, draws=9, seed=0)
         for scale in (100, 200)
     ]
     assert errors[0] == pytest.approx(errors[1], rel=0.01)
@@ -141,7 +135,7 @@ def test_the_error_is_a_share_of_the_whole_gradient(blobs):
 
 def test_every_row_is_drawn_equally_often(blobs):
     # The root mean square over all batches of one row is then exact, whatever the seed.
-    errors = [measure(blobs, 1, draws=1, seed=seed).error for seed in (0, 1)]
+    errors = [measure(blobs, 1, draws=1, seed=seed) for seed in (0, 1)]
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
@@ -153,5 +147,4 @@ def test_a_zero_gradient_has_no_relative_error(blobs):
     head = build_head({"hidden_features": []}, blobs, seed=0)
     head.output.bias.data[blobs.train[1][0]] = 1e4  # It is sure of the one row that it sees.
     features, labels = (rows[:1] for rows in blobs.train)
-    noise = gradient_noise(head, features, labels, batch_size=2, draws=2, seed=0)
-    assert math.isnan(noise.error)
+    assert math.isnan(gradient_error(head, features, labels, batch_size=2, draws=2, seed=0))

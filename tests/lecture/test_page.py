@@ -7,14 +7,14 @@ import pytest
 
 from tltool.lecture.experiment import Finding
 from tltool.lecture.page import Entry, render_page
-from tltool.lecture.pictures import draw_series, new_figure
 from tltool.lecture.saturation import Saturation
+from tltool.reporting.figures.panels import draw_series, new_figure
 
 
 @pytest.fixture
 def entry():
     figure, (axes,) = new_figure()
-    draw_series(axes, {1: [1.0, 2.0], 2: [2.0, 3.0]}, label="a <series>", number=0)
+    draw_series(axes, [1, 2], [[1.0, 2.0], [2.0, 3.0]], label="a <series>", number=0)
     finding = Finding("holds in part", "1 < 2", "So it is & remains.", figure, [{"x": 1}])
     return Entry(Saturation(), finding, "tltool compare --lecture Saturation", 3.2)
 

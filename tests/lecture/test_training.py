@@ -6,9 +6,8 @@ from tltool.comparison.training_settings import TrainingSettings
 from tltool.lecture.training import (
     build_head,
     choose_lrs,
-    hidden_outputs,
     mark_best_lrs,
-    train_networks,
+    train_grid,
 )
 
 SMALL = {"hidden_features": [8]}
@@ -23,7 +22,7 @@ def test_a_seed_decides_the_weights_and_nothing_else(blobs):
 
 
 def train(problem, *heads, lrs=(0.1,), seeds=1, **options):
-    return train_networks(problem, [{"head": each} for each in heads], lrs, seeds, SHORT, **options)
+    return train_grid(problem, [{"head": each} for each in heads], lrs, seeds, SHORT, **options)
 
 
 def test_rows_come_in_the_order_of_networks_lrs_and_seeds(blobs):
@@ -51,13 +50,6 @@ def test_a_best_lr_at_the_edge_of_several_is_marked(blobs):
         for lrs in ((1e-4, 0.1), (0.1,))
     ]
     assert edge == [{True}, {False}]
-
-
-def test_hidden_outputs_are_those_behind_the_activation(blobs):
-    head = build_head({"hidden_features": [8, 4]}, blobs, seed=0)
-    outputs = hidden_outputs(head, blobs.features)
-    assert [output.shape for output in outputs] == [(150, 8), (150, 4)]
-    assert torch.equal(outputs[0], head.hidden[0](blobs.features))
 
 
 def test_a_network_can_be_changed_before_it_starts(blobs):

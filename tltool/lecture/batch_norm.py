@@ -1,27 +1,25 @@
-"""Batch norm widens the range of learning rates and initial scales, and has two modes."""
+"""Batch norm: it widens the range of learning rates and initial scales, and has two modes."""
 
 import copy
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tltool.comparison.head_stack import TrainedHead
+from tltool._spec import Spec
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.experiment import Experiment, Judgement, setting
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, where
-from tltool.lecture.training import build_head, mlp
 
 NORMS: Mapping[str, str | None] = {"without": None, "batch norm": "batch"}
 LR, SCALE, FLOW, MODES = "learning rate", "initial scale", "gradient at the start", "modes"
-_LOSS: Mapping[str, Any] = {"ylabel": "training loss (gray: trains)", "level": "bound", "cap": 2.5}
+LOSS = Panel("at", "value", "norm", LR, "training loss", {"measure": LR}, "x", False, "bound", 2.5)
 
 
 @dataclass(frozen=True)
@@ -43,155 +41,93 @@ class BatchNormRange(Experiment):
         batch_size: Rows in a step.
         share: Of the loss of knowing only the classes' frequencies, in ``(0, 1)``.
         seeds: Number of seeds.
-
-    Raises:
-        ValueError: If learning rates or scales are not positive and rising, or another value is out
-            of its range.
     """
 
-    title = "Batch norm"
-    claim = (
-        "Batch norm improves the gradient flow, allows higher learning rates and reduces the "
-        "dependence on initialization; it does different things in training and testing."
-    )
-    source = "CS231n; Ioffe & Szegedy, 2015, section 3, https://arxiv.org/abs/1502.03167"
-    number = (
-        "trains at learning rates {lrs[0]} without and {lrs[1]} with batch norm, from initial "
-        "scales {scales[0]} and {scales[1]}; the first layer's gradient spreads over {flow[0]:.1f} "
-        "decades and {flow[1]:.1f} decades"
-    )
-    text = (
-        "Each initial scale at its best learning rate. In batches of {self.batches[0]} the logits "
-        "of a trained network differ by {modes[1]:.2f} standard deviations between training and "
-        "evaluation mode (without: {modes[0]:.2f}). So evaluate in evaluation mode, freeze batch "
-        "norm together with its group, and take `norm: layer` for small batches."
-    )
-    panels = (
-        Panel("at", "value", "norm", LR, where={"measure": LR}, log="x", **_LOSS),
-        Panel("at", "value", "norm", SCALE, where={"measure": SCALE}, log="x", **_LOSS),
-        Panel(
-            "at",
-            "value",
-            "norm",
-            "rows in the batch",
-            "logits: training less evaluation",
-            where={"measure": MODES},
-            log="x",
-            ticks=True,
-        ),
-    )
+    panels = (LOSS, replace(LOSS, xlabel=SCALE, where={"measure": SCALE}))
 
-    lrs: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-    scales: Sequence[float] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    lrs: Sequence[float] = setting(
+        (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0), rising=True
+    )
+    scales: Sequence[float] = setting(
+        (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), rising=True
+    )
     hidden_layers: int = 5
     width: int = 32
     activation: str = "relu"
-    batches: Sequence[int] = (2, 4, 8, 16, 32, 64, 128)
+    batches: Sequence[int] = setting((2, 4, 8, 16, 32, 64, 128), above=1)
     steps: int = 100
     batch_size: int = 128
-    share: float = 0.5
+    share: float = setting(0.5, below=1)
     seeds: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("lrs", "scales"):
-            values = list(getattr(self, name))
-            require(
-                values and values == sorted(set(values)) and values[0] > 0,
-                f"`{name}` must be positive and rising, got {values}.",
-            )
-        require(
-            self.batches and min(self.batches) >= 2,
-            f"`batches` must be numbers of at least 2, got {list(self.batches)}: one row has no "
-            "variance to normalize by.",
-        )
-        for name in ("hidden_layers", "steps", "seeds"):
-            value = getattr(self, name)
-            require(value >= 1, f"`{name}` must be at least 1, got {value}.")
-        require(0 < self.share < 1, f"`share` must be in (0, 1), got {self.share}.")
 
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; each row is a ``value`` of a ``measure`` at what is varied."""
-        problem = problem.standardized()
-        bound = self.share * training.frequency_loss(problem.train[1])
-        return [
-            {"norm": name, "measure": measure, "at": at, "seed": seed, "value": value}
-            | {"bound": bound}
-            for name in NORMS
-            for measure, by_place in self.measure(problem, name).items()
-            for at, values in by_place.items()
-            for seed, value in enumerate(values)
-        ]
+        problem = problem.standardized().without_val()
+        bound = self.share * problem.guess_loss
+        found = [(name, row) for name, norm in NORMS.items() for row in self.measure(problem, norm)]
+        return [row | {"norm": name, "bound": bound} for name, row in found]
 
-    def measure(self, problem: Problem, name: str) -> dict[str, dict[float, list[float]]]:
-        """Return each measure without or with batch norm, by place and seed."""
-        by_lr = self._train(problem, self._head(name, None), self.lrs)
-        by_scale, flow = {}, {}
+    def measure(self, problem: Problem, norm: str | None) -> Iterator[Row]:
+        """Yield the value of each measure at each place and seed, without or with a norm."""
+        by_lr = self.train(problem, norm, "auto", self.lrs)
+        for row in by_lr:
+            yield _row(LR, row["lr"], row, row["training_loss"])
+        for row in training.choose_lrs(by_lr):
+            network = training.trained_head(row, problem)
+            for size in self.batches:
+                difference = mode_difference(network, problem.train[0], size)
+                yield _row(MODES, size, row, difference)
         for scale in self.scales:
-            rows = self._train(problem, self._head(name, scale), self.lrs[::2])
-            by_scale[scale] = [row["training_loss"] for row in training.choose_lrs(rows, _loss)]
-            flow[scale] = self.flow(problem, name, scale)
-        losses = {
-            lr: [row["training_loss"] for row in rows] for lr, rows in groups(by_lr, "lr").items()
-        }
-        best = training.choose_lrs(by_lr, _loss)
-        networks = [training.trained_head(row, problem) for row in best]
-        modes = {
-            float(size): [mode_difference(each, problem.train[0], size) for each in networks]
-            for size in self.batches
-        }
-        return {LR: losses, SCALE: by_scale, FLOW: flow, MODES: modes}
+            tried = self.train(problem, norm, {"name": "normal", "std": scale}, self.lrs[::2])
+            for row in training.choose_lrs(tried):
+                yield _row(SCALE, scale, row, row["training_loss"])
+                network = training.build_head(row["head"], problem, seed=row["seed"])
+                batch = (each[: self.batch_size] for each in problem.train)
+                yield _row(FLOW, scale, row, flow(network, *batch))
 
-    def _train(self, problem: Problem, head: Row, lrs: Sequence[float]) -> list[Row]:
+    def train(
+        self, problem: Problem, norm: str | None, initializer: Spec, lrs: Sequence[float]
+    ) -> list[Row]:
+        """Return the rows of a network without or with a norm, at each learning rate and seed."""
         epochs = math.ceil(self.steps / math.ceil(len(problem.split.train) / self.batch_size))
-        settings, sgd = training.constant_lr(epochs, self.batch_size), training.PLAIN_SGD
-        networks = [{"head": head}]
-        return training.train_networks(problem, networks, lrs, self.seeds, settings, optimizer=sgd)
-
-    def _head(self, name: str, scale: float | None) -> dict[str, Any]:
-        options = {"activation": self.activation, "norm": NORMS[name]}
-        initializer = "auto" if scale is None else {"name": "normal", "std": scale}
-        return mlp(self.width, self.hidden_layers, initializer=initializer, **options)
-
-    def flow(self, problem: Problem, name: str, scale: float) -> list[float]:
-        """Return how much the loss hangs on the first layer at the start, for each seed.
-
-        The norm of the gradient of the first layer's weights, times the norm of the weights: what
-        a small relative change of them does, whatever their scale.
-        """
-        features, labels = (rows[: self.batch_size] for rows in problem.train)
-        found = []
-        for seed in range(self.seeds):
-            network = build_head(self._head(name, scale), problem, seed=seed).train()
-            weight = next(m for m in network.modules() if isinstance(m, nn.Linear)).weight
-            loss = functional.cross_entropy(network(features), labels)
-            (gradient,) = torch.autograd.grad(loss, [weight])
-            found.append(float(gradient.norm() * weight.detach().norm()))
-        return found
+        sgd = training.constant_lr(epochs, self.batch_size, training.PLAIN_SGD)
+        options = {"activation": self.activation, "norm": norm, "initializer": initializer}
+        networks = [{"head": training.mlp(self.width, self.hidden_layers, **options)}]
+        return training.train_grid(problem, networks, lrs, self.seeds, **sgd)
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
         """See `Experiment`: three ranges are wider, or narrower, and the modes differ."""
-        norms = groups(rows, "norm").values()
-        lrs, scales = (
-            [trained_range(where(each, measure=name)) for each in norms] for name in (LR, SCALE)
-        )
-        flow = [decades(where(each, measure=FLOW)) for each in norms]
-        smallest = [where(each, measure=MODES, at=self.batches[0]) for each in norms]
+        norms = [groups(each, "measure") for each in groups(rows, "norm").values()]
+        lrs, scales = ([trained_range(each[name]) for each in norms] for name in (LR, SCALE))
+        flows = [decades(each[FLOW]) for each in norms]
+        smallest = [where(each[MODES], at=self.batches[0]) for each in norms]
         modes = [statistics.fmean(row["value"] for row in each) for each in smallest]
         return Judgement(
             {
                 "higher learning rates": max(lrs[1], default=0) > max(lrs[0], default=0),
                 "more initial scales": _width(scales[1]) > _width(scales[0]),
-                "half the spread of the gradient": flow[1] <= flow[0] / 2 and flow[1] < math.inf,
+                "half the spread of the gradient": flows[1] <= flows[0] / 2 and flows[1] < math.inf,
+                "the modes differ by over 1 % of a standard deviation": modes[1] > 0.01,
             },
-            {"lrs": [describe_range(each, self.lrs) for each in lrs], "flow": flow}
+            {"lrs": [describe_range(each, self.lrs) for each in lrs], "flow": flows}
             | {"scales": [describe_range(each, self.scales) for each in scales], "modes": modes},
-            besides={"the modes differ by over 1 % of a standard deviation": modes[1] > 0.01},
             is_clear=any((*lrs, *scales)),
         )
 
 
-def _loss(run: TrainedHead) -> float:
-    return run.train_losses[-1]
+def flow(network: nn.Module, features: Tensor, labels: Tensor) -> float:
+    """Return how much the loss hangs on the first layer: what a small relative change of it does.
+
+    It is the norm of the gradient of the first layer's weights times the norm of the weights,
+    whatever their scale.
+
+    Args:
+        network: A new `Head`; its norms take the statistics of the rows.
+        features: ``(B, num_features)``.
+        labels: ``(B,)``.
+    """
+    first = training.gradients(network.train(), features, labels)[0]
+    return float(first.norm() * next(network.parameters()).detach().norm())
 
 
 @torch.no_grad()
@@ -223,23 +159,18 @@ def trained_range(rows: Sequence[Row]) -> list[float]:
     Args:
         rows: Those of rising values, with ``at``, ``value`` and ``bound``.
     """
-    runs: list[list[float]] = [[]]
-    for at, seeds in groups(rows, "at").items():
-        if all(row["value"] < row["bound"] for row in seeds):
-            runs[-1].append(at)
-        else:
-            runs.append([])
-    return max(runs, key=_width)
+    found = groups(rows, "at")
+    trains = {at: all(r["value"] < r["bound"] for r in seeds) for at, seeds in found.items()}
+    runs = [list(run) for is_trained, run in groupby(trains, key=trains.get) if is_trained]
+    return max(runs, key=_width, default=[])
 
 
 def decades(rows: Sequence[Row]) -> float:
     """Return over how many powers of ten the medians of the seeds spread, ``inf`` from 0 on."""
-    medians = [
-        statistics.median(row["value"] for row in seeds) for seeds in groups(rows, "at").values()
-    ]
-    if not all(0 < value < math.inf for value in medians):
-        return math.inf
-    return math.log10(max(medians) / min(medians))
+    seeds = groups(rows, "at").values()
+    medians = [statistics.median(row["value"] for row in each) for each in seeds]
+    is_finite = all(0 < value < math.inf for value in medians)
+    return math.log10(max(medians) / min(medians)) if is_finite else math.inf
 
 
 def describe_range(values: Sequence[float], tried: Sequence[float]) -> str:
@@ -260,6 +191,10 @@ def describe_range(values: Sequence[float], tried: Sequence[float]) -> str:
     below = " (or less)" if values[0] == min(tried) else ""
     above = " (or more)" if values[-1] == max(tried) else ""
     return f"{values[0]:g}{below} to {values[-1]:g}{above}"
+
+
+def _row(measure: str, at: float, row: Row, value: float) -> Row:
+    return {"measure": measure, "at": at, "seed": row["seed"], "value": value}
 
 
 def _width(values: Sequence[float]) -> float:

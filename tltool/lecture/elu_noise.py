@@ -1,17 +1,18 @@
-"""ELU and noise in the inputs."""
+"""Noise in the inputs: ELU against leaky relu."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation.paired_differences import judge as compare
-from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture import training
+from tltool.lecture.experiment import Experiment, Judgement, setting
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.table import Row, groups, means, points, stack, where
-from tltool.lecture.training import choose_lrs, hidden_outputs, mlp, train_networks, trained_head
+from tltool.lecture.table import Row, means, points, stack, where
 
 REFERENCE = "leaky_relu"
 
@@ -37,28 +38,10 @@ class ELUNoise(Experiment):
         ValueError: If elu or leaky_relu is missing, or there is no noise.
     """
 
-    title = "ELU and noise"
-    claim = "The negative saturation of ELU adds some robustness to noise compared with leaky relu."
-    source = "CS231n; Clevert et al., 2015, section 3, https://arxiv.org/abs/1511.07289"
-    shows = ("elu", "leaky_relu")
-    number = (
-        "accuracy at noise of {noise:g} standard deviations: {accuracies:.3f}; elu less leaky "
-        "relu: {noisy}"
-    )
-    text = (
-        "Without noise the difference is {clean}; of the {lost:.1f} points that noise takes from "
-        "leaky relu, elu saves {saved}. ELU saturates at -1, but leaky relu with its slope of 0.01 "
-        "is nearly flat below zero too: noise moves the last hidden layer by this share of its "
-        "norm: {changes:.0%}. Choose between them by `tltool compare` on your images."
-    )
-    panels = (
-        Panel("noise", "accuracy", "activation", "noise / std of a feature", level="chance"),
-        Panel("noise", "points above leaky relu", "activation", "noise / std of a feature"),
-        Panel("noise", "change of the last layer", "activation", "noise / std of a feature"),
-    )
+    panels = (Panel("noise", "accuracy", "activation", "noise / std of a feature", level="chance"),)
 
-    activations: Sequence[str] = ("relu", "leaky_relu", "elu")
-    noises: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    activations: Sequence[str] = setting(("relu", "leaky_relu", "elu"), holding=("elu", REFERENCE))
+    noises: Sequence[float] = setting((0.0, 0.25, 0.5, 0.75, 1.0), above=-1e-9, at_least=2)
     draws: int = 10
     depth: int = 2
     width: int = 128
@@ -66,60 +49,38 @@ class ELUNoise(Experiment):
     epochs: int = 20
     seeds: int = 3
 
-    def __post_init__(self) -> None:
-        require(
-            {"elu", REFERENCE} <= set(self.activations),
-            "`activations` must hold elu and leaky_relu, which are compared; got "
-            f"{list(self.activations)}. Write [leaky_relu, elu].",
-        )
-        require(
-            max(self.noises, default=0.0) > 0 and min(self.noises, default=0.0) >= 0,
-            "`noises` must hold a positive standard deviation and no negative one; got "
-            f"{list(self.noises)}. Write [0.0, 0.5, 1.0].",
-        )
-
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; ``right`` is the share of draws in which each test row is right."""
         problem = problem.standardized()
         networks = [
-            {"activation": name, "head": mlp(self.width, self.depth, activation=name)}
+            {"activation": name, "head": training.mlp(self.width, self.depth, activation=name)}
             for name in self.activations
         ]
         settings = TrainingSettings(epochs=self.epochs)
-        trained = choose_lrs(train_networks(problem, networks, self.lrs, self.seeds, settings))
-        rows = [
-            row | {"noise": noise, "chance": problem.chance} | self.under_noise(problem, row, noise)
-            for row in trained
-            for noise in sorted({0.0, *self.noises})
-        ]
-        for row in rows:
-            same = {"noise": row["noise"], "seed": row["seed"]}
-            (reference,) = where(rows, activation=REFERENCE, **same)
-            row["points above leaky relu"] = 100 * (row["accuracy"] - reference["accuracy"])
+        trained = training.train_grid(problem, networks, self.lrs, self.seeds, settings)
+        rows = []
+        for row in training.choose_lrs(trained):
+            for noise in sorted({0.0, *self.noises}):
+                right = self.under_noise(problem, row, noise)
+                found = {"noise": noise, "right": right, "accuracy": float(right.mean())}
+                rows.append(row | found | {"chance": problem.chance})
         return rows
 
-    def under_noise(self, problem: Problem, row: Row, size: float) -> Row:
-        """Return how right each test row is, and how far the last hidden layer moves, as columns.
-
-        ``right`` is a share of the draws, ``(N,)``; the change of the last hidden outputs is
-        relative to their norm.
+    @torch.no_grad()
+    def under_noise(self, problem: Problem, row: Row, size: float) -> Tensor:
+        """Return in which share of the draws a trained network has each test row right, ``(N,)``.
 
         Args:
             problem: The data.
-            row: A trained network.
+            row: The network.
             size: Standard deviation of the noise.
         """
-        features, labels = (rows[problem.split.test] for rows in (problem.features, problem.labels))
-        network = trained_head(row, problem).eval()
-        clean = hidden_outputs(network, features)[-1].double()  # A large one overflows.
+        features, labels = problem.test
+        network = training.trained_head(row, problem).eval()
         generator = torch.Generator().manual_seed(row["seed"])
-        right, change = torch.zeros(len(labels), dtype=torch.float64), 0.0
-        for _ in range(self.draws):
-            noisy = features + size * torch.randn(features.shape, generator=generator)
-            moved = hidden_outputs(network, noisy)[-1] - clean
-            change += float(moved.norm() / clean.norm().clamp_min(1e-12)) / self.draws
-            right += (network(noisy).argmax(dim=1) == labels) / self.draws
-        return {"accuracy": float(right.mean()), "right": right, "change of the last layer": change}
+        noise = size * torch.randn(self.draws, *features.shape, generator=generator)
+        answers = torch.stack([network(features + each).argmax(dim=1) for each in noise])
+        return (answers == labels).double().mean(dim=0)
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
         """See `Experiment`: elu is more accurate at the most noise, and loses less to it.
@@ -127,22 +88,20 @@ class ELUNoise(Experiment):
         Both are judged beyond noise of rows and seeds (p < 0.05). Where neither activation is more
         accurate, it is not clear.
         """
-        by_noise = groups(rows, "noise")
-        ends = by_noise[min(by_noise)], by_noise[max(by_noise)]
+        least, most = (where(rows, noise=end({r["noise"] for r in rows})) for end in (min, max))
         clean, noisy = (
             {name: stack(where(each, activation=name), "right") for name in (REFERENCE, "elu")}
-            for each in ends
+            for each in (least, most)
         )
         kept = {name: noisy[name] - clean[name] for name in clean}
-        (start,), (most,), (saved,) = (compare(each, REFERENCE) for each in (clean, noisy, kept))
-        better = most.is_finding and most.estimate.mean > 0
+        (before,), (after,), (saved,) = (compare(each, REFERENCE) for each in (clean, noisy, kept))
+        better = after.is_finding and after.estimate.mean > 0
         tougher = better and saved.is_finding and saved.estimate.mean > 0
+        numbers = {"noise": most[0]["noise"], "lost": -100 * float(kept[REFERENCE].mean())}
+        found = {"clean": before, "noisy": after, "saved": saved}
         return Judgement(
             {"elu is more accurate under noise": better, "and loses less to it": tougher},
-            {"noise": max(by_noise), "lost": -100 * float(kept[REFERENCE].mean())}
-            | {"clean": points(start.estimate), "noisy": points(most.estimate)}
-            | {"saved": points(saved.estimate)}
-            | {"accuracies": means(ends[1], "accuracy", by="activation")}
-            | {"changes": means(ends[1], "change of the last layer", by="activation")},
-            is_clear=most.is_finding,
+            {"accuracies": means(most, "accuracy", by="activation"), **numbers}
+            | {name: points(each.estimate) for name, each in found.items()},
+            is_clear=after.is_finding,
         )

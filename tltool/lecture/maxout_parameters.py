@@ -1,4 +1,4 @@
-"""Maxout: alive, and twice as large."""
+"""Maxout: alive, and twice as many parameters."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tltool.comparison.training_settings import TrainingSettings
-from tltool.comparison.variants import Variant
 from tltool.evaluation.paired_differences import judge as compare
-from tltool.layers.learned_activations import MaxoutLinear
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.experiment import Experiment, Judgement
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, grid, groups, points, stack, where
@@ -37,30 +35,10 @@ class MaxoutParameters(Experiment):
         lrs: Learning rates of SGD with momentum 0.9 to choose from.
         epochs: Length of the training.
         seeds: Number of seeds.
-
-    Raises:
-        ValueError: If there is no width, or no hidden layer.
     """
 
-    title = "Maxout's parameters"
-    claim = (
-        "Maxout generalizes relu, does not saturate or die, but doubles the number of parameters."
-    )
-    source = "CS231n; Goodfellow et al., 2013, section 3, https://arxiv.org/abs/1302.4389"
-    shows = ("maxout",)
-    number = (
-        "maxout less relu: {equal_width} at equal width, {equal_size} at equal parameters (mean "
-        "over the widths); without gradient: up to {idle:.1%}; diverged networks of maxout: "
-        "{diverged}"
-    )
-    text = (
-        "Maxout has {growth:.1f} times the parameters of relu of equal width; accuracy is what "
-        "they are paid for, and relu with wider `hidden_features` has as many. The largest piece "
-        "of a unit always gets a gradient, but learning rates that kill relus may make maxout "
-        "diverge."
-    )
     panels = (
-        Panel("parameters", "accuracy", "activation", where={"is_best_lr": True}, log="x"),
+        Panel("parameters", "accuracy", "network", where={"is_best_lr": True}, log="x"),
         Panel("lr", "without_gradient", "network", where={"is_widest": True}, log="x"),
     )
 
@@ -71,30 +49,21 @@ class MaxoutParameters(Experiment):
     epochs: int = 10
     seeds: int = 3
 
-    def __post_init__(self) -> None:
-        require(
-            min(self.widths, default=0) >= 1 and self.depth >= 1,
-            "Maxout and relu differ in hidden layers: `widths` needs at least one number, each "
-            f"at least 1, and so must be `depth`; got {list(self.widths)} and {self.depth}. "
-            "Write [8, 32] and 2.",
-        )
-
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; ``without_gradient`` is NaN where the weights diverged."""
         problem = problem.standardized()
-        networks = [
-            {"network": kind, "width": width, "is_widest": width == max(self.widths)}
-            | {"activation": kind.split()[-1], "head": self.head(problem, kind, width)}
-            for width, kind in product(sorted(set(self.widths)), (RELU, MAXOUT, WIDER))
-        ]
+        networks: list[Row] = []
+        for width, kind in product(sorted(set(self.widths)), (RELU, MAXOUT, WIDER)):
+            head = self.head(problem, kind, width)
+            size = {"width": width, "parameters": training.count_parameters(head, problem)}
+            is_widest = width == max(self.widths)
+            networks.append({"network": kind, "is_widest": is_widest, "head": head, **size})
         lrs, settings = sorted(set(self.lrs)), TrainingSettings(epochs=self.epochs)
-        rows = training.train_networks(problem, networks, lrs, self.seeds, settings)
+        rows = training.train_grid(problem, networks, lrs, self.seeds, settings)
         error = self.generalization_error(problem)
         for row in rows:
-            network = training.trained_head(row, problem)
-            idle = idle_share(network, problem.train[0]) if training.is_finite(row) else math.nan
-            row |= {"parameters": count_parameters(problem, row["head"]), "error": error}
-            row["without_gradient"] = idle
+            idle = training.idle_after_training(row, problem)
+            row |= {"without_gradient": idle, "error": error}
         return training.mark_best_lrs(rows)
 
     def head(self, problem: Problem, kind: str, width: int) -> dict[str, Any]:
@@ -110,18 +79,15 @@ class MaxoutParameters(Experiment):
             return maxout
         widths = range(width, self.pieces * width + 1) if kind == WIDER else [width]
         relus = [training.mlp(each, self.depth, activation="relu") for each in widths]
-        wanted = count_parameters(problem, maxout)
-        return min(relus, key=lambda relu: abs(count_parameters(problem, relu) - wanted))
+        wanted = training.count_parameters(maxout, problem)
+        return min(relus, key=lambda relu: abs(training.count_parameters(relu, problem) - wanted))
 
+    @torch.no_grad()
     def generalization_error(self, problem: Problem) -> float:
         """Return how far maxout with relu's weights is from relu, relative to the largest logit."""
-        relu, maxout = (
-            training.build_head(self.head(problem, kind, max(self.widths)), problem, seed=0).eval()
-            for kind in (RELU, MAXOUT)
-        )
-        features = problem.features[problem.split.test]
-        with torch.no_grad():
-            expected, got = relu(features), copy_relu_(maxout, relu)(features)
+        heads = [self.head(problem, kind, max(self.widths)) for kind in (RELU, MAXOUT)]
+        relu, maxout = (training.build_head(head, problem, seed=0).eval() for head in heads)
+        expected, got = relu(problem.test[0]), copy_relu_(maxout, relu)(problem.test[0])
         return float((got - expected).abs().max() / expected.abs().max())
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
@@ -132,15 +98,15 @@ class MaxoutParameters(Experiment):
         none kills pieces.
         """
         widest = groups(where(rows, is_widest=True), "network")
-        of_seeds = {kind: grid(widest[kind], "without_gradient", by="lr") for kind in widest}
-        relu, maxout = (of_seeds[kind].mean(dim=1) for kind in (RELU, MAXOUT))  # (R,)
-        kills = relu > DYING
-        fewer = maxout < relu  # Not where one is NaN.
+        seeds = {kind: grid(widest[kind], "without_gradient", by="lr") for kind in widest}
+        relu, maxout = (seeds[kind].mean(dim=1) for kind in (RELU, MAXOUT))  # (R,)
+        kills, fewer = relu > DYING, maxout < relu  # False where one is NaN.
         lives = bool(fewer[kills].all()) if kills.any() else not (maxout > DYING).any()
         growth = widest[MAXOUT][0]["parameters"] / widest[RELU][0]["parameters"]
         best = groups(where(rows, is_best_lr=True), "network")
         correct = {kind: mean_over_widths(best[kind]) for kind in best}
         found = {each.name: points(each.estimate, sign=-1) for each in compare(correct, MAXOUT)}
+        idle = {k: max(seeds[k].mean(1).nan_to_num(-math.inf).tolist()) for k in (RELU, MAXOUT)}
         return Judgement(
             {
                 "maxout computes what relu does": rows[0]["error"] < 1e-4,
@@ -148,14 +114,8 @@ class MaxoutParameters(Experiment):
                 "maxout has twice the parameters": growth >= 1.5,
             },
             {"equal_width": found[RELU], "equal_size": found[WIDER], "growth": growth}
-            | {"idle": {RELU: _most(relu), MAXOUT: _most(maxout)}}
-            | {"diverged": int(of_seeds[MAXOUT].isnan().sum())},
+            | {"idle": idle, "diverged": int(seeds[MAXOUT].isnan().sum())},
         )
-
-
-def count_parameters(problem: Problem, head: dict[str, Any]) -> int:
-    """Return the number of weights and biases of a network."""
-    return Variant(head).num_parameters(problem.num_features, problem.num_classes)
 
 
 def mean_over_widths(rows: Sequence[Row]) -> Tensor:
@@ -163,45 +123,13 @@ def mean_over_widths(rows: Sequence[Row]) -> Tensor:
     return torch.stack([stack(each) for each in groups(rows, "width").values()]).mean(dim=0)
 
 
-@torch.no_grad()
 def copy_relu_(maxout: nn.Module, relu: nn.Module) -> nn.Module:
     """Give maxout the weights of relu, in place: its first pieces; all other pieces are zero.
 
     Args:
-        maxout: An `Head` with maxout, without norms.
+        maxout: A `Head` with maxout, without norms.
         relu: One of equal widths with relu.
     """
-    linears = (
-        [each for each in network.modules() if isinstance(each, nn.Linear)]
-        for network in (maxout, relu)
-    )
-    for target, source in zip(*linears, strict=True):
-        target.weight.zero_()[: source.out_features] = source.weight
-        target.bias.zero_()[: source.out_features] = source.bias
+    for target, source in zip(maxout.parameters(), relu.parameters(), strict=True):
+        target.zero_()[: len(source)] = source
     return maxout
-
-
-@torch.no_grad()
-def idle_share(network: nn.Module, features: Tensor) -> float:
-    """Return the share of the hidden layers' linear functions that no row gives a gradient.
-
-    They are relu units that are never on, and pieces of maxout that never are the largest.
-
-    Args:
-        network: An `Head` of relu or maxout, without norms. It is left in evaluation mode.
-        features: ``(N, num_features)``.
-    """
-    idle: list[Tensor] = []
-    for layer in network.eval().get_submodule("hidden").children():
-        first = next(layer.children())
-        if isinstance(first, MaxoutLinear):
-            z = first.linear(features).unflatten(1, (first.k, -1))  # (N, k, width)
-            idle.append((z < z.amax(dim=1, keepdim=True)).all(dim=0).flatten())
-        else:
-            idle.append((first(features) <= 0).all(dim=0))
-        features = layer(features)
-    return float(torch.cat(idle).double().mean())
-
-
-def _most(shares: Tensor) -> float:
-    return max(shares[shares.isfinite()].tolist(), default=math.nan)

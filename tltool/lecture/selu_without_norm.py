@@ -1,4 +1,4 @@
-"""SELU in place of batch norm."""
+"""SELU in place of batch norm in deep networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation.paired_differences import judge as compare
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.lecture.experiment import Experiment, Judgement
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, half_width, means, points, stack, where
@@ -39,27 +39,10 @@ class SELUWithoutNorm(Experiment):
         epochs: Length of the training.
         batch_size: Rows in a step.
         seeds: Number of seeds.
-
-    Raises:
-        ValueError: If there is no depth.
     """
 
-    title = "SELU without batch norm"
-    claim = "SELU trains deep networks without batch norm."
-    source = "CS231n; Klambauer et al., 2017, section 2, https://arxiv.org/abs/1706.02515"
-    shows = (SELU,)
     index = "layer"
-    number = (
-        "accuracy with {deep} hidden layers: {accuracies:.3f}; selu less batch norm: {difference}"
-    )
-    text = (
-        "At the start the variance over rows behind the last hidden layer is {variances:.2g}; no "
-        "network has skip connections, by which very deep ones train with batch norm. Accuracy at "
-        "the least depth: {shallow:.3f}. In tltool set `activation: selu`, `initializer: "
-        "lecun_normal`, `norm: null` and `input_norm: standardize`."
-    )
     panels = (
-        Panel("layer", "mean", "network", where={"is_deepest": True}),
         Panel("layer", "variance", "network", where={"is_deepest": True}, log="y"),
         Panel("depth", "accuracy", "network", ticks=True, level="chance"),
     )
@@ -71,13 +54,6 @@ class SELUWithoutNorm(Experiment):
     batch_size: int = 64
     seeds: int = 3
 
-    def __post_init__(self) -> None:
-        require(
-            min(self.depths, default=0) >= 1,
-            "`depths` must be numbers of hidden layers, at least one of them and each at least "
-            f"1; got {list(self.depths)}. Write [8, 32].",
-        )
-
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; ``guess`` is what always saying the most frequent class has right."""
         problem = problem.standardized()
@@ -88,17 +64,13 @@ class SELUWithoutNorm(Experiment):
             for name, head in NETWORKS.items()
         ]
         settings = TrainingSettings(epochs=self.epochs, batch_size=self.batch_size)
-        rows = training.train_networks(problem, networks, self.lrs, self.seeds, settings)
-        labels, features = problem.labels[problem.split.test], problem.train[0]
+        rows = training.train_grid(problem, networks, self.lrs, self.seeds, settings)
+        labels = problem.test[1]
         shared = {"chance": problem.chance, "guess": labels == labels.mode().values}
         found = []
         for row in training.choose_lrs(rows):
             new = training.build_head(row["head"], problem, seed=row["seed"])
-            mean, variance = signal(settle_norms_(new, features), features)
-            columns = {"mean": mean, "variance": variance}
-            mean, variance = signal(training.trained_head(row, problem), features)
-            columns |= {"mean_trained": mean, "variance_trained": variance}
-            found.append(row | shared | columns)
+            found.append(row | shared | {"variance": variances(new, problem.train[0])})
         return found
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
@@ -108,53 +80,33 @@ class SELUWithoutNorm(Experiment):
         learns, or if neither of the two is better and the interval is wider than 5 points to each
         side.
         """
-        deepest = groups(where(rows, is_deepest=True), "network")
-        correct = {name: stack(each) for name, each in deepest.items()}
-        found = {
-            e.name: e for e in compare({**correct, CHANCE: stack(deepest[SELU], "guess")}, SELU)
-        }
+        deepest = where(rows, is_deepest=True)
+        correct = {name: stack(each) for name, each in groups(deepest, "network").items()}
+        correct[CHANCE] = stack(where(deepest, network=SELU), "guess")
+        found = {each.name: each for each in compare(correct, SELU)}
         signs = {n: e.is_finding and (1 if e.estimate.mean > 0 else -1) for n, e in found.items()}
         learns, behind = signs[CHANCE] < 0, signs[NORMED] > 0
-        is_wide = half_width(found[NORMED].estimate) > WIDEST
-        last = [{**row, "variance": row["variance"][-1]} for row in where(rows, is_deepest=True)]
-        ends = {
-            "deep": max(self.depths),
-            "accuracies": means(last, "accuracy", by="network"),
-            "shallow": means(where(rows, depth=min(self.depths)), "accuracy", by="network"),
-            "variances": means(last, "variance", by="network"),
-        }
+        ahead = learns and (signs[RELU] < 0 or not behind)
+        normed = found[NORMED].estimate
+        is_clear = signs[NORMED] or half_width(normed) <= WIDEST
         return Judgement(
-            {
-                "selu learns, ahead of relu without norm or level with batch norm": (
-                    learns and (signs[RELU] < 0 or not behind)
-                ),
-                "selu is not behind batch norm": learns and not behind,
-            },
-            {**ends, "difference": points(found[NORMED].estimate, sign=-1)},
-            is_clear=bool(signs[NORMED]) or not is_wide if learns else behind or signs[RELU] > 0,
+            {"selu learns": ahead, "selu is not behind batch norm": learns and not behind},
+            {"deep": max(self.depths), "difference": points(normed, sign=-1)}
+            | {"accuracies": means(deepest, "accuracy", by="network")},
+            is_clear=bool(is_clear) if learns else behind or signs[RELU] > 0,
         )
 
 
 @torch.no_grad()
-def settle_norms_(network: nn.Module, features: Tensor) -> nn.Module:
-    """Set the statistics of each batch norm to those of the rows: a new one has seen none.
+def variances(network: nn.Module, features: Tensor) -> list[float]:
+    """Return the variance over rows of each hidden layer's outputs, mean of the units.
 
     Args:
-        network: The network; its other layers stay as they are.
+        network: A new `Head`; in training mode its norms take the statistics of the rows.
         features: ``(B, num_features)``.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    network.train()(features)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return network
-
-
-def signal(network: nn.Module, features: Tensor) -> tuple[list[float], list[float]]:
-    """Return of each hidden layer's outputs the mean, and the variance over rows, mean of units."""
-    outputs = training.hidden_outputs(network, features)
-    variances = [float(each.var(dim=0, correction=0).mean()) for each in outputs]
-    return [float(each.mean()) for each in outputs], variances
+    found = []
+    for layer in network.train().get_submodule("hidden").children():
+        features = layer(features)
+        found.append(float(features.var(dim=0, correction=0).mean()))
+    return found

@@ -1,26 +1,18 @@
-"""Swish in deep networks."""
+"""Swish against relu in deep networks."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 
 from tltool.comparison.training_settings import TrainingSettings
-from tltool.evaluation.paired_differences import (
-    CONFIDENCE,
-    Difference,
-    MeanEstimate,
-    estimate_mean,
-    holm,
-)
-from tltool.evaluation.paired_differences import judge as compare
-from tltool.layers.gains import moment_growth
-from tltool.lecture.experiment import Experiment, Judgement, require
+from tltool.evaluation import paired_differences as paired
+from tltool.lecture import training
+from tltool.lecture.experiment import Experiment, Judgement, setting
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.table import Row, groups, half_width, points, stack, where
-from tltool.lecture.training import choose_lrs, mlp, train_networks
+from tltool.lecture.table import Row, groups, half_width, points, stack
 
 SWISH, RELU = "silu", "relu"
 DEEP = 8
@@ -28,8 +20,8 @@ DEEP = 8
 WIDEST = 0.02
 """Half the width of an interval of accuracy beyond which no difference tells nothing."""
 
-Comparison = tuple[Difference, MeanEstimate | None]
-"""Accuracy of swish less that of relu, and the log of its training loss relative to relu's."""
+Comparison = tuple[paired.MeanEstimate, float, paired.MeanEstimate | None]
+"""Accuracy of swish less relu's, its p value, and the log of its training loss less relu's."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +41,8 @@ class SwishDeep(Experiment):
         batch_size: Rows in a step, at least 2.
         tuning_seeds: Number of seeds that choose the learning rate.
         seeds: Number of further seeds, at the learning rate that was chosen, which report.
-
-    Raises:
-        ValueError: If there is no depth or no norm to compare at, or batches are of single rows.
     """
 
-    title = "Swish in deep networks"
-    claim = "Swish does better than relu in deep networks."
-    source = "CS231n; Ramachandran et al., 2017, section 5, https://arxiv.org/abs/1710.05941"
-    shows = ("silu", "swish_beta")
-    number = "silu against relu with {deepest} hidden layers: {comparisons}"
-    text = (
-        "Judged beyond noise from {least} layers on. Better with: {better}; worse with: {worse}. "
-        "Without a norm what the size of the signal is off by grows {growth:.2f} times in each "
-        "layer of silu. Where it is better set `activation: silu`, in deep heads with `norm: "
-        "batch`."
-    )
     panels = (
         Panel("depth", "training_loss", "network", log="y", ticks=True),
         Panel("depth", "accuracy", "network", ticks=True),
@@ -75,43 +53,28 @@ class SwishDeep(Experiment):
     norms: Sequence[str | None] = (None, "batch")
     lrs: Sequence[float] = (5e-3, 1.5e-2, 5e-2)
     epochs: int = 15
-    batch_size: int = 128
+    batch_size: int = setting(128, above=1)
     tuning_seeds: int = 2
     seeds: int = 6
 
-    def __post_init__(self) -> None:
-        require(
-            min(self.depths, default=0) >= 1 and self.norms and self.batch_size >= 2,
-            "`depths` needs at least one number, each at least 1; `norms` one name or null; "
-            f"and `batch_size` must be at least 2; got {list(self.depths)}, "
-            f"{list(self.norms)} and {self.batch_size}. Write [2, 32], [null] and 64.",
-        )
-
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; ``pair`` names what both activations share."""
-        problem = problem.standardized()
-        rows = []
-        for norm, depth in itertools.product(self.norms, sorted(set(self.depths))):
+        problem, rows = problem.standardized(), []
+        num_rows, lrs = len(problem.split.train), sorted(set(self.lrs))
+        reporting = range(self.tuning_seeds, self.tuning_seeds + self.seeds)
+        for norm, depth, name in product(self.norms, sorted(set(self.depths)), (SWISH, RELU)):
             label = f"{norm} norm" if norm else "no norm"
-            num_rows = len(problem.split.train)
             size = batch_size_for_norms(num_rows, self.batch_size) if norm else self.batch_size
-            settings = TrainingSettings(epochs=self.epochs, batch_size=size)
-            for name in (SWISH, RELU):
-                network: Row = {"activation": name, "norm": label, "network": f"{name}, {label}"}
-                network |= {"pair": f"{label}, {depth} layers", "depth": depth}
-                head = mlp(self.width, depth, activation=name, norm=norm)
-                rows += self._train(problem, {**network, "head": head}, settings)
+            network = {"activation": name, "network": f"{name}, {label}", "depth": depth}
+            network |= {"norm": label, "pair": f"{label}, {depth} layers"}
+            network["head"] = training.mlp(self.width, depth, activation=name, norm=norm)
+            options: Row = {"optimizer": "AdamW", "settings": TrainingSettings(self.epochs, size)}
+            train = training.train_grid
+            tuned = train(problem, [network], lrs, self.tuning_seeds, **options)
+            best = training.choose_lrs(tuned)[0]
+            network["lr_at_edge"] = best["lr_at_edge"]
+            rows += train(problem, [network], [best["lr"]], reporting, **options)
         return rows
-
-    def _train(self, problem: Problem, network: Row, settings: TrainingSettings) -> list[Row]:
-        """Return the rows of the seeds that report, at the learning rate best for the others."""
-        lrs, fresh = sorted(set(self.lrs)), range(self.tuning_seeds, self.tuning_seeds + self.seeds)
-        tuned = train_networks(
-            problem, [network], lrs, self.tuning_seeds, settings, optimizer="AdamW"
-        )
-        best = choose_lrs(tuned)[0]
-        network = network | {"lr_at_edge": best["lr_at_edge"]}
-        return train_networks(problem, [network], [best["lr"]], fresh, settings, optimizer="AdamW")
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
         """See `Experiment`: swish is better in deep networks.
@@ -123,23 +86,21 @@ class SwishDeep(Experiment):
         """
         deepest = max(self.depths)
         least = min(DEEP, deepest)
-        deep = [row for row in rows if row["depth"] >= least]
-        found = {pair: compare_pair(each) for pair, each in groups(deep, "pair").items()}
+        deep = groups((row for row in rows if row["depth"] >= least), "pair")
+        found = {pair: compare_pair(each) for pair, each in deep.items()}
         better, worse = better_and_worse(found)
-        last = groups(where(deep, depth=deepest), "pair")
+        last = {pair: each[0]["norm"] for pair, each in deep.items() if each[0]["depth"] == deepest}
         told = [
-            f"{each[0]['norm']}: accuracy {points(found[pair][0].estimate)}, "
-            f"training loss {_times(found[pair][1])}"
-            for pair, each in last.items()
+            f"{norm}: accuracy {points(found[pair][0])}, training loss {_times(found[pair][2])}"
+            for pair, norm in last.items()
         ]
-        is_narrow = all(half_width(each.estimate) <= WIDEST for each, _ in found.values())
         best_at_last = set(last) <= set(better) and not worse
         return Judgement(
             {"better somewhere": bool(better), "with most layers, worse nowhere": best_at_last},
             {"deepest": deepest, "least": least, "comparisons": "; ".join(told)}
-            | {"better": "; ".join(better) or "nothing", "worse": "; ".join(worse) or "nothing"}
-            | {"growth": moment_growth(SWISH)},
-            is_clear=bool(better or worse) or is_narrow,
+            | {"better": "; ".join(better) or "nothing", "worse": "; ".join(worse) or "nothing"},
+            is_clear=bool(better or worse)
+            or all(half_width(accuracy) <= WIDEST for accuracy, _, _ in found.values()),
         )
 
 
@@ -150,26 +111,24 @@ def compare_pair(rows: Sequence[Row]) -> Comparison:
     such mean.
     """
     both = groups(rows, "activation")
-    (accuracy,) = compare({name: stack(each) for name, each in both.items()}, RELU)
-    losses = {
-        name: torch.tensor([row["training_loss"] for row in each]) for name, each in both.items()
-    }
-    ratios = (losses[SWISH] / losses[RELU]).log()
+    (accuracy,) = paired.judge({name: stack(each) for name, each in both.items()}, RELU)
+    swish, relu = (
+        torch.tensor([row["training_loss"] for row in both[name]]) for name in (SWISH, RELU)
+    )
+    ratios = (swish / relu).log()
     # Seeds stand where images do: of one row, the error is that of its mean.
-    return accuracy, estimate_mean(ratios[None]) if ratios.isfinite().all() else None
+    loss = paired.estimate_mean(ratios[None]) if ratios.isfinite().all() else None
+    return accuracy.estimate, accuracy.p_value, loss
 
 
-def better_and_worse(found: dict[str, Comparison]) -> tuple[list[str], list[str]]:
+def better_and_worse(found: Mapping[str, Comparison]) -> tuple[list[str], list[str]]:
     """Return where swish is better and nothing is worse, and where something is worse."""
-    effects = [(pair, d.estimate.mean, d.p_value) for pair, (d, _) in found.items()]
-    effects += [(pair, -each.mean, each.p_value) for pair, (_, each) in found.items() if each]
-    p_values = holm([p_value for _, _, p_value in effects])
-    signs: dict[str, set[bool]] = {pair: set() for pair in found}
-    for (pair, advantage, _), p_value in zip(effects, p_values, strict=True):
-        if p_value < 1 - CONFIDENCE:
-            signs[pair].add(advantage > 0)
-    worse = [pair for pair in found if False in signs[pair]]
-    return [pair for pair in found if signs[pair] == {True}], worse
+    effects = [(pair, accuracy.mean, p_value) for pair, (accuracy, p_value, _) in found.items()]
+    effects += [(pair, -loss.mean, loss.p_value) for pair, (_, _, loss) in found.items() if loss]
+    corrected = zip(effects, paired.holm([p_value for _, _, p_value in effects]), strict=True)
+    signs = {(pair, gain > 0) for (pair, gain, _), p in corrected if p < 1 - paired.CONFIDENCE}
+    worse = [pair for pair in found if (pair, False) in signs]
+    return [pair for pair in found if (pair, True) in signs and pair not in worse], worse
 
 
 def batch_size_for_norms(num_rows: int, batch_size: int) -> int:
@@ -185,11 +144,10 @@ def batch_size_for_norms(num_rows: int, batch_size: int) -> int:
         >>> batch_size_for_norms(1169, 128), batch_size_for_norms(129, 128)
         (128, 127)
     """
-    sizes = range(batch_size, 1, -1)
-    return next((size for size in sizes if num_rows % size != 1), num_rows)
+    return next((size for size in range(batch_size, 1, -1) if num_rows % size != 1), num_rows)
 
 
-def _times(ratio: MeanEstimate | None) -> str:
+def _times(ratio: paired.MeanEstimate | None) -> str:
     if ratio is None:
         return "diverged"
     mean, low, high = torch.tensor([ratio.mean, *ratio.interval]).exp().tolist()  # Or infinite.

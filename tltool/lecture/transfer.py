@@ -2,28 +2,28 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tltool.comparison.cross_validation import SplitRows, split_rows
-from tltool.lecture.experiment import Experiment, Judgement, check_packages
+from tltool.comparison.cross_validation import SplitRows
+from tltool.comparison.head_stack import TrainedHead, train_head_stack
+from tltool.comparison.training_settings import TrainingSettings
+from tltool.data.datamodules.stratified_split import split_stratified
+from tltool.lecture.experiment import Experiment, Judgement
 from tltool.lecture.pictures import Panel
 from tltool.lecture.problem import Problem
-from tltool.lecture.table import Row, groups, means, where
-
-if TYPE_CHECKING:
-    from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
+from tltool.lecture.table import Each, Row, groups, means, where
+from tltool.lecture.training import final_val_loss
 
 FROZEN = {"linear probe": 3, "last block": 2, "everything": 0, "from scratch": 0}
 """How many of the three blocks do not train, by what is trained."""
 BATCH = 32
-_WIDTHS = (16, 32, 64)
+SHARE = "share of the training images"
+LIKE = Panel(SHARE, "accuracy", "strategy", f"{SHARE}, like", "", {"data": "digits"}, ticks=True)
 
 
 @dataclass(frozen=True)
@@ -41,88 +41,48 @@ class Transfer(Experiment):
         seeds: Number of seeds, of pretraining, drawn images and new heads.
     """
 
-    title = "Transfer, two by two"
-    claim = (
-        "On little data like the pretraining's train a linear classifier on top; with more data "
-        "train more layers; little data unlike it are trouble, and much of it want most layers "
-        "trained."
-    )
-    source = "CS231n; Yosinski et al., 2014, https://arxiv.org/abs/1411.1792"
-    number = "best on the least and the most data: {best}"
-    text = (
-        "On the fewest {like} more layers than a probe's are worth {lead:+.3f} (two standard "
-        "errors: {noise[0]:.3f}); on all {unlike} training everything is worth {gain:+.3f} "
-        "({noise[1]:.3f}). `tltool plan --advise` places your images in this table."
-    )
-    panels = (
-        Panel(
-            "share of the training images",
-            "accuracy",
-            "strategy",
-            title="like the pretraining",
-            where={"similarity": "like"},
-            log="x",
-            ticks=True,
-            level="chance",
-        ),
-        Panel(
-            "share of the training images",
-            "accuracy",
-            "strategy",
-            title="unlike it",
-            where={"similarity": "unlike"},
-            log="x",
-            ticks=True,
-            level="chance",
-        ),
-    )
+    panels = (LIKE, replace(LIKE, xlabel=f"{SHARE}, unlike", where={"data": "elpv"}))
+    packages = ("scikit-learn", "elpv-dataset")
 
     shares: Sequence[float] = (0.01, 0.1, 1.0)
     steps: int = 100
     lrs: Sequence[float] = (3e-3, 3e-2)
     seeds: int = 3
 
-    def check(self) -> None:
-        """See `Experiment`."""
-        check_packages(self.name(), dict.fromkeys(("scikit-learn", "elpv-dataset"), "images"))
-
     def run(self, problem: Problem) -> list[Row]:
         """See `Experiment`; the problem is not looked at. First come the data that are like."""
-        old, new, cells = load_data()
-        networks = [self.pretrain(old, seed) for seed in range(self.seeds)]
-        cases = product((new, cells), FROZEN, enumerate(networks), self.shares)
-        return [
-            {"data": target.name, "strategy": strategy, "seed": seed}
-            | {"similarity": "like" if target is new else "unlike", "chance": target.chance}
-            | {"share of the training images": share, "num_test": len(target.split.test)}
-            | {"accuracy": self.transfer(network, target, strategy, share, seed=seed)}
-            for target, strategy, (seed, network), share in cases
-        ]
+        digits, cells = load_data()
+        old, new = (digits.with_train(rows) for rows in draw_share(digits, 0.5, seed=0))
+        rows = []
+        for seed in range(self.seeds):
+            network = small_cnn(digits, seed=seed)
+            (pretrained,) = train([network], old, self.lrs[:1], steps=4 * self.steps, seed=seed)
+            network.load_state_dict(pretrained.state)
+            for target, share, strategy in product((new, cells), self.shares, FROZEN):
+                part = target.with_train(draw_share(target, share, seed=seed)[0])
+                row = {"data": target.name, "strategy": strategy, "seed": seed, SHARE: share}
+                row["accuracy"] = self.transfer(network, part, strategy, seed)
+                rows.append(row | {"num_test": len(target.split.test)})
+        return rows
 
-    def pretrain(self, source: Problem, seed: int) -> "SmallCNN":
-        """Return a network trained on the source."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            network = SmallCNN(source.num_classes)
-            train(network, *source.train, lr=self.lrs[0], steps=4 * self.steps, seed=seed)
-        return network.eval()
-
-    def transfer(
-        self, network: "SmallCNN", target: Problem, strategy: str, share: float, *, seed: int
-    ) -> float:
+    def transfer(self, network: nn.Sequential, target: Problem, strategy: str, seed: int) -> float:
         """Return the accuracy on the test images, at the learning rate best on the others."""
-        rows, _ = divide(target.split.train, target.labels, share, seed=seed)
-        images, labels = target.features, target.labels
-        found = []
-        for lr in self.lrs:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                student = start(network, strategy, target.num_classes)
-                train(student, images[rows], labels[rows], lr=lr, steps=self.steps, seed=seed)
-            loss, _ = evaluate(student, target, target.split.val)
-            found.append((loss if math.isfinite(loss) else math.inf, lr, student))
-        _, _, best = min(found, key=lambda each: each[:2])
-        return evaluate(best, target, target.split.test)[1]
+        target, student = self.student(network, target, strategy, seed=seed)
+        heads = [copy.deepcopy(student) for _ in self.lrs]
+        runs = train(heads, target, self.lrs, steps=self.steps, seed=seed)
+        return float(min(runs, key=final_val_loss).correct.double().mean())
+
+    @torch.no_grad()
+    def student(
+        self, network: nn.Sequential, target: Problem, strategy: str, *, seed: int
+    ) -> tuple[Problem, nn.Sequential]:
+        """Return the outputs of what is frozen, computed once, and the layers behind that train."""
+        new, num = small_cnn(target, seed=seed), 1 + FROZEN[strategy]
+        if strategy != "from scratch":
+            new[1:4].load_state_dict(network[1:4].state_dict())
+        rows = new[:num].eval()(target.features)
+        rest = nn.Sequential(nn.Unflatten(1, rows.shape[1:]), *new[num:])
+        return target.with_features(rows.flatten(1)), rest
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
         """See `Experiment`: little like data want a probe, much unlike data want all layers.
@@ -130,145 +90,88 @@ class Transfer(Experiment):
         On the fewest data like the pretraining's nothing beats the linear probe, and on the most
         data unlike it training everything does, each beyond two standard errors of an accuracy.
         """
-        share, (like, unlike) = "share of the training images", groups(rows, "data")
-        places = min(self.shares), max(self.shares)
-        (few, _), (_, many) = ends = [
-            [means(where(rows, data=n, **{share: p}), "accuracy", by="strategy") for p in places]
-            for n in (like, unlike)
-        ]
-        noise = [2 * math.sqrt(0.25 / where(rows, data=n)[0]["num_test"]) for n in (like, unlike)]
+        like, unlike = groups(rows, "data")
+
+        def accuracies(data: str, share: float) -> Each:
+            return means(where(rows, data=data, **{SHARE: share}), "accuracy", by="strategy")
+
+        ends = {n: [accuracies(n, end(self.shares)) for end in (min, max)] for n in (like, unlike)}
+        best = {f"{name}:": " and ".join(map(_best, each)) for name, each in ends.items()}
+        noise = [1 / math.sqrt(where(rows, data=n)[0]["num_test"]) for n in (like, unlike)]
+        few, many = ends[like][0], ends[unlike][1]
         lead = max(few["last block"], few["everything"]) - few["linear probe"]
         gain = many["everything"] - many["linear probe"]
-        best = {
-            f"{name}:": " and ".join(
-                f"{max(e, key=e.__getitem__)} {max(e.values()):.3f}" for e in each
-            )
-            for name, each in zip((like, unlike), ends, strict=True)
-        }
         return Judgement(
             {
                 "on little like data nothing beats a probe": lead <= noise[0],
                 "on much unlike data everything beats a probe": gain > noise[1],
             },
-            {"best": best, "like": like, "unlike": unlike}
-            | {"lead": lead, "gain": gain, "noise": noise},
+            {"best": best, "lead": lead, "gain": gain, "noise": noise},
         )
 
 
-class SmallCNN(nn.Module):
-    """Three blocks of a 3 x 3 convolution, batch norm and relu; averaged over the image.
-
-    Args:
-        num_classes: Number of classes.
+def small_cnn(problem: Problem, *, seed: int) -> nn.Sequential:
+    """Return a new network for square images: three blocks of a convolution, norm and relu.
 
     Shape:
-        - Input: ``(B, 1, H, W)``
+        - Input: ``(B, H * W)``
         - Output: ``(B, num_classes)``
     """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        shapes = zip((1, *_WIDTHS), _WIDTHS, (1, 2, 2), strict=False)
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(),
-                )
-                for inputs, outputs, stride in shapes
-            )
-        )
-        self.output = nn.Linear(_WIDTHS[-1], num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits."""
-        logits: Tensor = self.output(self.blocks(images).mean(dim=(2, 3)))
-        return logits
-
-
-def start(network: SmallCNN, strategy: str, num_classes: int) -> SmallCNN:
-    """Return a copy with a new output layer, in which only what the strategy names will train."""
-    if strategy == "from scratch":
-        return SmallCNN(num_classes)
-    student = copy.deepcopy(network)
-    student.output = nn.Linear(_WIDTHS[-1], num_classes)
-    for block in student.blocks[: FROZEN[strategy]]:
-        block.requires_grad_(False)
-    return student
+    size = math.isqrt(problem.num_features)
+    layers: list[nn.Module] = [nn.Unflatten(1, (1, size, size))]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for inputs, outputs, stride in ((1, 16, 1), (16, 32, 2), (32, 64, 2)):
+            convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            layers.append(nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU()))
+        output = nn.Linear(64, problem.num_classes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
 
 
 def train(
-    network: SmallCNN, images: Tensor, labels: Tensor, *, lr: float, steps: int, seed: int
-) -> None:
-    """Train what requires a gradient; frozen blocks stay in evaluation mode."""
-    num_frozen = sum(not next(block.parameters()).requires_grad for block in network.blocks)
-    with torch.no_grad():  # What is frozen is computed once.
-        rows = network.blocks[:num_frozen].eval()(images)
-    rest = network.blocks[num_frozen:].train()
-    parameters = [*rest.parameters(), *network.output.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator, size = torch.Generator().manual_seed(seed), min(BATCH, len(rows))
-    passes = math.ceil(steps * size / len(rows))
-    order = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(passes)])
-    for index in torch.split(order[: steps * size], size):
-        logits = network.output(rest(rows[index]).mean(dim=(2, 3)))
-        functional.cross_entropy(logits, labels[index]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+    heads: Sequence[nn.Module], problem: Problem, lrs: Sequence[float], *, steps: int, seed: int
+) -> list[TrainedHead]:
+    """Train networks of one shape, each with a learning rate of its own, for so many steps."""
+    rows = problem.split.train
+    passes = math.ceil(steps * BATCH / len(rows))
+    split = replace(problem.split, train=rows.repeat(passes)[: steps * BATCH])
+    settings = TrainingSettings(epochs=1, batch_size=BATCH, warmup=0.0)
+    data = (problem.features, problem.labels, split)
+    return train_head_stack(heads, *data, lrs=lrs, seeds=[seed] * len(lrs), settings=settings)
 
 
-@torch.no_grad()
-def evaluate(network: SmallCNN, target: Problem, rows: Tensor) -> tuple[float, float]:
-    """Return loss and accuracy on some rows."""
-    logits, labels = network.eval()(target.features[rows]), target.labels[rows]
-    accuracy = (logits.argmax(dim=1) == labels).double().mean()
-    return float(functional.cross_entropy(logits, labels)), float(accuracy)
+def draw_share(problem: Problem, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return a share of the training rows of each class, at least one of each, and the rest."""
+    rows = problem.split.train
+    if share == 1:
+        return rows, rows[:0]
+    names, labels = [str(row) for row in rows.tolist()], problem.labels[rows].tolist()
+    split = split_stratified(names, labels, {"few": share}, seed=seed)
+    return rows[split["few"]], rows[split["train"]]
 
 
-def divide(rows: Tensor, labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return a share of the rows of each class at random, at least one of each, and the rest."""
-    order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
-    taken, left = [], []
-    for label in torch.unique(labels[rows]):
-        members = order[labels[order] == label]
-        number = max(round(share * len(members)), 1)
-        taken.append(members[:number])
-        left.append(members[number:])
-    return torch.cat(taken), torch.cat(left)
-
-
-def load_data() -> tuple[Problem, Problem, Problem]:
-    """Return the pretraining's data, data like them, and data unlike them: ``(N, 1, H, W)``."""
+def load_data() -> list[Problem]:
+    """Return digits and solar cells, with square images ``(N, H * W)`` as features."""
     # Here, for they import Lightning, and a list of the experiments needs none.
     from tltool.data.datamodules.digits import DigitsDataModule
     from tltool.data.datamodules.elpv import ELPVDataModule
-
-    digits = _read(DigitsDataModule, "digits", img_size=8, test_fraction=0.3)
-    old, new = (
-        replace(digits, split=replace(digits.split, train=half))
-        for half in divide(digits.split.train, digits.labels, 0.5, seed=0)
-    )
-    return old, new, _read(ELPVDataModule, "solar cells", img_size=24)
-
-
-def _read(
-    make: "Callable[..., ImageDataModule]", name: str, *, img_size: int, **options: Any
-) -> Problem:
     from tltool.features.cache import cached_features
     from tltool.models.backbone import Backbone
 
-    backbone = Backbone("pixels", img_size=img_size, in_chans=1)
-    data = make(data_config=backbone.data_config, **options)
-    splits: tuple[SplitName, ...] = ("train", "val", "test")
-    found = {split: cached_features(backbone, data.dataset(split)) for split in splits}
-    names = [split for split, each in found.items() for _ in range(len(each.tensor()))]
-    images = torch.cat([each.tensor() for each in found.values()]).float()
-    images = images.view(-1, 1, img_size, img_size)
-    if img_size < 16:  # Three blocks halve it twice.
-        images = functional.interpolate(images, size=16, mode="bilinear")
-    labels = torch.cat([each.labels for each in found.values() if each.labels is not None])
-    train, val, test = (split_rows(names, split) for split in splits)
-    return Problem(name, images, labels, SplitRows(train, val, test, (0,)))
+    problems = []
+    # Three blocks halve the size twice.
+    for make, size, share in ((DigitsDataModule, 16, 0.3), (ELPVDataModule, 24, 0.15)):
+        backbone = Backbone("pixels", img_size=size, in_chans=1)
+        data = make(data_config=backbone.data_config, test_fraction=share)
+        found = [cached_features(backbone, data.dataset(s)) for s in ("train", "val", "test")]
+        labels = torch.cat([each.labels for each in found if each.labels is not None])
+        rows = torch.split(torch.arange(len(labels)), [len(each.tensor()) for each in found])
+        images = torch.cat([each.tensor() for each in found]).float()
+        split = SplitRows(rows[0], rows[1], rows[2], (0,))
+        problems.append(Problem(str(data.name), images, labels, split))
+    return problems
+
+
+def _best(accuracies: Mapping[str, float]) -> str:
+    best = max(accuracies, key=accuracies.__getitem__)
+    return f"{best} {accuracies[best]:.3f}"
