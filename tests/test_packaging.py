@@ -108,7 +108,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_test(wheel):
         ("digits", "from tltool import DigitsDataModule; print(DigitsDataModule().summary())"),
         (
             "parquet",
-            "from tltool.data.files.tables import read_table; from pathlib import Path; read_table(Path('t.parquet'))",
+            "import pathlib; from tltool.data.files.tables import read_table; "
+            "read_table(pathlib.Path('t.parquet'))",
         ),
         ("heic", "from tltool.data.files.decoding import decode_image; decode_image('i.heic')"),
     ],
