@@ -89,7 +89,7 @@ def _next(
         return f"Measure it on {images}:", [line]
     plan = f"tltool plan --config {shlex.quote(str(run.folder / 'config.yaml'))}"
     if mark == Mark.NO:
-        return "Look for a learning rate that learns:", [f"{plan} --lr-range"]
+        return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.SAME:
         return "Ask which strategy suits these images:", [f"{plan} --advise"]
     seed = run.config.get("seed_everything")
