@@ -69,6 +69,11 @@ def test_a_picture_of_an_unknown_kind_is_refused(tltool):
     assert "must end in .png or .svg or .pdf" in err
 
 
+def test_a_flag_with_dashes_offers_the_one_with_underscores(tltool):
+    status, _, err = tltool("plan", "--lr-range")
+    assert (status, "Did you mean lr_range?" in err) == (2, True)
+
+
 def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
     status, out, _ = tltool(
         *("plan", "--lr_range", "--lr_range_steps", 12, "--plot", "rates.png"),

@@ -25,7 +25,7 @@ Classes = Mapping[str, tuple[type[Any], ...]]
 # What jsonargparse says of a key that does not exist, of a class that does not, and of what is
 # missing.
 UNKNOWN_KEY = re.compile(
-    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.]+)"""
+    r"""[Uu]nrecognized arguments: (?:--)?(?P<flag>[\w.-]+)"""
     r"""|[Oo]ption '(?P<option>[\w.]+)' is not accepted"""
     r"""|does not accept option '(?P<subcommand>[\w.]+)'"""
     r"""|Key ['"](?P<key>[\w.]+)['"] is not expected|No action for key "(?P<action>[\w.]+)\""""
@@ -127,7 +127,7 @@ class Parser(LightningArgumentParser):
 
     def _unknown_key(self, found: re.Match[str]) -> str:
         key = next(group for group in found.groups() if group)
-        near = _nearest_key(key, set(self.option_names()))
+        near = _nearest_key(key.replace("-", "_"), set(self.option_names()))
         return f"{shorten(found.string).rstrip('.')}.{near}"
 
     def _missing(self, found: re.Match[str]) -> str | None:
