@@ -139,7 +139,7 @@ def test_each_head_is_a_run_of_one_group_on_request(compare):
         (["--axes.activaton", "relu"], "Did you mean axes.activation"),
         (["--axes.activation", "relu", "gleu"], "Did you mean 'gelu'"),
         (["--axes.activation", "relu", "relu"], "'relu' twice"),
-        (["--axes.dropout", "1.5"], r"must be in [0, 1)"),
+        (["--axes.dropout", "1.5"], "in [0, 1), got 1.5"),
         (["--reference", "tahn, width 8"], "Choose one of: "),
         (["--write_head", "relu"], "add --write_config head.yaml"),
         (["--write_config", "no/head.yaml"], "Create it first"),

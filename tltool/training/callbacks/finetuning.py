@@ -205,10 +205,7 @@ class Finetuning(Callback):
         check_same_trainable(trained)
         check_same_weights(pl_module)  # Before a new wrapper gives all ranks those of rank 0.
         if isinstance(trainer.strategy, DDPStrategy) and trained != self._reduced:
-            pl_module.zero_grad(set_to_none=True)  # Gradients may be views of the old buckets.
-            trainer.strategy.model = pl_module
-            gc.collect()  # The old reducer's hooks on the gradients must be gone.
-            trainer.strategy.configure_ddp()
+            _rebuild_reducer(trainer.strategy, pl_module)
             self._reduced = trained
         if trainer.is_global_zero:
             log.info(self._describe(phase, trainer, pl_module))
@@ -256,6 +253,14 @@ class Finetuning(Callback):
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
             f"of {total:,} parameters) {phase.describe_length()}, lr {' to '.join(extremes)}."
         )
+
+
+def _rebuild_reducer(strategy: DDPStrategy, module: LightningModule) -> None:
+    """Wrap a module for DDP anew, so that its reducer sums what requires a gradient now."""
+    module.zero_grad(set_to_none=True)  # Gradients may be views of the old buckets.
+    strategy.model = module
+    gc.collect()  # The old reducer's hooks on the gradients must be gone.
+    strategy.configure_ddp()
 
 
 def _trained(module: nn.Module) -> set[str]:
