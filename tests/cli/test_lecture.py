@@ -84,7 +84,7 @@ def test_a_missing_package_is_told_without_a_traceback(monkeypatch, capsys, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tltool.lecture.experiment.distribution", find)
     assert main(["compare", "--lecture", "Transfer"]) == 1
-    assert "Type: pip install scikit-learn" in capsys.readouterr().err
+    assert "Type: pip install 'tltool[digits]'" in capsys.readouterr().err
 
 
 def test_every_experiment_says_what_is_claimed_and_where():

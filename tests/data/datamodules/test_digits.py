@@ -52,5 +52,5 @@ def test_spawned_workers_decode_images_from_memory(data):
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tltool\[digits\]'"):
         DigitsDataModule().setup("fit")

@@ -48,7 +48,7 @@ class DigitsDataModule(ImageDataModule):
         if importlib.util.find_spec("sklearn") is None:
             raise ModuleNotFoundError(
                 "The digits come with scikit-learn, which is not installed. "
-                "Type: pip install scikit-learn"
+                "Type: pip install 'tltool[digits]'"
             )
         digits = importlib.import_module("sklearn.datasets").load_digits()
         pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (N, H, W), from 0..16
