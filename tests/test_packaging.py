@@ -1,11 +1,12 @@
 """The wheel runs by itself: outside the checkout, with no package but the ones that it asks for."""
 
-import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import venv
+import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ CHECKOUT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
-def required(name, extras, found):
-    """Collect the installed distributions that a package needs, and what these need."""
-    for text in importlib.metadata.requires(name) or []:
+def required(package, extras, found):
+    """Collect the names of the installed distributions that one needs, and what these need."""
+    for text in package.requires or []:
         requirement = Requirement(text)
         environments = [{"extra": extra} for extra in extras or [""]]
         marker = requirement.marker
@@ -26,15 +27,16 @@ def required(name, extras, found):
         key = (re.sub(r"[-_.]+", "-", requirement.name).lower(), frozenset(requirement.extras))
         if key not in found:
             found.add(key)
-            required(requirement.name, requirement.extras, found)
+            needed = package if key[0] == "tltool" else distribution(requirement.name)
+            required(needed, requirement.extras, found)
     return {key[0] for key in found} - {"tltool"}
 
 
 def link_distribution(name, site):
     """Make a distribution of this environment importable from another one, without a copy."""
-    for file in importlib.metadata.distribution(name).files or []:
+    for file in distribution(name).files or []:
         top = file.parts[0]
-        target = Path(importlib.metadata.distribution(name).locate_file(top))
+        target = Path(distribution(name).locate_file(top))
         if top not in {"..", "__pycache__"} and not (site / top).exists() and target.exists():
             (site / top).symlink_to(target)
 
@@ -52,7 +54,8 @@ def environment(folder, wheel, extra=""):
     """Create an environment with the wheel and with what it asks for; return its Python."""
     venv.create(folder, with_pip=False)
     site = next((folder / "lib").glob("python*")) / "site-packages"
-    for name in required("tltool", [extra] if extra else [], set()):
+    packed = zipfile.Path(wheel, f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info/")
+    for name in required(Distribution.at(packed), [extra] if extra else [], set()):
         link_distribution(name, site)
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet"]
     subprocess.run([*install, "--target", str(site), str(wheel)], check=True)
@@ -108,7 +111,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_test(wheel):
         ("digits", "from tltool import DigitsDataModule; print(DigitsDataModule().summary())"),
         (
             "parquet",
-            "import pathlib; from tltool.data.files.tables import read_table; "
+            "import pathlib; from tltool.data.files.table_files import read_table; "
             "read_table(pathlib.Path('t.parquet'))",
         ),
         ("heic", "from tltool.data.files.decoding import decode_image; decode_image('i.heic')"),

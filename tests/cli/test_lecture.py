@@ -82,9 +82,9 @@ def test_a_missing_package_is_told_without_a_traceback(monkeypatch, capsys, tmp_
         raise PackageNotFoundError(name)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tltool.lecture.experiment.distribution", find)
+    monkeypatch.setattr("tltool.lecture.claim.distribution", find)
     assert main(["compare", "--lecture", "Transfer"]) == 1
-    assert "Type: pip install 'tltool[digits]'" in capsys.readouterr().err
+    assert "Type: pip install 'tltool[lecture]'" in capsys.readouterr().err
 
 
 def test_every_experiment_says_what_is_claimed_and_where():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tltool.lecture.experiment import Judgement
+from tltool.lecture.claim import Judgement
 from tltool.lecture.initialization import (
     Initialization,
     Passage,

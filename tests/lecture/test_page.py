@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from tltool.lecture.experiment import Finding
+from tltool.lecture.claim import Finding
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.saturation import Saturation
-from tltool.reporting.figures.panels import draw_series, new_figure
+from tltool.reporting.figures.axes import draw_series, new_figure
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tltool.comparison.head_stack import TrainedHead
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.lecture.race import LOSSES, Racer, epochs_to, race, racers
 from tltool.lecture.training import train_grid
-from tltool.reporting.figures.panels import new_figure
+from tltool.reporting.figures.axes import new_figure
 
 FAST = Racer([2.0, 2.0], 3)
 SLOW = Racer([4.0, 4.0], 4)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tltool.evaluation.calibration import ReliabilityBin
+from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.figures.layer_health import draw_layer_health
 from tltool.reporting.figures.palette import series_style
-from tltool.reporting.figures.panels import as_image
 from tltool.reporting.figures.reliability import draw_reliability
 
 

@@ -16,7 +16,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
 from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
 from tltool.models.backbone import Backbone
-from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.tables import FactTable, rich_table
 
 LIKENESS = {

@@ -29,7 +29,7 @@ from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes
 from tltool.finetuning.phase import Phase
 from tltool.lecture.catalog import EXPERIMENTS
-from tltool.lecture.experiment import Experiment as Claim
+from tltool.lecture.claim import Claim
 from tltool.reporting.figures.accuracy_heatmap import comparison_curves, draw_accuracy_heatmap
 from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.wandb.comparison_group import log_group

@@ -30,7 +30,7 @@ from tltool.diagnostics.checks.image_checks import (
 from tltool.diagnostics.checks.model_checks import ModelChecks
 from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.diagnostics.checks.step_memory import device_memory
-from tltool.reporting.figures.panels import SUFFIXES
+from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.figures.starting_signals import draw_starting_signals
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.image_task import ImageTask

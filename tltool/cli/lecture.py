@@ -16,7 +16,7 @@ from tltool._csv_rows import write_rows
 from tltool.comparison.cross_validation import SplitRows, split_rows
 from tltool.data.datamodules.stratified_split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
-from tltool.lecture.experiment import Experiment
+from tltool.lecture.claim import Claim
 from tltool.lecture.page import Entry, render_page
 from tltool.lecture.problem import Problem
 
@@ -80,7 +80,7 @@ def make_problem(
 
 
 def run_lecture(
-    chosen: Sequence[Experiment], problem: Problem, folder: Path, words: Sequence[str]
+    chosen: Sequence[Claim], problem: Problem, folder: Path, words: Sequence[str]
 ) -> None:
     """Run experiments, print a line for each, and write page, pictures and tables.
 
@@ -111,19 +111,19 @@ def run_lecture(
     print(f"beside    {folder}/NAME.png and NAME.csv, the pictures and their numbers")
 
 
-def chosen_experiments(lecture: Experiment | str) -> list[Experiment]:
+def chosen_experiments(lecture: Claim | str) -> list[Claim]:
     """Return one experiment, or all with their defaults; none if a package is missing.
 
     Raises:
         ModuleNotFoundError: If a package is missing.
     """
-    chosen = [lecture] if isinstance(lecture, Experiment) else [cls() for cls in EXPERIMENTS]
+    chosen = [lecture] if isinstance(lecture, Claim) else [cls() for cls in EXPERIMENTS]
     for experiment in chosen:
         experiment.check()
     return chosen
 
 
-def repeat(experiment: Experiment, words: Sequence[str]) -> str:
+def repeat(experiment: Claim, words: Sequence[str]) -> str:
     """Return the command that repeats one experiment.
 
     Example:

@@ -37,7 +37,7 @@ class MeanEstimate:
         standard_error: Its standard error, over other images and other seeds.
         degrees_of_freedom: How well the standard error itself is known.
         seed_variance: Variance between seeds that no number of images takes away.
-        image_variance: Variance between images (or groups of them), with the seeds at hand.
+        image_variance: Variance between images (or groups of them), with these seeds.
         images_per_unit: Number of images in a group; 1 without groups.
         num_seeds: Number of seeds.
     """

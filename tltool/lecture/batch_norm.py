@@ -12,18 +12,20 @@ from torch import Tensor, nn
 
 from tltool._spec import Spec
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, where
 
 NORMS: Mapping[str, str | None] = {"without": None, "batch norm": "batch"}
 LR, SCALE, FLOW, MODES = "learning rate", "initial scale", "gradient at the start", "modes"
-LOSS = Panel("at", "value", "norm", LR, "training loss", {"measure": LR}, "x", False, "bound", 2.5)
+LOSS = ClaimPanel(
+    "at", "value", "norm", LR, "training loss", {"measure": LR}, "x", False, "bound", 2.5
+)
 
 
 @dataclass(frozen=True)
-class BatchNormRange(Experiment):
+class BatchNormRange(Claim):
     """Which learning rates and initial scales train a deep network, with and without batch norm.
 
     A network trains if in the last epoch the training loss of each seed is below a share of the
@@ -61,7 +63,7 @@ class BatchNormRange(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; each row is a ``value`` of a ``measure`` at what is varied."""
+        """See `Claim`; each row is a ``value`` of a ``measure`` at what is varied."""
         problem = problem.standardized().without_val()
         bound = self.share * problem.guess_loss
         found = [(name, row) for name, norm in NORMS.items() for row in self.measure(problem, norm)]
@@ -96,7 +98,7 @@ class BatchNormRange(Experiment):
         return training.train_grid(problem, networks, lrs, self.seeds, **sgd)
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: three ranges are wider, or narrower, and the modes differ."""
+        """See `Claim`: three ranges are wider, or narrower, and the modes differ."""
         norms = [groups(each, "measure") for each in groups(rows, "norm").values()]
         lrs, scales = ([trained_range(each[name]) for each in norms] for name in (LR, SCALE))
         flows = [decades(each[FLOW]) for each in norms]

@@ -1,11 +1,11 @@
 """All experiments, in the lecture's order."""
 
 from tltool.lecture.batch_norm import BatchNormRange
+from tltool.lecture.claim import Claim
 from tltool.lecture.converges_faster import ConvergesFaster
 from tltool.lecture.dead_relu import DeadReLU
 from tltool.lecture.elu_noise import ELUNoise
 from tltool.lecture.exp_cost import ExpCost
-from tltool.lecture.experiment import Experiment
 from tltool.lecture.initialization import Initialization
 from tltool.lecture.maxout_parameters import MaxoutParameters
 from tltool.lecture.mini_batch import MiniBatch
@@ -16,7 +16,7 @@ from tltool.lecture.swish_deep import SwishDeep
 from tltool.lecture.transfer import Transfer
 from tltool.lecture.zero_centered import ZeroCentered
 
-EXPERIMENTS: tuple[type[Experiment], ...] = (
+EXPERIMENTS: tuple[type[Claim], ...] = (
     Saturation,
     ZeroCentered,
     ExpCost,
@@ -35,7 +35,7 @@ EXPERIMENTS: tuple[type[Experiment], ...] = (
 """In the order of the page."""
 
 
-def experiments_about(activation: str) -> list[type[Experiment]]:
+def experiments_about(activation: str) -> list[type[Claim]]:
     """Return the experiments that show a weakness or a strength of an activation.
 
     Example:

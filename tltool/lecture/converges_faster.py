@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
+from tltool.lecture.claim import Claim, Judgement, setting
 from tltool.lecture.problem import Problem
 from tltool.lecture.race import LOSSES, race, racers
 from tltool.lecture.table import Row
@@ -16,7 +16,7 @@ MUCH = 2.0
 
 
 @dataclass(frozen=True)
-class ConvergesFaster(Experiment):
+class ConvergesFaster(Claim):
     """The epochs to a training loss, for each activation at its fastest learning rate.
 
     Args:
@@ -42,7 +42,7 @@ class ConvergesFaster(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`."""
+        """See `Claim`."""
         problem = problem.standardized().only_training(self.max_rows)
         hidden = list(self.hidden_features)
         networks = [
@@ -54,7 +54,7 @@ class ConvergesFaster(Experiment):
         return race(rows, self.target * problem.guess_loss)
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: the others take twice relu's epochs or more, with no seed between."""
+        """See `Claim`: the others take twice relu's epochs or more, with no seed between."""
         epochs = racers(rows)
         relu, others = epochs["relu"], {n: each for n, each in epochs.items() if n != "relu"}
         times = {name: racer.times(relu) for name, racer in others.items()}

@@ -7,8 +7,8 @@ from itertools import product
 
 from tltool.evaluation.paired_differences import estimate_mean
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, grid, half_width, where
 
@@ -17,7 +17,7 @@ LEAST_RISE = 0.05
 
 
 @dataclass(frozen=True)
-class DeadReLU(Experiment):
+class DeadReLU(Claim):
     """The share of hidden units that no training row activates, by learning rate and first bias.
 
     Args:
@@ -30,7 +30,7 @@ class DeadReLU(Experiment):
         seeds: Number of seeds.
     """
 
-    panels = (Panel("lr", "dead", "network", ylabel="dead share of hidden units", log="x"),)
+    panels = (ClaimPanel("lr", "dead", "network", ylabel="dead share of hidden units", log="x"),)
 
     activations: Sequence[str] = setting(
         ("relu", "leaky_relu", "prelu"), holding=("relu",), without=("maxout",)
@@ -43,7 +43,7 @@ class DeadReLU(Experiment):
     seeds: int = 5
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``dead`` is NaN where the weights diverged."""
+        """See `Claim`; ``dead`` is NaN where the weights diverged."""
         problem = problem.standardized()
         networks = [
             {"network": f"{name}, bias {bias:g}", "activation": name, "bias": bias}
@@ -55,7 +55,7 @@ class DeadReLU(Experiment):
         return [row | {"dead": training.idle_after_training(row, problem)} for row in rows]
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: a high learning rate kills, and a bias spares.
+        """See `Claim`: a high learning rate kills, and a bias spares.
 
         A learning rate kills if, at the highest one at which no seed diverged, each seed has at
         least 5 points more dead units than at the lowest. A bias spares if fewer units are dead

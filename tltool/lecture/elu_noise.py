@@ -9,8 +9,8 @@ from torch import Tensor
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation.paired_differences import judge as compare
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, means, points, stack, where
 
@@ -18,7 +18,7 @@ REFERENCE = "leaky_relu"
 
 
 @dataclass(frozen=True)
-class ELUNoise(Experiment):
+class ELUNoise(Claim):
     """Accuracy on test rows with noise in their inputs, for networks that trained without it.
 
     Each network takes the learning rate with the least loss on the rows that choose. All see the
@@ -38,7 +38,9 @@ class ELUNoise(Experiment):
         ValueError: If elu or leaky_relu is missing, or there is no noise.
     """
 
-    panels = (Panel("noise", "accuracy", "activation", "noise / std of a feature", level="chance"),)
+    panels = (
+        ClaimPanel("noise", "accuracy", "activation", "noise / std of a feature", level="chance"),
+    )
 
     activations: Sequence[str] = setting(("relu", "leaky_relu", "elu"), holding=("elu", REFERENCE))
     noises: Sequence[float] = setting((0.0, 0.25, 0.5, 0.75, 1.0), above=-1e-9, at_least=2)
@@ -50,7 +52,7 @@ class ELUNoise(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``right`` is the share of draws in which each test row is right."""
+        """See `Claim`; ``right`` is the share of draws in which each test row is right."""
         problem = problem.standardized()
         networks = [
             {"activation": name, "head": training.mlp(self.width, self.depth, activation=name)}
@@ -83,7 +85,7 @@ class ELUNoise(Experiment):
         return (answers == labels).double().mean(dim=0)
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: elu is more accurate at the most noise, and loses less to it.
+        """See `Claim`: elu is more accurate at the most noise, and loses less to it.
 
         Both are judged beyond noise of rows and seeds (p < 0.05). Where neither activation is more
         accurate, it is not clear.

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from tltool._lookup import lookup
 from tltool.layers.activations import ACTIVATIONS, create_activation
-from tltool.lecture.experiment import Experiment, Judgement, require, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, require, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Each, Row, where
 from tltool.lecture.training import build_head
@@ -25,7 +25,7 @@ ALONE, STEP = "forward and backward alone", "a step of training"
 
 
 @dataclass(frozen=True)
-class ExpCost(Experiment):
+class ExpCost(Claim):
     """The time of each activation, alone and in a step of training, as multiples of relu's.
 
     Args:
@@ -42,7 +42,9 @@ class ExpCost(Experiment):
             than 4 rounds.
     """
 
-    panels = (Panel("activation", "times_relu", "timed", ylabel="times relu's time", ticks=True),)
+    panels = (
+        ClaimPanel("activation", "times_relu", "timed", ylabel="times relu's time", ticks=True),
+    )
 
     activations: Sequence[str] = (
         *("relu", "leaky_relu", "sigmoid", "tanh"),
@@ -63,7 +65,7 @@ class ExpCost(Experiment):
         )
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; all are timed in turns, so that other load meets all alike."""
+        """See `Claim`; all are timed in turns, so that other load meets all alike."""
         problem = problem.standardized()
         names = list(dict.fromkeys(("relu", *self.activations)))
         timed = {n: {ALONE: self.alone(n), STEP: self.step(problem, n)} for n in names}
@@ -108,7 +110,7 @@ class ExpCost(Experiment):
         return run
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: three quarters of the rounds take over 1.2 times relu's time."""
+        """See `Claim`: three quarters of the rounds take over 1.2 times relu's time."""
         exp = [row for row in rows if ACTIVATIONS[row["activation"]].uses_exp]
 
         def times(timed: str, percent: int) -> Each:

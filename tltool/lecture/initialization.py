@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from tltool._spec import Spec
 from tltool.layers.activation_behavior import activation_behavior, saturated_region
-from tltool.lecture.experiment import Experiment, Judgement, require, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, require, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, where
 from tltool.lecture.training import build_head, mlp
@@ -51,7 +51,7 @@ class Passage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Initialization(Experiment):
+class Initialization(Claim):
     """Outputs and gradients of each layer of new networks, by initializer.
 
     Args:
@@ -65,7 +65,9 @@ class Initialization(Experiment):
     """
 
     index = "layer"
-    panels = tuple(Panel("layer", y, "network", log="y") for y in ("output_std", "gradient_std"))
+    panels = tuple(
+        ClaimPanel("layer", y, "network", log="y") for y in ("output_std", "gradient_std")
+    )
 
     activations: Sequence[str] = setting(("tanh", "relu"), without=("maxout",))
     small: float = 0.01
@@ -81,7 +83,7 @@ class Initialization(Experiment):
         require(sorted(stds) == list(stds), f"Set small < middle < large, got {stds}.")
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; nothing is trained."""
+        """See `Claim`; nothing is trained."""
         problem = problem.standardized()
         stds = self.small, self.middle, self.large
         initializers: dict[str, Spec] = {_normal(s): {"name": "normal", "std": s} for s in stds}
@@ -97,7 +99,7 @@ class Initialization(Experiment):
         return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: each part of the claim is a statement.
+        """See `Claim`: each part of the claim is a statement.
 
         A signal is kept if its standard deviation stays within a factor of 3 from the first to the
         last layer, and the gradient's from the last to the first.

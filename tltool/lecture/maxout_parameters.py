@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation.paired_differences import judge as compare
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, grid, groups, points, stack, where
 
@@ -23,7 +23,7 @@ DYING = 0.01
 
 
 @dataclass(frozen=True)
-class MaxoutParameters(Experiment):
+class MaxoutParameters(Claim):
     """Maxout against relu of equal width, and against relu with as many parameters.
 
     Each network takes the learning rate with the least loss on the rows that choose.
@@ -38,8 +38,8 @@ class MaxoutParameters(Experiment):
     """
 
     panels = (
-        Panel("parameters", "accuracy", "network", where={"is_best_lr": True}, log="x"),
-        Panel("lr", "without_gradient", "network", where={"is_widest": True}, log="x"),
+        ClaimPanel("parameters", "accuracy", "network", where={"is_best_lr": True}, log="x"),
+        ClaimPanel("lr", "without_gradient", "network", where={"is_widest": True}, log="x"),
     )
 
     widths: Sequence[int] = (4, 8, 16, 32, 64)
@@ -50,7 +50,7 @@ class MaxoutParameters(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``without_gradient`` is NaN where the weights diverged."""
+        """See `Claim`; ``without_gradient`` is NaN where the weights diverged."""
         problem = problem.standardized()
         networks: list[Row] = []
         for width, kind in product(sorted(set(self.widths)), (RELU, MAXOUT, WIDER)):
@@ -91,7 +91,7 @@ class MaxoutParameters(Experiment):
         return float((got - expected).abs().max() / expected.abs().max())
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: maxout computes what relu does, lives where relus die, is twice as big.
+        """See `Claim`: maxout computes what relu does, lives where relus die, is twice as big.
 
         It lives if at each learning rate at which more than 1 % of the relu units get no gradient,
         a smaller share of its pieces gets none, and no seed diverges; where none kills relus, if

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, means
 
@@ -20,7 +20,7 @@ POWER = 0.1
 
 
 @dataclass(frozen=True)
-class MiniBatch(Experiment):
+class MiniBatch(Claim):
     """The noise of the gradient by batch size, and the loss for equal numbers of images.
 
     Each batch size chooses its learning rate of plain SGD, by the training loss at the end. The
@@ -37,8 +37,8 @@ class MiniBatch(Experiment):
     """
 
     panels = (
-        Panel("rows", "error", "stage", "rows in the batch", "relative error", log="xy"),
-        Panel("images", "loss", "series", "images seen", "loss of all training rows", log="y"),
+        ClaimPanel("rows", "error", "stage", "rows in the batch", "relative error", log="xy"),
+        ClaimPanel("images", "loss", "series", "images seen", "loss of all training rows", log="y"),
     )
 
     batch_sizes: Sequence[int] = setting((1, 4, 16, 64, 256), at_least=2, rising=True)
@@ -50,7 +50,7 @@ class MiniBatch(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`: rows of trainings, all rows in one step last, and rows of noise."""
+        """See `Claim`: rows of trainings, all rows in one step last, and rows of noise."""
         problem = problem.standardized()
         trained = self.train(problem)
         sizes = list(groups(trained, "rows").values())
@@ -84,7 +84,7 @@ class MiniBatch(Experiment):
         return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: the error falls as stated, and a mini-batch ends lower than all rows.
+        """See `Claim`: the error falls as stated, and a mini-batch ends lower than all rows.
 
         The power is judged at both stages, without seeds in which no gradient is left; the loss for
         as many images, beyond the range over seeds. Where every step takes all rows, it is not

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tltool.lecture.experiment import Experiment, Finding
+from tltool.lecture.claim import Claim, Finding
 from tltool.reporting.html.images import picture
 from tltool.reporting.html.render import render
 from tltool.reporting.tables import FactTable
@@ -27,7 +27,7 @@ class Entry:
         seconds: How long it took.
     """
 
-    experiment: Experiment
+    experiment: Claim
     finding: Finding
     command: str
     seconds: float

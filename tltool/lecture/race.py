@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.comparison.head_stack import TrainedHead
-from tltool.lecture.pictures import Panel
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.table import Each, Row, groups
 from tltool.lecture.training import choose_lrs, finite
 
 # The cap is there because one that diverges would press the others flat.
-LOSSES = Panel("epoch", "training_loss", "name", log="y", level="target", cap=30.0)
+LOSSES = ClaimPanel("epoch", "training_loss", "name", log="y", level="target", cap=30.0)
 """The panel of a race; the target is a gray line."""
 
 

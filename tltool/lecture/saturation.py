@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, means, where
 
@@ -18,7 +18,7 @@ KILLED = 1e-3
 
 
 @dataclass(frozen=True)
-class Saturation(Experiment):
+class Saturation(Claim):
     """The gradient of each layer at the start, and the loss after some epochs, by depth.
 
     Args:
@@ -32,8 +32,8 @@ class Saturation(Experiment):
 
     index = "layer"
     panels = (
-        Panel("layer", "gradient", "activation", where={"is_deepest": True}, log="y"),
-        Panel("depth", "training_loss", "activation", ticks=True),
+        ClaimPanel("layer", "gradient", "activation", where={"is_deepest": True}, log="y"),
+        ClaimPanel("depth", "training_loss", "activation", ticks=True),
     )
 
     activations: Sequence[str] = setting(("sigmoid", "tanh", "relu"), at_least=2, holding=("relu",))
@@ -44,7 +44,7 @@ class Saturation(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``gradient`` is the norm of each linear layer's, from the input."""
+        """See `Claim`; ``gradient`` is the norm of each linear layer's, from the input."""
         problem = problem.standardized()
         networks: list[Row] = [
             {"activation": name, "depth": depth, "is_deepest": depth == max(self.depths)}
@@ -61,7 +61,7 @@ class Saturation(Experiment):
         return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: a gradient is killed below a thousandth of relu's."""
+        """See `Claim`: a gradient is killed below a thousandth of relu's."""
         deepest = where(rows, is_deepest=True)
         first = {
             name: statistics.median(row["gradient"][0] for row in each)

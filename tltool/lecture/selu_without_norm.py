@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation.paired_differences import judge as compare
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, half_width, means, points, stack, where
 
@@ -26,7 +26,7 @@ WIDEST = 0.05
 
 
 @dataclass(frozen=True)
-class SELUWithoutNorm(Experiment):
+class SELUWithoutNorm(Claim):
     """Signals through depth, and accuracy, of selu and of relu without and with batch norm.
 
     Each network takes, at each depth, the learning rate with the least loss on the rows that
@@ -43,8 +43,8 @@ class SELUWithoutNorm(Experiment):
 
     index = "layer"
     panels = (
-        Panel("layer", "variance", "network", where={"is_deepest": True}, log="y"),
-        Panel("depth", "accuracy", "network", ticks=True, level="chance"),
+        ClaimPanel("layer", "variance", "network", where={"is_deepest": True}, log="y"),
+        ClaimPanel("depth", "accuracy", "network", ticks=True, level="chance"),
     )
 
     depths: Sequence[int] = (8, 16, 32)
@@ -55,7 +55,7 @@ class SELUWithoutNorm(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``guess`` is what always saying the most frequent class has right."""
+        """See `Claim`; ``guess`` is what always saying the most frequent class has right."""
         problem = problem.standardized()
         networks = [
             {"network": name, "depth": depth, "is_deepest": depth == max(self.depths)}
@@ -74,7 +74,7 @@ class SELUWithoutNorm(Experiment):
         return found
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: selu learns, and is not behind batch norm, at the largest depth.
+        """See `Claim`: selu learns, and is not behind batch norm, at the largest depth.
 
         Differences are judged beyond noise of rows and seeds (p < 0.05). It is not clear if nothing
         learns, or if neither of the two is better and the interval is wider than 5 points to each

@@ -9,8 +9,8 @@ import torch
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.evaluation import paired_differences as paired
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Row, groups, half_width, points, stack
 
@@ -25,7 +25,7 @@ Comparison = tuple[paired.MeanEstimate, float, paired.MeanEstimate | None]
 
 
 @dataclass(frozen=True)
-class SwishDeep(Experiment):
+class SwishDeep(Claim):
     """Swish (silu) against relu by depth, without and with a norm.
 
     Each network takes the learning rate with the least loss on the rows that choose. Weights are
@@ -44,8 +44,8 @@ class SwishDeep(Experiment):
     """
 
     panels = (
-        Panel("depth", "training_loss", "network", log="y", ticks=True),
-        Panel("depth", "accuracy", "network", ticks=True),
+        ClaimPanel("depth", "training_loss", "network", log="y", ticks=True),
+        ClaimPanel("depth", "accuracy", "network", ticks=True),
     )
 
     depths: Sequence[int] = (2, 8, 16, 32)
@@ -58,7 +58,7 @@ class SwishDeep(Experiment):
     seeds: int = 6
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``pair`` names what both activations share."""
+        """See `Claim`; ``pair`` names what both activations share."""
         problem, rows = problem.standardized(), []
         num_rows, lrs = len(problem.split.train), sorted(set(self.lrs))
         reporting = range(self.tuning_seeds, self.tuning_seeds + self.seeds)
@@ -77,7 +77,7 @@ class SwishDeep(Experiment):
         return rows
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: swish is better in deep networks.
+        """See `Claim`: swish is better in deep networks.
 
         At 8 and more layers, it is better where its accuracy is higher or its training loss lower
         beyond noise (p < 0.05, Holm's correction for both measures at all such depths and norms),

@@ -13,8 +13,8 @@ from tltool.comparison.cross_validation import SplitRows
 from tltool.comparison.head_stack import TrainedHead, train_head_stack
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.data.datamodules.stratified_split import split_stratified
-from tltool.lecture.experiment import Experiment, Judgement
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Each, Row, groups, means, where
 from tltool.lecture.training import final_val_loss
@@ -23,11 +23,13 @@ FROZEN = {"linear probe": 3, "last block": 2, "everything": 0, "from scratch": 0
 """How many of the three blocks do not train, by what is trained."""
 BATCH = 32
 SHARE = "share of the training images"
-LIKE = Panel(SHARE, "accuracy", "strategy", f"{SHARE}, like", "", {"data": "digits"}, ticks=True)
+LIKE = ClaimPanel(
+    SHARE, "accuracy", "strategy", f"{SHARE}, like", "", {"data": "digits"}, ticks=True
+)
 
 
 @dataclass(frozen=True)
-class Transfer(Experiment):
+class Transfer(Claim):
     """A small network pretrained on half of the digits, transferred to others and to solar cells.
 
     It takes data of its own, whatever else is given: a pretrained network, data that are like those
@@ -41,7 +43,7 @@ class Transfer(Experiment):
         seeds: Number of seeds, of pretraining, drawn images and new heads.
     """
 
-    panels = (LIKE, replace(LIKE, xlabel=f"{SHARE}, unlike", where={"data": "elpv"}))
+    panels = (LIKE, replace(LIKE, xlabel=f"{SHARE}, unlike", where={"data": "solar cells"}))
     packages = ("scikit-learn", "elpv-dataset")
 
     shares: Sequence[float] = (0.01, 0.1, 1.0)
@@ -50,7 +52,7 @@ class Transfer(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; the problem is not looked at. First come the data that are like."""
+        """See `Claim`; the problem is not looked at. First come the data that are like."""
         digits, cells = load_data()
         old, new = (digits.with_train(rows) for rows in draw_share(digits, 0.5, seed=0))
         rows = []
@@ -85,7 +87,7 @@ class Transfer(Experiment):
         return target.with_features(rows.flatten(1)), rest
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: little like data want a probe, much unlike data want all layers.
+        """See `Claim`: little like data want a probe, much unlike data want all layers.
 
         On the fewest data like the pretraining's nothing beats the linear probe, and on the most
         data unlike it training everything does, each beyond two standard errors of an accuracy.
@@ -160,7 +162,10 @@ def load_data() -> list[Problem]:
 
     problems = []
     # Three blocks halve the size twice.
-    for make, size, share in ((DigitsDataModule, 16, 0.3), (ELPVDataModule, 24, 0.15)):
+    for make, name, size, share in (
+        (DigitsDataModule, "digits", 16, 0.3),
+        (ELPVDataModule, "solar cells", 24, 0.15),
+    ):
         backbone = Backbone("pixels", img_size=size, in_chans=1)
         data = make(data_config=backbone.data_config, test_fraction=share)
         found = [cached_features(backbone, data.dataset(s)) for s in ("train", "val", "test")]
@@ -168,7 +173,7 @@ def load_data() -> list[Problem]:
         rows = torch.split(torch.arange(len(labels)), [len(each.tensor()) for each in found])
         images = torch.cat([each.tensor() for each in found]).float()
         split = SplitRows(rows[0], rows[1], rows[2], (0,))
-        problems.append(Problem(str(data.name), images, labels, split))
+        problems.append(Problem(name, images, labels, split))
     return problems
 
 

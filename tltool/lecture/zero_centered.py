@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tltool.lecture import training
-from tltool.lecture.experiment import Experiment, Judgement, setting
-from tltool.lecture.pictures import Panel
+from tltool.lecture.claim import Claim, Judgement, setting
+from tltool.lecture.pictures import ClaimPanel
 from tltool.lecture.problem import Problem
 from tltool.lecture.race import LOSSES, race, racers
 from tltool.lecture.table import Row, means
@@ -24,7 +24,7 @@ TURN = 0.5
 
 
 @dataclass(frozen=True)
-class ZeroCentered(Experiment):
+class ZeroCentered(Claim):
     """The same features centered, as they come, and shifted further from zero.
 
     All are divided by one number, so that they spread by 1 about their mean. They reach a network
@@ -46,7 +46,10 @@ class ZeroCentered(Experiment):
         seeds: Number of seeds.
     """
 
-    panels = (LOSSES, Panel("step on all rows", "cosines", "name", ylabel="cosine to the last"))
+    panels = (
+        LOSSES,
+        ClaimPanel("step on all rows", "cosines", "name", ylabel="cosine to the last"),
+    )
 
     shifts: Sequence[float] = setting((2.0, 4.0), above=-math.inf, without=(0,))
     activation: str = "tanh"
@@ -60,7 +63,7 @@ class ZeroCentered(Experiment):
     seeds: int = 3
 
     def run(self, problem: Problem) -> list[Row]:
-        """See `Experiment`; ``mean_cosine`` is 1 for steps straight on, -1 for straight back."""
+        """See `Claim`; ``mean_cosine`` is 1 for steps straight on, -1 for straight back."""
         sgd = training.constant_lr(self.epochs, self.batch_size, training.PLAIN_SGD)
         head = training.mlp(self.width, 1, activation=self.activation)
         rows: list[Row] = []
@@ -92,7 +95,7 @@ class ZeroCentered(Experiment):
         return {name: problem.with_features(each) for name, each in features.items()}
 
     def judge(self, rows: Sequence[Row]) -> Judgement:
-        """See `Experiment`: what is not centered is slower, and zig-zags."""
+        """See `Claim`: what is not centered is slower, and zig-zags."""
         epochs, cosines = racers(rows), means(rows, "mean_cosine", by="name")
         signs = means(rows, "equal_signs", by="name")
         centered, *others = epochs

@@ -12,7 +12,7 @@ from tltool.data.datamodules.record_splits import sort_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
 from tltool.data.files.folder_layout import SPLIT_NAMES, WHOLE
-from tltool.data.files.tables import Columns, read_table
+from tltool.data.files.table_files import Columns, read_table
 from tltool.data.loading.samples import Samples
 
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import describe
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import COLORMAP
-from tltool.reporting.figures.panels import new_figure
 
 
 def draw_accuracy_heatmap(found: Comparison) -> Figure:

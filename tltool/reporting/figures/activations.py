@@ -12,8 +12,8 @@ from tltool._output_file import check_output_file
 from tltool.layers.activation_behavior import outputs_and_slopes, saturated_region
 from tltool.layers.activation_facts import ACTIVATION_FACTS
 from tltool.layers.activations import ACTIVATIONS
+from tltool.reporting.figures.axes import SUFFIXES, new_figure
 from tltool.reporting.figures.palette import BLUE, VERMILION
-from tltool.reporting.figures.panels import SUFFIXES, new_figure
 
 LIMIT = 11  # The drawn inputs: every saturated region begins within, the last one at 9.
 

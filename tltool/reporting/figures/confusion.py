@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import COLORMAP
-from tltool.reporting.figures.panels import new_figure
 
 WITH_COUNTS = 20
 """Classes in whose matrix numbers can be read."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tltool.reporting.figures.panels import draw_legend, draw_series, mark_phase, new_figure
+from tltool.reporting.figures.axes import draw_legend, draw_series, mark_phase, new_figure
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """(epoch, value) pairs by the name of a series, by the label of the metric; epochs from 0."""

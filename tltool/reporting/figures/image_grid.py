@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import BLUE, VERMILION
-from tltool.reporting.figures.panels import new_figure
 
 NUM_COLUMNS = 6
 

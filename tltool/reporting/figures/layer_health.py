@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tltool.diagnostics.health.alarms import DEAD, FAST
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import COLORMAP
-from tltool.reporting.figures.panels import new_figure
 
 MOST_NUMBERED = 90
 """Cells of a heatmap that have room for their numbers."""

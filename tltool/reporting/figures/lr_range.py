@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 
 from tltool.diagnostics.advice.lr_range import LRRange
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import BLUE
-from tltool.reporting.figures.panels import new_figure
 
 
 def draw_lr_range(found: LRRange) -> Figure:

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from tltool.evaluation.accuracy import wilson
 from tltool.evaluation.calibration import ReliabilityBin
+from tltool.reporting.figures.axes import draw_legend, new_figure
 from tltool.reporting.figures.palette import BLUE
-from tltool.reporting.figures.panels import draw_legend, new_figure
 
 
 def draw_reliability(bins: Sequence[ReliabilityBin]) -> Figure:

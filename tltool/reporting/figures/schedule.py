@@ -7,8 +7,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from tltool.finetuning.plan import Plan
+from tltool.reporting.figures.axes import mark_phase, new_figure
 from tltool.reporting.figures.palette import COLORMAP, VERMILION
-from tltool.reporting.figures.panels import mark_phase, new_figure
 
 NUM_MOMENTS = 400
 SMALLEST_SHOWN = 1e-3

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from tltool.diagnostics.checks.starting_signal import StartingSignal
+from tltool.reporting.figures.axes import new_figure
 from tltool.reporting.figures.palette import BLUE
-from tltool.reporting.figures.panels import new_figure
 
 NUM_BINS = 60
 SHOWN = (0.001, 0.999)  # quantiles between which the outputs are drawn

@@ -14,9 +14,9 @@ from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import unnormalize
 from tltool.evaluation.predictions import PredictionSet
+from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.layer_health import draw_layer_health
-from tltool.reporting.figures.panels import as_image
 from tltool.reporting.figures.reliability import draw_reliability
 from tltool.reporting.tables import class_table
 from tltool.reporting.wandb.run_logger import files_beside

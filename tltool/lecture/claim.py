@@ -1,4 +1,4 @@
-"""Experiment on a claim of the lecture: settings and their limits, rows, verdict, text, picture."""
+"""Claim on a claim of the lecture: settings and their limits, rows, verdict, text, picture."""
 
 import math
 import tomllib
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from tltool.lecture.pictures import Panel, draw_panels
+from tltool.lecture.pictures import ClaimPanel, draw_panels
 from tltool.lecture.problem import Problem
 from tltool.lecture.table import Each, Row, flat_table
 
@@ -122,7 +122,7 @@ def setting(default: Any, **limit: Any) -> Any:
     return field(default=default, metadata={"limit": Limit(**limit)})
 
 
-class Experiment:
+class Claim:
     """One claim of the lecture, and how it is tried.
 
     Subclass it as a frozen dataclass whose fields are its settings: they are its configuration, and
@@ -151,7 +151,7 @@ class Experiment:
     number: ClassVar[str]
     text: ClassVar[str]
     index: ClassVar[str] = "epoch"
-    panels: ClassVar[tuple[Panel, ...]]
+    panels: ClassVar[tuple[ClaimPanel, ...]]
     packages: ClassVar[tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -189,7 +189,7 @@ class Experiment:
             try:
                 distribution(package)
             except PackageNotFoundError as error:
-                message = f"{self.name()} needs {package}. Type: pip install {package}"
+                message = f"{self.name()} needs {package}. Type: pip install 'tltool[lecture]'"
                 raise ModuleNotFoundError(message) from error
 
     def find(self, problem: Problem) -> Finding:

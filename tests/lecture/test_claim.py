@@ -3,8 +3,8 @@
 import pytest
 
 from tltool.lecture.catalog import EXPERIMENTS
+from tltool.lecture.claim import CLAIMS
 from tltool.lecture.converges_faster import ConvergesFaster
-from tltool.lecture.experiment import CLAIMS
 from tltool.lecture.saturation import Saturation
 
 

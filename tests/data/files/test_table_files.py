@@ -1,6 +1,6 @@
 import pytest
 
-from tltool.data.files.tables import read_table
+from tltool.data.files.table_files import read_table
 
 EXPECTED = {"path": ["a b.jpg", "é.jpg"], "label": ["ants", ""]}
 
