@@ -6,7 +6,7 @@ import subprocess
 import sys
 import venv
 import zipfile
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,7 @@ def environment(folder, wheel, extra=""):
     venv.create(folder, with_pip=False)
     site = next((folder / "lib").glob("python*")) / "site-packages"
     packed = zipfile.Path(wheel, f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info/")
-    for name in required(Distribution.at(packed), [extra] if extra else [], set()):
+    for name in required(PathDistribution(packed), [extra] if extra else [], set()):
         link_distribution(name, site)
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet"]
     subprocess.run([*install, "--target", str(site), str(wheel)], check=True)

@@ -53,3 +53,9 @@ def test_a_message_of_jsonargparse_is_understood(parser, words, pattern, found):
     match = pattern.search(str(caught.value))
     assert match is not None, str(caught.value)
     assert found in "".join(group for group in match.groups() if group)
+
+
+def test_what_a_named_class_needs_is_asked_for_with_a_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "images", "--trainer.logger", "TensorBoardLogger"])
+    assert "--trainer.logger.save_dir" in capsys.readouterr().err

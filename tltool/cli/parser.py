@@ -136,6 +136,7 @@ class Parser(LightningArgumentParser):
         leaf = found["key"].rpartition(".")[2]
         options = sorted(o for o in set(self.option_names()) if o.rpartition(".")[2] == leaf)
         flags = " or ".join(f"--{option}" for option in options)
+        flags = flags or f"it behind the class that needs it, such as --trainer.logger.{leaf}"
         return f"{shorten(found.string).rstrip('.')}. Set {flags}."
 
     def exit_with_asked_help(self, words: Sequence[str]) -> None:
