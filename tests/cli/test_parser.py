@@ -2,6 +2,7 @@
 
 import pytest
 
+from tltool.__main__ import main
 from tltool.cli.parser import (
     MISSING,
     UNKNOWN_CLASS,
