@@ -16,7 +16,7 @@ FURTHER = [
     *("nf_regnet_b0", "poolformer_s12", "regnetz_c16_evos", "resnet18", "skresnet18"),
     *("swinv2_tiny_window16_256", "tf_efficientnet_lite0", "vit_tiny_patch16_224"),
 ]
-MODULES = [module for module in timm.list_modules() if module != "pixels"]  # No network.
+MODULES = [module for module in timm.list_modules() if module != "pixel_backbone"]  # No network.
 MODELS = [timm.list_models(module=module)[:1] for module in MODULES]
 MODELS = sorted({*(name for names in MODELS for name in names), *FURTHER})
 
