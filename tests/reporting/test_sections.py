@@ -130,4 +130,4 @@ def test_a_narrow_screen_gets_its_own_width(lecture_page):
 
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(UndefinedError, match="title"):
-        render("page.html.jinja", made_with="")
+        render("layout.html.jinja", made_with="")

@@ -12,10 +12,10 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
-from tltool.cli.own_modules import rewrite
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
+from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule

@@ -22,8 +22,8 @@ from tltool.cli.lecture import (
     make_problem,
     run_lecture,
 )
-from tltool.cli.own_modules import rewrite
 from tltool.cli.sections import HEAD
+from tltool.cli.short_forms import rewrite
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import docstring_parser
 from lightning.pytorch import Trainer
 
-from tltool.cli.own_modules import import_own_modules, rewrite
 from tltool.cli.parser import Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import DEFAULTS as FIT_DEFAULTS
 from tltool.cli.sections import add_data, known_classes
+from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.training.image_task import ImageTask

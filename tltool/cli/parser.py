@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import tltool
 from tltool.cli.help_page import page_options, usual_word
-from tltool.cli.own_modules import write_out_config
+from tltool.cli.short_forms import write_out_config
 
 Classes = Mapping[str, tuple[type[Any], ...]]
 """The classes that a section accepts by short name, by the section's key."""

@@ -10,10 +10,10 @@ from rich.console import Console
 import tltool
 from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
-from tltool.cli.own_modules import import_own_modules
 from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import open_dashboard, write_dashboard
+from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.measured_run import MeasuredRun

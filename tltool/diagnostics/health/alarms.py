@@ -75,7 +75,7 @@ def _alarm(cause: str, layer: str, **words: object) -> Alarm:
 @functools.cache
 def messages() -> dict[str, str]:
     """Return what the alarm of each cause says, with braces for what was seen."""
-    return tomllib.loads((resources.files(__package__) / "alarms.toml").read_text("utf-8"))
+    return tomllib.loads((resources.files(__package__) / "alarm_messages.toml").read_text("utf-8"))
 
 
 def _dead_share(layer: LayerHealth) -> float | None:
