@@ -30,7 +30,7 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
 ):
     cache = tmp_path / "c"
     process = start(images, cache, tmp_path / "result", "die")
-    process.communicate(timeout=240)
+    process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     (partial,) = directory_of(cache).glob(".*.partial")
     backbone = make_backbone()
@@ -46,7 +46,7 @@ def test_a_killed_run_leaves_whole_segments_that_are_used(
 def test_two_processes_at_once_get_the_same_whole_features(images, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
     processes = [start(images, cache, result) for result in results]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
     torch.testing.assert_close(first["features"], second["features"])
@@ -58,7 +58,7 @@ def test_two_processes_at_once_get_the_same_whole_features(images, tmp_path):
 def test_two_ranks_share_the_work_and_get_the_same(images, tmp_path):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
     processes = [start(images, cache, path, f"rank:{path.name}") for path in results]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
     assert (first["computed"], second["computed"]) == (12, 12)
@@ -69,7 +69,7 @@ def test_a_full_disk_is_said_once_and_features_stay_in_memory(
     images, tmp_path, make_backbone, make_images
 ):
     process = start(images, tmp_path / "c", tmp_path / "result", "limit")
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=60)
     assert output.count("WARNING") == 1
     assert "File too large. They stay in memory" in output
     backbone = make_backbone()
