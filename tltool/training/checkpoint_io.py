@@ -11,6 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tltool._atomic_write import whole_file
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
+CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,8 +33,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
+def read_checkpoint(
+    checkpoint_path: str | Path | IO[bytes], *, map_location: str = "cpu"
+) -> dict[str, Any]:
     """Read a checkpoint of tltool, unpickling nothing but tensors and plain data.
+
+    Args:
+        checkpoint_path: The file.
+        map_location: Where its tensors go; with ``meta`` they are not read.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -44,7 +51,7 @@ def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
             f"There is no checkpoint {str(checkpoint_path)!r}. Name a file, for example "
             "runs/images/0/checkpoints/best.ckpt."
         )
-    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
     if not (isinstance(checkpoint, Mapping) and TASK in checkpoint):
         raise ValueError(
             f"{checkpoint_path} is no checkpoint of tltool, which says how to rebuild the model. "
