@@ -79,7 +79,7 @@ class ImageDataModule(LightningDataModule):
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
-            takes those of the data in alphabetical order.
+            takes those of the data, sorted by name, numbers in it by value.
     """
 
     remedies: ClassVar[Mapping[str, str]] = {}

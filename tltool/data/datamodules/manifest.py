@@ -8,10 +8,12 @@ from typing import ClassVar
 
 from tltool._lookup import lookup
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.data.datamodules.record_splits import sort_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
-from tltool.data.files.folder_layout import SPLIT_NAMES, WHOLE
+from tltool.data.files.directory_listing import as_root
+from tltool.data.files.folder_layout import WHOLE
+from tltool.data.files.natural_order import sort_classes
+from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.files.table_files import Columns, read_table
 from tltool.data.loading.samples import Samples
 
@@ -28,8 +30,8 @@ class ManifestDataModule(ImageDataModule):
         manifest: The table.
         root: The folder that relative paths start from; ``None`` for the folder of the table.
         path_column: Name of the column with the path.
-        label_column: Name of the column with the class. Classes are sorted by name, or by value if
-            all are whole numbers.
+        label_column: Name of the column with the class. Classes are sorted by name, numbers in it
+            by value.
         split_column: Name of the column with the split, if there is one.
         group_column: Name of the column with the group, if there is one.
         test_fraction: Share of the images that tests where the table has no column for the split;
@@ -68,8 +70,8 @@ class ManifestDataModule(ImageDataModule):
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        self.manifest = Path(manifest).expanduser()
-        self.root = self.manifest.parent if root is None else Path(root).expanduser()
+        self.manifest = Path(os.path.expanduser(manifest))
+        self.root = self.manifest.parent if root is None else as_root(root)
         self.columns = {
             "path": path_column,
             "label": label_column,
