@@ -170,6 +170,34 @@ def test_images_to_predict_have_the_label_of_a_class_folder_above_them(images):
     assert found == {"ants/000.png": "ants", "bees/deeper/000.png": "bees"}
 
 
+@pytest.mark.parametrize("root", ["ants", "ants/new", "ants/new/000.png"])
+def test_a_folder_above_the_images_to_predict_gives_no_label(images, root):
+    below = images({"new": 1}, below="ants") / root
+    assert ImageFolderDataModule(below, class_names=["ants", "bees"]).known_labels() == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "label"), [("ants/bees", "ants"), ("train/bus", "bus"), ("train/1", "train")]
+)
+def test_images_to_predict_have_the_label_that_training_gives_them(images, place, label):
+    data = ImageFolderDataModule(images({place: 1}), class_names=["ants", "bees", "bus", "train"])
+    assert list(data.known_labels().values()) == [label]
+
+
+@pytest.mark.parametrize(
+    ("root", "name"), [(".", "images"), ("..", "images"), ("../images/", "images"), ("/", "")]
+)
+def test_the_name_is_that_of_the_folder_however_it_is_written(images, monkeypatch, root, name):
+    folder = images({"ants": 1, "bees": 1})
+    monkeypatch.chdir(folder if root != ".." else folder / "ants")
+    assert ImageFolderDataModule(root).name == name
+
+
+def test_a_home_folder_is_written_out(images, monkeypatch):
+    monkeypatch.setenv("HOME", str(images({"ants": 2, "bees": 2}).parent))
+    assert ImageFolderDataModule("~/images/").train_class_counts == [1, 1]
+
+
 def test_a_class_folder_whose_name_is_no_utf8_can_be_printed(images):
     data = ImageFolderDataModule(images({os.fsdecode(b"K\xe4fer"): 4, "bees": 4}))
     assert data.class_names == ["K\\xe4fer", "bees"]
