@@ -15,6 +15,7 @@ from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.files.natural_order import look_alikes
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
@@ -158,6 +159,8 @@ class ImageDataModule(LightningDataModule):
         )
         for split, missing in splits.missing_classes(self.class_names).items():
             _warn("The %s images in %s have none of: %s.", split, self.place, missing)
+        for names in look_alikes(self.class_names):
+            _warn("Names in %s that may be one class, or mean two: %s.", self.place, names)
         return splits
 
     def check_labels(self) -> None:

@@ -15,6 +15,7 @@ from tltool.data.files.folder_layout import WHOLE
 from tltool.data.files.natural_order import sort_classes
 from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.files.table_files import Columns, read_table
+from tltool.data.files.table_paths import local_path, missing_image_advice, path_below
 from tltool.data.loading.samples import Samples
 
 
@@ -99,6 +100,7 @@ class ManifestDataModule(ImageDataModule):
         )
         check_filled(names, names, "path", place=self.place)
         check_filled(splits, names, "split", place=self.place)
+        names = [local_path(name, self.root) for name in names]
         paths = [str(self.root / name) for name in names]
         # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
         counts = Counter(map(os.path.abspath, paths))
@@ -113,6 +115,8 @@ class ManifestDataModule(ImageDataModule):
         labels = [unicodedata.normalize("NFC", label) for label in labels] or empty
         splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in splits]
         splits = splits or [WHOLE] * len(names)
+        # By any of its names an image has one place in a split.
+        names = [path_below(path, self.root) for path in paths]
         return list(map(ImageRecord, paths, names, labels, splits, groups or empty))
 
     def readable_records(self) -> list[ImageRecord]:
@@ -121,8 +125,7 @@ class ManifestDataModule(ImageDataModule):
         if missing and self.broken_files == "stop":
             raise FileNotFoundError(
                 f"{len(missing)} of {len(self.records)} images that {self.place} names do not "
-                f"exist, such as '{missing[0]}'. Set --data.root to the folder that the paths "
-                "start from, or set --data.broken_files skip."
+                f"exist, such as '{missing[0]}'. {missing_image_advice(Path(missing[0]))}"
             )
         return super().readable_records()
 

@@ -1,6 +1,7 @@
 """Natural order of class names: numbers by value, one order on every machine and in every run."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -31,3 +32,17 @@ def sort_classes(names: Iterable[str]) -> list[str]:
         ['9', '10', 'bees']
     """
     return sorted(names, key=natural_key)
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that differ only in case, spaces, the form of letters or of a number.
+
+    Example:
+        >>> look_alikes(["1", "01", "1.0", "2", "cat", "Cat"])
+        [['01', '1', '1.0'], ['Cat', 'cat']]
+    """
+    alike: dict[tuple[str | Decimal, ...], list[str]] = {}
+    for name in sort_classes(names):
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        alike.setdefault(tuple(natural_key(plain)[0]), []).append(name)
+    return [group for group in alike.values() if len(group) > 1]
