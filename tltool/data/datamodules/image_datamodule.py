@@ -13,6 +13,7 @@ from tltool.data.datamodules.record_splits import make_splits
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
+from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.natural_order import look_alikes
@@ -105,7 +106,7 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
         val_fraction: float = 0.2,
         data_config: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
+        class_names: list[Any] | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -120,7 +121,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.val_fraction = val_fraction
         self.data_config = data_config
-        self.given_class_names = class_names
+        self.given_class_names = class_names and as_names(class_names)
         self._run_seed: int | None = None
         self.set_source(self.name, type(self).__name__)
 
