@@ -71,6 +71,13 @@ def test_folders_that_all_hold_the_same_folders_are_refused(splits):
         ImageFolderDataModule(root).setup("fit")
 
 
+def test_a_split_that_lacks_a_class_still_holds_the_same_folders(splits, images):
+    splits("Lernen", "Pruefen")
+    root = images({"wasps": 3}, below="Lernen")
+    with pytest.raises(ValueError, match=r"split_folders '{train: Lernen, val: Pruefen}'"):
+        ImageFolderDataModule(root).setup("fit")
+
+
 def test_classes_that_all_hold_the_same_folders_are_classes_if_they_are_named(images):
     for name in ("left", "right"):
         images({name: 4}, below="ants")

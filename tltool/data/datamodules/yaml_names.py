@@ -57,6 +57,6 @@ def name_of(value: object, names: Sequence[str]) -> str:
 
 def _typed(name: str) -> tuple[type, object]:
     """Return what YAML reads where a name stands without quotes, and its type: 1 is not true."""
-    tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, name, (True, False))
+    tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, name, (True, False))  # type: ignore[no-untyped-call]
     read = yaml.safe_load(name) if tag.rpartition(":")[2] in _TYPES else name
     return type(read), read

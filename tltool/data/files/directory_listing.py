@@ -23,6 +23,7 @@ SYSTEM_FOLDERS = {
     "@recycle",  # of a QNAP
     "@recently-snapshot",
     "@__thumb",
+    "~snapshot",  # of a NetApp
     "$recycle.bin",  # of Windows
     "recycler",
     "system volume information",

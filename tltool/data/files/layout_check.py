@@ -119,14 +119,14 @@ def _check_only_one(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def _shared_folders(folder: Path, images: Sequence[Sequence[Path]]) -> list[str]:
-    """Return the folders that all classes hold, none if one holds others or images directly."""
+    """Return the folders that all classes hold, none if one holds images directly."""
     depth = len(folder.parts) + 1
     held = [
         {path.parts[depth] if len(path.parts) > depth + 1 else "" for path in paths}
         for paths in images
     ]
-    is_shared = len(held) > 1 and "" not in held[0] and all(one == held[0] for one in held)
-    return sort_classes(held[0]) if is_shared else []
+    shared = set.intersection(*held) if len(held) > 1 and not any("" in one for one in held) else ()
+    return sort_classes(shared)
 
 
 def _innermost(folder: Path) -> Path:
@@ -150,8 +150,10 @@ def _classes_option(names: list[str]) -> str:
 
 def _as_word(value: object) -> str:
     """Return a value as one word of YAML for a shell."""
-    options = {"default_flow_style": True, "sort_keys": False, "allow_unicode": True}
-    return shlex.quote(yaml.safe_dump(value, width=math.inf, **options).strip())
+    text = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return shlex.quote(text.strip())
 
 
 def _listed(names: Sequence[str]) -> str:
