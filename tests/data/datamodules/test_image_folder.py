@@ -78,6 +78,14 @@ def test_folders_beside_train_are_named_in_a_warning(images, caplog):
     assert "left out the folders beside: unlabeled" in caplog.text
 
 
+@pytest.mark.parametrize("below", ["", "train"])
+def test_images_beside_the_class_folders_are_counted_in_a_warning(images, below, caplog):
+    images({"": 2}, below=below)
+    data = ImageFolderDataModule(images({"ants": 3, "bees": 3}, below=below))
+    assert len(data.records) == 6
+    assert "Left out 2 images in" in caplog.text
+
+
 def test_hidden_files_and_folders_are_left_out(images):
     root = images({"ants": 3, "bees": 3, ".cache": 1, "__MACOSX": 1})
     for name in (".DS_Store", "._001.png", "Thumbs.db", "labels.csv"):

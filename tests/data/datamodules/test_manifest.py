@@ -174,6 +174,13 @@ def test_the_split_does_not_depend_on_how_paths_are_written(manifest, tmp_path, 
     ]
 
 
+def test_an_image_outside_the_folder_has_one_name_wherever_that_lies(manifest, tmp_path):
+    (tmp_path / "tables").mkdir()
+    path = manifest([(f"../{tmp_path.name}/{name}", label) for name, label in TWENTY])
+    data = ManifestDataModule(path, root=tmp_path / "tables")
+    assert data.records[0].name == f"../{tmp_path.name}/00.png"
+
+
 @pytest.mark.parametrize("labels", [("1", "01"), (" 1", "1.0"), ("cat", "Cat"), ("1", "\u0661")])
 def test_labels_that_look_alike_have_one_order_and_a_warning(manifest, caplog, labels):
     rows = [(f"{i}.png", labels[i % 2]) for i in range(12)]

@@ -116,7 +116,7 @@ class ManifestDataModule(ImageDataModule):
         splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in splits]
         splits = splits or [WHOLE] * len(names)
         # By any of its names an image has one place in a split.
-        names = [path_below(path, self.root) for path in paths]
+        names = [path_below(name, self.root) for name in names]
         return list(map(ImageRecord, paths, names, labels, splits, groups or empty))
 
     def readable_records(self) -> list[ImageRecord]:

@@ -1,12 +1,13 @@
 """Layout of a folder of images: ``<class>/*``, or ``{train,val,test}/<class>/*``."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tltool._lookup import lookup
-from tltool.data.files.decoding import IMAGE_SUFFIXES
+from tltool.data.files.decoding import IMAGE_SUFFIXES, is_image_name
 from tltool.data.files.directory_listing import (
     check_folder,
     class_name,
@@ -117,6 +118,10 @@ def _images_by_class(folder: Path, left_out: set[str]) -> Found:
         classes.setdefault(class_name(class_folder), []).extend(images)
     if not any(classes.values()):
         raise FileNotFoundError(_no_images(folder, classes))
+    with os.scandir(folder) as entries:
+        loose = sum(is_image_name(entry.name) for entry in entries)
+    if loose:
+        log.warning("Left out %d images in '%s' that are in no class folder.", loose, folder)
     return classes
 
 

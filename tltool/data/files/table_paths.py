@@ -23,14 +23,17 @@ def local_path(path: str, root: Path) -> str:
 
 
 def path_below(path: str, root: Path) -> str:
-    """Return a path relative to a folder, by which an image is known wherever the folder lies.
+    """Return the path from a folder to an image, by which it is known wherever the folder lies.
+
+    An image elsewhere that is named from the root of the disk keeps that name.
 
     Example:
-        >>> path_below("images/./ants/1.jpg", Path("images")), path_below("/1.jpg", Path("images"))
+        >>> path_below("./ants/1.jpg", Path("images")), path_below("/1.jpg", Path("images"))
         ('ants/1.jpg', '/1.jpg')
     """
-    whole, above = os.path.abspath(path), os.path.join(os.path.abspath(root), "")
-    return whole.removeprefix(above)
+    below = Path(os.path.relpath(root / path, root))
+    is_outside = ".." in below.parts and os.path.isabs(path)
+    return os.path.normpath(path) if is_outside else below.as_posix()
 
 
 def missing_image_advice(path: Path) -> str:
