@@ -105,7 +105,8 @@ def build(parser: Parser, config: Namespace) -> Experiment:
 
     Raises:
         FileNotFoundError: If there is no checkpoint to resume from.
-        ValueError: If the phases, or a logger or callback of the trainer, cannot be.
+        ValueError: If the phases, or a logger or callback of the trainer, cannot be, or the values
+            of the images need a range.
     """
     seed = config.seed_everything
     if seed is not False:
@@ -123,6 +124,7 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         made = parser.instantiate(others)
     except ValueError as error:
         raise (_as_one_line(error) or error) from error.__cause__
+    made.data.check_values(made.data.value_survey)
     return Experiment(parser, config, made, made.data, made.model, strategy)
 
 

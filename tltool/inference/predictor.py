@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.data.files.decoding import decode_image
 from tltool.data.files.directory_listing import list_images
+from tltool.data.files.image_sources import ImageSource, are_several, read_image
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
-
-ImageInput = str | Path | Image.Image
 
 
 @dataclass(frozen=True)
@@ -75,20 +72,21 @@ class Predictor:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too: one file wins
-        self, images: ImageInput, *, batch_size: int = ...
+        self, images: ImageSource, *, batch_size: int = ...
     ) -> Prediction: ...
     @overload
     def predict(
-        self, images: Sequence[ImageInput], *, batch_size: int = ...
+        self, images: Sequence[ImageSource], *, batch_size: int = ...
     ) -> list[Prediction]: ...
     def predict(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 32
+        self, images: ImageSource | Sequence[ImageSource], *, batch_size: int = 32
     ) -> Prediction | list[Prediction]:
         """Predict the class of one image, or of several.
 
         Args:
-            images: A file, a Pillow image, or a sequence of them. For a directory, see
-                `predict_folder`.
+            images: A file by its path, its bytes, or a stream of them; a Pillow image; pixels as an
+                array ``(H, W, C)`` or a tensor ``(C, H, W)``, see `image_of_pixels`; or a sequence
+                of them. All are prepared alike. For a directory, see `predict_folder`.
             batch_size: Number of images that pass through the network at once.
 
         Returns:
@@ -97,8 +95,8 @@ class Predictor:
         Raises:
             ValueError: If a file cannot be decoded; the message names it.
         """
-        if isinstance(images, str | Path | Image.Image):
-            return self._predict([images])[0]
+        if not are_several(images):
+            return self._predict([cast(ImageSource, images)])[0]
         return [
             prediction
             for start in range(0, len(images), batch_size)
@@ -152,8 +150,8 @@ class Predictor:
         return SplitMetrics(dict(values), classes)
 
     @torch.inference_mode()
-    def _predict(self, images: Sequence[ImageInput]) -> list[Prediction]:
-        pixels = torch.stack([self.transform(self._decode(image)) for image in images])
+    def _predict(self, images: Sequence[ImageSource]) -> list[Prediction]:
+        pixels = torch.stack([self._pixels(image) for image in images])
         batch = {"images": pixels.to(self.task.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
         predictions = []
@@ -163,10 +161,8 @@ class Predictor:
             predictions.append(Prediction(ranked[0][0], dict(ranked)))
         return predictions
 
-    def _decode(self, image: ImageInput) -> Image.Image:
-        if isinstance(image, Image.Image):
-            return image.convert(self.transform.mode)
-        return decode_image(image, mode=self.transform.mode, size=self.transform.decode_size)
+    def _pixels(self, image: ImageSource) -> Tensor:
+        return self.transform(read_image(image, **self.transform.decode_options))
 
 
 def load(checkpoint_path: str | Path) -> Predictor:

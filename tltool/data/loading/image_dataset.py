@@ -25,7 +25,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     Args:
         samples: The images.
         transform: From image to tensor.
-        decode: From a path, a mode and a size to an image; see `decode_image`.
+        decode: From a path and `ImageTransform.decode_options` to an image; see `decode_image`.
 
     An item is a dict of ``image``, ``path``, and ``label`` where labels are known. It is asked for
     by an index, or by a `Draw` of `ShuffledSampler`, whose seed then decides the augmentation.
@@ -84,8 +84,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return measure_pixels(pixels)
 
     def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
-        path, known = self.samples.paths[index], {} if content is None else {"content": content}
-        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size, **known)
+        known: dict[str, Any] = {} if content is None else {"content": content}
+        return self.decode(self.samples.paths[index], **self.transform.decode_options, **known)
 
     def _transform(self, image: Image.Image, seed: int | None) -> Tensor:
         if seed is None or not self.transform.is_random:

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool._csv_rows import write_rows
-from tltool.data.files.decoding import BrokenImageError, decode_image, read_content
+from tltool.data.files.decoding import decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.files.image_errors import BrokenImageError
+from tltool.data.files.value_range import ValueRange, range_option
 from tltool.data.loading.samples import Samples, Splits
+from tltool.data.loading.value_survey import ValueSurvey
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
 from tltool.diagnostics.checks.duplicates import Duplicates, ImageHash, find_duplicates, image_hash
@@ -100,6 +103,7 @@ def check_images(
     counts = {split: each.class_counts(data.num_classes) for split, each in splits if each}
     results = [
         images_are_readable(images),
+        pixel_values(data.value_survey, data.known_value_range),
         class_balance(counts, data.class_names),
         exact_duplicates(duplicates, images.names, images.splits, images.labels),
         near_duplicates(duplicates, images.names, images.splits),
@@ -120,6 +124,19 @@ def images_are_readable(images: HashedImages) -> CheckResult:
         return check.problem("broken", broken=len(images.broken), read=read, reasons=reasons)
     drawn = "" if read == images.num_images else f" of {images.num_images:,}, drawn at random"
     return check.ok(f"{read:,} images{drawn}")
+
+
+def pixel_values(survey: ValueSurvey, value_range: ValueRange | None) -> CheckResult:
+    """Say which pixel values become black and white; what cannot be used has stopped before.
+
+    Example:
+        >>> survey = ValueSurvey(9, 9, 9, 9, 3.0, 4000.0, (0, 65535))
+        >>> pixel_values(survey, (0, 4095)).found
+        '0 is black, 4095 white; 16-bit, values 3 to 4,000 in the 9 of 9 images that were looked at'
+    """
+    used = value_range or survey.own_range
+    scale = f"{used[0]:g} is black, {used[1]:g} white; " if used else ""
+    return Check("pixel values").ok(f"{scale}{survey.looked_at}")
 
 
 def only_readable(data: "ImageDataModule", images: HashedImages) -> "ImageDataModule":
@@ -180,12 +197,14 @@ def _draw(splits: dict[str, Samples], max_images: int | None) -> dict[str, Sampl
 
 def _read(data: "ImageDataModule", path: str) -> ImageHash | str:
     """Return the hash of an image, or a message."""
-    decode = data.decoder
+    decode, option = data.decoder, range_option(data.known_value_range)
     try:
         if decode is not decode_image:  # The images lie in one file.
-            image = decode(path, mode="RGB", size=None)
+            image = decode(path, mode="RGB", size=None, **option)
             return image_hash(image, image.tobytes())
         content = read_content(path)
-        return image_hash(decode_image(path, mode="L", size=EDGE, content=content), content)
+        return image_hash(
+            decode_image(path, mode="L", size=EDGE, content=content, **option), content
+        )
     except BrokenImageError as error:
         return str(error)
