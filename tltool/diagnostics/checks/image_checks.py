@@ -14,9 +14,8 @@ from tltool._csv_rows import write_rows
 from tltool.data.files.decoding import decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.image_errors import BrokenImageError
-from tltool.data.files.value_range import ValueRange, range_option
+from tltool.data.files.value_range import range_option
 from tltool.data.loading.samples import Samples, Splits
-from tltool.data.loading.value_survey import ValueSurvey
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
 from tltool.diagnostics.checks.duplicates import Duplicates, ImageHash, find_duplicates, image_hash
@@ -103,7 +102,6 @@ def check_images(
     counts = {split: each.class_counts(data.num_classes) for split, each in splits if each}
     results = [
         images_are_readable(images),
-        pixel_values(data.value_survey, data.known_value_range),
         class_balance(counts, data.class_names),
         exact_duplicates(duplicates, images.names, images.splits, images.labels),
         near_duplicates(duplicates, images.names, images.splits),
@@ -124,19 +122,6 @@ def images_are_readable(images: HashedImages) -> CheckResult:
         return check.problem("broken", broken=len(images.broken), read=read, reasons=reasons)
     drawn = "" if read == images.num_images else f" of {images.num_images:,}, drawn at random"
     return check.ok(f"{read:,} images{drawn}")
-
-
-def pixel_values(survey: ValueSurvey, value_range: ValueRange | None) -> CheckResult:
-    """Say which pixel values become black and white; what cannot be used has stopped before.
-
-    Example:
-        >>> survey = ValueSurvey(9, 9, 9, 9, 3.0, 4000.0, (0, 65535))
-        >>> pixel_values(survey, (0, 4095)).found
-        '0 is black, 4095 white; 16-bit, values 3 to 4,000 in the 9 of 9 images that were looked at'
-    """
-    used = value_range or survey.own_range
-    scale = f"{used[0]:g} is black, {used[1]:g} white; " if used else ""
-    return Check("pixel values").ok(f"{scale}{survey.looked_at}")
 
 
 def only_readable(data: "ImageDataModule", images: HashedImages) -> "ImageDataModule":
