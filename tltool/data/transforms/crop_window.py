@@ -59,8 +59,12 @@ class WindowedCrop:
             return self.scale_size[0], self.scale_size[1]
         edges = (image.height, image.width)
         ratios = [edge / target for edge, target in zip(edges, self.scale_size, strict=True)]
-        ratio = max(ratios) if self.crop_mode == "border" else min(ratios)
-        return round(edges[0] / ratio), round(edges[1] / ratio)
+        if self.crop_mode == "border":
+            return round(edges[0] / max(ratios)), round(edges[1] / max(ratios))
+        if self.crop_size[0] == self.crop_size[1]:  # By torchvision, which rounds down.
+            scaled = [self.scale_size[0] * edge // min(edges) for edge in edges]
+            return scaled[0], scaled[1]
+        return round(edges[0] / min(ratios)), round(edges[1] / min(ratios))
 
     def _is_bounded(self, height: int, width: int) -> bool:
         most = MOST_PIXELS * self.scale_size[0] * self.scale_size[1]
