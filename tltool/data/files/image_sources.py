@@ -31,7 +31,8 @@ def read_image(
 ) -> Image.Image:
     """Return an image from any source as 8-bit ``mode``, the right way up, see `to_eight_bits`.
 
-    An image that Pillow has opened, and not loaded, is read as its file would be.
+    An image that Pillow has opened is loaded, and closes its file. A JPEG that was not loaded
+    before is read as its file would be, at a fraction of its size; of one that was, every pixel.
 
     Args:
         source: The image.
@@ -57,12 +58,7 @@ def read_image(
     if isinstance(source, np.ndarray | Tensor):
         return image_of_pixels(source, **options)
     if isinstance(source, Image.Image):
-        # A later frame was chosen by hand.
-        content = unread_content(source) if _is_first_frame(source) else None
-        if content is None:
-            return to_eight_bits(source, **options)
-        name = getattr(source, "filename", "") or "the image"
-        return decode_image(name, size=size, content=content, **options)
+        return _read_pillow(source, size, options)
     if hasattr(source, "read"):
         name = getattr(source, "name", "the stream")
         return decode_image(str(name), size=size, content=source.read(), **options)
@@ -144,5 +140,13 @@ def _channels_last(pixels: NDArray[Any] | Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def _is_first_frame(image: Image.Image) -> bool:
-    return image.tell() == 0
+def _read_pillow(image: Image.Image, size: int | None, options: dict[str, Any]) -> Image.Image:
+    is_reducible = type(image).draft is not Image.Image.draft
+    content = unread_content(image) if size is not None and is_reducible else None
+    if content is None:
+        return to_eight_bits(image, **options)
+    # A draft would change the size of the image itself.
+    name = getattr(image, "filename", "") or "the image"
+    pixels = decode_image(name, size=size, content=content, **options)
+    image.load()
+    return pixels

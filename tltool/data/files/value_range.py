@@ -60,14 +60,20 @@ def is_for_eight_bits(value_range: ValueRange) -> bool:
     return value_range[0] >= 0 and value_range[1] <= 255
 
 
-def suggest_range(low: float, high: float) -> list[float]:
-    """Return the smallest usual range that holds some values, or one that just holds them.
+def suggest_range(low: float, high: float, *, is_count: bool) -> list[float]:
+    """Return a range that holds some values.
+
+    Args:
+        low: The least of them.
+        high: The largest.
+        is_count: Whether they are counted from 0 in a number of bits. Else they may be anything,
+            such as degrees.
 
     Example:
-        >>> suggest_range(3, 3900), suggest_range(-1024.0, 2976.5), suggest_range(0.1, 0.9)
-        ([0, 4095], [-1024, 2977], [0, 1])
+        >>> suggest_range(3, 3900, is_count=True), suggest_range(290.5, 310.5, is_count=False)
+        ([0, 4095], [290, 311])
     """
-    if low >= 0 and high <= SIXTEEN_BITS[1]:
+    if low >= 0 and (high <= 1 or (is_count and high <= SIXTEEN_BITS[1])):
         return [0, next(largest for largest in _USUAL if high <= largest)]
     return [math.floor(low), max(math.ceil(high), math.floor(low) + 1)]
 
@@ -118,7 +124,7 @@ def _own_range(values: NDArray[Any]) -> ValueRange:
     low, high = value_bounds(values)
     if values.dtype.kind in "iu" and low >= SIXTEEN_BITS[0] and high <= SIXTEEN_BITS[1]:
         return SIXTEEN_BITS
-    black, white = suggest_range(low, high)
+    black, white = suggest_range(low, high, is_count=False)
     raise UnknownRangeError(
         f"it has 32-bit pixels, here from {low:g} to {high:g}, whose range no standard gives; set "
         f"--data.value_range to the values of black and white in all images, such as {black:g} "

@@ -54,7 +54,7 @@ class ValueSurvey:
     @property
     def suggestion(self) -> str:
         """The option that scales by the smallest usual range with all values in it."""
-        black, white = suggest_range(self.low, self.high)
+        black, white = suggest_range(self.low, self.high, is_count=self.own_range is not None)
         return f"--data.value_range {black} {white}"
 
     @property
