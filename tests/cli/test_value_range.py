@@ -31,11 +31,21 @@ def scans(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def twins(scans, tmp_path_factory):
+    """The checkpoint of a run on the 8-bit twins."""
+    folder = tmp_path_factory.mktemp("twins")
+    runs = ["--runs_dir", str(folder), "--name", "twins"]
+    assert main(["fit", *TINY, *runs, "--data.root", str(scans / "twin")]) == 0
+    return folder / "twins" / "0" / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
 def checkpoint(scans, tmp_path_factory):
     """The checkpoint of a run on 12 bits, with their range."""
-    runs = ["--runs_dir", str(tmp_path_factory.mktemp("runs")), "--name", "scans"]
+    folder = tmp_path_factory.mktemp("runs")
+    runs = ["--runs_dir", str(folder), "--name", "scans"]
     assert main(["fit", *TINY, *TWELVE, *runs, "--data.root", str(scans / "deep")]) == 0
-    return tmp_path_factory.getbasetemp() / runs[1] / "scans" / "0" / "checkpoints" / "best.ckpt"
+    return folder / "scans" / "0" / "checkpoints" / "best.ckpt"
 
 
 def predicted(checkpoint, folder, output, *options):
@@ -104,16 +114,36 @@ def test_doctor_says_which_values_were_seen(scans, capsys):
     assert "in the 16 of 16 images that were looked at" in line
 
 
-def test_a_model_of_eight_bits_warns_of_twelve(scans, tmp_path, capsys):
-    runs = ["--runs_dir", str(tmp_path), "--name", "twin"]
-    assert main(["fit", *TINY, *runs, "--data.root", str(scans / "twin")]) == 0
-    best = tmp_path / "twin" / "0" / "checkpoints" / "best.ckpt"
-    twin = predicted(best, scans / "twin", tmp_path / "twin.csv")
-    dark = predicted(best, scans / "deep", tmp_path / "dark.csv")
-    deep = predicted(best, scans / "deep", tmp_path / "deep.csv", *TWELVE)
+def test_a_model_of_eight_bits_warns_of_twelve(twins, scans, tmp_path, capsys):
+    twin = predicted(twins, scans / "twin", tmp_path / "twin.csv")
+    dark = predicted(twins, scans / "deep", tmp_path / "dark.csv")
+    deep = predicted(twins, scans / "deep", tmp_path / "deep.csv", *TWELVE)
     assert "values need 12 bits" in capsys.readouterr().err
     assert deep == pytest.approx(twin, abs=1e-6)
     assert dark != pytest.approx(twin, abs=1e-6)
+
+
+def test_a_twelve_bit_image_alone_is_said_to_be_black(twins, scans, caplog):
+    path = scans / "deep" / "bone" / "1.png"
+    dark = tltool.load(twins).predict(path)
+    assert f"{path}' is nearly black" in caplog.text
+    assert dark != tltool.load(twins).predict(scans / "twin" / "bone" / "1.png")
+
+
+def test_a_model_of_eight_bits_can_be_loaded_with_a_range(twins, scans):
+    deep = tltool.load(twins, value_range=(0, 4095)).predict(scans / "deep" / "bone" / "2.png")
+    assert deep == tltool.load(twins).predict(scans / "twin" / "bone" / "2.png")
+
+
+def test_float_images_stop_a_run_that_skips_broken_ones(tmp_path, capsys):
+    for name in ("cold", "warm"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            values = np.full((8, 8), 280.5 + index, dtype=np.float32)
+            Image.fromarray(values).save(tmp_path / name / f"{index}.tif")
+    args = [*TINY, "--data.root", str(tmp_path), "--data.broken_files", "skip"]
+    assert main(["plan", *args]) == 1
+    assert "Set --data.value_range 280 286" in capsys.readouterr().err
 
 
 def test_a_range_the_wrong_way_round_is_refused(scans, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import tltool
 from tltool.__main__ import main
@@ -88,9 +88,7 @@ def sixteen_bits(path):
 
 def gradient():
     red = Image.linear_gradient("L").resize((60, 40))
-    return Image.merge(
-        "RGB", (red, red.rotate(180), red.transpose(Image.Transpose.FLIP_TOP_BOTTOM))
-    )
+    return Image.merge("RGB", (red, red.rotate(180), ImageOps.flip(red)))
 
 
 @pytest.mark.parametrize("write", [turned, transparent, sixteen_bits])

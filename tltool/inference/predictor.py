@@ -1,5 +1,7 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
+import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +9,22 @@ from typing import Any, NamedTuple, cast, overload
 
 import torch
 from lightning.pytorch import Trainer
+from PIL import ImageStat
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.files.directory_listing import list_images
 from tltool.data.files.image_sources import ImageSource, are_several, read_image
+from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
+from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
+
+log = logging.getLogger(__name__)
+
+NIGHT = 16
+"""An image without a pixel as bright as this is nearly black."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,14 @@ class Predictor:
 
     Args:
         task: The task; it is put into evaluation mode.
+        value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
+            those of the training.
     """
 
-    def __init__(self, task: ImageTask) -> None:
+    def __init__(self, task: ImageTask, *, value_range: Sequence[float] | None = None) -> None:
         self.task = task.eval()
-        self.transform = ImageTransform(task.data_config)
+        given = None if value_range is None else check_value_range(value_range)
+        self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
     @property
     def class_names(self) -> list[str]:
@@ -162,11 +175,30 @@ class Predictor:
         return predictions
 
     def _pixels(self, image: ImageSource) -> Tensor:
-        return self.transform(read_image(image, **self.transform.decode_options))
+        decoded = read_image(image, **self.transform.decode_options)
+        brightest = max(high for _, high in ImageStat.Stat(decoded).extrema)
+        if self.transform.value_range is None and 0 < brightest < NIGHT:
+            _note_dark(image if isinstance(image, str | Path) else type(image).__name__)
+        return self.transform(decoded)
 
 
-def load(checkpoint_path: str | Path) -> Predictor:
+@functools.cache
+def _note_dark(name: str | Path) -> None:
+    log.warning(
+        "'%s' is nearly black: no pixel is above %d of 255. If its values need fewer bits than its "
+        "type has, load the model with the range of all images: tltool.load(..., "
+        "value_range=(0, 4095)).",
+        *(name, NIGHT - 1),
+    )
+
+
+def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
     """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
+
+    Args:
+        checkpoint_path: The file.
+        value_range: The pixel values of black and of white, where the model was trained without
+            them, and the images are of more bits than those that it knows.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -178,4 +210,4 @@ def load(checkpoint_path: str | Path) -> Predictor:
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path))
+    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path), value_range=value_range)

@@ -71,6 +71,14 @@ def test_an_image_in_memory_is_prepared_as_its_file(tmp_path, kind):
         assert same(decode("source/0", mode="RGB", size=32), decode_image(path, size=32))
 
 
+@pytest.mark.parametrize("mode", ["RGBa", "La", "PA", "RGBA", "LA"])
+def test_what_is_transparent_in_memory_is_white_in_any_mode(mode):
+    source = {"RGBa": "RGBA", "La": "LA"}.get(mode, mode)
+    image = Image.new(source, (2, 2), 0)
+    image = image if source == mode else image.convert(mode)
+    assert read_image(image).getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_reading_an_open_image_leaves_it_as_it_was(tmp_path):
     path = write(tmp_path, "large")
     with Image.open(path) as image:
