@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast, overload
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from PIL import ImageStat
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
@@ -176,7 +176,7 @@ class Predictor:
 
     def _pixels(self, image: ImageSource) -> Tensor:
         decoded = read_image(image, **self.transform.decode_options)
-        brightest = max(high for _, high in ImageStat.Stat(decoded).extrema)
+        brightest = np.ravel(decoded.getextrema()).max()
         if self.transform.value_range is None and 0 < brightest < NIGHT:
             _note_dark(image if isinstance(image, str | Path) else type(image).__name__)
         return self.transform(decoded)
