@@ -7,8 +7,7 @@ from pathlib import Path
 from tltool.cli.build import make_section
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
-from tltool.data.files.value_range import range_option
-from tltool.data.loading.image_dataset import Decoder
+from tltool.data.loading.image_dataset import Decoder, decode_with
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
@@ -70,7 +69,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         plan=plan,
         evaluation=evaluation,
         measured=measured,
-        decode=partial(decode, **range_option(task.data_config.get("value_range"))),
+        decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
         epochs_done=num_steps / steps if steps else record.epochs_done,
         has_ended=isinstance(plan, Plan) and plan.phases[-1].phase.name in ended,

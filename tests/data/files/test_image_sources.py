@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from tltool.data.files.decoding import decode_image
 from tltool.data.files.image_errors import UnknownRangeError
 from tltool.data.files.image_sources import read_image
+from tltool.data.loading.image_dataset import decode_with
 from tltool.data.loading.in_memory import InMemoryDecoder
 
 KINDS = ["sixteen", "turned", "transparent", "palette", "cmyk", "large"]
@@ -99,6 +100,19 @@ def test_an_image_turned_by_pillow_is_not_turned_again(tmp_path):
     with Image.open(path) as image:
         upright = image.copy()
     assert same(read_image(ImageOps.exif_transpose(upright)), decode_image(path))
+
+
+def test_an_image_that_was_read_is_not_turned_again(tmp_path):
+    path = write(tmp_path, "turned")
+    assert same(read_image(decode_image(path)), decode_image(path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_decoder_of_ones_own_opens_is_prepared_as_its_file(tmp_path, kind):
+    path = write(tmp_path, kind)
+    with Image.open(path) as image:
+        decoded = decode_with(lambda path, *, mode, size: image, "image", mode="L")
+    assert same(decoded, decode_image(path, mode="L"))
 
 
 @pytest.mark.parametrize("depth", ["uint8", "uint16"])

@@ -25,6 +25,8 @@ _ORIENTATIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+
 # Pillow keeps the upper byte of 16-bit colors. Read in the other byte order, it keeps the lower.
 _OTHER_BYTE = {
     f"{colors};16{one}": f"{colors};16{other}"
@@ -208,4 +210,9 @@ def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
     with contextlib.suppress(*DAMAGE, TypeError):
         orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
     turn = _ORIENTATIONS.get(orientation)
-    return pixels if turn is None else pixels.transpose(turn)
+    if turn is None:
+        return pixels
+    turned = pixels.transpose(turn)
+    for key in _ORIENTED:  # Else who reads them would turn it again.
+        turned.info.pop(key, None)
+    return turned

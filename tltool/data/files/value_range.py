@@ -38,18 +38,6 @@ def check_value_range(value_range: Sequence[float]) -> list[float]:
     return values
 
 
-def range_option(value_range: ValueRange | None) -> dict[str, ValueRange]:
-    """Return a range as a keyword for a decoder; none where there is no range.
-
-    So a decoder of one's own need not know of it.
-
-    Example:
-        >>> range_option([0, 4095]), range_option(None)
-        ({'value_range': [0, 4095]}, {})
-    """
-    return {} if value_range is None else {"value_range": value_range}
-
-
 def is_for_eight_bits(value_range: ValueRange) -> bool:
     """Return whether a range can be meant for 8-bit images too, which hold 0..255.
 

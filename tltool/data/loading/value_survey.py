@@ -151,11 +151,12 @@ def _problem_of_own_range(survey: ValueSurvey, place: str) -> str | None:
     if not survey.high or survey.high > _NARROW[survey.own_range]:
         return None
     bits = survey.own_range[1].bit_length()
+    largest = survey.own_range[1]
     return (
         f"{place} has images whose values need {int(survey.high).bit_length()} bits, in files of "
-        f"{bits} bits ({survey.looked_at}): they would be nearly black. Set {survey.suggestion} to "
-        f"scale all images by that range, or --data.value_range 0 {survey.own_range[1]} to keep "
-        "them dark."
+        f"{bits} bits ({survey.looked_at}): the brightest pixel would be "
+        f"{255 * survey.high / largest:.0f} of 255. Set {survey.suggestion} to scale all images by "
+        f"that range, or --data.value_range 0 {largest} to keep them dark."
     )
 
 
@@ -166,13 +167,11 @@ def _spread(paths: Sequence[str], most: int) -> list[str]:
 
 
 def _is_deep(path: str, decode: Callable[..., Image.Image]) -> bool:
-    if isinstance(decode, InMemoryDecoder):
-        source = decode.image(path)
+    if decode is not decode_image:
+        source = _source(path, decode)
         if isinstance(source, Image.Image):
             return has_deep_channels(source)
         return np.asarray(source).dtype.itemsize > 1
-    if decode is not decode_image:
-        return False
     try:
         with opened(path) as image:
             return has_deep_channels(image)
@@ -180,13 +179,18 @@ def _is_deep(path: str, decode: Callable[..., Image.Image]) -> bool:
         return False  # Said where it is decoded.
 
 
+def _source(path: str, decode: Callable[..., Image.Image]) -> Any:
+    """Return an image that lies in no file as its source has it."""
+    if isinstance(decode, InMemoryDecoder):
+        return decode.image(path)
+    return decode(path, mode="RGB", size=None)
+
+
 def _values(path: str, decode: Callable[..., Image.Image]) -> NDArray[Any] | None:
     """Return the values of an image as its source has them; ``None`` if it cannot be read."""
-    if isinstance(decode, InMemoryDecoder):
-        source = decode.image(path)
-        return shown_values(source) if isinstance(source, Image.Image) else np.asarray(source)
     if decode is not decode_image:
-        return np.asarray(decode(path, mode="RGB"))
+        source = _source(path, decode)
+        return shown_values(source) if isinstance(source, Image.Image) else np.asarray(source)
     try:
         with opened(path) as image:
             image.draft(None, (_JPEG_EDGE, _JPEG_EDGE))

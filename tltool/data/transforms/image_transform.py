@@ -11,7 +11,6 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tltool._lookup import lookup
-from tltool.data.files.value_range import range_option
 from tltool.data.transforms.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -107,8 +106,12 @@ class ImageTransform:
 
     @property
     def decode_options(self) -> dict[str, Any]:
-        """What a decoder is told of the images; a range only where there is one."""
-        return {"mode": self.mode, "size": self.decode_size, **range_option(self.value_range)}
+        """What `decode_image` is to be told."""
+        return {
+            "mode": self.mode,
+            "size": self.decode_size,
+            "value_range": self.value_range,
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return all that decides the tensor of a decoded image, as plain data."""
