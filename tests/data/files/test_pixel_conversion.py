@@ -83,6 +83,11 @@ def test_sixteen_bit_colors_are_scaled_by_all_their_bits(tmp_path):
     assert first_pixel(path, value_range=(0, 4095)) == (0, 128, 255)
 
 
+def test_sixteen_bit_colors_of_eight_bits_are_not_black(tmp_path):
+    path = write_png(tmp_path / "a.png", np.array([[[0, 128, 255]]], dtype=">u2"), COLOR)
+    assert first_pixel(path, value_range=(0, 255)) == (0, 128, 255)
+
+
 def test_sixteen_bit_colors_with_alpha_are_scaled_and_laid_on_white(tmp_path):
     pixels = np.array([[[0, 2048, 4095, 65535], [0, 0, 0, 0]]], dtype=">u2")
     path = write_png(tmp_path / "a.png", pixels, COLOR_ALPHA)

@@ -34,6 +34,7 @@ from tltool.data.transforms.normalization import (
 
 log = logging.getLogger(__name__)
 _warn = rank_zero_only(log.warning)
+_warn_once = functools.cache(_warn)
 
 SplitName = Literal["train", "val", "test"]
 
@@ -302,7 +303,7 @@ class ImageDataModule(LightningDataModule):
             raise ValueError(problem)
         # A model that knows images of more bits may see 8-bit ones too.
         if problem and (survey.num_deep or known_range is None):
-            _warn("%s", problem)
+            _warn_once(problem)
 
     @functools.cached_property
     def _pixel_statistics(self) -> PixelStatistics:
@@ -324,9 +325,10 @@ class ImageDataModule(LightningDataModule):
     ) -> ImageDataset:
         """Return the images of one split as a dataset, augmented or as in evaluation."""
         samples = self.find_unlabeled() if split == "predict" else self.samples(split)
-        is_known = split != "predict"
-        survey = self.value_survey if is_known else survey_values(samples.paths, self.decoder)
-        self.check_values(survey)
+        is_unlabeled = split == "predict"
+        self.check_values(
+            survey_values(samples.paths, self.decoder) if is_unlabeled else self.value_survey
+        )
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:

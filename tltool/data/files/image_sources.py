@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from tltool.data.files.channel_values import unread_content
 from tltool.data.files.decoding import decode_image
 from tltool.data.files.image_errors import UnknownRangeError
-from tltool.data.files.pixel_conversion import from_values, to_eight_bits, unread_content
+from tltool.data.files.pixel_conversion import from_values, to_eight_bits
 from tltool.data.files.value_range import ValueRange
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor

@@ -1,7 +1,6 @@
 """Conversion of an image of any mode to 8-bit RGB or grayscale, the right way up: one for all."""
 
 import contextlib
-import io
 import struct
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tltool.data.files.channel_values import channel_values, raw_mode
 from tltool.data.files.value_range import ValueRange, is_for_eight_bits, scale_to_eight_bits
 
 #: What Pillow's plugins raise on damaged files: there is no common base class.
@@ -24,15 +24,9 @@ _ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
+# Where Pillow keeps the orientation.
 _ORIENTED = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
-# Pillow keeps the upper byte of 16-bit colors. Read in the other byte order, it keeps the lower.
-_OTHER_BYTE = {
-    f"{colors};16{one}": f"{colors};16{other}"
-    for colors in ("RGB", "RGBA", "RGBX")
-    for one, other in ("LB", "BL", "NB" if np.little_endian else "NL")
-}
 # Pillow widens these pixels to 8 bits, but not the transparent one among them.
 _WIDENED = {"L;2": 85, "L;4": 17}
 
@@ -66,38 +60,18 @@ def to_eight_bits(
     """
     transparent = image.info.get("transparency")
     if image.mode == "L" and isinstance(transparent, int):
-        transparent *= _WIDENED.get(_raw_mode(image), 1)
-    is_deep_only = value_range is not None and not is_for_eight_bits(value_range)
-    values = channel_values(image) if is_deep_only or _is_deep(image, transparent) else None
+        transparent *= _WIDENED.get(raw_mode(image), 1)
+    is_exact = value_range is not None or _needs_all_bits(image, transparent)
+    values = channel_values(image) if is_exact else None
     image.load()
     if values is not None:
         colors = from_values(values, value_range, transparent)
-    elif value_range is None or is_deep_only:
+    elif value_range is None or not is_for_eight_bits(value_range):
         colors = _from_eight_bits(image, mode, transparent)
     else:
         channels = "L" if image.mode in ("1", "L") else "RGB"
         colors = _rescale(_from_eight_bits(image, channels, transparent), value_range)
     return _upright(flatten(colors).convert(mode), image)
-
-
-def channel_values(image: Image.Image) -> NDArray[Any] | None:
-    """Return the values of an image of more than 8 bits, and ``None`` for any other.
-
-    Shape:
-        - Output: ``(H, W)``, ``(H, W, 3)`` or, with alpha, ``(H, W, 4)``
-    """
-    if not has_deep_channels(image):
-        return None
-    content = None if image.mode.startswith(("I", "F")) else unread_content(image)
-    image.load()  # Which may turn it, so the array comes after.
-    if content is None:
-        return np.asarray(image)
-    with Image.open(io.BytesIO(content)) as twin:
-        twin.tile = [tile._replace(args=_with_other_byte(tile.args)) for tile in twin.tile]
-        twin.load()
-        lower = np.asarray(twin)
-    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) * 256 + lower
-    return values
 
 
 def shown_values(image: Image.Image) -> NDArray[Any]:
@@ -117,41 +91,9 @@ def shown_values(image: Image.Image) -> NDArray[Any]:
     return values
 
 
-def has_deep_channels(image: Image.Image) -> bool:
-    """Return whether an image has more than 8 bits in a channel; of colors, before it is loaded."""
-    return image.mode.startswith(("I", "F")) or _raw_mode(image) in _OTHER_BYTE
-
-
-def unread_content(image: Image.Image) -> bytes | None:
-    """Return the bytes of the file of an image that is opened, but not loaded."""
-    file = getattr(image, "fp", None)
-    if file is None or not getattr(image, "tile", None):
-        return None
-    position = file.tell()
-    file.seek(0)
-    content: bytes = file.read()
-    file.seek(position)
-    return content
-
-
-def _is_deep(image: Image.Image, transparent: object) -> bool:
+def _needs_all_bits(image: Image.Image, transparent: object) -> bool:
     # A transparent 16-bit color is compared with 16 bits.
     return image.mode.startswith(("I", "F")) or isinstance(transparent, tuple)
-
-
-def _raw_mode(image: Image.Image) -> str:
-    """Return how the file stores a pixel, in Pillow's words; empty once it is loaded."""
-    tiles = getattr(image, "tile", None)
-    if not tiles:
-        return ""
-    arguments = tiles[0][3]
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
-
-
-def _with_other_byte(arguments: Any) -> Any:
-    if isinstance(arguments, tuple):
-        return (_OTHER_BYTE[arguments[0]], *arguments[1:])
-    return _OTHER_BYTE[arguments]
 
 
 def from_values(

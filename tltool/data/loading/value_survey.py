@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tltool.data.files.channel_values import has_deep_channels
 from tltool.data.files.decoding import decode_image, opened
 from tltool.data.files.image_errors import BrokenImageError
-from tltool.data.files.pixel_conversion import has_deep_channels, shown_values
+from tltool.data.files.pixel_conversion import shown_values
 from tltool.data.files.value_range import (
     SIXTEEN_BITS,
     ValueRange,
