@@ -95,6 +95,13 @@ def test_sixteen_bit_colors_with_alpha_are_scaled_and_laid_on_white(tmp_path):
     assert np.asarray(decoded).tolist() == [[[0, 128, 255], [255, 255, 255]]]
 
 
+def test_sixteen_bit_gray_with_alpha_is_scaled_and_laid_on_white(tmp_path):
+    pixels = np.array([[[2048, 65535], [1000, 65535], [0, 0]]], dtype=">u2")
+    path = write_png(tmp_path / "a.png", pixels, GRAY_ALPHA)
+    decoded = decode_image(path, mode="L", value_range=(0, 4095))
+    assert np.asarray(decoded).tolist() == [[128, 62, 255]]
+
+
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 def test_either_byte_order_of_a_tiff_is_scaled(tmp_path, byte_order):
     values = np.array([[0, 2048, 4095]], dtype=f"{byte_order}u2")

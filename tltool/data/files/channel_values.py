@@ -13,6 +13,9 @@ _OTHER_BYTE = {
     for colors in ("RGB", "RGBA", "RGBX")
     for one, other in ("LB", "BL", "NB" if np.little_endian else "NL")
 }
+# Of gray and alpha it knows one byte order; the four bytes of a pixel are read as four channels.
+_GRAY_ALPHA = "LA;16B"
+_OTHER_BYTE[_GRAY_ALPHA] = "RGBA"
 
 
 def channel_values(image: Image.Image) -> NDArray[Any] | None:
@@ -23,6 +26,7 @@ def channel_values(image: Image.Image) -> NDArray[Any] | None:
     """
     if not has_deep_channels(image):
         return None
+    is_gray_alpha = raw_mode(image) == _GRAY_ALPHA
     content = None if image.mode.startswith(("I", "F")) else unread_content(image)
     image.load()  # Which may turn it, so the array comes after.
     if content is None:
@@ -30,8 +34,10 @@ def channel_values(image: Image.Image) -> NDArray[Any] | None:
     with Image.open(io.BytesIO(content)) as twin:
         twin.tile = [tile._replace(args=_with_other_byte(tile.args)) for tile in twin.tile]
         twin.load()
-        lower = np.asarray(twin)
-    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) * 256 + lower
+        read = np.asarray(twin)
+    if is_gray_alpha:
+        read = read[..., [1, 1, 1, 3]]
+    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) * 256 + read
     return values
 
 
