@@ -1,5 +1,6 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
 
 ImageInput = str | Path | Image.Image
+
+_CAUSE = (
+    "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,12 @@ class Predictor:
 
     Args:
         task: The task; it is put into evaluation mode.
+        source: The checkpoint that it comes from, for messages.
     """
 
-    def __init__(self, task: ImageTask) -> None:
+    def __init__(self, task: ImageTask, *, source: str | Path | None = None) -> None:
         self.task = task.eval()
+        self.source = source
         self.transform = ImageTransform(task.data_config)
 
     @property
@@ -95,7 +102,8 @@ class Predictor:
             One prediction for one image, a list for a sequence.
 
         Raises:
-            ValueError: If a file cannot be decoded; the message names it.
+            ValueError: If a file cannot be decoded, or the network gives no numbers for it; the
+                message names it.
         """
         if isinstance(images, str | Path | Image.Image):
             return self._predict([images])[0]
@@ -125,7 +133,8 @@ class Predictor:
             trainer: Runs it; ``None`` for one device without a logger.
 
         Raises:
-            ValueError: If the trainer has several devices, which would tear the order apart.
+            ValueError: If the trainer has several devices, which would tear the order apart, or the
+                network gives no numbers for an image.
         """
         trainer = trainer or Trainer(
             logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
@@ -141,12 +150,21 @@ class Predictor:
         batches: list[Any] = trainer.predict(self.task, **where) or []
         paths = [path for batch in batches for path in batch["paths"]]
         empty = torch.empty(0, len(self.class_names))
-        return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
+        probabilities = torch.cat([empty, *(b["probabilities"] for b in batches)])
+        self._check_numbers(paths, probabilities)
+        return PredictedImages(paths, probabilities)
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
-        """Measure the task on the validation or the test split, on all devices of the trainer."""
+        """Measure the task on the validation or the test split, on all devices of the trainer.
+
+        Raises:
+            ValueError: If the network gives no numbers for the images.
+        """
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)
+        loss = values[f"{split}/loss"]
+        if not math.isfinite(loss):
+            raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
         confusion = self.task.confusion
         classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
         return SplitMetrics(dict(values), classes)
@@ -156,12 +174,26 @@ class Predictor:
         pixels = torch.stack([self.transform(self._decode(image)) for image in images])
         batch = {"images": pixels.to(self.task.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        self._check_numbers(images, found)
         predictions = []
         for probabilities in found.tolist():
             named = zip(self.class_names, probabilities, strict=True)
             ranked = sorted(named, key=lambda pair: -pair[1])
             predictions.append(Prediction(ranked[0][0], dict(ranked)))
         return predictions
+
+    @property
+    def _name(self) -> str:
+        return "The network" if self.source is None else str(self.source)
+
+    def _check_numbers(self, images: Sequence[ImageInput], probabilities: Tensor) -> None:
+        """Refuse predictions that are none."""
+        wrong = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        if wrong:
+            raise ValueError(
+                f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
+                f"{images[wrong[0]]}. {_CAUSE}"
+            )
 
     def _decode(self, image: ImageInput) -> Image.Image:
         if isinstance(image, Image.Image):
@@ -174,7 +206,7 @@ def load(checkpoint_path: str | Path) -> Predictor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool.
+        ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
 
     Example:
         >>> load("no/such.ckpt")
@@ -182,4 +214,4 @@ def load(checkpoint_path: str | Path) -> Predictor:
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path))
+    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path), source=checkpoint_path)
