@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import docstring_parser
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
@@ -58,8 +59,8 @@ class Experiment:
 
     @property
     def plain_config(self) -> dict[str, Any]:
-        """The configuration as plain data."""
-        config: dict[str, Any] = self.config.as_dict()
+        """The configuration as plain data, as ``config.yaml`` holds it."""
+        config: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         return config
 
     @cached_property
@@ -180,10 +181,6 @@ def run_experiment(
         if not is_out_of_memory(error):
             raise
         raise ValueError(out_of_memory_advice(config.as_dict())) from error
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
