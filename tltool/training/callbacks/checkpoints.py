@@ -20,6 +20,15 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score, also in a run directory that has moved."""
+        super().load_state_dict(_moved(state_dict, self.dirpath))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose, where there was a validation; Lightning would warn in each epoch without one."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
 
 class LastCheckpoint(ModelCheckpoint):
     """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.
@@ -45,6 +54,10 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(directory, "last", save_on_train_epoch_end=True, **_SAME_NAME)
         self.path = directory / "last.ckpt"
         self.every_n_steps = every_n_steps
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See ``ModelCheckpoint.load_state_dict``; the run directory may have moved."""
+        super().load_state_dict(_moved(state_dict, self.dirpath))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the starting point, so that a run killed in its first epoch can be resumed too."""
@@ -73,3 +86,17 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.is_global_zero and self.path.is_file():
             config = self.path.parent.parent / "config.yaml"
             print(f"\nTo resume: tltool fit --config {config} --ckpt_path {self.path}")
+
+
+def _moved(state_dict: dict[str, Any], directory: Any) -> dict[str, Any]:
+    """Return the state of a ``ModelCheckpoint`` for the directory that its files lie in now.
+
+    Lightning forgets the best score of a run that was moved, and the next epoch, however bad, would
+    replace the best checkpoint (https://github.com/Lightning-AI/pytorch-lightning/issues/15705).
+    """
+    path = Path(directory) / Path(state_dict["best_model_path"]).name
+    if not (state_dict["best_model_path"] and path.is_file()):
+        return state_dict
+    score = state_dict["best_model_score"]
+    paths = dict.fromkeys(("best_model_path", "kth_best_model_path"), str(path))
+    return {**state_dict, **paths, "dirpath": str(directory), "best_k_models": {str(path): score}}
