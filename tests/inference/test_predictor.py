@@ -216,3 +216,12 @@ def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, images, tmp_path,
     output = tmp_path / f"table.{suffix}"
     assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0
     assert b"K\\xe4fer.png" in output.read_bytes()
+
+
+def test_outputs_that_are_no_numbers_are_no_prediction(run, images):
+    predictor = tltool.load(run / "checkpoints" / "best.ckpt")
+    with torch.no_grad():
+        predictor.task.head.output.weight.fill_(3e38).mul_(10)
+    first = next(iter(sorted(images.rglob("*.png"))))
+    with pytest.raises(ValueError, match=rf"best\.ckpt gives no numbers for 1 of 1 .*{first.name}"):
+        predictor.predict(first)

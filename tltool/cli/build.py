@@ -191,10 +191,6 @@ def run_experiment(
         if not is_out_of_memory(error):
             raise
         raise ValueError(out_of_memory_advice(config.as_dict())) from error
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:

@@ -43,7 +43,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         given = {"data_config": task.data_config, "class_names": task.class_names}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
         caching = record.config.get("features", {})
-        evaluation = measure_split(Predictor(task), data, with_probe=with_probe, caching=caching)
+        predictor = Predictor(task, source=record.checkpoint)
+        evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
     except (OSError, ValueError) as error:  # What is wrong with the images.

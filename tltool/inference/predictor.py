@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 NIGHT = 16
 """An image without a pixel as bright as this is nearly black."""
+
+_CAUSE = (
+    "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
+)
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,18 @@ class Predictor:
         task: The task; it is put into evaluation mode.
         value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
             those of the training.
+        source: The checkpoint that it comes from, for messages.
     """
 
-    def __init__(self, task: ImageTask, *, value_range: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        task: ImageTask,
+        *,
+        value_range: Sequence[float] | None = None,
+        source: str | Path | None = None,
+    ) -> None:
         self.task = task.eval()
+        self.source = source
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
@@ -106,7 +119,8 @@ class Predictor:
             One prediction for one image, a list for a sequence.
 
         Raises:
-            ValueError: If a file cannot be decoded; the message names it.
+            ValueError: If a file cannot be decoded, or the network gives no numbers for it; the
+                message names it.
         """
         if not are_several(images):
             return self._predict([cast(ImageSource, images)])[0]
@@ -136,7 +150,8 @@ class Predictor:
             trainer: Runs it; ``None`` for one device without a logger.
 
         Raises:
-            ValueError: If the trainer has several devices, which would tear the order apart.
+            ValueError: If the trainer has several devices, which would tear the order apart, or the
+                network gives no numbers for an image.
         """
         trainer = trainer or Trainer(
             logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
@@ -152,12 +167,21 @@ class Predictor:
         batches: list[Any] = trainer.predict(self.task, **where) or []
         paths = [path for batch in batches for path in batch["paths"]]
         empty = torch.empty(0, len(self.class_names))
-        return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
+        probabilities = torch.cat([empty, *(b["probabilities"] for b in batches)])
+        self._check_numbers(paths, probabilities)
+        return PredictedImages(paths, probabilities)
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
-        """Measure the task on the validation or the test split, on all devices of the trainer."""
+        """Measure the task on the validation or the test split, on all devices of the trainer.
+
+        Raises:
+            ValueError: If the network gives no numbers for the images.
+        """
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)
+        loss = values[f"{split}/loss"]
+        if not math.isfinite(loss):
+            raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
         confusion = self.task.confusion
         classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
         return SplitMetrics(dict(values), classes)
@@ -167,6 +191,7 @@ class Predictor:
         pixels = torch.stack([self._pixels(image) for image in images])
         batch = {"images": pixels.to(self.task.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        self._check_numbers(images, found)
         predictions = []
         for probabilities in found.tolist():
             named = zip(self.class_names, probabilities, strict=True)
@@ -180,6 +205,19 @@ class Predictor:
         if self.transform.value_range is None and 0 < brightest < NIGHT:
             _note_dark(image if isinstance(image, str | Path) else type(image).__name__)
         return self.transform(decoded)
+
+    @property
+    def _name(self) -> str:
+        return "The network" if self.source is None else str(self.source)
+
+    def _check_numbers(self, images: Sequence[ImageSource], probabilities: Tensor) -> None:
+        """Refuse predictions that are none."""
+        wrong = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        if wrong:
+            raise ValueError(
+                f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
+                f"{images[wrong[0]]}. {_CAUSE}"
+            )
 
 
 @functools.cache
@@ -202,7 +240,7 @@ def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = N
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool.
+        ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
 
     Example:
         >>> load("no/such.ckpt")
@@ -210,4 +248,5 @@ def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = N
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path), value_range=value_range)
+    task = ImageTask.load_from_checkpoint(checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path)
