@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tltool._plain_text import shell_command
 from tltool.cli.build import make_section
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
@@ -31,8 +32,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     record = read_run(folder)
     if record.checkpoint is None:
         why = "There is no checkpoint: the run was stopped before training began."
-        planned = f"tltool plan --config {folder / 'config.yaml'} says what was to train when."
-        return MeasuredRun(record, f"{why} {planned}", missing=[why])
+        command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
+        return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     data = evaluation = steps = None
     missing, measured = list[str](), ""

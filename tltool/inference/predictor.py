@@ -1,12 +1,12 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
 
 ImageInput = str | Path | Image.Image
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,20 @@ class SplitMetrics(NamedTuple):
 
     values: dict[str, float]
     classes: list[ClassMetrics]
+
+
+class _KeepBatches(Callback, Generic[Kept]):
+    """Keep something of each batch; all probabilities of many classes would fill the memory."""
+
+    def __init__(self, keep: Callable[[list[str], Tensor], Kept]) -> None:
+        self.keep = keep
+        self.kept: list[Kept] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Keep what is needed of a batch."""
+        self.kept.append(self.keep(outputs["paths"], outputs["probabilities"]))
 
 
 class Predictor:
@@ -127,6 +142,26 @@ class Predictor:
         Raises:
             ValueError: If the trainer has several devices, which would tear the order apart.
         """
+        batches = self.predict_batches(data, lambda *batch: batch, split, trainer=trainer)
+        probabilities = [torch.empty(0, len(self.class_names)), *(each for _, each in batches)]
+        return PredictedImages([p for paths, _ in batches for p in paths], torch.cat(probabilities))
+
+    def predict_batches(
+        self,
+        data: ImageDataModule,
+        keep: Callable[[list[str], Tensor], Kept],
+        split: SplitName | None = None,
+        *,
+        trainer: Trainer | None = None,
+    ) -> list[Kept]:
+        """Predict the images of a datamodule batch by batch, and keep what is needed of each.
+
+        Args:
+            data: The images.
+            keep: Makes it from the paths and the probabilities ``(B, num_classes)`` of a batch.
+            split: See `predict_data`.
+            trainer: See `predict_data`.
+        """
         trainer = trainer or Trainer(
             logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
         )
@@ -138,17 +173,20 @@ class Predictor:
         where: dict[str, Any] = {"datamodule": data}
         if split is not None:
             where = {"dataloaders": data.evaluation_dataloader(split)}
-        batches: list[Any] = trainer.predict(self.task, **where) or []
-        paths = [path for batch in batches for path in batch["paths"]]
-        empty = torch.empty(0, len(self.class_names))
-        return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
+        kept = _KeepBatches(keep)
+        trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
+        try:
+            trainer.predict(self.task, return_predictions=False, **where)
+        finally:
+            trainer.callbacks.remove(kept)  # type: ignore[attr-defined]
+        return kept.kept
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer."""
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)
         confusion = self.task.confusion
-        classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
+        classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)
 
     @torch.inference_mode()
