@@ -39,8 +39,9 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     missing, measured = list[str](), ""
     try:
         section, trainer = record.config["data"], record.config["trainer"]
-        given = {"data_config": task.data_config, "class_names": task.class_names}
+        given = {"data_config": task.data_config, "class_names": None}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
+        data.given_class_names = task.class_names  # The parser takes minutes for thousands.
         caching = record.config.get("features", {})
         evaluation = measure_split(Predictor(task), data, with_probe=with_probe, caching=caching)
         # As on one device.

@@ -43,11 +43,10 @@ class FactTable(NamedTuple):
         return [[_cell(value) for value in row] for row in self.rows]
 
 
-def rich_table(facts: FactTable, title: str | None = None) -> Table:
+def rich_table(facts: FactTable) -> Table:
     """Return a table for the terminal, of any console: no name is taken for markup."""
-    heading = Text(one_line(title)) if title else None
     note = Text(one_line(facts.note)) if facts.note else None
-    table = Table(title=heading, title_justify="left", caption=note, caption_justify="left")
+    table = Table(caption=note, caption_justify="left")
     for index, name in enumerate(facts.headings):
         table.add_column(Text(name), justify="right" if index in facts.numbers else "left")
     for row in facts.cells:
@@ -56,7 +55,7 @@ def rich_table(facts: FactTable, title: str | None = None) -> Table:
 
 
 def class_table(classes: Sequence[ClassMetrics], most: int | None = None) -> FactTable:
-    """Return one row for each class; of more than ``most``, those with the lowest F1, and how many more.
+    """Return one row for each class; of more than ``most``, those with the lowest F1.
 
     Example:
         >>> class_table([ClassMetrics("ants", 2, 1.0, 0.5, 2 / 3, None, "bees", 1)]).rows

@@ -44,7 +44,8 @@ def class_weights(
     if len(weights) != len(class_names) or min(weights) < 0 or not any(weights):
         raise ValueError(
             f"Class weights must be at least 0, and one above, for each of "
-            f"{', '.join(class_names)}; got {weights}. Use `balanced` to weight rare classes up."
+            f"the {len(class_names):,} classes; got {len(weights):,} weights, the smallest "
+            f"{min(weights, default=0):g}. Use `balanced` to weight rare classes up."
         )
     return weights
 

@@ -1,6 +1,7 @@
 """Datamodule of images in folders: one for each class, with or without train, val and test."""
 
 import functools
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,12 +80,13 @@ class ImageFolderDataModule(ImageDataModule):
         """See `ImageDataModule`: an image to predict has the class whose folder it is in."""
         if self.given_class_names is None:
             return super().known_labels()
-        named = ((path, self._class_above(path)) for path in self.find_unlabeled().paths)
+        known = frozenset(self.class_names)
+        named = ((path, self._class_above(path, known)) for path in self.find_unlabeled().paths)
         return {path: name for path, name in named if name}
 
-    def _class_above(self, path: str) -> str | None:
+    def _class_above(self, path: str, known: Collection[str]) -> str | None:
         folders = (class_name(folder) for folder in Path(path).parents)
-        return next((name for name in folders if name in self.class_names), None)
+        return next((name for name in folders if name in known), None)
 
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
