@@ -11,7 +11,7 @@ from tltool._plain_text import one_line, plain_console, plain_lines, shell_comma
 
 SOURCES = sorted(Path(tltool.__file__).parent.rglob("*.py"))
 #: A command of tltool with something of the user's in it, in a text of Python.
-COMMAND = re.compile(r"tltool (?:fit|plan|validate|test|predict|report|doctor) --?\w[^\"\n]*\{")
+COMMAND = re.compile(r"tltool (?:fit|plan|validate|test|predict|report|doctor) --?\w[^\"\n,]*\{")
 
 
 @pytest.mark.parametrize(

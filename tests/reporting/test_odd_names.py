@@ -10,9 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 from tltool.__main__ import main
+from tltool._csv_rows import write_rows
 from tltool.training.callbacks.checkpoints import LastCheckpoint
 
 NAMES = ("dog [male]", "dog [female]", "male [/]", "two\nlines", "\x1b[31mred", ":cat: *_a_*")
+NETWORK = (
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", "0"),
+    *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
+)
 SHOWN = ("dog [male]", "dog [female]", "male [/]", r"two\nlines", r"\x1b[31mred", ":cat: *_a_*")
 
 
@@ -24,31 +30,32 @@ def printed(*words):
 
 
 @pytest.fixture(scope="module")
-def root(images, tmp_path_factory):
+def manifest(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd") / "my [images]"
-    for number, name in enumerate(NAMES):
-        for split in ("train", "val"):
-            (folder / split / name).mkdir(parents=True)
-            shutil.copy(images / ("red", "blue")[number % 2] / "00.png", folder / split / name)
-    return folder
+    shutil.copytree(images, folder)
+    rows = [
+        {"path": f"{color}/{number:02d}.png", "label": name, "split": split}
+        for number, name in enumerate(NAMES)
+        for color, split in (("red", "train"), ("blue", "val"))
+    ]
+    write_rows(folder / "my images.csv", list(rows[0]), rows)
+    return folder / "my images.csv"
 
 
 @pytest.fixture(scope="module")
-def fitted(root, tmp_path_factory):
+def fitted(manifest, tmp_path_factory):
     """A run in a folder whose name must be quoted, and what was printed."""
     runs = tmp_path_factory.mktemp("odd") / "my runs [1]"
-    words = ["--runs_dir", runs, "--name", "[b]old it's", "--data.root", root]
-    words += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
-    words += ["--model.backbone.img_size", "32", "--data.batch_size", "4", "--data.num_workers", 0]
-    words += ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
-    assert main(["fit", *map(str, words)]) == 0
+    words = ["--runs_dir", runs, "--name", "[b]old it's", "--data", "ManifestDataModule"]
+    words += ["--data.manifest", manifest]
+    assert main(["fit", *map(str, words), *NETWORK]) == 0
     return runs / "[b]old it's" / "0"
 
 
 @pytest.fixture(scope="module")
-def validated(fitted, root):
-    words = ["--ckpt_path", fitted / "checkpoints" / "last.ckpt", "--data.root", root]
-    return printed("validate", *words, "--data.num_workers", "0")
+def validated(fitted, manifest):
+    words = ["--ckpt_path", fitted / "checkpoints" / "last.ckpt", "--data", "ManifestDataModule"]
+    return printed("validate", *words, "--data.manifest", manifest, "--data.num_workers", "0")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +95,25 @@ def test_the_lines_after_training_can_be_typed(fitted):
     run = fitted.parent / "1"
     assert shlex.split(lines[0])[-1] == str(run)
     assert str(run / "checkpoints" / "best.ckpt") in shlex.split(lines[1])
+
+
+def test_doctor_names_each_class_as_it_is(manifest):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        main(["doctor", "--data", "ManifestDataModule", "--data.manifest", str(manifest), *NETWORK])
+    assert "\x1b" not in output.getvalue()
+    assert "dog [female] 1, dog [male] 1, male [/] 1" in output.getvalue()
+
+
+def test_an_error_holds_no_control_code_of_a_path(tmp_path, capsys):
+    folder = tmp_path / "a\n\x1b[31m[/]"
+    for number in range(3):
+        for name in "ab":
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / f"{number}.png").write_bytes(b"no image")
+    assert main(["fit", "--data.root", str(folder), "--runs_dir", str(tmp_path), *NETWORK]) == 1
+    errors = capsys.readouterr().err
+    assert r"\x1b[31m[/]" in errors
+    assert "\x1b" not in errors
 
 
 def test_the_resuming_command_can_be_typed(tmp_path, capsys):

@@ -152,8 +152,8 @@ def _print_model(entry: CatalogEntry, available: Sequence[LocalWeights]) -> None
     print(f"{entry.num_parameters:,} parameters without the classifier")
     columns = ("weights", "px", "interpolation", "license", "local")
     print_simple_table(columns, rows, flexible=columns)
-    name = ("--model.backbone.name", entry.name)
-    print(f"use      {shell_command('tltool', 'fit', '--data.root', 'images', *name)}")
+    words = ("--data.root", "images", "--model.backbone.name", entry.name)
+    print(f"use      {shell_command('tltool', 'fit', *words)}")
 
 
 def _fetch(name: str, folder: str) -> None:

@@ -144,8 +144,8 @@ def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> s
     test = ("--data.test_fraction", f"{share:.2f}") if share else ()
     words = ("fit", "--data", "ManifestDataModule", "--data.manifest", file, *test)
     return (
-        f"groups   {one_line(file)}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
-        f"{max(sizes):,}{left_out}\n"
+        f"groups   {one_line(file)}: {len(images.paths):,} images in {len(sizes):,} groups, the "
+        f"largest of {max(sizes):,}{left_out}\n"
         f"next     {shell_command('tltool', *words)}"
     )
 

@@ -37,7 +37,7 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, num_classes: int) -> Ten
         >>> confusion_matrix(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2).tolist()
         [[1, 1], [0, 1]]
     """
-    pairs, counts = (labels * num_classes + predicted).unique(return_counts=True)
+    pairs, counts = torch.unique(labels * num_classes + predicted, return_counts=True)
     places = torch.stack([pairs // num_classes, pairs % num_classes])
     size = (num_classes, num_classes)
     matrix = torch.sparse_coo_tensor(places, counts, size, check_invariants=True)

@@ -31,7 +31,7 @@ class RidgeProbe(NamedTuple):
     def predict(self, features: Tensor) -> Tensor:
         """Return the label ``(N,)`` of each row of features ``(N, D)``."""
         standardized = (features.double() - self.mean) / self.scale
-        parts = standardized.split(AT_ONCE)
+        parts = torch.split(standardized, AT_ONCE)
         return torch.cat([(part @ self.weight + self.bias).argmax(dim=1) for part in parts])
 
 
@@ -58,7 +58,7 @@ def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> Ridge
     bias = labels.bincount(minlength=num_classes).double() / len(labels)
     u, s, vt = torch.linalg.svd(x, full_matrices=False)
     errors, projections = torch.zeros(len(PENALTIES), dtype=torch.float64), []
-    for classes in torch.arange(num_classes).split(AT_ONCE):
+    for classes in torch.split(torch.arange(num_classes), AT_ONCE):
         y = (labels[:, None] == classes).double() - bias[classes]  # (N, AT_ONCE)
         projections.append(u.T @ y)
         found = [_leave_one_out_error(u, s, projections[-1], y, p) for p in PENALTIES]

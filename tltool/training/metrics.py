@@ -86,7 +86,8 @@ class MacroF1(Metric):
         """Return the mean."""
         labeled, predicted, right = self.counts
         occurs = labeled + predicted > 0
-        return (2 * right[occurs] / (labeled + predicted)[occurs]).mean()
+        f1: Tensor = (2 * right[occurs] / (labeled + predicted)[occurs]).mean()
+        return f1
 
 
 class ConfusionMatrix(Metric):

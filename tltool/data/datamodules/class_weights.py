@@ -5,6 +5,8 @@ from typing import Literal
 
 from tltool._lookup import lookup
 
+_LISTED = 20  # classes that a message names
+
 ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[str, float]
 
 
@@ -37,17 +39,22 @@ def class_weights(
         rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
         return lookup(rules, choice, kind="class weights")(counts)
     if isinstance(choice, Mapping):
+        known = dict.fromkeys(class_names)
         for name in choice:
-            lookup(dict.fromkeys(class_names), name, kind="class")
+            lookup(known, name, kind="class")
         choice = [choice.get(name, 1.0) for name in class_names]
     weights = [float(weight) for weight in choice]
     if len(weights) != len(class_names) or min(weights) < 0 or not any(weights):
         raise ValueError(
-            f"Class weights must be at least 0, and one above, for each of "
-            f"the {len(class_names):,} classes; got {len(weights):,} weights, the smallest "
-            f"{min(weights, default=0):g}. Use `balanced` to weight rare classes up."
+            f"Class weights must be at least 0, and one above, for each of {_first(class_names)}; "
+            f"got [{_first(weights)}]. Use `balanced` to weight rare classes up."
         )
     return weights
+
+
+def _first(values: Sequence[object]) -> str:
+    more = f" and {len(values) - _LISTED:,} more" if len(values) > _LISTED else ""
+    return ", ".join(map(str, values[:_LISTED])) + more
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:

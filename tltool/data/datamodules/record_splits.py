@@ -101,9 +101,9 @@ def check_class_names(
     if unknown:
         which = "" if split == "all" else f"{split} "
         raise ValueError(
-            f"The {which}images in {place} have the class {listed_classes(unknown)}, which the model does "
-            f"not learn. Classes found: {listed_classes(found)}. Classes of the training images or the "
-            f"checkpoint: {listed_classes(known)}. Rename or remove it, or give training images of it."
+            f"The {which}images in {place} have the class {_listed(unknown)}, which the model does "
+            f"not learn. Classes found: {_listed(found)}. Classes of the training images or the "
+            f"checkpoint: {_listed(known)}. Rename or remove it, or give training images of it."
         )
 
 
@@ -129,12 +129,12 @@ def check_class_sizes(
         most = max(small.values())
         number = "1 image" if most == 1 else f"{most} images"
         raise ValueError(
-            f"The class {listed_classes(list(small))} in {place} has {number}, which cannot be split into "
+            f"The class {_listed(list(small))} in {place} has {number}, which cannot be split into "
             f"one for each of {', '.join(splits)}. Add images, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(
-            f"{place} has only the class {listed_classes(list(counts))}; there is nothing to tell apart. "
+            f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
             "Add images of a second class."
         )
 
@@ -150,7 +150,6 @@ def sort_classes(names: Iterable[str]) -> list[str]:
     return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
 
 
-def listed_classes(names: Sequence[str]) -> str:
-    """Return names of classes in a line, only the first of many."""
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(names[:20]) + more
