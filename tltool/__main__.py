@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answer = quick_answer(argv)
     if answer is not None:
         status, text = answer
-        print(text, file=sys.stderr if status else sys.stdout)
+        print(plain_lines(text), file=sys.stderr if status else sys.stdout)
         return status
     try:
         module = "validate" if argv[0] == "test" else argv[0]

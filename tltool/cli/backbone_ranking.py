@@ -37,7 +37,8 @@ def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images:
         try:
             ranked.append(rank_backbone(candidate, source))
         except (ValueError, OSError) as error:
-            print(f"left out: {candidate.name} ({candidate.weights}): {error}", file=sys.stderr)
+            left_out = f"left out: {candidate.name} ({candidate.weights}): {error}"
+            print(one_line(left_out), file=sys.stderr)
     if not ranked:
         raise ValueError("No backbone could be used; see above.")
     ranked.sort(key=lambda one: one.suitability.accuracy, reverse=True)

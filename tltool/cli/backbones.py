@@ -170,7 +170,7 @@ def _tell_unknown_files(folder: Path) -> None:
     unknown = [path.name for path in weights_files(folder) if model_of_file(path) is None]
     if unknown:
         print(
-            f"left out: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''} in "
+            f"left out: {one_line(', '.join(unknown[:5]))}{', ...' if len(unknown) > 5 else ''} in "
             f"'{folder}': nothing says which model they belong to. Name a file like its model, "
             "such as resnet18.a1_in1k.safetensors.",
             file=sys.stderr,

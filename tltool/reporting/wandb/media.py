@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from tltool._csv_rows import read_rows
+from tltool._plain_text import one_line
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import unnormalize
@@ -79,7 +80,7 @@ def log_errors(run: Any, predictions: PredictionSet, loader: BatchLoader, task: 
         predicted = task.class_names[int(predictions.predicted[index])]
         label = task.class_names[int(predictions.labels[index])]
         caption = f"{predicted} {predictions.confidence[index]:.2f} (is {label})"
-        return wandb.Image(_picture(pixels, task.data_config), caption=caption)
+        return wandb.Image(_picture(pixels, task.data_config), caption=one_line(caption))
 
     worst = predictions.of_label.argsort()[:NUM_IMAGES].tolist()
     confident = predictions.confident_errors()
