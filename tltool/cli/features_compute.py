@@ -79,9 +79,8 @@ def print_verification(split: str, result: Verification) -> None:
             f"damaged   {one_line(message)} It was removed; tltool features compute makes it again."
         )
     for file in result.changed:
-        print(
-            f"changed   '{one_line(file)}', with its old size and dates. It is hashed anew from now on."
-        )
+        advice = "with its old size and dates. It is hashed anew from now on."
+        print(f"changed   '{one_line(file)}', {advice}")
     if result.largest_error > result.tolerance:
         print(
             f"wrong     Rows differ by more than {result.tolerance:.0e}. Delete these features: "

@@ -13,6 +13,8 @@ from tltool.reporting.wandb.panels import make_panel
 from tltool.reporting.wandb.workspace import SavedView
 
 _LONGEST_TITLE = 128  # W&B's own limit.
+# An underscore inside a word is no markup.
+_MARKUP = re.compile(r"[\\`*\[\]$~|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedView:
@@ -126,7 +128,7 @@ def markdown_table(facts: FactTable) -> str:
 
 
 def _cell(text: str) -> str:
-    text = re.sub(r"[\\`*_\[\]$~|]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
+    text = _MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
     return " ".join(text.split())
 
 
