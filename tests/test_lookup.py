@@ -29,3 +29,10 @@ def test_the_class_name_of_a_layer_finds_its_name(spelling):
 def test_an_empty_table_says_that_it_is_empty():
     with pytest.raises(ValueError, match="There is none to choose"):
         lookup({}, "relu", kind="activation")
+
+
+def test_of_thousands_of_names_some_are_listed():
+    names = {f"class {number}": number for number in range(8000)}
+    with pytest.raises(ValueError, match="7,940 more") as caught:
+        lookup(names, "moth", kind="class")
+    assert len(str(caught.value)) < 1000

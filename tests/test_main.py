@@ -1,4 +1,6 @@
+import contextlib
 import importlib
+import io
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,6 +10,24 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
+
+
+@pytest.mark.parametrize("words", [["fit", "--\x1b[31mlr", "1"], ["validate", "--\x1b[31m", "1"]])
+def test_what_was_typed_comes_back_without_its_control_codes(words, capsys):
+    with contextlib.suppress(SystemExit):
+        main(words)
+    errors = capsys.readouterr().err
+    assert r"\x1b[31m" in errors
+    assert "\x1b" not in errors
+
+
+def test_a_name_that_the_terminal_cannot_write_is_no_error(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    main(["--version"])
+    print("K\u00e4fer")
+    terminal.flush()
+    assert terminal.buffer.getvalue().endswith(b"K\\xe4fer\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command line: finds the command first and imports only what it needs."""
 
 import importlib
+import io
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import tltool
 from tltool._lookup import nearest_name
+from tltool._plain_text import plain_lines
 from tltool.cli.help_page import NAMES, PAGE, wrong_flag
 
 # The last frame of a traceback in text, and the message behind it.
@@ -42,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 where whoever reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files and classes are of any alphabet.
+        sys.stdout.reconfigure(errors="backslashreplace")
     answer = quick_answer(argv)
     if answer is not None:
         status, text = answer
-        print(text, file=sys.stderr if status else sys.stdout)
+        print(plain_lines(text), file=sys.stderr if status else sys.stdout)
         return status
     try:
         module = "validate" if argv[0] == "test" else argv[0]
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = message_for_user(error)
         if message is None or os.environ.get("TLTOOL_TRACEBACK"):
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {plain_lines(message)}", file=sys.stderr)
         return 1
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+_LISTED = 60  # names that a message has room for
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
@@ -28,7 +29,9 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
         return table[name]
     nearest = nearest_name(table, name)
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    choices = f"Choose one of: {', '.join(sorted(table))}." if table else "There is none to choose."
+    more = f" and {len(table) - _LISTED:,} more" if len(table) > _LISTED else ""
+    named = ", ".join(sorted(table)[:_LISTED])
+    choices = f"Choose one of: {named}{more}." if table else "There is none to choose."
     raise ValueError(f"Unknown {kind} {name!r}.{hint} {choices}")
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
+
+from tltool._plain_text import one_line, plain_console
 
 T = TypeVar("T")
 
@@ -24,5 +26,6 @@ def with_progress(
         >>> list(with_progress([3, 5], "counting", show=False))
         [3, 5]
     """
-    console = Console(stderr=True)
-    return track(steps, description, total=total, console=console, transient=True, disable=not show)
+    title = escape(one_line(description))  # The bar reads markup on any console.
+    console = plain_console(stderr=True)
+    return track(steps, title, total=total, console=console, transient=True, disable=not show)

@@ -26,3 +26,16 @@ def test_the_confidence_of_a_class_is_the_mean_over_its_images():
     probabilities = torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
     found = PredictionSet.from_probabilities(probabilities, torch.tensor([0, 0, 1]))
     assert [each.confidence for each in found.classes(["a", "b"])] == pytest.approx([0.8, 0.8])
+
+
+def test_the_metrics_of_very_many_classes_are_those_of_a_full_matrix():
+    labels, predicted = torch.tensor([0, 1, 1, 1, 1500]), torch.tensor([0, 0, 0, 1, 1])
+    names = [str(number) for number in range(1501)]
+    counts = confusion_matrix(labels, predicted, 1501)
+    assert counts.is_sparse
+    assert class_metrics(counts, names) == class_metrics(counts.to_dense(), names)
+
+
+def test_the_memory_of_a_confusion_matrix_is_not_that_of_its_cells():
+    labels = torch.arange(200_000)
+    assert confusion_matrix(labels, labels, 200_000).values().numel() == 200_000

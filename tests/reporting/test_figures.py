@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tltool.evaluation.calibration import ReliabilityBin
+from tltool.evaluation.confusion import confusion_matrix
 from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import draw_curves
@@ -65,3 +66,26 @@ def test_what_is_beyond_an_alarm_is_marked():
 
 def test_without_a_number_there_is_no_picture_of_health():
     assert draw_layer_health([{"layer": "a", "step": "7", "dead": ""}], ["dead"]) is None
+
+
+def test_a_series_is_named_in_the_legend_as_it_is():
+    names = ["_hidden", "$a^", "cost $1 or $2"]
+    figure = draw_curves({"loss": {name: [(0, 1.0)] for name in names}})
+    as_image(figure)
+    shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert [text.replace("\\$", "$").strip("\u200b") for text in shown] == names
+
+
+def test_a_name_of_a_class_is_one_line_of_a_figure():
+    axes = draw_confusion(torch.eye(2).long(), ["two\nlines", "b"]).axes[0]
+    assert axes.get_yticklabels()[0].get_text() == r"two\nlines"
+
+
+def test_of_very_many_classes_those_that_are_confused_most_are_drawn():
+    number = 8000
+    labels = torch.tensor([7, 7, 7, 5000])
+    counts = confusion_matrix(labels, torch.tensor([6000, 6000, 7, 5000]), number)
+    axes = draw_confusion(counts, [f"class {n}" for n in range(number)]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 7", "class 6000"]
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "0", "0"]
+    assert "7,998 more" in axes.get_title()

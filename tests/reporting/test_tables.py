@@ -40,6 +40,31 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is():
     assert "[bold]ants" in printed(FactTable(["class"], [["[bold]ants"]]))
 
 
+def test_a_heading_and_a_note_are_printed_as_they_are():
+    text = printed(FactTable(["[b]as :dog:"], [["x"]], note="[/] of"))
+    assert "[b]as :dog:" in text
+    assert "[/] of" in text
+
+
+def test_a_newline_in_a_name_tears_no_table():
+    lines = printed(FactTable(["class"], [["two\nlines"], ["\x1b[31mred"]])).splitlines()
+    assert len(lines) == 6
+    assert len(set(map(len, lines))) == 1
+
+
+def test_markdown_takes_no_name_for_markup():
+    cell = markdown_table(FactTable(["class"], [["*a* [b](c) `d` $e$"]])).splitlines()[-1]
+    assert cell == r"| \*a\* \[b\](c) \`d\` \$e\$ |"
+
+
+def test_classes_that_are_left_out_are_counted_on_all_doors():
+    classes = [ClassMetrics(str(n), 1, 0.5, 0.5, n / 10, None, "", 0) for n in range(9)]
+    table = class_table(classes, most=2)
+    assert table.note.startswith("7 more")
+    assert table.note in printed(table)
+    assert table.note in markdown_table(table)
+
+
 def test_of_many_classes_those_with_the_lowest_f1_are_shown():
     classes = [ClassMetrics(str(n), 1, 0.5, 0.5, n / 10, None, "", 0) for n in (9, 1, 5)]
     assert [row[0] for row in class_table(classes, most=2).rows] == ["1", "5"]

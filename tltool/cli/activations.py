@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from tltool._lookup import lookup
+from tltool._plain_text import one_line, plain_console
 from tltool.cli.signature_options import run_function
 from tltool.cli.simple_table import print_simple_table
 from tltool.layers.activation_behavior import (
@@ -44,7 +44,7 @@ def activations(name: str | None = None, *, plot: str | None = None) -> None:
         plot: Draw them into this file (.png, .svg or .pdf).
     """
     chosen = lookup(ACTIVATIONS, name, kind="activation") if name else None
-    console = Console(markup=False, highlight=False)
+    console = plain_console()
     if chosen:
         console.print(detail(chosen))
     else:
@@ -55,7 +55,7 @@ def activations(name: str | None = None, *, plot: str | None = None) -> None:
         from tltool.reporting.figures.activations import save_plot
 
         drawn = save_plot(plot, [chosen.name] if chosen else None)
-        console.print(f"Drew {', '.join(drawn)}: {plot}")
+        print(f"Drew {', '.join(drawn)}: {one_line(plot)}")
 
 
 def print_overview() -> None:

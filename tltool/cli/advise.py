@@ -6,11 +6,12 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
+from tltool._plain_text import plain_console, shell_command
 from tltool.cli.build import Experiment
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
@@ -36,7 +37,7 @@ def advise_and_write(experiment: Experiment, file: Path | None) -> None:
         print(text, end="")
         return
     write_whole(file, text)
-    print(f"next     tltool fit --config {file}")
+    print(f"next     {shell_command('tltool', 'fit', '--config', file)}")
 
 
 def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
@@ -48,7 +49,7 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
         for layer, accuracy in probes.accuracies.items()
     ]
     sizes = [(size, str(acc)) for size, acc in zip(curve.sizes, curve.accuracies, strict=True)]
-    Console().print(
+    plain_console().print(
         rich_table(FactTable(("probe on", "accuracy", "to the whole network"), layers)),
         rich_table(FactTable(("training images", "accuracy of a probe"), sizes)),
         _table(advice),
@@ -119,11 +120,11 @@ def _table(advice: Advice) -> Table:
     """Return the lecture's table, with the user's images in one of its cells."""
     table = Table("the images are", *AMOUNT.values(), show_lines=True)
     for likeness, words in LIKENESS.items():
-        cells = []
+        cells = list[str | Text]()
         for amount in AMOUNT:
             cell = type(TABLE[likeness, amount]).__name__  # type: ignore[index]  # keys of the table
             cell += ", stop_at" if (likeness, amount) == ("unlike", "few") else ""
             here = (likeness, amount) == (advice.likeness, advice.amount)
-            cells.append(f"[bold]{cell}\n<- your images[/]" if here else cell)
+            cells.append(Text(f"{cell}\n<- your images", style="bold") if here else cell)
         table.add_row(words, *cells)
     return table

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tltool._plain_text import one_line, shell_command
 from tltool.cli.backbone_cells import place_of, short_count
 from tltool.cli.process import set_up_process
 from tltool.cli.simple_table import print_simple_table
@@ -30,25 +31,25 @@ def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images:
     logging.getLogger("tltool").setLevel(logging.WARNING)  # The table says what was loaded.
     source = open_data(data)
     source.splits = smaller_splits(source, max_images)
-    print(f"data     {source.summary()}")
+    print(f"data     {one_line(source.summary())}")
     ranked = []
     for candidate in candidates:
         try:
             ranked.append(rank_backbone(candidate, source))
         except (ValueError, OSError) as error:
-            print(f"left out: {candidate.name} ({candidate.weights}): {error}", file=sys.stderr)
+            left_out = f"left out: {candidate.name} ({candidate.weights}): {error}"
+            print(one_line(left_out), file=sys.stderr)
     if not ranked:
         raise ValueError("No backbone could be used; see above.")
     ranked.sort(key=lambda one: one.suitability.accuracy, reverse=True)
     _print_ranking(ranked)
     best = ranked[0].weights
     is_directory = Path(data).expanduser().is_dir()
-    flags = "--data.root" if is_directory else "--data ManifestDataModule --data.manifest"
+    table = ("--data", "ManifestDataModule", "--data.manifest")
+    flags = ("--data.root",) if is_directory else table
+    chosen = ("--model.backbone.name", best.name, "--model.backbone.weights", best.weights)
     print("accuracy of a closed-form probe on the validation images; LogME on the training images")
-    print(
-        f"use      tltool fit --model.backbone.name {best.name} "
-        f"--model.backbone.weights {best.weights} {flags} {data}"
-    )
+    print(f"use      {shell_command('tltool', 'fit', *chosen, *flags, data)}")
 
 
 def _print_ranking(ranked: Sequence[RankedBackbone]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from tltool._plain_text import one_line, shell_command
 from tltool.cli.backbone_cells import parse_count, place_of, short_count
 from tltool.cli.signature_options import run_function
 from tltool.cli.simple_table import print_simple_table
@@ -151,26 +152,25 @@ def _print_model(entry: CatalogEntry, available: Sequence[LocalWeights]) -> None
     print(f"{entry.num_parameters:,} parameters without the classifier")
     columns = ("weights", "px", "interpolation", "license", "local")
     print_simple_table(columns, rows, flexible=columns)
-    print(f"use      tltool fit --data.root images --model.backbone.name {entry.name}")
+    words = ("--data.root", "images", "--model.backbone.name", entry.name)
+    print(f"use      {shell_command('tltool', 'fit', *words)}")
 
 
 def _fetch(name: str, folder: str) -> None:
     logging.getLogger("tltool").setLevel(logging.WARNING)
     fetched = fetch_weights(name, folder)
     size = fetched.path.stat().st_size / 2**20
-    print(f"file     {fetched.path} ({size:,.1f} MiB, license {fetched.license})")
+    print(f"file     {one_line(fetched.path)} ({size:,.1f} MiB, license {fetched.license})")
     print(f"sha256   {fetched.sha256} (beside it, read by sha256sum -c and by tltool)")
-    print(
-        f"use      tltool fit --data.root images --model.backbone.name {fetched.name} "
-        f"--model.backbone.weights {fetched.path}"
-    )
+    chosen = ("--model.backbone.name", fetched.name, "--model.backbone.weights", fetched.path)
+    print(f"use      {shell_command('tltool', 'fit', '--data.root', 'images', *chosen)}")
 
 
 def _tell_unknown_files(folder: Path) -> None:
     unknown = [path.name for path in weights_files(folder) if model_of_file(path) is None]
     if unknown:
         print(
-            f"left out: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''} in "
+            f"left out: {one_line(', '.join(unknown[:5]))}{', ...' if len(unknown) > 5 else ''} in "
             f"'{folder}': nothing says which model they belong to. Name a file like its model, "
             "such as resnet18.a1_in1k.safetensors.",
             file=sys.stderr,

@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from tltool._atomic_write import save_figure, write_whole
 from tltool._lookup import lookup
 from tltool._output_file import check_output_file
+from tltool._plain_text import one_line, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.compare_config import head_yaml, optimizer_spec
 from tltool.cli.compare_print import print_comparison
@@ -166,13 +167,14 @@ def compare(
     save_figure(draw_curves(comparison_curves(found)), directory / "curves.png")
     save_figure(draw_accuracy_heatmap(found), directory / "heatmap.png")
     print_comparison(found, data.summary())
-    print(f"table     {directory / 'compare.csv'}")
-    print(f"pictures  {directory / 'curves.png'}, {directory / 'heatmap.png'}")
+    print(f"table     {one_line(directory / 'compare.csv')}")
+    pictures = f"{directory / 'curves.png'}, {directory / 'heatmap.png'}"
+    print(f"pictures  {one_line(pictures)}")
     if write_config is not None:
         name = write_head or found.recommended
         lr, weights = found.row(name).lr, experiment.backbone.weights
         write_whole(write_config, head_yaml(config, found.variants[name], lr, settings, weights))
-        print(f"config    {name}: tltool fit --config {write_config}")
+        print(f"config    {name}: {shell_command('tltool', 'fit', '--config', write_config)}")
     group = log_group(found, directory, **config["wandb"])
     if group is not None:
         print(f"wandb     {len(found.rows)} runs in the group {group}")

@@ -1,8 +1,8 @@
 """What `tltool compare` prints: the sentence that counts, then tables."""
 
-from rich.console import Console
 from rich.table import Table
 
+from tltool._plain_text import one_line, plain_console
 from tltool.comparison.result import Comparison, HeadResult
 from tltool.evaluation.paired_differences import MeanEstimate
 from tltool.reporting.tables import FactTable, rich_table
@@ -16,11 +16,11 @@ def print_comparison(found: Comparison, data: str) -> None:
         data: What the images are, in one line.
     """
     print(found.summary())
-    console = Console()
+    console = plain_console()
     rows = sorted(found.rows, key=lambda row: -row.accuracy.mean)
     console.print(_accuracy_table(found, rows))
     console.print(_training_table(rows))
-    print(f"data      {data}")
+    print(f"data      {one_line(data)}")
     print(f"protocol  {found.protocol}; {len(found.seeds)} seeds")
     print("accuracy  +- half of its 95 % interval, over other images and other seeds")
     num_pairs = len(found.differences)

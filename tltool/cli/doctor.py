@@ -9,12 +9,12 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tltool._atomic_write import save_figure
 from tltool._output_file import check_output_file
+from tltool._plain_text import one_line, plain_console, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.memory import memory_remedies
 from tltool.cli.trainer_section import world_size
@@ -82,11 +82,11 @@ def doctor(
     data, task = experiment.data, experiment.task
     trainer = experiment.device_trainer()
     data.setup("fit")
-    print(f"data     {data.summary()}")
+    print(f"data     {one_line(data.summary())}")
     task.to(trainer.strategy.root_device)
     images = hash_images(data, None if write_groups else max_images)
     results, duplicates = check_images(images, data)
-    status = Console(stderr=True).status
+    status = plain_console(stderr=True).status
     with status("passing images through the network"):
         checks = ModelChecks(task, only_readable(data, images), experiment.schedule)
         results += checks.before_training(log_prior=experiment.config.model.log_prior)
@@ -105,7 +105,7 @@ def doctor(
     print(describe_values(data.value_survey, data.known_value_range))
     if plot:
         save_figure(draw_starting_signals(checks.signals), plot)
-        print(f"picture  {plot}")
+        print(f"picture  {one_line(plot)}")
     if write_groups:
         sizes = write_duplicate_groups(str(write_groups), images, duplicates, data)
         print(describe_groups(write_groups, images, sizes.tolist()))
@@ -156,11 +156,12 @@ def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> s
     """Return the lines that say what was written, and how to train on it."""
     left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
     share = len(images.samples.get("test", ())) / len(images.paths)
-    test = f" --data.test_fraction {share:.2f}" if share else ""
+    test = ("--data.test_fraction", f"{share:.2f}") if share else ()
+    words = ("fit", "--data", "ManifestDataModule", "--data.manifest", file, *test)
     return (
-        f"groups   {file}: {len(images.paths):,} images in {len(sizes):,} groups, the largest of "
-        f"{max(sizes):,}{left_out}\n"
-        f"next     tltool fit --data ManifestDataModule --data.manifest {file}{test}"
+        f"groups   {one_line(file)}: {len(images.paths):,} images in {len(sizes):,} groups, the "
+        f"largest of {max(sizes):,}{left_out}\n"
+        f"next     {shell_command('tltool', *words)}"
     )
 
 
@@ -170,9 +171,9 @@ def print_results(results: Sequence[CheckResult]) -> None:
     for title in ("what was found", "what to do"):
         table.add_column(title, overflow="fold")  # Paths are longer than the column.
     for result in results:
-        status = f"[{STYLES[result.status]}]{result.status}[/]"
-        table.add_row(result.check, status, escape(result.found), escape(result.remedy))
-    Console().print(table)
+        status = Text(result.status, style=STYLES[result.status])
+        table.add_row(result.check, status, one_line(result.found), one_line(result.remedy))
+    plain_console().print(table)
 
 
 def print_signals(signals: Sequence[StartingSignal]) -> None:
@@ -187,5 +188,5 @@ def print_signals(signals: Sequence[StartingSignal]) -> None:
         for signal in signals
     ]
     columns = ("initializer", *(layer.layer for layer in signals[0].layers), "logits")
-    Console().print(rich_table(FactTable(columns, rows)))
+    plain_console().print(rich_table(FactTable(columns, rows)))
     print("above    standard deviation of each layer's outputs before training")

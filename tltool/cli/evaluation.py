@@ -61,8 +61,8 @@ def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) 
     import_own_modules(modules=config.modules)
     task = ImageTask.load_from_checkpoint(config.ckpt_path)
     config.data.init_args.data_config = task.data_config
-    config.data.init_args.class_names = task.class_names
     made = parser.instantiate(config)
+    made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
     setup = Setup(config.ckpt_path, task, made.data, Trainer(**made.trainer))
     run(setup, **{name: config[name] for name in options})
     return 143 if setup.trainer.received_sigterm else 0  # Lightning notes the signal and goes on.

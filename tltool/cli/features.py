@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
 
 from tltool._lookup import lookup
+from tltool._plain_text import plain_console
 from tltool.cli.help_page import NAMES
 from tltool.cli.signature_options import run_function
 from tltool.features.cache import cache_root
@@ -76,7 +76,7 @@ def list_features(*, cache: Path | None = None) -> None:
             ]
         )
     columns = ("name", "backbone", "pixels", "precision", "files", "size", "last used")
-    Console().print(rich_table(FactTable(columns, rows)))
+    plain_console().print(rich_table(FactTable(columns, rows)))
     print(f"{decimal(sum(entry.num_bytes for entry in cached))} in '{root}'")
 
 

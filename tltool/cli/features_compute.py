@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tltool._plain_text import one_line
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.frozen_backbone import features_of, set_up_frozen_backbone, split_names
 from tltool.data.datamodules.image_datamodule import SplitName
@@ -26,11 +27,13 @@ def compute(experiment: Experiment, *, cache: Path | None = None, num_views: int
         num_views: Augmented views of each training image; 0 for the image as it is.
     """
     options = set_up_frozen_backbone(experiment, cache)
-    print(f"data      {experiment.data.summary()}")
+    print(f"data      {one_line(experiment.data.summary())}")
     for split, images, views in _splits(experiment, num_views):
         start = time.monotonic()
         features = features_of(experiment, images, num_views=views, **options)
-        place = f"in '{features.store.directory}'" if features.store.is_on_disk else "nowhere"
+        place = (
+            f"in '{one_line(features.store.directory)}'" if features.store.is_on_disk else "nowhere"
+        )
         in_views = f" in {views} views" if views > 1 else ""
         print(
             f"{split:<9} {len(features):,} images{in_views}, {features.num_computed:,} rows "
@@ -47,7 +50,7 @@ def verify(experiment: Experiment, *, cache: Path | None = None, num_views: int 
         num_views: Augmented views of each training image; 0 for the image as it is.
     """
     options = set_up_frozen_backbone(experiment, cache)
-    print(f"data      {experiment.data.summary()}")
+    print(f"data      {one_line(experiment.data.summary())}")
     results = []
     for split, images, views in _splits(experiment, num_views):
         results.append(verify_features(experiment.backbone, images, num_views=views, **options))
@@ -72,9 +75,12 @@ def print_verification(split: str, result: Verification) -> None:
         f"{len(result.errors)} rows computed again differ by at most {result.largest_error:.1e}"
     )
     for message in result.damaged:
-        print(f"damaged   {message} It was removed; tltool features compute makes it again.")
+        print(
+            f"damaged   {one_line(message)} It was removed; tltool features compute makes it again."
+        )
     for file in result.changed:
-        print(f"changed   '{file}', with its old size and dates. It is hashed anew from now on.")
+        advice = "with its old size and dates. It is hashed anew from now on."
+        print(f"changed   '{one_line(file)}', {advice}")
     if result.largest_error > result.tolerance:
         print(
             f"wrong     Rows differ by more than {result.tolerance:.0e}. Delete these features: "

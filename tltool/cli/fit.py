@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 from torch import nn
 
+from tltool._plain_text import one_line, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
@@ -69,10 +70,10 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
         f"{task.data_config['input_size'][-1]} px, {_count(backbone):,} parameters"
     )
     print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
-    print(f"data      {experiment.data.summary()}")
-    print(f"run       {experiment.run_dir}")
+    print(f"data      {one_line(experiment.data.summary())}")
+    print(f"run       {one_line(experiment.run_dir)}")
     for change in experiment.changes:
-        print(f"resume    {change}")
+        print(f"resume    {one_line(change)}")
 
 
 def _print_end(experiment: Experiment, trainer: Trainer) -> None:
@@ -83,11 +84,12 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
     best = run_dir / "checkpoints" / "best.ckpt"
     if not best.is_file():
         best = best.with_name("last.ckpt")
-        print(f"\nlast {best}: without a validation there is no best epoch")
+        print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
-        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
-    print(f"look     tltool report {run_dir}")
-    print(f"predict  tltool predict --ckpt_path {best} --data.root FOLDER")
+        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
+    predict = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER")
+    print(f"look     {shell_command('tltool', 'report', run_dir)}")
+    print(f"predict  {predict}")
 
 
 def _count(module: nn.Module) -> int:

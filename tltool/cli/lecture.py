@@ -2,7 +2,6 @@
 
 import json
 import platform
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 import tltool
 from tltool._atomic_write import save_figure, write_whole
 from tltool._csv_rows import write_rows
+from tltool._plain_text import one_line, shell_command
 from tltool.comparison.cross_validation import SplitRows, split_rows
 from tltool.data.datamodules.stratified_split import split_stratified
 from tltool.lecture.catalog import EXPERIMENTS
@@ -90,7 +90,7 @@ def run_lecture(
         folder: Where the files go.
         words: The user's own arguments, for the commands on the page.
     """
-    print(f"data      {problem.name}")
+    print(f"data      {one_line(problem.name)}")
     page, entries = folder / "lecture.html", list[Entry]()
     for experiment in chosen:
         start = time.monotonic()
@@ -107,8 +107,8 @@ def run_lecture(
         # After each one: what is done is there if the next is interrupted.
         write_whole(page, render_page(entries, data=problem.name, made_with=_made_with()))
         write_whole(folder / "lecture.json", json.dumps([_summary(e) for e in entries], indent=1))
-    print(f"\npage      {page}")
-    print(f"beside    {folder}/NAME.png and NAME.csv, the pictures and their numbers")
+    print(f"\npage      {one_line(page)}")
+    print(f"beside    {one_line(folder)}/NAME.png and NAME.csv, the pictures and their numbers")
 
 
 def chosen_experiments(lecture: Claim | str) -> list[Claim]:
@@ -137,7 +137,7 @@ def repeat(experiment: Claim, words: Sequence[str]) -> str:
         words = [FLAG, experiment.name(), *words]
     elif f"{FLAG}={ALL}" in words:
         words[words.index(f"{FLAG}={ALL}")] = f"{FLAG}={experiment.name()}"
-    return shlex.join(["tltool", "compare", *words])
+    return shell_command("tltool", "compare", *words)
 
 
 def _summary(entry: Entry) -> dict[str, Any]:

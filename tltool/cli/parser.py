@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 import tltool
+from tltool._plain_text import plain_lines
 from tltool.cli.help_page import page_options, usual_word
 from tltool.cli.short_forms import write_out_config
 
@@ -109,7 +110,7 @@ class Parser(LightningArgumentParser):
         """Print what is wrong and what to type instead, then exit with status 2."""
         # jsonargparse makes a parser of its own for each class; that of the command knows more.
         command = _command.get() or self
-        sys.stderr.write(f"error: {command.explain(message)}\n")
+        sys.stderr.write(f"error: {plain_lines(command.explain(message))}\n")
         sys.stderr.write(
             "See --help for the options, or --print_config for all keys with their defaults.\n"
         )

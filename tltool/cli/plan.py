@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._atomic_write import save_figure
 from tltool._module_state import restored_state
+from tltool._plain_text import one_line, plain_console
 from tltool.cli.advise import advise_and_write, check_question
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
@@ -67,7 +67,7 @@ def plan(
         figure = draw_lr_range(found)
     if plot and figure:
         save_figure(figure, plot)
-        print(f"picture  {plot}")
+        print(f"picture  {one_line(plot)}")
 
 
 def _plan(experiment: Experiment) -> Plan:
@@ -96,7 +96,7 @@ def _plan(experiment: Experiment) -> Plan:
 def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LRRange:
     """Say at which learning rate the loss of a phase falls most steeply."""
     task, data = experiment.task, experiment.data
-    status = Console(stderr=True).status(f"{steps} steps at rising learning rates")
+    status = plain_console(stderr=True).status(f"{steps} steps at rising learning rates")
     with restored_state(task), status:
         fit_input_norm_(task, data)
         found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)
@@ -137,7 +137,10 @@ def dump_schedule(schedule: Schedule) -> str:
 
 def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     """Print groups, surgery and phases."""
-    console, reports = Console(), getattr(task.get_submodule("backbone"), "surgery_reports", [])
+    console, reports = (
+        plain_console(),
+        getattr(task.get_submodule("backbone"), "surgery_reports", []),
+    )
     console.print(rich_table(FactTable(("layer group", "parameters"), list(plan.groups.items()))))
     for report in reports:
         print(f"surgery  {report}")

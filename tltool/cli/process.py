@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from tltool._plain_text import plain_lines
 from tltool.cli.allocator import keep_freed_memory
 from tltool.training.quiet_lightning import quiet_lightning
 
@@ -14,11 +15,19 @@ def set_up_process() -> None:
     keep_freed_memory()
     handler = logging.StreamHandler()
     handler.addFilter(_once())
+    handler.setFormatter(_PlainFormatter())
     logger = logging.getLogger("tltool")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
     logger.propagate = False
     quiet_lightning()
+
+
+class _PlainFormatter(logging.Formatter):
+    """Escapes control characters, which names of files and classes may hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # of the base class
+        return plain_lines(super().formatMessage(record))
 
 
 def _once() -> Callable[[logging.LogRecord], bool]:

@@ -5,11 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 import tltool
 from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
+from tltool._plain_text import one_line, plain_console
 from tltool.cli.process import set_up_process
 from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import open_dashboard, write_dashboard
@@ -63,16 +63,16 @@ def report(
         found = compare_runs(runs)
         newest = max(directories, key=lambda one: (one / "config.yaml").stat().st_mtime)
         place, verdict, told = newest.parent, found.verdict, runs_report(found)
-        Console().print(rich_table(runs_table(found)))
+        plain_console().print(rich_table(runs_table(found)))
         for sentence in verdict.sentences:
-            print(sentence)
+            print(one_line(sentence))
     else:
         place, verdict = directories[0], runs[0].verdict
         told = run_report(runs[0], images=not no_images)
         _print_run(runs[0], images=not no_images)
     output = output or place / PAGE
     write_whole(output, render_report(told, made_with=made_with()))
-    print(f"page         {output}")
+    print(f"page         {one_line(output)}")
     if dashboard is not None:
         write_dashboard(dashboard, told)
     if not several:
@@ -95,9 +95,10 @@ def _latest(run: Path) -> Path:
 def _print_run(run: MeasuredRun, *, images: bool) -> None:
     folder, found = run.record.run_dir, run.evaluation
     for sentence in run.missing:
-        print(f"missing      {sentence}")
+        print(f"missing      {one_line(sentence)}")
     if found is not None:
-        title = f"{folder}: accuracy on {len(found.predictions)} {found.split} images"
-        Console().print(rich_table(accuracy_table(found, run.measured), title))
+        number = len(found.predictions)
+        print(f"{one_line(folder)}: accuracy on {number} {found.split} images")
+        plain_console().print(rich_table(accuracy_table(found, run.measured)))
     for name, file in write_pictures(run, images=images).items():
-        print(f"{name:<13}{file}")
+        print(f"{name:<13}{one_line(file)}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from tltool._plain_text import shell_command
 from tltool.cli.build import make_section
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
@@ -33,15 +34,16 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     record = read_run(folder)
     if record.checkpoint is None:
         why = "There is no checkpoint: the run was stopped before training began."
-        planned = f"tltool plan --config {folder / 'config.yaml'} says what was to train when."
-        return MeasuredRun(record, f"{why} {planned}", missing=[why])
+        command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
+        return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     data = evaluation = steps = None
     missing, measured = list[str](), ""
     try:
         section, trainer = record.config["data"], record.config["trainer"]
-        given = {"data_config": task.data_config, "class_names": task.class_names}
+        given = {"data_config": task.data_config, "class_names": None}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
+        data.given_class_names = task.class_names  # The parser takes minutes for thousands.
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)

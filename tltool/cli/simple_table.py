@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from tltool._plain_text import one_line, plain_console
 
 
 def print_simple_table(
@@ -19,10 +20,11 @@ def print_simple_table(
 
     Args:
         columns: Names of the columns.
-        rows: A text for each column.
+        rows: A text for each column, which is shown on one line.
         numbers: Columns that are aligned at the right.
         flexible: Columns that are wrapped where the terminal is too narrow.
     """
+    rows = [list(map(one_line, row)) for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name, *cells in zip(columns, *rows, strict=True):
         justify: Literal["left", "right"] = "right" if name in numbers else "left"
@@ -33,4 +35,4 @@ def print_simple_table(
             table.add_column(name, justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+    plain_console().print(table)

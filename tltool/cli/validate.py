@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from tltool._plain_text import one_line, plain_console
 from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.inference.predictor import Predictor
@@ -31,7 +30,7 @@ def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
     values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     rows = [(name, f"{value:.4f}") for name, value in values.items()]
-    console, metrics = Console(), FactTable(("metric", "value"), rows)
-    console.print(setup.ckpt_path, rich_table(metrics), sep="\n")
+    print(one_line(setup.ckpt_path))
+    plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if classes:
-        console.print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))
+        plain_console().print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))

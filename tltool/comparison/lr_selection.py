@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from tltool._plain_text import plain_console
 from tltool.comparison.optimizers import base_lr
 from tltool.comparison.result import HeadResult
 from tltool.comparison.trainings import Job, Outcome, Trainings
@@ -146,7 +146,7 @@ class Selection:
     def _train(self, lrs: Mapping[Unit, Sequence[float]]) -> None:
         jobs = [job for unit, each in lrs.items() for job in self._jobs(unit, each)]
         total = len(jobs) * self.trainings.settings.epochs
-        console = Console(stderr=True)
+        console = plain_console(stderr=True)
         with Progress(console=console, transient=True, disable=not self.show_progress) as progress:
             bar = progress.add_task("training heads", total=total)
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))

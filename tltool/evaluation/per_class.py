@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from tltool.evaluation.confusion import mistakes
+from tltool.evaluation.confusion import label_counts, mistakes
 
 
 class ClassMetrics(NamedTuple):
@@ -38,7 +38,7 @@ def class_metrics(
     """Return the metrics of each class from a confusion matrix.
 
     Args:
-        counts: ``(num_classes, num_classes)``, rows are labels.
+        counts: ``(num_classes, num_classes)``, rows are labels; sparse or not.
         class_names: Names of the classes.
         confidence: Mean confidence in the predictions of each class.
 
@@ -48,8 +48,7 @@ def class_metrics(
         >>> ants.precision, bees.recall, bees.confused_with
         (0.5, 0.5, 'ants')
     """
-    right = counts.diag().double()
-    predicted, labeled = counts.sum(dim=0), counts.sum(dim=1)
+    labeled, predicted, right = label_counts(counts)
     precision = (right / predicted.clamp_min(1)).tolist()
     recall = (right / labeled.clamp_min(1)).tolist()
     f1 = (2 * right / (predicted + labeled).clamp_min(1)).tolist()

@@ -48,6 +48,13 @@ class PredictionSet:
         of_label = probabilities.gather(1, labels[:, None])[:, 0]
         return cls(torch.arange(len(labels)), labels, predicted, confidence, of_label)
 
+    @classmethod
+    def joined(cls, parts: Sequence["PredictionSet"]) -> "PredictionSet":
+        """Return the predictions of a whole split from those of its batches, in order."""
+        fields = ("labels", "predicted", "confidence", "of_label")
+        whole = [torch.cat([getattr(part, name) for part in parts]) for name in fields]
+        return cls(torch.arange(len(whole[0])), *whole)
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -3,14 +3,14 @@
 import functools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast, overload
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
@@ -30,6 +30,8 @@ NIGHT = 16
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
 )
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ class SplitMetrics(NamedTuple):
 
     values: dict[str, float]
     classes: list[ClassMetrics]
+
+
+class _KeepBatches(Callback, Generic[Kept]):
+    """Keep something of each batch; all probabilities of many classes would fill the memory."""
+
+    def __init__(self, keep: Callable[[list[str], Tensor], Kept]) -> None:
+        self.keep = keep
+        self.kept: list[Kept] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Keep what is needed of a batch."""
+        self.kept.append(self.keep(outputs["paths"], outputs["probabilities"]))
 
 
 class Predictor:
@@ -153,6 +169,26 @@ class Predictor:
             ValueError: If the trainer has several devices, which would tear the order apart, or the
                 network gives no numbers for an image.
         """
+        batches = self.predict_batches(data, lambda *batch: batch, split, trainer=trainer)
+        probabilities = [torch.empty(0, len(self.class_names)), *(each for _, each in batches)]
+        return PredictedImages([p for paths, _ in batches for p in paths], torch.cat(probabilities))
+
+    def predict_batches(
+        self,
+        data: ImageDataModule,
+        keep: Callable[[list[str], Tensor], Kept],
+        split: SplitName | None = None,
+        *,
+        trainer: Trainer | None = None,
+    ) -> list[Kept]:
+        """Predict the images of a datamodule batch by batch, and keep what is needed of each.
+
+        Args:
+            data: The images.
+            keep: Makes it from the paths and the probabilities ``(B, num_classes)`` of a batch.
+            split: See `predict_data`.
+            trainer: See `predict_data`.
+        """
         trainer = trainer or Trainer(
             logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
         )
@@ -164,12 +200,18 @@ class Predictor:
         where: dict[str, Any] = {"datamodule": data}
         if split is not None:
             where = {"dataloaders": data.evaluation_dataloader(split)}
-        batches: list[Any] = trainer.predict(self.task, **where) or []
-        paths = [path for batch in batches for path in batch["paths"]]
-        empty = torch.empty(0, len(self.class_names))
-        probabilities = torch.cat([empty, *(b["probabilities"] for b in batches)])
-        self._check_numbers(paths, probabilities)
-        return PredictedImages(paths, probabilities)
+
+        def keep_numbers(paths: list[str], probabilities: Tensor) -> Kept:
+            self._check_numbers(paths, probabilities)
+            return keep(paths, probabilities)
+
+        kept = _KeepBatches(keep_numbers)
+        trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
+        try:
+            trainer.predict(self.task, return_predictions=False, **where)
+        finally:
+            trainer.callbacks.remove(kept)  # type: ignore[attr-defined]
+        return kept.kept
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer.
@@ -183,7 +225,7 @@ class Predictor:
         if not math.isfinite(loss):
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
         confusion = self.task.confusion
-        classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
+        classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)
 
     @torch.inference_mode()

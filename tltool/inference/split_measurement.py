@@ -36,7 +36,14 @@ def measure_split(
     split: SplitName = "test" if data.splits.test else "val"
     samples = data.samples(split)
     labels = torch.tensor(samples.labels)
-    paths, probabilities = predictor.predict_data(data, split)
+    paths: list[str] = []
+
+    def measure(batch: list[str], probabilities: Tensor) -> PredictionSet:
+        expected = labels[len(paths) : len(paths) + len(batch)]
+        paths.extend(batch)
+        return PredictionSet.from_probabilities(probabilities, expected)
+
+    predictions = PredictionSet.joined(predictor.predict_batches(data, measure, split))
     train_labels = torch.tensor(data.samples("train").labels)
     majority = majority_class(train_labels)
     baselines = {MAJORITY: labels == majority}
@@ -50,7 +57,7 @@ def measure_split(
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
-        predictions=PredictionSet.from_probabilities(probabilities, labels),
+        predictions=predictions,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),

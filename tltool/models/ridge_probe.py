@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 # From nearly no shrinkage to features that hardly count; one step is a factor of about 3.
 PENALTIES = torch.logspace(-2, 6, 17, dtype=torch.float64)
+AT_ONCE = 1000
+"""Classes, or rows to predict, that are computed together: not all images times all classes."""
 
 
 class RidgeProbe(NamedTuple):
@@ -30,7 +31,8 @@ class RidgeProbe(NamedTuple):
     def predict(self, features: Tensor) -> Tensor:
         """Return the label ``(N,)`` of each row of features ``(N, D)``."""
         standardized = (features.double() - self.mean) / self.scale
-        return (standardized @ self.weight + self.bias).argmax(dim=1)
+        parts = torch.split(standardized, AT_ONCE)
+        return torch.cat([(part @ self.weight + self.bias).argmax(dim=1) for part in parts])
 
 
 def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> RidgeProbe:
@@ -53,11 +55,15 @@ def fit_ridge_probe(features: Tensor, labels: Tensor, num_classes: int) -> Ridge
     scale, mean = torch.std_mean(x, dim=0, correction=0)
     scale[scale == 0] = 1.0  # A constant feature says nothing.
     x = (x - mean) / scale
-    y = functional.one_hot(labels, num_classes).double()
-    bias = y.mean(dim=0)
+    bias = labels.bincount(minlength=num_classes).double() / len(labels)
     u, s, vt = torch.linalg.svd(x, full_matrices=False)
-    projected = u.T @ (y - bias)  # (min(N, D), num_classes)
-    errors = torch.stack([_leave_one_out_error(u, s, projected, y - bias, p) for p in PENALTIES])
+    errors, projections = torch.zeros(len(PENALTIES), dtype=torch.float64), []
+    for classes in torch.split(torch.arange(num_classes), AT_ONCE):
+        y = (labels[:, None] == classes).double() - bias[classes]  # (N, AT_ONCE)
+        projections.append(u.T @ y)
+        found = [_leave_one_out_error(u, s, projections[-1], y, p) for p in PENALTIES]
+        errors += torch.stack(found) * len(classes)
+    projected = torch.cat(projections, dim=1)  # (min(N, D), num_classes)
     penalty = PENALTIES[errors.argmin()]
     weight = vt.T @ ((s / (s.square() + penalty))[:, None] * projected)
     return RidgeProbe(mean, scale, weight, bias, float(penalty))

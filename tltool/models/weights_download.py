@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import timm
 
+from tltool._plain_text import shell_command
 from tltool.models.backbone import Backbone
 from tltool.models.timm_models import check_name
 from tltool.models.weights import hub
@@ -47,9 +48,10 @@ def fetch_weights(name: str, folder: str | Path) -> Fetched:
     try:
         backbone = Backbone(name)
     except ConnectionError as error:
+        command = shell_command("tltool", "backbones", "--fetch", name, "--to", folder)
         raise ConnectionError(
-            f"Cannot fetch {name}; nothing was written. Type `tltool backbones --fetch {name} --to "
-            f"{folder}` on a machine with a network, and copy the folder. {error}"
+            f"Cannot fetch {name}; nothing was written. Type `{command}` on a machine with a "
+            f"network, and copy the folder. {error}"
         ) from error
     full_name = name
     origin: Any = ORDERED_PACKAGES.get(backbone.weights.removeprefix("package:"))

@@ -1,6 +1,5 @@
 """Several runs beside each other: which were measured on the same images, and what differs."""
 
-import shlex
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from tltool._plain_text import shell_command
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.paired_differences import Difference, judge
 from tltool.evaluation.verdict import Mark, describe_difference
@@ -155,7 +155,7 @@ def _verdict(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> Verdict:
         commands = [record.fit_command("--seed_everything", _new_seed(runs)) for record in chosen]
     else:
         mark, said, step = Mark.UNKNOWN, "Nothing can be compared.", "Look at each run by itself:"
-        commands = [f"tltool report {shlex.quote(str(runs[0].measured.record.run_dir))}"]
+        commands = [shell_command("tltool", "report", runs[0].measured.record.run_dir)]
     return Verdict(mark, said, step, commands, _reasons(runs, sets))
 
 

@@ -39,7 +39,7 @@ def draw_predictions(run: MeasuredRun, found: MeasuredSplit) -> Figure:
     right = predictions.correct.nonzero()[:, 0].tolist()
     step = max(1, len(right) // (NUM_IMAGES - len(worst)))
     chosen = worst + right[::step][: NUM_IMAGES - len(worst)]
-    rows = prediction_table(found, chosen).rows
+    rows = prediction_table(found, chosen).cells
     return draw_image_grid(
         [run.decode(found.paths[index], mode=run.mode) for index in chosen],
         [f"{predicted}\n(is {label})" for _, predicted, label in rows],

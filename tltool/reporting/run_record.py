@@ -1,6 +1,5 @@
 """Record of a run, read from its run directory: configuration, metrics, health, checkpoint."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import yaml
 
 from tltool._csv_rows import read_rows
+from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
 
 
@@ -72,17 +72,17 @@ class RunRecord:
                     found.setdefault(label, {})[stage] = points
         return found
 
-    def fit_command(self, *options: str) -> str:
+    def fit_command(self, *options: str | Path) -> str:
         """Return the command that repeats the run, with other options behind it."""
-        config = shlex.quote(str(self.run_dir / "config.yaml"))
         resumed = self.config.get("ckpt_path") is not None and "--ckpt_path" not in options
         anew = ["--ckpt_path", "null"] if resumed else []
-        return " ".join(["tltool fit --config", config, *anew, *options])
+        config = self.run_dir / "config.yaml"
+        return shell_command("tltool", "fit", "--config", config, *anew, *options)
 
     def checkpoint_command(self, command: str) -> str:
         """Return a command on the checkpoint and images of a directory to name."""
-        checkpoint = shlex.quote(str(self.checkpoint))
-        return f"tltool {command} --ckpt_path {checkpoint} --data.root DIRECTORY"
+        where = ("--ckpt_path", str(self.checkpoint), "--data.root", "DIRECTORY")
+        return shell_command("tltool", command, *where)
 
 
 def read_run(run_dir: Path) -> RunRecord:

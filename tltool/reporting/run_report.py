@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
+from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
@@ -128,6 +129,8 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
     names, mistakes = found.class_names, run_tables.mistake_table(found)
     classes = found.predictions.classes(names)
     words = "The share of each true class (row) by predicted class (column), bright where high."
+    if len(names) > MANY_CLASSES:
+        words += f" Of {len(names):,} classes, those that are confused most often."
     return [
         Section(
             "Confusion matrix",
@@ -156,7 +159,7 @@ def _worst_section(found: MeasuredSplit, run: MeasuredRun | None) -> Section:
             run.decode(found.paths[index], mode=run.mode),
             f"\N{MULTIPLICATION X} {predicted}, is {label}: {name}",
         )
-        for index, (name, predicted, label) in zip(worst, table.rows, strict=True)
+        for index, (name, predicted, label) in zip(worst, table.cells, strict=True)
     ]
     return Section(title, pictures=pictures, note=note, is_private=True)
 

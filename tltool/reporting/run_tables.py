@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tltool.evaluation.baselines import MAJORITY, PROBE, RUN
 from tltool.evaluation.calibration import ReliabilityBin
-from tltool.evaluation.confusion import mistakes
+from tltool.evaluation.confusion import label_counts, mistakes
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.reporting.tables import FactTable
@@ -60,11 +60,14 @@ def alarm_table(alarms: Sequence[Mapping[str, str]]) -> FactTable:
 def mistake_table(found: MeasuredSplit) -> FactTable:
     """Return one row for each of the most frequent mistakes."""
     names, counts = found.class_names, found.confusion
+    pairs, (labeled, _, _) = mistakes(counts), label_counts(counts)
     rows = [
-        (names[each.label], names[each.predicted], each.num_images, int(counts[each.label].sum()))
-        for each in mistakes(counts)[:MOST_MISTAKES]
+        (names[each.label], names[each.predicted], each.num_images, int(labeled[each.label]))
+        for each in pairs[:MOST_MISTAKES]
     ]
-    return FactTable(("true class", "predicted class", "images", "of"), rows, (2, 3))
+    left = len(pairs) - len(rows)
+    note = f"{left:,} more pairs of classes, each of at most as many images." if left else ""
+    return FactTable(("true class", "predicted class", "images", "of"), rows, (2, 3), note)
 
 
 def confusion_table(found: MeasuredSplit) -> FactTable:

@@ -1,8 +1,8 @@
 """Verdict on a run: did it work, against what, how sure is that, and what to type next."""
 
-import shlex
 from dataclasses import dataclass, field
 
+from tltool._plain_text import shell_command
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.verdict import Mark, answer, reasons
 from tltool.reporting.run_record import RunRecord
@@ -75,12 +75,12 @@ def judge_run(run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool =
 def _resume(run: RunRecord) -> tuple[str, list[str]]:
     last = run.run_dir / "checkpoints" / "last.ckpt"
     if last.is_file():
-        return "Resume where it stopped:", [run.fit_command("--ckpt_path", shlex.quote(str(last)))]
+        return "Resume where it stopped:", [run.fit_command("--ckpt_path", last)]
     return "Train it anew:", [run.fit_command()]
 
 
 def _next(run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None) -> tuple[str, list[str]]:
-    plan = f"tltool plan --config {shlex.quote(str(run.run_dir / 'config.yaml'))}"
+    plan = shell_command("tltool", "plan", "--config", run.run_dir / "config.yaml")
     if mark == Mark.NO:
         return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.SAME:

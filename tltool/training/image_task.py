@@ -131,7 +131,7 @@ class ImageTask(LightningModule):
         self.train_metrics = stage_metrics(num_classes, "train")
         self.val_metrics = stage_metrics(num_classes, "val")
         self.test_metrics = stage_metrics(num_classes, "test")
-        #: Confusion matrix of the last evaluation, ``(num_classes, num_classes)``, rows are labels.
+        #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:

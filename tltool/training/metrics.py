@@ -10,11 +10,11 @@ from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
     MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
 )
+from torchmetrics.utilities import dim_zero_cat
 
 from tltool.evaluation.calibration import NUM_BINS
+from tltool.evaluation.confusion import confusion_matrix
 
 Stage = Literal["train", "val", "test"]
 
@@ -50,14 +50,76 @@ def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
         "accuracy": MulticlassAccuracy(num_classes, average="micro"),
     }
     if stage != "train":
-        metrics["f1"] = MulticlassF1Score(num_classes, average="macro")
+        metrics["f1"] = MacroF1(num_classes)
         metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=NUM_BINS)
-        metrics["confusion"] = MulticlassConfusionMatrix(num_classes)
+        metrics["confusion"] = ConfusionMatrix(num_classes)
         if num_classes > 5:
             metrics["top5_accuracy"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
         if num_classes <= MAX_CLASSES_FOR_AUROC:
             metrics["auroc"] = PresentClassesAUROC(num_classes)
     return MetricCollection(metrics, prefix=f"{stage}/", compute_groups=False)
+
+
+class MacroF1(Metric):
+    """The mean F1 score of the classes that occur, as labels or as predictions.
+
+    torchmetrics' own counts in a matrix of classes by classes for each batch.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    counts: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # Images of each class, predicted as it, and right.
+        zeros = torch.zeros(3, num_classes, dtype=torch.long)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Count a batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
+        predicted = preds.argmax(dim=1)
+        kinds = (target, predicted, target[predicted == target])
+        num_classes = self.counts.shape[1]
+        self.counts += torch.stack([each.bincount(minlength=num_classes) for each in kinds])
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        labeled, predicted, right = self.counts
+        occurs = labeled + predicted > 0
+        f1: Tensor = (2 * right[occurs] / (labeled + predicted)[occurs]).mean()
+        return f1
+
+
+class ConfusionMatrix(Metric):
+    """The confusion matrix, see `confusion_matrix`: its memory grows with images, not with classes.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    pairs: list[Tensor]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("pairs", [], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Note a batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
+        self.pairs.append(torch.stack([target, preds.argmax(dim=1)], dim=1))
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Join the ranks; one without an image brings a list of the type of the others."""
+        if not self.pairs:
+            self.pairs.append(torch.empty(0, 2, dtype=torch.long, device=self.device))
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> Tensor:
+        """Return the matrix, ``(num_classes, num_classes)``, on the CPU."""
+        labels, predicted = dim_zero_cat(self.pairs).cpu().T  # Not all devices know sparse ones.
+        return confusion_matrix(labels, predicted, self.num_classes)
 
 
 class PresentClassesAUROC(MulticlassAUROC):

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from tltool._lookup import lookup
 from tltool.data.datamodules.yaml_names import name_of
 
+_LISTED = 20  # classes that a message names
+
 ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[Any, float]
 """Names are text, or what YAML makes of one: 0 of the class ``0``, false of ``no``."""
 
@@ -47,9 +49,14 @@ def class_weights(
     if len(weights) != len(class_names) or not is_finite or min(weights) < 0 or not any(weights):
         raise ValueError(
             f"Class weights must be finite, at least 0, and one above, for each of "
-            f"{', '.join(class_names)}; got {weights}. Use `balanced` to weight rare classes up."
+            f"{_first(class_names)}; got [{_first(weights)}]. `balanced` weights rare ones up."
         )
     return weights
+
+
+def _first(values: Sequence[object]) -> str:
+    more = f" and {len(values) - _LISTED:,} more" if len(values) > _LISTED else ""
+    return ", ".join(map(str, values[:_LISTED])) + more
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -93,13 +94,14 @@ class ImageFolderDataModule(ImageDataModule):
         """See `ImageDataModule`: an image to predict has the class whose folder it is in."""
         if self.given_class_names is None:
             return super().known_labels()
-        named = ((path, self._class_above(path)) for path in self.find_unlabeled().paths)
+        known = frozenset(self.class_names)
+        named = ((path, self._class_above(path, known)) for path in self.find_unlabeled().paths)
         return {path: name for path, name in named if name}
 
-    def _class_above(self, path: str) -> str | None:
+    def _class_above(self, path: str, known: Collection[str]) -> str | None:
         """Return the class whose folder an image is in; folders above the root say nothing."""
         folders = map(class_name, Path(path).relative_to(self.root).parents)
-        named = [name for name in folders if name in self.class_names]
+        named = [name for name in folders if name in known]
         if len(named) > 1 and named[-1].lower() in SPLIT_NAMES:  # a split that is a class, too
             named.pop()
         return named[-1] if named else None

@@ -97,7 +97,8 @@ def check_class_names(
         ValueError: The val images in 'images' have the class wasps, which ... does not learn...
     """
     found = sort_classes(found)
-    unknown = [name for name in found if name not in known]
+    is_known = frozenset(known)
+    unknown = [name for name in found if name not in is_known]
     if unknown:
         which = "" if split == "all" else f"{split} "
         raise ValueError(

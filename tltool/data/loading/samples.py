@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NAMED = 6  # classes that a line has room for
+_LISTED = 20  # classes that a message names
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Splits:
             counts = zip(class_names, samples.class_counts(len(class_names)), strict=True)
             missing = [name for name, count in counts if not count]
             if missing and samples:
-                found[split] = ", ".join(missing)
+                more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+                found[split] = ", ".join(missing[:_LISTED]) + more
         return found
 
     def describe(self, class_names: Sequence[str]) -> str:

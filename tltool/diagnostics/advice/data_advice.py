@@ -3,8 +3,7 @@
 import copy
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from tltool._plain_text import plain_console
 from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
 from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
@@ -43,7 +42,7 @@ def advise_on(
         )
     train, val = found["train"], found["val"]
     whole, whole_val = ((layers[WHOLE], labels) for layers, labels in (train, val))
-    with Console(stderr=True).status("probes"):
+    with plain_console(stderr=True).status("probes"):
         probes = probe_layers(train, val, data.num_classes)
         curve = learning_curve(whole, whole_val, data.num_classes)
     majority = (val[1] == train[1].mode().values).double().mean().item()

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
+from tltool._progress import with_progress
 from tltool.diagnostics.phase_training import copy_in_phase, phase_optimizer, train_steps
 from tltool.finetuning.phase import Phase
 
@@ -88,11 +87,10 @@ def lr_range_test(
         full_lrs = [group["lr"] for group in optimizer.param_groups]
         endless = itertools.chain.from_iterable(itertools.repeat(batches))
         losses = train_steps(task, optimizer, endless)
-        title, console = "learning-rate range test", Console(stderr=True)
         lrs: list[float] = []
         smoothed: list[float] = []
         average = 0.0
-        for factor in track(factors, description=title, transient=True, console=console):
+        for factor in with_progress(factors, "learning-rate range test"):
             for full_lr, group in zip(full_lrs, optimizer.param_groups, strict=True):
                 group["lr"] = full_lr * factor  # The step follows the loss.
             average = SMOOTHING * average + (1 - SMOOTHING) * next(losses)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import timm
 
+from tltool._plain_text import shell_command
 from tltool.models.weights import hub
 from tltool.models.weights.packages import ORDERED_PACKAGES, is_installed
 from tltool.models.weights.safetensors_file import read_description
@@ -53,9 +54,10 @@ def weights_files(folder: Path) -> list[Path]:
     """
     folder = folder.expanduser()
     if not folder.is_dir():
+        command = shell_command("tltool", "backbones", "--fetch", "NAME", "--to", folder)
         raise FileNotFoundError(
-            f"There is no folder '{folder}' with weights. Fill one where there is a network: "
-            f"tltool backbones --fetch NAME --to '{folder}'."
+            f"There is no folder {str(folder)!r} with weights. Fill one where there is a network: "
+            f"{command}"
         )
     return sorted(
         path

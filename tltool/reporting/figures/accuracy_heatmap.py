@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tltool._plain_text import one_line
 from tltool.comparison.result import Comparison
 from tltool.comparison.variants import describe
 from tltool.reporting.figures.axes import new_figure
@@ -35,9 +36,10 @@ def draw_accuracy_heatmap(found: Comparison) -> Figure:
         axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
     low, high = _color_range(found)
     image = axes.imshow(values, cmap=COLORMAP, aspect="auto", vmin=low, vmax=high)
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(len(lines)), lines, fontsize=8)
-    axes.set_title(f"frame: beyond noise unlike {found.reference}", fontsize=8)
+    plain: dict[str, Any] = {"fontsize": 8, "parse_math": False}
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", **plain)
+    axes.set_yticks(range(len(lines)), lines, **plain)
+    axes.set_title(one_line(f"frame: beyond noise unlike {found.reference}"), **plain)
     figure.colorbar(image, label="accuracy")
     return figure
 
@@ -61,8 +63,8 @@ def _color_range(found: Comparison) -> tuple[float, float]:
 
 
 def _cell(axis: str, settings: Mapping[str, Any]) -> str:
-    return describe(axis, settings[axis]) if axis in settings else "-"
+    return one_line(describe(axis, settings[axis])) if axis in settings else "-"
 
 
 def _rest(axis: str, settings: Mapping[str, Any]) -> str:
-    return ", ".join(describe(a, value) for a, value in settings.items() if a != axis)
+    return one_line(", ".join(describe(a, value) for a, value in settings.items() if a != axis))

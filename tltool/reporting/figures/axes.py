@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tltool._plain_text import one_line
 from tltool.reporting.figures.palette import series_style
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -59,10 +60,22 @@ def draw_series(
     """
     rows = np.ma.masked_invalid(np.atleast_2d(np.asarray(values, dtype=float)))  # (S, N)
     style = series_style(number, markers=markers)
-    axes.plot(x, rows.mean(axis=0), label=label, markersize=4, linewidth=1.4, **style)
+    name = legend_label(label)
+    axes.plot(x, rows.mean(axis=0), label=name, markersize=4, linewidth=1.4, **style)
     if len(rows) > 1:
         low, high = rows.min(axis=0), rows.max(axis=0)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def legend_label(name: str) -> str:
+    r"""Return a name for a legend, where a dollar begins mathematics and an underscore hides.
+
+    Example:
+        >>> print(legend_label("$a$"), len(legend_label("_a")))
+        \$a\$ 3
+    """
+    label = one_line(name).replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label
 
 
 def draw_legend(figure: Figure, *panels: Axes, columns: int = 4) -> None:
@@ -74,7 +87,8 @@ def draw_legend(figure: Figure, *panels: Axes, columns: int = 4) -> None:
 def mark_phase(axes: Axes, place: float, name: str) -> None:
     """Mark where a phase begins, by a line with its name or number above the panel."""
     axes.axvline(place, color="black", linewidth=0.8)
-    axes.text(place, 1.02, f" {name}", transform=axes.get_xaxis_transform(), fontsize=8)
+    name, above = f" {one_line(name)}", axes.get_xaxis_transform()
+    axes.text(place, 1.02, name, transform=above, fontsize=8, parse_math=False)
     axes.set_title(" ")  # Room for the names.
 
 

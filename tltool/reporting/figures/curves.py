@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tltool._plain_text import one_line
 from tltool.reporting.figures.axes import draw_legend, draw_series, mark_phase, new_figure
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
@@ -31,12 +32,13 @@ def draw_curves(panels: Curves, *, phases: Sequence[float] = (), title: str = ""
             draw_series(axes, epochs, values, label=name, number=number, markers=marks)
         for number, start in enumerate(phases, start=1):
             mark_phase(axes, start + 0.5, str(number))
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(one_line(label), parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not below:
             axes.legend(fontsize=9)
     if below:
         draw_legend(figure, all_axes[0], columns=3)
     if title:
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(one_line(title), parse_math=False)
     return figure

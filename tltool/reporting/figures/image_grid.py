@@ -24,6 +24,6 @@ def draw_image_grid(
     for axes, image, caption, is_right in zip(all_axes, images, captions, right, strict=False):
         axes.imshow(image, cmap="gray" if image.mode == "L" else None)
         color, mark = (BLUE, "\N{CHECK MARK}") if is_right else (VERMILION, "\N{MULTIPLICATION X}")
-        # Names of classes may hold dollars.
-        axes.set_title(f"{mark} {caption}", fontsize=8, color=color, parse_math=False)
+        words = f"{mark} {caption}"  # Names of classes may hold dollars.
+        axes.set_title(words, fontsize=8, color=color, parse_math=False)
     return figure

@@ -71,7 +71,8 @@ def draw_layer_health(
         _draw_column(axes, grid, HEALTH_COLUMNS[name])
         shown = sorted({round(i) for i in np.linspace(0, len(steps) - 1, min(len(steps), 6))})
         axes.set_xticks(shown, [str(steps[i] + 1) for i in shown], fontsize=8)
-        axes.set_yticks(range(len(layers)), layers if axes is all_axes[0] else [], fontsize=8)
+        names = layers if axes is all_axes[0] else []
+        axes.set_yticks(range(len(layers)), names, fontsize=8, parse_math=False)
         axes.set_xlabel("optimizer steps")
         axes.set_title(HEALTH_COLUMNS[name].title, fontsize=10)
     return figure

@@ -63,7 +63,8 @@ def draw_schedule(
     if epochs_done is not None and epochs_done < total:
         axes.axvline(epochs_done, color=VERMILION, linewidth=2, linestyle="dotted")
         axes.set_xlabel("epochs (dotted: stopped here)")
-    axes.set_yticks([index + 0.5 for index in range(len(lr))], list(lr), fontsize=8)
+    places = [index + 0.5 for index in range(len(lr))]
+    axes.set_yticks(places, list(lr), fontsize=8, parse_math=False)
     figure.colorbar(image, label="learning rate (white: frozen)")
     return figure
 

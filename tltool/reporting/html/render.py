@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tltool._plain_text import plain_lines
+
 
 class PictureOnPage(NamedTuple):
     """An image with its description.
@@ -32,15 +34,13 @@ def render(template: str, **values: Any) -> str:
 
 
 def readable(value: Any) -> Any:
-    r"""Return text as it can be written in UTF-8; the bytes of an odd file name are escaped.
+    r"""Return text as a page may hold it; bytes of an odd file name and control codes are escaped.
 
     Example:
         >>> readable(chr(0x4B) + chr(0xDCE4) + "fer")
         'K\\xe4fer'
     """
-    if type(value) is not str:  # Markup, which is a str too, is ready.
-        return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return plain_lines(value) if type(value) is str else value  # Markup, a str too, is ready.
 
 
 @functools.cache

@@ -1,11 +1,11 @@
 """A run as the W&B server knows it: where it is, and what it logged."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tltool._plain_text import shell_command
 from tltool.reporting.wandb.account import readable_errors
 from tltool.reporting.wandb.run_identity import NAME, RunIdentity, find_kept_identity
 
@@ -107,7 +107,7 @@ def unsent(run_dir: Path) -> list[Path]:
 
 def sync_command(parts: list[Path]) -> str:
     """Return the command that sends parts of a run."""
-    return f"wandb sync {' '.join(shlex.quote(str(part)) for part in parts)}"
+    return shell_command("wandb", "sync", *parts)
 
 
 def _remedy(run_dir: Path) -> str:

@@ -1,5 +1,6 @@
 """Media of a run on Weights & Biases: tables, figures, images and checkpoints."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from tltool._csv_rows import read_rows
+from tltool._plain_text import one_line
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import unnormalize
+from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
@@ -23,12 +26,15 @@ from tltool.reporting.wandb.run_logger import files_beside
 from tltool.training.image_task import ImageTask
 
 NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
+log = logging.getLogger(__name__)
 
 
 def log_predictions(
     run: Any, section: str, predictions: PredictionSet, class_names: Sequence[str]
 ) -> None:
     """Log a table of the classes, the confusion matrix and the reliability diagram.
+
+    Of more than `MANY_CLASSES`, the table has those with the lowest F1.
 
     Args:
         run: The run on W&B.
@@ -38,7 +44,9 @@ def log_predictions(
     """
     import wandb
 
-    classes = class_table(predictions.classes(class_names))
+    classes = class_table(predictions.classes(class_names), MANY_CLASSES)
+    if classes.note:
+        log.info("W&B: the table of the %s classes has the lowest F1. %s", section, classes.note)
     confusion = draw_confusion(predictions.confusion(len(class_names)), class_names)
     figures = {"confusion": confusion, "reliability": draw_reliability(predictions.bins)}
     with files_beside(run):
@@ -72,7 +80,7 @@ def log_errors(run: Any, predictions: PredictionSet, loader: BatchLoader, task: 
         predicted = task.class_names[int(predictions.predicted[index])]
         label = task.class_names[int(predictions.labels[index])]
         caption = f"{predicted} {predictions.confidence[index]:.2f} (is {label})"
-        return wandb.Image(_picture(pixels, task.data_config), caption=caption)
+        return wandb.Image(_picture(pixels, task.data_config), caption=one_line(caption))
 
     worst = predictions.of_label.argsort()[:NUM_IMAGES].tolist()
     confident = predictions.confident_errors()

@@ -13,6 +13,8 @@ from tltool.reporting.wandb.panels import make_panel
 from tltool.reporting.wandb.workspace import SavedView
 
 _LONGEST_TITLE = 128  # W&B's own limit.
+# An underscore inside a word is no markup.
+_MARKUP = re.compile(r"[\\`*\[\]$~|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedView:
@@ -111,20 +113,22 @@ def _grid(runs: Sequence[LoggedRun], panels: list[Any]) -> Any:
 
 
 def markdown_table(facts: FactTable) -> str:
-    r"""Return a table in Markdown, with what would end a cell or begin HTML escaped.
+    r"""Return a table in Markdown, with what would end a cell, or begin markup or HTML, escaped.
 
     Example:
-        >>> print(markdown_table(FactTable(["class", "p"], [["a|b", "< 0.001"]])))
+        >>> print(markdown_table(FactTable(["class", "p"], [["a|b", "< 0.001"], ["*[x](y)", 1]])))
         | class | p |
         | --- | --- |
         | a\|b | &lt; 0.001 |
+        | \*\[x\](y) | 1 |
     """
-    rows = [list(facts.columns), ["---"] * len(facts.columns), *facts.cells]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    head, *rows = ([_cell(text) for text in row] for row in [facts.headings, *facts.cells])
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join([*lines, *(["", _cell(facts.note)] if facts.note else [])])
 
 
 def _cell(text: str) -> str:
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    text = _MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
     return " ".join(text.split())
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from tltool._plain_text import shell_command
+
 # A newer file replaces the older one.
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
 
@@ -99,4 +101,5 @@ class LastCheckpoint(MovableCheckpoint):
         super().on_exception(trainer, pl_module, exception)
         if trainer.is_global_zero and self.path.is_file():
             config = self.path.parent.parent / "config.yaml"
-            print(f"\nTo resume: tltool fit --config {config} --ckpt_path {self.path}")
+            words = ("fit", "--config", config, "--ckpt_path", self.path)
+            print(f"\nTo resume: {shell_command('tltool', *words)}")
