@@ -27,7 +27,7 @@ from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.metrics import Stage, stage_metrics
 from tltool.training.quiet_lightning import quiet_lightning
-from tltool.training.task_serialization import task_arguments, task_config
+from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 log = logging.getLogger(__name__)
 
@@ -274,6 +274,6 @@ class ImageTask(LightningModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         task = cls(**task_arguments(checkpoint[TASK]))
-        task.load_state_dict(checkpoint["state_dict"])
+        load_state_(task, checkpoint["state_dict"])
         task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
         return task.eval()

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -13,9 +13,11 @@ from tltool.models.timm_models import classifier_names, on_meta_device
 from tltool.models.weights import hub
 from tltool.models.weights.packages import installed_package_for, read_package
 from tltool.models.weights.state_dict_files import read_file
+from tltool.models.weights.tensor_checks import check_tensors
 
 log = logging.getLogger(__name__)
 
+_NO_FILES = ("pretrained", "random")
 _NAMES = ("head", "head.fc", "fc", "classifier")
 USUAL_CLASSIFIERS = {f"{name}.{kind}" for name in _NAMES for kind in ("weight", "bias")}
 
@@ -30,8 +32,21 @@ def resolve_auto(weights: str, name: str) -> str:
     return f"package:{package}" if package else "pretrained"
 
 
+def check_weights_key(weights: str, weights_key: str | None) -> None:
+    """Raise a ValueError if a key is set for weights that are no file."""
+    if weights_key is not None and (weights in _NO_FILES or weights.startswith("package:")):
+        raise ValueError(
+            f"`weights_key` chooses among the weights of a file, and `weights` is {weights!r}. "
+            "Leave it out, or set `weights` to the file."
+        )
+
+
 def create_with_weights(
-    name: str, weights: str, options: dict[str, Any], allow_partial: Sequence[str]
+    name: str,
+    weights: str,
+    options: dict[str, Any],
+    allow_partial: Sequence[str],
+    weights_key: str | None = None,
 ) -> nn.Module:
     """Make a model with its weights.
 
@@ -41,14 +56,15 @@ def create_with_weights(
     """
     if weights == "random":
         return timm.create_model(name, **options)
-    state_dict = _read(name, weights)
-    if state_dict is None:
-        return _download(name, options)
     blueprint = on_meta_device(name, options)
     own = blueprint.state_dict()
+    state_dict = _read(name, weights, own, weights_key)
+    if state_dict is None:
+        return _download(name, options)
+    check_tensors(state_dict, own, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
-    left_out = {*allowed, *USUAL_CLASSIFIERS, *classifier_names(blueprint)} & set(state_dict)
-    left_out -= set(own)
+    left_out = {*allowed, *classifier_keys(state_dict, blueprint)} - set(own)
+    left_out &= set(state_dict)
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
     missing = [key for key in allowed if key in own and key not in kept]
     if missing:  # Listed as absent: they keep their random initial values.
@@ -61,16 +77,25 @@ def create_with_weights(
     return model
 
 
-def _read(name: str, weights: str) -> dict[str, Tensor] | None:
+def classifier_keys(state_dict: Mapping[str, Tensor], model: nn.Module) -> set[str]:
+    """Return the keys of a classifier, which may have several layers and be named otherwise."""
+    own = {name.rpartition(".")[0] for name in classifier_names(model)}
+    below = {key for key in state_dict if any(key.startswith(f"{name}.") for name in own)}
+    return below | USUAL_CLASSIFIERS
+
+
+def _read(
+    name: str, weights: str, own: Mapping[str, Tensor], key: str | None
+) -> dict[str, Tensor] | None:
     """Return the state dict that ``weights`` names, or ``None`` where timm must download it."""
     if weights.startswith("package:"):
         keys = list(on_meta_device(name, {}).state_dict())
         return read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
-        return read_file(weights)
+        return read_file(weights, own, key)
     cached = hub.find_cached(name)
     if cached is not None:
-        return read_file(cached)  # timm would ask the hub first, and wait for it.
+        return read_file(cached, own)  # timm would ask the hub first, and wait for it.
     hub.check_download(name)
     return None
 
