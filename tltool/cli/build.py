@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer, seed_everything
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
+from tltool.cli.resumed_config import ResumedConfig, plain_config
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
@@ -23,6 +24,7 @@ from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_rules import Difference
 from tltool.training.run_directory import create_run_dir, resumed_run_dir
 
 _SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
@@ -42,6 +44,7 @@ class Experiment:
         data: The images, with the backbone's preprocessing.
         task: Backbone and head.
         strategy: What trains, when and how fast.
+        changes: What the configuration changes of that in the checkpoint to resume from.
     """
 
     parser: Parser
@@ -50,6 +53,7 @@ class Experiment:
     data: ImageDataModule
     task: ImageTask
     strategy: FinetuningStrategy
+    changes: Sequence[Difference] = ()
 
     @property
     def backbone(self) -> Backbone:
@@ -58,9 +62,8 @@ class Experiment:
 
     @property
     def plain_config(self) -> dict[str, Any]:
-        """The configuration as plain data."""
-        config: dict[str, Any] = self.config.as_dict()
-        return config
+        """The configuration as plain data, as ``config.yaml`` holds it."""
+        return plain_config(self.parser, self.config)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -105,16 +108,12 @@ def build(parser: Parser, config: Namespace) -> Experiment:
 
     Raises:
         FileNotFoundError: If there is no checkpoint to resume from.
-        ValueError: If the phases, or a logger or callback of the trainer, cannot be.
+        ValueError: If the phases, or a logger or callback of the trainer, cannot be, or the
+            checkpoint cannot be resumed with this configuration.
     """
-    seed = config.seed_everything
-    if seed is not False:
-        config.seed_everything = seed_everything(None if seed is True else seed, workers=True)
-    if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
-        raise FileNotFoundError(
-            f"There is no checkpoint {config.ckpt_path!r} to resume from. Name a file, for "
-            "example runs/images/0/checkpoints/last.ckpt."
-        )
+    resumed = ResumedConfig(config.ckpt_path) if config.ckpt_path is not None else None
+    _set_seed(config, resumed.seed if resumed else None)
+    changes = resumed.differences(plain_config(parser, config)) if resumed else []
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
     _check_phases(strategy, config)
     others = config.clone()
@@ -123,7 +122,18 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         made = parser.instantiate(others)
     except ValueError as error:
         raise (_as_one_line(error) or error) from error.__cause__
-    return Experiment(parser, config, made, made.data, made.model, strategy)
+    if resumed:
+        resumed.check_task(made.model)
+    return Experiment(parser, config, made, made.data, made.model, strategy, changes)
+
+
+def _set_seed(config: Namespace, seed_before: int | None) -> None:
+    """Seed all random numbers; a resumed run with a random seed goes on with that it had."""
+    seed = config.seed_everything
+    if seed is not False:
+        config.seed_everything = seed_everything(
+            seed_before if seed is True else seed, workers=True
+        )
 
 
 def make_section(name: str, config: Mapping[str, Any]) -> Any:

@@ -57,6 +57,8 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
     print(f"data      {experiment.data.summary()}")
     print(f"run       {experiment.run_dir}")
+    for change in experiment.changes:
+        print(f"resume    {change}")
 
 
 def _print_end(experiment: Experiment, trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -13,12 +14,12 @@ from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochLines
-from tltool.training.checkpoint_io import AtomicCheckpointIO
+from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 
 
 class ConfigFile(Callback):
-    """Keep the configuration of a run in its directory, as ``config.yaml``.
+    """Keep the configuration of a run in its directory, as ``config.yaml``, and in checkpoints.
 
     Args:
         file: Where.
@@ -29,11 +30,17 @@ class ConfigFile(Callback):
         self.file = file
         self.text = text
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file before anything is trained."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file: a checkpoint that does not fit is refused by now."""
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.file, self.text)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the configuration, which a resumed run is compared with."""
+        checkpoint[CONFIG] = yaml.safe_load(self.text)
 
 
 def run_trainer(experiment: Experiment) -> Trainer:
@@ -51,7 +58,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             Finetuning(experiment.strategy),
             made.features,
             made.health,
-            WandbTracking(),
+            WandbTracking(experiment.plain_config),
             BestCheckpoint(run_dir / "checkpoints"),
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),

@@ -12,6 +12,7 @@ from tltool._atomic_write import whole_file
 from tltool.models.weights.torch_files import read_torch_file
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
+CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -33,8 +34,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
+def read_checkpoint(
+    checkpoint_path: str | Path | IO[bytes], *, map_location: str = "cpu"
+) -> dict[str, Any]:
     """Read a checkpoint of tltool, unpickling nothing but tensors and plain data.
+
+    Args:
+        checkpoint_path: The file.
+        map_location: Where its tensors go; with ``meta`` they are not read.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -42,7 +49,7 @@ def read_checkpoint(checkpoint_path: str | Path | IO[bytes]) -> dict[str, Any]:
     """
     if isinstance(checkpoint_path, str | Path):
         _check_is_file(Path(checkpoint_path))
-    checkpoint = read_torch_file(checkpoint_path, "Checkpoint")
+    checkpoint = read_torch_file(checkpoint_path, "Checkpoint", map_location=map_location)
     if not (isinstance(checkpoint, Mapping) and _is_own(checkpoint)):
         raise ValueError(
             f"{checkpoint_path} is no checkpoint of tltool, which says how to rebuild the model. "

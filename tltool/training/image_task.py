@@ -19,14 +19,17 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
-from tltool.models.serialization import build_serializable
+from tltool.models.serialization import build_serializable, plain
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.metrics import Stage, stage_metrics
+from tltool.training.optimizer_options import keep_changed_options_, optimizer_config
 from tltool.training.quiet_lightning import quiet_lightning
+from tltool.training.resume_facts import RunFacts, model_differences
+from tltool.training.resume_rules import check
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 log = logging.getLogger(__name__)
@@ -108,6 +111,8 @@ class ImageTask(LightningModule):
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing
         self.make_optimizer = optimizer
+        self._saved_optimizer: dict[str, Any] | None = None
+        self._run_facts: RunFacts | None = None
         self.class_weights: Tensor | None
         weights = weight_tensor(class_weights, class_counts, self.class_names)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -174,6 +179,7 @@ class ImageTask(LightningModule):
             self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config
+                self._run_facts = RunFacts.of(data.splits)
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""
@@ -242,16 +248,29 @@ class ImageTask(LightningModule):
             ) from error
         if isinstance(optimizer, torch.optim.SparseAdam):
             raise ValueError("SparseAdam needs sparse gradients, but these are dense. Use Adam.")
-        return optimizer
+        return keep_changed_options_(optimizer, lambda: self._saved_optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store how to rebuild this task, as plain data, and the metrics of a begun epoch."""
+        """Store how to rebuild this task, the metrics of a begun epoch, and what it trains on."""
         checkpoint[TASK] = self.task_config
         if self._trainer is not None:
             checkpoint["train_metrics"] = gather_sums(self.train_metrics)
+            if self._trainer.optimizers:
+                checkpoint["optimizer"] = optimizer_config(self._trainer.optimizers[0])
+        if self._run_facts is not None:
+            checkpoint["run_facts"] = self._run_facts.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the metrics of a begun epoch."""
+        """Restore the metrics of a begun epoch; compare what the checkpoint was trained with.
+
+        Raises:
+            ValueError: If its classes, preprocessing, backbone or head are others.
+        """
+        now = {**self.task_config, "data_config": plain(self.data_config, "data_config")}
+        check(model_differences(checkpoint[TASK], now), "The checkpoint")
+        self._saved_optimizer = checkpoint.get("optimizer")
+        if self._run_facts is not None:
+            self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))
         if self._trainer is not None:
             sums = checkpoint.get("train_metrics", {})
             place = {"rank": self._trainer.global_rank, "num_ranks": self._trainer.world_size}

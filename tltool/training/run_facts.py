@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tltool.models.layer_groups import layer_groups
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import git_commit
 
 
 def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
@@ -79,16 +78,6 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
     root = os.path.commonpath(directories) if all(map(Path.is_absolute, directories)) else ""
     lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-def git_commit(directory: Path) -> str | None:
-    """Return the commit that is checked out in a directory; ``None`` outside a repository."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "-C", str(directory), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def _model_facts(task: ImageTask) -> dict[str, Any]:

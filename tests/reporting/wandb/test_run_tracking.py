@@ -20,7 +20,8 @@ from tltool.reporting.wandb.run_identity import RunIdentity, find_identity, keep
 from tltool.reporting.wandb.run_logger import finish
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.image_task import ImageTask
-from tltool.training.run_facts import git_commit, split_fingerprint
+from tltool.training.resume_facts import git_commit
+from tltool.training.run_facts import split_fingerprint
 
 COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the images
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "3")

@@ -1,10 +1,10 @@
 """Lightning callback for Weights & Biases: configuration, phases, alarms, baselines, classes."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
@@ -36,9 +36,13 @@ class WandbTracking(Callback):
     metrics. It does nothing where the trainer has no ``WandbLogger``. Images and checkpoints are
     sent only if `wandb_logger` was asked to. It stands behind `FeatureCaching` and `HealthMonitor`
     in the list of callbacks.
+
+    Args:
+        config: The whole configuration, as plain data; ``None`` for the flat block alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self._config = config
         self._restored: dict[str, Any] = {}
         self._reset()
 
@@ -72,7 +76,6 @@ class WandbTracking(Callback):
         """Log the configuration and name of the run, and restore the state of a resumed one."""
         restored, self._restored = self._restored, {}
         self._reset()
-        log_dir = trainer.log_dir  # On all ranks, for rank 0 tells it to the others.
         if not isinstance(pl_module, ImageTask):
             return
         self._logger = find_logger(trainer)
@@ -86,9 +89,8 @@ class WandbTracking(Callback):
         if isinstance(self._logger, RunLogger):
             self._logger.restore_step()
         facts = run_facts(trainer, pl_module)
-        saved = log_dir and Path(log_dir, "config.yaml")
-        if saved and saved.is_file():
-            facts = {**facts, "config": yaml.safe_load(saved.read_text(encoding="utf-8"))}
+        if self._config is not None:
+            facts["config"] = self._config
         self._run.config.update(facts, allow_val_change=True)
         place = self._logger.save_dir and Path(self._logger.save_dir).absolute()
         name = f"{place.parent.name}/{place.name}" if place else self._run.project

@@ -10,7 +10,28 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
 
 
-class BestCheckpoint(ModelCheckpoint):
+class MovableCheckpoint(ModelCheckpoint):
+    """A ``ModelCheckpoint`` that keeps its best score when the run directory has moved.
+
+    Lightning forgets it then (https://github.com/Lightning-AI/pytorch-lightning/issues/15705), and
+    a worse epoch would replace the best.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best score and the paths, if the files lie in the directory of this run."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved = {name: here(state_dict[name]) for name in paths} | {"best_k_models": scores}
+        if all(Path(path).is_file() for path in filter(None, [moved["best_model_path"], *scores])):
+            state_dict = {**state_dict, **moved, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)
+
+
+class BestCheckpoint(MovableCheckpoint):
     """Keep ``best.ckpt``, the epoch with the best validation accuracy.
 
     Args:
@@ -21,7 +42,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(MovableCheckpoint):
     """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.
 
     A callback of its own, for ``ModelCheckpoint(save_last=True)`` writes the last checkpoint only

@@ -1,0 +1,84 @@
+"""The configuration of a resumed run, compared with that in its checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tltool.cli.parser import Parser
+from tltool.models.weights.loading import resolve_auto
+from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
+from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import model_differences
+from tltool.training.resume_rules import Difference, check, compare
+
+_IGNORED = {"ckpt_path", "config"}  # Always others.
+_NO_FILES = ("pretrained", "random", "package:", "hf-hub:")
+
+
+class ResumedConfig:
+    """What a checkpoint was trained with, to compare with before anything takes time.
+
+    Args:
+        ckpt_path: The checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint of tltool.
+    """
+
+    def __init__(self, ckpt_path: str) -> None:
+        self.name = Path(ckpt_path).name
+        checkpoint = read_checkpoint(ckpt_path, map_location="meta")
+        self._task_config = checkpoint[TASK]
+        #: The configuration of ``fit``; empty where the run was started from Python.
+        self.config: dict[str, Any] = checkpoint.get(CONFIG, {})
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run, if it had one."""
+        seed = self.config.get("seed_everything")
+        return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+
+    def differences(self, config: Mapping[str, Any]) -> list[Difference]:
+        """Return what a configuration changes.
+
+        Args:
+            config: Plain data, see `plain_config`.
+
+        Raises:
+            ValueError: If that cannot be changed.
+        """
+        before, now = (_comparable(one) for one in (self.config, config))
+        found = compare(before, now)
+        check(found, self.name)
+        return found
+
+    def check_task(self, task: ImageTask) -> None:
+        """Raise if the weights are of another model, or of other classes or preprocessing."""
+        check(model_differences(self._task_config, task.task_config), self.name)
+
+
+def plain_config(parser: Parser, config: Any) -> dict[str, Any]:
+    """Return a parsed configuration as plain data, as ``config.yaml`` holds it."""
+    plain: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False))
+    return plain
+
+
+def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with what means the same written in the same way."""
+    result = {key: value for key, value in config.items() if key not in _IGNORED}
+    model = result.get("model", {})
+    backbone = model.get("backbone", {})
+    init_args = backbone.get("init_args", {})
+    if "weights" in init_args:
+        init_args = {**init_args, "weights": _source(init_args["weights"], init_args["name"])}
+        result["model"] = {**model, "backbone": {**backbone, "init_args": init_args}}
+    return result
+
+
+def _source(weights: str, name: str) -> str:
+    """Return where weights come from: of files only that, for a file may have moved."""
+    source = resolve_auto(weights, name)
+    return source if source.startswith(_NO_FILES) else "a file"

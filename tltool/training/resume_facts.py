@@ -1,0 +1,148 @@
+"""Facts that a checkpoint keeps of its run, to compare with those of the run that resumes it."""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from tltool.data.loading.samples import Splits
+from tltool.training.resume_rules import Difference, compare
+
+_warn = rank_zero_only(logging.getLogger(__name__).warning)
+
+_PACKAGES = ("tltool", "torch", "torchvision", "timm", "lightning")
+_FROM_CHECKPOINT = {"weights", "allow_partial"}  # A task that loads a checkpoint needs neither.
+
+
+def model_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """Return the differences between the models of two tasks.
+
+    Args:
+        before: The ``task_config`` in a checkpoint.
+        now: That of the task that it is to be loaded into.
+    """
+    return compare(_model_facts(before), _model_facts(now))
+
+
+def _model_facts(task_config: Mapping[str, Any]) -> dict[str, Any]:
+    backbone, head = task_config["backbone"], task_config["head"]
+    arguments = {k: v for k, v in backbone["init_args"].items() if k not in _FROM_CHECKPOINT}
+    return {
+        "classes": task_config["class_names"],
+        "preprocessing": task_config["data_config"],
+        "model": {"backbone": {**backbone, "init_args": arguments}, "head": head},
+    }
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What may differ when a run is resumed, and is told.
+
+    Args:
+        images: See `image_hashes`.
+        versions: Of the packages that the results depend on.
+        commit: The commit that the working directory is at; ``None`` outside a repository.
+    """
+
+    images: Mapping[str, Tensor]
+    versions: Mapping[str, str]
+    commit: str | None
+
+    @classmethod
+    def of(cls, splits: Splits) -> "RunFacts":
+        """Return those of this process, and of the images that it trains on."""
+        versions = {name: version(name) for name in _PACKAGES}
+        return cls(image_hashes(splits), versions, git_commit(Path.cwd()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return them as plain data and tensors."""
+        return dict(vars(self))
+
+    def warn_of_differences(self, before: Mapping[str, Any]) -> None:
+        """Warn of what has changed since a checkpoint was written.
+
+        Args:
+            before: The `state_dict` in it; an empty one for a checkpoint without.
+        """
+        facts = {key: now for key, now in vars(self).items() if None not in (now, before.get(key))}
+        images = facts.pop("images", None)
+        found = compare({key: before[key] for key in facts}, facts)
+        if images is not None:
+            found += image_differences(before["images"], images)
+        for difference in found:
+            _warn("Resumed: %s.", difference)
+
+
+def git_commit(directory: Path) -> str | None:
+    """Return the commit that is checked out in a directory; ``None`` outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(directory), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def image_hashes(splits: Splits) -> dict[str, Tensor]:
+    """Return a number of 64 bits for the name of each image, by split.
+
+    Names are relative to the folder that holds all images: images that moved are the same.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> here, there = (Splits(Samples([f"/{top}/a/1.jpg", f"/{top}/b/1.jpg"])) for top in "xy")
+        >>> torch.equal(image_hashes(here)["train"], image_hashes(there)["train"])
+        True
+    """
+    named = splits.by_name()
+    folders = {os.path.dirname(path) for samples in named.values() for path in samples.paths}
+    # Relative names have no root to take away; those of data sets in memory are such.
+    root = os.path.commonpath(folders) if folders and all(map(os.path.isabs, folders)) else ""
+    return {
+        split: torch.tensor([_hash(path.removeprefix(root)) for path in samples.paths])
+        for split, samples in named.items()
+    }
+
+
+def _hash(name: str) -> int:
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def image_differences(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> list[Difference]:
+    """Return the difference between the images of two runs: how many of each split, and which.
+
+    Example:
+        >>> before = {"train": torch.tensor([1, 2, 3]), "val": torch.tensor([4])}
+        >>> now = {"train": torch.tensor([1, 2, 5]), "val": torch.tensor([3, 4])}
+        >>> for one in image_differences(before, now):
+        ...     print(one.before, "->", one.now)
+        3 train, 1 val -> 3 train (1 added, 1 removed), 2 val (1 added, 1 of them trained on before)
+    """
+    old = {split: set(hashes.tolist()) for split, hashes in before.items()}
+    new = {split: set(hashes.tolist()) for split, hashes in now.items()}
+    if old == new:
+        return []
+    trained = old.get("train", set())
+    words = [_counted(split, old.get(split, set()), names, trained) for split, names in new.items()]
+    sizes = ", ".join(f"{len(names)} {split}" for split, names in old.items())
+    return [Difference("images", sizes, ", ".join(words))]
+
+
+def _counted(split: str, old: set[int], new: set[int], trained: set[int]) -> str:
+    """Describe the images of a split beside those that it had."""
+    leaked = len(new & trained) if split != "train" else 0
+    counts = [(len(new - old), "added"), (len(old - new), "removed")]
+    counts.append((leaked, "of them trained on before"))
+    changes = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"{len(new)} {split} ({changes})" if changes else f"{len(new)} {split}"
