@@ -73,13 +73,13 @@ def output_on_meta(
 
 
 def _wrong_size(name: str, size: object, error: Exception) -> ValueError:
-    own = on_meta_device(name, {"num_classes": 0})
-    known: Any = cast(Any, own).pretrained_cfg
-    reason = str(error).partition("\n")[0]
+    own = cast(Any, on_meta_device(name, {"num_classes": 0})).pretrained_cfg
+    # timm's own words are worth reading, torch's are not.
+    reason = f" ({error})" if isinstance(error, AssertionError) and str(error) else ""
     return ValueError(
-        f"{name} does not take images of the size {size}{f' ({reason})' if reason else ''}. Leave "
-        f"`img_size` and `in_chans` out for its own {list(known['input_size'])}, or choose an "
-        "`img_size` that its patches and windows divide, such as twice or half of that."
+        f"{name} does not take images of the size {size}{reason}. Leave `img_size` and `in_chans` "
+        f"out for its own {list(own['input_size'])}, or choose an `img_size` that its patches and "
+        "windows divide, such as twice or half of that."
     )
 
 
