@@ -75,7 +75,8 @@ def output_on_meta(
 def _wrong_size(name: str, size: object, error: Exception) -> ValueError:
     own = cast(Any, on_meta_device(name, {"num_classes": 0})).pretrained_cfg
     # timm's own words are worth reading, torch's are not.
-    reason = f" ({error})" if isinstance(error, AssertionError) and str(error) else ""
+    words = str(error).strip(".") if isinstance(error, AssertionError) else ""
+    reason = f" ({words})" if words else ""
     return ValueError(
         f"{name} does not take images of the size {size}{reason}. Leave `img_size` and `in_chans` "
         f"out for its own {list(own['input_size'])}, or choose an `img_size` that its patches and "

@@ -46,7 +46,7 @@ def takes_option(cls: type[nn.Module], option: str) -> bool:
     for owner in cls.__mro__:
         if "__init__" not in vars(owner):
             continue
-        parameters = inspect.signature(owner.__init__).parameters
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters
         if option in parameters:
             return True
         if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):

@@ -60,7 +60,9 @@ def load_state_(task: nn.Module, state_dict: Mapping[str, Any]) -> None:
         task.load_state_dict(state_dict)
     except RuntimeError as error:
         own = task.state_dict()
-        wrong = [key for key in own | state_dict if not _fits(own.get(key), state_dict.get(key))]
+        wrong = [
+            key for key in {**own, **state_dict} if not _fits(own.get(key), state_dict.get(key))
+        ]
         raise ValueError(
             "The weights in the checkpoint do not fit the model that it describes: "
             f"{', '.join(wrong[:3]) or error} ({len(wrong)}). Load it with the code that it was "

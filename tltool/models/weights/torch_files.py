@@ -16,7 +16,7 @@ from torch.serialization import safe_globals
 
 from tltool.models.weights.file_formats import file_format
 
-_scalar, _ = np.float64(0).__reduce__()  # how NumPy makes a number again
+_scalar = np.float64(0).__reduce__()[0]  # how NumPy makes a number again
 # Plain data too, and common in checkpoints of other tools: making them runs no code of the file.
 _INERT: list[Any] = [
     Namespace,  # the arguments of timm's training script
