@@ -67,7 +67,7 @@ def test_the_states_of_an_optimizer_are_no_weights():
     assert chosen_value({"optimizer": {"state": states}, "model": weights()}) == 1
 
 
-AVERAGES = ["state_dict_ema", "model_ema", "ema", "ema_state_dict"]
+AVERAGES = ["state_dict_ema", "model_ema", "ema", "EMA", "ema_state_dict"]
 
 
 @pytest.mark.parametrize("name", AVERAGES)

@@ -21,7 +21,7 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 # What may stand in front of all names, where these are not the model's own.
 _PREFIXES = {"model", "backbone", "encoder", "net", "network", "student", "teacher", "ema"}
 # An exponential moving average of the weights, which timm prefers too.
-_AVERAGE = re.compile(r"(^|[._])ema([._]|$)")
+_AVERAGE = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
 # Lightning keeps the weights that train beside their average so.
 _CURRENT = "current_model_state"
 
