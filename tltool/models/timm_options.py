@@ -1,5 +1,6 @@
 """Options of timm's models: which of them a model takes, and whether they have an effect."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -20,7 +21,7 @@ def model_options(
         if not 0 <= rate < 1:
             raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
         options |= {option: rate} if rate else {}
-    cls = type(on_meta_device(name, {"num_classes": 0}))
+    cls = model_class(name)
     for option in options:
         if not takes_option(cls, option):
             raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
@@ -28,6 +29,17 @@ def model_options(
     if img_size is not None and takes_option(cls, "img_size"):
         options["img_size"] = img_size
     return options
+
+
+@functools.cache
+def model_class(name: str) -> type[nn.Module]:
+    """Return the class of a model, which building it without memory for its weights tells.
+
+    Example:
+        >>> model_class("test_resnet").__name__
+        'ResNet'
+    """
+    return type(on_meta_device(name, {"num_classes": 0}))
 
 
 def takes_option(cls: type[nn.Module], option: str) -> bool:

@@ -103,3 +103,14 @@ def test_a_renamed_file_keeps_its_preprocessing(tmp_path):
     save_weights(tmp_path / "a.safetensors", backbone.model.state_dict(), description)
     (tmp_path / "a.safetensors").rename(tmp_path / "b.bin")
     assert Backbone("test_resnet", str(tmp_path / "b.bin")).data_config["crop_pct"] == 0.5
+
+
+def test_a_classifier_with_a_norm_is_left(tmp_path):
+    torch.save(timm.create_model("levit_128s").state_dict(), tmp_path / "levit.pth")
+    Backbone("levit_128s", str(tmp_path / "levit.pth"))
+
+
+def test_weights_that_cannot_be_adapted_to_a_size_say_so(tmp_path):
+    torch.save(timm.create_model("pit_ti_224").state_dict(), tmp_path / "pit.pth")
+    with pytest.raises(ValueError, match=r"does not adapt .* pit_ti_224 .*size.*pos_embed.* Leave"):
+        Backbone("pit_ti_224", str(tmp_path / "pit.pth"), img_size=448)

@@ -9,7 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from tltool.models import pixel_backbone
-from tltool.models.timm_models import classifier_names, on_meta_device
+from tltool.models.timm_models import on_meta_device
 from tltool.models.weights import hub
 from tltool.models.weights.packages import installed_package_for, read_package
 from tltool.models.weights.state_dict_files import read_file
@@ -56,14 +56,13 @@ def create_with_weights(
     """
     if weights == "random":
         return timm.create_model(name, **options)
-    blueprint = on_meta_device(name, options)
-    own = blueprint.state_dict()
+    own = on_meta_device(name, options).state_dict()
     state_dict = _read(name, weights, own, weights_key)
     if state_dict is None:
         return _download(name, options)
     check_tensors(state_dict, own, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
-    left_out = {*allowed, *classifier_keys(state_dict, blueprint)} - set(own)
+    left_out = {*allowed, *classifier_keys(name, options, state_dict)} - set(own)
     left_out &= set(state_dict)
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
     missing = [key for key in allowed if key in own and key not in kept]
@@ -77,11 +76,22 @@ def create_with_weights(
     return model
 
 
-def classifier_keys(state_dict: Mapping[str, Tensor], model: nn.Module) -> set[str]:
-    """Return the keys of a classifier, which may have several layers and be named otherwise."""
-    own = {name.rpartition(".")[0] for name in classifier_names(model)}
-    below = {key for key in state_dict if any(key.startswith(f"{name}.") for name in own)}
-    return below | USUAL_CLASSIFIERS
+def classifier_keys(
+    name: str, options: Mapping[str, Any], state_dict: Mapping[str, Tensor]
+) -> set[str]:
+    """Return the keys of a classifier: those of timm's, of several layers in its place, the usual.
+
+    Args:
+        name: The model.
+        options: What it is made with, which leaves the classifier out.
+        state_dict: What was read.
+    """
+    others = {option: value for option, value in options.items() if option != "num_classes"}
+    without, whole = (on_meta_device(name, dict(given)) for given in (options, others))
+    timms = whole.state_dict().keys() - without.state_dict().keys()
+    places = {key.rpartition(".")[0] for key in timms}
+    below = {key for key in state_dict if any(key.startswith(f"{place}.") for place in places)}
+    return timms | below | USUAL_CLASSIFIERS
 
 
 def _read(
@@ -131,9 +141,14 @@ def _create(
         found = [
             f"{kind}: {_listed(keys, 3)} ({len(keys)})" for kind, keys in kinds.items() if keys
         ]
+        fit = f"{len(own) - len(missing) - len(wrong)} of its {len(own)} tensors fit"
+        if wrong and not missing and not unknown and "img_size" in options:
+            raise ValueError(
+                f"timm does not adapt the weights of {name} to another image size: {fit}; "
+                f"{found[0]}. Leave `img_size` out, or choose another backbone."
+            ) from error
         raise ValueError(
-            f"The weights {weights!r} do not belong to {name}: "
-            f"{len(own) - len(missing) - len(wrong)} of its {len(own)} tensors fit; "
+            f"The weights {weights!r} do not belong to {name}: {fit}; "
             f"{'; '.join(found) or error}. Set `name` to the model they were saved from, or list "
             "what may be missing or unknown in `allow_partial`."
         ) from error
