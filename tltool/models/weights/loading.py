@@ -62,7 +62,7 @@ def create_with_weights(
         return _download(name, options)
     check_tensors(state_dict, own, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
-    left_out = {*allowed, *classifier_keys(name, options, state_dict)} - set(own)
+    left_out = {*allowed, *classifier_keys(name, options, own, state_dict)} - set(own)
     left_out &= set(state_dict)
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
     missing = [key for key in allowed if key in own and key not in kept]
@@ -77,18 +77,21 @@ def create_with_weights(
 
 
 def classifier_keys(
-    name: str, options: Mapping[str, Any], state_dict: Mapping[str, Tensor]
+    name: str,
+    options: Mapping[str, Any],
+    own: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
 ) -> set[str]:
     """Return the keys of a classifier: those of timm's, of several layers in its place, the usual.
 
     Args:
         name: The model.
         options: What it is made with, which leaves the classifier out.
+        own: Its state dict.
         state_dict: What was read.
     """
     others = {option: value for option, value in options.items() if option != "num_classes"}
-    without, whole = (on_meta_device(name, dict(given)) for given in (options, others))
-    timms = whole.state_dict().keys() - without.state_dict().keys()
+    timms = on_meta_device(name, others).state_dict().keys() - own.keys()
     places = {key.rpartition(".")[0] for key in timms}
     below = {key for key in state_dict if any(key.startswith(f"{place}.") for place in places)}
     return timms | below | USUAL_CLASSIFIERS
