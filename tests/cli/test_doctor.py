@@ -233,3 +233,13 @@ def test_the_quickstart_passes(doctor):
     status, rows, out, *_ = doctor("--config", CONFIGS / "quickstart.yaml")
     assert status == 0, out
     assert rows["exact duplicates"][0] == "ok"
+
+
+def test_splits_that_would_be_read_as_classes_stop_it(doctor, tmp_path):
+    write_parts(tmp_path / "all")
+    (tmp_path / "all" / "train").rename(tmp_path / "Training")
+    (tmp_path / "all" / "val").rename(tmp_path / "Testing")
+    (tmp_path / "all").rmdir()
+    status, rows, _, errors, _ = doctor("--data.root", tmp_path, *RANDOM)
+    assert (status, rows) == (1, {})
+    assert "--data.split_folders '{train: Training, test: Testing}'" in errors

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from jsonargparse import ArgumentParser
 from sklearn.utils.class_weight import compute_class_weight
 
 from tltool.data.datamodules.class_weights import (
+    ClassWeights,
     balanced_weights,
     class_weights,
     effective_number_weights,
@@ -84,12 +86,47 @@ def test_an_unknown_class_gets_the_nearest_name():
         class_weights({"bee": 2}, COUNTS, NAMES)
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("0", "0"),
+        ("no", "no"),
+        ("Yes", "Yes"),
+        ("1.0", "1.0"),
+        ("01", "01"),
+        ("null", "null"),
+        ("~", "~"),
+        ("-1", "-1"),
+        ("1_000", "1_000"),
+        ("'0'", "0"),
+        ("2026-11-28", "2026-11-28"),
+    ],
+)
+def test_a_name_that_yaml_reads_as_something_else_is_the_class(key, name):
+    weights = ArgumentParser(exit_on_error=False)
+    weights.add_argument("--weights", type=ClassWeights)
+    choice = weights.parse_args(["--weights", f"{{{key}: 2}}"]).weights
+    assert class_weights(choice, [5, 5, 5], ["=", name, "[a"]) == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(("key", "names"), [(False, ["no", "off"]), (1, ["1", "01"])])
+def test_a_name_that_yaml_reads_as_another_must_be_quoted(key, names):
+    with pytest.raises(ValueError, match=f"all read as {key} .* quotes, such as '{names[0]}'"):
+        class_weights({key: 2}, [5, 5], names)
+
+
+@pytest.mark.parametrize(("key", "names"), [(0, NAMES), (True, ["1", "0"]), (1, ["true", "false"])])
+def test_a_key_that_is_no_class_lists_those_that_are(key, names):
+    with pytest.raises(ValueError, match=f"Unknown class '{key}'. .*Choose one of"):
+        class_weights({key: 2}, [5] * len(names), names)
+
+
 def test_too_few_weights_are_refused():
     with pytest.raises(ValueError, match=r"for each of ants, bees, wasps; got \[1.0, 2.0\]"):
         class_weights([1, 2], COUNTS, NAMES)
 
 
-@pytest.mark.parametrize("weights", [[1, -1, 1], [0, 0, 0]])
-def test_weights_that_are_negative_or_all_zero_are_refused(weights):
-    with pytest.raises(ValueError, match="must be at least 0, and one above"):
+@pytest.mark.parametrize("weights", [[1, -1, 1], [0, 0, 0], [1, 1, np.nan], [1, 1, np.inf]])
+def test_weights_that_are_negative_or_no_number_or_all_zero_are_refused(weights):
+    with pytest.raises(ValueError, match="must be finite, at least 0, and one above"):
         class_weights(weights, COUNTS, NAMES)

@@ -78,6 +78,14 @@ def test_folders_beside_train_are_named_in_a_warning(images, caplog):
     assert "left out the folders beside: unlabeled" in caplog.text
 
 
+@pytest.mark.parametrize("below", ["", "train"])
+def test_images_beside_the_class_folders_are_counted_in_a_warning(images, below, caplog):
+    images({"": 2}, below=below)
+    data = ImageFolderDataModule(images({"ants": 3, "bees": 3}, below=below))
+    assert len(data.records) == 6
+    assert "Left out 2 images in" in caplog.text
+
+
 def test_hidden_files_and_folders_are_left_out(images):
     root = images({"ants": 3, "bees": 3, ".cache": 1, "__MACOSX": 1})
     for name in (".DS_Store", "._001.png", "Thumbs.db", "labels.csv"):
@@ -168,6 +176,34 @@ def test_images_to_predict_have_the_label_of_a_class_folder_above_them(images):
     data = ImageFolderDataModule(root, class_names=["ants", "bees"])
     found = {Path(p).relative_to(root).as_posix(): n for p, n in data.known_labels().items()}
     assert found == {"ants/000.png": "ants", "bees/deeper/000.png": "bees"}
+
+
+@pytest.mark.parametrize("root", ["ants", "ants/new", "ants/new/000.png"])
+def test_a_folder_above_the_images_to_predict_gives_no_label(images, root):
+    below = images({"new": 1}, below="ants") / root
+    assert ImageFolderDataModule(below, class_names=["ants", "bees"]).known_labels() == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "label"), [("ants/bees", "ants"), ("train/bus", "bus"), ("train/1", "train")]
+)
+def test_images_to_predict_have_the_label_that_training_gives_them(images, place, label):
+    data = ImageFolderDataModule(images({place: 1}), class_names=["ants", "bees", "bus", "train"])
+    assert list(data.known_labels().values()) == [label]
+
+
+@pytest.mark.parametrize(
+    ("root", "name"), [(".", "images"), ("..", "images"), ("../images/", "images"), ("/", "")]
+)
+def test_the_name_is_that_of_the_folder_however_it_is_written(images, monkeypatch, root, name):
+    folder = images({"ants": 1, "bees": 1})
+    monkeypatch.chdir(folder if root != ".." else folder / "ants")
+    assert ImageFolderDataModule(root).name == name
+
+
+def test_a_home_folder_is_written_out(images, monkeypatch):
+    monkeypatch.setenv("HOME", str(images({"ants": 2, "bees": 2}).parent))
+    assert ImageFolderDataModule("~/images/").train_class_counts == [1, 1]
 
 
 def test_a_class_folder_whose_name_is_no_utf8_can_be_printed(images):

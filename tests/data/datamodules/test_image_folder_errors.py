@@ -49,6 +49,23 @@ def test_a_file_instead_of_a_folder_is_refused(images):
         ImageFolderDataModule(path).setup("fit")
 
 
+def test_an_empty_root_is_not_the_working_directory(images, monkeypatch):
+    monkeypatch.chdir(images({"ants": 2, "bees": 2}))
+    with pytest.raises(ValueError, match=r"--data.root is empty, .* or \. for this one"):
+        ImageFolderDataModule("")
+
+
+def test_the_home_of_a_user_who_is_not_known_is_no_folder():
+    with pytest.raises(FileNotFoundError, match="There is no folder '~nobody-here/images'"):
+        ImageFolderDataModule("~nobody-here/images").setup("fit")
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "images.zip").touch()
+    with pytest.raises(NotADirectoryError, match=r"is an archive. Unpack it, and set --data.root"):
+        ImageFolderDataModule(tmp_path / "images.zip").setup("fit")
+
+
 def test_an_empty_folder_says_which_suffixes_are_read(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no class folders .*\.jpg \.jpeg.*here are: no"):
         ImageFolderDataModule(tmp_path).setup("fit")

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tltool.data.datamodules.manifest import ManifestDataModule
+from tltool.data.files.natural_order import natural_key
 
 
 @pytest.fixture
@@ -132,6 +133,77 @@ def test_missing_images_are_counted_and_named(manifest):
     path = manifest(TWENTY, missing=["03.png", "04.png"])
     with pytest.raises(FileNotFoundError, match=r"2 of 20 images .*/03.png'. Set --data.root"):
         ManifestDataModule(path).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        ("C:\\data\\03.png", "drive of Windows. Write the paths from the folder of the images on"),
+        ("/data/C:/03.png", "drive of Windows"),
+        ("03", "There is '03.png': write names with their suffix"),
+        ("03.PNG", "There is '03.png': .* in the same case"),
+    ],
+    ids=["a drive", "a drive behind a folder", "no suffix", "another case"],
+)
+def test_a_path_from_elsewhere_says_how_to_write_it(manifest, written, advice):
+    path = manifest(TWENTY)
+    path.write_text(path.read_text().replace("03.png", written))
+    with pytest.raises(FileNotFoundError, match=advice):
+        ManifestDataModule(path).setup("fit")
+
+
+def test_backslashes_are_those_of_windows(manifest):
+    slashes = manifest([(f"{label}/{name}", label) for name, label in TWENTY])
+    expected = ManifestDataModule(slashes).splits
+    slashes.write_text(slashes.read_text().replace("/", "\\"))
+    assert ManifestDataModule(slashes).splits == expected
+
+
+def test_a_name_may_hold_a_backslash(manifest, tmp_path):
+    data = ManifestDataModule(manifest([("a\\b.png", "ants"), ("c.png", "bees")]))
+    assert data.find_unlabeled().paths[0] == str(tmp_path / "a\\b.png")
+
+
+@pytest.mark.parametrize("written", ["./{}", "sub/../{}", "{folder}/{}"])
+def test_the_split_does_not_depend_on_how_paths_are_written(manifest, tmp_path, written):
+    expected = ManifestDataModule(manifest(TWENTY)).splits
+    (tmp_path / "sub").mkdir()
+    other = manifest([(written.format(n, folder=tmp_path), label) for n, label in TWENTY])
+    assert [names(s) for s in ManifestDataModule(other).splits.by_name().values()] == [
+        names(s) for s in expected.by_name().values()
+    ]
+
+
+def test_an_image_outside_the_folder_has_one_name_wherever_that_lies(manifest, tmp_path):
+    (tmp_path / "tables").mkdir()
+    path = manifest([(f"../{tmp_path.name}/{name}", label) for name, label in TWENTY])
+    data = ManifestDataModule(path, root=tmp_path / "tables")
+    assert data.records[0].name == f"../{tmp_path.name}/00.png"
+
+
+@pytest.mark.parametrize("labels", [("1", "01"), (" 1", "1.0"), ("cat", "Cat"), ("1", "\u0661")])
+def test_labels_that_look_alike_have_one_order_and_a_warning(manifest, caplog, labels):
+    rows = [(f"{i}.png", labels[i % 2]) for i in range(12)]
+    data = ManifestDataModule(manifest(rows))
+    data.setup("validate")
+    assert data.class_names == sorted((label.strip() for label in labels), key=natural_key)
+    assert "that may be one class" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ("1 0 10 2", "0 1 2 10"),
+        ("stage10 stage9 stage1", "stage1 stage9 stage10"),
+        ("yes no", "no yes"),
+        ("None NA", "NA None"),
+        ("1.5 -1 10", "-1 1.5 10"),
+    ],
+)
+def test_labels_are_text_and_numbers_in_them_sorted_by_value(manifest, labels, order):
+    words = labels.split()
+    rows = [(f"{i}.png", words[i % len(words)]) for i in range(20)]
+    assert ManifestDataModule(manifest(rows)).class_names == order.split()
 
 
 def test_missing_images_can_be_skipped(manifest, caplog):

@@ -49,6 +49,20 @@ def test_an_image_more_moves_at_most_one_other():
     assert len(before - after) <= 1
 
 
+def test_images_more_of_a_class_move_none_of_another():
+    before = {NAMES[index] for index in stratified()[1] if LABELS[index]}
+    names, labels = [*NAMES, *(f"a/new{i}.jpg" for i in range(30))], [*LABELS, *[0] * 30]
+    assert {names[index] for index in stratified(names, labels)[1] if labels[index]} == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_images_more_move_old_ones_in_one_direction_only(seed):
+    before = {NAMES[index] for index in stratified(seed=seed)[1]}
+    names, labels = [*NAMES, *(f"a/new{i}.jpg" for i in range(30))], [*LABELS, *[0] * 30]
+    after = {names[index] for index in stratified(names, labels, seed=seed)[1]} & set(NAMES)
+    assert after <= before or after >= before
+
+
 def test_composed_and_decomposed_accents_split_alike():
     composed, decomposed = ([f"{accent}{i}" for i in range(20)] for accent in ("\u00e9", "e\u0301"))
     assert stratified(composed, [0] * 20) == stratified(decomposed, [0] * 20)

@@ -20,6 +20,53 @@ def test_files_of_excel_are_read(tmp_path, encoding, newline):
     assert read_table(tmp_path / "t.csv") == EXPECTED
 
 
+@pytest.mark.parametrize(
+    "before",
+    ["\n", "# exported 2026-11-28\n", "# by A, B\n\n# twice\n", "  \n,\n", "\ufeff\n", '"sep=,"\n'],
+    ids=[
+        "a blank line",
+        "a comment",
+        "comments",
+        "a row of nothing",
+        "a mark",
+        "Excel's delimiter",
+    ],
+)
+def test_what_stands_in_front_of_the_header_is_left_out(tmp_path, before):
+    text = f"{before}path,label\na b.jpg,ants\né.jpg,\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert read_table(tmp_path / "t.csv") == EXPECTED
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", ""])
+def test_the_delimiter_may_be_named_in_the_first_line(tmp_path, delimiter):
+    rows = f"sep={delimiter}\npath,label\na b.jpg,ants\né.jpg,\n".replace(",", delimiter or "\t")
+    (tmp_path / "t.csv").write_text(rows.replace("sep=", "sep=" + "\t" * (not delimiter)))
+    assert read_table(tmp_path / "t.csv") == EXPECTED
+
+
+def test_a_header_that_is_marked_as_a_comment_is_one(tmp_path):
+    (tmp_path / "t.csv").write_text("# two insects\n#path,label\na b.jpg,ants\né.jpg,\n")
+    assert read_table(tmp_path / "t.csv") == EXPECTED
+
+
+@pytest.mark.parametrize("blank", ["   ", ",", " , "])
+def test_rows_of_nothing_are_left_out(tmp_path, blank):
+    (tmp_path / "t.csv").write_text(f"path,label\na b.jpg,ants\n{blank}\né.jpg,\n{blank}\n")
+    assert read_table(tmp_path / "t.csv") == EXPECTED
+
+
+def test_a_path_may_begin_with_the_mark_of_a_comment(tmp_path):
+    (tmp_path / "t.csv").write_text("path,label\n#1.jpg,ants\n")
+    assert read_table(tmp_path / "t.csv") == {"path": ["#1.jpg"], "label": ["ants"]}
+
+
+def test_a_comment_among_the_rows_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("\npath,label\na.jpg,ants\n# the end\n")
+    with pytest.raises(ValueError, match=r"Line 4 of .* has 1 cells.* If it is a comment, remove"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_quoted_cells_may_hold_the_delimiter(tmp_path):
     (tmp_path / "t.csv").write_text('path,label\n"a,b.jpg",ants\n')
     assert read_table(tmp_path / "t.csv")["path"] == ["a,b.jpg"]

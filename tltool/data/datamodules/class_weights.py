@@ -1,11 +1,14 @@
 """Class weights of the loss, by class counts or by name."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from tltool._lookup import lookup
+from tltool.data.datamodules.yaml_names import name_of
 
-ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[str, float]
+ClassWeights = Literal["balanced", "effective_number"] | Sequence[float] | Mapping[Any, float]
+"""Names are text, or what YAML makes of one: 0 of the class ``0``, false of ``no``."""
 
 
 def class_weights(
@@ -37,13 +40,13 @@ def class_weights(
         rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
         return lookup(rules, choice, kind="class weights")(counts)
     if isinstance(choice, Mapping):
-        for name in choice:
-            lookup(dict.fromkeys(class_names), name, kind="class")
-        choice = [choice.get(name, 1.0) for name in class_names]
+        given = {name_of(key, class_names): weight for key, weight in choice.items()}
+        choice = [given.get(name, 1.0) for name in class_names]
     weights = [float(weight) for weight in choice]
-    if len(weights) != len(class_names) or min(weights) < 0 or not any(weights):
+    is_finite = all(map(math.isfinite, weights))
+    if len(weights) != len(class_names) or not is_finite or min(weights) < 0 or not any(weights):
         raise ValueError(
-            f"Class weights must be at least 0, and one above, for each of "
+            f"Class weights must be finite, at least 0, and one above, for each of "
             f"{', '.join(class_names)}; got {weights}. Use `balanced` to weight rare classes up."
         )
     return weights

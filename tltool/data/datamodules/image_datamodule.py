@@ -13,8 +13,10 @@ from tltool.data.datamodules.record_splits import make_splits
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_fractions
+from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.files.natural_order import look_alikes
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
@@ -79,7 +81,7 @@ class ImageDataModule(LightningDataModule):
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
-            takes those of the data in alphabetical order.
+            takes those of the data, sorted by name, numbers in it by value.
     """
 
     remedies: ClassVar[Mapping[str, str]] = {}
@@ -104,7 +106,7 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
         val_fraction: float = 0.2,
         data_config: dict[str, Any] | None = None,
-        class_names: list[str] | None = None,
+        class_names: list[Any] | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -119,7 +121,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.val_fraction = val_fraction
         self.data_config = data_config
-        self.given_class_names = class_names
+        self.given_class_names = class_names and as_names(class_names)
         self._run_seed: int | None = None
         self.set_source(self.name, type(self).__name__)
 
@@ -158,6 +160,8 @@ class ImageDataModule(LightningDataModule):
         )
         for split, missing in splits.missing_classes(self.class_names).items():
             _warn("The %s images in %s have none of: %s.", split, self.place, missing)
+        for names in look_alikes(self.class_names):
+            _warn("Names in %s that may be one class, or mean two: %s.", self.place, names)
         return splits
 
     def check_labels(self) -> None:

@@ -1,14 +1,16 @@
 """Datamodule of images in folders: one for each class, with or without train, val and test."""
 
 import functools
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.records import ImageRecord
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
-from tltool.data.files.directory_listing import check_folder, class_name, list_images
-from tltool.data.files.folder_layout import WHOLE, Found, describe_files, find_images
+from tltool.data.files.directory_listing import as_root, check_folder, class_name, list_images
+from tltool.data.files.folder_layout import Found, describe_files, find_images, find_split_folders
+from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.loading.samples import Samples
 
 
@@ -23,11 +25,16 @@ class ImageFolderDataModule(ImageDataModule):
       be missing; without ``val`` the images in ``train`` are split; to evaluate, ``val`` or
       ``test`` alone is enough.
 
-    To predict, ``root`` is any folder, flat or nested, or a single file. Hidden files and files
-    with other suffixes than those of images are left out.
+    Where class folders look like splits, such as ``Training`` and ``Testing``, it stops and names
+    the options that settle it. To predict, ``root`` is any folder, flat or nested, or a single
+    file. Hidden files, folders of a system, such as ``@eaDir``, and files with other suffixes than
+    those of images are left out.
 
     Args:
         root: The folder.
+        split_folders: The folder of each split, relative to the root, such as ``{train: Training,
+            test: Testing}``; ``None`` to find them by their names. With ``class_names`` that are
+            the names of all folders, none is taken for a split.
 
     Example:
         >>> import tempfile
@@ -46,10 +53,17 @@ class ImageFolderDataModule(ImageDataModule):
         "test": "Put them into a folder test/<class>/, or use `tltool validate`.",
     }
 
-    def __init__(self, root: str | Path, **options: Unpack[FileOptions]) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        split_folders: dict[str, str] | None = None,
+        **options: Unpack[FileOptions],
+    ) -> None:
         super().__init__(**options)
-        self.root = Path(root).expanduser()
-        self.set_source(self.root.absolute().name, f"'{self.root}'")
+        self.root = as_root(root)
+        self.split_folders = split_folders
+        self.set_source(os.path.basename(os.path.abspath(self.root)), f"'{self.root}'")
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of ``train``, or else of the first split there is."""
@@ -57,9 +71,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`. Names are paths from the class folder on, wherever that lies."""
-        depth = len(self.root.parts)
+        depths = {split: len(folder.parts) for split, folder in self._folders.items()}
         return [
-            ImageRecord(str(path), "/".join(path.parts[depth + (split != WHOLE) :]), label, split)
+            ImageRecord(str(path), "/".join(path.parts[depths[split] :]), label, split)
             for split, classes in self._found.items()
             for label, paths in classes.items()
             for path in paths
@@ -83,9 +97,17 @@ class ImageFolderDataModule(ImageDataModule):
         return {path: name for path, name in named if name}
 
     def _class_above(self, path: str) -> str | None:
-        folders = (class_name(folder) for folder in Path(path).parents)
-        return next((name for name in folders if name in self.class_names), None)
+        """Return the class whose folder an image is in; folders above the root say nothing."""
+        folders = map(class_name, Path(path).relative_to(self.root).parents)
+        named = [name for name in folders if name in self.class_names]
+        if len(named) > 1 and named[-1].lower() in SPLIT_NAMES:  # a split that is a class, too
+            named.pop()
+        return named[-1] if named else None
+
+    @functools.cached_property
+    def _folders(self) -> dict[str, Path]:
+        return find_split_folders(self.root, self.split_folders)
 
     @functools.cached_property
     def _found(self) -> dict[str, Found]:
-        return find_images(self.root)
+        return find_images(self.root, self._folders, known=self.given_class_names or ())

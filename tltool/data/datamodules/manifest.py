@@ -8,11 +8,14 @@ from typing import ClassVar
 
 from tltool._lookup import lookup
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.data.datamodules.record_splits import sort_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
-from tltool.data.files.folder_layout import SPLIT_NAMES, WHOLE
+from tltool.data.files.directory_listing import as_root
+from tltool.data.files.folder_layout import WHOLE
+from tltool.data.files.natural_order import sort_classes
+from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.files.table_files import Columns, read_table
+from tltool.data.files.table_paths import local_path, missing_image_advice, path_below
 from tltool.data.loading.samples import Samples
 
 
@@ -28,8 +31,8 @@ class ManifestDataModule(ImageDataModule):
         manifest: The table.
         root: The folder that relative paths start from; ``None`` for the folder of the table.
         path_column: Name of the column with the path.
-        label_column: Name of the column with the class. Classes are sorted by name, or by value if
-            all are whole numbers.
+        label_column: Name of the column with the class. Classes are sorted by name, numbers in it
+            by value.
         split_column: Name of the column with the split, if there is one.
         group_column: Name of the column with the group, if there is one.
         test_fraction: Share of the images that tests where the table has no column for the split;
@@ -68,8 +71,8 @@ class ManifestDataModule(ImageDataModule):
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        self.manifest = Path(manifest).expanduser()
-        self.root = self.manifest.parent if root is None else Path(root).expanduser()
+        self.manifest = Path(os.path.expanduser(manifest))
+        self.root = self.manifest.parent if root is None else as_root(root)
         self.columns = {
             "path": path_column,
             "label": label_column,
@@ -97,6 +100,7 @@ class ManifestDataModule(ImageDataModule):
         )
         check_filled(names, names, "path", place=self.place)
         check_filled(splits, names, "split", place=self.place)
+        names = [local_path(name, self.root) for name in names]
         paths = [str(self.root / name) for name in names]
         # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
         counts = Counter(map(os.path.abspath, paths))
@@ -111,6 +115,8 @@ class ManifestDataModule(ImageDataModule):
         labels = [unicodedata.normalize("NFC", label) for label in labels] or empty
         splits = [lookup(SPLIT_NAMES, cell.lower(), kind=kind) for cell in splits]
         splits = splits or [WHOLE] * len(names)
+        # By any of its names an image has one place in a split.
+        names = [path_below(name, self.root) for name in names]
         return list(map(ImageRecord, paths, names, labels, splits, groups or empty))
 
     def readable_records(self) -> list[ImageRecord]:
@@ -119,8 +125,7 @@ class ManifestDataModule(ImageDataModule):
         if missing and self.broken_files == "stop":
             raise FileNotFoundError(
                 f"{len(missing)} of {len(self.records)} images that {self.place} names do not "
-                f"exist, such as '{missing[0]}'. Set --data.root to the folder that the paths "
-                "start from, or set --data.broken_files skip."
+                f"exist, such as '{missing[0]}'. {missing_image_advice(Path(missing[0]))}"
             )
         return super().readable_records()
 

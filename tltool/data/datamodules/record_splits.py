@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tltool.data.datamodules.records import ImageRecord, check_groups
 from tltool.data.datamodules.stratified_split import split_by_group, split_stratified
 from tltool.data.files.folder_layout import WHOLE
+from tltool.data.files.natural_order import sort_classes
 from tltool.data.loading.samples import Samples, Splits
 
 
@@ -136,17 +137,6 @@ def check_class_sizes(
             f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
             "Add images of a second class."
         )
-
-
-def sort_classes(names: Iterable[str]) -> list[str]:
-    """Return class names in order: by value if all are whole numbers, or else by name.
-
-    Example:
-        >>> sort_classes(["10", "9"]), sort_classes(["10", "9", "bees"])
-        (['9', '10'], ['10', '9', 'bees'])
-    """
-    names = list(names)
-    return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
 
 
 def _listed(names: Sequence[str]) -> str:

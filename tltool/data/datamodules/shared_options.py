@@ -35,7 +35,7 @@ class SharedOptions(TypedDict, total=False):
     seed: int
     val_fraction: float
     data_config: dict[str, Any] | None
-    class_names: list[str] | None
+    class_names: list[Any] | None
 
 
 class FileOptions(SharedOptions, total=False):

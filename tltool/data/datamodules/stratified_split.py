@@ -18,7 +18,8 @@ def split_stratified(
 
     The images of a class are ordered by a hash of seed and name; the first ones go to the first
     split. So the split is the same on every machine and rank, and an image that is added or removed
-    later moves at most one other image of each split. Each class keeps at least one image in each
+    later moves at most one other image of each split, and none of another class: splits of these
+    sizes cannot move fewer. Each class keeps at least one image in each
     split, if it has enough.
 
     Args:

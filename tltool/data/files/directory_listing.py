@@ -1,17 +1,48 @@
-"""Listing of folders: images, class folders, nearest names; hidden files are left out."""
+"""Listing of folders: images, class folders, nearest names; not what is hidden or of a system."""
 
 import difflib
+import logging
 import os
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 
 from tltool.data.files.decoding import is_image_name
+from tltool.data.files.natural_order import NaturalKey, natural_key
 
-_IGNORED_FOLDERS = {"__MACOSX"}  # the twin that macOS writes into zip files
+log = logging.getLogger(__name__)
+
+SYSTEM_FOLDERS = {
+    "__macosx",  # the twin that macOS writes into zip files
+    "temporary items",
+    "network trash folder",
+    "@eadir",  # thumbnails of a Synology disk station
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "@recycle",  # of a QNAP
+    "@recently-snapshot",
+    "@__thumb",
+    "~snapshot",  # of a NetApp
+    "$recycle.bin",  # of Windows
+    "recycler",
+    "system volume information",
+    "found.000",
+    "lost+found",  # of Linux
+    "__pycache__",
+}
+"""Folders that belong to a system, not to the data, in lower case."""
+
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]:
     """Return the images in a folder and its subfolders, sorted by their path.
+
+    Args:
+        folder: Where to look.
+        left_out: Takes the names of the folders that are hidden or belong to a system; ``None`` to
+            log them.
 
     Example:
         >>> import tempfile
@@ -21,22 +52,41 @@ def list_images(folder: Path) -> list[Path]:
         >>> [path.name for path in list_images(folder)]
         ['a.png', 'b.JPG']
     """
-    found, seen = [], set()
+    found, seen, hidden = [], set(), set[str]()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # Links are followed, and may lead in a circle.
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = filter(_is_visible, folders)
+        hidden.update(name for name in folders if not _is_visible(name))
+        folders[:] = sorted(filter(_is_visible, folders))  # Of two links to one, always the same.
         found += [Path(parent, name) for name in files if is_image_name(name)]
+    if left_out is None:
+        log_left_out(hidden)
+    else:
+        left_out |= hidden
     return sorted(found, key=lambda path: path.parts)
 
 
-def list_folders(folder: Path) -> list[Path]:
-    """Return the visible subfolders of a folder, sorted by name."""
-    found = (path for path in folder.iterdir() if path.is_dir() and _is_visible(path.name))
-    return sorted(found, key=class_name)
+def list_folders(folder: Path, *, left_out: set[str] | None = None) -> list[Path]:
+    """Return the visible subfolders of a folder in natural order.
+
+    Args:
+        folder: Where to look.
+        left_out: Takes the names of the others.
+    """
+    found = [path for path in folder.iterdir() if path.is_dir()]
+    if left_out is not None:
+        left_out |= {path.name for path in found if not _is_visible(path.name)}
+    return sorted((path for path in found if _is_visible(path.name)), key=_folder_key)
+
+
+def log_left_out(names: Collection[str]) -> None:
+    """Name the hidden and system folders that were left out, if there are any."""
+    if names:
+        listed = ", ".join(sorted(map(printable, names), key=natural_key))
+        log.info("Left out folders that are hidden or belong to a system: %s.", listed)
 
 
 def class_name(folder: Path) -> str:
@@ -54,8 +104,26 @@ def printable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
-def check_folder(root: Path) -> None:
+def as_root(root: str | Path) -> Path:
+    """Return the folder of the data as a path, with ``~`` written out.
+
+    Raises:
+        ValueError: If it is empty, which would mean the working directory.
+    """
+    if not str(root):
+        raise ValueError(
+            "--data.root is empty, as a variable of the shell that is not set would leave it. Name "
+            "the folder with the images, or . for this one."
+        )
+    return Path(os.path.expanduser(root))  # Path.expanduser fails on a user that is not known.
+
+
+def check_folder(root: Path, *, option: str = "--data.root") -> None:
     """Raise unless ``root`` is a folder.
+
+    Args:
+        root: The folder.
+        option: Where it was named, for the message.
 
     Raises:
         FileNotFoundError: If nothing is there; the message offers the nearest name that is.
@@ -64,15 +132,19 @@ def check_folder(root: Path) -> None:
     if root.is_dir():
         return
     if root.exists():
+        if root.suffix.lower() in _ARCHIVES:
+            raise NotADirectoryError(
+                f"'{root}' is an archive. Unpack it, and set {option} to the folder that it holds."
+            )
         raise NotADirectoryError(
-            f"'{root}' is a file, but the data must be a folder. Set --data.root '{root.parent}', "
+            f"'{root}' is a file, but the data must be a folder. Set {option} '{root.parent}', "
             "or the folder that holds one folder for each class."
         )
     near, above = nearest_path(root), _first_missing(root).parent
     listed = ", ".join(path.name for path in list_folders(above)[:10]) or "none"
-    advice = f"Set --data.root to your images' folder; '{above}' has these folders: {listed}."
+    advice = f"Set {option} to your images' folder; '{above}' has these folders: {listed}."
     if near is not None and near.is_dir():
-        advice = f"Did you mean --data.root '{near}'?"
+        advice = f"Did you mean {option} '{near}'?"
     raise FileNotFoundError(f"There is no folder '{root}'. {advice}")
 
 
@@ -102,5 +174,10 @@ def _first_missing(path: Path) -> Path:
     return missing
 
 
+def _folder_key(folder: Path) -> tuple[NaturalKey, str]:
+    # Two forms of an accent are one class name, but two folders.
+    return natural_key(class_name(folder)), folder.name
+
+
 def _is_visible(name: str) -> bool:
-    return not name.startswith(".") and name not in _IGNORED_FOLDERS
+    return not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS

@@ -4,15 +4,18 @@ import csv
 import importlib
 import importlib.util
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tltool.data.files.decoding import is_image_name
 from tltool.data.files.directory_listing import nearest_path
 
 Columns = dict[str, list[str]]
 
 _DELIMITERS = ",;\t|"
+_NAMED_DELIMITER = re.compile(r'"?sep=([,;|]?)"?')  # Excel's first line, where it is written
 
 
 def read_table(path: Path) -> Columns:
@@ -22,7 +25,8 @@ def read_table(path: Path) -> Columns:
 
     Args:
         path: A ``.parquet`` file, or text with a header. The delimiter is the one of comma,
-            semicolon, tab and bar that the header has most of.
+            semicolon, tab and bar that the header has most of. Blank lines are left out, and in
+            front of the header comments that begin with ``#``.
 
     Raises:
         FileNotFoundError: If there is no such file; the message offers the nearest name.
@@ -43,7 +47,8 @@ def read_table(path: Path) -> Columns:
         raise FileNotFoundError(f"There is no manifest '{path}'. {hint}")
     read = _read_parquet if path.suffix.lower() == ".parquet" else _read_text
     names, columns = read(path)
-    repeated = [name for name, count in Counter(names).items() if count > 1]
+    # Excel leaves empty columns, without a name, beside those that were removed.
+    repeated = [name for name, count in Counter(names).items() if name and count > 1]
     if repeated:
         raise ValueError(
             f"The manifest '{path}' has more than one column {repeated[0]!r}. Rename or remove one."
@@ -61,11 +66,11 @@ def read_table(path: Path) -> Columns:
 def _read_text(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
-        header, _, _ = text.partition("\n")
-        delimiter = max(_DELIMITERS, key=header.count)
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+        lines = list(io.StringIO(text))
+        start, delimiter = _find_header(lines)
+        reader = csv.reader(lines[start:], delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, row) for row in reader if row]
+        rows = [(start + reader.line_num, row) for row in reader if any(map(str.strip, row))]
     # A quote that is opened and not closed swallows all that follows.
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
@@ -74,11 +79,37 @@ def _read_text(path: Path) -> tuple[list[str], list[Sequence[object]]]:
         ) from error
     for line, row in rows:
         if len(row) != len(names):
+            cure = f"Put cells that contain {delimiter!r} into quotes, and close each quote."
+            if row[0].startswith("#"):
+                cure = "If it is a comment, remove it or move it above the header."
             raise ValueError(
                 f"Line {line} of '{path}' has {len(row)} cells, but the header has {len(names)}. "
-                f"Put cells that contain {delimiter!r} into quotes, and close each quote."
+                f"{cure}"
             )
     return names, [[row[index] for _, row in rows] for index in range(len(names))]
+
+
+def _find_header(lines: list[str]) -> tuple[int, str]:
+    """Return the index of the header, behind blank lines and comments, and the delimiter.
+
+    A comment in front of a row that names an image is the header, and loses its mark.
+    """
+    comment = -1
+    for start, line in enumerate(lines):
+        text = line.strip()
+        named = _NAMED_DELIMITER.fullmatch(text)
+        if named:
+            return start + 1, named[1] or "\t"
+        if text.startswith("#"):
+            comment = start
+        elif text.strip(_DELIMITERS + '" '):
+            delimiter = max(_DELIMITERS, key=line.count)
+            is_row = any(is_image_name(cell.strip('" ')) for cell in text.split(delimiter))
+            if is_row and comment >= 0 and lines[comment].count(delimiter) == line.count(delimiter):
+                lines[comment] = lines[comment].lstrip("# ")
+                return comment, delimiter
+            return start, delimiter
+    return len(lines), ","
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[Sequence[object]]]:

@@ -23,11 +23,12 @@ class MovableCheckpoint(ModelCheckpoint):
         def here(path: str) -> str:
             return str(Path(str(self.dirpath), Path(path).name)) if path else path
 
-        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        moved = {name: here(state_dict[name]) for name in paths} | {"best_k_models": scores}
-        if all(Path(path).is_file() for path in filter(None, [moved["best_model_path"], *scores])):
-            state_dict = {**state_dict, **moved, "dirpath": self.dirpath}
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        paths = {name: here(state_dict[name]) for name in names}
+        if all(Path(path).is_file() for path in filter(None, [paths["best_model_path"], *scores])):
+            moved = {"dirpath": self.dirpath, "best_k_models": scores}
+            state_dict = {**state_dict, **paths, **moved}
         super().load_state_dict(state_dict)
 
 
