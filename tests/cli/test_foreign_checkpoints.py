@@ -135,6 +135,12 @@ def test_a_report_refuses_a_damaged_checkpoint_in_one_line(run, tmp_path, capsys
     check_one_line(capsys, ["report", tmp_path / "0"], "is damaged: its end is missing")
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x80\xff", b"a: [1", b"<html>"])
+def test_a_report_refuses_a_damaged_configuration_in_one_line(content, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_bytes(content)
+    check_one_line(capsys, ["report", tmp_path], "is not the whole configuration of a run")
+
+
 def test_a_report_of_a_checkpoint_asks_for_its_run(run, capsys):
     best = run / "runs/images/0/checkpoints/best.ckpt"
     check_one_line(capsys, ["report", best], "Name a run directory")
