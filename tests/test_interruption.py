@@ -106,3 +106,13 @@ def test_an_interrupted_run_says_how_to_resume(images, tmp_path):
     assert "To resume: tltool fit --config" in output
     assert f"--ckpt_path {tmp_path}/run/0/checkpoints/last.ckpt" in output
     assert "Traceback" not in output
+
+
+def test_a_terminated_run_ends_with_143_and_goes_on_from_its_last_checkpoint(images, tmp_path):
+    process = start(images, tmp_path, "--trainer.max_epochs", "1000")
+    wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143  # Not 0: `tltool fit && tltool predict` must not go on.
+    assert "To resume: tltool fit --config" in output
+    assert "Traceback" not in output

@@ -1,8 +1,11 @@
+import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
 
@@ -63,6 +66,50 @@ def test_an_error_of_tltool_is_its_message():
     with pytest.raises(ValueError, match="must be at least 2") as caught:
         ImageTask(None, num_classes=1)
     assert message_for_user(caught.value).startswith("`num_classes` must be at least 2")
+
+
+def test_a_package_that_a_library_lacks_is_one_line_with_the_command():
+    with pytest.raises(ModuleNotFoundError) as caught:
+        raise ModuleNotFoundError("`Monitor` needs `psutil`.\n HINT: Try `pip install psutil`")
+    message = "`Monitor` needs `psutil`. HINT: Try `pip install psutil`"
+    assert message_for_user(caught.value) == message
+
+
+def test_a_module_that_is_not_there_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("no_such_module")
+    assert message_for_user(caught.value) is None
+
+
+@pytest.fixture
+def stopped_command(monkeypatch):
+    """Return a function that ends a command by an exit of Lightning's, and returns the status."""
+
+    def run(stop, context=None):
+        def end(argv):
+            try:
+                raise context or stop
+            except KeyboardInterrupt:
+                raise stop  # noqa: B904  # as Lightning does
+
+        monkeypatch.setitem(sys.modules, "tltool.cli.plan", SimpleNamespace(main=end))
+        return main(["plan"])
+
+    return run
+
+
+def test_a_terminated_run_ends_with_143(stopped_command):
+    assert stopped_command(SIGTERMException()) == 143
+
+
+def test_an_interrupted_command_ends_with_130(stopped_command):
+    assert stopped_command(SystemExit(1), KeyboardInterrupt()) == 130
+
+
+def test_wrong_usage_keeps_its_status(stopped_command):
+    with pytest.raises(SystemExit) as caught:
+        stopped_command(SystemExit(2))
+    assert caught.value.code == 2
 
 
 ROOMS = ("comparison", "evaluation", "features", "finetuning", "layers", "models", "surgery")

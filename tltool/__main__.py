@@ -38,8 +38,8 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    It is 0 for done, 1 for failed, 2 for wrong usage, 130 for interrupted, and 141 where whoever
-    reads the output has left.
+    It is 0 for done, 1 for failed, 2 for wrong usage, 130 for interrupted, 143 for terminated, and
+    141 where whoever reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     answer = quick_answer(argv)
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
+    except SystemExit as stop:
+        return stopped_in_training(stop)
     except Exception as error:
         message = message_for_user(error)
         if message is None or os.environ.get("TLTOOL_TRACEBACK"):
@@ -88,6 +90,22 @@ def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:
     return 141
 
 
+def stopped_in_training(stop: SystemExit) -> int:
+    """Return the exit status where Lightning has made an exit of a signal: 128 and its number.
+
+    Its own status would be 1 for Ctrl-C, and 0 for SIGTERM, so that ``fit && predict`` went on.
+
+    Raises:
+        SystemExit: As it is, if no signal is behind it.
+    """
+    if isinstance(stop.__context__, KeyboardInterrupt):
+        return stopped(stop.__context__)
+    if type(stop).__name__ == "SIGTERMException":  # By name, for Lightning may not be imported.
+        print("terminated", file=sys.stderr)
+        return 143
+    raise stop
+
+
 def message_for_user(error: BaseException) -> str | None:
     """Return the message of an error that tltool raised on purpose, or ``None`` for a defect.
 
@@ -109,9 +127,11 @@ def message_for_user(error: BaseException) -> str | None:
         raised_here = bool(frames) and _is_own(frames[-1].filename)
         if raised_here and isinstance(cause, ValueError | TypeError | OSError | ImportError):
             return text
-        # Lightning's word for a user's error.
-        if type(cause).__name__ == "MisconfigurationException":
+        # Lightning's and W&B's words for a user's error, and a package that one of them lacks.
+        if type(cause).__name__ in {"MisconfigurationException", "UsageError"}:
             return text
+        if isinstance(cause, ImportError) and "pip install" in text:
+            return " ".join(text.split())
         cause = cause.__cause__
     return None
 

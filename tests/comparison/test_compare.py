@@ -163,3 +163,21 @@ def test_equal_heads_hardly_ever_give_a_finding(report):
     script = Path(__file__).parents[2] / "scripts" / "benchmark" / "noise.py"
     noise = runpy.run_path(str(script))
     assert noise["count_findings"](3, report) <= 1
+
+
+def test_a_learning_rate_at_which_training_diverges_is_never_chosen(compare, monkeypatch):
+    monkeypatch.setattr("tltool.comparison.lr_selection.FACTORS", (1.0, 1e38))
+    monkeypatch.setattr("tltool.comparison.lr_selection.WIDER", ())
+    row = compare({"linear": Variant({})}).rows[0]
+    assert row.lr < 1
+    assert row.warnings == []
+
+
+def test_heads_that_all_diverge_are_no_comparison(compare):
+    with pytest.raises(ValueError, match=r"diverged: .* from lr 1e\+30 on\. Set a lower --lr"):
+        compare(lr=1e30)
+
+
+def test_a_head_that_diverges_among_others_is_said(compare):
+    wild = Variant(SMALL, optimizer={"name": "SGD", "lr": 1e30})
+    assert "diverged" in str(compare({"relu": Variant(SMALL), "wild": wild}).rows)

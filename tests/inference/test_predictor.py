@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
 import tltool
 from tltool.__main__ import main
@@ -66,6 +68,50 @@ def test_an_open_image_is_predicted_as_its_file(checkpoint, images):
     with Image.open(path) as image:
         opened = predictor.predict(image)
     assert opened.probabilities == pytest.approx(predictor.predict(path).probabilities, abs=1e-6)
+
+
+def turned(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient().save(path, exif=exif)
+
+
+def transparent(path):
+    image = gradient()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(path)
+
+
+def sixteen_bits(path):
+    Image.fromarray(np.asarray(gradient().convert("L")).astype(np.uint16) * 257).save(path)
+
+
+def gradient():
+    red = Image.linear_gradient("L").resize((60, 40))
+    return Image.merge("RGB", (red, red.rotate(180), ImageOps.flip(red)))
+
+
+@pytest.mark.parametrize("write", [turned, transparent, sixteen_bits])
+def test_an_open_image_of_any_kind_is_predicted_as_its_file(checkpoint, tmp_path, write):
+    write(tmp_path / "image.png")
+    predictor = tltool.load(checkpoint)
+    with Image.open(tmp_path / "image.png") as image:
+        opened = predictor.predict(image)
+    assert opened == predictor.predict(tmp_path / "image.png")
+
+
+def test_bytes_arrays_and_tensors_are_predicted_as_their_file(checkpoint, images):
+    path, predictor = images / "red" / "02.png", tltool.load(checkpoint)
+    with Image.open(path) as image:
+        array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    found = [predictor.predict(one) for one in (path.read_bytes(), array, tensor)]
+    assert found == [predictor.predict(path)] * 3
+
+
+def test_an_array_of_four_dimensions_is_several_images(checkpoint):
+    arrays = np.zeros((5, 32, 32, 3), dtype=np.uint8)
+    assert len(tltool.load(checkpoint).predict(arrays, batch_size=2)) == 5
 
 
 def test_a_folder_is_predicted_by_path(checkpoint, images):
@@ -170,3 +216,12 @@ def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, images, tmp_path,
     output = tmp_path / f"table.{suffix}"
     assert main(["predict", *args, "--output", str(output), "--data.num_workers", "0"]) == 0
     assert b"K\\xe4fer.png" in output.read_bytes()
+
+
+def test_outputs_that_are_no_numbers_are_no_prediction(run, images):
+    predictor = tltool.load(run / "checkpoints" / "best.ckpt")
+    with torch.no_grad():
+        predictor.task.head.output.weight.fill_(3e38).mul_(10)
+    first = next(iter(sorted(images.rglob("*.png"))))
+    with pytest.raises(ValueError, match=rf"best\.ckpt gives no numbers for 1 of 1 .*{first.name}"):
+        predictor.predict(first)

@@ -1,6 +1,7 @@
 """What does not work beside fine-tuning phases is refused before training."""
 
 import pytest
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
@@ -66,3 +67,15 @@ def test_plain_batch_norms_can_be_synchronized(make_task, synchronizing):
 def test_the_callback_checks_before_training(make_task, synchronizing):
     with pytest.raises(ValueError, match="Leave the option out"):
         Finetuning(LPFT()).setup(synchronizing, make_task("test_efficientnet"), "fit")
+
+
+class AccumulateLater(Callback):
+    """Change the number of steps in an epoch without a sign that could be seen before."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.accumulate_grad_batches = 1 + trainer.current_epoch
+
+
+def test_steps_that_a_callback_of_the_user_changes_are_refused(make_task, fit):
+    with pytest.raises(ValueError, match="Keep `accumulate_grad_batches`"):
+        fit(make_task(), AccumulateLater(), Finetuning(LinearProbe()))

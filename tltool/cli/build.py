@@ -108,8 +108,8 @@ def build(parser: Parser, config: Namespace) -> Experiment:
 
     Raises:
         FileNotFoundError: If there is no checkpoint to resume from.
-        ValueError: If the phases, or a logger or callback of the trainer, cannot be, or the
-            checkpoint cannot be resumed with this configuration.
+        ValueError: If the phases, or a logger or callback of the trainer, cannot be, the values of
+            the images need a range, or the checkpoint cannot be resumed with this configuration.
     """
     resumed = ResumedConfig(config.ckpt_path) if config.ckpt_path is not None else None
     _set_seed(config, resumed.seed if resumed else None)
@@ -124,6 +124,7 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         raise (_as_one_line(error) or error) from error.__cause__
     if resumed:
         resumed.check_task(made.model)
+    made.data.check_values(made.data.value_survey)
     return Experiment(parser, config, made, made.data, made.model, strategy, changes)
 
 
@@ -190,10 +191,6 @@ def run_experiment(
         if not is_out_of_memory(error):
             raise
         raise ValueError(out_of_memory_advice(config.as_dict())) from error
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes one of the other.
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:

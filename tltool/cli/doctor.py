@@ -18,7 +18,9 @@ from tltool._output_file import check_output_file
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.memory import memory_remedies
 from tltool.cli.trainer_section import world_size
+from tltool.data.files.value_range import ValueRange
 from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.data.loading.value_survey import ValueSurvey
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.checks.image_checks import (
     HashedImages,
@@ -100,6 +102,7 @@ def doctor(
     print_results(results)
     print_signals(checks.signals)
     print(describe_read(images))
+    print(describe_values(data.value_survey, data.known_value_range))
     if plot:
         save_figure(draw_starting_signals(checks.signals), plot)
         print(f"picture  {plot}")
@@ -135,6 +138,18 @@ def describe_read(images: HashedImages) -> str:
         f"images   {images.num_read:,} of {images.num_images:,} were read, drawn at random "
         "(--max_images): copies are found where both were drawn"
     )
+
+
+def describe_values(survey: ValueSurvey, value_range: ValueRange | None) -> str:
+    """Return the line that says which pixel values become black and white.
+
+    Example:
+        >>> describe_values(ValueSurvey(9, 9, 9, 9, 3.0, 4000.0, (0, 65535)), (0, 4095))
+        'values   0 is black, 4095 white; 16-bit, values 3 to 4,000 in the 9 of 9 images that ...'
+    """
+    used = value_range or survey.own_range
+    scale = f"{used[0]:g} is black, {used[1]:g} white; " if used else ""
+    return f"values   {scale}{survey.looked_at}"
 
 
 def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> str:

@@ -65,4 +65,4 @@ def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) 
     made = parser.instantiate(config)
     setup = Setup(config.ckpt_path, task, made.data, Trainer(**made.trainer))
     run(setup, **{name: config[name] for name in options})
-    return 0
+    return 143 if setup.trainer.received_sigterm else 0  # Lightning notes the signal and goes on.

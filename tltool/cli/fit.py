@@ -10,6 +10,8 @@ from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.callbacks.early_end import EarlyEnd, end_reason
+from tltool.training.find_callback import find_callback
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,9 +42,21 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
     finish(trainer)
+    _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
+
+
+def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
+    """Say why nothing was trained, if so: an error, but for a run that was over already."""
+    ending = find_callback(trainer, EarlyEnd)
+    if ending is None or ending.has_trained:
+        return
+    if experiment.config.ckpt_path is None:
+        raise ValueError(f"Nothing was trained: {end_reason(trainer)}.")
+    if trainer.is_global_zero:
+        print(f"nothing left to train: {end_reason(trainer)}")
 
 
 def _print_start(experiment: Experiment, trainer: Trainer) -> None:
@@ -67,7 +81,10 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
     assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
     run_dir = experiment.run_dir
     best = run_dir / "checkpoints" / "best.ckpt"
-    if checkpoint.best_model_score is not None:
+    if not best.is_file():
+        best = best.with_name("last.ckpt")
+        print(f"\nlast {best}: without a validation there is no best epoch")
+    elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {best}")
     print(f"look     tltool report {run_dir}")
     print(f"predict  tltool predict --ckpt_path {best} --data.root FOLDER")

@@ -6,8 +6,10 @@ import inspect
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +53,8 @@ NEEDS = (
     "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
 )
 
+# What jsonargparse warns of, and writes in front of the text of a value that it cannot write down.
+_UNABLE = "Unable to serialize instance "
 _CLASS_PATH = re.compile(r"\b(?:tltool|lightning|torch|timm)\.(?:[a-z_]\w*\.)+(?=[A-Z])")
 _command: ContextVar["Parser | None"] = ContextVar("command", default=None)
 
@@ -89,6 +93,17 @@ class Parser(LightningArgumentParser):
             content = yaml.safe_dump(config, sort_keys=False)
         parsed: Namespace = super().parse_string(content, *args, **kwargs)
         return parsed
+
+    def dump(self, cfg: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Write a configuration down as YAML that can be read again.
+
+        The signatures of callbacks and strategies hold values that YAML does not know, such as
+        devices: they are written as the text that stands for them.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=rf"\s*{_UNABLE}")
+            text: str = super().dump(_without_enums(cfg), *args, **kwargs)
+        return text.replace(_UNABLE, "")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and what to type instead, then exit with status 2."""
@@ -218,6 +233,18 @@ class Parser(LightningArgumentParser):
                 continue  # Too many, of which few are meant.
             for cls in classes:
                 yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
+
+
+def _without_enums(value: Any) -> Any:
+    """Return a configuration with the values of enumerations in their place."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Namespace):
+        plain = {key: _without_enums(each) for key, each in vars(value).items()}
+        return Namespace(plain)  # type: ignore[no-untyped-call]  # jsonargparse's
+    if isinstance(value, list):
+        return [_without_enums(each) for each in value]
+    return value
 
 
 def _wrong_class(found: re.Match[str]) -> str:

@@ -21,7 +21,7 @@ def predict(setup: Setup, *, output: Path = Path("predictions.csv")) -> None:
         output: The .csv or .parquet file to write.
     """
     check_output(output)
-    predictor = Predictor(setup.task)
+    predictor = Predictor(setup.task, source=setup.ckpt_path)
     predicted = predictor.predict_data(setup.data, trainer=setup.trainer)
     rows = prediction_rows(predicted, predictor.class_names, setup.data.known_labels())
     write_prediction_table(output, rows)

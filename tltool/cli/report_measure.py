@@ -1,11 +1,13 @@
 """What `tltool report` finds out about a run: its predictions, its baselines, its phases."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from tltool.cli.build import make_section
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
+from tltool.data.loading.image_dataset import Decoder, decode_with
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
@@ -41,7 +43,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         given = {"data_config": task.data_config, "class_names": task.class_names}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
         caching = record.config.get("features", {})
-        evaluation = measure_split(Predictor(task), data, with_probe=with_probe, caching=caching)
+        predictor = Predictor(task, source=record.checkpoint)
+        evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
     except (OSError, ValueError) as error:  # What is wrong with the images.
@@ -61,12 +64,13 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
     # The epoch in front of which a metric ended a phase, by the phase's name.
     ended = newest.get("callbacks", {}).get("Finetuning", {}).get("ended", {})
     plan = _plan(record, task, ended, steps)
+    decode: Decoder = decode_image if data is None else data.decoder
     return MeasuredRun(
         record=record,
         plan=plan,
         evaluation=evaluation,
         measured=measured,
-        decode=decode_image if data is None else data.decoder,
+        decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
         epochs_done=num_steps / steps if steps else record.epochs_done,
         has_ended=isinstance(plan, Plan) and plan.phases[-1].phase.name in ended,

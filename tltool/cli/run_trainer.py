@@ -1,19 +1,24 @@
 """The Trainer of `tltool fit`: run directory, loggers, callbacks, and the configuration kept."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 
 from tltool._atomic_write import write_whole
 from tltool.cli.build import Experiment
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
+from tltool.training.average_start import AverageStart
 from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.divergence import Divergence
+from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.finetuning import Finetuning
-from tltool.training.callbacks.progress_lines import EpochLines
+from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 
@@ -49,12 +54,20 @@ def run_trainer(experiment: Experiment) -> Trainer:
     Raises:
         ValueError: If the section ``trainer`` cannot be used here.
     """
-    config, made, run_dir = experiment.config, experiment.made, experiment.run_dir
+    config, made = experiment.config, experiment.made
+    if made.trainer.enable_checkpointing is False:
+        raise ValueError(
+            "`trainer.enable_checkpointing: false` would leave no best.ckpt, and nothing to resume "
+            "or report from. Leave it out; `--trainer.fast_dev_run true` tries a run and keeps "
+            "nothing."
+        )
+    run_dir = experiment.run_dir
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     given: dict[str, Any] = dict(made.trainer)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
+            Divergence(),
             Finetuning(experiment.strategy),
             made.features,
             made.health,
@@ -62,7 +75,10 @@ def run_trainer(experiment: Experiment) -> Trainer:
             BestCheckpoint(run_dir / "checkpoints"),
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),
+            *_bar(given),
+            AverageStart(),  # In front of the user's, whose average it starts.
             *_as_list(given.get("callbacks")),
+            EarlyEnd(),
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
@@ -71,6 +87,12 @@ def run_trainer(experiment: Experiment) -> Trainer:
         return Trainer(**(given | own))
     except (ValueError, MisconfigurationException) as error:
         raise ValueError(f"The trainer section cannot be used here: {error}") from error
+
+
+def _bar(given: Mapping[str, Any]) -> list[Callback]:
+    """Return our progress bar, unless the user has one or wants none."""
+    has_own = any(isinstance(each, ProgressBar) for each in _as_list(given.get("callbacks")))
+    return [] if has_own or given.get("enable_progress_bar") is False else [EpochBar()]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Short forms on the command line and in YAML, and modules of the user's own in the working folder.
 
-``images`` means ``data.root: images``, ``resnet50`` means ``model.backbone.name: resnet50``.
+``images`` means ``data.root: images``, ``resnet50`` means ``model.backbone.name: resnet50``, and
+two numbers behind ``--data.value_range`` are a list.
 """
 
 import importlib
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 _BACKBONE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+_PAIR = "--data.value_range"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -24,8 +27,10 @@ def rewrite(words: Sequence[str]) -> list[str]:
         ['--data.root', 'images', '--model.backbone.name', 'resnet50']
         >>> rewrite(["--model.backbone=resnet50", "--help", "data"])
         ['--model.backbone.name=resnet50', '--help_section', 'data']
+        >>> rewrite(["--data.value_range", "-1000", "400", "--data.seed", "1"])
+        ['--data.value_range=[-1000, 400]', '--data.seed', '1']
     """
-    words = list(words)
+    words = _as_lists(words)
     if words and not words[0].startswith("-"):
         words.insert(0, "--data.root")
     for place, word in enumerate(words):
@@ -35,6 +40,17 @@ def rewrite(words: Sequence[str]) -> list[str]:
         words[place] = f"{_written_out(flag, value)}{equals}{value if equals else ''}"
     reach_own_modules((word.partition("=")[2] or word for word in words), Path.cwd())
     return words
+
+
+def _as_lists(words: Sequence[str]) -> list[str]:
+    """Return words with two numbers behind a flag as one list, which the parser takes."""
+    joined, rest = list[str](), list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == _PAIR and len(rest) > 1 and all(map(_NUMBER.fullmatch, rest[:2])):
+            word = f"{word}=[{rest.pop(0)}, {rest.pop(0)}]"
+        joined.append(word)
+    return joined
 
 
 def _written_out(flag: str, value: str) -> str:

@@ -43,7 +43,7 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
         "features": changed_arguments(FeatureCaching, config["features"]),
         "health": changed_arguments(HealthMonitor, config["health"]),
         "trainer": {
-            key: value
+            key: _changed_classes(value)
             for key, value in changed_arguments(Trainer, config["trainer"]).items()
             if key == "max_epochs" or value != usual.get(key)
         },
@@ -67,6 +67,14 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
     if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
         name = config["class_path"]
     return {"class_path": name, "init_args": init_args} if init_args else name
+
+
+def _changed_classes(value: Any) -> Any:
+    """Shorten the classes in a value of the Trainer, such as its callbacks."""
+    if isinstance(value, list):
+        return [_changed_classes(each) for each in value]
+    is_class = isinstance(value, Mapping) and "class_path" in value
+    return _changed(value) if is_class else value
 
 
 def _without_class(section: Any, usual: str) -> Any:

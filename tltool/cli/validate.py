@@ -28,7 +28,8 @@ def test(setup: Setup) -> None:
 
 
 def _measure(setup: Setup, split: SplitName) -> None:
-    values, classes = Predictor(setup.task).measure(setup.data, split, trainer=setup.trainer)
+    predictor = Predictor(setup.task, source=setup.ckpt_path)
+    values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     rows = [(name, f"{value:.4f}") for name, value in values.items()]
     console, metrics = Console(), FactTable(("metric", "value"), rows)
     console.print(setup.ckpt_path, rich_table(metrics), sep="\n")

@@ -69,7 +69,11 @@ class Selection:
         self.chosen: dict[Unit, float] = {}
 
     def run(self) -> None:
-        """Train, and train beyond the edge where it was chosen."""
+        """Train, and train beyond the edge where it was chosen.
+
+        Raises:
+            ValueError: If every training diverged at its choice.
+        """
         number = sum(len(self._jobs(unit, lrs)) for unit, lrs in self.tried.items())
         words = "Training %d heads (%s); choices at the edge of the learning rates add some."
         log.info(words, number, self._describe())
@@ -79,6 +83,12 @@ class Selection:
         for unit, lrs in wider.items():
             self.tried[unit] += lrs
             self.chosen[unit] = self._choose(unit)
+        jobs = [job for name in self.grids for job in self._chosen_jobs(name)]
+        if all(self._has_diverged(job) for job in jobs):
+            raise ValueError(
+                f"Every training has diverged: its loss is no number any more, from lr "
+                f"{min(job.lr for job in jobs):g} on. Set a lower --lr, or leave it out."
+            )
 
     def correct(self, name: str, images: Tensor) -> Tensor:
         """Return whether each image is right for each seed, ``(S, len(images))``."""
@@ -114,7 +124,10 @@ class Selection:
             dead=statistics.fmean(outcome.dead for outcome in found),
             saturated=statistics.fmean(outcome.saturated for outcome in found),
             seconds=statistics.fmean(outcome.seconds for outcome in found),
-            warnings=self.trainings.variants[name].warnings(self.trainings.settings.batch_size),
+            warnings=[
+                *self.trainings.variants[name].warnings(self.trainings.settings.batch_size),
+                *self._divergence_warnings(jobs),
+            ],
             train_losses=_mean_curve([outcome.train_losses for outcome in found]),
             val_losses=_mean_curve([outcome.val_losses for outcome in found]),
         )
@@ -139,9 +152,29 @@ class Selection:
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
 
     def _choose(self, unit: Unit) -> float:
-        """Return the learning rate with the highest accuracy, among equals with the least loss."""
+        """Return the learning rate with the highest accuracy, among equals with the least loss.
+
+        One at which a training diverged comes last: the accuracy there is that of the first class.
+        """
+
+        def rank(lr: float) -> tuple[bool, float, float]:
+            is_finite = not any(self._has_diverged(job) for job in self._jobs(unit, [lr]))
+            return is_finite, *self._score(unit, lr)
+
         lrs = self.tried[unit]
-        return lrs[0] if len(lrs) == 1 else max(lrs, key=lambda lr: self._score(unit, lr))
+        return lrs[0] if len(lrs) == 1 else max(lrs, key=rank)
+
+    def _has_diverged(self, job: Job) -> bool:
+        return not math.isfinite(self.outcomes[job].train_losses[-1])
+
+    def _divergence_warnings(self, jobs: Sequence[Job]) -> list[str]:
+        number = sum(map(self._has_diverged, jobs))
+        if not number:
+            return []
+        return [
+            f"{number} of {len(jobs)} trainings diverged (the loss is no number), and their "
+            "accuracy says nothing. Set a lower --lr."
+        ]
 
     def _score(self, unit: Unit, lr: float) -> tuple[float, float]:
         """Return accuracy and negative loss on the tuning split, as means over the seeds."""

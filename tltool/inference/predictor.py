@@ -1,23 +1,35 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
+import functools
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.data.files.decoding import decode_image
 from tltool.data.files.directory_listing import list_images
+from tltool.data.files.image_sources import ImageSource, are_several, read_image
+from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
+from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
 from tltool.training.image_task import ImageTask
 
-ImageInput = str | Path | Image.Image
+log = logging.getLogger(__name__)
+
+NIGHT = 16
+"""An image without a pixel as bright as this is nearly black."""
+
+_CAUSE = (
+    "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,22 @@ class Predictor:
 
     Args:
         task: The task; it is put into evaluation mode.
+        value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
+            those of the training.
+        source: The checkpoint that it comes from, for messages.
     """
 
-    def __init__(self, task: ImageTask) -> None:
+    def __init__(
+        self,
+        task: ImageTask,
+        *,
+        value_range: Sequence[float] | None = None,
+        source: str | Path | None = None,
+    ) -> None:
         self.task = task.eval()
-        self.transform = ImageTransform(task.data_config)
+        self.source = source
+        given = None if value_range is None else check_value_range(value_range)
+        self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
     @property
     def class_names(self) -> list[str]:
@@ -75,30 +98,32 @@ class Predictor:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too: one file wins
-        self, images: ImageInput, *, batch_size: int = ...
+        self, images: ImageSource, *, batch_size: int = ...
     ) -> Prediction: ...
     @overload
     def predict(
-        self, images: Sequence[ImageInput], *, batch_size: int = ...
+        self, images: Sequence[ImageSource], *, batch_size: int = ...
     ) -> list[Prediction]: ...
     def predict(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 32
+        self, images: ImageSource | Sequence[ImageSource], *, batch_size: int = 32
     ) -> Prediction | list[Prediction]:
         """Predict the class of one image, or of several.
 
         Args:
-            images: A file, a Pillow image, or a sequence of them. For a directory, see
-                `predict_folder`.
+            images: A file by its path, its bytes, or a stream of them; a Pillow image; pixels as an
+                array ``(H, W, C)`` or a tensor ``(C, H, W)``, see `image_of_pixels`; or a sequence
+                of them. All are prepared alike. For a directory, see `predict_folder`.
             batch_size: Number of images that pass through the network at once.
 
         Returns:
             One prediction for one image, a list for a sequence.
 
         Raises:
-            ValueError: If a file cannot be decoded; the message names it.
+            ValueError: If a file cannot be decoded, or the network gives no numbers for it; the
+                message names it.
         """
-        if isinstance(images, str | Path | Image.Image):
-            return self._predict([images])[0]
+        if not are_several(images):
+            return self._predict([cast(ImageSource, images)])[0]
         return [
             prediction
             for start in range(0, len(images), batch_size)
@@ -125,7 +150,8 @@ class Predictor:
             trainer: Runs it; ``None`` for one device without a logger.
 
         Raises:
-            ValueError: If the trainer has several devices, which would tear the order apart.
+            ValueError: If the trainer has several devices, which would tear the order apart, or the
+                network gives no numbers for an image.
         """
         trainer = trainer or Trainer(
             logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
@@ -141,21 +167,31 @@ class Predictor:
         batches: list[Any] = trainer.predict(self.task, **where) or []
         paths = [path for batch in batches for path in batch["paths"]]
         empty = torch.empty(0, len(self.class_names))
-        return PredictedImages(paths, torch.cat([empty, *(b["probabilities"] for b in batches)]))
+        probabilities = torch.cat([empty, *(b["probabilities"] for b in batches)])
+        self._check_numbers(paths, probabilities)
+        return PredictedImages(paths, probabilities)
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
-        """Measure the task on the validation or the test split, on all devices of the trainer."""
+        """Measure the task on the validation or the test split, on all devices of the trainer.
+
+        Raises:
+            ValueError: If the network gives no numbers for the images.
+        """
         run = trainer.validate if split == "val" else trainer.test
         (values,) = run(self.task, datamodule=data, verbose=False)
+        loss = values[f"{split}/loss"]
+        if not math.isfinite(loss):
+            raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
         confusion = self.task.confusion
         classes = [] if confusion is None else class_metrics(confusion.cpu(), self.class_names)
         return SplitMetrics(dict(values), classes)
 
     @torch.inference_mode()
-    def _predict(self, images: Sequence[ImageInput]) -> list[Prediction]:
-        pixels = torch.stack([self.transform(self._decode(image)) for image in images])
+    def _predict(self, images: Sequence[ImageSource]) -> list[Prediction]:
+        pixels = torch.stack([self._pixels(image) for image in images])
         batch = {"images": pixels.to(self.task.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        self._check_numbers(images, found)
         predictions = []
         for probabilities in found.tolist():
             named = zip(self.class_names, probabilities, strict=True)
@@ -163,18 +199,48 @@ class Predictor:
             predictions.append(Prediction(ranked[0][0], dict(ranked)))
         return predictions
 
-    def _decode(self, image: ImageInput) -> Image.Image:
-        if isinstance(image, Image.Image):
-            return image.convert(self.transform.mode)
-        return decode_image(image, mode=self.transform.mode, size=self.transform.decode_size)
+    def _pixels(self, image: ImageSource) -> Tensor:
+        decoded = read_image(image, **self.transform.decode_options)
+        brightest = np.ravel(decoded.getextrema()).max()
+        if self.transform.value_range is None and 0 < brightest < NIGHT:
+            _note_dark(image if isinstance(image, str | Path) else type(image).__name__)
+        return self.transform(decoded)
+
+    @property
+    def _name(self) -> str:
+        return "The network" if self.source is None else str(self.source)
+
+    def _check_numbers(self, images: Sequence[ImageSource], probabilities: Tensor) -> None:
+        """Refuse predictions that are none."""
+        wrong = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        if wrong:
+            raise ValueError(
+                f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
+                f"{images[wrong[0]]}. {_CAUSE}"
+            )
 
 
-def load(checkpoint_path: str | Path) -> Predictor:
+@functools.cache
+def _note_dark(name: str | Path) -> None:
+    log.warning(
+        "'%s' is nearly black: no pixel is above %d of 255. If its values need fewer bits than its "
+        "type has, load the model with the range of all images: tltool.load(..., "
+        "value_range=(0, 4095)).",
+        *(name, NIGHT - 1),
+    )
+
+
+def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
     """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
+
+    Args:
+        checkpoint_path: The file.
+        value_range: The pixel values of black and of white, where the model was trained without
+            them, and the images are of more bits than those that it knows.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool.
+        ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
 
     Example:
         >>> load("no/such.ckpt")
@@ -182,4 +248,5 @@ def load(checkpoint_path: str | Path) -> Predictor:
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    return Predictor(ImageTask.load_from_checkpoint(checkpoint_path))
+    task = ImageTask.load_from_checkpoint(checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path)

@@ -19,6 +19,7 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
+from tltool.models.non_finite import check_finite
 from tltool.models.serialization import build_serializable, plain
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
@@ -289,10 +290,11 @@ class ImageTask(LightningModule):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is no checkpoint of tltool.
+            ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
         """
         checkpoint = read_checkpoint(checkpoint_path)
         task = cls(**task_arguments(checkpoint[TASK]))
         load_state_(task, checkpoint["state_dict"])
         task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
+        check_finite(task, checkpoint_path)
         return task.eval()

@@ -44,7 +44,9 @@ def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
         tensor(0.5000)
     """
     metrics: dict[str, Metric | MetricCollection] = {
-        "loss": MeanMetric(),
+        # By itself it leaves NaN out, so that a mean hides the batches without a loss; "disable"
+        # would leave the weights out.
+        "loss": MeanMetric(nan_strategy=torch.nan),
         "accuracy": MulticlassAccuracy(num_classes, average="micro"),
     }
     if stage != "train":

@@ -28,6 +28,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.head": "its weights belong to that head",
         "model.log_prior": "it sets the weights that training starts from",
         "data.init_args.preprocessing": "it has learned from images that were prepared so",
+        "data.init_args.value_range": "it has learned from images that were prepared so",
         "data.init_args.seed": "images would move from one split to another",
         "data.init_args.val_fraction": "images would move from one split to another",
         "data.init_args.test_fraction": "images would move from one split to another",

@@ -1,14 +1,47 @@
 """Checks of a Trainer: strategies, callbacks and options that do not work with phases."""
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    EMAWeightAveraging,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.schedule import Schedule
+from tltool.training.average_start import AverageStart
 from tltool.training.find_callback import find_callback
+
+REFUSED_CALLBACKS: dict[type[Callback], str] = {
+    StochasticWeightAveraging: (
+        "it loses the running statistics of frozen batch norms. Remove it, or use "
+        "EMAWeightAveraging"
+    ),
+    BaseFinetuning: (
+        "it freezes and unfreezes too, and both would decide what trains. Remove it, and set "
+        "`finetuning`, for example to LPFT with probe_epochs"
+    ),
+    LearningRateFinder: (
+        "it trains at other learning rates than theirs. Remove it; `tltool plan --lr_range` finds "
+        "a learning rate"
+    ),
+    BatchSizeFinder: (
+        "it trains before their first step. Remove it, and set `data.batch_size`; "
+        "`trainer.accumulate_grad_batches` where memory is short"
+    ),
+    ModelPruning: (
+        "it replaces the parameters that they freeze and train by name. Remove it, and prune "
+        "the trained network"
+    ),
+}
+"""Callbacks that do not work with phases: why, and what to do instead."""
 
 _SYNCHRONIZABLE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -37,13 +70,34 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
             f"Phase {best[0]!r} has `start_from_best`, which needs whole weights on each rank. "
             "Remove it, or set `trainer.strategy` to ddp."
         )
-    if find_callback(trainer, StochasticWeightAveraging):
-        raise ValueError(
-            "StochasticWeightAveraging does not work with fine-tuning phases: it loses the running "
-            "statistics of frozen batch norms. Remove it, or use EMAWeightAveraging."
-        )
+    _check_callbacks(trainer)
     if isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
         _check_synchronized_norms(module)
+
+
+def _check_callbacks(trainer: Trainer) -> None:
+    """Refuse callbacks that would work against the phases."""
+    for kind, why in REFUSED_CALLBACKS.items():
+        found = find_callback(trainer, kind)
+        if found is not None:
+            name = type(found).__name__
+            raise ValueError(f"{name} does not work with fine-tuning phases: {why}.")
+    accumulation = find_callback(trainer, GradientAccumulationScheduler)
+    if accumulation is not None and accumulation.going_to_accumulate_grad_batches():
+        steps = max(accumulation.scheduling.values())
+        raise ValueError(
+            "GradientAccumulationScheduler changes the number of optimizer steps in an epoch, and "
+            "phases are laid out in steps. Keep `accumulate_grad_batches`: remove the callback, "
+            f"and set `trainer.accumulate_grad_batches` to one number, such as {steps}."
+        )
+    average = find_callback(trainer, EMAWeightAveraging)
+    is_late = average and (average.update_starting_at_step or average.update_starting_at_epoch)
+    if is_late and not find_callback(trainer, AverageStart):
+        raise ValueError(
+            "EMAWeightAveraging validates and saves the untrained network until it starts. Put "
+            "tltool.training.average_start.AverageStart() in front of it, or let it "
+            "start at the first step."
+        )
 
 
 def _check_synchronized_norms(module: LightningModule) -> None:

@@ -51,6 +51,12 @@ def test_decode_size_is_the_edge_before_the_crop(data_config):
     assert ImageTransform(data_config | {"crop_pct": 0.5}).decode_size == 64
 
 
+def test_the_range_of_values_is_part_of_the_description(data_config):
+    described = ImageTransform(data_config | {"value_range": [0, 4095]}).describe()
+    assert described["value_range"] == [0, 4095]
+    assert "value_range" not in ImageTransform(data_config).describe()
+
+
 def test_unnormalize_gives_back_the_pixels(data_config):
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     config = data_config | {"crop_pct": 1.0}

@@ -17,22 +17,26 @@ from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.natural_order import look_alikes
+from tltool.data.files.value_range import check_value_range
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loading.image_dataset import Decoder, ImageDataset, collate
 from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
 from tltool.data.loading.samples import Samples, Splits
+from tltool.data.loading.value_survey import ValueSurvey, find_value_problem, survey_values
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import (
     PixelStatistics,
     Preprocessing,
     resolve_preprocessing,
+    resolve_value_range,
 )
 
 log = logging.getLogger(__name__)
 _warn = rank_zero_only(log.warning)
+_warn_once = functools.cache(_warn)
 
 SplitName = Literal["train", "val", "test"]
 
@@ -61,6 +65,11 @@ class ImageDataModule(LightningDataModule):
         batch_size: Number of images in a step, over all devices: each takes its share.
         num_workers: Number of processes that decode, for each device; ``None`` takes one less than
             its share of the CPU cores, at most 8, and 0 decodes in the main process.
+        value_range: The pixel values of black and of white, such as ``[0, 4095]`` for 12 bits in
+            16-bit files: all images are scaled by it, and what lies outside is clipped. A range
+            beyond 0..255 leaves 8-bit images as they are. ``None`` takes what the files can hold,
+            0..255 or 0..65535, and stops where the images leave most of it unused. A checkpoint
+            keeps it.
         preprocessing: What is subtracted from the pixels and what they are divided by: ``backbone``
             as in its own training, ``dataset`` mean and standard deviation of the training images,
             ``center`` their mean only, ``mean_image`` the mean image, ``none``. See
@@ -97,6 +106,7 @@ class ImageDataModule(LightningDataModule):
         *,
         batch_size: int = 32,
         num_workers: int | None = None,
+        value_range: list[float] | None = None,
         preprocessing: Preprocessing = "backbone",
         augmentation: Augmentation = "none",
         random_erasing: float = 0.0,
@@ -111,6 +121,7 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing
         self.augmentation: Augmentation = augmentation
         self.random_erasing = random_erasing
@@ -252,6 +263,7 @@ class ImageDataModule(LightningDataModule):
         for split in _NEEDED.get(stage, ()):
             self.samples(split)
         if stage == "fit":
+            self.check_values(self.value_survey)
             self._run_seed = None  # A checkpoint is read after this.
             check_batch_size(self.batch_size, len(self.samples("train")))
 
@@ -273,13 +285,34 @@ class ImageDataModule(LightningDataModule):
                 "The preprocessing is not known: `data_config` is None. Pass that of the backbone: "
                 f"{type(self).__name__}(..., data_config=backbone.data_config)."
             )
-        return resolve_preprocessing(
-            self.data_config, self.preprocessing, lambda: self._pixel_statistics
-        )
+        config = resolve_value_range(self.data_config, self.value_range)
+        return resolve_preprocessing(config, self.preprocessing, lambda: self._pixel_statistics)
+
+    @functools.cached_property
+    def value_survey(self) -> ValueSurvey:
+        """The pixel values of some images of all splits, looked at once."""
+        paths = [path for samples in self.splits.by_name().values() for path in samples.paths]
+        return survey_values(paths, self.decoder)
+
+    @property
+    def known_value_range(self) -> list[float] | None:
+        """The range of pixel values that was chosen, here or in the training of a checkpoint."""
+        return self.value_range or (self.data_config or {}).get("value_range")
+
+    def check_values(self, survey: ValueSurvey) -> None:
+        """Raise if the values of images need a ``value_range``, or warn if a model is trained."""
+        known_range = self.known_value_range
+        problem = find_value_problem(survey, known_range, place=self.place)
+        if problem and "preprocessing" not in (self.data_config or {}):
+            raise ValueError(problem)
+        # A model that knows images of more bits may see 8-bit ones too.
+        if problem and (survey.num_deep or known_range is None):
+            _warn_once(problem)
 
     @functools.cached_property
     def _pixel_statistics(self) -> PixelStatistics:
-        transform = ImageTransform(self.data_config or {})
+        self.check_values(self.value_survey)
+        transform = ImageTransform(resolve_value_range(self.data_config or {}, self.value_range))
         dataset = ImageDataset(self.samples("train"), transform, decode=self.decoder)
         return dataset.pixel_statistics(show_progress=self._is_rank_zero)
 
@@ -296,6 +329,10 @@ class ImageDataModule(LightningDataModule):
     ) -> ImageDataset:
         """Return the images of one split as a dataset, augmented or as in evaluation."""
         samples = self.find_unlabeled() if split == "predict" else self.samples(split)
+        is_unlabeled = split == "predict"
+        self.check_values(
+            survey_values(samples.paths, self.decoder) if is_unlabeled else self.value_survey
+        )
         return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:

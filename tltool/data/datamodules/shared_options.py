@@ -27,6 +27,7 @@ class SharedOptions(TypedDict, total=False):
 
     batch_size: int
     num_workers: int | None
+    value_range: list[float] | None
     preprocessing: Preprocessing
     augmentation: Augmentation
     random_erasing: float

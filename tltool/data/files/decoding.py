@@ -1,16 +1,25 @@
 """Decode an image file to 8-bit RGB or grayscale pixels, the right way up."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
+import logging
+import math
 import os
-import struct
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from tltool.data.files.image_errors import BrokenImageError, UnknownRangeError
+from tltool.data.files.pixel_conversion import DAMAGE, to_eight_bits
+from tltool.data.files.value_range import ValueRange
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
@@ -18,27 +27,10 @@ IMAGE_SUFFIXES = (
 )
 """The file suffixes that are read, in any case."""
 
+MAX_PIXELS = "TLTOOL_MAX_PIXELS"
+"""The environment variable that replaces Pillow's limit on the pixels of an image."""
+
 _HEIF_SUFFIXES = (".heic", ".heif")
-
-# What Pillow's plugins raise on damaged files: there is no common base class.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, OverflowError)
-
-_NO_RANGE = "it has 32-bit pixels, whose range no standard gives; save it with 8 or 16 bits"
-
-_ORIENTATION_TAG = 0x0112
-_ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-class BrokenImageError(ValueError):
-    """A file that cannot be decoded; the message names it and says what to do."""
 
 
 def decode_image(
@@ -47,13 +39,11 @@ def decode_image(
     mode: Literal["RGB", "L"] = "RGB",
     size: int | None = None,
     content: bytes | None = None,
+    value_range: ValueRange | None = None,
 ) -> Image.Image:
-    """Read an image file as 8-bit ``mode``, the right way up.
+    """Read an image file as 8-bit ``mode``, the right way up, see `to_eight_bits`.
 
-    The EXIF orientation is applied. Transparency is laid on white, as a browser shows it on an
-    empty page. 16-bit grayscale is scaled from 0..65535 to 0..255, where Pillow's own conversion
-    clips. Palette, CMYK and bilevel images are converted by Pillow, color profiles are ignored. Of
-    an animation the first frame is read.
+    Of an animation the first frame is read.
 
     Args:
         path: The file.
@@ -63,9 +53,11 @@ def decode_image(
             (``Image.draft``): 3 to 6 times quicker, and the pixels after the resize differ by
             0.2 to 1.4 of 255 levels on average. ``None`` decodes every pixel.
         content: The bytes of the file, where they were read already, see `read_content`.
+        value_range: The values of black and of white, see `to_eight_bits`.
 
     Raises:
         BrokenImageError: If the file is empty, truncated, or no image.
+        UnknownRangeError: If its pixels have 32 bits, and there is no ``value_range``.
 
     Example:
         >>> import tempfile
@@ -74,22 +66,39 @@ def decode_image(
         >>> decode_image(path).getpixel((0, 0))
         (255, 255, 255)
     """
-    _register_heif(path)
+    with opened(path, content) as image:
+        if size is not None:
+            image.draft(None, (2 * size, 2 * size))
+        return to_eight_bits(image, mode=mode, value_range=value_range)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], content: bytes | None = None) -> Iterator[Image.Image]:
+    """Open an image file; what fails on it, here or in the block, is an error that names it.
+
+    Args:
+        path: The file.
+        content: Its bytes, where they were read already.
+
+    Raises:
+        BrokenImageError: If it cannot be decoded.
+        UnknownRangeError: If the block raises one.
+    """
+    _register_heif(path, content)
+    limit = os.environ.get(MAX_PIXELS)
+    if limit is not None:
+        Image.MAX_IMAGE_PIXELS = _read_limit(limit)
     try:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
-            if size is not None:
-                image.draft(None, (2 * size, 2 * size))
-            image.load()
-            orientation = 1
-            # After the load, where Pillow turns TIFF by itself. A damaged EXIF block says nothing
-            # about the pixels.
-            with contextlib.suppress(*_DAMAGE, TypeError):
-                orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
-            pixels = _convert(image, mode)
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                _note_large(os.fspath(path), image.width, image.height)
+            yield image
+    except UnknownRangeError as error:
+        raise UnknownRangeError(f"Cannot use '{path}': {error}.") from error
+    except Image.DecompressionBombError as error:
+        raise BrokenImageError(_too_large(path, error)) from error
+    except DAMAGE as error:
         raise _broken(path, error) from error
-    turn = _ORIENTATIONS.get(orientation)
-    return pixels if turn is None else pixels.transpose(turn)
 
 
 def read_content(path: str | os.PathLike[str]) -> bytes:
@@ -105,7 +114,7 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
 
 
 def is_readable(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file can be decoded.
+    """Return whether a file can be decoded, though its range of values may not be known.
 
     Example:
         >>> is_readable("missing.jpg")
@@ -113,6 +122,8 @@ def is_readable(path: str | os.PathLike[str]) -> bool:
     """
     try:
         decode_image(path)
+    except UnknownRangeError:
+        return True
     except BrokenImageError:
         return False
     return True
@@ -128,18 +139,30 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _convert(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)  # (H, W)
-        if values.min() >= 0 and values.max() <= 65535:
-            scaled = ((values * 255 + 32767) // 65535).astype(np.uint8)
-            return Image.fromarray(scaled).convert(mode)
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(_NO_RANGE)
-    if not image.has_transparency_data:
-        return image.convert(mode)
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
+def _read_limit(limit: str) -> int:
+    if not limit.isdecimal() or int(limit) < 1:
+        raise ValueError(
+            f"{MAX_PIXELS} must be a number of pixels, such as 500000000, got {limit!r}."
+        )
+    return int(limit)
+
+
+@functools.cache
+def _note_large(path: str, width: int, height: int) -> None:
+    log.warning(
+        "'%s' has %d x %d pixels, all of which are decoded at each visit. Save it smaller to train "
+        "faster.",
+        *(path, width, height),
+    )
+
+
+def _too_large(path: str | os.PathLike[str], error: BaseException) -> str:
+    number, limit = re.findall(r"\d+", str(error))[:2]
+    return (
+        f"Cannot read '{path}': it has {int(number):,} pixels, and Pillow takes more than "
+        f"{int(limit):,} for a decompression bomb. If you trust it, set the environment variable "
+        f"{MAX_PIXELS}={number}; or save it smaller, or set --data.broken_files skip."
+    )
 
 
 def _broken(path: str | os.PathLike[str], error: BaseException) -> BrokenImageError:
@@ -165,6 +188,7 @@ def _has_heif() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-def _register_heif(path: str | os.PathLike[str]) -> None:
-    if os.fspath(path).lower().endswith(_HEIF_SUFFIXES) and _has_heif():
+def _register_heif(path: str | os.PathLike[str], content: bytes | None) -> None:
+    is_heif = os.fspath(path).lower().endswith(_HEIF_SUFFIXES) or (content or b"")[4:8] == b"ftyp"
+    if is_heif and _has_heif():
         importlib.import_module("pillow_heif").register_heif_opener()

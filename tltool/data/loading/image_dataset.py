@@ -1,7 +1,7 @@
 """Dataset of images: names and labels in, tensors out; and how tensors become a batch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -10,6 +10,9 @@ from torch.utils.data import Dataset
 
 from tltool.data.files.decoding import decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.files.pixel_conversion import to_eight_bits
+from tltool.data.files.value_range import ValueRange
+from tltool.data.loading.in_memory import InMemoryDecoder
 from tltool.data.loading.samples import Samples
 from tltool.data.loading.shuffled_sampler import Draw
 from tltool.data.transforms.image_transform import ImageTransform
@@ -25,7 +28,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     Args:
         samples: The images.
         transform: From image to tensor.
-        decode: From a path, a mode and a size to an image; see `decode_image`.
+        decode: From a path, a mode and a size to an image; see `decode_with`.
 
     An item is a dict of ``image``, ``path``, and ``label`` where labels are known. It is asked for
     by an index, or by a `Draw` of `ShuffledSampler`, whose seed then decides the augmentation.
@@ -84,8 +87,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return measure_pixels(pixels)
 
     def _decoded(self, index: int, content: bytes | None = None) -> Image.Image:
-        path, known = self.samples.paths[index], {} if content is None else {"content": content}
-        return self.decode(path, mode=self.transform.mode, size=self.transform.decode_size, **known)
+        known: dict[str, Any] = {} if content is None else {"content": content}
+        options = self.transform.decode_options
+        return decode_with(self.decode, self.samples.paths[index], **options, **known)
 
     def _transform(self, image: Image.Image, seed: int | None) -> Tensor:
         if seed is None or not self.transform.is_random:
@@ -94,6 +98,36 @@ class ImageDataset(Dataset[dict[str, Any]]):
             # Not `torch.manual_seed`, which would seed the GPU's generator too.
             torch.default_generator.manual_seed(seed)
             return self.transform(image)
+
+
+def decode_with(
+    decode: Decoder,
+    path: str,
+    *,
+    mode: Literal["RGB", "L"] = "RGB",
+    size: int | None = None,
+    value_range: ValueRange | None = None,
+    **known: Any,
+) -> Image.Image:
+    """Return the image that a decoder makes of a path as 8-bit ``mode``, see `to_eight_bits`.
+
+    Args:
+        decode: `decode_image`, an `InMemoryDecoder`, or one of the user's, which takes ``mode`` and
+            ``size``, and may return an image of any mode.
+        path: What the decoder knows the image by.
+        mode: ``"RGB"``, or ``"L"`` for one channel.
+        size: The shortest edge that will be needed.
+        value_range: The values of black and of white.
+        **known: What else `decode_image` is told.
+
+    Example:
+        >>> raw = lambda path, *, mode, size: Image.new("I", (1, 1), 4095)
+        >>> decode_with(raw, "a.raw", value_range=(0, 4095)).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if decode is decode_image or isinstance(decode, InMemoryDecoder):
+        return decode(path, mode=mode, size=size, value_range=value_range, **known)
+    return to_eight_bits(decode(path, mode=mode, size=size), mode=mode, value_range=value_range)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

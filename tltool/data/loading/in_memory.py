@@ -5,12 +5,16 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from tltool.data.files.image_sources import ImageSource, read_image
+from tltool.data.files.value_range import ValueRange
+
 
 class InMemoryDecoder:
     """Turn names such as ``CIFAR10/train/000123`` into images, as `decode_image` does with paths.
 
     Args:
         sources: What gives a pair of image and label by number, by the name in front of the number.
+            An image is a Pillow image or pixels, see `read_image`.
 
     Example:
         >>> decode = InMemoryDecoder({"dots": [(Image.new("L", (2, 2), 7), 0)]})
@@ -22,9 +26,18 @@ class InMemoryDecoder:
         self.sources = sources
 
     def __call__(
-        self, path: str, *, mode: Literal["RGB", "L"] = "RGB", size: int | None = None
+        self,
+        path: str,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        size: int | None = None,
+        value_range: ValueRange | None = None,
     ) -> Image.Image:
-        """Return the image of a name; ``size`` makes no difference, all is decoded."""
+        """Return the image of a name, see `read_image`."""
+        return read_image(self.image(path), mode=mode, size=size, value_range=value_range)
+
+    def image(self, path: str) -> ImageSource:
+        """Return the image of a name as its source has it."""
         source, _, number = path.rpartition("/")
-        image: Image.Image = self.sources[source][int(number)][0]
-        return image.convert(mode)
+        image: ImageSource = self.sources[source][int(number)][0]
+        return image

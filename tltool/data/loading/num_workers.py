@@ -1,8 +1,14 @@
 """Number of worker processes that decode images."""
 
+import multiprocessing
+import re
+import sys
+from pathlib import Path
+
 from lightning.fabric.utilities import suggested_max_num_workers
 
 _MOST = 8  # more would wait for the disk and for the main process
+_GUARD = re.compile(r"__name__\s*(?:==|!=)|(?:==|!=)\s*__name__")
 
 
 def resolve_num_workers(num_workers: int | None, num_devices: int) -> int:
@@ -12,6 +18,10 @@ def resolve_num_workers(num_workers: int | None, num_devices: int) -> int:
         num_workers: What the user asked for; ``None`` for one less than its share of the CPU cores.
         num_devices: Number of devices of this machine that share the cores.
 
+    Raises:
+        ValueError: If it is negative.
+        RuntimeError: If the workers would run the user's script anew.
+
     Example:
         >>> resolve_num_workers(0, 1)
         0
@@ -19,10 +29,31 @@ def resolve_num_workers(num_workers: int | None, num_devices: int) -> int:
         True
     """
     if num_workers is None:
-        return min(_MOST, suggested_max_num_workers(num_devices))
+        num_workers = min(_MOST, suggested_max_num_workers(num_devices))
     if num_workers < 0:
         raise ValueError(
             f"`num_workers` must be at least 0, got {num_workers}. "
             "Set --data.num_workers 0 to decode in the main process."
         )
+    if num_workers:
+        _check_main_guard()
     return num_workers
+
+
+def _check_main_guard() -> None:
+    """Refuse workers that import a script without a main guard: each would train anew, and fail.
+
+    Their own error is a page of tracebacks from each of them.
+    """
+    # Asked for the method alone, Python would settle it.
+    method = multiprocessing.get_start_method(allow_none=True)
+    method = method or multiprocessing.get_all_start_methods()[0]
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if method == "fork" or script.suffix != ".py" or not script.is_file():
+        return
+    if not _GUARD.search(script.read_text(encoding="utf-8", errors="replace")):
+        raise RuntimeError(
+            f"Each data loader worker would run {script} anew, for workers are started by "
+            f'{method!r} here. Put what the script does below `if __name__ == "__main__":`, or set '
+            "num_workers=0."
+        )

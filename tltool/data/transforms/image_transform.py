@@ -17,8 +17,10 @@ from tltool.data.transforms.augmentation import (
     crop_decode_size,
     random_crop,
 )
+from tltool.data.transforms.crop_window import WindowedCrop
 from tltool.data.transforms.normalization import shift_and_scale
 
+_RESOLVED_KEYS = ("mean_image", "value_range")
 _CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
@@ -26,12 +28,13 @@ class ImageTransform:
     """Turn a decoded image into a normalized tensor.
 
     Without augmentation the result equals timm's own evaluation transform of the same
-    configuration, to the last bit.
+    configuration, to the last bit; for very long images see `WindowedCrop`.
 
     Args:
         data_config: The preprocessing of the backbone, as ``timm.data.resolve_model_data_config``
             gives it: ``input_size`` as ``(C, H, W)``, ``interpolation``, ``mean``, ``std``,
-            ``crop_pct``, ``crop_mode``; or that of a checkpoint, see `resolve_preprocessing`.
+            ``crop_pct``, ``crop_mode``; or that of a checkpoint, see `resolve_preprocessing`. With
+            ``value_range``, for `decode_image`, if there is one.
         augmentation: Name of a preset, see `AUGMENTATIONS`.
         random_erasing: Probability of filling a rectangle of 2 % to 33 % of the area with zeros,
             which after the normalization is the mean (Zhong et al., 2017,
@@ -41,6 +44,8 @@ class ImageTransform:
     Attributes:
         mode: What `decode_image` should decode to: ``"RGB"`` or ``"L"``.
         decode_size: The shortest edge that the geometry needs, for `decode_image`.
+        value_range: The pixel values of black and of white, for `decode_image`; ``None`` for those
+            of the file's type.
         is_random: Whether two calls may differ.
 
     Shape:
@@ -70,6 +75,7 @@ class ImageTransform:
         preset = lookup(AUGMENTATIONS, augmentation, kind="augmentation")
         channels, *edges = config["input_size"]
         self.mode: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
+        self.value_range: list[float] | None = config.get("value_range")
         self.is_random = augmentation != "none" or random_erasing > 0
         if preset.crops:
             self.decode_size = crop_decode_size(max(edges))
@@ -78,14 +84,15 @@ class ImageTransform:
             self.decode_size = math.ceil(max(edges) / config["crop_pct"])
             # The tensor stays uint8, for augmentation comes before the normalization.
             settings = {key: config[key] for key in _CONFIG_KEYS}
-            self.geometry = transforms_factory.create_transform(
+            geometry = transforms_factory.create_transform(
                 **settings, is_training=False, normalize=False
             )
+            self.geometry = WindowedCrop(geometry, config)
         self.operations = preset.operations([round(255 * value) for value in config["mean"]])
         self.erase = v2.RandomErasing(random_erasing)
         self._description = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
-            **{key: config[key] for key in (*_CONFIG_KEYS, "mean_image") if key in config},
+            **{key: config[key] for key in (*_CONFIG_KEYS, *_RESOLVED_KEYS) if key in config},
             "augmentation": augmentation,
             "random_erasing": random_erasing,
         }
@@ -96,6 +103,15 @@ class ImageTransform:
         pixels = self.pixels(image).to(torch.float32).div_(255)
         erased: Tensor = self.erase(pixels.sub_(self.shift).div_(self.scale))
         return erased
+
+    @property
+    def decode_options(self) -> dict[str, Any]:
+        """What `decode_image` is to be told."""
+        return {
+            "mode": self.mode,
+            "size": self.decode_size,
+            "value_range": self.value_range,
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return all that decides the tensor of a decoded image, as plain data."""

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,6 +83,34 @@ def resolve_preprocessing(
     if preprocessing == "mean_image":
         resolved["mean_image"] = encode_image(found.mean_image)
     return resolved
+
+
+def resolve_value_range(
+    data_config: Mapping[str, Any], value_range: Sequence[float] | None
+) -> dict[str, Any]:
+    """Return the configuration with the range of pixel values, where there is one.
+
+    Args:
+        data_config: A backbone's own configuration, or that of a checkpoint.
+        value_range: The values of black and of white, or ``None`` for those of the configuration.
+
+    Raises:
+        ValueError: If a checkpoint was trained with another range.
+
+    Example:
+        >>> resolve_value_range({"mean": [0.4]}, [0.0, 4095.0])
+        {'mean': [0.4], 'value_range': [0.0, 4095.0]}
+    """
+    stored = data_config.get("value_range")
+    if value_range is None:
+        return dict(data_config)
+    if stored is not None and list(stored) != list(value_range):
+        raise ValueError(
+            f"The model was trained with `value_range: {list(stored)}`, and with "
+            f"{list(value_range)} it would see other pixels than it knows. Leave "
+            "--data.value_range out."
+        )
+    return {**data_config, "value_range": list(value_range)}
 
 
 def shift_and_scale(data_config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tltool._csv_rows import write_rows
-from tltool.data.files.decoding import BrokenImageError, decode_image, read_content
+from tltool.data.files.decoding import decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
+from tltool.data.files.image_errors import BrokenImageError
+from tltool.data.loading.image_dataset import decode_with
 from tltool.data.loading.samples import Samples, Splits
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
@@ -180,12 +182,13 @@ def _draw(splits: dict[str, Samples], max_images: int | None) -> dict[str, Sampl
 
 def _read(data: "ImageDataModule", path: str) -> ImageHash | str:
     """Return the hash of an image, or a message."""
-    decode = data.decoder
+    value_range = data.known_value_range
     try:
-        if decode is not decode_image:  # The images lie in one file.
-            image = decode(path, mode="RGB", size=None)
+        if data.decoder is not decode_image:  # The images lie in one file.
+            image = decode_with(data.decoder, path, value_range=value_range)
             return image_hash(image, image.tobytes())
         content = read_content(path)
-        return image_hash(decode_image(path, mode="L", size=EDGE, content=content), content)
+        gray = decode_image(path, mode="L", size=EDGE, content=content, value_range=value_range)
+        return image_hash(gray, content)
     except BrokenImageError as error:
         return str(error)

@@ -9,6 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from tltool.models import pixel_backbone
+from tltool.models.non_finite import listed_tensors, non_finite_tensors
 from tltool.models.timm_models import on_meta_device
 from tltool.models.weights import hub
 from tltool.models.weights.packages import installed_package_for, read_package
@@ -51,7 +52,7 @@ def create_with_weights(
     """Make a model with its weights.
 
     Raises:
-        ValueError: If the weights belong to another model.
+        ValueError: If the weights belong to another model, or hold NaN.
         ConnectionError: If they must be downloaded and the hub is out of reach.
     """
     if weights == "random":
@@ -59,7 +60,7 @@ def create_with_weights(
     own = on_meta_device(name, options).state_dict()
     state_dict = _read(name, weights, own, weights_key)
     if state_dict is None:
-        return _download(name, options)
+        return with_finite_weights(_download(name, options), weights)
     check_tensors(state_dict, own, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
     left_out = {*allowed, *classifier_keys(name, options, own, state_dict)} - set(own)
@@ -69,10 +70,26 @@ def create_with_weights(
     if missing:  # Listed as absent: they keep their random initial values.
         random = timm.create_model(name, **options).state_dict()
         kept |= {key: random[key] for key in missing}
-    model = _create(name, weights, options, kept)
+    model = with_finite_weights(_create(name, weights, options, kept), weights)
     rest = f"left out: {_listed(sorted(left_out))}; random: {_listed(missing)}"
     loaded = len(own) - len(missing)
     log.info("Loaded %d of %d tensors of %s from %s; %s.", loaded, len(own), name, weights, rest)
+    return model
+
+
+def with_finite_weights(model: nn.Module, weights: str) -> nn.Module:
+    """Return a model, or refuse weights that hold NaN or infinity: training cannot mend them.
+
+    Raises:
+        ValueError: If there are such; the message names their tensors.
+    """
+    found = non_finite_tensors(model)
+    if found:
+        raise ValueError(
+            f"The weights {weights!r} hold NaN or infinity in {listed_tensors(found)}. The file "
+            "was saved after a training had diverged, or is damaged: take another, or download it "
+            "anew."
+        )
     return model
 
 

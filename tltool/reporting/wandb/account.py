@@ -7,8 +7,37 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+_FORBIDDEN = set("/\\#?%:")
+_LONGEST = 128  # characters of a name
 _REFUSED = {401, 403}
 _SECONDS = 19  # in which a server must answer
+
+
+def check_names(project: str, entity: str | None = None) -> None:
+    """Refuse names that W&B does not allow, before anything is built or sent.
+
+    Raises:
+        ValueError: If there is one; the message says what to type.
+
+    Example:
+        >>> check_names("team/bees")
+        Traceback (most recent call last):
+        ...
+        ValueError: A W&B project has no '/' in its name, got 'team/bees'. The team is an option of
+        its own: --wandb.entity team --wandb.project bees.
+    """
+    team, _, name = project.partition("/")
+    if team and name and not _FORBIDDEN & {*team, *name} and entity in {None, team}:
+        raise ValueError(
+            f"A W&B project has no '/' in its name, got {project!r}. The team is an option of its "
+            f"own: --wandb.entity {team} --wandb.project {name}."
+        )
+    for option, value in (("project", project), ("entity", entity)):
+        if value is not None and (_FORBIDDEN & {*value} or not 0 < len(value) <= _LONGEST):
+            raise ValueError(
+                f"`wandb.{option}` cannot be {value!r}: W&B allows 1 to {_LONGEST} characters, and "
+                f"none of {' '.join(sorted(_FORBIDDEN))}. Set --wandb.{option} to another name."
+            )
 
 
 def server_address() -> str:

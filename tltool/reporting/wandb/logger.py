@@ -8,7 +8,7 @@ from typing import Literal
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from tltool.reporting.wandb.account import has_account
+from tltool.reporting.wandb.account import check_names, has_account
 from tltool.reporting.wandb.run_identity import find_identity, keep_identity
 from tltool.reporting.wandb.run_logger import RunLogger
 
@@ -47,11 +47,15 @@ def wandb_logger(
         log_images: Send images too: the worst of the validation, and some training images as they
             are augmented.
         log_checkpoints: Send the best and the last checkpoint too.
+
+    Raises:
+        ValueError: If W&B does not allow the names.
     """
     if project is None and "WANDB_SWEEP_ID" in os.environ:
         project = os.environ.get("WANDB_PROJECT")  # Set by the sweep's agent.
     if project is None:
         return None
+    check_names(project, entity)
     identity = None
     if getattr(rank_zero_only, "rank", 0) == 0:  # Only the first rank has a run.
         identity = find_identity(run_dir)

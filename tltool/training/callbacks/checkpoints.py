@@ -42,6 +42,11 @@ class BestCheckpoint(MovableCheckpoint):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose, where there was a validation; Lightning would warn in each epoch without one."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
 
 class LastCheckpoint(MovableCheckpoint):
     """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.

@@ -4,20 +4,16 @@ import sys
 import time
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 
-class EpochLines(TQDMProgressBar):
-    """Show a bar that goes away, and leave one line of metrics for each epoch.
+class EpochBar(TQDMProgressBar):
+    """Show a bar that goes away at its end, for `EpochLines` leaves the numbers.
 
     Where nobody watches there is no bar.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._begun: tuple[int, float] | None = None  # an epoch, and when
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Draw no bar into a file or a pipe."""
@@ -35,15 +31,20 @@ class EpochLines(TQDMProgressBar):
         """Return nothing for the bar itself: the numbers are in the epoch's line."""
         return {}
 
+
+class EpochLines(Callback):
+    """Leave one line of metrics for each epoch; it works beside any progress bar."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[int, float] | None = None  # an epoch, and when
+
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         """Print the line of the epoch before, and start the clock."""
-        super().on_train_epoch_start(trainer, *args)
         self._print_line(trainer)
         self._begun = trainer.current_epoch, time.monotonic()
 
     def on_train_end(self, trainer: Trainer, *args: Any) -> None:
         """Print the line of the last epoch."""
-        super().on_train_end(trainer, *args)
         self._print_line(trainer)
 
     def _print_line(self, trainer: Trainer) -> None:
