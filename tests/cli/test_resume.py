@@ -20,6 +20,7 @@ BASE = [
 GIVEN = {
     "model.backbone": ["--model.backbone.name", "test_efficientnet"],
     "model.backbone.init_args.weights": ["--model.backbone.weights", "package:another"],
+    "model.backbone.init_args.weights_key": ["--model.backbone.weights_key", "model"],
     "model.backbone.init_args.allow_partial": ["--model.backbone.allow_partial", "[x]"],
     "model.backbone.init_args.drop_rate": ["--model.backbone.drop_rate", "0.1"],
     "model.backbone.init_args.drop_path_rate": ["--model.backbone.drop_path_rate", "0.1"],

@@ -16,7 +16,8 @@ import tltool
 from tltool.features.file_hashes import HASH_BYTES, hash_content
 
 # Ways to the same numbers, and where the weights came from, which are hashed themselves.
-_WITHOUT_EFFECT = ("weights", "allow_partial", "compile", "grad_checkpointing", "channels_last")
+_SOURCE = ("weights", "weights_key", "allow_partial")
+_WITHOUT_EFFECT = (*_SOURCE, "compile", "grad_checkpointing", "channels_last")
 
 _PACKAGES = ("torch", "torchvision", "timm", "pillow", "pillow-heif")
 

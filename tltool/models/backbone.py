@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,8 +13,18 @@ from tltool.models.pixel_backbone import NAME as PIXELS
 from tltool.models.serialization import is_rebuilding, serializable
 from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
-from tltool.models.timm_models import check_name, data_config_of, model_options, on_meta_device
-from tltool.models.weights.loading import create_with_weights, resolve_auto
+from tltool.models.timm_models import (
+    check_name,
+    data_config_of,
+    on_meta_device,
+    output_on_meta,
+)
+from tltool.models.timm_options import check_grad_checkpointing, check_rates, model_options
+from tltool.models.weights.loading import (
+    check_weights_key,
+    create_with_weights,
+    resolve_auto,
+)
 from tltool.models.weights.safetensors_file import own_preprocessing
 from tltool.surgery.edits import apply_surgery_
 
@@ -34,6 +45,9 @@ class Backbone(nn.Module):
             ``.pth`` file, ``package:NAME`` (an installed Python package that carries them), or
             ``random``. ``auto`` takes an installed package that is known to carry this model's
             weights, else ``pretrained``.
+        weights_key: Which weights to take of a file that holds several, such as ``state_dict``
+            instead of ``state_dict_ema``. ``None`` for those that fit the model best, and of
+            weights and their moving average (EMA) the average.
         in_chans: Number of image channels. Pretrained weights of the first layer are adapted as
             timm does.
         stop_at: Put the head on an earlier layer's pooled output, such as ``layer3``; the layers
@@ -85,6 +99,7 @@ class Backbone(nn.Module):
         channels_last: bool = True,
         compile: bool = False,  # noqa: A002  # torch's own word
         allow_partial: Sequence[str] = (),
+        weights_key: str | None = None,
     ) -> None:
         super().__init__()
         check_name(name)
@@ -100,15 +115,25 @@ class Backbone(nn.Module):
             blueprint, in_chans, img_size, own_preprocessing(self.weights, name)
         )
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
+        if self.stop is not None:
+            drop_behind_(blueprint, self.stop)
+        self.num_features = self._count_features(blueprint)
+        if grad_checkpointing:
+            check_grad_checkpointing(name, blueprint)
+        if not is_rebuilding():
+            check_weights_key(self.weights, weights_key)
+            features, size = partial(self._features, blueprint), self.data_config["input_size"]
+            rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+            check_rates(name, blueprint, features, size, **rates)
         # Any: the type of nn.Module does not know the methods of timm's models.
-        self.model = cast(Any, create_with_weights(name, self.weights, options, allow_partial))
+        self.model = cast(
+            Any, create_with_weights(name, self.weights, options, allow_partial, weights_key)
+        )
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
-            drop_behind_(blueprint, self.stop)
             log.info("Stopped %s early: dropped %s.", name, dropped)
         if not hasattr(self.model, "group_matcher") and name != PIXELS:
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
-        self.num_features = self._count_features(blueprint)
         before = {parameter for parameter, _ in self.model.named_parameters()}
         #: What each edit changed.
         self.surgery_reports = apply_surgery_(self.model, surgery)
@@ -182,9 +207,8 @@ class Backbone(nn.Module):
 
     def _count_features(self, blueprint: nn.Module) -> int:
         """Return the width of the features, which ``model.num_features`` does not always say."""
-        with torch.no_grad():
-            images = torch.empty(1, *self.data_config["input_size"], device="meta")
-            output = self._features(blueprint, images)
+        size = self.data_config["input_size"]
+        output = output_on_meta(self.name, partial(self._features, blueprint), 1, size)
         if not isinstance(output, Tensor) or output.ndim != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(

@@ -1,19 +1,21 @@
-"""timm's models: their names, options and preprocessing, and blueprints without weights.
+"""timm's models: their names and preprocessing, and blueprints without weights.
 
-What timm knows about them is in `timm_catalog` and `weights.hub`, the loading of their weights in
-`weights.loading`, their layer groups in `timm_layer_groups`.
+Their options are in `timm_options`, what timm knows about them in `timm_catalog` and `weights.hub`,
+the loading of their weights in `weights.loading`, their layer groups in `timm_layer_groups`.
 """
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
-from torch import nn
+from torch import Tensor, nn
 
 from tltool.models.timm_catalog import nearest_names
+
+# What timm's models meet images or sizes with that do not fit them.
+_SIZE_ERRORS = (AssertionError, RuntimeError, ValueError, ArithmeticError, IndexError)
 
 
 def check_name(name: str) -> None:
@@ -33,32 +35,53 @@ def check_name(name: str) -> None:
         )
 
 
-def model_options(
-    name: str, in_chans: int, img_size: int | None, drop_rate: float, drop_path_rate: float
-) -> dict[str, Any]:
-    """Return the keyword arguments for ``create_model``, without those at their default."""
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
-    for option, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
-        if not 0 <= rate < 1:
-            raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
-        options |= {option: rate} if rate else {}
-    cls = type(on_meta_device(name, {"num_classes": 0}))
-    signature = inspect.signature(cls.__init__).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values())
-    for option in options:
-        if option not in signature and not takes_any:
-            raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
-    # A convolutional network takes any size; a transformer is built for one.
-    if img_size is not None and "img_size" in signature:
-        options["img_size"] = img_size
-    return options
-
-
 def on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
-    """Build the model without memory for its weights, to look at its shapes."""
-    with torch.device("meta"):
-        model: nn.Module = timm.create_model(name, **options)
+    """Build the model without memory for its weights, to look at its shapes.
+
+    Raises:
+        ValueError: If it cannot be built for this ``img_size``.
+    """
+    try:
+        with torch.device("meta"):
+            model: nn.Module = timm.create_model(name, **options)
+    except _SIZE_ERRORS as error:
+        if "img_size" not in options:
+            raise
+        raise _wrong_size(name, options["img_size"], error) from error
     return model.eval()
+
+
+def output_on_meta(
+    name: str, features: Callable[[Tensor], object], num_images: int, input_size: Sequence[int]
+) -> object:
+    """Return what is computed of images that are nothing but their size.
+
+    Args:
+        name: The model, for the message.
+        features: What is computed, with a model on the meta device.
+        num_images: How many.
+        input_size: Channels, height and width.
+
+    Raises:
+        ValueError: If it takes no images of this size.
+    """
+    with torch.no_grad():
+        try:
+            return features(torch.empty(num_images, *input_size, device="meta"))
+        except _SIZE_ERRORS as error:
+            raise _wrong_size(name, input_size, error) from error
+
+
+def _wrong_size(name: str, size: object, error: Exception) -> ValueError:
+    own = cast(Any, on_meta_device(name, {"num_classes": 0})).pretrained_cfg
+    # timm's own words are worth reading, torch's are not.
+    words = str(error).strip(".") if isinstance(error, AssertionError) else ""
+    reason = f" ({words})" if words else ""
+    return ValueError(
+        f"{name} does not take images of the size {size}{reason}. Leave `img_size` and `in_chans` "
+        f"out for its own {list(own['input_size'])}, or choose an `img_size` that its patches and "
+        "windows divide, such as twice or half of that."
+    )
 
 
 def data_config_of(

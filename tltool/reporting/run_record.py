@@ -97,7 +97,10 @@ def read_run(run_dir: Path) -> RunRecord:
         raise FileNotFoundError(
             f"{str(run_dir)!r} has no config.yaml. Name a run directory, for example runs/images/0."
         )
-    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None  # Refused below, as any other file.
     if not (isinstance(config, Mapping) and {"data", "trainer", "finetuning"} <= config.keys()):
         raise ValueError(
             f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "

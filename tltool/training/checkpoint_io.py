@@ -9,6 +9,7 @@ from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tltool._atomic_write import whole_file
+from tltool.models.weights.torch_files import read_torch_file
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
 CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
@@ -46,15 +47,32 @@ def read_checkpoint(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no checkpoint of tltool.
     """
-    if isinstance(checkpoint_path, str | Path) and not Path(checkpoint_path).is_file():
-        raise FileNotFoundError(
-            f"There is no checkpoint {str(checkpoint_path)!r}. Name a file, for example "
-            "runs/images/0/checkpoints/best.ckpt."
-        )
-    checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
-    if not (isinstance(checkpoint, Mapping) and TASK in checkpoint):
+    if isinstance(checkpoint_path, str | Path):
+        _check_is_file(Path(checkpoint_path))
+    checkpoint = read_torch_file(checkpoint_path, "Checkpoint", map_location=map_location)
+    if not (isinstance(checkpoint, Mapping) and _is_own(checkpoint)):
         raise ValueError(
             f"{checkpoint_path} is no checkpoint of tltool, which says how to rebuild the model. "
             "To start from its weights, set `model.backbone.weights` to this file."
         )
     return dict(checkpoint)
+
+
+def _is_own(checkpoint: Mapping[str, Any]) -> bool:
+    return all(isinstance(checkpoint.get(key), Mapping) for key in (TASK, "state_dict"))
+
+
+def _check_is_file(path: Path) -> None:
+    try:
+        is_file, is_directory = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise OSError(f"Checkpoint {str(path)!r} cannot be found: {error.strerror}.") from error
+    if is_file:
+        return
+    found = sorted(path.rglob("*.ckpt"))[:3] if is_directory else []
+    such = " or ".join(repr(str(file)) for file in found) or "runs/images/0/checkpoints/best.ckpt"
+    if is_directory:
+        raise IsADirectoryError(f"{str(path)!r} is a directory. Name a checkpoint, such as {such}.")
+    raise FileNotFoundError(
+        f"There is no checkpoint {str(path)!r}. Name a file, for example {such}."
+    )

@@ -31,7 +31,7 @@ from tltool.training.optimizer_options import keep_changed_options_, optimizer_c
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.resume_facts import RunFacts, model_differences
 from tltool.training.resume_rules import check
-from tltool.training.task_serialization import task_arguments, task_config
+from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 log = logging.getLogger(__name__)
 
@@ -294,7 +294,7 @@ class ImageTask(LightningModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         task = cls(**task_arguments(checkpoint[TASK]))
-        task.load_state_dict(checkpoint["state_dict"])
+        load_state_(task, checkpoint["state_dict"])
         task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
         check_finite(task, checkpoint_path)
         return task.eval()

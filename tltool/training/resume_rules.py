@@ -23,6 +23,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model": "its weights belong to that model",
         "model.backbone": "its weights belong to that backbone",
         "model.backbone.init_args.weights": "the weights come from the checkpoint",
+        "model.backbone.init_args.weights_key": "the weights come from the checkpoint",
         "model.backbone.init_args.allow_partial": "the weights come from the checkpoint",
         "model.head": "its weights belong to that head",
         "model.log_prior": "it sets the weights that training starts from",

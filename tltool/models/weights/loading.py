@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from tltool.models import pixel_backbone
 from tltool.models.non_finite import listed_tensors, non_finite_tensors
-from tltool.models.timm_models import classifier_names, on_meta_device
+from tltool.models.timm_models import on_meta_device
 from tltool.models.weights import hub
 from tltool.models.weights.packages import installed_package_for, read_package
 from tltool.models.weights.state_dict_files import read_file
+from tltool.models.weights.tensor_checks import check_tensors
 
 log = logging.getLogger(__name__)
 
+_NO_FILES = ("pretrained", "random")
 _NAMES = ("head", "head.fc", "fc", "classifier")
 USUAL_CLASSIFIERS = {f"{name}.{kind}" for name in _NAMES for kind in ("weight", "bias")}
 
@@ -31,8 +33,21 @@ def resolve_auto(weights: str, name: str) -> str:
     return f"package:{package}" if package else "pretrained"
 
 
+def check_weights_key(weights: str, weights_key: str | None) -> None:
+    """Raise a ValueError if a key is set for weights that are no file."""
+    if weights_key is not None and (weights in _NO_FILES or weights.startswith("package:")):
+        raise ValueError(
+            f"`weights_key` chooses among the weights of a file, and `weights` is {weights!r}. "
+            "Leave it out, or set `weights` to the file."
+        )
+
+
 def create_with_weights(
-    name: str, weights: str, options: dict[str, Any], allow_partial: Sequence[str]
+    name: str,
+    weights: str,
+    options: dict[str, Any],
+    allow_partial: Sequence[str],
+    weights_key: str | None = None,
 ) -> nn.Module:
     """Make a model with its weights.
 
@@ -42,14 +57,14 @@ def create_with_weights(
     """
     if weights == "random":
         return timm.create_model(name, **options)
-    state_dict = _read(name, weights)
+    own = on_meta_device(name, options).state_dict()
+    state_dict = _read(name, weights, own, weights_key)
     if state_dict is None:
         return with_finite_weights(_download(name, options), weights)
-    blueprint = on_meta_device(name, options)
-    own = blueprint.state_dict()
+    check_tensors(state_dict, own, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
-    left_out = {*allowed, *USUAL_CLASSIFIERS, *classifier_names(blueprint)} & set(state_dict)
-    left_out -= set(own)
+    left_out = {*allowed, *classifier_keys(name, options, own, state_dict)} - set(own)
+    left_out &= set(state_dict)
     kept = {key: value for key, value in state_dict.items() if key not in left_out}
     missing = [key for key in allowed if key in own and key not in kept]
     if missing:  # Listed as absent: they keep their random initial values.
@@ -78,16 +93,39 @@ def with_finite_weights(model: nn.Module, weights: str) -> nn.Module:
     return model
 
 
-def _read(name: str, weights: str) -> dict[str, Tensor] | None:
+def classifier_keys(
+    name: str,
+    options: Mapping[str, Any],
+    own: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
+) -> set[str]:
+    """Return the keys of a classifier: those of timm's, of several layers in its place, the usual.
+
+    Args:
+        name: The model.
+        options: What it is made with, which leaves the classifier out.
+        own: Its state dict.
+        state_dict: What was read.
+    """
+    others = {option: value for option, value in options.items() if option != "num_classes"}
+    timms = on_meta_device(name, others).state_dict().keys() - own.keys()
+    places = {key.rpartition(".")[0] for key in timms}
+    below = {key for key in state_dict if any(key.startswith(f"{place}.") for place in places)}
+    return timms | below | USUAL_CLASSIFIERS
+
+
+def _read(
+    name: str, weights: str, own: Mapping[str, Tensor], key: str | None
+) -> dict[str, Tensor] | None:
     """Return the state dict that ``weights`` names, or ``None`` where timm must download it."""
     if weights.startswith("package:"):
         keys = list(on_meta_device(name, {}).state_dict())
         return read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
-        return read_file(weights)
+        return read_file(weights, own, key)
     cached = hub.find_cached(name)
     if cached is not None:
-        return read_file(cached)  # timm would ask the hub first, and wait for it.
+        return read_file(cached, own)  # timm would ask the hub first, and wait for it.
     hub.check_download(name)
     return None
 
@@ -123,9 +161,14 @@ def _create(
         found = [
             f"{kind}: {_listed(keys, 3)} ({len(keys)})" for kind, keys in kinds.items() if keys
         ]
+        fit = f"{len(own) - len(missing) - len(wrong)} of its {len(own)} tensors fit"
+        if wrong and not missing and not unknown and "img_size" in options:
+            raise ValueError(
+                f"timm does not adapt the weights of {name} to another image size: {fit}; "
+                f"{found[0]}. Leave `img_size` out, or choose another backbone."
+            ) from error
         raise ValueError(
-            f"The weights {weights!r} do not belong to {name}: "
-            f"{len(own) - len(missing) - len(wrong)} of its {len(own)} tensors fit; "
+            f"The weights {weights!r} do not belong to {name}: {fit}; "
             f"{'; '.join(found) or error}. Set `name` to the model they were saved from, or list "
             "what may be missing or unknown in `allow_partial`."
         ) from error

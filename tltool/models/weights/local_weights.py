@@ -10,7 +10,7 @@ from tltool._plain_text import shell_command
 from tltool.models.weights import hub
 from tltool.models.weights.packages import ORDERED_PACKAGES, is_installed
 from tltool.models.weights.safetensors_file import read_description
-from tltool.models.weights.state_dict_files import SUFFIXES
+from tltool.models.weights.state_dict_files import has_weights_suffix, name_without_suffix
 
 
 class LocalWeights(NamedTuple):
@@ -62,7 +62,7 @@ def weights_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if has_weights_suffix(path) and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -78,8 +78,9 @@ def model_of_file(path: Path) -> str | None:
     """
     names = _names_by_file()
     described: str | None = read_description(path).get("name")
-    untagged = path.stem if "." not in path.stem and timm.is_model(path.stem) else None
-    return described or names.get(path.name) or names.get(path.stem) or untagged
+    stem = name_without_suffix(path)
+    untagged = stem if "." not in stem and timm.is_model(stem) else None
+    return described or names.get(path.name) or names.get(stem) or untagged
 
 
 @functools.cache

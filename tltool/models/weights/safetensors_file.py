@@ -61,12 +61,10 @@ def read_description(path: Path) -> dict[str, Any]:
         >>> read_description(Path("no_such_file.safetensors"))
         {}
     """
-    if path.suffix != ".safetensors" or not path.is_file():
-        return {}
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_KEY, "{}")
-    except SafetensorError:
+    except (SafetensorError, OSError):
         return {}  # Whoever reads the weights says what is wrong with the file.
     description: dict[str, Any] = json.loads(text)
     return description
@@ -89,7 +87,8 @@ def own_preprocessing(weights: str, name: str) -> dict[str, Any]:
     if weights.startswith("package:"):
         package = ORDERED_PACKAGES.get(weights.removeprefix("package:"))
         return {"interpolation": package.interpolation} if package and package.interpolation else {}
-    description = read_description(Path(weights).expanduser())
+    path = Path(weights).expanduser()
+    description = read_description(path / "model.safetensors") or read_description(path)
     saved_from = description.get("name", name)
     if saved_from.partition(".")[0] != name.partition(".")[0]:
         raise ValueError(

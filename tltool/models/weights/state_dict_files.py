@@ -1,60 +1,66 @@
 """Files that hold a state dict: reading them without unpickling, and their checksums."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # the error alone: nothing is unpickled here
+from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+from tltool.models.weights.state_dict_choice import StateDict, choose_state_dict
+from tltool.models.weights.torch_files import read_torch_file
 
-OWN = "backbone.model."  # A backbone's keys begin so in tltool's own checkpoints.
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
-StateDict = dict[str, Tensor]
+# How the hub of Hugging Face names the weights in a folder, the safer format first.
+_FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ".index.json"  # behind the name of a file that is split into shards
 
 
-def read_file(path: str | Path) -> StateDict:
+def has_weights_suffix(path: Path) -> bool:
+    """Tell whether a file is named like weights, in lower or upper case."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def name_without_suffix(path: Path) -> str:
+    """Return the name of a file of weights without its suffix.
+
+    Example:
+        >>> name_without_suffix(Path("resnet18.a1_in1k.pth.tar"))
+        'resnet18.a1_in1k'
+    """
+    longest_first = sorted(SUFFIXES, key=len, reverse=True)
+    found = next((end for end in longest_first if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(found)]
+
+
+def read_file(
+    path: str | Path, like: Mapping[str, Tensor] | None = None, key: str | None = None
+) -> StateDict:
     """Read a state dict without unpickling anything but tensors.
 
-    Accepts ``.safetensors`` and PyTorch files, which may hold the state dict under ``state_dict``
-    or ``model`` and carry a ``module.`` or ``_orig_mod.`` prefix. From tltool's own checkpoints the
-    backbone is taken.
+    Accepts safetensors and PyTorch files, the index of a file that is split into shards, and a
+    folder with either as the hub of Hugging Face names them. See `choose_state_dict` for which
+    tensors are taken. From tltool's own checkpoints it is the backbone.
+
+    Args:
+        path: The file.
+        like: See `choose_state_dict`.
+        key: See `choose_state_dict`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a state dict that loads with ``weights_only=True``, or is not
+        ValueError: If the file holds no state dict that loads with ``weights_only=True``, or is not
             the one that the checksum beside it was made of.
+        OSError: If it cannot be read.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no weights file {str(path)!r}. Set `weights` to an existing "
-            f"{', '.join(SUFFIXES)} file, to package:NAME, to pretrained (the hub) or to random."
-        )
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"Weights file {str(path)!r} has the suffix {path.suffix!r}; tltool reads "
-            f"{', '.join(SUFFIXES)}."
-        )
-    _check_checksum(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        _check_is_pytorch(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"Weights file {str(path)!r} cannot be read: {error}") from error
-    except UnpicklingError as error:
-        raise ValueError(
-            f"Weights file {str(path)!r} holds more than tensors and plain data, or is no PyTorch "
-            "file; tltool does not unpickle it. Save `model.state_dict()` alone, best as "
-            ".safetensors."
-        ) from error
-    return _unwrap(content, path)
+    path = _existing_file(Path(path).expanduser())
+    shards = _shards(path)
+    contents = [_read(shard) for shard in shards]
+    if len(contents) > 1:
+        contents = [{name: value for content in contents for name, value in content.items()}]
+    return choose_state_dict(contents[0], f"Weights file {str(path)!r}", like or {}, key)
 
 
 def checksum_path(path: Path) -> Path:
@@ -72,7 +78,11 @@ def _check_checksum(path: Path) -> None:
     beside = checksum_path(path)
     if not beside.is_file():
         return
-    expected, found = beside.read_text(encoding="utf-8").split()[:1], sha256_of(path)
+    try:
+        expected = beside.read_text(encoding="utf-8", errors="replace").split()[:1]
+        found = sha256_of(path)
+    except OSError as error:
+        raise OSError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     if expected != [found]:
         raise ValueError(
             f"Weights file {str(path)!r} is damaged or was changed: its checksum is {found}, and "
@@ -81,27 +91,64 @@ def _check_checksum(path: Path) -> None:
         )
 
 
-def _check_is_pytorch(path: Path) -> None:
-    """Look at the first bytes, for torch.load meets a text file with errors of any kind."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    # A zip archive, or a pickle as torch wrote it before 1.6.
-    if start not in (b"PK", b"\x80\x02"):
-        raise ValueError("it is no PyTorch file")
-
-
-def _unwrap(content: object, path: Path) -> StateDict:
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+def _read(path: Path) -> Any:
+    _check_checksum(path)
+    try:
+        return read_torch_file(path, "Weights file")
+    except ValueError as error:
+        if has_weights_suffix(path):
+            raise
         raise ValueError(
-            f"Weights file {str(path)!r} holds no state dict. Save `model.state_dict()`, best as "
-            ".safetensors."
+            f"{error} Its suffix is {path.suffix!r}; tltool reads {', '.join(SUFFIXES)}."
+        ) from error
+
+
+def _existing_file(path: Path) -> Path:
+    """Return the file of weights that a path names: itself, or the one in a folder."""
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise OSError(f"Weights file {str(path)!r} cannot be found: {error.strerror}.") from error
+    if is_folder:
+        return _file_in(path)
+    if not is_file:
+        hint = " Download it first: that is an address." if ":/" in str(path) else ""
+        raise FileNotFoundError(
+            f"There is no weights file {str(path)!r}.{hint} Set `weights` to an existing "
+            f"{', '.join(SUFFIXES)} file, to package:NAME, to pretrained (the hub) or to random."
         )
-    state_dict = {
-        str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in content.items()
-    }
-    own = {k.removeprefix(OWN): v for k, v in state_dict.items() if k.startswith(OWN)}
-    return own or state_dict
+    return path
+
+
+def _file_in(folder: Path) -> Path:
+    names = [name + end for name in _FOLDER_FILES for end in ("", _INDEX)]
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        there = sorted(path.name for path in folder.iterdir() if has_weights_suffix(path))
+        such = f", such as {str(folder / there[0])!r}" if there else ""
+        raise IsADirectoryError(
+            f"{str(folder)!r} is a folder without {' or '.join(_FOLDER_FILES)}. Set `weights` to a "
+            f"file{such}."
+        )
+    return found
+
+
+def _shards(path: Path) -> list[Path]:
+    """Return the files that an index names; any other file alone."""
+    if not path.name.endswith(_INDEX):
+        return [path]
+    try:
+        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no index of weights in several files, or is damaged: it should hold "
+            "a `weight_map`. Download or copy it again."
+        ) from error
+    shards = [path.with_name(Path(name).name) for name in sorted(names)]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing or not shards:
+        raise FileNotFoundError(
+            f"{str(path)!r} names {len(shards)} files, and these are not beside it: "
+            f"{', '.join(missing[:3]) or 'none'}. Copy or download them too."
+        )
+    return shards

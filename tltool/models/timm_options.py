@@ -1,0 +1,130 @@
+"""Options of timm's models: which of them a model takes, and whether they have an effect."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from tltool.models.timm_models import on_meta_device, output_on_meta
+
+
+def model_options(
+    name: str, in_chans: int, img_size: int | None, drop_rate: float, drop_path_rate: float
+) -> dict[str, Any]:
+    """Return the keyword arguments for ``create_model``, without those at their default."""
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
+    for option, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
+        options |= {option: rate} if rate else {}
+    cls = model_class(name)
+    for option in options:
+        if not takes_option(cls, option):
+            raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
+    # A convolutional network takes any size; a transformer is built for one.
+    if img_size is not None and takes_option(cls, "img_size"):
+        options["img_size"] = img_size
+    return options
+
+
+@functools.cache
+def model_class(name: str) -> type[nn.Module]:
+    """Return the class of a model, which building it without memory for its weights tells.
+
+    Example:
+        >>> model_class("test_resnet").__name__
+        'ResNet'
+    """
+    return type(on_meta_device(name, {"num_classes": 0}))
+
+
+def takes_option(cls: type[nn.Module], option: str) -> bool:
+    """Tell whether a class has an option, itself or through ``**kwargs`` for the class above it.
+
+    A class whose ``**kwargs`` end in a configuration object refuses names that are not among them,
+    so nothing counts that no signature names (`scripts/timm_options.py` builds all models of timm).
+
+    Example:
+        >>> from timm.models.deit import VisionTransformerDistilled
+        >>> takes_option(VisionTransformerDistilled, "img_size")
+        True
+        >>> takes_option(VisionTransformerDistilled, "img_sise")
+        False
+    """
+    for owner in cls.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters
+        if option in parameters:
+            return True
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
+
+
+def check_rates(
+    name: str,
+    model: nn.Module,
+    features: Callable[[Tensor], object],
+    input_size: Sequence[int],
+    **rates: float,
+) -> None:
+    """Refuse a rate that drops nothing, as where the dropout lies in the classifier that is gone.
+
+    Args:
+        name: The model.
+        model: Its blueprint on the meta device, without the layers that are dropped.
+        features: What is computed with it.
+        input_size: Of images that it takes: channels, height and width.
+        **rates: ``drop_rate`` and ``drop_path_rate`` that it was built with.
+
+    Raises:
+        ValueError: Naming what to set instead.
+    """
+    if rates["drop_path_rate"] and not any(getattr(m, "drop_prob", 0) for m in model.modules()):
+        raise ValueError(
+            f"`drop_path_rate` has no effect on {name}: this part of it has no stochastic depth. "
+            "Leave it out, or set `stop_at` to a later layer."
+        )
+    if not rates["drop_rate"]:
+        return
+    model.train()
+    with _DropoutRates() as used:
+        output_on_meta(name, features, 2, input_size)
+    model.eval()
+    if rates["drop_rate"] not in used.rates:
+        raise ValueError(
+            f"`drop_rate` has no effect on the features of {name}: its dropout lies behind them. "
+            "Leave it out, or set `dropout` of the head."
+        )
+
+
+def check_grad_checkpointing(name: str, model: nn.Module) -> None:
+    """Raise a ValueError if a model, here its blueprint, cannot recompute activations."""
+    try:
+        if hasattr(model, "set_grad_checkpointing"):
+            cast(Any, model).set_grad_checkpointing(True)
+            return
+    except AssertionError:  # timm's way of saying it
+        pass
+    raise ValueError(f"{name} has no gradient checkpointing. Leave `grad_checkpointing` out.")
+
+
+class _DropoutRates(TorchFunctionMode):
+    """The rates that dropout was called with, by layers and by functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = set[float]()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.dropout:
+            self.rates.add(kwargs["p"] if "p" in kwargs else [*args, 0.5][1])
+        return func(*args, **kwargs)
