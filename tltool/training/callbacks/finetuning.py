@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.freeze import set_trainable_
@@ -24,11 +24,20 @@ from tltool.training.distributed.rank_agreement import (
     check_same_weights,
 )
 from tltool.training.distributed.sharding import load_all_optimizer_state_, reshard_
+from tltool.training.epoch_position import (
+    end_resumed_epoch_,
+    is_epoch_over,
+    is_step_whole,
+    is_validation_due,
+    last_validated,
+    normalize_,
+    take_up_,
+)
+from tltool.training.gradient_state import gather_gradients, set_gradients_
 from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
-    begin_resumed_epoch,
     trainer_schedule,
     trainer_step,
     trainer_steps_per_epoch,
@@ -36,6 +45,8 @@ from tltool.training.trainer_timeline import (
 )
 
 log = logging.getLogger(__name__)
+
+_POSITION = "epoch_position"  # the key in a checkpoint
 
 
 class Finetuning(Callback):
@@ -80,6 +91,9 @@ class Finetuning(Callback):
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
         self._progress = PhaseProgress()
+        self._validated = 0  # batches of the run that were trained at its last validation
+        self._metrics: dict[str, Tensor] = {}  # that other callbacks look at
+        self._gradients: dict[str, Tensor] = {}  # of a step that was begun in the checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """Return the progress of a phase that a metric ends."""
@@ -88,6 +102,28 @@ class Finetuning(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the progress from a checkpoint."""
         self._progress = PhaseProgress(**state_dict)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Store what Lightning's counters do not tell of the position in the epoch."""
+        is_sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+        is_whole = is_step_whole(trainer) or is_sharded
+        checkpoint[_POSITION] = {
+            "validated": self._validated,
+            "metrics": dict(trainer.callback_metrics),
+            "gradients": {} if is_whole else gather_gradients(pl_module),
+        }
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Correct Lightning's counters, before the Trainer takes them over."""
+        loops = checkpoint["loops"]["fit_loop"]
+        known = checkpoint.get(_POSITION, {"validated": last_validated(loops)})
+        self._validated = known["validated"]
+        self._metrics, self._gradients = known.get("metrics", {}), known.get("gradients", {})
+        normalize_(loops)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the schedule, and freeze before a distributed strategy wraps the model."""
@@ -132,7 +168,18 @@ class Finetuning(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
         self._lay_out(trainer)
-        self._apply(trainer, pl_module, batch_idx=begin_resumed_epoch(trainer))
+        batches = take_up_(trainer, self._validated)
+        # As it was when the checkpoint was written: the next batch may begin another phase.
+        self._apply(trainer, pl_module, batch_idx=max(batches - 1, 0))
+        if batches and not is_step_whole(trainer) and not self._gradients:
+            log.warning(
+                "The checkpoint was written between the batches of an accumulated step, without "
+                "its gradients: this step is made of the batches that are left."
+            )
+        place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}
+        set_gradients_(pl_module, self._gradients, **place)
+        trainer.callback_metrics.update(self._metrics)
+        self._gradients, self._metrics = {}, {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
@@ -168,14 +215,19 @@ class Finetuning(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the metric of a phase that ends by one, before a checkpoint is written."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._validated = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        # One that only the end of training brings would not be there without the end.
+        if is_validation_due(trainer) or not trainer.should_stop:
             self._watch(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
+        end_resumed_epoch_(trainer)
         average_batch_norm_(self._live_norms)
         check_same_weights(pl_module)
-        if not trainer.enable_validation:
+        if not trainer.enable_validation and is_epoch_over(trainer):
             self._watch(trainer, pl_module)
         done = (trainer.current_epoch + 1) * self._timeline.steps_per_epoch
         if self._progress.ended and done >= self._timeline.spans[-1].end:
