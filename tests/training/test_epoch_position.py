@@ -109,15 +109,15 @@ def test_a_run_saved_at_any_hook_and_resumed_equals_a_straight_one(
 
 #: What ends a run, as (options, of the run that ends, hook, number of the call that stops it).
 ENDS = [
-    ("inside", {"max_steps": 7}, None, 0),
-    ("inside", {"max_steps": 9}, None, 0),
+    ("inside", {"max_steps": 8}, None, 0),
+    ("inside", {"max_steps": 14}, None, 0),
     ("inside", {"max_steps": 10}, None, 0),
-    ("end", {"max_steps": 7}, None, 0),
+    ("end", {"max_steps": 9}, None, 0),
     ("end", {"max_steps": 12}, None, 0),
     ("second epochs", {"max_steps": 8}, None, 0),
-    ("accumulate", {"max_steps": 5}, None, 0),
+    ("accumulate", {"max_steps": 7}, None, 0),
     ("limit", {"max_steps": 7}, None, 0),
-    ("crops", {"max_steps": 7}, None, 0),
+    ("crops", {"max_steps": 8}, None, 0),
     ("inside", {"max_epochs": 2}, None, 0),
     ("inside", {}, "on_train_batch_end", 6),
     ("inside", {}, "on_train_batch_end", 7),

@@ -57,32 +57,25 @@ class CSVMetrics(Logger):
 
     def state(self) -> dict[str, str]:
         """Return the last row, for a checkpoint."""
-        return dict((self._resumes["last"] or {}) if self._resumes else self._last)
+        last = self._last if self._resumes is None else self._resumes["last"]
+        return {name: value for name, value in (last or {}).items() if value}
 
-    def resume(self, step: int, last: Mapping[str, str] | None, dropped: tuple[str, ...]) -> None:
+    def resume(self, step: int, last: Mapping[str, str] | None, *, logs_step: bool) -> None:
         """Go on with the rows of a checkpoint, once there is something to log.
 
         Args:
             step: The last one whose row is kept.
-            last: What `state` returned then; ``None`` where that is not known.
-            dropped: How names begin that its row loses, unless they are in ``last``.
+            last: What `state` returned then; ``None`` to keep all rows up to ``step``.
+            logs_step: Whether values of that step itself were logged behind the checkpoint.
         """
-        self._resumes = {"step": step, "last": last, "dropped": dropped}
+        self._resumes = {"step": step, "last": last, "logs_step": logs_step}
 
-    def _drop_rest(
-        self, step: int, last: Mapping[str, str] | None, dropped: tuple[str, ...]
-    ) -> None:
-        if not self.path.is_file():
-            return
-        rows = [row for row in read_rows(self.path) if int(row["step"]) <= step]
-        if dropped and rows and int(rows[-1]["step"]) == step:
-            row = {name: value for name, value in rows.pop().items() if value}
-            known = last if last and last["step"] == row["step"] else _PLACE
-            row = {name: row[name] for name in row if name in known or not name.startswith(dropped)}
-            if row.keys() - _PLACE:
-                self._saved = row
-                rows.append(row)
-        self._table.replace(rows)
+    def _drop_rest(self, step: int, last: Mapping[str, str] | None, logs_step: bool) -> None:
+        if self.path.is_file():
+            rows = [{n: v for n, v in row.items() if v} for row in read_rows(self.path)]
+            kept = _rows_until(rows, step, last, logs_step=logs_step)
+            self._table.replace(kept)
+            self._saved = kept[-1] if kept and kept[-1]["step"] == str(step) else None
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` holds them."""
@@ -129,22 +122,41 @@ def add_last_row(checkpoint: dict[str, Any], trainer: Trainer) -> None:
 
 
 def resume_rows(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
-    """Let ``metrics.csv`` go on where a checkpoint was written.
-
-    Inside an epoch, the values of its end are dropped, which were of a part of it or will come
-    again, and so are those of a validation after the checkpoint.
-    """
+    """Let ``metrics.csv`` go on where a checkpoint was written."""
     position, done = read_position(checkpoint["loops"]["fit_loop"]), checkpoint["global_step"]
     is_step_begun = not position.is_over and position.batches % trainer.accumulate_grad_batches
-    last = checkpoint.get(_LAST_ROW)
-    dropped: tuple[str, ...] = ()
-    if position.batches:
-        dropped = ("train/",) if last is None else _OF_PARTS
+    every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+    logs_step = bool(every) and done % every == 0 and not is_step_begun
+    # Between epochs all rows of the steps that are done are whole.
+    last = checkpoint.get(_LAST_ROW) if position.batches else None
     for logger in _csv_loggers(trainer):
-        if is_step_begun:
-            logger.resume(done, last, ("",))
-        else:
-            logger.resume(done - 1, last, dropped)
+        logger.resume(done if is_step_begun else done - 1, last, logs_step=logs_step)
+
+
+def _rows_until(
+    rows: list[dict[str, str]], step: int, last: Mapping[str, str] | None, *, logs_step: bool
+) -> list[dict[str, str]]:
+    """Return the rows that a checkpoint has seen, and those of its step; see `CSVMetrics.resume`.
+
+    Without what was logged when training ended inside an epoch: the values of a part of it, and of
+    a validation that was not its turn.
+
+    Example:
+        >>> rows = [{"step": "3", "val/loss": "0.4"}, {"step": "7", "lr": "0.1", "val/loss": "0.3"}]
+        >>> _rows_until(rows, 7, rows[0], logs_step=True)
+        [{'step': '3', 'val/loss': '0.4'}, {'step': '7', 'lr': '0.1'}]
+    """
+    seen = next((i for i, row in enumerate(rows) if last and last.items() <= row.items()), None)
+    if last is None or (last and seen is None):
+        return [row for row in rows if int(row["step"]) <= step]
+    kept = [] if seen is None else [*rows[:seen], dict(last)]
+    grown = next((row for row in rows[seen or 0 :] if row["step"] == str(step)), {})
+    own = {name: grown[name] for name in grown if not name.startswith(_OF_PARTS)}
+    if logs_step and own.keys() - _PLACE:
+        if kept and kept[-1]["step"] == str(step):
+            own |= kept.pop()
+        kept.append(own)
+    return kept
 
 
 def _csv_loggers(trainer: Trainer) -> list[CSVMetrics]:
