@@ -1,6 +1,7 @@
 """The trainings of test_epoch_position.py: cut at a hook, or by the Trainer, and resumed."""
 
-from dataclasses import dataclass, field
+import contextlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -45,17 +46,13 @@ class At(Callback):
 
 
 class Order(Callback):
-    """Note the images of each step, and after which steps there was a validation."""
+    """Note the images of each step."""
 
     def __init__(self):
-        self.batches, self.validated = [], []
+        self.batches = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.batches.append((trainer.current_epoch, batch_idx, batch["paths"]))
-
-    def on_validation_end(self, trainer, pl_module):
-        if not trainer.sanity_checking:
-            self.validated.append(trainer.global_step)
 
 
 class SomePhases(FinetuningStrategy):
@@ -75,8 +72,7 @@ class Run:
     optimizer: dict
     rows: list
     batches: list
-    validated: list
-    files: dict = field(default_factory=dict)
+    was_cut: bool
 
 
 def fit(images, run_dir, *callbacks, ckpt_path=None, strategy=None, data=None, **options):
@@ -108,16 +104,15 @@ def fit(images, run_dir, *callbacks, ckpt_path=None, strategy=None, data=None, *
         **{"max_epochs": 3, "log_every_n_steps": 2} | options,
     )
     data = ImageFolderDataModule(images, data_config=task.data_config, **given)
-    cut = None
-    try:
+    was_cut = True
+    with contextlib.suppress(Cut):
         trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
-    except Cut as error:
-        cut = error
+        was_cut = False
     weights = {name: value.clone() for name, value in task.state_dict().items()}
     state = trainer.optimizers[0].state_dict()["state"]
     rows = read_rows(run_dir / "metrics.csv") if (run_dir / "metrics.csv").is_file() else []
     rows = [{name: value for name, value in row.items() if value} for row in rows]
-    return Run(weights, state, rows, order.batches, order.validated, {"cut": cut})
+    return Run(weights, state, rows, order.batches, was_cut)
 
 
 def cut(trainer):

@@ -1,10 +1,17 @@
 """A run that is cut at any place inside an epoch and resumed equals one that is not."""
 
 import runpy
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.schedule import Schedule
+from tltool.finetuning.strategies import FinetuningStrategy
 
 job = runpy.run_path(str(Path(__file__).with_name("position_job.py")))
 At, fit, last = job["At"], job["fit"], job["last"]
@@ -93,7 +100,9 @@ def differing(a, b):
     """Return the keys whose tensors differ."""
     if not isinstance(a, dict):
         return not torch.equal(a, b)
-    return sorted({str(k) for k in a.keys() | b if k not in a or k not in b or differing(a[k], b[k])})
+    return sorted(
+        {str(k) for k in a.keys() | b if k not in a or k not in b or differing(a[k], b[k])}
+    )
 
 
 @pytest.mark.parametrize(("options", "hook", "number"), PLACES)
@@ -141,3 +150,115 @@ def test_a_run_that_ended_anywhere_and_resumed_equals_a_straight_one(
     fit(images, tmp_path, ends, **OPTIONS[options] | of_end)
     resumed = fit(images, tmp_path, ckpt_path=last(tmp_path), **OPTIONS[options])
     assert_equal(resumed, straight(options))
+
+
+#: Own checkpoint callbacks of a user.
+CHECKPOINTS = {
+    "each step": {"every_n_train_steps": 1},
+    "each batch": {"train_time_interval": timedelta(0)},
+    "each validation": {"every_n_epochs": 1, "save_on_train_epoch_end": False},
+    "each epoch": {"every_n_epochs": 1, "save_on_train_epoch_end": True},
+}
+
+
+@pytest.fixture(scope="module")
+def kept(images, tmp_path_factory):
+    """Return the checkpoints that each callback of a user has written in a run, done once."""
+    done = {}
+
+    def run(name, options):
+        if name not in done:
+            done[name] = tmp_path_factory.mktemp("kept")
+            keeps = ModelCheckpoint(done[name] / "own", save_top_k=-1, **CHECKPOINTS[name])
+            fit(images, done[name], keeps, **OPTIONS[options])
+        paths = (done[name] / "own").iterdir()
+        return done[name], sorted(paths, key=lambda path: path.stat().st_mtime)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "number"),
+    [
+        ("each step", "accumulate", 4),
+        ("each step", "accumulate", 5),
+        ("each step", "accumulate", 7),
+        ("each batch", "accumulate", 5),
+        ("each batch", "accumulate", 7),
+        ("each batch", "accumulate", 8),
+        ("each validation", "inside", 2),
+        ("each validation", "inside", 3),
+        ("each epoch", "inside", 1),
+    ],
+)
+def test_a_run_resumed_from_a_users_own_checkpoint_equals_a_straight_one(
+    straight, kept, images, name, options, number
+):
+    run_dir, paths = kept(name, options)
+    resumed = fit(images, run_dir, ckpt_path=paths[number], **OPTIONS[options])
+    assert_equal(resumed, straight(options))
+
+
+@pytest.mark.parametrize(
+    ("options", "hook", "number"),
+    [
+        ("inside", "on_train_batch_start", 8),
+        ("inside", "on_train_batch_end", 9),
+        ("inside", "on_validation_batch_end", 4),
+        ("accumulate", "on_train_batch_end", 6),
+    ],
+)
+def test_a_run_saved_at_an_interruption_and_resumed_equals_a_straight_one(
+    straight, images, tmp_path, options, hook, number
+):
+    keeps = ModelCheckpoint(tmp_path / "own", save_on_exception=True, save_top_k=0)
+    cut = At(hook, number, job["cut"])
+    assert fit(images, tmp_path, cut, keeps, **OPTIONS[options]).was_cut
+    (path,) = (tmp_path / "own").iterdir()
+    assert_equal(fit(images, tmp_path, ckpt_path=path, **OPTIONS[options]), straight(options))
+
+
+def test_a_checkpoint_written_inside_a_step_says_so(images, tmp_path, caplog):
+    keeps = ModelCheckpoint(tmp_path, save_on_exception=True, save_top_k=0)
+    fit(images, tmp_path, At("on_before_optimizer_step", 2, job["cut"]), keeps)
+    assert "written inside a training step" in caplog.text
+
+
+def test_a_run_that_is_cut_often_equals_a_straight_one(straight, images, tmp_path):
+    fit(images, tmp_path, **OPTIONS["inside"] | {"max_steps": 8})
+    stop = partial(At, "on_train_batch_end")
+    for number in (1, 2):
+        ends = stop(number, job["stop"])
+        fit(images, tmp_path, ends, ckpt_path=last(tmp_path), **OPTIONS["inside"])
+    resumed = fit(images, tmp_path, ckpt_path=last(tmp_path), **OPTIONS["inside"])
+    assert len(resumed.batches) == 4
+    assert_equal(resumed, straight("inside"))
+
+
+class UntilLoss(FinetuningStrategy):
+    def schedule(self, group_names, max_epochs):
+        probe = Phase("probe", ("head",), until=Until("val/loss", max_epochs=2, patience=2))
+        return Schedule((probe, Phase("all", ("*",), start_from_best=True)))
+
+
+@pytest.mark.parametrize("number", [3, 4, 8])
+def test_the_validation_at_an_early_end_does_not_count_for_a_phase(images, tmp_path, number):
+    options = {"strategy": UntilLoss(), "val_check_interval": 2}
+    straight = fit(images, tmp_path / "straight", **options)
+    stops = At("on_train_batch_end", number, job["stop"])
+    fit(images, tmp_path / "cut", stops, **options)
+    path = last(tmp_path / "cut")
+    assert_equal(fit(images, tmp_path / "cut", ckpt_path=path, **options), straight)
+
+
+def test_an_early_stopping_that_is_resumed_stops_where_a_straight_one_does(images, tmp_path):
+    def patient():
+        return EarlyStopping("val/loss", patience=3, min_delta=1.0)
+
+    straight = fit(images, tmp_path / "straight", patient(), **OPTIONS["inside"])
+    stops = At("on_train_batch_end", 3, job["stop"])
+    fit(images, tmp_path / "cut", patient(), stops, **OPTIONS["inside"])
+    path = last(tmp_path / "cut")
+    resumed = fit(images, tmp_path / "cut", patient(), ckpt_path=path, **OPTIONS["inside"])
+    assert (len(straight.batches), len(resumed.batches)) == (9, 6)
+    assert_equal(resumed, straight)

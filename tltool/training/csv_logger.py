@@ -55,10 +55,11 @@ class CSVMetrics(Logger):
     def _last(self) -> dict[str, str]:
         return self._new[-1] if self._new else self._saved or {}
 
+    @rank_zero_only
     def state(self) -> dict[str, str]:
         """Return the last row, for a checkpoint."""
-        last = self._last if self._resumes is None else self._resumes["last"]
-        return {name: value for name, value in (last or {}).items() if value}
+        self._take_up()
+        return {name: value for name, value in self._last.items() if value}
 
     def resume(self, step: int, last: Mapping[str, str] | None, *, logs_step: bool) -> None:
         """Go on with the rows of a checkpoint, once there is something to log.
@@ -70,12 +71,14 @@ class CSVMetrics(Logger):
         """
         self._resumes = {"step": step, "last": last, "logs_step": logs_step}
 
-    def _drop_rest(self, step: int, last: Mapping[str, str] | None, logs_step: bool) -> None:
-        if self.path.is_file():
+    def _take_up(self) -> None:
+        """Drop the rows behind the checkpoint of a resumed run, which has begun to train."""
+        resumes, self._resumes = self._resumes, None
+        if resumes is not None and self.path.is_file():
             rows = [{n: v for n, v in row.items() if v} for row in read_rows(self.path)]
-            kept = _rows_until(rows, step, last, logs_step=logs_step)
+            kept = _rows_until(rows, **resumes)
             self._table.replace(kept)
-            self._saved = kept[-1] if kept and kept[-1]["step"] == str(step) else None
+            self._saved = kept[-1] if kept else None
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` holds them."""
@@ -83,12 +86,10 @@ class CSVMetrics(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add a row, or add to the last row of the same step; `save` writes it."""
-        if self._resumes is not None:
-            self._drop_rest(**self._resumes)
-            self._resumes = None
-        elif not self._last:
-            self._table.drop_from(step or 0)
+        self._take_up()
         last = self._last
+        if not last:
+            self._table.drop_from(step or 0)
         values = {name: repr(float(value)) for name, value in metrics.items()}
         row = {"epoch": "", "step": str(step or 0)} | values
         if "epoch" in metrics:
@@ -118,7 +119,7 @@ class CSVMetrics(Logger):
 def add_last_row(checkpoint: dict[str, Any], trainer: Trainer) -> None:
     """Store the last row of ``metrics.csv`` in a checkpoint."""
     for logger in _csv_loggers(trainer):
-        checkpoint[_LAST_ROW] = logger.state()
+        checkpoint[_LAST_ROW] = logger.state() or {}  # None on other ranks, whose is not written
 
 
 def resume_rows(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:

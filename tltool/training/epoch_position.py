@@ -91,6 +91,12 @@ def is_epoch_over(trainer: Trainer) -> bool:
     return progress.is_last_batch and progress.current.processed == progress.current.ready
 
 
+def is_in_step(trainer: Trainer) -> bool:
+    """Tell whether a batch is being trained at this moment."""
+    current = trainer.fit_loop.epoch_loop.batch_progress.current
+    return current.started > current.processed
+
+
 def is_step_whole(trainer: Trainer) -> bool:
     """Tell whether no optimizer step is begun."""
     done = trainer.fit_loop.epoch_loop.batch_progress.current.processed

@@ -27,6 +27,7 @@ from tltool.training.distributed.sharding import load_all_optimizer_state_, resh
 from tltool.training.epoch_position import (
     end_resumed_epoch_,
     is_epoch_over,
+    is_in_step,
     is_step_whole,
     is_validation_due,
     last_validated,
@@ -107,6 +108,11 @@ class Finetuning(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Store what Lightning's counters do not tell of the position in the epoch."""
+        if is_in_step(trainer):
+            log.warning(
+                "This checkpoint is written inside a training step, which a resumed run repeats: "
+                "it differs a little from an uninterrupted one. last.ckpt is exact."
+            )
         is_sharded = isinstance(trainer.strategy, ModelParallelStrategy)
         is_whole = is_step_whole(trainer) or is_sharded
         checkpoint[_POSITION] = {
