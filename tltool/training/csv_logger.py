@@ -1,6 +1,6 @@
 """CSV logger: the metrics of a run in a file that survives a kill and a resume."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from tltool.training.epoch_position import read_position
 
 _LAST_ROW = "last_row"  # the key in a checkpoint
 _PLACE = ("epoch", "step")
-_OF_PARTS = ("train/", "val/", "health/")  # names of what is measured over an epoch or a part of it
 
 
 class CSVMetrics(Logger):
@@ -61,15 +60,18 @@ class CSVMetrics(Logger):
         self._take_up()
         return {name: value for name, value in self._last.items() if value}
 
-    def resume(self, step: int, last: Mapping[str, str] | None, *, logs_step: bool) -> None:
+    def resume(
+        self, step: int, last: Mapping[str, str] | None, keeps: Callable[[str], bool]
+    ) -> None:
         """Go on with the rows of a checkpoint, once there is something to log.
 
         Args:
             step: The last one whose row is kept.
             last: What `state` returned then; ``None`` to keep all rows up to ``step``.
-            logs_step: Whether values of that step itself were logged behind the checkpoint.
+            keeps: Tells by its name whether a value of ``step`` that was logged behind the
+                checkpoint stays, for it will not come again.
         """
-        self._resumes = {"step": step, "last": last, "logs_step": logs_step}
+        self._resumes = {"step": step, "last": last, "keeps": keeps}
 
     def _take_up(self) -> None:
         """Drop the rows behind the checkpoint of a resumed run, which has begun to train."""
@@ -123,28 +125,40 @@ def add_last_row(checkpoint: dict[str, Any], trainer: Trainer) -> None:
 
 
 def resume_rows(checkpoint: Mapping[str, Any], trainer: Trainer) -> None:
-    """Let ``metrics.csv`` go on where a checkpoint was written."""
+    """Let ``metrics.csv`` go on where a checkpoint was written, if it is not of weights alone."""
+    if "loops" not in checkpoint:
+        return
     position, done = read_position(checkpoint["loops"]["fit_loop"]), checkpoint["global_step"]
     is_step_begun = not position.is_over and position.batches % trainer.accumulate_grad_batches
     every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
     logs_step = bool(every) and done % every == 0 and not is_step_begun
+
+    def keeps(name: str) -> bool:
+        if name.startswith("health/"):  # Of an epoch, whose steps are not looked at again.
+            return position.is_over
+        return logs_step and not name.startswith(("train/", "val/"))
+
     # Between epochs all rows of the steps that are done are whole.
     last = checkpoint.get(_LAST_ROW) if position.batches else None
     for logger in _csv_loggers(trainer):
-        logger.resume(done if is_step_begun else done - 1, last, logs_step=logs_step)
+        logger.resume(done if is_step_begun else done - 1, last, keeps)
 
 
 def _rows_until(
-    rows: list[dict[str, str]], step: int, last: Mapping[str, str] | None, *, logs_step: bool
+    rows: list[dict[str, str]],
+    step: int,
+    last: Mapping[str, str] | None,
+    keeps: Callable[[str], bool],
 ) -> list[dict[str, str]]:
-    """Return the rows that a checkpoint has seen, and those of its step; see `CSVMetrics.resume`.
+    """Return the rows that a checkpoint has seen, and what stays of its step.
 
-    Without what was logged when training ended inside an epoch: the values of a part of it, and of
-    a validation that was not its turn.
+    The arguments are those of `CSVMetrics.resume`. What goes is what will be logged again, or was
+    logged when training ended inside an epoch: the values of a part of it, and of a validation that
+    was not its turn.
 
     Example:
         >>> rows = [{"step": "3", "val/loss": "0.4"}, {"step": "7", "lr": "0.1", "val/loss": "0.3"}]
-        >>> _rows_until(rows, 7, rows[0], logs_step=True)
+        >>> _rows_until(rows, 7, rows[0], lambda name: name == "lr")
         [{'step': '3', 'val/loss': '0.4'}, {'step': '7', 'lr': '0.1'}]
     """
     seen = next((i for i, row in enumerate(rows) if last and last.items() <= row.items()), None)
@@ -152,8 +166,8 @@ def _rows_until(
         return [row for row in rows if int(row["step"]) <= step]
     kept = [] if seen is None else [*rows[:seen], dict(last)]
     grown = next((row for row in rows[seen or 0 :] if row["step"] == str(step)), {})
-    own = {name: grown[name] for name in grown if not name.startswith(_OF_PARTS)}
-    if logs_step and own.keys() - _PLACE:
+    own = {name: value for name, value in grown.items() if name in _PLACE or keeps(name)}
+    if own.keys() - _PLACE:
         if kept and kept[-1]["step"] == str(step):
             own |= kept.pop()
         kept.append(own)

@@ -34,6 +34,8 @@ class EpochPosition:
 def read_position(loops: Mapping[str, Any]) -> EpochPosition:
     """Return the position that a checkpoint was written at.
 
+    A batch counts when its step is done, whatever comes of the hooks behind it.
+
     Args:
         loops: State of Lightning's fit loop.
     """
@@ -46,11 +48,6 @@ def read_position(loops: Mapping[str, Any]) -> EpochPosition:
         return EpochPosition(over, current["processed"], is_last)
     # At the end of an epoch, or training ended inside it.
     return EpochPosition(over) if is_last else EpochPosition(over - 1, current["processed"])
-
-
-def trained(batch: Mapping[str, Any], which: str = "current") -> int:
-    """Return how many batches are trained: a batch in training is not, nor one that failed."""
-    return int(batch[which]["processed"])
 
 
 def normalize_(loops: dict[str, Any]) -> None:
@@ -69,7 +66,7 @@ def normalize_(loops: dict[str, Any]) -> None:
         tracker |= {"ready": over + begun, "started": over + begun}
         tracker |= {"processed": over, "completed": over}
     batch["current"] = dict.fromkeys(_STEPS, position.batches)
-    batch["total"] = dict.fromkeys(_STEPS, trained(batch, "total"))
+    batch["total"] = dict.fromkeys(_STEPS, batch["total"]["processed"])
     batch["is_last_batch"] = position.is_over
 
 
@@ -82,24 +79,29 @@ def last_validated(loops: Mapping[str, Any]) -> int:
     batch = loops["epoch_loop.batch_progress"]
     # A step counts as completed in front of its validation, and as processed before its hooks.
     is_behind = batch["current"]["completed"] == batch["current"]["processed"]
-    return trained(batch, "total") if is_behind else -1
+    return int(batch["total"]["processed"]) if is_behind else -1
+
+
+def batch_progress(trainer: Trainer) -> Any:
+    """Return Lightning's counters of batches, ``current`` ones of the epoch and ``total`` ones."""
+    return trainer.fit_loop.epoch_loop.batch_progress  # Its own type lacks some of them.
 
 
 def is_epoch_over(trainer: Trainer) -> bool:
     """Tell whether all batches of the running epoch are trained."""
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    return progress.is_last_batch and progress.current.processed == progress.current.ready
+    progress = batch_progress(trainer)
+    return bool(progress.is_last_batch and progress.current.processed == progress.current.ready)
 
 
 def is_in_step(trainer: Trainer) -> bool:
     """Tell whether a batch is being trained at this moment."""
-    current = trainer.fit_loop.epoch_loop.batch_progress.current
-    return current.started > current.processed
+    current = batch_progress(trainer).current
+    return bool(current.started > current.processed)
 
 
 def is_step_whole(trainer: Trainer) -> bool:
     """Tell whether no optimizer step is begun."""
-    done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+    done = batch_progress(trainer).current.processed
     return is_epoch_over(trainer) or done % trainer.accumulate_grad_batches == 0
 
 
@@ -111,12 +113,12 @@ def is_validation_due(trainer: Trainer) -> bool:
     every = trainer.check_val_every_n_epoch
     if not trainer.enable_validation or (every and (trainer.current_epoch + 1) % every):
         return False
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    interval = trainer.val_check_batch  # type: ignore[attr-defined]  # set when data are set up
+    progress = batch_progress(trainer)
+    interval = trainer.val_check_batch
     if interval is None:  # by the clock
         return False
     if math.isinf(interval):
-        return progress.is_last_batch
+        return bool(progress.is_last_batch)
     counted = progress.current if every else progress.total
     return bool(counted.ready % interval == 0)
 
@@ -138,8 +140,7 @@ def take_up_(trainer: Trainer, validated: int) -> int:
         trainer: The Trainer.
         validated: Number of batches of the run that were trained at its last validation.
     """
-    loop = trainer.fit_loop.epoch_loop
-    progress = loop.batch_progress
+    loop, progress = trainer.fit_loop.epoch_loop, batch_progress(trainer)
     if not loop.restarting:
         return 0
     if not trainer.fit_loop.restarted_mid_epoch:
@@ -148,7 +149,7 @@ def take_up_(trainer: Trainer, validated: int) -> int:
         loop.restarting = False
         loop._batches_that_stepped = trainer.global_step
         return 0
-    batches = progress.current.ready
+    batches: int = progress.current.ready
     # A checkpoint is written in front of where Lightning counts this step.
     loop._batches_that_stepped = trainer.global_step - (not loop._should_accumulate())
     if is_validation_due(trainer) and validated != progress.total.ready:

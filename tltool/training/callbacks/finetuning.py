@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.freeze import set_trainable_
@@ -27,15 +27,12 @@ from tltool.training.distributed.sharding import load_all_optimizer_state_, resh
 from tltool.training.epoch_position import (
     end_resumed_epoch_,
     is_epoch_over,
-    is_in_step,
-    is_step_whole,
     is_validation_due,
-    last_validated,
     normalize_,
     take_up_,
 )
-from tltool.training.gradient_state import gather_gradients, set_gradients_
 from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
+from tltool.training.position_state import PositionState
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
@@ -46,8 +43,6 @@ from tltool.training.trainer_timeline import (
 )
 
 log = logging.getLogger(__name__)
-
-_POSITION = "epoch_position"  # the key in a checkpoint
 
 
 class Finetuning(Callback):
@@ -92,9 +87,7 @@ class Finetuning(Callback):
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
         self._progress = PhaseProgress()
-        self._validated = 0  # batches of the run that were trained at its last validation
-        self._metrics: dict[str, Tensor] = {}  # that other callbacks look at
-        self._gradients: dict[str, Tensor] = {}  # of a step that was begun in the checkpoint
+        self._position = PositionState()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the progress of a phase that a metric ends."""
@@ -108,28 +101,15 @@ class Finetuning(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Store what Lightning's counters do not tell of the position in the epoch."""
-        if is_in_step(trainer):
-            log.warning(
-                "This checkpoint is written inside a training step, which a resumed run repeats: "
-                "it differs a little from an uninterrupted one. last.ckpt is exact."
-            )
-        is_sharded = isinstance(trainer.strategy, ModelParallelStrategy)
-        is_whole = is_step_whole(trainer) or is_sharded
-        checkpoint[_POSITION] = {
-            "validated": self._validated,
-            "metrics": dict(trainer.callback_metrics),
-            "gradients": {} if is_whole else gather_gradients(pl_module),
-        }
+        self._position.save(checkpoint, trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Correct Lightning's counters, before the Trainer takes them over."""
-        loops = checkpoint["loops"]["fit_loop"]
-        known = checkpoint.get(_POSITION, {"validated": last_validated(loops)})
-        self._validated = known["validated"]
-        self._metrics, self._gradients = known.get("metrics", {}), known.get("gradients", {})
-        normalize_(loops)
+        if "loops" in checkpoint:  # There are none beside weights alone.
+            self._position = PositionState.load(checkpoint)
+            normalize_(checkpoint["loops"]["fit_loop"])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the schedule, and freeze before a distributed strategy wraps the model."""
@@ -174,18 +154,10 @@ class Finetuning(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
         self._lay_out(trainer)
-        batches = take_up_(trainer, self._validated)
+        batches = take_up_(trainer, self._position.validated)
         # As it was when the checkpoint was written: the next batch may begin another phase.
         self._apply(trainer, pl_module, batch_idx=max(batches - 1, 0))
-        if batches and not is_step_whole(trainer) and not self._gradients:
-            log.warning(
-                "The checkpoint was written between the batches of an accumulated step, without "
-                "its gradients: this step is made of the batches that are left."
-            )
-        place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}
-        set_gradients_(pl_module, self._gradients, **place)
-        trainer.callback_metrics.update(self._metrics)
-        self._gradients, self._metrics = {}, {}
+        self._position.restore_(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
@@ -223,7 +195,7 @@ class Finetuning(Callback):
         """Compare the metric of a phase that ends by one, before a checkpoint is written."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self._validated = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        self._position.note_validation(trainer)
         # One that only the end of training brings would not be there without the end.
         if is_validation_due(trainer) or not trainer.should_stop:
             self._watch(trainer, pl_module)
