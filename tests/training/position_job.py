@@ -31,7 +31,8 @@ class At(Callback):
 
     def __init__(self, hook, number, action):
         self.hook, self.left, self.action = hook, number, action
-        setattr(self, hook, self._count)
+        if number:
+            setattr(self, hook, self._count)
 
     @property
     def state_key(self):

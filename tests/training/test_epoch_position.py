@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.strategies import LPFT, FinetuningStrategy
 
 job = runpy.run_path(str(Path(__file__).with_name("position_job.py")))
 At, fit, last = job["At"], job["fit"], job["last"]
@@ -75,6 +75,24 @@ PLACES = [
 ]
 
 
+#: Of all tables; the rest takes its time.
+FAST = {
+    ("inside", "on_train_batch_end", 2),
+    ("inside", "on_validation_end", 4),
+    ("end", "on_validation_end", 2),
+    ("accumulate", "on_validation_end", 1),
+    ("inside", "max_steps", 8),
+    ("inside", "on_train_batch_end", 7),
+    ("each batch", "accumulate", 5),
+    ("inside", "on_train_batch_start", 8),
+}
+
+
+def marked(places):
+    """Return the places of a table, slow ones marked."""
+    return [pytest.param(*p, marks=() if p in FAST else pytest.mark.slow) for p in places]
+
+
 @pytest.fixture(scope="module")
 def straight(images, tmp_path_factory):
     """Return the training without a cut of some options, done once."""
@@ -97,7 +115,7 @@ def assert_equal(resumed, straight):
 
 
 def differing(a, b):
-    """Return the keys whose tensors differ."""
+    """Return the keys whose tensors differ, or of two tensors, whether they do."""
     if not isinstance(a, dict):
         return not torch.equal(a, b)
     return sorted(
@@ -105,7 +123,7 @@ def differing(a, b):
     )
 
 
-@pytest.mark.parametrize(("options", "hook", "number"), PLACES)
+@pytest.mark.parametrize(("options", "hook", "number"), marked(PLACES))
 def test_a_run_saved_at_any_hook_and_resumed_equals_a_straight_one(
     straight, images, tmp_path, options, hook, number
 ):
@@ -116,38 +134,39 @@ def test_a_run_saved_at_any_hook_and_resumed_equals_a_straight_one(
     assert_equal(resumed, straight(options))
 
 
-#: What ends a run, as (options, of the run that ends, hook, number of the call that stops it).
+#: What ends a run: an option of the Trainer, or a hook and which of its calls stops training.
 ENDS = [
-    ("inside", {"max_steps": 8}, None, 0),
-    ("inside", {"max_steps": 14}, None, 0),
-    ("inside", {"max_steps": 10}, None, 0),
-    ("end", {"max_steps": 9}, None, 0),
-    ("end", {"max_steps": 12}, None, 0),
-    ("second epochs", {"max_steps": 8}, None, 0),
-    ("accumulate", {"max_steps": 7}, None, 0),
-    ("limit", {"max_steps": 7}, None, 0),
-    ("crops", {"max_steps": 8}, None, 0),
-    ("inside", {"max_epochs": 2}, None, 0),
-    ("inside", {}, "on_train_batch_end", 6),
-    ("inside", {}, "on_train_batch_end", 7),
-    ("inside", {}, "on_train_batch_end", 10),
-    ("inside", {}, "on_validation_end", 3),
-    ("end", {}, "on_train_batch_end", 7),
-    ("end", {}, "on_train_batch_end", 10),
-    ("end", {}, "on_train_epoch_end", 1),
-    ("accumulate", {}, "on_train_batch_end", 6),
-    ("accumulate", {}, "on_train_batch_end", 7),
-    ("over epochs", {}, "on_train_batch_end", 8),
-    ("crops", {}, "on_train_batch_end", 8),
+    ("inside", "max_steps", 8),
+    ("inside", "max_steps", 14),
+    ("inside", "max_steps", 10),
+    ("end", "max_steps", 9),
+    ("end", "max_steps", 12),
+    ("second epochs", "max_steps", 8),
+    ("accumulate", "max_steps", 7),
+    ("limit", "max_steps", 7),
+    ("crops", "max_steps", 8),
+    ("inside", "max_epochs", 2),
+    ("inside", "on_train_batch_end", 6),
+    ("inside", "on_train_batch_end", 7),
+    ("inside", "on_train_batch_end", 10),
+    ("inside", "on_validation_end", 3),
+    ("end", "on_train_batch_end", 7),
+    ("end", "on_train_batch_end", 10),
+    ("end", "on_train_epoch_end", 1),
+    ("accumulate", "on_train_batch_end", 6),
+    ("accumulate", "on_train_batch_end", 7),
+    ("over epochs", "on_train_batch_end", 8),
+    ("crops", "on_train_batch_end", 8),
 ]
 
 
-@pytest.mark.parametrize(("options", "of_end", "hook", "number"), ENDS)
+@pytest.mark.parametrize(("options", "end", "number"), marked(ENDS))
 def test_a_run_that_ended_anywhere_and_resumed_equals_a_straight_one(
-    straight, images, tmp_path, options, of_end, hook, number
+    straight, images, tmp_path, options, end, number
 ):
-    ends = At(hook, number, job["stop"]) if hook else At("on_train_end", 9, None)
-    fit(images, tmp_path, ends, **OPTIONS[options] | of_end)
+    given = {end: number} if end.startswith("max") else {}
+    stops = At(end, 0 if given else number, job["stop"])
+    fit(images, tmp_path, stops, **OPTIONS[options] | given)
     resumed = fit(images, tmp_path, ckpt_path=last(tmp_path), **OPTIONS[options])
     assert_equal(resumed, straight(options))
 
@@ -179,17 +198,19 @@ def kept(images, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "options", "number"),
-    [
-        ("each step", "accumulate", 4),
-        ("each step", "accumulate", 5),
-        ("each step", "accumulate", 7),
-        ("each batch", "accumulate", 5),
-        ("each batch", "accumulate", 7),
-        ("each batch", "accumulate", 8),
-        ("each validation", "inside", 2),
-        ("each validation", "inside", 3),
-        ("each epoch", "inside", 1),
-    ],
+    marked(
+        [
+            ("each step", "accumulate", 4),
+            ("each step", "accumulate", 5),
+            ("each step", "accumulate", 7),
+            ("each batch", "accumulate", 5),
+            ("each batch", "accumulate", 7),
+            ("each batch", "accumulate", 8),
+            ("each validation", "inside", 2),
+            ("each validation", "inside", 3),
+            ("each epoch", "inside", 1),
+        ]
+    ),
 )
 def test_a_run_resumed_from_a_users_own_checkpoint_equals_a_straight_one(
     straight, kept, images, name, options, number
@@ -201,12 +222,14 @@ def test_a_run_resumed_from_a_users_own_checkpoint_equals_a_straight_one(
 
 @pytest.mark.parametrize(
     ("options", "hook", "number"),
-    [
-        ("inside", "on_train_batch_start", 8),
-        ("inside", "on_train_batch_end", 9),
-        ("inside", "on_validation_batch_end", 4),
-        ("accumulate", "on_train_batch_end", 6),
-    ],
+    marked(
+        [
+            ("inside", "on_train_batch_start", 8),
+            ("inside", "on_train_batch_end", 9),
+            ("inside", "on_validation_batch_end", 4),
+            ("accumulate", "on_train_batch_end", 6),
+        ]
+    ),
 )
 def test_a_run_saved_at_an_interruption_and_resumed_equals_a_straight_one(
     straight, images, tmp_path, options, hook, number
@@ -224,6 +247,7 @@ def test_a_checkpoint_written_inside_a_step_says_so(images, tmp_path, caplog):
     assert "written inside a training step" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_often_equals_a_straight_one(straight, images, tmp_path):
     fit(images, tmp_path, **OPTIONS["inside"] | {"max_steps": 8})
     stop = partial(At, "on_train_batch_end")
@@ -241,7 +265,7 @@ class UntilLoss(FinetuningStrategy):
         return Schedule((probe, Phase("all", ("*",), start_from_best=True)))
 
 
-@pytest.mark.parametrize("number", [3, 4, 8])
+@pytest.mark.parametrize("number", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 8))])
 def test_the_validation_at_an_early_end_does_not_count_for_a_phase(images, tmp_path, number):
     options = {"strategy": UntilLoss(), "val_check_interval": 2}
     straight = fit(images, tmp_path / "straight", **options)
@@ -262,3 +286,35 @@ def test_an_early_stopping_that_is_resumed_stops_where_a_straight_one_does(image
     resumed = fit(images, tmp_path / "cut", patient(), ckpt_path=path, **OPTIONS["inside"])
     assert (len(straight.batches), len(resumed.batches)) == (9, 6)
     assert_equal(resumed, straight)
+
+
+def test_a_checkpoint_of_before_these_notes_is_resumed_exactly(straight, images, tmp_path):
+    fit(images, tmp_path, **OPTIONS["inside"] | {"max_steps": 8})
+    checkpoint = torch.load(last(tmp_path), weights_only=True)
+    del checkpoint["epoch_position"], checkpoint["last_row"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    resumed = fit(images, tmp_path, ckpt_path=tmp_path / "old.ckpt", **OPTIONS["inside"])
+    assert len(resumed.batches) == 7
+    assert differing(resumed.weights, straight("inside").weights) == []
+
+
+def test_a_time_limit_ends_an_epoch_that_a_resumed_run_goes_on_with(straight, images, tmp_path):
+    class OneStep(Timer):
+        def time_elapsed(self, stage="train"):
+            return float(len(order.batches) >= 8)
+
+    order = job["Order"]()
+    fit(images, tmp_path, order, OneStep(timedelta(seconds=1)), **OPTIONS["end"])
+    resumed = fit(images, tmp_path, ckpt_path=last(tmp_path), **OPTIONS["end"])
+    assert len(resumed.batches) == 7
+    assert_equal(resumed, straight("end"))
+
+
+def test_an_lpft_run_cut_around_its_second_phase_equals_a_straight_one(images, tmp_path):
+    options = {"strategy": LPFT(probe_epochs=1), "val_check_interval": 2}
+    straight = fit(images, tmp_path / "straight", **options)
+    path = tmp_path / "place.ckpt"
+    saves = At("on_train_batch_end", 5, lambda trainer: trainer.save_checkpoint(path))
+    stops = At("on_train_batch_end", 6, job["stop"])
+    fit(images, tmp_path / "cut", saves, stops, **options)
+    assert_equal(fit(images, tmp_path / "cut", ckpt_path=path, **options), straight)
