@@ -60,14 +60,20 @@ class StepRows:
     def drop_from(self, step: int) -> None:
         """Drop the rows from a step on, which a resumed run will write again."""
         if self.path.is_file():
-            self._rewrite([row for row in read_rows(self.path) if int(row["step"]) < step])
+            self.replace([row for row in read_rows(self.path) if int(row["step"]) < step])
+
+    def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write all rows anew."""
+        self.columns = list(dict.fromkeys([*self.columns, *(name for row in rows for name in row)]))
+        write_rows(self.path, self.columns, rows)
+        self._is_whole = True
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; what a row lacks is left empty, and a new name becomes a column."""
         is_there = self.path.is_file()
         has_new_columns = any(row.keys() - self.columns for row in rows)
         if not (is_there and self._is_whole) or has_new_columns:
-            self._rewrite([*(read_rows(self.path) if is_there else []), *rows])
+            self.replace([*(read_rows(self.path) if is_there else []), *rows])
             return
         self._is_whole = False  # On a full disk, half a row is written.
         with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -76,12 +82,7 @@ class StepRows:
 
     def replace_last(self, row: Mapping[str, Any]) -> None:
         """Write the last row anew."""
-        self._rewrite([*read_rows(self.path)[:-1], row])
-
-    def _rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.columns = list(dict.fromkeys([*self.columns, *(name for row in rows for name in row)]))
-        write_rows(self.path, self.columns, rows)
-        self._is_whole = True
+        self.replace([*read_rows(self.path)[:-1], row])
 
 
 def _writer(file: TextIO, columns: Sequence[str]) -> "csv.DictWriter[str]":

@@ -43,6 +43,8 @@ CASES = {
 #: In the first epoch, in a later one around a change of phase, after one epoch, and after the
 #: validation of the second one.
 POINTS = ("step 2", "step 7", "epoch 1", "validation 1")
+#: Between the batches of a step, in the phase of all.
+BEGUN = "begun 7"
 
 
 class ThreePhases(FinetuningStrategy):
@@ -59,8 +61,11 @@ class Saves(Callback):
         self.folder = folder
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.folder / f"step {trainer.global_step}.ckpt")
+        if trainer.is_last_batch:
+            return
+        is_begun = (batch_idx + 1) % trainer.accumulate_grad_batches
+        name = f"{'begun' if is_begun else 'step'} {trainer.global_step}.ckpt"
+        trainer.save_checkpoint(self.folder / name)
 
     def on_validation_end(self, trainer, pl_module):
         trainer.save_checkpoint(self.folder / f"validation {trainer.current_epoch}.ckpt")
@@ -169,7 +174,7 @@ def main():
         saves = folder / case
         results[case] = {"straight": train(images, case, devices=2)}
         results[case]["saving"] = train(images, case, save_to=saves, devices=2)
-        for point in POINTS:
+        for point in (*POINTS, BEGUN) if case == "accumulation" else POINTS:
             path = saves / f"{point}.ckpt"
             results[case][point] = train(images, case, ckpt_path=path, devices=2)
     torch.save(results, folder / f"{os.environ['LOCAL_RANK']}.pt")

@@ -63,6 +63,12 @@ def test_a_resumed_run_equals_a_straight_one(one_process, images, case, point):
     assert_same(train(images, case, ckpt_path=saves / f"{point}.ckpt"), straight)
 
 
+def test_a_run_resumed_between_the_batches_of_a_step_equals_a_straight_one(one_process, images):
+    straight, _, saves = one_process("accumulation")
+    path = saves / f"{job['BEGUN']}.ckpt"
+    assert_same(train(images, "accumulation", ckpt_path=path), straight)
+
+
 @pytest.mark.parametrize("case", slow_but_first(CASES))
 def test_saving_changes_nothing(one_process, case):
     straight, saving, _ = one_process(case)
@@ -103,6 +109,12 @@ def two_ranks(run_two_ranks, images, tmp_path_factory):
 def test_two_resumed_ranks_equal_two_straight_ones(two_ranks, case, point):
     for rank in two_ranks:
         assert_same(rank[case][point], rank[case]["straight"])
+
+
+@pytest.mark.slow
+def test_two_ranks_resumed_between_the_batches_of_a_step_equal_straight_ones(two_ranks):
+    for rank in two_ranks:
+        assert_same(rank["accumulation"][job["BEGUN"]], rank["accumulation"]["straight"])
 
 
 @pytest.mark.slow

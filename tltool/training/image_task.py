@@ -23,6 +23,7 @@ from tltool.models.non_finite import check_finite
 from tltool.models.serialization import build_serializable, plain
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
+from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.input_norm_fit import fit_input_norm_
 from tltool.training.metric_state import gather_sums, set_sums_
@@ -191,6 +192,10 @@ class ImageTask(LightningModule):
             for warning in head_batch_warnings(self.head, batch_per_device=share):
                 log.warning("%s", warning)
 
+    def on_train_epoch_start(self) -> None:
+        """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
+        self.train_metrics.reset()
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the loss of one training batch."""
         if "seed" in batch:  # So that a resumed step drops what it would have.
@@ -225,7 +230,8 @@ class ImageTask(LightningModule):
     def _log_metrics(self, stage: Stage) -> None:
         metrics = self.metrics_of(stage)
         values = metrics.compute()
-        metrics.reset()
+        if stage != "train":
+            metrics.reset()
         self.confusion = values.pop(f"{stage}/confusion", None)
         on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in values.items():
@@ -256,6 +262,7 @@ class ImageTask(LightningModule):
         checkpoint[TASK] = self.task_config
         if self._trainer is not None:
             checkpoint["train_metrics"] = gather_sums(self.train_metrics)
+            add_last_row(checkpoint, self._trainer)
             if self._trainer.optimizers:
                 checkpoint["optimizer"] = optimizer_config(self._trainer.optimizers[0])
         if self._run_facts is not None:
@@ -276,6 +283,7 @@ class ImageTask(LightningModule):
             sums = checkpoint.get("train_metrics", {})
             place = {"rank": self._trainer.global_rank, "num_ranks": self._trainer.world_size}
             set_sums_(self.train_metrics, sums, **place)
+            resume_rows(checkpoint, self._trainer)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything

@@ -74,21 +74,3 @@ def trainer_step(timeline: Timeline, trainer: Trainer, batch_idx: int) -> int:
     """Return the place on the timeline of a batch of the running epoch."""
     in_epoch = min(batch_idx // trainer.accumulate_grad_batches, timeline.steps_per_epoch - 1)
     return trainer.current_epoch * timeline.steps_per_epoch + in_epoch
-
-
-def begin_resumed_epoch(trainer: Trainer) -> int:
-    """Set a Trainer that is resumed to the right epoch, and return the first batch.
-
-    With ``max_steps``, Lightning takes an epoch that was done for a begun one, ends it a second
-    time and counts it twice (https://github.com/Lightning-AI/pytorch-lightning/issues/19617).
-    """
-    loop = trainer.fit_loop
-    if loop.restarted_on_epoch_end:
-        loop.epoch_progress.increment_completed()
-        loop.reset_restart_stage()
-        loop.epoch_loop.restarting = False
-    if not loop.restarted_mid_epoch:
-        return 0
-    done = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-    # A checkpoint of the validation at its end still belongs to this epoch.
-    return int(min(done, trainer.num_training_batches - 1))

@@ -104,6 +104,7 @@ def batches_done(trainer: Trainer | None) -> int:
     Counted by Lightning, not by the loader: a batch that was loaded when a signal wrote the
     checkpoint is not trained yet.
     """
-    if trainer is None or not trainer.fit_loop.epoch_loop.restarting:
+    if trainer is None or not trainer.fit_loop.restarting:
         return 0
-    return trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    # Not `epoch_loop.restarting`, which a validation in front of the next batch ends.
+    return trainer.fit_loop.epoch_loop.batch_progress.current.ready

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tltool._plain_text import shell_command
+from tltool.training.epoch_position import ends_early
 
 # A newer file replaces the older one.
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
@@ -85,8 +86,13 @@ class LastCheckpoint(MovableCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save in the middle of an epoch, after an optimizer step."""
+        """Save in the middle of an epoch, after an optimizer step or where training ends."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if ends_early(trainer) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # In front of the validation that this end brings along, and of the end of an epoch
+            # that is not over: a resumed run equals one without the end.
+            self._save_checkpoint(trainer, str(self.path))
+            return
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches
         # What ends an epoch is saved after its validation.
         if self.every_n_steps is None or accumulating or trainer.is_last_batch:

@@ -24,11 +24,18 @@ from tltool.training.distributed.rank_agreement import (
     check_same_weights,
 )
 from tltool.training.distributed.sharding import load_all_optimizer_state_, reshard_
+from tltool.training.epoch_position import (
+    end_resumed_epoch_,
+    is_epoch_over,
+    is_validation_due,
+    normalize_,
+    take_up_,
+)
 from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
+from tltool.training.position_state import PositionState
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
-    begin_resumed_epoch,
     trainer_schedule,
     trainer_step,
     trainer_steps_per_epoch,
@@ -80,6 +87,7 @@ class Finetuning(Callback):
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
         self._progress = PhaseProgress()
+        self._position = PositionState()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the progress of a phase that a metric ends."""
@@ -88,6 +96,20 @@ class Finetuning(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the progress from a checkpoint."""
         self._progress = PhaseProgress(**state_dict)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Store what Lightning's counters do not tell of the position in the epoch."""
+        self._position.save(checkpoint, trainer, pl_module)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Correct Lightning's counters, before the Trainer takes them over."""
+        if "loops" in checkpoint:  # There are none beside weights alone.
+            self._position = PositionState.load(checkpoint)
+            normalize_(checkpoint["loops"]["fit_loop"])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the schedule, and freeze before a distributed strategy wraps the model."""
@@ -132,7 +154,10 @@ class Finetuning(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
         self._lay_out(trainer)
-        self._apply(trainer, pl_module, batch_idx=begin_resumed_epoch(trainer))
+        batches = take_up_(trainer, self._position.validated)
+        # As it was when the checkpoint was written: the next batch may begin another phase.
+        self._apply(trainer, pl_module, batch_idx=max(batches - 1, 0))
+        self._position.restore_(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase of this epoch."""
@@ -168,14 +193,19 @@ class Finetuning(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the metric of a phase that ends by one, before a checkpoint is written."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._position.note_validation(trainer)
+        # One that only the end of training brings would not be there without the end.
+        if is_validation_due(trainer) or not trainer.should_stop:
             self._watch(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
+        end_resumed_epoch_(trainer)
         average_batch_norm_(self._live_norms)
         check_same_weights(pl_module)
-        if not trainer.enable_validation:
+        if not trainer.enable_validation and is_epoch_over(trainer):
             self._watch(trainer, pl_module)
         done = (trainer.current_epoch + 1) * self._timeline.steps_per_epoch
         if self._progress.ended and done >= self._timeline.spans[-1].end:

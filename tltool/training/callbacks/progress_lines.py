@@ -37,21 +37,36 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self._begun: tuple[int, float] | None = None  # an epoch, and when
+        self._has_validated = False  # in this epoch
+
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        """Start the clock; an epoch resumed in its middle gets no `on_train_epoch_start`."""
+        if trainer.fit_loop.restarted_mid_epoch:
+            self._begin(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         """Print the line of the epoch before, and start the clock."""
         self._print_line(trainer)
-        self._begun = trainer.current_epoch, time.monotonic()
+        self._begin(trainer)
+
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        """Note that the epoch has numbers of a validation."""
+        self._has_validated = True
 
     def on_train_end(self, trainer: Trainer, *args: Any) -> None:
         """Print the line of the last epoch."""
         self._print_line(trainer)
 
+    def _begin(self, trainer: Trainer) -> None:
+        self._begun, self._has_validated = (trainer.current_epoch, time.monotonic()), False
+
     def _print_line(self, trainer: Trainer) -> None:
         # Not in on_train_epoch_end: the module logs its training metrics after the callbacks' turn.
         if self._begun is None or not trainer.is_global_zero:
             return
-        names = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+        # Metrics stay where they are until the next validation.
+        stages = ("train", "val") if self._has_validated else ("train",)
+        names = [f"{stage}/{name}" for stage in stages for name in ("loss", "accuracy")]
         metrics = trainer.callback_metrics
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         (epoch, start), self._begun = self._begun, None
