@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tltool.data.datamodules import image_datamodule
-from tltool.data.loading import image_dataset
+from tltool.data.loading.image_dataset import ImageDataset
 
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
@@ -88,9 +87,9 @@ def test_workers_that_are_spawned_equal_those_that_are_forked(one_process, image
 
 def test_images_that_were_trained_on_are_not_decoded_again(one_process, images, monkeypatch):
     *_, saves = one_process("plain")
-    decoded, decode = [], image_dataset.decode_image
+    decoded, decode = [], ImageDataset._decoded
     monkeypatch.setattr(
-        image_datamodule, "decode_image", lambda *a, **kw: decoded.append(a) or decode(*a, **kw)
+        ImageDataset, "_decoded", lambda self, index: decoded.append(index) or decode(self, index)
     )
     train(images, "plain", ckpt_path=saves / "step 12.ckpt", limit_val_batches=0)
     assert len(decoded) == 20 - 2 * 4

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tltool._lookup import lookup
-from tltool.data.datamodules.yaml_names import name_of
+from tltool.data.datamodules.yaml_names import by_name
 
 _LISTED = 20  # classes that a message names
 
@@ -42,7 +42,7 @@ def class_weights(
         rules = {"balanced": balanced_weights, "effective_number": effective_number_weights}
         return lookup(rules, choice, kind="class weights")(counts)
     if isinstance(choice, Mapping):
-        given = {name_of(key, class_names): weight for key, weight in choice.items()}
+        given = by_name(choice, class_names)
         choice = [given.get(name, 1.0) for name in class_names]
     weights = [float(weight) for weight in choice]
     is_finite = all(map(math.isfinite, weights))

@@ -1,10 +1,13 @@
 """Class names that YAML has read as something else: 0 for the class ``0``, false for ``no``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import yaml
 
 from tltool._lookup import lookup
+
+T = TypeVar("T")
 
 _TYPES = {"bool", "int", "float", "null"}
 
@@ -29,30 +32,38 @@ def as_names(values: Sequence[object]) -> list[str]:
     return [str(value) for value in values]
 
 
-def name_of(value: object, names: Sequence[str]) -> str:
-    """Return the name that a value of a YAML file means.
+def by_name(given: Mapping[Any, T], names: Sequence[str]) -> dict[str, T]:
+    """Return what is given for some names, by name.
 
     Args:
-        value: A name, or the number, truth value or null that YAML makes of it without quotes.
+        given: By name, or by the number, truth value or null that YAML makes of a name without
+            quotes.
         names: The names that there are.
 
     Raises:
-        ValueError: If there is none, or several are read alike.
+        ValueError: If there is no such name, or several are read alike.
 
     Example:
-        >>> name_of(False, ["no", "yes"]), name_of(1, ["0", "1"]), name_of(0.5, ["0.50", "1"])
-        ('no', '1', '0.50')
+        >>> by_name({False: 1, "yes": 2}, ["no", "yes"]), by_name({0.5: 1}, ["0.50", "1"])
+        ({'no': 1, 'yes': 2}, {'0.50': 1})
     """
-    if isinstance(value, str):
-        lookup(dict.fromkeys(names), value, kind="class")
-        return value
-    meant = [name for name in names if (type(value), value) == _typed(name)]
-    if len(meant) > 1:
-        raise ValueError(
-            f"The classes {', '.join(meant)} are all read as {value} by YAML. Put the name into "
-            f"quotes, such as '{meant[0]}'."
-        )
-    return meant[0] if meant else name_of(str(value), names)
+    known = dict.fromkeys(names)
+    read: dict[tuple[type, object], list[str]] = {}
+    if not all(isinstance(key, str) for key in given):
+        for name in names:
+            read.setdefault(_typed(name), []).append(name)
+    found = {}
+    for key, value in given.items():
+        meant = read.get((type(key), key), []) if not isinstance(key, str) else []
+        if len(meant) > 1:
+            raise ValueError(
+                f"The classes {', '.join(meant)} are all read as {key} by YAML. Put the name into "
+                f"quotes, such as '{meant[0]}'."
+            )
+        name = meant[0] if meant else str(key)
+        lookup(known, name, kind="class")
+        found[name] = value
+    return found
 
 
 def _typed(name: str) -> tuple[type, object]:
