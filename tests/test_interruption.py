@@ -116,3 +116,12 @@ def test_a_terminated_run_ends_with_143_and_goes_on_from_its_last_checkpoint(ima
     assert process.returncode == 143  # Not 0: `tltool fit && tltool predict` must not go on.
     assert "To resume: tltool fit --config" in output
     assert "Traceback" not in output
+
+
+def test_a_reader_of_the_help_may_leave():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tltool", "fit", "--help"]
+    found = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (141, b"")

@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files and classes are of any alphabet.
         sys.stdout.reconfigure(errors="backslashreplace")
-    answer = quick_answer(argv)
-    if answer is not None:
-        status, text = answer
-        print(plain_lines(text), file=sys.stderr if status else sys.stdout)
-        return status
     try:
+        answer = quick_answer(argv)
+        if answer is not None:
+            status, text = answer
+            print(plain_lines(text), file=sys.stderr if status else sys.stdout, flush=True)
+            return status
         module = "validate" if argv[0] == "test" else argv[0]
         return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
     except (KeyboardInterrupt, BrokenPipeError) as stop:

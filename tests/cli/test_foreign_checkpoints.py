@@ -152,3 +152,10 @@ def test_a_checkpoint_gives_its_backbone_as_weights(run, tmp_path, capsys):
     words = ["fit", *RUN, *words, "--data.num_workers", "0", "--model.backbone.weights", best]
     assert main([str(word) for word in words]) == 0
     assert f"from {best}; left out: none; random: none" in capsys.readouterr().err
+
+
+def test_a_checkpoint_given_as_configuration_is_refused(run, run_tltool):
+    checkpoint = run / "runs" / "images" / "0" / "checkpoints" / "last.ckpt"
+    status, _, err = run_tltool("fit", "--config", checkpoint)
+    assert status == 2
+    assert "last.ckpt' is no YAML file. Name one, such as the config.yaml of a run" in err

@@ -83,6 +83,17 @@ class Parser(LightningArgumentParser):
         finally:
             _command.reset(token)
 
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a file; one that holds no text is refused by name."""
+        try:
+            parsed: Namespace = super().parse_path(cfg_path, *args, **kwargs)
+            return parsed
+        except UnicodeDecodeError:
+            self.error(
+                f"'{cfg_path}' is no YAML file. Name one, such as the config.yaml of a run, and a "
+                "checkpoint by --ckpt_path"
+            )
+
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration, with short forms written out."""
         try:

@@ -96,4 +96,5 @@ def _describe(start: bytes) -> str:
     if start[257:262] == b"ustar":
         return "is a tar archive. Unpack it, and name a file in it."
     is_text = not any(byte < 9 for byte in start)
-    return "is a text file." if is_text else "is no PyTorch and no safetensors file."
+    found = "is a text file." if is_text else "is no PyTorch and no safetensors file."
+    return f"{found} Name one that torch.save or safetensors wrote."
