@@ -1,7 +1,9 @@
 """Options of timm's models: which of them a model takes, and whether they have an effect."""
 
+import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -45,8 +47,8 @@ def model_class(name: str) -> type[nn.Module]:
 def takes_option(cls: type[nn.Module], option: str) -> bool:
     """Tell whether a class has an option, itself or through ``**kwargs`` for the class above it.
 
-    A class whose ``**kwargs`` end in a configuration object refuses names that are not among them,
-    so nothing counts that no signature names (`scripts/timm_options.py` builds all models of timm).
+    ``**kwargs`` may also end in a configuration object, whose fields count then. Nothing else does
+    (`scripts/timm_options.py` builds all models of timm).
 
     Example:
         >>> from timm.models.deit import VisionTransformerDistilled
@@ -58,12 +60,27 @@ def takes_option(cls: type[nn.Module], option: str) -> bool:
     for owner in cls.__mro__:
         if "__init__" not in vars(owner):
             continue
-        parameters = inspect.signature(vars(owner)["__init__"]).parameters
+        init = vars(owner)["__init__"]
+        parameters = inspect.signature(init).parameters
         if option in parameters:
             return True
         if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
             return False
+        if option in _config_fields(init):
+            return True
     return False
+
+
+def _config_fields(init: Callable[..., Any]) -> set[str]:
+    """Return the fields of the configuration object that an ``__init__`` takes, if it takes one."""
+    hint = typing.get_type_hints(init).get("cfg")
+    classes = [hint, *typing.get_args(hint)]  # Optional[Config] too
+    return {
+        field.name
+        for cls in classes
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls)
+        for field in dataclasses.fields(cls)
+    }
 
 
 def check_rates(
