@@ -35,6 +35,8 @@ GIVEN = {
     "data.init_args.seed": ["--data.seed", "5"],
     "data.init_args.val_fraction": ["--data.val_fraction", "0.4"],
     "data.init_args.augmentation": ["--data.augmentation", "flip"],
+    "data.init_args.crop_area": ["--data.crop_area", "0.25"],
+    "model.closed_form_start": ["--model.closed_form_start", "false"],
     "data.init_args.random_erasing": ["--data.random_erasing", "0.5"],
     "data.init_args.mixup": ["--data.mixup", "0.2"],
     "data.init_args.cutmix": ["--data.cutmix", "0.2"],

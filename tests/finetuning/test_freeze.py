@@ -131,13 +131,19 @@ def test_only_parameters_of_the_chosen_kind_train(make_task):
     assert all(m.training for m in task.modules())
 
 
-@pytest.mark.parametrize(("batch_norm", "training"), [("statistics", True), ("frozen", False)])
-def test_batch_norms_of_a_trained_group_can_stay_fixed(make_task, batch_norm, training):
+MODES = {"train": (True, True), "eval": (False, True), "adapt": (True, False)}
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "updates", "trains"),
+    [(mode, *does) for mode, does in (MODES | {"frozen": (False, False)}).items()],
+)
+def test_what_batch_norms_of_a_trained_group_do(make_task, batch_norm, updates, trains):
     task = make_task("test_efficientnet")
     set_trainable_(task, layer_groups(task), list(layer_groups(task)), batch_norm=batch_norm)
     norms = [m for m in task.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert {norm.training for norm in norms} == {training}
-    assert not any(norm.weight.requires_grad or norm.bias.requires_grad for norm in norms)
+    assert {norm.training for norm in norms} == {updates}
+    assert {norm.weight.requires_grad for norm in norms} == {trains}
     assert task.backbone.model.conv_stem.weight.requires_grad
 
 

@@ -39,7 +39,9 @@ def plan_of(task, schedule, make=SGD, max_epochs=3):
     )
 
 
-def warnings_of(task, schedule, make=SGD, batch=32):
+def warnings_of(task, schedule, make=SGD, batch=32, *, is_new=False):
+    if not is_new:  # As with pretrained weights: the running statistics are of images.
+        task.train().backbone(torch.randn(4, 3, 32, 32))
     plan = plan_of(task, schedule, make)
     return plan_warnings(plan, task, make(task.parameters()), batch_per_device=batch)
 
@@ -108,7 +110,7 @@ def test_a_rate_far_above_the_usual_is_said(make_task, make):
 
 
 def test_batch_norm_on_small_shares_is_said(make_task):
-    (warning,) = warnings_of(make_task(), FullFinetuning(), ADAMW, batch=2)
+    (warning,) = warnings_of(make_task(), FullFinetuning(batch_norm="train"), ADAMW, batch=2)
     assert "batch norms on 2 samples per device" in warning
 
 
@@ -117,6 +119,11 @@ def test_batch_norm_on_small_shares_is_said(make_task):
 )
 def test_batch_norm_that_does_not_train_needs_no_large_share(make_task, strategy):
     assert warnings_of(make_task(), strategy, ADAMW, batch=2) == []
+
+
+def test_running_statistics_of_no_image_are_said(make_task):
+    (warning,) = warnings_of(make_task(), FullFinetuning(), ADAMW, is_new=True)
+    assert "batch norms that have seen no image" in warning
 
 
 @pytest.mark.parametrize(("strategy", "count"), [(LinearProbe(), 0), (FullFinetuning(), 1)])

@@ -79,7 +79,7 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_choices():
         ({"layer_decay": 1.5}, "Usual values are 0.65 to 0.9"),
         ({"parameters": "norm"}, "Did you mean 'norms'"),
         ({"parameters": {"head": "weights"}}, "Unknown parameters 'weights'"),
-        ({"batch_norm": "eval"}, "Unknown batch_norm 'eval'"),
+        ({"batch_norm": "statistics"}, "Unknown batch_norm 'statistics'"),
     ],
 )
 def test_a_value_out_of_range_is_refused(fields, message):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
-from tltool.models.ridge_probe import PENALTIES, fit_ridge_probe
+from tltool.models.ridge_probe import PENALTIES, SCALES, fit_ridge_probe
 
 
 def make_data(num_samples, num_features, seed=0):
@@ -24,23 +26,24 @@ def test_it_predicts_what_scikit_learn_predicts_with_the_same_penalty(shape):
     np.testing.assert_array_equal(probe.predict(features).numpy(), reference.predict(scaled))
 
 
-def test_the_penalty_has_the_least_error_when_each_sample_is_left_out_in_turn():
+def test_the_penalty_has_the_least_loss_when_each_sample_is_left_out_in_turn():
     features, labels = make_data(25, 10)
     x = (features.double() - features.double().mean(0)) / features.double().std(0, correction=0)
     y = functional.one_hot(labels, 3).double()
 
-    def left_out_error(penalty):
-        errors = []
+    def left_out_loss(penalty, factor):
+        predictions = []
         for i in range(len(x)):
             keep = torch.arange(len(x)) != i
             mean_x, mean_y = x[keep].mean(0), y[keep].mean(0)
             gram = (x[keep] - mean_x).T @ (x[keep] - mean_x) + penalty * torch.eye(10)
             weight = torch.linalg.solve(gram, (x[keep] - mean_x).T @ (y[keep] - mean_y))
-            errors.append((y[i] - mean_y - (x[i] - mean_x) @ weight).square().mean())
-        return torch.stack(errors).mean()
+            predictions.append(mean_y + (x[i] - mean_x) @ weight)
+        return functional.cross_entropy(factor * torch.stack(predictions), labels)
 
-    best = min(PENALTIES, key=left_out_error)
-    assert fit_ridge_probe(features, labels, 3).penalty == float(best)
+    best = min(itertools.product(PENALTIES, SCALES), key=lambda pair: left_out_loss(*pair))
+    probe = fit_ridge_probe(features, labels, 3)
+    assert (probe.penalty, probe.factor) == pytest.approx([float(value) for value in best])
 
 
 def test_a_constant_feature_changes_nothing():

@@ -25,7 +25,7 @@ from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.reporting.tables import FactTable, rich_table
-from tltool.training.input_norm_fit import fit_input_norm_
+from tltool.training.head_start import start_head_
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,7 +98,7 @@ def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LR
     task, data = experiment.task, experiment.data
     status = plain_console(stderr=True).status(f"{steps} steps at rising learning rates")
     with restored_state(task), status:
-        fit_input_norm_(task, data)
+        start_head_(task, data)
         found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)
     print(
         f"lr range phase {planned.phase.name}: the loss falls most steeply at "

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from tltool.evaluation.paired_differences import Difference, judge
-from tltool.models.ridge_probe import fit_ridge_probe
+from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
 
 MAJORITY, PROBE, RUN = "majority class", "closed-form probe", "this run"
-CHEAP = 1e10
-"""Multiplications that a probe may cost, ``N * D * min(N, D)``: some ten seconds on two cores."""
 
 
 def majority_class(train_labels: Tensor) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tltool.data.loading.image_dataset import ImageDataset
+from tltool.features.activation_cut import FrozenFront
 from tltool.features.extraction import frozen_pass
 from tltool.features.fingerprint import make_fingerprint
 from tltool.features.row_lookup import RowLookup
@@ -60,9 +61,32 @@ class Features:
         """
         return self.store.select(self._rows[:, view])
 
+    def rows(self, *, view: int = 0) -> "FeatureRows":
+        """Return the features of all images as a sequence that reads each where it is used."""
+        return FeatureRows(self, view)
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """The features of a view as a sequence: for those that are too large to be held in memory.
+
+    Args:
+        features: Of all images.
+        view: Number of the view.
+    """
+
+    features: Features
+    view: int
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self.features.select([position], view=self.view)[0]
+
 
 def cached_features(
-    backbone: Backbone,
+    backbone: Backbone | FrozenFront,
     images: ImageDataset,
     *,
     cache: str | Path | None = None,
@@ -82,7 +106,8 @@ def cached_features(
     written, a warning says so, and features stay in memory.
 
     Args:
-        backbone: The network, on the device that computes; its modes are left as they were.
+        backbone: The network, or its layers in front of a cut, on the device that computes; its
+            modes are left as they were.
         images: The data set.
         cache: The directory of the cache, see `cache_root`.
         batch_size: Number of images in a forward pass.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
 from tltool._progress import with_progress
+from tltool.features.activation_cut import FrozenFront
 from tltool.features.folding import fold_batch_norms
 from tltool.models.backbone import WHOLE, Backbone
 
@@ -57,13 +58,19 @@ def frozen_pass(
         nonlocal network
         images = images.to(weight.device, weight.dtype)
         if network is None:
-            network = (fold_batch_norms(backbone, images[:2]) if may_fold else None) or backbone
+            network = (_folded(backbone, images[:2]) if may_fold else None) or backbone
         with torch.autocast(weight.device.type, autocast, enabled=autocast is not None):
             output: Tensor = network(images)
         return output.cpu()
 
     with evaluation_mode(backbone):
         yield features
+
+
+def _folded(backbone: nn.Module, images: Tensor) -> nn.Module | None:
+    if isinstance(backbone, FrozenFront):
+        return backbone.folded(images)
+    return fold_batch_norms(backbone, images)
 
 
 def extract_features(

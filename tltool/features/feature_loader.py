@@ -11,6 +11,8 @@ from torch.nn import functional
 from tltool.data.loading.batch_loader import BatchLoader, EpochBatches
 from tltool.data.loading.image_dataset import ImageDataset, collate
 from tltool.data.loading.shuffled_sampler import Draw
+from tltool.features.activation_cut import ActivationCut
+from tltool.features.cache import FeatureRows
 
 
 class FeatureLoader:
@@ -21,7 +23,9 @@ class FeatureLoader:
 
     Args:
         loader: A loader of `ImageDataModule`, whose ``substitute`` this is to be.
-        views: Features ``(N, num_features)`` of all its images, one tensor for each augmented view.
+        views: Features ``(N, num_features)`` of all its images, one tensor or sequence for each
+            augmented view.
+        cut: Where the network is cut, if these are ``activations`` of its layers.
         mixing: Mixes the batches of a training loader; ``None`` leaves them as they are.
 
     Example:
@@ -35,13 +39,19 @@ class FeatureLoader:
     """
 
     def __init__(
-        self, loader: BatchLoader, views: Sequence[Tensor], *, mixing: "FeatureMixing | None" = None
+        self,
+        loader: BatchLoader,
+        views: Sequence[Tensor | FeatureRows],
+        *,
+        cut: ActivationCut | None = None,
+        mixing: "FeatureMixing | None" = None,
     ) -> None:
         dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
         self.samples = dataset.samples
         self.batch_sampler: Any = loader.batch_sampler
         self.views = views
+        self.cut = cut
         self.mixing = mixing
 
     def __len__(self) -> int:
@@ -60,8 +70,12 @@ class FeatureLoader:
         draws = [key if isinstance(key, Draw) else Draw(key, seed=0) for key in keys]
         paths, labels = self.samples.paths, self.samples.labels or ()
         rows = [self.views[draw.seed % len(self.views)][draw.position] for draw in draws]
+        stacked = torch.stack(rows)
+        features = {"features": stacked}
+        if self.cut is not None:
+            features = {"activations": stacked.view(-1, *self.cut.shape)}
         return {
-            "features": torch.stack(rows),
+            **features,
             "labels": torch.tensor([labels[draw.position] for draw in draws]),
             "paths": [paths[draw.position] for draw in draws],
         }
@@ -92,12 +106,13 @@ class FeatureMixing:
     def __call__(self, batch: dict[str, Any], *, seed: int) -> dict[str, Any]:
         """Return the mixed batch; the seed decides the shares."""
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
-        features, labels = batch["features"], batch["labels"]
+        kind = "features" if "features" in batch else "activations"
+        features, labels = batch[kind], batch["labels"]
         one_hot = functional.one_hot(labels, self.num_classes).float()
         mixed = share * one_hot + (1 - share) * one_hot.roll(1, dims=0)
         return {
             **batch,
-            "features": share * features + (1 - share) * features.roll(1, dims=0),
+            kind: share * features + (1 - share) * features.roll(1, dims=0),
             "labels": mixed,
             "hard_labels": mixed.argmax(dim=1),  # the larger share
         }

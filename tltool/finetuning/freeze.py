@@ -8,7 +8,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._lookup import lookup
 from tltool.finetuning.parameter_kinds import parameters_of_kind, parameters_of_modules
-from tltool.finetuning.phase import BatchNormMode, ParameterKind
+from tltool.finetuning.phase import (
+    KEEPS_STATISTICS,
+    KEEPS_WEIGHTS,
+    BatchNormMode,
+    ParameterKind,
+)
 from tltool.models.layer_groups import check_partition
 
 M = TypeVar("M", bound=nn.Module)
@@ -36,9 +41,7 @@ def set_trainable_(
             metrics, augmentations) keep their mode.
         groups: Parameter names by group, from the input on, as `layer_groups` returns them.
         trains: Names of the groups that train; in a mapping, with the kind of parameters that do.
-        batch_norm: What batch norms do in groups that train: ``train``; ``statistics``, normalize
-            by the batch and update running statistics, with fixed weights; ``frozen``, normalize by
-            the running statistics, with fixed weights.
+        batch_norm: What batch norms do in groups that train, see `Phase`.
 
     Returns:
         ``module``.
@@ -67,7 +70,8 @@ def set_trainable_(
         member.train(mode)
     # Again without the method, for what the second parent of a shared module has set.
     for member, mode in modes.items():
-        member.training = mode and not (batch_norm == "frozen" and isinstance(member, _BatchNorm))
+        keeps_statistics = batch_norm in KEEPS_STATISTICS and isinstance(member, _BatchNorm)
+        member.training = mode and not keeps_statistics
     return module
 
 
@@ -90,7 +94,7 @@ def trainable_names(
     for group, kind in kinds.items():
         names = set(lookup(groups, group, kind="layer group"))
         trained |= names if kind == "all" else names & parameters_of_kind(module, kind)
-    if batch_norm != "train":
+    if batch_norm in KEEPS_WEIGHTS:
         trained -= parameters_of_modules(module, lambda member: isinstance(member, _BatchNorm))
     for kind in sorted(set(kinds.values())):
         of_kind = [group for group, other in kinds.items() if other == kind]

@@ -14,7 +14,9 @@ Decay = Literal["none", "cosine", "linear"]
 ParameterKind = Literal["all", "norms", "biases", "adapters"]
 
 #: What batch norms do in groups that train.
-BatchNormMode = Literal["train", "statistics", "frozen"]
+BatchNormMode = Literal["train", "eval", "adapt", "frozen"]
+KEEPS_STATISTICS: frozenset[BatchNormMode] = frozenset({"eval", "frozen"})
+KEEPS_WEIGHTS: frozenset[BatchNormMode] = frozenset({"adapt", "frozen"})
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "none": lambda progress: 1.0,
@@ -89,10 +91,12 @@ class Phase:
         warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
         decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
             (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
-        batch_norm: What batch norms do in groups that train: ``train`` all of it, ``statistics``
-            for running statistics without the weights, ``frozen`` for neither: they normalize by
-            the running statistics as in evaluation, which suits small batches. In frozen groups
-            they are frozen.
+        batch_norm: What batch norms do in groups that train. ``train``: normalize by the batch,
+            update the running statistics, and train their weights. ``eval``: normalize by the
+            running statistics, which stay, as in evaluation, and train their weights. ``adapt``:
+            normalize by the batch and update the running statistics, with fixed weights.
+            ``frozen``: normalize by the running statistics; nothing changes. In frozen groups they
+            are frozen.
         start_from_best: Begin with the best weights of the phase before, which must end by a
             metric.
 

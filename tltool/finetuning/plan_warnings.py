@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from tltool.finetuning.freeze import module_groups
-from tltool.finetuning.phase import Phase
+from tltool.finetuning.phase import KEEPS_STATISTICS, Phase
 from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
@@ -65,10 +65,9 @@ def schedule_warnings(
     never = schedule.never_trained(list(groups))
     if never:
         warnings.append(MESSAGES["never_trained"].format(groups=", ".join(never)))
-    if batch_per_device is not None and batch_per_device < ENOUGH_SAMPLES:
-        owners = module_groups(task, groups)
-        for phase in schedule.phases:
-            warnings += _small_batch(phase, owners, batch_per_device)
+    owners = module_groups(task, groups)
+    for phase in schedule.phases:
+        warnings += _batch_norms(phase, owners, batch_per_device)
     norm = getattr(task.get_submodule("head"), "input_norm", None)
     trains = (p.name for p in schedule.phases if any(group != "head" for group in p.groups))
     phase_name = next(trains, None)
@@ -90,13 +89,23 @@ def _high_lr(planned: PlannedPhase, optimizer: Optimizer) -> list[str]:
     return [MESSAGES["high_lr"].format(**words, lr=lr, usual=usual)] if lr > usual else []
 
 
-def _small_batch(
-    phase: Phase, owners: Mapping[nn.Module, AbstractSet[str]], samples: int
+def _batch_norms(
+    phase: Phase, owners: Mapping[nn.Module, AbstractSet[str]], samples: int | None
 ) -> list[str]:
+    """Warn of statistics of few samples, and of running statistics of none."""
     trained = set(phase.groups) - {"head"}  # A head says it by itself, see `head_warnings`.
-    norms = [module for module in owners if isinstance(module, _BatchNorm)]
-    num_norms = sum(not owners[module].isdisjoint(trained) for module in norms)
-    if not num_norms or phase.batch_norm == "frozen":
-        return []
-    words = {"phase": phase.name, "num_norms": num_norms, "samples": samples}
-    return [MESSAGES["small_batch"].format(**words, enough=ENOUGH_SAMPLES)]
+    all_norms = [module for module in owners if isinstance(module, _BatchNorm)]
+    norms = [norm for norm in all_norms if not owners[norm].isdisjoint(trained)]
+    words = {"phase": phase.name, "num_norms": len(norms), "samples": samples}
+    if phase.batch_norm in KEEPS_STATISTICS:
+        new = [norm for norm in norms if _is_new(norm)]
+        words["num_norms"] = len(new)
+        return [MESSAGES["new_statistics"].format(**words)] if new else []
+    is_few = samples is not None and samples < ENOUGH_SAMPLES and norms
+    return [MESSAGES["small_batch"].format(**words, enough=ENOUGH_SAMPLES)] if is_few else []
+
+
+def _is_new(norm: _BatchNorm) -> bool:
+    """Tell whether running statistics are those of a new layer."""
+    mean, var = norm.running_mean, norm.running_var
+    return mean is not None and var is not None and bool((mean == 0).all() and (var == 1).all())

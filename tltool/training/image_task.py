@@ -15,6 +15,7 @@ from torchmetrics import MetricCollection
 
 from tltool.data.datamodules.class_weights import ClassWeights
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.finetuning.param_groups import param_groups
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
@@ -25,7 +26,7 @@ from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.data_config_agreement import agreed_data_config
-from tltool.training.input_norm_fit import fit_input_norm_
+from tltool.training.head_start import start_head_
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.metrics import Stage, stage_metrics
 from tltool.training.optimizer_options import keep_changed_options_, optimizer_config
@@ -43,11 +44,11 @@ OptimizerFactory = Callable[[Any], Optimizer]
 class ImageTask(LightningModule):
     """Learn to classify images with a pretrained backbone and a new head.
 
-    A batch is a dict with ``labels`` ``(B,)`` and either ``images`` ``(B, C, H, W)`` or
-    ``features`` ``(B, num_features)``. A training batch may bring a ``seed``, from which dropout
-    draws then; a batch of evaluation may be empty. All parameters are in the optimizer from the
-    start; the ``Finetuning`` callback says which of them train. Without it everything
-    trains at the optimizer's learning rate.
+    A batch is a dict with ``labels`` ``(B,)`` and ``images`` ``(B, C, H, W)``, ``features``
+    ``(B, num_features)``, or ``activations`` at its ``activation_cut``. A training batch may bring
+    a ``seed``, from which dropout draws then; a batch of evaluation may be empty. All parameters
+    are in the optimizer from the start; the ``Finetuning`` callback says which of them train.
+    Without it everything trains at the optimizer's learning rate.
 
     Args:
         backbone: The network in front of the head.
@@ -66,6 +67,9 @@ class ImageTask(LightningModule):
             ``tltool.data.datamodules.class_weights``.
         log_prior: Start from the class frequencies: zero output weights and log-prior biases, so
             the first loss is the label entropy. See ``init_log_prior_``.
+        closed_form_start: Let a linear head begin as the probe in closed form, see
+            `start_from_probe_`. Neither beside ``log_prior`` nor where the head says how its output
+            weights begin.
         label_smoothing: Share of the target probability that is spread over all classes, in
             ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
             training loss, not of the validation and test loss. With a linear head on three data
@@ -96,6 +100,7 @@ class ImageTask(LightningModule):
         class_counts: Sequence[int] | None = None,
         class_weights: ClassWeights | None = None,
         log_prior: bool = False,
+        closed_form_start: bool = True,
     ) -> None:
         super().__init__()
         quiet_lightning()
@@ -112,7 +117,11 @@ class ImageTask(LightningModule):
         self._given_data_config = data_config
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing
+        #: Whether the head has yet to begin as the closed-form probe, when ``fit`` starts.
+        self.closed_form_start = closed_form_start and not log_prior
         self.make_optimizer = optimizer
+        #: Where batches of activations enter the backbone.
+        self.activation_cut: ActivationCut | None = None
         self._saved_optimizer: dict[str, Any] | None = None
         self._run_facts: RunFacts | None = None
         self.class_weights: Tensor | None
@@ -140,10 +149,19 @@ class ImageTask(LightningModule):
         return self.logits({"images": images})
 
     def logits(self, batch: dict[str, Any]) -> Tensor:
-        """Return logits ``(B, num_classes)`` of a batch of images or of cached features."""
-        features = batch["features"] if "features" in batch else self.backbone(batch["images"])
+        """Return logits ``(B, num_classes)`` of a batch of images, or of what is cached of them."""
+        if "features" in batch:
+            features = batch["features"]
+        elif "activations" in batch:
+            features = self._features_behind(batch["activations"])
+        else:
+            features = self.backbone(batch["images"])
         logits: Tensor = self.head(features)
         return logits
+
+    def _features_behind(self, activations: Tensor) -> Tensor:
+        assert self.activation_cut is not None  # noqa: S101  # whoever gives them sets it
+        return features_behind(self.backbone, self.activation_cut, activations)
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss that training minimizes, with class weights and label smoothing."""
@@ -186,7 +204,7 @@ class ImageTask(LightningModule):
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""
         data = getattr(self.trainer, "datamodule", None)
-        fit_input_norm_(self, data)
+        start_head_(self, data)
         if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
             share = data.batch_size // self.trainer.world_size
             for warning in head_batch_warnings(self.head, batch_per_device=share):
@@ -276,6 +294,7 @@ class ImageTask(LightningModule):
         """
         now = {**self.task_config, "data_config": plain(self.data_config, "data_config")}
         check(model_differences(checkpoint[TASK], now), "The checkpoint")
+        self.closed_form_start = False
         self._saved_optimizer = checkpoint.get("optimizer")
         if self._run_facts is not None:
             self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))
@@ -303,6 +322,7 @@ class ImageTask(LightningModule):
         checkpoint = read_checkpoint(checkpoint_path)
         task = cls(**task_arguments(checkpoint[TASK]))
         load_state_(task, checkpoint["state_dict"])
+        task.closed_form_start = False
         task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
         check_finite(task, checkpoint_path)
         return task.eval()

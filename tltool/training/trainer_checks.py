@@ -111,6 +111,6 @@ def _check_synchronized_norms(module: LightningModule) -> None:
     if kinds:
         raise ValueError(
             f"`trainer.sync_batchnorm` would replace {', '.join(kinds)} by a plain batch norm, and "
-            "the activation inside it would be lost. Leave the option out; `batch_norm: frozen` in "
+            "the activation inside it would be lost. Leave the option out; `batch_norm: eval` in "
             "the fine-tuning strategy needs no statistics of the batch."
         )

@@ -74,7 +74,8 @@ def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) ->
 
 def _cached_features(loader: BatchLoader) -> Tensor | None:
     cached = loader.substitute
-    return cached.views[0] if isinstance(cached, FeatureLoader) else None
+    rows = cached.views[0] if isinstance(cached, FeatureLoader) and cached.cut is None else None
+    return rows if isinstance(rows, Tensor) else None
 
 
 def gains_over_baselines(

@@ -3,6 +3,7 @@ from typing import get_args
 
 import pytest
 import torch
+from PIL import Image
 
 from tltool.data.transforms.augmentation import AUGMENTATIONS, Augmentation, crop_decode_size
 from tltool.data.transforms.image_transform import ImageTransform
@@ -87,7 +88,29 @@ def test_an_unknown_augmentation_gets_the_nearest_name(data_config):
 
 def test_decode_size_keeps_the_smallest_random_crop_sharp(data_config):
     transform = ImageTransform(data_config, augmentation="crop")
-    assert transform.decode_size == crop_decode_size(32) == 114
+    assert transform.decode_size == crop_decode_size(32) == 46
+
+
+def test_a_random_crop_keeps_at_least_its_share_of_the_area(data_config):
+    transform = ImageTransform(data_config, augmentation="crop", crop_area=0.25)
+    image = Image.new("RGB", (100, 100))
+    crop = transform.geometry.transforms[0]
+    sizes = [crop.make_params([image]) for _ in range(50)]
+    shares = [size["height"] * size["width"] / 100**2 for size in sizes]
+    assert 0.24 < min(shares) < 0.5
+
+
+@pytest.mark.parametrize("area", [0, -1, 1.1])
+def test_a_crop_area_out_of_its_range_is_refused(data_config, area):
+    with pytest.raises(ValueError, match=r"`crop_area` must be in \(0, 1\]"):
+        ImageTransform(data_config, crop_area=area)
+
+
+def test_another_crop_area_is_another_preprocessing(data_config):
+    crops = (
+        ImageTransform(data_config, augmentation="crop", crop_area=area) for area in (0.25, 0.5)
+    )
+    assert len({str(crop.describe()) for crop in crops}) == 2
 
 
 def test_erasing_fills_a_rectangle_with_the_mean(data_config, noise):

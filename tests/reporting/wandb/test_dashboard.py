@@ -24,11 +24,14 @@ PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.m
 SECTIONS = ["result", "schedule", "health", "classes", "system"]
 
 
+ALARMING = ("--optimizer.lr", "0.3", "--model.closed_form_start", "false")
+
+
 @pytest.fixture(scope="module")
 def folder(fit_offline, images, tmp_path_factory):
     """A run with a group, kept offline."""
     runs = tmp_path_factory.mktemp("runs")
-    options = ("--wandb.group", "heads", "--optimizer.lr", "0.3")
+    options = (*ALARMING, "--wandb.group", "heads")
     fit_offline(runs, "--data.root", images, *PHASES, *options)
     return runs / "images" / "0"
 
@@ -37,7 +40,7 @@ def folder(fit_offline, images, tmp_path_factory):
 def other_seed(fit_offline, images, tmp_path_factory):
     """The same with another seed."""
     runs = tmp_path_factory.mktemp("more runs")
-    options = ("--wandb.group", "heads", "--optimizer.lr", "0.3", "--seed_everything", "1")
+    options = (*ALARMING, "--wandb.group", "heads", "--seed_everything", "1")
     fit_offline(runs, "--data.root", images, *PHASES, *options)
     return runs / "images" / "0"
 

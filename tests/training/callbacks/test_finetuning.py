@@ -366,7 +366,7 @@ class FourAtOnce(LightningDataModule):
 
 
 def test_batch_norm_of_the_backbone_on_few_images_is_said(make_task, make_trainer, caplog):
-    trainer = make_trainer(Finetuning(LPFT()), max_epochs=2)
+    trainer = make_trainer(Finetuning(LPFT(batch_norm="train")), max_epochs=2)
     trainer.fit(make_task(), FourAtOnce())
     assert "batch norms on 4 samples per device. Set its" in caplog.text
     assert "Phase 'probe' trains" not in caplog.text
@@ -448,7 +448,7 @@ def test_two_optimizers_are_refused(make_task, fit):
 
 
 def test_a_second_fit_starts_from_the_first_phase(make_task, fit):
-    finetuning, modes = Finetuning(LPFT(1)), Modes()
+    finetuning, modes = Finetuning(LPFT(1, batch_norm="train")), Modes()
     fit(make_task(), finetuning, max_epochs=2)
     fit(make_task(), finetuning, modes, max_epochs=2)
     assert modes.seen == [(False, True)] * 4 + [(True, True)] * 4

@@ -62,6 +62,7 @@ HIDDEN = ["--model.head.hidden_features", "[16]"]
             [
                 *("--model.head.hidden_features", "[]", "--optimizer", "SGD"),
                 *("--optimizer.lr", "0.8", "--trainer.max_epochs", "4"),
+                *("--model.closed_form_start", "false"),
             ],
             "turn back",
         ),

@@ -25,7 +25,7 @@ from tltool.data.loading.image_dataset import Decoder, ImageDataset, collate
 from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
 from tltool.data.loading.samples import Samples, Splits
 from tltool.data.loading.value_survey import ValueSurvey, find_value_problem, survey_values
-from tltool.data.transforms.augmentation import Augmentation
+from tltool.data.transforms.augmentation import CROP_AREA, Augmentation
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import (
     PixelStatistics,
@@ -77,6 +77,7 @@ class ImageDataModule(LightningDataModule):
         augmentation: Random changes of the training images, from weak to strong, see
             `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
             features are computed only once.
+        crop_area: Least share of the area that a random crop keeps, in ``(0, 1]``.
         random_erasing: Probability of erasing a rectangle of a training image, see
             `ImageTransform`.
         mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
@@ -109,6 +110,7 @@ class ImageDataModule(LightningDataModule):
         value_range: list[float] | None = None,
         preprocessing: Preprocessing = "backbone",
         augmentation: Augmentation = "none",
+        crop_area: float = CROP_AREA,
         random_erasing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
@@ -124,6 +126,7 @@ class ImageDataModule(LightningDataModule):
         self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing
         self.augmentation: Augmentation = augmentation
+        self.crop_area = crop_area
         self.random_erasing = random_erasing
         check_alpha(mixup, name="mixup")
         check_alpha(cutmix, name="cutmix")
@@ -321,6 +324,7 @@ class ImageDataModule(LightningDataModule):
         return ImageTransform(
             self.resolved_data_config(),
             augmentation=self.augmentation if augment else "none",
+            crop_area=self.crop_area,
             random_erasing=self.random_erasing if augment else 0.0,
         )
 

@@ -30,6 +30,7 @@ class SharedOptions(TypedDict, total=False):
     value_range: list[float] | None
     preprocessing: Preprocessing
     augmentation: Augmentation
+    crop_area: float
     random_erasing: float
     mixup: float
     cutmix: float

@@ -20,6 +20,7 @@ from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agre
 from tltool.diagnostics.checks.starting_loss import starting_loss
 from tltool.diagnostics.phase_training import copy_in_phase
 from tltool.features.extraction import frozen_pass
+from tltool.finetuning.phase import KEEPS_STATISTICS
 from tltool.finetuning.plan import bytes_per_parameter, trained_by
 from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
@@ -78,7 +79,8 @@ class ModelChecks:
         yield starting_loss(logits, self.labels, task.training_loss, class_counts=counts)
         yield starting_signal.starting_signal_is_sound(self.signals)
         trains = any(
-            phase.batch_norm != "frozen" and any(group != "head" for group in phase.groups)
+            phase.batch_norm not in KEEPS_STATISTICS
+            and any(group != "head" for group in phase.groups)
             for phase in self.schedule.phases
         )
         images = self.images[:NUM_NORM]

@@ -28,7 +28,7 @@ class FullFinetuning(WarmupDecayStrategy):
     """
 
     backbone_lr_scale: float = 1.0
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
@@ -53,7 +53,7 @@ class LayerwiseDecay(WarmupDecayStrategy):
     """
 
     layer_decay: float = 0.75
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""

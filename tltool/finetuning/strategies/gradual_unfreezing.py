@@ -36,7 +36,7 @@ class GradualUnfreezing(WarmupDecayStrategy):
     epochs_per_group: int = 1
     num_groups: int | None = None
     backbone_lr_scale: float = 1.0
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
 
     def __post_init__(self) -> None:
         if self.epochs_per_group < 1:

@@ -50,7 +50,7 @@ class LPFT(WarmupDecayStrategy):
 
     probe_epochs: int | None = None
     full_lr_scale: float = 0.1
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""

@@ -30,7 +30,7 @@ class LastBlocks(WarmupDecayStrategy):
 
     num_groups: int = 1
     backbone_lr_scale: float = 1.0
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""

@@ -1,32 +1,43 @@
-"""Lightning callback for cached features: while only the head trains, it reads features."""
+"""Lightning callback for the cache: what frozen layers compute is read instead of images."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from rich.filesize import decimal
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
+from tltool.features.activation_cut import ActivationCut, FrozenFront, find_cut
 from tltool.features.cache import Features, cached_features
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
+from tltool.features.sizes import parse_size
+from tltool.finetuning.phase import Phase
+from tltool.models.backbone import Backbone
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
-from tltool.training.input_norm_fit import fit_input_norm_
+from tltool.training.head_start import is_limited, start_head_
+from tltool.training.image_task import ImageTask
 
 log = logging.getLogger(__name__)
 
 
 class FeatureCaching(Callback):
-    """Pass each image through a frozen backbone once, and train the head on the features.
+    """Pass each image through frozen layers once, and train the others on what comes out.
 
-    An epoch in which only the head trains reads features instead of images, in Lightning's own
-    loop: order, metrics, checkpoints and callbacks stay the same, and so do the results up to
-    rounding. Features are kept on disk, see `cached_features`, so the next run with these images
-    and this backbone computes none. In other epochs nothing changes.
+    An epoch in which only the head trains reads features instead of images; one in which the last
+    layers of the backbone train reads the activations in front of them, where the network can be
+    cut (see `find_cut`) and the phase is long enough that fewer passes are needed. All that in
+    Lightning's own loop: order, metrics, checkpoints and callbacks stay the same, and so do the
+    results up to rounding, in 16 bits for activations. Both are kept on disk, see
+    `cached_features`, so the next run with these images and this backbone computes none. In other
+    epochs nothing changes.
 
     It works with the loaders of `ImageDataModule`, and stands behind `Finetuning` in the list of
     callbacks. Where the Trainer limits the batches of an epoch, or shards the weights, images are
@@ -34,48 +45,59 @@ class FeatureCaching(Callback):
 
     Args:
         enabled: Whether it does anything.
+        activations: Whether it does so where layers of the backbone train too.
         views: With augmented images, the number of augmented views of each image that are computed
-            and then drawn from; ``None`` goes on computing a new one at each visit.
+            and then drawn from; ``None`` computes a new one at each visit, and caches nothing.
         mixup: How strongly the features of two images are blended, see `FeatureMixing`; mixup and
             cutmix of the data change images only.
+        max_size: Largest size on the disk that one phase may take, such as ``10GB`` or ``500MB``;
+            beyond it images are read.
         cache_dir: The directory of the cache; ``None`` for the environment variable
             ``TLTOOL_CACHE``, or ``~/.cache/tltool/features``.
 
     Raises:
-        ValueError: If ``views`` or ``mixup`` is out of its range.
+        ValueError: If ``views``, ``mixup`` or ``max_size`` is out of its range.
     """
 
     def __init__(
         self,
         *,
         enabled: bool = True,
-        views: int | None = None,
+        activations: bool = True,
+        views: int | None = 4,
         mixup: float = 0.0,
+        max_size: str = "10GB",
         cache_dir: str | None = None,
     ) -> None:
         if views is not None and views < 1:
             raise ValueError(f"`views` must be at least 1, got {views}. Set --features.views 4.")
         check_alpha(mixup, name="mixup")
+        self.max_bytes = parse_size(max_size)
+        self.activations = activations
         self.enabled = enabled
         self.views = views
         self.mixup = mixup
         self.cache_dir = cache_dir
         self._said: set[str] = set()
         self._num_computed = 0
+        self._phase: Phase | None = None
+        self._phase_front: FrozenFront | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit the head's input norm, if it needs one, on features that are kept."""
+        """Let the head start from features that are kept, see `start_head_`."""
         self._said.clear()
         self._num_computed = 0
+        self._phase = self._phase_front = None
         data = getattr(trainer, "datamodule", None)
         if not (self.enabled and isinstance(data, ImageDataModule)) or _is_sharded(trainer):
             return
 
         def read() -> Tensor:
             workers = data.evaluation_dataloader("train").num_workers
-            return self._compute(trainer, pl_module, data.dataset("train"), workers).tensor()
+            backbone: Any = pl_module.get_submodule("backbone")
+            return self._compute(trainer, backbone, data.dataset("train"), workers).tensor()
 
-        fit_input_norm_(pl_module, data, read=read)
+        start_head_(pl_module, data, read=read)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the check before training read features too, if training begins with them."""
@@ -91,45 +113,98 @@ class FeatureCaching(Callback):
         self._choose(trainer, pl_module)
 
     def _choose(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the loaders features, or take them away."""
+        """Give the loaders features or activations, or take them away."""
         loaders = (trainer.train_dataloader, trainer.val_dataloaders)
         own = [loader for loader in loaders if isinstance(loader, BatchLoader)]
         if not self.enabled or not own:
             return
-        can_use = self._can_use(trainer)
+        source = self._source(trainer, pl_module, own)
+        cut = source.cut if isinstance(source, FrozenFront) else None
+        if isinstance(pl_module, ImageTask):
+            pl_module.activation_cut = cut
         for loader in own:
-            if not can_use:
+            substitute = loader.substitute
+            if source is None:
                 loader.substitute = None
-            elif not isinstance(loader.substitute, FeatureLoader):
-                loader.substitute = self._feature_loader(trainer, pl_module, loader)
-        if can_use and not trainer.sanity_checking:
-            self._say_used(trainer, [loader.substitute for loader in own])
+            elif not (isinstance(substitute, FeatureLoader) and substitute.cut == cut):
+                loader.substitute = self._feature_loader(trainer, source, loader)
+        if source is not None and not trainer.sanity_checking:
+            self._say_used(trainer, cut, [loader.substitute for loader in own])
 
-    def _can_use(self, trainer: Trainer) -> bool:
+    def _source(
+        self, trainer: Trainer, pl_module: LightningModule, loaders: Sequence[BatchLoader]
+    ) -> Backbone | FrozenFront | None:
+        """Return what computes the rows of this epoch; ``None`` where images are read."""
         finetuning = find_callback(trainer, Finetuning)
-        if finetuning is None or _is_limited(trainer) or _is_sharded(trainer):
-            return False
+        if finetuning is None or is_limited(trainer) or _is_sharded(trainer):
+            return None
         phases = finetuning.phases_of_epoch(trainer.current_epoch)
-        if any(set(phase.trains) != {"head"} for phase in phases):
-            return False
         data = getattr(trainer, "datamodule", None)
-        if self.views is None and isinstance(data, ImageDataModule) and data.is_random:
+        is_random = isinstance(data, ImageDataModule) and data.transform(augment=True).is_random
+        if self.views is None and is_random:
             self._say(
                 trainer,
-                "The frozen backbone computes augmented images anew in each epoch. Set "
-                "--features.views 4 to draw from 4 augmented views of each, computed once, or "
-                "leave the augmentation out.",
+                "Augmented images are computed anew in each epoch. Set --features.views 4 to draw "
+                "from 4 augmented views of each, computed once.",
             )
-            return False
-        return True
+            return None
+        backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
+        if all(set(phase.trains) == {"head"} for phase in phases):
+            return backbone if self._fits(trainer, backbone.num_features, 4, loaders) else None
+        views = (self.views or 1) if is_random else 1
+        if not self.activations or len(phases) > 1 or finetuning.num_epochs(phases[0]) <= views:
+            return None
+        if all(parameter.requires_grad for parameter in backbone.parameters()):
+            return None
+        if self._phase is not phases[0]:
+            self._phase = phases[0]
+            self._phase_front = self._front(trainer, backbone, loaders)
+        return self._phase_front
+
+    def _front(
+        self, trainer: Trainer, backbone: Backbone, loaders: Sequence[BatchLoader]
+    ) -> FrozenFront | None:
+        """Return the frozen layers of a backbone in front of those that train, if it can be cut."""
+        generator = torch.Generator().manual_seed(0)
+        size = (2, *backbone.data_config["input_size"])
+        images = torch.randn(size, generator=generator).to(next(backbone.parameters()).device)
+        cut = trainer.strategy.broadcast(find_cut(backbone, images))
+        if isinstance(cut, str):
+            self._say(trainer, f"Images are read in each epoch: {cut}.")
+            return None
+        return FrozenFront(backbone, cut) if self._fits(trainer, cut.size, 2, loaders) else None
+
+    def _fits(
+        self, trainer: Trainer, width: int, num_bytes: int, loaders: Sequence[BatchLoader]
+    ) -> bool:
+        """Tell whether all rows are within the limit, and say so where not."""
+        images = [loader.images.dataset for loader in loaders]
+        rows = sum(
+            len(each) * ((self.views or 1) if each.transform.is_random else 1)
+            for each in images
+            if isinstance(each, ImageDataset)
+        )
+        size = rows * width * num_bytes
+        if size <= self.max_bytes:
+            return True
+        self._say(
+            trainer,
+            f"What the frozen layers compute of {rows:,} images and views would take "
+            f"{decimal(size)}: images are read in each epoch. Set --features.max_size to allow it.",
+        )
+        return False
 
     def _feature_loader(
-        self, trainer: Trainer, pl_module: LightningModule, loader: BatchLoader
+        self, trainer: Trainer, source: Backbone | FrozenFront, loader: BatchLoader
     ) -> FeatureLoader:
         dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
-        features = self._compute(trainer, pl_module, dataset, loader.images.num_workers)
-        views = [features.tensor(view=view) for view in range(features.num_views)]
+        features = self._compute(trainer, source, dataset, loader.images.num_workers)
+        cut = source.cut if isinstance(source, FrozenFront) else None
+        views = [
+            features.tensor(view=view) if cut is None else features.rows(view=view)
+            for view in range(features.num_views)
+        ]
         data, mixing = getattr(trainer, "datamodule", None), None
         if isinstance(loader, TrainingLoader) and isinstance(data, ImageDataModule):
             if self.mixup:
@@ -137,17 +212,20 @@ class FeatureCaching(Callback):
             elif data.mixup or data.cutmix:
                 self._say(
                     trainer,
-                    "mixup and cutmix mix images, and the head now reads features. Set "
+                    "mixup and cutmix mix images, and features are read now. Set "
                     "--features.mixup 0.2 to mix those.",
                 )
-        return FeatureLoader(loader, views, mixing=mixing)
+        return FeatureLoader(loader, views, cut=cut, mixing=mixing)
 
     def _compute(
-        self, trainer: Trainer, pl_module: LightningModule, dataset: ImageDataset, workers: int
+        self,
+        trainer: Trainer,
+        source: Backbone | FrozenFront,
+        dataset: ImageDataset,
+        workers: int,
     ) -> Features:
-        backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
         features = cached_features(
-            backbone,
+            source,
             dataset,
             cache=self.cache_dir,
             num_workers=workers,
@@ -158,16 +236,21 @@ class FeatureCaching(Callback):
         self._num_computed += features.num_computed
         return features
 
-    def _say_used(self, trainer: Trainer, substitutes: list[Any]) -> None:
+    def _say_used(
+        self, trainer: Trainer, cut: ActivationCut | None, substitutes: list[Any]
+    ) -> None:
         loaders = [each for each in substitutes if isinstance(each, FeatureLoader)]
         number = sum(len(loader.views[0]) for loader in loaders)
         views = max(len(loader.views) for loader in loaders)
         of_views = f", {views} views of each training image" if views > 1 else ""
+        place = "The backbone is frozen: the head reads features"
+        if cut is not None:
+            front = cut.boundary.removeprefix("model.")
+            place = f"Frozen up to {front}: the layers behind read activations"
         self._say(
             trainer,
-            f"The backbone is frozen: the head reads features of {number} images{of_views} "
-            f"({self._num_computed} computed now, the others kept). --features.enabled false turns "
-            "it off.",
+            f"{place} of {number} images{of_views} ({self._num_computed} computed now, the others "
+            "kept). --features.enabled false turns it off.",
         )
 
     def _say(self, trainer: Trainer, message: str) -> None:
@@ -180,11 +263,3 @@ class FeatureCaching(Callback):
 def _is_sharded(trainer: Trainer) -> bool:
     # All ranks must take part in each pass of a sharded backbone, and here each has its own images.
     return not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-
-
-def _is_limited(trainer: Trainer) -> bool:
-    # A try of few batches should not pass all images.
-    # As a number with a point, a limit is a share: 1.0 is all, and 1 is one batch.
-    limits = (trainer.limit_train_batches, trainer.limit_val_batches)
-    whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
-    return bool(trainer.fast_dev_run or trainer.overfit_batches or not whole)  # type: ignore[attr-defined]

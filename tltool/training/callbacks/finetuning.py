@@ -216,6 +216,11 @@ class Finetuning(Callback):
         phases = self._timeline.phases_of_epoch(epoch)
         return phases or [self.phase or self.schedule.phases[0]]
 
+    def num_epochs(self, phase: Phase) -> float:
+        """Return how many epochs a phase has; 0 before training starts."""
+        steps = sum(span.end - span.start for span in self._timeline.spans if span.phase is phase)
+        return steps / max(self._timeline.steps_per_epoch, 1)
+
     def _lay_out(self, trainer: Trainer) -> None:
         self._timeline = trainer_timeline(self.schedule, trainer, ended=self._progress.ended)
 

@@ -1,0 +1,171 @@
+"""Networks are cut behind their frozen layers, wherever these run one after the other."""
+
+import pytest
+import torch
+from torch import nn
+
+from tltool.features.activation_cut import (
+    ActivationCut,
+    FrozenFront,
+    activations_in_front,
+    features_behind,
+    find_cut,
+)
+from tltool.features.fingerprint import make_fingerprint
+from tltool.finetuning.freeze import set_trainable_
+from tltool.models.backbone import Backbone
+from tltool.models.heads import Head
+from tltool.models.layer_groups import layer_groups
+
+NAMES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_nfnet"]
+
+
+def frozen_but_last(name, num_groups=2, **options):
+    """Return a backbone of which the last layer groups train, and images for it."""
+    torch.manual_seed(0)
+    task = nn.Module()
+    task.backbone = Backbone(name, weights="random", **options)
+    task.head = Head(task.backbone.num_features, 2)
+    groups = layer_groups(task)
+    set_trainable_(task, groups, list(groups)[-1 - num_groups :], batch_norm="eval")
+    return task.backbone, torch.randn(3, *task.backbone.data_config["input_size"])
+
+
+@pytest.fixture(params=NAMES)
+def cut_network(request):
+    backbone, images = frozen_but_last(request.param)
+    cut = find_cut(backbone, images)
+    assert isinstance(cut, ActivationCut), cut
+    return backbone, cut, images
+
+
+def test_the_features_are_those_of_the_whole_network(cut_network):
+    backbone, cut, images = cut_network
+    backbone.eval()
+    activations = activations_in_front(backbone, cut, images)
+    expected = backbone(images)
+    torch.testing.assert_close(features_behind(backbone, cut, activations), expected)
+
+
+def test_the_gradients_are_those_of_the_whole_network(cut_network):
+    backbone, cut, images = cut_network
+    backbone.eval()
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    whole = torch.autograd.grad(backbone(images).square().sum(), trained, allow_unused=True)
+    with torch.no_grad():
+        activations = activations_in_front(backbone, cut, images)
+    behind = features_behind(backbone, cut, activations).square().sum()
+    for a, b in zip(whole, torch.autograd.grad(behind, trained, allow_unused=True), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_the_network_is_left_as_it_was(cut_network):
+    backbone, cut, images = cut_network
+    before = {name: module.training for name, module in backbone.named_modules()}
+    features_behind(backbone, cut, activations_in_front(backbone, cut, images))
+    assert {name: module.training for name, module in backbone.named_modules()} == before
+    assert not any("forward" in vars(module) for module in backbone.modules())
+
+
+def test_layers_in_front_do_not_run_behind_the_cut(cut_network):
+    backbone, cut, images = cut_network
+    activations = activations_in_front(backbone, cut, images)
+    ran = []
+    for module in backbone.get_submodule(cut.boundary).children():
+        module.register_forward_hook(lambda *args: ran.append(args))
+    features_behind(backbone, cut, activations)
+    assert not ran
+
+
+def test_a_network_that_is_frozen_as_a_whole_has_no_cut():
+    backbone, images = frozen_but_last("test_resnet", num_groups=0)
+    assert (
+        find_cut(backbone, images) == "no frozen layer runs in front of the first one that trains"
+    )
+
+
+def test_a_network_that_trains_as_a_whole_has_no_cut():
+    backbone, images = frozen_but_last("test_resnet", num_groups=5)
+    assert (
+        find_cut(backbone, images) == "no frozen layer runs in front of the first one that trains"
+    )
+
+
+def test_batch_norms_that_adapt_are_behind_the_cut():
+    backbone, images = frozen_but_last("test_resnet")
+    backbone.model.layer1.train()
+    assert find_cut(backbone, images).boundary in {"model.maxpool", "model.act1"}
+
+
+class TwoPaths(nn.Module):
+    """Reads an early output again behind the last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.middle, self.late = (nn.Conv2d(3, 3, 1) for _ in range(3))
+
+    def forward(self, images):
+        early = self.early(images)
+        return (self.late(self.middle(early)) + early).mean(dim=(2, 3))
+
+
+def test_a_layer_that_reads_two_frozen_outputs_has_no_cut():
+    backbone, images = frozen_but_last("test_resnet")
+    backbone.model = TwoPaths().eval().requires_grad_(False)
+    backbone.model.late.requires_grad_(True)
+    assert "read more than the output of the last frozen one" in find_cut(backbone, images)
+
+
+def test_half_precision_changes_little(cut_network):
+    backbone, cut, images = cut_network
+    backbone.eval()
+    with torch.no_grad():
+        rows = FrozenFront(backbone, cut)(images).float().view(3, *cut.shape)
+        found, expected = features_behind(backbone, cut, rows), backbone(images)
+    assert (found - expected).norm() < 2e-3 * expected.norm()
+
+
+def test_the_name_of_activations_stays_while_later_layers_train():
+    backbone, images = frozen_but_last("test_vit")
+    cut = find_cut(backbone, images)
+    before = make_fingerprint(FrozenFront(backbone, cut), {})
+    with torch.no_grad():
+        backbone.model.blocks[-1].mlp.fc1.weight.add_(1)
+    assert make_fingerprint(FrozenFront(backbone, cut), {}) == before
+
+
+@pytest.mark.parametrize("name", ["model.blocks.0.mlp.fc1.weight", "model.pos_embed"])
+def test_the_name_of_activations_changes_with_a_frozen_weight(name):
+    backbone, images = frozen_but_last("test_vit")
+    cut = find_cut(backbone, images)
+    before = make_fingerprint(FrozenFront(backbone, cut), {})
+    with torch.no_grad():
+        backbone.get_parameter(name).add_(1)
+    assert make_fingerprint(FrozenFront(backbone, cut), {}) != before
+
+
+def test_another_cut_has_another_name():
+    names = []
+    for num_groups in (1, 2):
+        backbone, images = frozen_but_last("test_resnet", num_groups)
+        names.append(make_fingerprint(FrozenFront(backbone, find_cut(backbone, images)), {}).name)
+    assert names[0] != names[1]
+
+
+def test_folded_layers_give_the_same_rows():
+    backbone, images = frozen_but_last("test_resnet")
+    front = FrozenFront(backbone, find_cut(backbone, images), torch.float32).eval()
+    with torch.inference_mode():
+        folded = front.folded(images)
+        torch.testing.assert_close(folded(images), front(images), rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+
+
+def test_a_batch_norm_that_trains_is_not_folded_into_a_frozen_convolution():
+    backbone, images = frozen_but_last("test_efficientnet")
+    backbone.requires_grad_(False).eval().model.bn2.requires_grad_(True)
+    nn.init.constant_(backbone.model.bn2.weight, 2.0)
+    front = FrozenFront(backbone, find_cut(backbone, images)).eval()
+    with torch.inference_mode():
+        assert front.cut.boundary == "model.conv_head"
+        assert front.folded(images) is None

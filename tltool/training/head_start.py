@@ -1,0 +1,154 @@
+"""The start of a head, from features of the training images: its input norm and its weights."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.features.extraction import extract_features
+from tltool.layers.fitted_norms import FittedNorm
+from tltool.models.heads import Head
+from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+
+log = logging.getLogger(__name__)
+
+
+def start_head_(
+    task: LightningModule, data: Any, *, read: Callable[[], Tensor] | None = None
+) -> LightningModule:
+    """Fit the input norm of a task's head, and let a linear head begin as the closed-form probe.
+
+    It is done once, the same on every rank; in a run that is resumed it was done before.
+
+    Args:
+        task: A task with a ``backbone`` and a ``head``, whose ``closed_form_start`` says that the
+            head has yet to begin; with a Trainer, its ranks share the result.
+        data: The datamodule with the training images.
+        read: Returns the features of all training images, such as cached ones; every rank
+            calls it. ``None`` passes the images through the backbone on the first rank.
+
+    Returns:
+        ``task``.
+
+    Raises:
+        ValueError: If an input norm must be fitted, and ``data`` is no datamodule of tltool; or
+            the features are not finite.
+    """
+    head, trainer = task.get_submodule("head"), getattr(task, "_trainer", None)
+    norm = getattr(head, "input_norm", None)
+    needs_norm = isinstance(norm, FittedNorm) and not norm.is_fitted
+    starts = getattr(task, "closed_form_start", False) and may_start(head)
+    starts = starts and isinstance(data, ImageDataModule) and not is_limited(trainer)
+    if not (needs_norm or starts):
+        return task
+    if not isinstance(data, ImageDataModule):
+        raise ValueError(
+            "The head's `input_norm` must be fitted on the training features, and the Trainer "
+            "has no datamodule of tltool. Call task.head.input_norm.fit_(features) first."
+        )
+    is_first = trainer is None or trainer.is_global_zero
+    features = read() if read else (_passed(task, data) if is_first else None)
+    if is_first and features is not None:
+        features = features.float().to(task.device)
+        if isinstance(norm, FittedNorm) and needs_norm:
+            norm.fit_(features)
+        if starts and isinstance(head, Head):
+            labels = torch.tensor(data.samples("train").labels, device=task.device)
+            weights = getattr(task, "class_weights", None)
+            smoothing = getattr(task, "label_smoothing", 0.0)
+            start_from_probe_(
+                head, features, labels, class_weights=weights, label_smoothing=smoothing
+            )
+    task.closed_form_start = False  # type: ignore[assignment]  # no module
+    if trainer is not None:
+        head.load_state_dict(trainer.strategy.broadcast(head.state_dict()))
+    return task
+
+
+def may_start(head: nn.Module) -> bool:
+    """Tell whether a head is linear, has no batch norm on its inputs, and no start of its own."""
+    if not isinstance(head, Head) or isinstance(head.input_norm, nn.modules.batchnorm._BatchNorm):
+        return False
+    if any(isinstance(layer, nn.Linear) for layer in head.hidden.modules()):
+        return False
+    given = getattr(head, "description", {}).get("init_args", {})
+    return given.get("output_initializer", "auto") == "auto" and not given.get("output_bias", 0.0)
+
+
+def is_limited(trainer: Any) -> bool:
+    """Tell whether a Trainer trains on few batches, as a try: it should not pass all images.
+
+    As a number with a point, a limit is a share: 1.0 is all, and 1 is one batch.
+    """
+    if trainer is None:
+        return False
+    limits = (trainer.limit_train_batches, trainer.limit_val_batches)
+    whole = all(limit == 0 or (isinstance(limit, float) and limit == 1) for limit in limits)
+    return bool(trainer.fast_dev_run or trainer.overfit_batches or not whole)
+
+
+@torch.no_grad()
+def start_from_probe_(
+    head: Head,
+    features: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Head:
+    """Set a linear head to the closed-form probe, so that training begins at its accuracy.
+
+    A head that fits the features does not distort them when the backbone begins to train (Kumar et
+    al., 2022, https://arxiv.org/abs/2202.10054). See `fit_ridge_probe`; of many images a random
+    share is enough, so that the fit takes some ten seconds.
+
+    Args:
+        head: A linear head, its input norm fitted.
+        features: Of the training images, ``(N, num_features)``.
+        labels: ``(N,)``.
+        class_weights: Weights of the classes in the loss ``(num_classes,)``.
+        label_smoothing: Of the loss.
+
+    Returns:
+        ``head``.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 1.0], [0.1, 0.8], [1.0, 0.1], [0.9, 0.2]])
+        >>> head = start_from_probe_(Head(2, 2), features, torch.tensor([0, 0, 1, 1]))
+        >>> head(features).argmax(dim=1)
+        tensor([0, 0, 1, 1])
+    """
+    enough = int(CHEAP / features.shape[1] ** 2)
+    if len(features) > enough:
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randperm(len(features), generator=generator)[:enough].to(labels.device)
+        features, labels = features[chosen], labels[chosen]
+    if not features.isfinite().all():
+        raise ValueError(
+            "The backbone gives features that are NaN or infinite. Check its weights and the "
+            "preprocessing: tltool doctor."
+        )
+    if head.input_norm is not None:
+        features = head.input_norm(features)
+    num_classes = head.output.out_features
+    features, labels = features.cpu(), labels.cpu()
+    weights = None if class_weights is None else class_weights.cpu()
+    probe = fit_ridge_probe(
+        features, labels, num_classes, class_weights=weights, label_smoothing=label_smoothing
+    )
+    weight, bias = probe.linear()
+    head.output.weight.copy_(weight)
+    head.output.bias.copy_(bias)
+    return head
+
+
+def _passed(task: LightningModule, data: ImageDataModule) -> Tensor:
+    """Return the features of all training images, passed through the backbone now."""
+    backbone: Any = task.get_submodule("backbone")
+    loader = data.evaluation_dataloader("train")
+    words = "features for the start of the head"
+    return extract_features(backbone, loader, description=words, total=len(loader))[0]
