@@ -169,3 +169,12 @@ def test_a_batch_norm_that_trains_is_not_folded_into_a_frozen_convolution():
     with torch.inference_mode():
         assert front.cut.boundary == "model.conv_head"
         assert front.folded(images) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [("compile", "compiled"), ("grad_checkpointing", "gradient checkpointing")],
+)
+def test_a_network_that_runs_otherwise_in_training_is_not_cut(option, reason):
+    backbone, images = frozen_but_last("test_vit", **{option: True})
+    assert reason in find_cut(backbone, images)

@@ -64,6 +64,9 @@ def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
         >>> find_cut(backbone, torch.randn(2, 3, 32, 32)).boundary
         'model.layer3'
     """
+    obstacle = _obstacle(backbone)
+    if obstacle is not None:
+        return obstacle
     frozen, others = _layers(backbone)
     with evaluation_mode(backbone), torch.inference_mode():
         calls = _calls(backbone, frozen, others, images)
@@ -84,6 +87,15 @@ def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
         if not _is_close(found, expected):
             return "layers that train read more than the output of the last frozen one"
     return cut
+
+
+def _obstacle(backbone: Backbone) -> str | None:
+    """Return why a network does not run in training as its modules say, if so."""
+    if backbone._compiled_call_impl is not None:
+        return "the network is compiled as a whole"
+    if any(getattr(module, "grad_checkpointing", False) for module in backbone.modules()):
+        return "gradient checkpointing runs layers again in the backward pass"
+    return None
 
 
 def _layers(backbone: Backbone) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
