@@ -80,3 +80,18 @@ def test_the_rest_of_a_resumed_epoch_gets_its_line(fit):
     fit("--trainer.max_steps", "8")
     out = fit("--ckpt_path", LAST)
     assert re.findall(r"^epoch (\d)/4", out, re.MULTILINE) == ["2", "3", "4"]
+
+
+def test_last_layers_that_read_activations_go_on_inside_an_epoch(fit):
+    words = ["--finetuning", "LastBlocks", "--data.augmentation", "crop", "--features.views", "2"]
+    words += ["--health.enabled", "false", "--trainer.val_check_interval", "0.4"]
+    fit(*words)
+    fit(*words, "--ckpt_path", BEST)
+    fit(*words)
+    assert_same_runs()
+
+
+def test_the_cut_that_activations_are_kept_at_is_said(run_tltool, images):
+    words = ["--finetuning", "LastBlocks", "--data.root", images, *SMALL]
+    _, _, err = run_tltool("fit", *words)
+    assert "Frozen up to layer3: the layers behind read activations of 24 images" in err

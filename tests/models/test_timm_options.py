@@ -30,7 +30,7 @@ def script():
 
 def smallest_of_each_family():
     families = {}
-    for name in set(timm.list_models()) - {PIXELS}:
+    for name in timm.list_models(exclude_filters=PIXELS):
         family = timm.models.model_entrypoint(name).__module__
         families.setdefault(family, []).append(name)
     return sorted(min(names, key=count_parameters) for names in families.values())
