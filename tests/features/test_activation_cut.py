@@ -134,7 +134,9 @@ def test_the_name_of_activations_stays_while_later_layers_train():
     assert make_fingerprint(FrozenFront(backbone, cut), {}) == before
 
 
-@pytest.mark.parametrize("name", ["model.blocks.0.mlp.fc1.weight", "model.pos_embed"])
+@pytest.mark.parametrize(
+    "name", ["model.blocks.0.mlp.fc1.weight", "model.pos_embed", "model.cls_token"]
+)
 def test_the_name_of_activations_changes_with_a_frozen_weight(name):
     backbone, images = frozen_but_last("test_vit")
     cut = find_cut(backbone, images)

@@ -80,6 +80,13 @@ def test_a_feature_that_hardly_changes_gets_no_large_weight():
     assert head.output.weight[:, 0].abs().max() < 100 * head.output.weight.abs().max()
 
 
+def test_of_very_wide_features_some_images_are_enough():
+    labels = torch.arange(12) % 2
+    features = torch.randn(12, 120_000) + labels[:, None]
+    head = start_from_probe_(Head(120_000, 2), features, labels)
+    assert torch.equal(head(features).argmax(dim=1), labels)
+
+
 def test_features_that_are_no_numbers_are_refused():
     features, labels = make_data()
     features[3, 4] = torch.nan

@@ -227,9 +227,12 @@ class FrozenFront(nn.Module):
         self.description = {**backbone.description, "init_args": {**init_args, **cut_there}}
         for name in cut.skipped:
             self.add_module(name.replace(".", "/"), backbone.get_submodule(name))
-        for name, parameter in backbone.model.named_parameters(recurse=False):
-            if not parameter.requires_grad:  # Such as pos_embed.
-                self.register_parameter(name, parameter)
+        for name, parameter in backbone.named_parameters():
+            is_inside = any(name.startswith(f"{module}.") for module in cut.skipped)
+            if not (parameter.requires_grad or is_inside):  # Such as pos_embed.
+                self.register_parameter(name.replace(".", "/"), parameter)
+        for name, buffer in backbone.model.named_buffers(recurse=False):
+            self.register_buffer(f"buffer/{name}", buffer)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return rows ``(B, size)`` of images ``(B, C, H, W)``."""

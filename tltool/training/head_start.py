@@ -122,7 +122,8 @@ def start_from_probe_(
         >>> head(features).argmax(dim=1)
         tensor([0, 0, 1, 1])
     """
-    enough = int(CHEAP / features.shape[1] ** 2)
+    width = features.shape[1]
+    enough = int(max(CHEAP / width**2, (CHEAP / width) ** 0.5))
     if len(features) > enough:
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(features), generator=generator)[:enough].to(labels.device)

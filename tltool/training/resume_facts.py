@@ -104,14 +104,18 @@ def image_hashes(splits: Splits) -> dict[str, Tensor]:
         >>> torch.equal(image_hashes(here)["train"], image_hashes(there)["train"])
         True
     """
-    named = splits.by_name()
-    folders = {os.path.dirname(path) for samples in named.values() for path in samples.paths}
-    # Relative names have no root to take away; those of data sets in memory are such.
-    root = os.path.commonpath(folders) if folders and all(map(os.path.isabs, folders)) else ""
+    root = common_folder(splits)
     return {
         split: torch.tensor([_hash(path.removeprefix(root)) for path in samples.paths])
-        for split, samples in named.items()
+        for split, samples in splits.by_name().items()
     }
+
+
+def common_folder(splits: Splits) -> str:
+    """Return the folder that holds all images; "" for those in memory, whose names are relative."""
+    named = splits.by_name().values()
+    folders = {os.path.dirname(path) for samples in named for path in samples.paths}
+    return os.path.commonpath(folders) if folders and all(map(os.path.isabs, folders)) else ""
 
 
 def _hash(name: str) -> int:

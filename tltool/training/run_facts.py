@@ -15,7 +15,7 @@ from tltool.models.layer_groups import layer_groups
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_facts import git_commit
+from tltool.training.resume_facts import common_folder, git_commit
 
 
 def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
@@ -73,9 +73,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         for split, samples in splits.by_name().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]
-    directories = {Path(path).parent for _, path, _ in rows}
-    # Relative names have no root to take away; those of data sets in memory are such.
-    root = os.path.commonpath(directories) if all(map(Path.is_absolute, directories)) else ""
+    root = common_folder(splits)
     lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 

@@ -144,11 +144,18 @@ def test_views_of_augmented_images_are_computed_once(train, caplog):
     assert "2 views of each training image" in caplog.text
 
 
-def test_mixup_of_features_is_offered_where_images_were_to_be_mixed(train, caplog):
-    options = {"data_options": {"mixup": 0.2}, "views": 1}
-    plain, _ = train(LinearProbe(), **options)
-    assert "Set --features.mixup 0.2 to mix those" in caplog.text
-    mixed, passes = train(LinearProbe(), **options, mixup=0.2)
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+@pytest.mark.parametrize("strategy", [LinearProbe(), LastBlocks(1)], ids=["head", "last"])
+def test_images_that_are_mixed_are_read(train, caplog, mixing, strategy):
+    _, passes = train(strategy, data_options={mixing: 0.2})
+    assert min(passes.counts) > 0
+    assert "Set --features.mixup 0.2 to mix what frozen layers compute" in caplog.text
+
+
+def test_features_are_mixed_instead_of_images(train):
+    options = {"data_options": {"mixup": 0.2}, "mixup": 0.2}
+    plain, _ = train(LinearProbe())
+    mixed, passes = train(LinearProbe(), **options)
     assert passes.counts == [0, 0, 0]
     assert not torch.equal(plain.head.output.weight, mixed.head.output.weight)
 

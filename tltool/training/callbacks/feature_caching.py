@@ -48,8 +48,8 @@ class FeatureCaching(Callback):
         activations: Whether it does so where layers of the backbone train too.
         views: With augmented images, the number of augmented views of each image that are computed
             and then drawn from; ``None`` computes a new one at each visit, and caches nothing.
-        mixup: How strongly the features of two images are blended, see `FeatureMixing`; mixup and
-            cutmix of the data change images only.
+        mixup: How strongly the features of two images are blended, see `FeatureMixing`. Without it
+            images are read where the data have mixup or cutmix, which change images only.
         max_size: Largest size on the disk that one phase may take, such as ``10GB`` or ``500MB``;
             beyond it images are read.
         cache_dir: The directory of the cache; ``None`` for the environment variable
@@ -141,12 +141,7 @@ class FeatureCaching(Callback):
         phases = finetuning.phases_of_epoch(trainer.current_epoch)
         data = getattr(trainer, "datamodule", None)
         is_random = isinstance(data, ImageDataModule) and data.transform(augment=True).is_random
-        if self.views is None and is_random:
-            self._say(
-                trainer,
-                "Augmented images are computed anew in each epoch. Set --features.views 4 to draw "
-                "from 4 augmented views of each, computed once.",
-            )
+        if self._needs_images(trainer, is_random):
             return None
         backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
         if all(set(phase.trains) == {"head"} for phase in phases):
@@ -160,6 +155,25 @@ class FeatureCaching(Callback):
             self._phase = phases[0]
             self._phase_front = self._front(trainer, backbone, loaders)
         return self._phase_front
+
+    def _needs_images(self, trainer: Trainer, is_random: bool) -> bool:
+        """Tell whether the data ask for images that are new at each visit, and offer another way."""
+        data = getattr(trainer, "datamodule", None)
+        if self.views is None and is_random:
+            self._say(
+                trainer,
+                "Augmented images are computed anew in each epoch. Set --features.views 4 to draw "
+                "from 4 augmented views of each, computed once.",
+            )
+            return True
+        if isinstance(data, ImageDataModule) and (data.mixup or data.cutmix) and not self.mixup:
+            self._say(
+                trainer,
+                "mixup and cutmix mix images, so these are read in each epoch. Set "
+                "--features.mixup 0.2 to mix what frozen layers compute, once, instead.",
+            )
+            return True
+        return False
 
     def _front(
         self, trainer: Trainer, backbone: Backbone, loaders: Sequence[BatchLoader]
@@ -207,14 +221,7 @@ class FeatureCaching(Callback):
         ]
         data, mixing = getattr(trainer, "datamodule", None), None
         if isinstance(loader, TrainingLoader) and isinstance(data, ImageDataModule):
-            if self.mixup:
-                mixing = FeatureMixing(data.num_classes, alpha=self.mixup)
-            elif data.mixup or data.cutmix:
-                self._say(
-                    trainer,
-                    "mixup and cutmix mix images, and features are read now. Set "
-                    "--features.mixup 0.2 to mix those.",
-                )
+            mixing = FeatureMixing(data.num_classes, alpha=self.mixup) if self.mixup else None
         return FeatureLoader(loader, views, cut=cut, mixing=mixing)
 
     def _compute(
