@@ -157,7 +157,7 @@ class FeatureCaching(Callback):
         return self._phase_front
 
     def _needs_images(self, trainer: Trainer, is_random: bool) -> bool:
-        """Tell whether the data ask for images that are new at each visit, and offer another way."""
+        """Tell whether the data ask for images that are new at each visit; offer another way."""
         data = getattr(trainer, "datamodule", None)
         if self.views is None and is_random:
             self._say(
