@@ -14,6 +14,7 @@ BASE = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
     *("--trainer.accelerator", "cpu", "--health.enabled", "false"),
+    *("--finetuning", "LinearProbe"),
 ]
 # For each row, what is given on the command line when the run is resumed. Nothing but the last
 # epoch is missing, so that what is applied is really trained with.
@@ -34,6 +35,7 @@ GIVEN = {
     "data.init_args.value_range": ["--data.value_range", "0", "128"],
     "data.init_args.seed": ["--data.seed", "5"],
     "data.init_args.val_fraction": ["--data.val_fraction", "0.4"],
+    "data.init_args.tuning_fraction": ["--data.tuning_fraction", "0.3"],
     "data.init_args.augmentation": ["--data.augmentation", "flip"],
     "data.init_args.crop_area": ["--data.crop_area", "0.25"],
     "model.closed_form_start": ["--model.closed_form_start", "false"],
@@ -61,11 +63,12 @@ GIVEN = {
     "health": ["--health.every", "7"],
     "runs_dir": ["--runs_dir", "elsewhere"],
     "name": ["--name", "mine"],
+    "monitor": ["--monitor", "val/loss"],
     "save_every_n_steps": ["--save_every_n_steps", "1"],
 }
 # Compared as facts, whatever the configuration says; or no other value can be given here.
 TESTED_BELOW = {"model", "classes", "preprocessing", "images", "versions", "commit", "data"}
-NOT_COMPARED = {"ckpt_path", "config"}
+NOT_COMPARED = {"ckpt_path", "config", "budget"}
 NEEDS_MORE = {  # a compiler; views; a datamodule with a test split
     "model.backbone.init_args.compile",
     "features.mixup",

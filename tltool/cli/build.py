@@ -11,6 +11,12 @@ import docstring_parser
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
+from tltool.cli.auto_choice import (
+    TUNING_FRACTION,
+    check_budget,
+    take_choice_of_checkpoint,
+    with_choice,
+)
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
@@ -20,7 +26,7 @@ from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
@@ -45,6 +51,9 @@ class Experiment:
         task: Backbone and head.
         strategy: What trains, when and how fast.
         changes: What the configuration changes of that in the checkpoint to resume from.
+        choice: The strategy that `Auto` has chosen, in words.
+        has_measured_epochs: Whether the number of epochs follows from measured steps, which the
+            ranks must agree on.
     """
 
     parser: Parser
@@ -54,6 +63,8 @@ class Experiment:
     task: ImageTask
     strategy: FinetuningStrategy
     changes: Sequence[Difference] = ()
+    choice: str | None = None
+    has_measured_epochs: bool = False
 
     @property
     def backbone(self) -> Backbone:
@@ -112,10 +123,17 @@ def build(parser: Parser, config: Namespace) -> Experiment:
             the images need a range, or the checkpoint cannot be resumed with this configuration.
     """
     resumed = ResumedConfig(config.ckpt_path) if config.ckpt_path is not None else None
+    if resumed:
+        take_choice_of_checkpoint(config, resumed.config)
+    check_budget(config)
     _set_seed(config, resumed.seed if resumed else None)
     changes = resumed.differences(plain_config(parser, config)) if resumed else []
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
-    _check_phases(strategy, config)
+    auto = strategy if isinstance(strategy, Auto) else None
+    if auto is None:
+        _check_phases(strategy, config)
+    elif config.data.init_args.tuning_fraction is None:
+        config.data.init_args.tuning_fraction = TUNING_FRACTION
     others = config.clone()
     del others["finetuning"]
     try:
@@ -125,7 +143,8 @@ def build(parser: Parser, config: Namespace) -> Experiment:
     if resumed:
         resumed.check_task(made.model)
     made.data.check_values(made.data.value_survey)
-    return Experiment(parser, config, made, made.data, made.model, strategy, changes)
+    experiment = Experiment(parser, config, made, made.data, made.model, strategy, changes)
+    return with_choice(experiment, auto) if auto else experiment
 
 
 def _set_seed(config: Namespace, seed_before: int | None) -> None:

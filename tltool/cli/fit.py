@@ -1,5 +1,6 @@
 """`tltool fit`: fine-tune from YAML, flags, or nothing but a directory of images."""
 
+import time
 from collections.abc import Sequence
 
 from lightning.pytorch import Trainer
@@ -7,6 +8,7 @@ from torch import nn
 
 from tltool._plain_text import one_line, shell_command
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
@@ -36,17 +38,22 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
             text = short_yaml(experiment.plain_config, experiment.backbone.weights)
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
             print(text)
+    start = time.monotonic()
+    probe = print_probe(experiment, trainer)
     trainer.fit(
         experiment.task,
         datamodule=experiment.data,
         ckpt_path=experiment.config.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
+    gain = probe and measure_fit(experiment, trainer, probe)
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
+    if gain:
+        print_gain(gain, time.monotonic() - start)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
@@ -71,6 +78,8 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     )
     print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
     print(f"data      {one_line(experiment.data.summary())}")
+    if experiment.choice:
+        print(f"chosen    {one_line(experiment.choice)}")
     print(f"run       {one_line(experiment.run_dir)}")
     for change in experiment.changes:
         print(f"resume    {one_line(change)}")

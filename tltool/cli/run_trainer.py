@@ -14,7 +14,8 @@ from tltool.cli.build import Experiment
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
-from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.agreed_epochs import AgreedEpochs
+from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR, BestCheckpoint, LastCheckpoint
 from tltool.training.callbacks.divergence import Divergence
 from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.finetuning import Finetuning
@@ -68,11 +69,12 @@ def run_trainer(experiment: Experiment) -> Trainer:
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
             Divergence(),
+            *([AgreedEpochs()] if experiment.has_measured_epochs else []),
             Finetuning(experiment.strategy),
             made.features,
             made.health,
             WandbTracking(experiment.plain_config),
-            BestCheckpoint(run_dir / "checkpoints"),
+            BestCheckpoint(run_dir / "checkpoints", config.monitor or DEFAULT_MONITOR),
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),
             *_bar(given),

@@ -50,6 +50,10 @@ class RunOptions:
         seed_everything: Seed of all random numbers; true for a random one, false for none.
         runs_dir: Runs lie in <runs_dir>/<name>/<n>.
         name: Name of the run; null for the data's name.
+        budget: Time that training may take, such as 10m, if the strategy is Auto: max_epochs
+            follows from measured steps. The run keeps that, and a resumed one too.
+        monitor: Metric that chooses best.ckpt, such as val/f1; null for val/accuracy, or for the
+            macro F1 where the strategy is Auto and classes are unbalanced.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
         ckpt_path: Checkpoint to resume from, such as last.ckpt.
@@ -58,6 +62,8 @@ class RunOptions:
     seed_everything: bool | int = 0
     runs_dir: str = "runs"
     name: str | None = None
+    budget: str | None = None
+    monitor: str | None = None
     save_every_n_steps: int | None = None
     ckpt_path: str | None = None
 

@@ -11,9 +11,8 @@ from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_c
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
-from tltool.features.cache import cached_features
-from tltool.features.extraction import extract_features
 from tltool.inference.predictor import Predictor
+from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 
@@ -51,8 +50,8 @@ def measure_split(
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
-        train = _features(backbone, data, "train", caching or {}), train_labels
-        test = _features(backbone, data, split, caching or {}), labels
+        train = split_features(backbone, data, "train", caching=caching or {}), train_labels
+        test = split_features(backbone, data, split, caching=caching or {}), labels
         baselines[PROBE] = probe_correct(train, test, data.num_classes)
     return MeasuredSplit(
         split=split,
@@ -64,22 +63,3 @@ def measure_split(
         baselines=baselines,
         majority=data.class_names[majority],
     )
-
-
-def _features(
-    backbone: Backbone, data: ImageDataModule, split: SplitName, caching: Mapping[str, Any]
-) -> Tensor:
-    """Return the features of a split, by the cache of the run if it had one."""
-    loader = data.evaluation_dataloader(split)
-    if not caching.get("enabled", False):
-        description = f"features of the {split} images"
-        return extract_features(backbone, loader, description=description, total=len(loader))[0]
-    features = cached_features(
-        backbone,
-        data.dataset(split),
-        cache=caching["cache_dir"],
-        batch_size=data.batch_size,
-        num_workers=loader.num_workers,
-        show_progress=True,
-    )
-    return features.tensor()

@@ -13,6 +13,7 @@ from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.training.head_fit import fit_head_
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ def start_head_(
 ) -> LightningModule:
     """Fit the input norm of a task's head, and let a linear head begin as the closed-form probe.
 
-    It is done once, the same on every rank; in a run that is resumed it was done before.
+    A head with hidden layers is trained on the features, if the backbone trains from the first
+    step. It is done once, the same on every rank; in a run that is resumed it was done before.
 
     Args:
         task: A task with a ``backbone`` and a ``head``, whose ``closed_form_start`` says that the
@@ -41,8 +43,9 @@ def start_head_(
     head, trainer = task.get_submodule("head"), getattr(task, "_trainer", None)
     norm = getattr(head, "input_norm", None)
     needs_norm = isinstance(norm, FittedNorm) and not norm.is_fitted
-    starts = getattr(task, "closed_form_start", False) and may_start(head)
+    starts = getattr(task, "closed_form_start", False) and _chooses_no_start(head)
     starts = starts and isinstance(data, ImageDataModule) and not is_limited(trainer)
+    starts = starts and (has_closed_form(head) or _trains_backbone(task))
     if not (needs_norm or starts):
         return task
     if not isinstance(data, ImageDataModule):
@@ -56,27 +59,39 @@ def start_head_(
         features = features.float().to(task.device)
         if isinstance(norm, FittedNorm) and needs_norm:
             norm.fit_(features)
-        if starts and isinstance(head, Head):
+        if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
-            weights = getattr(task, "class_weights", None)
-            smoothing = getattr(task, "label_smoothing", 0.0)
-            start_from_probe_(
-                head, features, labels, class_weights=weights, label_smoothing=smoothing
-            )
+            loss = {
+                "class_weights": getattr(task, "class_weights", None),
+                "label_smoothing": getattr(task, "label_smoothing", 0.0),
+            }
+            if isinstance(head, Head) and has_closed_form(head):
+                start_from_probe_(head, features, labels, **loss)
+            else:
+                fit_head_(head, features, labels, **loss)
     task.closed_form_start = False  # type: ignore[assignment]  # no module
     if trainer is not None:
         head.load_state_dict(trainer.strategy.broadcast(head.state_dict()))
     return task
 
 
-def may_start(head: nn.Module) -> bool:
-    """Tell whether a head is linear, has no batch norm on its inputs, and no start of its own."""
+def has_closed_form(head: nn.Module) -> bool:
+    """Tell whether a head is linear, and has no batch norm on its inputs."""
     if not isinstance(head, Head) or isinstance(head.input_norm, nn.modules.batchnorm._BatchNorm):
         return False
-    if any(isinstance(layer, nn.Linear) for layer in head.hidden.modules()):
-        return False
+    return not any(isinstance(layer, nn.Linear) for layer in head.hidden.modules())
+
+
+def _chooses_no_start(head: nn.Module) -> bool:
+    """Tell whether a head leaves it to us how its output weights begin."""
     given = getattr(head, "description", {}).get("init_args", {})
     return given.get("output_initializer", "auto") == "auto" and not given.get("output_bias", 0.0)
+
+
+def _trains_backbone(task: LightningModule) -> bool:
+    """Tell whether the backbone trains from the first step, as a strategy has set it by now."""
+    backbone = task.get_submodule("backbone")
+    return any(parameter.requires_grad for parameter in backbone.parameters())
 
 
 def is_limited(trainer: Any) -> bool:

@@ -33,6 +33,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "data.init_args.seed": "images would move from one split to another",
         "data.init_args.val_fraction": "images would move from one split to another",
         "data.init_args.test_fraction": "images would move from one split to another",
+        "data.init_args.tuning_fraction": "images would move from one split to another",
         "optimizer": "its state belongs to that optimizer",
         "seed_everything": "order and augmentation of the images follow from it",
     },
@@ -50,6 +51,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "data.init_args.random_erasing": "the training images change otherwise from here on",
         "data.init_args.mixup": "the training images change otherwise from here on",
         "data.init_args.cutmix": "the training images change otherwise from here on",
+        "monitor": "the best epoch is chosen anew from here on",
         "finetuning": "the new phases count from the first epoch on, as if they had always been",
         "features.views": "the training images change otherwise from here on",
         "features.mixup": "the training images change otherwise from here on",
@@ -73,6 +75,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "health": "",
         "runs_dir": "",
         "name": "",
+        "budget": "",  # Turned into epochs when the run began.
         "save_every_n_steps": "",
         "ckpt_path": "",
         "config": "",

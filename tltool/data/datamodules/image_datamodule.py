@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from tltool.data.datamodules.record_splits import make_splits
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import whole_signature
-from tltool.data.datamodules.stratified_split import check_fractions
+from tltool.data.datamodules.stratified_split import check_fractions, check_tuning_fraction
 from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
@@ -76,7 +76,8 @@ class ImageDataModule(LightningDataModule):
             `resolve_preprocessing`.
         augmentation: Random changes of the training images, from weak to strong, see
             `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
-            features are computed only once.
+            features are computed only once. ``None`` is ``none``, unless the strategy ``Auto``
+            trains layers of the backbone, and then ``crop``.
         crop_area: Least share of the area that a random crop keeps, in ``(0, 1]``.
         random_erasing: Probability of erasing a rectangle of a training image, see
             `ImageTransform`.
@@ -88,6 +89,10 @@ class ImageDataModule(LightningDataModule):
         seed: Seed of the split.
         val_fraction: Share of the training images that validates, in ``(0, 1)``, where the data has
             no validation split.
+        tuning_fraction: Share of the training images, in ``[0, 1)``, for a tuning split where the
+            data has no test split: these choose the best epoch, and the validation images test, so
+            that what is reported was not chosen on. 0 for none; ``None`` is 0, unless the
+            strategy is ``Auto``. See `make_splits`.
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
@@ -109,7 +114,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int | None = None,
         value_range: list[float] | None = None,
         preprocessing: Preprocessing = "backbone",
-        augmentation: Augmentation = "none",
+        augmentation: Augmentation | None = None,
         crop_area: float = CROP_AREA,
         random_erasing: float = 0.0,
         mixup: float = 0.0,
@@ -117,6 +122,7 @@ class ImageDataModule(LightningDataModule):
         broken_files: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         val_fraction: float = 0.2,
+        tuning_fraction: float | None = None,
         data_config: dict[str, Any] | None = None,
         class_names: list[Any] | None = None,
     ) -> None:
@@ -125,7 +131,7 @@ class ImageDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing
-        self.augmentation: Augmentation = augmentation
+        self.augmentation = augmentation
         self.crop_area = crop_area
         self.random_erasing = random_erasing
         check_alpha(mixup, name="mixup")
@@ -134,6 +140,7 @@ class ImageDataModule(LightningDataModule):
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
+        self.tuning_fraction = check_tuning_fraction(tuning_fraction)
         self.data_config = data_config
         self.given_class_names = class_names and as_names(class_names)
         self._run_seed: int | None = None
@@ -170,7 +177,13 @@ class ImageDataModule(LightningDataModule):
         self.check_labels()
         records, found = self.readable_records(), self._found_classes
         splits = make_splits(
-            records, found, self.class_names, self.fractions, place=self.place, seed=self.seed
+            records,
+            found,
+            self.class_names,
+            self.fractions,
+            place=self.place,
+            seed=self.seed,
+            tuning=self.tuning_fraction or 0.0,
         )
         for split, missing in splits.missing_classes(self.class_names).items():
             _warn("The %s images in %s have none of: %s.", split, self.place, missing)
@@ -323,7 +336,7 @@ class ImageDataModule(LightningDataModule):
         """Return the transform from image to tensor."""
         return ImageTransform(
             self.resolved_data_config(),
-            augmentation=self.augmentation if augment else "none",
+            augmentation=(augment and self.augmentation) or "none",
             crop_area=self.crop_area,
             random_erasing=self.random_erasing if augment else 0.0,
         )

@@ -9,6 +9,9 @@ from tltool.data.files.folder_layout import WHOLE
 from tltool.data.files.natural_order import sort_classes
 from tltool.data.loading.samples import Samples, Splits
 
+FEWEST_TUNING = 40
+"""Images of a tuning split; their accuracy has a standard error of up to .08."""
+
 
 def make_splits(
     records: Sequence[ImageRecord],
@@ -18,11 +21,13 @@ def make_splits(
     *,
     place: str,
     seed: int,
+    tuning: float = 0.0,
 ) -> Splits:
     """Return the images of each split, labels as indices into the learned classes.
 
     Where no record has a split, all are split by the fractions. Where none validates, the training
-    records are split in two.
+    records are split in two. Where none tests, a tuning split may be taken out of the training
+    images: it validates then, and what would have validated tests, on images that chose nothing.
 
     Args:
         records: The records of all images.
@@ -31,6 +36,8 @@ def make_splits(
         fractions: Share of each split but ``train``.
         place: Where the data lies, for messages.
         seed: Another seed, another split.
+        tuning: Share of the training images for the tuning split; 0 for none. It is left out where
+            it would have fewer than `FEWEST_TUNING` images, which could not choose.
 
     Raises:
         ValueError: If a class is not learned or too small, or a group is in two splits.
@@ -57,8 +64,18 @@ def make_splits(
         sizes = {name: counts[name] for name in found}
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
         members_of |= _split(whole, fractions, seed)
+    if "test" not in members_of and _can_tune(members_of, tuning):
+        members_of["test"] = members_of["val"]
+        members_of |= _split(members_of["train"], {"val": tuning}, seed)
     label_of = {name: label for label, name in enumerate(learned)}
     return Splits(**{split: _samples(members, label_of) for split, members in members_of.items()})
+
+
+def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) -> bool:
+    """Tell whether a tuning split can be taken out of the training images, and would be enough."""
+    train = members_of.get("train", ())
+    is_enough = len(train) * tuning >= FEWEST_TUNING and "val" in members_of
+    return is_enough and len({record.group or record.name for record in train}) > 1
 
 
 def _split(

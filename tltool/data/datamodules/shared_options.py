@@ -29,13 +29,14 @@ class SharedOptions(TypedDict, total=False):
     num_workers: int | None
     value_range: list[float] | None
     preprocessing: Preprocessing
-    augmentation: Augmentation
+    augmentation: Augmentation | None
     crop_area: float
     random_erasing: float
     mixup: float
     cutmix: float
     seed: int
     val_fraction: float
+    tuning_fraction: float | None
     data_config: dict[str, Any] | None
     class_names: list[Any] | None
 

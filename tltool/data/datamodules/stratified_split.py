@@ -146,6 +146,23 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         )
 
 
+def check_tuning_fraction(fraction: float | None) -> float | None:
+    """Return a share of the training images for a tuning split, if it is one.
+
+    Example:
+        >>> check_tuning_fraction(20)
+        Traceback (most recent call last):
+        ...
+        ValueError: `tuning_fraction` must be in [0, 1), got 20. Set --data.tuning_fraction 0.2...
+    """
+    if fraction is not None and not 0 <= fraction < 1:
+        raise ValueError(
+            f"`tuning_fraction` must be in [0, 1), got {fraction}. Set --data.tuning_fraction 0.2, "
+            "or 0 for no tuning split."
+        )
+    return fraction
+
+
 def _rank(name: str, seed: int) -> bytes:
     # macOS hands out decomposed names, Linux what was written: one form, one split.
     name = unicodedata.normalize("NFC", name)

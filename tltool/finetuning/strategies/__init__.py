@@ -1,5 +1,6 @@
 """Fine-tuning strategies, imported all at once, so that the command line finds them by name."""
 
+from tltool.finetuning.strategies.auto import Auto as Auto
 from tltool.finetuning.strategies.chosen_groups import ChosenGroups as ChosenGroups
 from tltool.finetuning.strategies.full_finetuning import FullFinetuning as FullFinetuning
 from tltool.finetuning.strategies.full_finetuning import LayerwiseDecay as LayerwiseDecay
@@ -13,6 +14,7 @@ from tltool.finetuning.strategies.strategy import FinetuningStrategy as Finetuni
 
 #: Those that YAML and the command line know by their short names.
 STRATEGIES: tuple[type[FinetuningStrategy], ...] = (
+    Auto,
     LinearProbe,
     LPFT,
     GradualUnfreezing,

@@ -1,13 +1,25 @@
 """Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from tltool._lookup import lookup
 from tltool._plain_text import shell_command
 from tltool.training.epoch_position import ends_early
+
+DEFAULT_MONITOR = "val/accuracy"
+MONITORS: dict[str, Literal["min", "max"]] = {
+    "val/accuracy": "max",
+    "val/f1": "max",
+    "val/loss": "min",
+    "val/auroc": "max",
+    "val/top5_accuracy": "max",
+    "val/calibration_error": "min",
+}
+"""Metrics that can choose the best epoch, and whether the least or the most is best."""
 
 # A newer file replaces the older one.
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
@@ -36,19 +48,31 @@ class MovableCheckpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(MovableCheckpoint):
-    """Keep ``best.ckpt``, the epoch with the best validation accuracy.
+    """Keep ``best.ckpt``, the epoch with the best value of a metric of the validation.
 
     Args:
         directory: Where the file lies.
+        monitor: The metric, one of `MONITORS`.
+
+    Raises:
+        ValueError: If it is unknown; or after a validation, if it is not measured.
     """
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
+    def __init__(self, directory: Path, monitor: str = DEFAULT_MONITOR) -> None:
+        mode = lookup(MONITORS, monitor, kind="monitor")
+        super().__init__(directory, "best", monitor=monitor, mode=mode, **_SAME_NAME)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, where there was a validation; Lightning would warn in each epoch without one."""
-        if self.monitor in trainer.callback_metrics:
+        metrics = trainer.callback_metrics
+        if self.monitor in metrics:
             super().on_train_epoch_end(trainer, pl_module)
+        elif DEFAULT_MONITOR in metrics:
+            measured = [name for name in MONITORS if name in metrics]
+            raise ValueError(
+                f"`monitor` is {self.monitor!r}, which is not measured with so many classes. Set "
+                f"--monitor to one of: {', '.join(measured)}."
+            )
 
 
 class LastCheckpoint(MovableCheckpoint):

@@ -1,0 +1,155 @@
+"""What `finetuning: Auto` chooses for a run, written into its configuration."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from tltool.cli.trainer_section import world_size
+from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
+from tltool.diagnostics.advice.training_time import measure_training_time
+from tltool.finetuning.durations import parse_duration
+from tltool.finetuning.strategies import Auto, FinetuningStrategy, LinearProbe
+from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
+
+if TYPE_CHECKING:
+    from tltool.cli.build import Experiment
+
+TUNING_FRACTION = 0.2
+"""Share of the training images that chooses the epoch, where the data have no test split."""
+AUGMENTATION = "crop"
+"""Of the training images, where layers of the backbone train."""
+UNBALANCED = 3
+"""Where a class has so many times the images of another one, the macro F1 chooses."""
+# Keys that say what was chosen, once a run has begun.
+_CHOSEN = ("data.init_args.augmentation", "data.init_args.tuning_fraction", "monitor")
+
+
+def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> None:
+    """Put what a run chose when it began in the place of `Auto` and a budget: it chooses once.
+
+    Args:
+        config: The configuration that resumes it.
+        before: That in its checkpoint.
+    """
+    if config.budget is not None and "trainer" in before:
+        config.budget, config.trainer.max_epochs = None, before["trainer"]["max_epochs"]
+    strategy = before.get("finetuning")
+    if not strategy or not is_auto(config):
+        return
+    config.finetuning = Namespace(
+        class_path=strategy["class_path"], init_args=Namespace(strategy.get("init_args") or {})
+    )
+    for key in _CHOSEN:
+        if config.get(key) is None:
+            config[key] = functools.reduce(
+                lambda section, word: section[word], key.split("."), before
+            )
+
+
+def epochs_of_budget(experiment: "Experiment", seconds: float) -> int:
+    """Return the epochs that a budget allows, from measured steps of the last phase."""
+    config, made = experiment.config, experiment.made
+    phase = experiment.schedule.phases[-1]
+    facts = training_facts(experiment.task, experiment.data, max_epochs=1, on_gpu=False)
+    caching = made.features
+    keeps = caching.enabled and caching.activations and caching.views is not None
+    frozen = set(facts.forward_shares) - set(phase.groups)
+    front = sum(facts.forward_shares[group] for group in frozen) if keeps else 0.0
+    taken = measure_training_time(
+        experiment.task,
+        experiment.data,
+        phase,
+        front=front,
+        views=caching.views or 1,
+        devices=world_size(config.trainer),
+    )
+    return taken.epochs_within(seconds)
+
+
+def is_auto(config: Namespace) -> bool:
+    """Tell whether a configuration leaves the choice of the strategy to us."""
+    path: str = config.finetuning.class_path
+    return path.startswith("tltool.") and path.endswith(f".{Auto.__name__}")
+
+
+def check_budget(config: Namespace) -> None:
+    """Raise if a budget is none, or nothing turns it into epochs.
+
+    Raises:
+        ValueError: What to type instead.
+    """
+    if config.budget is None:
+        return
+    parse_duration(config.budget)
+    if not is_auto(config):
+        name = config.finetuning.class_path.rpartition(".")[2]
+        raise ValueError(
+            f"`budget` is turned into epochs by --finetuning Auto, not by {name}. Set "
+            "--trainer.max_epochs, or --trainer.max_time to stop in the middle."
+        )
+
+
+def with_choice(experiment: "Experiment", auto: Auto) -> "Experiment":
+    """Return an experiment with the strategy and the epochs that `Auto` chooses, in words too.
+
+    They are written into its configuration.
+
+    Args:
+        experiment: With `Auto` for its strategy.
+        auto: The rule.
+    """
+    strategy, why = _choose(experiment, auto)
+    chosen = dataclasses.replace(experiment, strategy=strategy, choice=f"{_words(strategy)}: {why}")
+    config = experiment.config
+    budget, config.budget = config.budget, None
+    if budget is None:
+        return chosen
+    epochs = epochs_of_budget(chosen, parse_duration(budget))
+    config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
+    choice = f"{chosen.choice}; {budget} are enough for {epochs} epochs"
+    # A new one: the schedule is of another number of epochs.
+    return dataclasses.replace(chosen, choice=choice, has_measured_epochs=True)
+
+
+def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, str]:
+    config, data = experiment.config, experiment.data
+    trainer = experiment.device_trainer()
+    strategy, why = choose_strategy(
+        experiment.task,
+        data,
+        max_epochs=config.trainer.max_epochs or 1,
+        on_gpu=trainer.strategy.root_device.type != "cpu",
+        auto=auto,
+    )
+    config.finetuning = Namespace(
+        class_path=_path(type(strategy)),
+        init_args=Namespace(dataclasses.asdict(strategy)),  # type: ignore[call-overload]
+    )
+    counts = data.train_class_counts
+    if config.monitor is None:
+        config.monitor = "val/f1" if max(counts) > UNBALANCED * min(counts) else DEFAULT_MONITOR
+    if data.augmentation is None and not isinstance(strategy, LinearProbe):
+        config.data.init_args.augmentation = data.augmentation = AUGMENTATION
+    return strategy, why
+
+
+def _words(strategy: Any) -> str:
+    """Return a strategy with what is not at its default.
+
+    Example:
+        >>> _words(LastBlocks(num_groups=2))
+        'LastBlocks(num_groups=2)'
+    """
+    values = {
+        field.name: (getattr(strategy, field.name), field.default) for field in fields(strategy)
+    }
+    changed = [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
+    return f"{type(strategy).__name__}({', '.join(changed)})"
+
+
+def _path(strategy: type[FinetuningStrategy]) -> str:
+    return f"{strategy.__module__}.{strategy.__qualname__}"

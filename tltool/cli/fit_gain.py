@@ -1,0 +1,86 @@
+"""The closed-form probe in front of a fit, and behind it the gain over that probe."""
+
+from lightning.pytorch import Trainer
+
+from tltool.cli.build import Experiment
+from tltool.evaluation.accuracy import AccuracyInterval
+from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
+from tltool.reporting.wandb.run_logger import find_logger
+from tltool.training.head_start import is_limited
+from tltool.training.image_task import ImageTask
+
+
+def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | None:
+    """Measure the closed-form probe before training, and print its accuracy.
+
+    Returns:
+        ``None`` where features are not cached, training is a try, or the fit would take long; and
+        on other ranks than the first.
+    """
+    caching = experiment.config.features
+    if not trainer.is_global_zero or not caching.enabled or is_limited(trainer):
+        return None
+    backbone = experiment.backbone.to(trainer.strategy.root_device)
+    probe = measure_probe(
+        backbone, experiment.data, caching=vars(caching), precision=str(trainer.precision)
+    )
+    if probe is None:
+        print("probe     left out: it would take long with so many images and features")
+    else:
+        print(f"probe     {_words(probe.accuracy)}: closed form, on {_images(probe)}")
+    return probe
+
+
+def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) -> RunGain:
+    """Measure the best checkpoint of a fit beside the probe, and log the gain."""
+    best = experiment.run_dir / "checkpoints" / "best.ckpt"
+    path = best if best.is_file() else best.with_name("last.ckpt")
+    task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
+    gain = measure_gain(task, experiment.data, probe, precision=str(trainer.precision))
+    logger = find_logger(trainer)
+    if logger is not None:
+        estimate = gain.difference.estimate
+        logger.experiment.summary.update(
+            {
+                f"{probe.split}/accuracy_of_best": gain.accuracy.accuracy,
+                f"{probe.split}/accuracy_of_probe": probe.accuracy.accuracy,
+                f"{probe.split}/gain_over_probe": estimate.mean,
+                f"{probe.split}/gain_over_probe_se": estimate.standard_error,
+            }
+        )
+    return gain
+
+
+def print_gain(gain: RunGain, seconds: float) -> None:
+    """Print what the probe, the run and their difference are, and the time that it took."""
+    difference, (low, high) = gain.difference.estimate, gain.difference.estimate.interval
+    proven = "" if gain.difference.is_finding else ", not provable on these images"
+    print(f"probe    {_words(gain.probe.accuracy)}")
+    print(f"this run {_words(gain.accuracy)}")
+    print(f"gain     {difference.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}){proven}")
+    if gain.is_optimistic:
+        print(f"on       {_images(gain.probe)}; optimistic, for the same chose the epoch")
+    else:
+        print(f"on       {_images(gain.probe)}, which chose nothing")
+    print(f"took     {_duration(seconds)}")
+
+
+def _images(probe: ProbeBaseline) -> str:
+    of_groups = f" of {len(set(probe.groups)):,} groups" if probe.groups else ""
+    return f"{len(probe.correct):,} {probe.split} images{of_groups}"
+
+
+def _words(accuracy: AccuracyInterval) -> str:
+    low, high = accuracy.interval
+    return f"{accuracy.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    Example:
+        >>> _duration(75.2)
+        '1 min 15 s'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
