@@ -62,6 +62,16 @@ class BestCheckpoint(MovableCheckpoint):
         mode = lookup(MONITORS, monitor, kind="monitor")
         super().__init__(directory, "best", monitor=monitor, mode=mode, **_SAME_NAME)
 
+    @property
+    def state_key(self) -> str:
+        """The same for each metric, so that a run can be resumed with another one."""
+        return type(self).__qualname__
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best score, unless it is of another metric."""
+        if state_dict["monitor"] == self.monitor:
+            super().load_state_dict(state_dict)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, where there was a validation; Lightning would warn in each epoch without one."""
         metrics = trainer.callback_metrics
