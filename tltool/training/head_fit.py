@@ -8,8 +8,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tltool._module_state import restored_modes
 
 EPOCHS = 20
-MOST_STEPS = 2_000
-"""Steps at most: of many images not all are visited so often."""
+FEWEST_STEPS, MOST_STEPS = 500, 2_000
+"""Steps with few images and with many, whatever the number of epochs."""
 _BATCH_SIZE = 64
 _LR, _WEIGHT_DECAY = 1e-3, 0.05
 
@@ -46,7 +46,7 @@ def fit_head_(
     """
     size = min(_BATCH_SIZE, len(features))
     per_epoch = len(features) // size  # What is left over is in another epoch's batches.
-    steps = min(EPOCHS * per_epoch, MOST_STEPS)
+    steps = min(max(EPOCHS * per_epoch, FEWEST_STEPS), MOST_STEPS)
     optimizer = torch.optim.AdamW(head.parameters(), lr=_LR, weight_decay=_WEIGHT_DECAY)
     cycle = OneCycleLR(optimizer, _LR, total_steps=steps + 1)
     devices = [features.device] if features.device.type == "cuda" else []

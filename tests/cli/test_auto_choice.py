@@ -1,0 +1,127 @@
+"""`tltool fit` by itself: what Auto chooses stands in the configuration, and is chosen once."""
+
+import re
+import shutil
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from tests.conftest import write_images
+from tltool.__main__ import main
+from tltool.models.backbone import Backbone
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The words of a run with weights from a file, on images with a validation split."""
+    folder = tmp_path_factory.mktemp("auto")
+    torch.manual_seed(0)
+    state = Backbone("test_resnet", weights="random").model.state_dict()
+    state = {name: value.contiguous() for name, value in state.items()}
+    save_file(state, folder / "weights.safetensors")
+    for split, number in (("train", 110), ("val", 12)):
+        write_images(folder / "images" / split, per_class=number, size=32)
+    return [
+        *("--data.root", folder / "images", "--data.num_workers", 0),
+        *("--model.backbone.name", "test_resnet", "--model.backbone.img_size", 32),
+        *("--model.backbone.weights", folder / "weights.safetensors"),
+        *("--trainer.accelerator", "cpu", "--health.enabled", "false"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory):
+    """Output and directory of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = map(str, ["fit", *base, "--runs_dir", folder / "runs", "--trainer.max_epochs", 2])
+    assert main(list(words)) == 0
+    return folder
+
+
+def config(folder):
+    return yaml.safe_load((folder / "runs/images/0/config.yaml").read_text())
+
+
+def test_the_strategy_that_was_chosen_stands_in_the_configuration(trained):
+    written = config(trained)
+    assert written["finetuning"]["class_path"].endswith(".LastBlocks")
+    assert written["data"]["init_args"]["augmentation"] == "crop"
+    assert written["data"]["init_args"]["tuning_fraction"] == 0.2
+    assert written["monitor"] == "val/accuracy"
+    checkpoint = torch.load(trained / "runs/images/0/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["config"]["finetuning"] == written["finetuning"]
+
+
+def test_the_screen_says_choice_probe_gain_and_what_it_is_measured_on(run_tltool, base):
+    _, out, _ = run_tltool("fit", *base, "--trainer.max_epochs", 2)
+    assert "images: 176 train, 44 val, 24 test" in out
+    assert re.search(r"^chosen +LastBlocks\(num_groups=\d\): 176 training images", out, re.M)
+    begin, end = out.split("epoch 1/2")
+    accuracy = r"0\.\d{3} \(95 % interval 0\.\d{3} to [01]\.\d{3}\)|1\.000 .*"
+    assert re.search(rf"^probe +({accuracy}): closed form, on 24 test images", begin, re.M)
+    for row in ("probe", "this run"):
+        assert re.search(rf"^{row} +({accuracy})$", end, re.M)
+    assert re.search(r"^gain +[+-]\d\.\d{3} \(95 % interval", end, re.M)
+    assert "on       24 test images, which chose nothing" in end
+
+
+def test_a_resumed_run_does_not_choose_again(trained, run_tltool, base, tmp_path):
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    before = config(tmp_path)
+    where = tmp_path / "runs/images/0/checkpoints/last.ckpt"
+    status, out, err = run_tltool("fit", *base, "--ckpt_path", where, "--trainer.max_epochs", 3)
+    assert status == 0, err
+    assert "chosen" not in out
+    after = config(tmp_path)
+    assert after["finetuning"] == before["finetuning"]
+    assert after["data"]["init_args"] == before["data"]["init_args"]
+
+
+def test_an_augmentation_that_is_given_stays(run_tltool, base, tmp_path):
+    run_tltool("fit", *base, "--data.augmentation", "none", "--trainer.max_epochs", 1)
+    assert config(tmp_path)["data"]["init_args"]["augmentation"] == "none"
+
+
+def test_no_tuning_split_makes_the_result_optimistic(run_tltool, base):
+    _, out, _ = run_tltool("fit", *base, "--data.tuning_fraction", 0, "--trainer.max_epochs", 1)
+    assert "24 val images; optimistic, for the same chose the epoch" in out
+
+
+def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):
+    status, out, err = run_tltool("fit", *base, "--budget", "2s")
+    assert status == 0, err
+    epochs = config(tmp_path)["trainer"]["max_epochs"]
+    assert 1 <= epochs <= 30
+    assert f"2s are enough for {epochs} epochs" in out
+    assert f"epoch {epochs}/{epochs}" in out
+    assert config(tmp_path)["budget"] is None
+
+
+def test_a_budget_is_refused_where_nothing_chooses(run_tltool, base):
+    status, _, err = run_tltool("fit", *base, "--finetuning", "LPFT", "--budget", "10m")
+    assert status == 1
+    assert "not by LPFT. Set --trainer.max_epochs" in err
+
+
+def test_a_budget_that_is_no_duration_is_refused(run_tltool, base):
+    status, _, err = run_tltool("fit", *base, "--budget", "soon")
+    assert status == 1
+    assert "'soon' is no duration. Write 10m" in err
+
+
+def test_the_macro_f1_chooses_where_classes_are_unbalanced(run_tltool, base, tmp_path):
+    write_images(tmp_path / "images/train", classes=("blue",), per_class=40, size=32)
+    write_images(tmp_path / "images/train", classes=("red",), per_class=8, size=32)
+    write_images(tmp_path / "images/val", per_class=4, size=32)
+    _, out, _ = run_tltool(
+        "fit", *base, "--data.root", tmp_path / "images", "--trainer.max_epochs", 1
+    )
+    assert "best val/f1" in out
+
+
+def test_plan_shows_what_would_be_chosen(run_tltool, base):
+    status, out, err = run_tltool("plan", *base)
+    assert status == 0, err
+    assert "last" in out

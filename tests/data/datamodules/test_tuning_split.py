@@ -1,0 +1,70 @@
+"""A tuning split out of the training images, so that the validation images report."""
+
+from collections import Counter
+
+import pytest
+
+from tltool.data.datamodules.record_splits import FEWEST_TUNING, make_splits
+from tltool.data.datamodules.records import ImageRecord
+from tltool.data.files.folder_layout import WHOLE
+
+
+def records(split, number, group=False):
+    return [
+        ImageRecord(
+            f"{split}{i}", f"{split}{i}", "ab"[i % 2], split, f"{split}{i // 10}" if group else ""
+        )
+        for i in range(number)
+    ]
+
+
+def split(found, tuning=0.2):
+    return make_splits(
+        found, "ab", "ab", {"val": 0.2}, place="'images'", seed=0, tuning=tuning
+    ).by_name()
+
+
+def test_what_validated_tests_and_part_of_what_trained_validates():
+    splits = split([*records("train", 300), *records("val", 50)])
+    assert {name: len(samples) for name, samples in splits.items()} == {
+        "train": 240,
+        "val": 60,
+        "test": 50,
+    }
+    assert all(path.startswith("val") for path in splits["test"].paths)
+    assert set(splits["train"].paths).isdisjoint(splits["val"].paths)
+    assert Counter(splits["val"].labels) == {0: 30, 1: 30}
+
+
+def test_images_without_splits_get_three():
+    sizes = {name: len(samples) for name, samples in split(records(WHOLE, 300)).items()}
+    assert sizes == {"train": 192, "val": 48, "test": 60}
+
+
+def test_where_there_is_a_test_split_the_validation_images_choose():
+    splits = split([*records("train", 300), *records("val", 50), *records("test", 20)])
+    assert (len(splits["train"]), len(splits["val"]), len(splits["test"])) == (300, 50, 20)
+
+
+def test_too_few_images_are_left_to_train():
+    few = FEWEST_TUNING * 5 - 2
+    assert len(split([*records("train", few), *records("val", 50)])["train"]) == few
+
+
+def test_groups_stay_together():
+    splits = split([*records("train", 300, group=True), *records("val", 50, group=True)])
+    assert set(splits["train"].groups).isdisjoint(splits["val"].groups)
+
+
+def test_one_group_is_not_split():
+    found = [
+        ImageRecord(f"{s}{i}", f"{s}{i}", "ab"[i % 2], s, f"{s} one")
+        for s in ("train", "val")
+        for i in range(300)
+    ]
+    assert len(split(found)["train"]) == 300
+
+
+@pytest.mark.parametrize("tuning", [0.0, None])
+def test_none_is_taken_unasked(tuning):
+    assert "test" not in split([*records("train", 300), *records("val", 50)], tuning or 0.0)
