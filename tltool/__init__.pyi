@@ -8,12 +8,14 @@ from .data.datamodules.image_folder import ImageFolderDataModule as ImageFolderD
 from .data.datamodules.manifest import ManifestDataModule as ManifestDataModule
 from .data.datamodules.records import ImageRecord as ImageRecord
 from .data.datamodules.torchvision_datasets import TorchvisionDataModule as TorchvisionDataModule
+from .diagnostics.advice.strategy_choice import choose_strategy as choose_strategy
 from .features.cache import cached_features as cached_features
 from .features.extraction import extract_features as extract_features
 from .finetuning.phase import Phase as Phase
 from .finetuning.phase import Until as Until
 from .finetuning.schedule import Schedule as Schedule
 from .finetuning.strategies import LPFT as LPFT
+from .finetuning.strategies import Auto as Auto
 from .finetuning.strategies import BatchNormOnly as BatchNormOnly
 from .finetuning.strategies import BitFit as BitFit
 from .finetuning.strategies import ChosenGroups as ChosenGroups

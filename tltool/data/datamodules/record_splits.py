@@ -64,11 +64,13 @@ def make_splits(
         sizes = {name: counts[name] for name in found}
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
         members_of |= _split(whole, fractions, seed)
-    if "test" not in members_of and _can_tune(members_of, tuning):
+    has_tuning = "test" not in members_of and _can_tune(members_of, tuning)
+    if has_tuning:
         members_of["test"] = members_of["val"]
         members_of |= _split(members_of["train"], {"val": tuning}, seed)
     label_of = {name: label for label, name in enumerate(learned)}
-    return Splits(**{split: _samples(members, label_of) for split, members in members_of.items()})
+    samples = {split: _samples(members, label_of) for split, members in members_of.items()}
+    return Splits(**samples, has_tuning=has_tuning)
 
 
 def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) -> bool:

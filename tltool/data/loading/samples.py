@@ -45,10 +45,13 @@ class Splits:
     train: Samples | None = None
     val: Samples | None = None
     test: Samples | None = None
+    has_tuning: bool = False
+    """Whether ``val`` is a tuning split out of the training images, and ``test`` what was ``val``."""
 
     def by_name(self) -> dict[str, Samples]:
         """Return the splits that there are, by name."""
-        return {name: samples for name, samples in vars(self).items() if samples is not None}
+        found = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: samples for name, samples in found.items() if samples is not None}
 
     def known_labels(self, class_names: Sequence[str]) -> dict[str, str]:
         """Return the class name of each image that has a label, by path.
@@ -94,4 +97,5 @@ class Splits:
         named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
         each = f"{min(counts)} to {max(counts)} images each"
         classes = ", ".join(named) if len(named) <= _NAMED else each
-        return f"images: {sizes}, {len(class_names)} classes ({classes})"
+        tuning = " (val is part of train, and test what was val)" if self.has_tuning else ""
+        return f"images: {sizes}{tuning}, {len(class_names)} classes ({classes})"
