@@ -46,7 +46,7 @@ class Splits:
     val: Samples | None = None
     test: Samples | None = None
     has_tuning: bool = False
-    """Whether ``val`` is a tuning split out of the training images, and ``test`` what was ``val``."""
+    """Whether ``val`` is a tuning split out of ``train``, and ``test`` what was ``val``."""
 
     def by_name(self) -> dict[str, Samples]:
         """Return the splits that there are, by name."""
