@@ -29,6 +29,7 @@ GIVEN = {
     "model.head": ["--model.head.hidden_features", "[8]"],
     "model.log_prior": ["--model.log_prior", "true"],
     "model.label_smoothing": ["--model.label_smoothing", "0.1"],
+    "model.l2_sp": ["--model.l2_sp", "0.1"],
     "model.class_weights": ["--model.class_weights", "balanced"],
     "data.init_args.preprocessing": ["--data.preprocessing", "none"],
     "data.init_args.value_range": ["--data.value_range", "0", "128"],

@@ -28,6 +28,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.head": "its weights belong to that head",
         "model.log_prior": "it sets the weights that training starts from",
         "model.closed_form_start": "it sets the weights that training starts from",
+        "model.l2_sp": "it pulls to the weights that training started from",
         "data.init_args.preprocessing": "it has learned from images that were prepared so",
         "data.init_args.value_range": "it has learned from images that were prepared so",
         "data.init_args.seed": "images would move from one split to another",
