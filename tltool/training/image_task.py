@@ -1,7 +1,7 @@
 """The LightningModule: a backbone, a head, and one step for training, validation and test."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -371,9 +371,19 @@ class ImageTask(LightningModule):
             ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        task = cls(**task_arguments(checkpoint[TASK]))
-        load_state_(task, checkpoint["state_dict"])
-        task.closed_form_start = False
-        task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
+        task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
         check_finite(task, checkpoint_path)
+        return task
+
+    @classmethod
+    def rebuilt(cls, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> "ImageTask":
+        """Rebuild a task from its `task_config` and weights, in evaluation mode.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        task = cls(**task_arguments(config))
+        load_state_(task, state_dict)
+        task.closed_form_start = False
+        task.task_config = config  # It still names the weights that training began with.
         return task.eval()

@@ -70,6 +70,12 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
             f"Phase {best[0]!r} has `start_from_best`, which needs whole weights on each rank. "
             "Remove it, or set `trainer.strategy` to ddp."
         )
+    penalty = getattr(module, "l2_sp", None)
+    if penalty and penalty.strength and isinstance(trainer.strategy, ModelParallelStrategy):
+        raise ValueError(
+            "`model.l2_sp` compares whole weights with those at the start, and these are sharded. "
+            "Leave it out, or set `trainer.strategy` to ddp."
+        )
     _check_callbacks(trainer)
     if isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
         _check_synchronized_norms(module)
