@@ -67,7 +67,10 @@ GIVEN = {
 # Compared as facts, whatever the configuration says; or no other value can be given here.
 TESTED_BELOW = {"model", "classes", "preprocessing", "images", "versions", "commit", "data"}
 NOT_COMPARED = {"ckpt_path", "config"}
-NEEDS_MORE = {  # a compiler; views; a datamodule with a test split
+NEEDS_MORE = {  # a compiler; views; a datamodule with a test split; adapters (test_lora.py)
+    "finetuning.init_args.rank",
+    "finetuning.init_args.alpha",
+    "finetuning.init_args.only",
     "model.backbone.init_args.compile",
     "features.mixup",
     "data.init_args.test_fraction",

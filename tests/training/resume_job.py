@@ -56,9 +56,9 @@ class ThreePhases(FinetuningStrategy):
         return Schedule((probe, warm, Phase("all", ("*",), decay="cosine")))
 
 
-#: Adapters behind cached activations; the others have three phases and no penalty.
+#: Adapters behind cached activations; the others have three phases.
 STRATEGIES = {"adapters": LoRA(rank=2, num_groups=2)}
-L2_SP = {"l2_sp": 0.5}
+L2_SP = {"l2_sp": 0.5, "adapters": 0.1}
 
 
 class Saves(Callback):

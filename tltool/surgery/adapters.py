@@ -217,8 +217,8 @@ def _adapt_(layer: nn.Module, rank: int, alpha: float) -> int:
     lora_b = weight.new_zeros(len(weight), rank)  # (out_chans, rank)
     layer.lora_a, layer.lora_b = nn.Parameter(lora_a), nn.Parameter(lora_b)
     layer.lora_alpha = float(alpha)  # type: ignore[assignment]  # no tensor
-    layer.__class__ = _adapted_class(type(layer))
-    return lora_a.numel() + lora_b.numel()
+    layer.__class__ = _adapted_class(type(layer))  # type: ignore[arg-type]  # classes are hashable
+    return layer.lora_a.numel() + layer.lora_b.numel()
 
 
 @functools.cache
