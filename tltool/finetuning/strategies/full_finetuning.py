@@ -47,14 +47,15 @@ class LayerwiseDecay(WarmupDecayStrategy):
     a convolutional network with 244 and 600 images it did not help
     (`scripts/benchmark/strategies.py`).
 
-    Defaults for vision transformers are the literature's, not measured here: a ``layer_decay`` of
-    0.65 for ViT-B and 0.75 for ViT-L after BEiT and MAE (He et al., 2021, appendix A.1,
-    https://arxiv.org/abs/2111.06377), 0.6 to 0.65 for supervised and CLIP weights (Dong et al.,
-    2022, https://arxiv.org/abs/2212.06138), with AdamW, an ``lr`` of 1e-4 to 1e-3 for a batch of
-    256, and a warmup of 5 epochs.
+    What to take for vision transformers is from the literature and was not measured here: for
+    ViT-B a ``layer_decay`` of 0.65 with AdamW at ``lr`` 5e-4, for ViT-L and larger ones 0.75 at
+    1e-3, both for a batch of 256 and ``lr`` in proportion to it, with weight decay 0.05 (MAE's
+    recipe, He et al., 2021, https://github.com/facebookresearch/mae/blob/main/FINETUNE.md). So
+    with a batch of 32 that is 6e-5 to 1.2e-4.
 
     Args:
-        layer_decay: Factor from each layer to the next one towards the input, in ``(0, 1)``.
+        layer_decay: Factor from each layer to the next one towards the input, in ``(0, 1)``;
+            usual ones are 0.65 to 0.75 for transformers.
         batch_norm: What batch norms do, see `Phase`.
     """
 
