@@ -74,14 +74,16 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
 
 def _check_needs_no_whole_weights(module: LightningModule, schedule: Schedule) -> None:
     """Refuse what does not work where each rank holds a share of each weight."""
-    penalty = getattr(module, "l2_sp", None)
     best = [phase.name for phase in schedule.phases if phase.start_from_best]
-    needs = {f"Phase {name!r} has `start_from_best`": True for name in best}
-    needs["The task has `l2_sp`"] = penalty is not None and penalty.strength > 0
-    needs["The backbone has adapters of LoRA"] = has_lora(module)
-    for what in (what for what, is_so in needs.items() if is_so):
+    needs = [f"Phase {name!r} has `start_from_best`" for name in best]
+    penalty = getattr(module, "l2_sp", None)
+    if penalty is not None and penalty.strength:
+        needs.append("The task has `l2_sp`")
+    if has_lora(module):
+        needs.append("The backbone has adapters of LoRA")
+    if needs:
         raise ValueError(
-            f"{what}, which needs whole weights on each rank. Remove it, or set "
+            f"{needs[0]}, which needs whole weights on each rank. Remove it, or set "
             "`trainer.strategy` to ddp."
         )
 
