@@ -25,6 +25,7 @@ from .finetuning.strategies import GradualUnfreezing as GradualUnfreezing
 from .finetuning.strategies import LastBlocks as LastBlocks
 from .finetuning.strategies import LayerwiseDecay as LayerwiseDecay
 from .finetuning.strategies import LinearProbe as LinearProbe
+from .finetuning.strategies import LoRA as LoRA
 from .inference.predictor import load as load
 from .layers.activations import create_activation as create_activation
 from .layers.initializers import init_weights_ as init_weights_
@@ -34,7 +35,12 @@ from .models.backbone import Backbone as Backbone
 from .models.heads import Head as Head
 from .models.serialization import serializable as serializable
 from .surgery.activation_swap import swap_activations as swap_activations
+from .surgery.adapters import add_lora as add_lora
+from .surgery.adapters import merge_lora as merge_lora
 from .surgery.edits import apply_surgery_ as apply_surgery_
+from .training.adapters import load_adapters as load_adapters
+from .training.adapters import merge_adapters as merge_adapters
+from .training.adapters import save_adapters as save_adapters
 from .training.callbacks.feature_caching import FeatureCaching as FeatureCaching
 from .training.callbacks.finetuning import Finetuning as Finetuning
 from .training.callbacks.health_monitor import HealthMonitor as HealthMonitor

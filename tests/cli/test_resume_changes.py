@@ -30,6 +30,7 @@ GIVEN = {
     "model.head": ["--model.head.hidden_features", "[8]"],
     "model.log_prior": ["--model.log_prior", "true"],
     "model.label_smoothing": ["--model.label_smoothing", "0.1"],
+    "model.l2_sp": ["--model.l2_sp", "0.1"],
     "model.class_weights": ["--model.class_weights", "balanced"],
     "data.init_args.preprocessing": ["--data.preprocessing", "none"],
     "data.init_args.value_range": ["--data.value_range", "0", "128"],
@@ -69,7 +70,10 @@ GIVEN = {
 # Compared as facts, whatever the configuration says; or no other value can be given here.
 TESTED_BELOW = {"model", "classes", "preprocessing", "images", "versions", "commit", "data"}
 NOT_COMPARED = {"ckpt_path", "config", "budget"}
-NEEDS_MORE = {  # a compiler; views; a datamodule with a test split
+NEEDS_MORE = {  # a compiler; views; a datamodule with a test split; adapters (test_lora.py)
+    "finetuning.init_args.rank",
+    "finetuning.init_args.alpha",
+    "finetuning.init_args.only",
     "model.backbone.init_args.compile",
     "features.mixup",
     "data.init_args.test_fraction",

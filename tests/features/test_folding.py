@@ -33,6 +33,19 @@ def test_a_folded_backbone_gives_the_same_features(name):
         assert torch.allclose(folded(images), backbone(images), rtol=1e-3, atol=1e-5)
 
 
+def test_adapters_are_part_of_the_folded_weights():
+    backbone = trained(Backbone("test_resnet", weights="random", img_size=32))
+    backbone.edit_([{"add_lora": {"rank": 4}}])
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("lora_b"):
+            nn.init.normal_(parameter, std=0.1)
+    images = torch.randn(4, 3, 32, 32)
+    folded = fold_batch_norms(backbone, images[:2])
+    assert num_norms(folded) == 0
+    with torch.inference_mode():
+        assert torch.allclose(folded(images), backbone(images), rtol=1e-3, atol=1e-5)
+
+
 def test_the_backbone_stays_as_it_is():
     backbone = trained(Backbone("test_resnet", weights="random", img_size=32))
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}

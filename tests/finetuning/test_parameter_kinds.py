@@ -5,6 +5,7 @@ import timm
 from torch import nn
 
 from tltool.finetuning.parameter_kinds import parameters_of_kind
+from tltool.surgery.adapters import add_lora
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0", "resnet18"])
@@ -46,6 +47,14 @@ def test_adapters_are_what_a_layer_lists_as_added():
     model = nn.Sequential(layer)
     names = {"0.lora_A.default.weight", "0.lora_A.default.bias"}
     assert parameters_of_kind(model, "adapters") == names
+
+
+def test_adapters_of_lora_stand_beside_the_weight():
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8))
+    add_lora(model, 2)
+    assert parameters_of_kind(model, "adapters") == {"0.lora_a", "0.lora_b"}
+    both = {"0.lora_a", "0.lora_b", "1.weight", "1.bias"}
+    assert parameters_of_kind(model, "adapters_and_norms") == both
 
 
 def test_a_model_without_adapters_has_none():

@@ -20,6 +20,7 @@ from tltool.finetuning.strategies import (
     LastBlocks,
     LayerwiseDecay,
     LinearProbe,
+    LoRA,
 )
 
 GROUPS = ["backbone.stem", "backbone.layer1", "backbone.layer2", "head"]
@@ -32,6 +33,7 @@ STRATEGIES = [
     LastBlocks(),
     BatchNormOnly(),
     BitFit(),
+    LoRA(),
 ]
 
 
@@ -105,6 +107,19 @@ def test_last_blocks_does_not_count_a_final_norm():
     groups = ["backbone.stem", "backbone.stages.0", "backbone.head.norm", "head"]
     assert resolve(LastBlocks(1), groups=groups).phases[0].trains == tuple(groups[1:])
     assert resolve(LastBlocks(1)).phases[0].trains == ("backbone.layer2", "head")
+
+
+def test_lora_in_the_last_groups_freezes_the_others_on_purpose():
+    schedule = resolve(LoRA(num_groups=1))
+    (phase,) = schedule.phases
+    assert phase.trains == ("backbone.layer2", "head")
+    assert schedule.never_trained(GROUPS) == []
+
+
+@pytest.mark.parametrize(("norms", "kind"), [(False, "adapters"), (True, "adapters_and_norms")])
+def test_lora_trains_adapters_and_norms_if_asked(norms, kind):
+    (phase,) = resolve(LoRA(norms=norms)).phases
+    assert [phase.group_parameters(group) for group in GROUPS] == [kind] * 3 + ["all"]
 
 
 @pytest.mark.parametrize(("strategy", "kind"), [(BatchNormOnly(), "norms"), (BitFit(), "biases")])

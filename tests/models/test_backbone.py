@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from tltool.models.backbone import Backbone
+from tltool.models.serialization import rebuild
 from tltool.models.timm_models import classifier_names
 
 FAMILIES = ["test_resnet", "test_vit", "test_efficientnet", "test_convnext"]
@@ -252,3 +253,28 @@ def test_layers_are_those_of_timms_layer_wise_decay(name):
     layers = Backbone(name, "random").layer_groups(coarse=False)
     own = {frozenset(n.removeprefix("model.") for n in names) for names in layers.values()}
     assert own == {part for part in parts if part}
+
+
+LORA = {"add_lora": {"rank": 4, "only": ["layer4.*"]}}
+
+
+def test_an_edited_backbone_is_rebuilt_from_its_description():
+    backbone = Backbone("test_resnet", weights="random").edit_([LORA])
+    other = rebuild(backbone.description)
+    assert other.surgery == backbone.surgery == [LORA]
+    assert other.state_dict().keys() == backbone.state_dict().keys()
+
+
+def test_adapters_belong_to_the_group_of_their_layer():
+    groups = Backbone("test_resnet", weights="random").edit_([LORA]).layer_groups()
+    assert "model.layer4.0.conv1.lora_a" in groups["layer4"]
+    assert not any("lora" in name for name in groups["layer3"])
+
+
+def test_a_backbone_with_merged_adapters_is_described_without_them():
+    swap = {"swap_activations": "gelu"}
+    backbone = Backbone("test_resnet", weights="random", surgery=[swap]).edit_([LORA])
+    plain = rebuild(backbone.merge_adapters_().description)
+    assert plain.surgery == [swap]
+    assert plain.state_dict().keys() == backbone.state_dict().keys()
+    assert plain.layer_groups() == backbone.layer_groups()

@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies import FinetuningStrategy
+from tltool.finetuning.strategies import FinetuningStrategy, LoRA
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.training.callbacks.checkpoints import LastCheckpoint
@@ -39,6 +39,8 @@ CASES = {
     "bf16": ({"batch_size": 8}, {"precision": "bf16-mixed"}),
     "short epochs": ({}, {"limit_train_batches": 3}),
     "max_steps": ({}, {"max_steps": 13}),
+    "adapters": ({"augmentation": "none"}, {"accumulate_grad_batches": 2}),
+    "l2_sp": ({}, {}),
 }
 #: In the first epoch, in a later one around a change of phase, after one epoch, and after the
 #: validation of the second one.
@@ -52,6 +54,11 @@ class ThreePhases(FinetuningStrategy):
         probe = Phase("probe", ("head",), epochs=1)
         warm = Phase("warm", ("*",), steps=2, lr_scale=0.5)
         return Schedule((probe, warm, Phase("all", ("*",), decay="cosine")))
+
+
+#: Adapters behind cached activations; the others have three phases.
+STRATEGIES = {"adapters": LoRA(rank=2, num_groups=2)}
+L2_SP = {"l2_sp": 0.5, "adapters": 0.1}
 
 
 class Saves(Callback):
@@ -102,10 +109,10 @@ ADAM = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=1e-2)
 
 
-def make_task(name="test_resnet", dropout=0.5, drop_path=0.2, optimizer=ADAM):
+def make_task(name="test_resnet", dropout=0.5, drop_path=0.2, optimizer=ADAM, l2_sp=0.0):
     backbone = Backbone(name, weights="random", drop_path_rate=drop_path, img_size=32)
     head = partial(Head, hidden_features=[8], dropout=dropout)
-    return ImageTask(backbone, head, num_classes=2, optimizer=optimizer)
+    return ImageTask(backbone, head, num_classes=2, optimizer=optimizer, l2_sp=l2_sp)
 
 
 def make_data(images, task, **options):
@@ -113,7 +120,7 @@ def make_data(images, task, **options):
     return ImageFolderDataModule(images, data_config=task.data_config, **defaults | options)
 
 
-def make_trainer(*callbacks, devices=1, **options):
+def make_trainer(*callbacks, devices=1, finetuning=None, **options):
     return Trainer(
         max_epochs=3,
         accelerator="cpu",
@@ -123,7 +130,7 @@ def make_trainer(*callbacks, devices=1, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, LastCheckpoint) for c in callbacks),
-        callbacks=[Finetuning(ThreePhases()), FeatureCaching(), *callbacks],
+        callbacks=[Finetuning(finetuning or ThreePhases()), FeatureCaching(), *callbacks],
         **options,
     )
 
@@ -132,7 +139,8 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     """Return weights, state of the optimizer, and training metrics."""
     data_options, trainer_options = CASES[case]
     torch.manual_seed(0 if ckpt_path is None else 1)  # A resume takes the seed of the checkpoint.
-    task, metrics = make_task(), Metrics()
+    task, metrics = make_task(l2_sp=L2_SP.get(case, 0.0)), Metrics()
+    trainer_options = {"finetuning": STRATEGIES.get(case), **trainer_options}
     saves = [Saves(save_to), LastCheckpoint(save_to)] if save_to else []
     trainer = make_trainer(metrics, *saves, devices=devices, **trainer_options, **options)
     data = make_data(images, task, **data_options)

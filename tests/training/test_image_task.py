@@ -283,3 +283,30 @@ def test_images_with_another_preprocessing_than_the_task_are_refused(images, sta
     task = ImageTask(backbone, num_classes=2, data_config=backbone.data_config)
     with pytest.raises(ValueError, match=r"mean is .* Leave `data_config` of ImageTask out"):
         getattr(make_trainer(max_epochs=1), stage)(task, datamodule=data)
+
+
+def test_a_penalized_backbone_has_no_weight_decay_and_the_head_keeps_it():
+    groups = make_task(l2_sp=0.1).configure_optimizers().param_groups
+    decays = {group["name"]: group["weight_decay"] for group in groups}
+    assert decays.pop("head") == 0.05
+    assert set(decays.values()) == {0.0}
+
+
+def test_the_penalty_is_part_of_the_loss_that_is_minimized():
+    task, (batch, *_) = make_task(l2_sp=0.1), make_loader()
+    task.training_step(batch, 0)
+    task.backbone.model.layer1[0].conv1.weight.data += 1.0
+    task.train_metrics.reset()
+    total = task.training_step(batch, 0).item()
+    loss = task.train_metrics.compute()["train/loss"].item()
+    moved = task.backbone.model.layer1[0].conv1.weight.numel()
+    assert total - loss == pytest.approx(0.1 / 2 * moved, rel=1e-3)
+
+
+def test_another_training_starts_its_penalty_anew():
+    task = make_task(l2_sp=0.1, optimizer=partial(torch.optim.SGD, lr=0.1))
+    make_trainer(max_epochs=1).fit(task, make_loader(), make_loader())
+    assert task.l2_sp(task.backbone) > 0
+    again = make_trainer(max_epochs=1, max_steps=0)
+    again.fit(task, make_loader(), make_loader())
+    assert task.l2_sp(task.backbone) == 0

@@ -12,7 +12,7 @@ from tltool.data.loading.image_dataset import ImageDataset
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
 CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]
-TWO_RANKS = ["everything", "plain", "accumulation"]
+TWO_RANKS = ["everything", "plain", "accumulation", "adapters"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* is not empty",
@@ -43,7 +43,8 @@ def assert_same(resumed, straight):
     assert_equal(resumed["optimizer"], straight["optimizer"])
     later = list(resumed["metrics"])[1:]  # The first is from before its start.
     assert {t: resumed["metrics"][t] for t in later} == {t: straight["metrics"][t] for t in later}
-    assert resumed["metrics"]["end"].keys() == {"train/loss", "train/accuracy"}
+    named = {name for name in resumed["metrics"]["end"] if name != "train/penalty"}
+    assert named == {"train/loss", "train/accuracy"}
 
 
 def assert_equal(a, b):
@@ -108,6 +109,13 @@ def two_ranks(run_two_ranks, images, tmp_path_factory):
 def test_two_resumed_ranks_equal_two_straight_ones(two_ranks, case, point):
     for rank in two_ranks:
         assert_same(rank[case][point], rank[case]["straight"])
+
+
+@pytest.mark.slow
+def test_two_ranks_train_the_same_adapters(two_ranks):
+    one, other = (rank["adapters"]["straight"]["weights"] for rank in two_ranks)
+    assert any(name.endswith("lora_b") for name in one)
+    assert_equal(one, other)
 
 
 @pytest.mark.slow

@@ -6,9 +6,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
+from tltool.finetuning.penalties import L2SP
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import LPFT, LinearProbe
+from tltool.surgery.adapters import add_lora
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.trainer_checks import check_trainer
 
@@ -29,6 +31,22 @@ def test_the_best_weights_of_sharded_ones_are_not_kept(make_task, make_trainer):
     schedule = Schedule((probe, Phase("all", ("*",), start_from_best=True)))
     with pytest.raises(ValueError, match="'all' has `start_from_best`, which needs whole weights"):
         check_trainer(trainer, make_task(), schedule)
+
+
+def test_adapters_in_sharded_weights_are_refused(make_task, make_trainer):
+    trainer, task = make_trainer(), make_task("test_vit")
+    trainer.strategy.__class__ = ModelParallelStrategy
+    add_lora(task, 4)
+    with pytest.raises(ValueError, match="has adapters of LoRA, which needs whole weights"):
+        check_trainer(trainer, task, PROBE)
+
+
+def test_a_penalty_on_sharded_weights_is_refused(make_task, make_trainer):
+    trainer, task = make_trainer(), make_task()
+    trainer.strategy.__class__ = ModelParallelStrategy
+    task.l2_sp = L2SP(0.1)
+    with pytest.raises(ValueError, match="has `l2_sp`, which needs whole weights"):
+        check_trainer(trainer, task, PROBE)
 
 
 def test_stochastic_weight_averaging_is_refused_with_what_works(make_task, fit):

@@ -32,6 +32,7 @@ from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_rules import Difference
 from tltool.training.run_directory import create_run_dir, resumed_run_dir
+from tltool.training.strategy_surgery import edit_for_strategy_
 
 _SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
 # What jsonargparse says where a logger or callback of the trainer cannot be made.
@@ -140,6 +141,7 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         made = parser.instantiate(others)
     except ValueError as error:
         raise (_as_one_line(error) or error) from error.__cause__
+    edit_for_strategy_(made.model, strategy)
     if resumed:
         resumed.check_task(made.model)
     made.data.check_values(made.data.value_survey)

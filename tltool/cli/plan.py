@@ -1,8 +1,9 @@
 """`tltool plan`: what a run would train when, before it takes time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from torch import nn
@@ -58,7 +59,8 @@ def plan(
         advise_and_write(experiment, write_config)
         return
     if dump:
-        print(dump_schedule(experiment.schedule), end="")
+        edits = experiment.strategy.surgery(experiment.backbone)
+        print(dump_schedule(experiment.schedule, edits), end="")
         return
     made = _plan(experiment)
     figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True) if plot else None
@@ -108,8 +110,12 @@ def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LR
     return found
 
 
-def dump_schedule(schedule: Schedule) -> str:
+def dump_schedule(schedule: Schedule, surgery: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return a resolved schedule as YAML for the section ``finetuning``.
+
+    Args:
+        schedule: The schedule.
+        surgery: Edits of the backbone that its strategy makes, and that `ChosenGroups` does not.
 
     Example:
         >>> from tltool.finetuning.phase import Phase
@@ -129,10 +135,11 @@ def dump_schedule(schedule: Schedule) -> str:
             values = phase.get(field)
             if isinstance(values, dict) and set(values.values()) == {usual}:
                 del phase[field]
-    chosen = {"class_path": "ChosenGroups", "init_args": config}
-    return yaml.safe_dump(
-        {"finetuning": chosen}, sort_keys=False, default_flow_style=None, width=110
+    sections: dict[str, Any] = (
+        {"model": {"backbone": {"surgery": list(surgery)}}} if surgery else {}
     )
+    sections["finetuning"] = {"class_path": "ChosenGroups", "init_args": config}
+    return yaml.safe_dump(sections, sort_keys=False, default_flow_style=None, width=110)
 
 
 def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:

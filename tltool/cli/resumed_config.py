@@ -8,6 +8,7 @@ import yaml
 
 from tltool.cli.parser import Parser
 from tltool.models.weights.loading import resolve_auto
+from tltool.training.adapter_file import is_adapter_file
 from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import model_differences
@@ -30,6 +31,11 @@ class ResumedConfig:
 
     def __init__(self, ckpt_path: str) -> None:
         self.name = Path(ckpt_path).name
+        if is_adapter_file(Path(ckpt_path)):
+            raise ValueError(
+                f"{self.name} holds what a training has changed, and not where it was. Name a "
+                "checkpoint to resume from, such as last.ckpt."
+            )
         checkpoint = read_checkpoint(ckpt_path, map_location="meta")
         self._task_config = checkpoint[TASK]
         #: The configuration of ``fit``; empty where the run was started from Python.

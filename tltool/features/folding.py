@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tltool.surgery.adapters import has_lora, merge_lora
+
 TOLERANCE = 1e-4
 """Length of the difference to the features of the network itself, as a share of theirs. Rounding
 alone makes 1e-6 to 1e-5."""
@@ -44,6 +46,8 @@ def fold_batch_norms(network: nn.Module, images: Tensor) -> nn.Module | None:
     if is_compiled or not any(isinstance(module, nn.BatchNorm2d) for module in modules):
         return None
     folded = copy.deepcopy(network)
+    if has_lora(folded):  # Their weight is the frozen one plus an update, and is replaced here.
+        merge_lora(folded)
     pairs = _find_pairs(folded, images)
     if not pairs:
         return None

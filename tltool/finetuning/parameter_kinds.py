@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from tltool._lookup import lookup
 from tltool.finetuning.phase import ParameterKind
+from tltool.surgery.adapters import LowRankUpdate
 
 _TORCH_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -17,7 +18,7 @@ def parameters_of_kind(module: nn.Module, kind: ParameterKind) -> set[str]:
     Args:
         module: The model.
         kind: ``all``; ``norms``, weights and biases of normalization layers; ``biases``, also those
-            of norms; ``adapters``, what peft has added (LoRA and kin).
+            of norms; ``adapters``, what `add_lora` or peft has added; ``adapters_and_norms``.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
@@ -65,18 +66,25 @@ def _biases(module: nn.Module) -> set[str]:
 
 
 def _adapters(module: nn.Module) -> set[str]:
+    own = parameters_of_modules(module, lambda member: isinstance(member, LowRankUpdate))
+    own = {name for name in own if name.rpartition(".")[2] in {"lora_a", "lora_b"}}
     # Each layer that peft has changed lists its additions in `adapter_layer_names`.
     prefixes = tuple(
         f"{path}.{addition}.".removeprefix(".")
         for path, member in module.named_modules()
         for addition in getattr(member, "adapter_layer_names", ())
     )
-    return {name for name in _all(module) if name.startswith(prefixes)} if prefixes else set()
+    return own | {name for name in _all(module) if name.startswith(prefixes)}
+
+
+def _norms(module: nn.Module) -> set[str]:
+    return parameters_of_modules(module, is_norm)
 
 
 _KINDS: dict[str, Callable[[nn.Module], set[str]]] = {
     "all": _all,
-    "norms": lambda module: parameters_of_modules(module, is_norm),
+    "norms": _norms,
     "biases": _biases,
     "adapters": _adapters,
+    "adapters_and_norms": lambda module: _adapters(module) | _norms(module),
 }

@@ -11,7 +11,7 @@ from tltool._lookup import lookup
 Decay = Literal["none", "cosine", "linear"]
 
 #: Which parameters inside a layer group.
-ParameterKind = Literal["all", "norms", "biases", "adapters"]
+ParameterKind = Literal["all", "norms", "biases", "adapters", "adapters_and_norms"]
 
 #: What batch norms do in groups that train.
 BatchNormMode = Literal["train", "eval", "adapt", "frozen"]
@@ -82,8 +82,9 @@ class Phase:
         steps: Length in optimizer steps instead.
         until: End by a metric instead.
         parameters: Which parameters of the trained groups train: ``all``, those of normalization
-            layers, the biases, or adapters. A word is about the backbone, and a head trains as a
-            whole; a mapping says it for each group, and one that is not listed trains as a whole.
+            layers, the biases, adapters (see `add_lora`), or ``adapters_and_norms``. A word is
+            about the backbone, and a head trains as a whole; a mapping says it for each group, and
+            one that is not listed trains as a whole.
         lr_scale: Factor on the optimizer's learning rate: one number, or a number for each group;
             one that is not listed keeps 1.0.
         layer_decay: Further factor for each layer between a parameter and the head, in ``(0, 1]``;

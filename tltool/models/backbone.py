@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
 from tltool.models.pixel_backbone import NAME as PIXELS
-from tltool.models.serialization import is_rebuilding, serializable
+from tltool.models.serialization import is_rebuilding, plain, serializable
 from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
 from tltool.models.timm_models import (
@@ -26,7 +26,8 @@ from tltool.models.weights.loading import (
     resolve_auto,
 )
 from tltool.models.weights.safetensors_file import own_preprocessing
-from tltool.surgery.edits import apply_surgery_
+from tltool.surgery.adapters import merge_lora
+from tltool.surgery.edits import EditReport, apply_surgery_
 
 log = logging.getLogger(__name__)
 
@@ -134,19 +135,56 @@ class Backbone(nn.Module):
             log.info("Stopped %s early: dropped %s.", name, dropped)
         if not hasattr(self.model, "group_matcher") and name != PIXELS:
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
-        before = {parameter for parameter, _ in self.model.named_parameters()}
         #: What each edit changed.
-        self.surgery_reports = apply_surgery_(self.model, surgery)
+        self.surgery_reports: list[EditReport] = []
+        self._added: set[str] = set()
+        self._edit(surgery)
         if not is_rebuilding():
             for warning in surgery_warnings(self.model, self.surgery_reports):
                 log.warning("%s", warning)
-        self._added = {parameter for parameter, _ in self.model.named_parameters()} - before
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
+
+    @property
+    def surgery(self) -> list[dict[str, Any]]:
+        """The edits that have been made, as plain data."""
+        return list(self.description["init_args"]["surgery"])
+
+    def edit_(self, edits: Sequence[dict[str, Any]]) -> "Backbone":
+        """Edit the model further, as ``surgery`` does, so that a checkpoint rebuilds it.
+
+        Example:
+            >>> backbone = Backbone("test_resnet", weights="random")
+            >>> backbone.edit_([{"add_lora": {"rank": 4}}]).surgery
+            [{'add_lora': {'rank': 4}}]
+        """
+        self._edit(edits)
+        self._describe_surgery([*self.surgery, *edits])
+        return self
+
+    def merge_adapters_(self) -> "Backbone":
+        """Merge all adapters into the weights, see `merge_lora`.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        merge_lora(self.model)
+        self._added &= {parameter for parameter, _ in self.model.named_parameters()}
+        self._describe_surgery([edit for edit in self.surgery if "add_lora" not in edit])
+        return self
+
+    def _edit(self, edits: Sequence[dict[str, Any]]) -> None:
+        before = {parameter for parameter, _ in self.model.named_parameters()}
+        self.surgery_reports += apply_surgery_(self.model, edits)
+        self._added |= {parameter for parameter, _ in self.model.named_parameters()} - before
+
+    def _describe_surgery(self, edits: Sequence[dict[str, Any]]) -> None:
+        init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}
+        self.description = {**self.description, "init_args": init_args}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return pooled features ``(B, num_features)`` of images ``(B, in_chans, H, W)``."""

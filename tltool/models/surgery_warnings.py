@@ -6,9 +6,10 @@ from torch import nn
 
 from tltool.models.head_warnings import MESSAGES, SATURATING
 from tltool.surgery.activation_swap import ActivationSwap
+from tltool.surgery.edits import EditReport
 
 
-def surgery_warnings(model: nn.Module, reports: Sequence[ActivationSwap]) -> list[str]:
+def surgery_warnings(model: nn.Module, reports: Sequence[EditReport]) -> list[str]:
     """Return a sentence for each edit that defeats itself, with the reason and the remedy.
 
     Args:
@@ -23,7 +24,8 @@ def surgery_warnings(model: nn.Module, reports: Sequence[ActivationSwap]) -> lis
     """
     warnings = []
     num_norms = sum("Norm" in type(module).__name__ for module in model.modules())
-    for name in dict.fromkeys(report.to for report in reports if report.num_swapped):
+    swaps = [report for report in reports if isinstance(report, ActivationSwap)]
+    for name in dict.fromkeys(swap.to for swap in swaps if swap.num_swapped):
         if name in SATURATING:
             warnings.append(MESSAGES["surgery"]["saturating"].format(activation=name))
         if name == "selu" and num_norms:

@@ -8,12 +8,18 @@ from torch import nn
 
 from tltool._lookup import lookup
 from tltool.surgery.activation_swap import ActivationSwap, swap_activations
+from tltool.surgery.adapters import AddedLoRA, add_lora
+
+EditReport = ActivationSwap | AddedLoRA
 
 #: Each edit by its name: a function of the model, which returns a report.
-EDITS: dict[str, Callable[..., ActivationSwap]] = {"swap_activations": swap_activations}
+EDITS: dict[str, Callable[..., EditReport]] = {
+    "swap_activations": swap_activations,
+    "add_lora": add_lora,
+}
 
 
-def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list[ActivationSwap]:
+def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list[EditReport]:
     """Edit a model in place, one edit after the other.
 
     All edits are checked by name and arguments before the first one is made.
@@ -47,7 +53,7 @@ def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list
     return [function(model, **arguments) for function, arguments in checked]
 
 
-def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., ActivationSwap], dict[str, Any]]:
+def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str, Any]]:
     """Return the function that an edit names, and its arguments."""
     if not isinstance(edit, Mapping) or len(edit) != 1:
         raise TypeError(

@@ -36,8 +36,11 @@ def set_gradients_(
     Returns:
         ``module``.
     """
+    parameters = dict(
+        module.named_parameters()
+    )  # `get_parameter` fails at a weight with an adapter.
     for name, value in gradients.items():
-        parameter = module.get_parameter(name)
+        parameter = parameters[name]
         own = value[rank] if len(value) == num_ranks else value.mean(0)
         parameter.grad = own.to(parameter.device)
     return module

@@ -1,7 +1,7 @@
 """The LightningModule: a backbone, a head, and one step for training, validation and test."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from tltool.data.datamodules.class_weights import ClassWeights
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.finetuning.param_groups import param_groups
+from tltool.finetuning.penalties import L2SP
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
@@ -36,6 +37,8 @@ from tltool.training.resume_rules import check
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 log = logging.getLogger(__name__)
+
+L2_SP_START = "l2_sp_start"  # The key of the weights that a penalized training started from.
 
 HeadFactory = Callable[[int, int], nn.Module]
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -74,6 +77,10 @@ class ImageTask(LightningModule):
             ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
             training loss, not of the validation and test loss. With a linear head on three data
             sets it brought no accuracy (`scripts/benchmark/losses.py`).
+        l2_sp: Strength of a penalty on the distance of the backbone's trainable weights to those
+            that training starts from, see `L2SP`; the backbone then has no weight decay, and the
+            head keeps that of the optimizer. It is part of what training minimizes, not of
+            ``train/loss``, and logged as ``train/penalty``.
 
     Raises:
         ValueError: If the class names do not fit ``num_classes``, or an argument is out of its
@@ -101,6 +108,7 @@ class ImageTask(LightningModule):
         class_weights: ClassWeights | None = None,
         log_prior: bool = False,
         closed_form_start: bool = True,
+        l2_sp: float = 0.0,
     ) -> None:
         super().__init__()
         quiet_lightning()
@@ -117,6 +125,7 @@ class ImageTask(LightningModule):
         self._given_data_config = data_config
         self.data_config = data_config or backbone.data_config
         self.label_smoothing = label_smoothing
+        self.l2_sp = L2SP(l2_sp)
         #: Whether the head has yet to begin as the closed-form probe, when ``fit`` starts.
         self.closed_form_start = closed_form_start and not log_prior
         self.make_optimizer = optimizer
@@ -137,6 +146,7 @@ class ImageTask(LightningModule):
             data_config=self.data_config,
             label_smoothing=label_smoothing,
             class_weights=None if weights is None else weights.tolist(),
+            l2_sp=l2_sp,
         )
         self.train_metrics = stage_metrics(num_classes, "train")
         self.val_metrics = stage_metrics(num_classes, "val")
@@ -169,6 +179,34 @@ class ImageTask(LightningModule):
             logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
         )
 
+    def edit_backbone_(self, edits: Sequence[dict[str, Any]]) -> None:
+        """Edit the backbone, before the optimizer exists; a checkpoint rebuilds it so.
+
+        Args:
+            edits: See `apply_surgery_`.
+        """
+        self.backbone.edit_(edits)
+        self._describe_surgery()
+
+    def merge_adapters_(self) -> "ImageTask":
+        """Merge the backbone's adapters into its weights, see `merge_lora`.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        self.backbone.merge_adapters_()
+        self._describe_surgery()
+        return self
+
+    def _describe_surgery(self) -> None:
+        # Of a loaded task, this one still names the weights that training began with.
+        described = self.task_config["backbone"]
+        init_args = {**described["init_args"], "surgery": self.backbone.surgery}
+        self.task_config = {
+            **self.task_config,
+            "backbone": {**described, "init_args": init_args},
+        }
+
     def metrics_of(self, stage: Stage) -> MetricCollection:
         """Return the metrics of a stage; they move with the task."""
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
@@ -195,6 +233,8 @@ class ImageTask(LightningModule):
     def setup(self, stage: str) -> None:
         """Take the preprocessing of the datamodule, which a checkpoint must know, or check it."""
         data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit":
+            self.l2_sp.reset()
         if isinstance(data, ImageDataModule):
             self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":
@@ -218,7 +258,8 @@ class ImageTask(LightningModule):
         """Return the loss of one training batch."""
         if "seed" in batch:  # So that a resumed step drops what it would have.
             torch.manual_seed(batch["seed"])
-        return self._step(batch, "train")[0]
+        loss = self._step(batch, "train")[0]
+        return loss + self.l2_sp(self.backbone) if self.l2_sp.strength else loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Measure one validation batch; return its ``probabilities`` for callbacks."""
@@ -236,6 +277,9 @@ class ImageTask(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
         self._log_metrics("train")
+        if self.l2_sp.strength:
+            with torch.no_grad():  # Of the last step: a mean would not outlive a resume.
+                self.log("train/penalty", self.l2_sp(self.backbone), rank_zero_only=False)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics."""
@@ -265,6 +309,10 @@ class ImageTask(LightningModule):
         # None: the factory has bound its own weight decay.
         no_decay = {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
         groups = param_groups(self, weight_decay=None, no_weight_decay=no_decay)
+        if self.l2_sp.strength:
+            for group in groups:
+                if group["name"].startswith("backbone."):
+                    group["weight_decay"] = 0.0
         try:
             optimizer = self.make_optimizer(groups)
         except ValueError as error:
@@ -278,6 +326,8 @@ class ImageTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store how to rebuild this task, the metrics of a begun epoch, and what it trains on."""
         checkpoint[TASK] = self.task_config
+        if self.l2_sp.strength:
+            checkpoint[L2_SP_START] = self.l2_sp.state_dict()
         if self._trainer is not None:
             checkpoint["train_metrics"] = gather_sums(self.train_metrics)
             add_last_row(checkpoint, self._trainer)
@@ -296,6 +346,7 @@ class ImageTask(LightningModule):
         check(model_differences(checkpoint[TASK], now), "The checkpoint")
         self.closed_form_start = False
         self._saved_optimizer = checkpoint.get("optimizer")
+        self.l2_sp.load_state_dict(checkpoint.get(L2_SP_START, {}))
         if self._run_facts is not None:
             self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))
         if self._trainer is not None:
@@ -320,9 +371,19 @@ class ImageTask(LightningModule):
             ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        task = cls(**task_arguments(checkpoint[TASK]))
-        load_state_(task, checkpoint["state_dict"])
-        task.closed_form_start = False
-        task.task_config = checkpoint[TASK]  # It still names the weights that training began with.
+        task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
         check_finite(task, checkpoint_path)
+        return task
+
+    @classmethod
+    def rebuilt(cls, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> "ImageTask":
+        """Rebuild a task from its `task_config` and weights, in evaluation mode.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        task = cls(**task_arguments(config))
+        load_state_(task, state_dict)
+        task.closed_form_start = False
+        task.task_config = config  # It still names the weights that training began with.
         return task.eval()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-_SHOWN = 12  # items of a list in a message
+_SHOWN, _LONGEST = 12, 300  # items of a list in a message, and characters of a value
 
 
 class Rule(Enum):
@@ -28,6 +28,10 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.head": "its weights belong to that head",
         "model.log_prior": "it sets the weights that training starts from",
         "model.closed_form_start": "it sets the weights that training starts from",
+        "finetuning.init_args.rank": "its weights belong to adapters of that rank",
+        "finetuning.init_args.alpha": "its adapters have learned with that factor",
+        "finetuning.init_args.only": "its weights belong to adapters of these layers",
+        "model.l2_sp": "it pulls to the weights that training started from",
         "data.init_args.preprocessing": "it has learned from images that were prepared so",
         "data.init_args.value_range": "it has learned from images that were prepared so",
         "data.init_args.seed": "images would move from one split to another",
@@ -191,7 +195,8 @@ def _is_section(key: str, value: Any, prefix: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value in few words: of long lists only the beginning."""
+    """Return a value in few words: of long lists and texts only the beginning."""
     if isinstance(value, list) and len(value) > _SHOWN:
         return f"[{', '.join(map(repr, value[:_SHOWN]))}, ... ({len(value)})]"
-    return repr(value)
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

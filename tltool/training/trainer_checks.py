@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.schedule import Schedule
+from tltool.surgery.adapters import has_lora
 from tltool.training.average_start import AverageStart
 from tltool.training.find_callback import find_callback
 
@@ -64,15 +65,27 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
             "what trains when it wraps the model. Set `trainer.strategy` to ddp, or to "
             "ModelParallelStrategy for sharded weights."
         )
-    best = [phase.name for phase in schedule.phases if phase.start_from_best]
-    if best and isinstance(trainer.strategy, ModelParallelStrategy):
-        raise ValueError(
-            f"Phase {best[0]!r} has `start_from_best`, which needs whole weights on each rank. "
-            "Remove it, or set `trainer.strategy` to ddp."
-        )
+    if isinstance(trainer.strategy, ModelParallelStrategy):
+        _check_needs_no_whole_weights(module, schedule)
     _check_callbacks(trainer)
     if isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
         _check_synchronized_norms(module)
+
+
+def _check_needs_no_whole_weights(module: LightningModule, schedule: Schedule) -> None:
+    """Refuse what does not work where each rank holds a share of each weight."""
+    best = [phase.name for phase in schedule.phases if phase.start_from_best]
+    needs = [f"Phase {name!r} has `start_from_best`" for name in best]
+    penalty = getattr(module, "l2_sp", None)
+    if penalty is not None and penalty.strength:
+        needs.append("The task has `l2_sp`")
+    if has_lora(module):
+        needs.append("The backbone has adapters of LoRA")
+    if needs:
+        raise ValueError(
+            f"{needs[0]}, which needs whole weights on each rank. Remove it, or set "
+            "`trainer.strategy` to ddp."
+        )
 
 
 def _check_callbacks(trainer: Trainer) -> None:

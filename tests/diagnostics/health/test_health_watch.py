@@ -9,6 +9,7 @@ from tltool.diagnostics.health.unit_window import UnitWindow
 from tltool.layers.activation_behavior import SaturatedRegion
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
+from tltool.surgery.adapters import add_lora
 
 
 def step(head, watch, features, *, lr=0.1, is_sampled=True):
@@ -191,3 +192,15 @@ def test_an_activation_that_layers_share_is_that_of_the_first():
     first, second = watch.close()[0]
     assert first.units.num_rows == 8
     assert second.units is None
+
+
+def test_of_a_weight_with_an_adapter_the_update_is_seen_and_no_gradient(features):
+    network = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4))
+    add_lora(network, 2, only="1")
+    nn.init.normal_(network[1].lora_b)
+    watch = Watch(network, "backbone")
+    step(network, watch, features)
+    plain, adapted = watch.close()[0]
+    assert plain.gradient > 0
+    assert adapted.gradient is None
+    assert adapted.update > 0

@@ -18,6 +18,7 @@ from tltool.finetuning.strategies import (
     FullFinetuning,
     LayerwiseDecay,
     LinearProbe,
+    LoRA,
 )
 from tltool.training.callbacks.finetuning import Finetuning
 
@@ -459,3 +460,8 @@ def test_modules_beside_backbone_and_head_keep_their_mode(make_task, fit):
     task.teacher = torch.nn.Dropout().eval()
     Finetuning(LinearProbe()).setup(fit(make_task(), max_epochs=1), task, "fit")
     assert not task.teacher.training
+
+
+def test_a_strategy_with_adapters_needs_an_image_task(make_task, fit):
+    with pytest.raises(TypeError, match="needs an ImageTask, not a Task"):
+        fit(make_task(), Finetuning(LoRA()))

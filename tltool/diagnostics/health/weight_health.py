@@ -36,10 +36,11 @@ class WeightWatch:
         self._before = self.layer.weight.detach().clone()
 
     def after_backward(self) -> None:
-        """Look at the gradient, if there is one."""
-        if self.layer.weight.grad is None:
+        """Look at the gradient, if there is one: of a weight with an adapter none is kept."""
+        weight = self.layer.weight
+        if not weight.is_leaf or weight.grad is None:
             return
-        gradient = self.layer.weight.grad.detach().float()
+        gradient = weight.grad.detach().float()
         self._values["gradient"].append(float(gradient.norm()))
         total = self._gradient_sum
         self._gradient_sum = gradient.clone() if total is None else total + gradient

@@ -7,6 +7,7 @@ from tltool.finetuning.strategies.full_finetuning import LayerwiseDecay as Layer
 from tltool.finetuning.strategies.gradual_unfreezing import GradualUnfreezing as GradualUnfreezing
 from tltool.finetuning.strategies.linear_probe import LPFT as LPFT
 from tltool.finetuning.strategies.linear_probe import LinearProbe as LinearProbe
+from tltool.finetuning.strategies.lora import LoRA as LoRA
 from tltool.finetuning.strategies.partial_finetuning import BatchNormOnly as BatchNormOnly
 from tltool.finetuning.strategies.partial_finetuning import BitFit as BitFit
 from tltool.finetuning.strategies.partial_finetuning import LastBlocks as LastBlocks
@@ -23,5 +24,6 @@ STRATEGIES: tuple[type[FinetuningStrategy], ...] = (
     LastBlocks,
     BatchNormOnly,
     BitFit,
+    LoRA,
     ChosenGroups,
 )

@@ -9,6 +9,25 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
 
 
+def last_groups(backbone: Sequence[str], num_groups: int) -> tuple[str, ...]:
+    """Return the last groups of a backbone; a final norm comes along and is not counted.
+
+    Raises:
+        ValueError: If there are not so many.
+
+    Example:
+        >>> last_groups(["backbone.stem", "backbone.layers.0", "backbone.norm"], 1)
+        ('backbone.layers.0', 'backbone.norm')
+    """
+    counted = [group for group in backbone if not re.search(r"\bnorm\d*$", group)]
+    if not 1 <= num_groups <= len(counted):
+        raise ValueError(
+            f"`num_groups` must be from 1 to {len(counted)}, the groups of this backbone, got "
+            f"{num_groups}. For none of them use LinearProbe."
+        )
+    return tuple(backbone[backbone.index(counted[-num_groups]) :])
+
+
 @dataclass(frozen=True)
 class LastBlocks(WarmupDecayStrategy):
     """Train the head and the last layer groups of the backbone; the others stay frozen.
@@ -35,18 +54,11 @@ class LastBlocks(WarmupDecayStrategy):
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
         backbone = [group for group in group_names if group != "head"]
-        counted = [group for group in backbone if not re.search(r"\bnorm\d*$", group)]
-        if not 1 <= self.num_groups <= len(counted):
-            raise ValueError(
-                f"`num_groups` must be from 1 to {len(counted)}, the groups of this backbone, got "
-                f"{self.num_groups}. For none of them use LinearProbe."
-            )
-        first = backbone.index(counted[-self.num_groups])
-        trains = tuple(backbone[first:])
+        trains = last_groups(backbone, self.num_groups)
         scale = dict.fromkeys(trains, self.backbone_lr_scale)
         options = {"lr_scale": scale, "batch_norm": self.batch_norm}
         phase = self._phase("last", (*trains, "head"), **options)
-        return Schedule((phase,), frozen=tuple(backbone[:first]))
+        return Schedule((phase,), frozen=tuple(backbone[: -len(trains)]))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,17 @@ class FinetuningStrategy:
             f"{type(self).__name__} must define `schedule(group_names, max_epochs)`."
         )
 
+    def surgery(self, backbone: Any) -> list[dict[str, Any]]:
+        """Return the edits of the backbone that the phases need, as ``surgery`` lists them.
+
+        They are made before the optimizer, and stand in the description of the backbone, so that a
+        checkpoint rebuilds it. The same ones must be returned of the edited backbone.
+
+        Args:
+            backbone: A `Backbone`.
+        """
+        return []
+
     def resolved_schedule(self, group_names: Sequence[str], max_epochs: int | None) -> Schedule:
         """Return the schedule for a model and a length of training, checked against both.
 

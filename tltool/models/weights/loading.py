@@ -62,6 +62,7 @@ def create_with_weights(
     if state_dict is None:
         return with_finite_weights(_download(name, options), weights)
     check_tensors(state_dict, own, weights)
+    _check_without_adapters(state_dict, weights)
     allowed = [key for key in own | state_dict if any(re.fullmatch(p, key) for p in allow_partial)]
     left_out = {*allowed, *classifier_keys(name, options, own, state_dict)} - set(own)
     left_out &= set(state_dict)
@@ -112,6 +113,15 @@ def classifier_keys(
     places = {key.rpartition(".")[0] for key in timms}
     below = {key for key in state_dict if any(key.startswith(f"{place}.") for place in places)}
     return timms | below | USUAL_CLASSIFIERS
+
+
+def _check_without_adapters(state_dict: Mapping[str, Tensor], weights: str) -> None:
+    adapters = [key for key in state_dict if key.endswith(".lora_a")]
+    if adapters:
+        raise ValueError(
+            f"The weights {weights!r} have {len(adapters)} adapters beside them, as LoRA leaves "
+            "them. Merge these first: tltool.merge_adapters(task) of a loaded task."
+        )
 
 
 def _read(

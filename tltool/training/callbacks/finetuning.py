@@ -34,6 +34,7 @@ from tltool.training.epoch_position import (
 from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
 from tltool.training.position_state import PositionState
 from tltool.training.quiet_lightning import quiet_lightning
+from tltool.training.strategy_surgery import edit_for_strategy_
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
     trainer_schedule,
@@ -66,6 +67,7 @@ class Finetuning(Callback):
 
     Raises:
         ValueError: When ``fit`` starts, if the schedule does not fit the model or the training.
+        TypeError: When ``fit`` starts, if the strategy edits the backbone of no ImageTask.
         RuntimeError: During ``fit``, if ranks disagree.
     """
 
@@ -116,6 +118,7 @@ class Finetuning(Callback):
         if stage != "fit":
             return
         self._reset()
+        edit_for_strategy_(pl_module, self.strategy)
         self._groups = layer_groups(pl_module)
         self.schedule = trainer_schedule(self.strategy, list(self._groups), trainer)
         check_trainer(trainer, pl_module, self.schedule)

@@ -1,0 +1,82 @@
+"""A small file of what training has changed, such as adapters, beside pretrained weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tltool.features.fingerprint import hash_weights
+from tltool.models.backbone import Backbone
+from tltool.models.serialization import rebuild
+from tltool.models.weights.loading import resolve_auto
+from tltool.models.weights.safetensors_file import read_description, save_weights
+
+_TASK, _BASE = "task_config", "base_hash"  # how to rebuild the task; which pretrained weights
+
+
+def write_adapters(path: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Write what the weights of a task have beyond the pretrained ones, see `save_adapters`."""
+    base = _pretrained(config)
+    own = _state_of(base)
+    changed = {key: value for key, value in state.items() if not _is_same(value, own.get(key))}
+    save_weights(path, changed, {_TASK: dict(config), _BASE: hash_weights(base)})
+
+
+def is_adapter_file(path: Path) -> bool:
+    """Tell whether a file is one of `write_adapters`."""
+    return path.suffix == ".safetensors" and _BASE in read_description(path)
+
+
+def read_adapters(
+    path: Path, weights: str | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return how to rebuild a task, and its weights: the pretrained ones and what is in a file.
+
+    Args:
+        path: A file of `write_adapters`.
+        weights: Where the pretrained weights are; ``None`` for where they were.
+
+    Raises:
+        ValueError: If the pretrained weights are not the same, or the file is damaged.
+        ConnectionError: If they must be downloaded and the hub is out of reach.
+    """
+    description = read_description(path)
+    base = _pretrained(description[_TASK], weights)
+    if hash_weights(base) != description[_BASE]:
+        raise ValueError(
+            f"The adapters in '{path}' belong to other weights of {base.name} than "
+            f"{base.weights!r}. Load them by `load_adapters`, with `weights` set to those that "
+            "they were trained on."
+        )
+    try:
+        changed = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' cannot be read: {error}. Write it anew.") from error
+    return description[_TASK], {**_state_of(base), **changed}
+
+
+def _pretrained(config: Mapping[str, Any], weights: str | None = None) -> Backbone:
+    """Return the backbone as it was before training, without adapters."""
+    init_args = config["backbone"]["init_args"]
+    source = weights or resolve_auto(init_args["weights"], init_args["name"])
+    if source == "random":
+        raise ValueError(
+            "The training started from random weights, which are nowhere but in its checkpoint. "
+            "Keep the checkpoint as it is."
+        )
+    surgery = [edit for edit in init_args["surgery"] if "add_lora" not in edit]
+    backbone = rebuild(config["backbone"], weights=source, surgery=surgery)
+    assert isinstance(backbone, Backbone)  # noqa: S101  # ImageTask takes nothing else
+    return backbone
+
+
+def _state_of(backbone: Backbone) -> dict[str, Tensor]:
+    return {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
+
+
+def _is_same(value: Tensor, base: Tensor | None) -> bool:
+    return base is not None and torch.equal(value, base)
