@@ -85,14 +85,14 @@ def _wrong_size(name: str, size: object, error: Exception) -> ValueError:
 
 
 def data_config_of(
-    model: nn.Module, in_chans: int, img_size: int | None, own: Mapping[str, Any]
+    model: nn.Module, in_chans: int, size: tuple[int, int] | None, own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the preprocessing that the model's weights expect, for these images.
 
     Args:
         model: The model, as timm made it.
         in_chans: Number of image channels.
-        img_size: Height and width in pixels; ``None`` for that of the weights.
+        size: Height and width in pixels; ``None`` for those of the weights.
         own: What the weights themselves say otherwise than timm, see `own_preprocessing`.
     """
     # timm does not type this function.
@@ -100,8 +100,7 @@ def data_config_of(
     # A transformer that is built for one size takes no other, whatever the weights were saved with.
     fixed = cast(Any, model).pretrained_cfg.get("fixed_input_size")
     config |= {key: value for key, value in own.items() if key != "input_size" or not fixed}
-    size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
-    config["input_size"] = (in_chans, *size)
+    config["input_size"] = (in_chans, *(size or config["input_size"][1:]))
     for key in ("mean", "std"):
         # Grey or multi-band images: the colors' average for each band.
         if len(config[key]) != in_chans:
