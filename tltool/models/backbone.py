@@ -15,6 +15,7 @@ from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
 from tltool.models.timm_models import (
     check_name,
+    check_patches,
     data_config_of,
     on_meta_device,
     output_on_meta,
@@ -127,6 +128,7 @@ class Backbone(nn.Module):
         if grad_checkpointing:
             check_grad_checkpointing(name, blueprint)
         if not is_rebuilding():
+            check_patches(name, blueprint, height_and_width(img_size))
             check_weights_key(self.weights, weights_key)
             features, size = partial(self._features, blueprint), self.data_config["input_size"]
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}

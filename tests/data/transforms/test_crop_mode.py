@@ -96,7 +96,7 @@ def test_a_checkpoint_keeps_its_own(data_config):
 
 def test_another_one_than_that_of_a_checkpoint_is_refused(data_config):
     trained = data_config | {"crop_mode": "border", "preprocessing": "backbone"}
-    with pytest.raises(ValueError, match=r"`crop_mode: border`.* Leave --data.crop_mode out"):
+    with pytest.raises(ValueError, match=r"`crop_mode: pad`.* Leave --data.crop_mode out"):
         resolve_crop_mode(trained, "center")
 
 

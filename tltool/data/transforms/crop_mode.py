@@ -10,6 +10,17 @@ CropMode = Literal["center", "squash", "pad", "border"]
 _TIMMS = {"center": "center", "squash": "squash", "pad": "border", "border": "border"}
 
 
+def crop_mode_name(data_config: Mapping[str, Any]) -> str:
+    """Return the crop mode of a configuration under the name that the option has.
+
+    Example:
+        >>> crop_mode_name({"crop_mode": "border"})
+        'pad'
+    """
+    timms: str = data_config["crop_mode"]
+    return {"border": "pad"}.get(timms, timms)
+
+
 def resolve_crop_mode(data_config: Mapping[str, Any], crop_mode: CropMode | None) -> dict[str, Any]:
     """Return the configuration with a crop mode, under timm's name, as ``create_transform`` has it.
 
@@ -38,7 +49,7 @@ def resolve_crop_mode(data_config: Mapping[str, Any], crop_mode: CropMode | None
     if "preprocessing" in config:  # That of a checkpoint
         if config["crop_mode"] != chosen:
             raise ValueError(
-                f"The model was trained with `crop_mode: {config['crop_mode']}`, and with "
+                f"The model was trained with `crop_mode: {crop_mode_name(config)}`, and with "
                 f"{crop_mode!r} it would see other pixels than it knows. Leave --data.crop_mode "
                 "out."
             )
