@@ -32,6 +32,7 @@ GIVEN = {
     "model.class_weights": ["--model.class_weights", "balanced"],
     "data.init_args.preprocessing": ["--data.preprocessing", "none"],
     "data.init_args.value_range": ["--data.value_range", "0", "128"],
+    "data.init_args.crop_mode": ["--data.crop_mode", "squash"],
     "data.init_args.seed": ["--data.seed", "5"],
     "data.init_args.val_fraction": ["--data.val_fraction", "0.4"],
     "data.init_args.augmentation": ["--data.augmentation", "flip"],

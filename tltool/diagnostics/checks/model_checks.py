@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.image_dataset import collate
-from tltool.data.transforms.crop_mode import resolve_crop_mode
 from tltool.diagnostics.advice.subsample import draw_stratified
 from tltool.diagnostics.checks import overfitting, starting_signal, step_memory, trial_steps
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
@@ -72,10 +71,9 @@ class ModelChecks:
     def before_training(self, *, log_prior: bool) -> Iterator[CheckResult]:
         """Yield the checks that need no training step."""
         task, backbone = self.task, self.task.backbone
-        config = self.data.resolved_data_config()
-        # A crop mode that was chosen is no disagreement.
-        own = resolve_crop_mode(backbone.data_config, self.data.crop_mode)
-        yield preprocessing_agrees(config, own, self.images, weights=backbone.weights)
+        used, own = self.data.resolved_data_config(), backbone.data_config
+        chosen = ("crop_mode", "crop_pct") if self.data.crop_mode else ()
+        yield preprocessing_agrees(used, own, self.images, weights=backbone.weights, chosen=chosen)
         counts = self.data.train_class_counts if log_prior else None
         with torch.no_grad():
             logits = task.head(self.features)
