@@ -110,7 +110,24 @@ def test_another_crop_mode_than_the_checkpoints_is_refused(checkpoint, strips, c
     assert "trained with `crop_mode: pad`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["plan"], ["doctor"], ["features", "compute"]])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (SIZE, "crop     center, 32 x 64 px: 45 % of the area of an image is seen, at least 45 %"),
+        (GEOMETRY, "crop     pad, 32 x 64 px: the whole of each image is seen"),
+    ],
+)
+def test_doctor_says_how_much_of_the_images_is_seen(strips, capsys, words, said):
+    main(["doctor", *TINY, *words, "--data.root", str(strips)])
+    assert said in capsys.readouterr().out
+
+
+def test_a_configuration_file_gives_both(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "--config", str(run / "config.yaml")]) == 0
+
+
+@pytest.mark.parametrize("command", [["plan"], ["features", "compute"]])
 def test_other_commands_take_both(strips, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     assert main([*command, *TINY, *GEOMETRY, "--data.root", str(strips)]) == 0

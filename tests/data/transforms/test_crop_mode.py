@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 from timm.data import create_transform
 from torchvision.transforms.functional import pil_to_tensor
 
-from tltool.data.transforms.crop_mode import resolve_crop_mode
+from tltool.data.transforms.crop_mode import resolve_crop_mode, share_seen
 from tltool.data.transforms.image_transform import ImageTransform
 
 RED = torch.tensor([230, 20, 10])
@@ -103,6 +104,22 @@ def test_another_one_than_that_of_a_checkpoint_is_refused(data_config):
 def test_an_unknown_crop_mode_gets_the_nearest_name(data_config):
     with pytest.raises(ValueError, match=r"Unknown crop mode 'squish'. Did you mean 'squash'"):
         resolve_crop_mode(data_config, "squish")
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("input_size", [(3, 320, 320), (3, 160, 320), (3, 320, 160)])
+@pytest.mark.parametrize("aspect", [1, 3, 1 / 3])
+def test_the_share_that_is_seen_is_that_of_the_pixels(data_config, crop_mode, input_size, aspect):
+    """Of an image that is bright from left to right, and then from top to bottom."""
+    config = data_config | {"input_size": input_size, "crop_mode": crop_mode, "crop_pct": 0.8}
+    config |= {"mean": (0.5,) * 3}  # Between the extremes
+    ramp = Image.linear_gradient("L").convert("RGB")
+    size = (round(512 * aspect**0.5), round(512 / aspect**0.5))
+    spans = [
+        float(np.ptp(ImageTransform(config).pixels(each.resize(size)).numpy())) / 255
+        for each in (ramp, ramp.rotate(90))
+    ]
+    assert share_seen(config, aspect) == pytest.approx(spans[0] * spans[1], abs=0.03)
 
 
 @pytest.mark.parametrize("augmentation", ["none", "crop"])

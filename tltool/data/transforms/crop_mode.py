@@ -56,3 +56,23 @@ def resolve_crop_mode(data_config: Mapping[str, Any], crop_mode: CropMode | None
         return config
     whole = {} if chosen == "center" else {"crop_pct": 1.0}
     return {**config, "crop_mode": chosen, **whole}
+
+
+def share_seen(data_config: Mapping[str, Any], aspect: float) -> float:
+    """Return the share of the area of an image that is seen in evaluation.
+
+    Args:
+        data_config: With ``input_size``, ``crop_pct`` and ``crop_mode``.
+        aspect: Width by height of the image.
+
+    Example:
+        >>> config = {"input_size": (3, 224, 224), "crop_pct": 1.0, "crop_mode": "center"}
+        >>> share_seen(config, 2.0), share_seen(config | {"crop_mode": "squash"}, 2.0)
+        (0.5, 1.0)
+    """
+    (height, width), resized = data_config["input_size"][1:], 1 / data_config["crop_pct"]
+    if data_config["crop_mode"] == "squash":
+        return min(1.0, 1 / resized) ** 2
+    scales = (height * resized, width * resized / aspect)  # of an image of height 1
+    scale = min(scales) if data_config["crop_mode"] == "border" else max(scales)
+    return min(1.0, height / scale) * min(1.0, width / (scale * aspect))
