@@ -11,7 +11,7 @@ from typing import Any, cast
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
-from timm.layers import PatchEmbed
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from tltool.models.timm_catalog import nearest_names

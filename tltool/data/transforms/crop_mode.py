@@ -1,6 +1,6 @@
 """Crop mode: what becomes of an image whose shape is not that of the input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tltool._lookup import lookup
@@ -70,9 +70,11 @@ def share_seen(data_config: Mapping[str, Any], aspect: float) -> float:
         >>> share_seen(config, 2.0), share_seen(config | {"crop_mode": "squash"}, 2.0)
         (0.5, 1.0)
     """
-    (height, width), resized = data_config["input_size"][1:], 1 / data_config["crop_pct"]
+    input_size: Sequence[int] = data_config["input_size"]
+    height, width = input_size[1:]
+    kept: float = data_config["crop_pct"]
     if data_config["crop_mode"] == "squash":
-        return min(1.0, 1 / resized) ** 2
-    scales = (height * resized, width * resized / aspect)  # of an image of height 1
-    scale = min(scales) if data_config["crop_mode"] == "border" else max(scales)
+        return kept**2
+    scales = (height / kept, width / kept / aspect)  # of an image of height 1
+    scale: float = min(scales) if data_config["crop_mode"] == "border" else max(scales)
     return min(1.0, height / scale) * min(1.0, width / (scale * aspect))
