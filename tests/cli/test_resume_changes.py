@@ -273,6 +273,17 @@ def test_a_checkpoint_of_python_is_compared_by_its_facts(resume, tmp_path):
     assert "preprocessing.mean was" in err
 
 
+def test_a_checkpoint_without_a_crop_mode_was_trained_with_that_of_its_backbone(resume):
+    path = "runs/images/0/checkpoints/last.ckpt"
+    checkpoint = saved(path)
+    del checkpoint["config"]["data"]["init_args"]["crop_mode"]
+    torch.save(checkpoint, path)
+    status, _, err = resume("--data.crop_mode", "squash")
+    assert status == 1
+    assert "preprocessing.crop_mode was 'center' and is 'squash'" in err
+    assert resume()[0] == 0
+
+
 def test_a_run_that_moved_keeps_its_best_epoch(resume):
     best, path = (f"runs/images/0/checkpoints/{name}.ckpt" for name in ("best", "last"))
     checkpoint = saved(path)
