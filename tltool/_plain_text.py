@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,20 @@ def shell_command(*words: str | Path) -> str:
         tltool report $'two\x0alines'
     """
     return " ".join(map(_quoted, words))
+
+
+def pixel_size(input_size: Sequence[int]) -> str:
+    """Return the size of images in pixels: one number for a square, else height and width.
+
+    Args:
+        input_size: Channels, height and width; empty where they are not known.
+
+    Example:
+        >>> pixel_size((3, 224, 224)), pixel_size((3, 160, 224)), pixel_size(())
+        ('224', '160 x 224', '')
+    """
+    edges = input_size[1:]
+    return " x ".join(map(str, edges[:1] if len(set(edges)) == 1 else edges))
 
 
 def plain_console(*, stderr: bool = False) -> "Console":

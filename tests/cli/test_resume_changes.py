@@ -34,6 +34,7 @@ GIVEN = {
     "model.class_weights": ["--model.class_weights", "balanced"],
     "data.init_args.preprocessing": ["--data.preprocessing", "none"],
     "data.init_args.value_range": ["--data.value_range", "0", "128"],
+    "data.init_args.crop_mode": ["--data.crop_mode", "squash"],
     "data.init_args.seed": ["--data.seed", "5"],
     "data.init_args.val_fraction": ["--data.val_fraction", "0.4"],
     "data.init_args.tuning_fraction": ["--data.tuning_fraction", "0.3"],
@@ -277,6 +278,17 @@ def test_a_checkpoint_of_python_is_compared_by_its_facts(resume, tmp_path):
     status, _, err = resume("--data.preprocessing", "none")
     assert status == 1
     assert "preprocessing.mean was" in err
+
+
+def test_a_checkpoint_without_a_crop_mode_was_trained_with_that_of_its_backbone(resume):
+    path = "runs/images/0/checkpoints/last.ckpt"
+    checkpoint = saved(path)
+    del checkpoint["config"]["data"]["init_args"]["crop_mode"]
+    torch.save(checkpoint, path)
+    status, _, err = resume("--data.crop_mode", "squash")
+    assert status == 1
+    assert "preprocessing.crop_mode was 'center' and is 'squash'" in err
+    assert resume()[0] == 0
 
 
 def test_a_run_that_moved_keeps_its_best_epoch(resume):

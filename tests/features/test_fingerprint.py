@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features.fingerprint import make_fingerprint
 
 
@@ -35,6 +36,18 @@ def test_a_buffer_makes_another_name(make_backbone):
     before = name(backbone)
     backbone.model.bn1.running_mean[0] += 1e-3
     assert name(backbone) != before
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop"])
+def test_each_geometry_makes_another_name(make_backbone, augmentation):
+    backbone = make_backbone()
+    configs = [
+        backbone.data_config | {"crop_mode": crop_mode, "crop_pct": 1.0, "input_size": size}
+        for crop_mode in ("center", "squash", "border")
+        for size in ([3, 32, 48], [3, 48, 32])
+    ]
+    transforms = [ImageTransform(config, augmentation=augmentation) for config in configs]
+    assert len({name(backbone, transform.describe()) for transform in transforms}) == 6
 
 
 def test_preprocessing_and_precision_make_other_names(make_backbone):

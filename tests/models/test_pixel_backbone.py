@@ -24,6 +24,12 @@ def test_images_get_the_size_that_is_asked_for():
     assert Backbone("pixels", img_size=8, in_chans=1).data_config["input_size"] == [1, 8, 8]
 
 
+def test_pixels_may_be_a_rectangle():
+    backbone = Backbone("pixels", img_size=[4, 6])
+    assert backbone.data_config["input_size"] == [3, 4, 6]
+    assert backbone.num_features == 72
+
+
 def test_there_is_no_group_to_train():
     assert Backbone("pixels").layer_groups() == {}
 

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from tltool.models.backbone import Backbone
 from tltool.models.pixel_backbone import NAME as PIXELS
@@ -97,6 +98,54 @@ def test_a_size_that_the_patches_do_not_divide_is_refused_with_the_own_one():
         ValueError, match=r"test_vit does not take .*3, 100, 100.* own \[3, 160, 160\]"
     ):
         Backbone("test_vit", "random", img_size=100)
+
+
+@pytest.mark.parametrize("size", [150, [224, 150], [150, 224]])
+def test_a_size_is_refused_of_whose_last_pixels_nothing_would_be_seen(size):
+    with pytest.raises(ValueError, match=r"size .*150.* \(its patches have 4 x 4 pixels\)"):
+        Backbone("swin_tiny_patch4_window7_224", "random", img_size=size)
+
+
+def test_a_size_that_the_patches_do_not_divide_but_the_weights_were_trained_with_is_taken():
+    with torch.device("meta"):  # 384 is no multiple of 14.
+        Backbone("vit_so400m_patch14_siglip_384", "random", img_size=384)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:timm.layers.interpolate")  # of torch to timm
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("test_resnet", [64, 96]),
+        ("test_vit", [64, 96]),
+        ("deit_tiny_distilled_patch16_224", [160, 224]),
+        ("swin_tiny_patch4_window7_224", [160, 224]),
+    ],
+)
+def test_weights_are_adapted_to_a_rectangle(name, size, tmp_path):
+    save_file(timm.create_model(name).state_dict(), tmp_path / "weights.safetensors")
+    backbone = Backbone(name, str(tmp_path / "weights.safetensors"), img_size=size).eval()
+    assert backbone.data_config["input_size"] == [3, *size]
+    assert backbone(torch.randn(1, 3, *size)).shape == (1, backbone.num_features)
+
+
+def test_a_position_embedding_is_resampled_to_a_rectangle_as_timm_does(tmp_path):
+    model = timm.create_model("test_vit")
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    backbone = Backbone("test_vit", str(tmp_path / "weights.safetensors"), img_size=[64, 96])
+    expected = resample_abs_pos_embed(model.pos_embed, (4, 6), num_prefix_tokens=1)
+    torch.testing.assert_close(backbone.model.pos_embed, expected)
+
+
+@pytest.mark.parametrize("name", ["nest_tiny", "convit_tiny", "mvitv2_tiny"])
+def test_a_network_that_takes_squares_alone_says_so(name):
+    with pytest.raises(ValueError, match=r"size .*224, 448.* choose a square or an `img_size`"):
+        Backbone(name, "random", img_size=[224, 448])
+
+
+@pytest.mark.parametrize("size", [0, [64], [64, 64, 3], [64, 0]])
+def test_an_image_size_is_one_number_or_two(size):
+    with pytest.raises(ValueError, match="must be one number of pixels, or height and width"):
+        Backbone("test_resnet", "random", img_size=size)
 
 
 def test_a_size_that_is_too_small_for_a_network_is_refused():

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tltool._plain_text import one_line, shell_command
+from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.backbone_cells import place_of, short_count
 from tltool.cli.process import set_up_process
 from tltool.cli.simple_table import print_simple_table
@@ -58,7 +58,7 @@ def _print_ranking(ranked: Sequence[RankedBackbone]) -> None:
             one.weights.name,
             place_of(one.weights.weights),
             short_count(one.num_parameters),
-            str(one.img_size),
+            pixel_size(one.input_size),
             f"{one.images_per_second:.0f}",
             f"{one.suitability.accuracy:.3f} +- {one.suitability.standard_error:.3f}",
             f"{one.suitability.logme:.3f}",

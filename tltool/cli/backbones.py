@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tltool._plain_text import one_line, shell_command
+from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.backbone_cells import parse_count, place_of, short_count
 from tltool.cli.signature_options import run_function
 from tltool.cli.simple_table import print_simple_table
@@ -56,7 +56,7 @@ def backbones(
         pattern: A part of the name, or a pattern such as 'vit_*224'.
         family: A family of timm, such as resnet or vision_transformer.
         tag: A part of the weights' tag, such as in21k.
-        max_size: The largest images, height in pixels.
+        max_size: The largest images, height or width in pixels.
         max_params: The most parameters, such as 10M.
         offline: Only those whose weights need no download.
         weights_dir: A folder whose weights are available too.
@@ -114,7 +114,7 @@ def _print_models(
         (
             entry.name,
             short_count(entry.num_parameters),
-            str(entry.img_size or ""),
+            pixel_size(entry.input_size),
             entry.family,
             (entry.tags or ("none",))[0] + (f" +{len(entry.tags) - 1}" * (len(entry.tags) > 1)),
             ", ".join(dict.fromkeys(places.get(entry.name, ()))),
@@ -141,13 +141,15 @@ def _print_model(entry: CatalogEntry, available: Sequence[LocalWeights]) -> None
         local = ", ".join("cache" if weights == "pretrained" else weights for weights in places)
         license_name = config.license or "unknown"
         rows.append(
-            (full_name, str(config.input_size[-1]), config.interpolation, license_name, local)
+            (full_name, pixel_size(config.input_size), config.interpolation, license_name, local)
         )
     for name, weights in available:
         if name == entry.name:  # Without a tag: not those of timm, or nobody knows.
             package = ORDERED_PACKAGES.get(weights.removeprefix("package:"))
             license_name = package.license if package else "unknown"
-            rows.append((weights, str(entry.img_size or ""), "", license_name, place_of(weights)))
+            rows.append(
+                (weights, pixel_size(entry.input_size), "", license_name, place_of(weights))
+            )
     print(f"{entry.name}, family {entry.family}")
     print(f"{entry.num_parameters:,} parameters without the classifier")
     columns = ("weights", "px", "interpolation", "license", "local")

@@ -3,9 +3,10 @@
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -14,13 +15,14 @@ from rich.text import Text
 
 from tltool._atomic_write import save_figure
 from tltool._output_file import check_output_file
-from tltool._plain_text import one_line, plain_console, shell_command
+from tltool._plain_text import one_line, pixel_size, plain_console, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.memory import memory_remedies
 from tltool.cli.trainer_section import world_size
 from tltool.data.files.value_range import ValueRange
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.value_survey import ValueSurvey
+from tltool.data.transforms.crop_mode import crop_mode_name, share_seen
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.checks.image_checks import (
     HashedImages,
@@ -102,6 +104,7 @@ def doctor(
     print_results(results)
     print_signals(checks.signals)
     print(describe_read(images))
+    print(describe_crop([each.aspect for each in images.hashes], data.resolved_data_config()))
     print(describe_values(data.value_survey, data.known_value_range))
     if plot:
         save_figure(draw_starting_signals(checks.signals), plot)
@@ -138,6 +141,26 @@ def describe_read(images: HashedImages) -> str:
         f"images   {images.num_read:,} of {images.num_images:,} were read, drawn at random "
         "(--max_images): copies are found where both were drawn"
     )
+
+
+def describe_crop(aspects: Sequence[float], data_config: Mapping[str, Any]) -> str:
+    """Return the line that says how much of the images is seen.
+
+    Example:
+        >>> config = {"input_size": (3, 224, 224), "crop_pct": 1.0, "crop_mode": "center"}
+        >>> print(describe_crop([1.0, 2.0], config))
+        crop     center, 224 px: 75 % of the area of an image is seen, at least 50 %;
+                 --data.crop_mode squash or pad shows all
+    """
+    shares = [share_seen(data_config, aspect) for aspect in aspects] or [1.0]
+    seen = "the whole of each image is seen"
+    if min(shares) < 1:
+        seen = (
+            f"{sum(shares) / len(shares):.0%} of the area of an image is seen, at least "
+            f"{min(shares):.0%}; --data.crop_mode squash or pad shows all"
+        ).replace("%", " %")
+    pixels = pixel_size(data_config["input_size"])
+    return f"crop     {crop_mode_name(data_config)}, {pixels} px: {seen}"
 
 
 def describe_values(survey: ValueSurvey, value_range: ValueRange | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from tltool._lookup import lookup
-from tltool._plain_text import plain_console
+from tltool._plain_text import pixel_size, plain_console
 from tltool.cli.help_page import NAMES
 from tltool.cli.signature_options import run_function
 from tltool.features.cache import cache_root
@@ -66,11 +66,12 @@ def list_features(*, cache: Path | None = None) -> None:
     rows = []
     for entry in cached:
         backbone, preprocessing = entry.facts["backbone"], entry.facts["preprocessing"]
-        name, pixels = backbone.get("name", backbone["class"]), preprocessing.get("input_size")
+        name = backbone.get("name", backbone["class"])
+        pixels = pixel_size(preprocessing.get("input_size", ())) or "?"
         device, used_at = entry.facts["device"], time.localtime(entry.used_at)
         rows.append(
             [
-                *(entry.directory.name[:8], name, pixels[-1] if pixels else "?"),
+                *(entry.directory.name[:8], name, pixels),
                 *(f"{entry.facts['precision']} {device}", entry.num_segments),
                 *(decimal(entry.num_bytes), time.strftime("%Y-%m-%d", used_at)),
             ]

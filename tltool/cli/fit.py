@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 from torch import nn
 
-from tltool._plain_text import one_line, shell_command
+from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
+from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
@@ -69,12 +70,14 @@ def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
 
 def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     backbone, task = experiment.backbone, experiment.task
+    crop_mode = crop_mode_name(task.data_config)
+    crop = "" if crop_mode == "center" else f" crop_mode {crop_mode},"
     logger = find_logger(trainer)
     if isinstance(logger, RunLogger):
         print(f"wandb     {logger.describe()}")
     print(
         f"backbone  {backbone.name}, weights {backbone.weights}, "
-        f"{task.data_config['input_size'][-1]} px, {_count(backbone):,} parameters"
+        f"{pixel_size(task.data_config['input_size'])} px,{crop} {_count(backbone):,} parameters"
     )
     print(f"head      {type(task.head).__name__}, {_count(task.head):,} parameters")
     print(f"data      {one_line(experiment.data.summary())}")

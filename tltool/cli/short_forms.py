@@ -1,7 +1,7 @@
 """Short forms on the command line and in YAML, and modules of the user's own in the working folder.
 
 ``images`` means ``data.root: images``, ``resnet50`` means ``model.backbone.name: resnet50``, and
-two numbers behind ``--data.value_range`` are a list.
+two numbers behind ``--data.value_range`` or ``--model.backbone.img_size`` are a list.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _BACKBONE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
-_PAIR = "--data.value_range"
+_PAIRS = {"--data.value_range", "--model.backbone.img_size"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -29,6 +29,8 @@ def rewrite(words: Sequence[str]) -> list[str]:
         ['--model.backbone.name=resnet50', '--help_section', 'data']
         >>> rewrite(["--data.value_range", "-1000", "400", "--data.seed", "1"])
         ['--data.value_range=[-1000, 400]', '--data.seed', '1']
+        >>> rewrite(["--model.backbone.img_size", "160", "224"])
+        ['--model.backbone.img_size=[160, 224]']
     """
     words = _as_lists(words)
     if words and not words[0].startswith("-"):
@@ -47,7 +49,7 @@ def _as_lists(words: Sequence[str]) -> list[str]:
     joined, rest = list[str](), list(words)
     while rest:
         word = rest.pop(0)
-        if word == _PAIR and len(rest) > 1 and all(map(_NUMBER.fullmatch, rest[:2])):
+        if word in _PAIRS and len(rest) > 1 and all(map(_NUMBER.fullmatch, rest[:2])):
             word = f"{word}=[{rest.pop(0)}, {rest.pop(0)}]"
         joined.append(word)
     return joined

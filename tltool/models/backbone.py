@@ -15,11 +15,18 @@ from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
 from tltool.models.timm_models import (
     check_name,
+    check_patches,
     data_config_of,
     on_meta_device,
     output_on_meta,
 )
-from tltool.models.timm_options import check_grad_checkpointing, check_rates, model_options
+from tltool.models.timm_options import (
+    ImageSize,
+    check_grad_checkpointing,
+    check_rates,
+    height_and_width,
+    model_options,
+)
 from tltool.models.weights.loading import (
     check_weights_key,
     create_with_weights,
@@ -57,8 +64,8 @@ class Backbone(nn.Module):
             did best or as well on two data sets (`scripts/benchmark/preprocessing.py`).
         surgery: Edits of the loaded model, in order, such as ``{swap_activations: gelu}``. See
             ``apply_surgery_``.
-        img_size: Height and width in pixels; ``None`` for the size that the weights were trained
-            with.
+        img_size: Height and width in pixels, or one number for both; ``None`` for the size that the
+            weights were trained with. Position embeddings and windows are adapted as timm does.
         drop_rate: Dropout in front of the pooled features; only where the model has it.
         drop_path_rate: Stochastic depth (Huang et al., 2016, https://arxiv.org/abs/1603.09382).
         grad_checkpointing: Recompute activations in the backward pass: less memory, more time.
@@ -91,7 +98,7 @@ class Backbone(nn.Module):
         weights: str = "auto",
         *,
         in_chans: int = 3,
-        img_size: int | None = None,
+        img_size: int | list[int] | None = None,
         stop_at: str | None = None,
         surgery: Sequence[dict[str, Any]] = (),
         drop_rate: float = 0.0,
@@ -113,7 +120,7 @@ class Backbone(nn.Module):
         #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
         #: crop_pct, crop_mode.
         self.data_config: dict[str, Any] = data_config_of(
-            blueprint, in_chans, img_size, own_preprocessing(self.weights, name)
+            blueprint, in_chans, height_and_width(img_size), own_preprocessing(self.weights, name)
         )
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         if self.stop is not None:
@@ -122,6 +129,7 @@ class Backbone(nn.Module):
         if grad_checkpointing:
             check_grad_checkpointing(name, blueprint)
         if not is_rebuilding():
+            check_patches(name, blueprint, height_and_width(img_size))
             check_weights_key(self.weights, weights_key)
             features, size = partial(self._features, blueprint), self.data_config["input_size"]
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
@@ -270,7 +278,7 @@ class Backbone(nn.Module):
 
 
 def find_group_names(
-    name: str, *, in_chans: int = 3, img_size: int | None = None, stop_at: str | None = None
+    name: str, *, in_chans: int = 3, img_size: ImageSize = None, stop_at: str | None = None
 ) -> list[str]:
     """Return the names of a backbone's layer groups without building it.
 

@@ -1,5 +1,6 @@
 """`backbone: pixels`: the pixels themselves as features, so that heads work on raw images."""
 
+import math
 from typing import Any
 
 from timm.models import register_model
@@ -28,22 +29,25 @@ class Pixels(nn.Module):
     Args:
         num_classes: Must be 0: pixels have no classifier.
         in_chans: Number of image channels.
-        img_size: Height and width in pixels.
+        img_size: Height and width in pixels, or one number for both.
 
     Shape:
-        - Input: ``(B, in_chans, img_size, img_size)``
-        - Output: ``(B, in_chans * img_size * img_size)``, channel by channel
+        - Input: ``(B, in_chans, H, W)``
+        - Output: ``(B, in_chans * H * W)``, channel by channel
 
     Raises:
         ValueError: If it is asked for a classifier.
     """
 
-    def __init__(self, num_classes: int = 0, in_chans: int = 3, img_size: int = 32) -> None:
+    def __init__(
+        self, num_classes: int = 0, in_chans: int = 3, img_size: int | tuple[int, int] = 32
+    ) -> None:
         super().__init__()
         if num_classes:
             raise ValueError(f"Pixels have no classifier, got num_classes={num_classes}. Set 0.")
-        self.num_features = in_chans * img_size * img_size
-        self.pretrained_cfg = {**_PREPROCESSING, "input_size": (in_chans, img_size, img_size)}
+        size = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.num_features = in_chans * math.prod(size)
+        self.pretrained_cfg = {**_PREPROCESSING, "input_size": (in_chans, *size)}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images ``(B, C, H, W)`` as ``(B, C * H * W)``."""

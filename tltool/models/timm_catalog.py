@@ -21,14 +21,20 @@ class CatalogEntry:
     Attributes:
         name: Its name without a tag.
         family: The module of timm that it lives in, such as ``resnet``.
-        img_size: Height and width in pixels that its usual weights expect; 0 where it says none.
+        input_size: Channels, height and width in pixels that its usual weights expect; empty where
+            it says none.
         tags: The pretrained weights that there are, the usual ones first; empty for none.
     """
 
     name: str
     family: str
-    img_size: int
+    input_size: tuple[int, ...]
     tags: tuple[str, ...]
+
+    @property
+    def img_size(self) -> int:
+        """The longer of height and width, or 0."""
+        return max(self.input_size[1:], default=0)
 
     @property
     def num_parameters(self) -> int:
@@ -101,15 +107,15 @@ def catalog_entry(name: str) -> CatalogEntry:
     """Return what is known about one model, from timm's tables alone.
 
     Example:
-        >>> catalog_entry("mobilenetv2_100")
-        CatalogEntry(name='mobilenetv2_100', family='efficientnet', img_size=224, tags=('ra_in1k',))
+        >>> catalog_entry("test_resnet")
+        CatalogEntry(name='test_resnet', family='resnet', input_size=(3, 160, 160), tags=...)
     """
     config: Any = timm.models.get_pretrained_cfg(name)
     family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
     usual = config.tag if config is not None and config.has_weights else None
     tags = [full.partition(".")[2] for full in _pretrained_names().get(name, ())]
     tags.sort(key=lambda tag: tag != usual)  # stable
-    return CatalogEntry(name, family, config.input_size[-1] if config else 0, tuple(tags))
+    return CatalogEntry(name, family, config.input_size if config else (), tuple(tags))
 
 
 @functools.cache

@@ -4,12 +4,14 @@ Their options are in `timm_options`, what timm knows about them in `timm_catalog
 the loading of their weights in `weights.loading`, their layer groups in `timm_layer_groups`.
 """
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from tltool.models.timm_catalog import nearest_names
@@ -72,27 +74,49 @@ def output_on_meta(
             raise _wrong_size(name, input_size, error) from error
 
 
-def _wrong_size(name: str, size: object, error: Exception) -> ValueError:
+def _wrong_size(name: str, size: int | Sequence[int], error: Exception) -> ValueError:
     own = cast(Any, on_meta_device(name, {"num_classes": 0})).pretrained_cfg
     # timm's own words are worth reading, torch's are not.
     words = str(error).strip(".") if isinstance(error, AssertionError) else ""
     reason = f" ({words})" if words else ""
+    square = "" if isinstance(size, int) or size[-2] == size[-1] else "a square or "
     return ValueError(
         f"{name} does not take images of the size {size}{reason}. Leave `img_size` and `in_chans` "
-        f"out for its own {list(own['input_size'])}, or choose an `img_size` that its patches and "
-        "windows divide, such as twice or half of that."
+        f"out for its own {list(own['input_size'])}, or choose {square}an `img_size` that its "
+        "patches and windows divide, such as twice or half of that."
     )
 
 
+def check_patches(name: str, model: nn.Module, size: Sequence[int] | None) -> None:
+    """Refuse a size of whose last pixels, less than a patch, a transformer would see nothing.
+
+    Some of timm's refuse it themselves, others drop the pixels. Its own size is never refused.
+
+    Args:
+        name: The model.
+        model: Its blueprint.
+        size: Height and width that were asked for, or ``None``.
+
+    Raises:
+        ValueError: If the patches do not divide it.
+    """
+    patches, own = getattr(model, "patch_embed", None), cast(Any, model).pretrained_cfg
+    if size is None or not isinstance(patches, PatchEmbed) or patches.dynamic_img_pad:
+        return
+    if any(map(operator.mod, size, patches.patch_size)) and [*size] != [*own["input_size"][1:]]:
+        patch = " x ".join(map(str, patches.patch_size))
+        raise _wrong_size(name, size, AssertionError(f"its patches have {patch} pixels"))
+
+
 def data_config_of(
-    model: nn.Module, in_chans: int, img_size: int | None, own: Mapping[str, Any]
+    model: nn.Module, in_chans: int, size: tuple[int, int] | None, own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the preprocessing that the model's weights expect, for these images.
 
     Args:
         model: The model, as timm made it.
         in_chans: Number of image channels.
-        img_size: Height and width in pixels; ``None`` for that of the weights.
+        size: Height and width in pixels; ``None`` for those of the weights.
         own: What the weights themselves say otherwise than timm, see `own_preprocessing`.
     """
     # timm does not type this function.
@@ -100,8 +124,7 @@ def data_config_of(
     # A transformer that is built for one size takes no other, whatever the weights were saved with.
     fixed = cast(Any, model).pretrained_cfg.get("fixed_input_size")
     config |= {key: value for key, value in own.items() if key != "input_size" or not fixed}
-    size = (img_size, img_size) if img_size is not None else config["input_size"][1:]
-    config["input_size"] = (in_chans, *size)
+    config["input_size"] = (in_chans, *(size or config["input_size"][1:]))
     for key in ("mean", "std"):
         # Grey or multi-band images: the colors' average for each band.
         if len(config[key]) != in_chans:

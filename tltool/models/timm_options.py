@@ -13,9 +13,33 @@ from torch.overrides import TorchFunctionMode
 
 from tltool.models.timm_models import on_meta_device, output_on_meta
 
+ImageSize = int | Sequence[int] | None
+"""Height and width in pixels, or one number for both; ``None`` for the size of the weights."""
+
+
+def height_and_width(img_size: ImageSize) -> tuple[int, int] | None:
+    """Return an image size as height and width, after a look at it.
+
+    Raises:
+        ValueError: If it is not one or two whole numbers of at least 1.
+
+    Example:
+        >>> height_and_width(224), height_and_width([160, 224])
+        ((224, 224), (160, 224))
+    """
+    if img_size is None:
+        return None
+    edges = [img_size, img_size] if isinstance(img_size, int) else list(img_size)
+    if len(edges) != 2 or min(edges) < 1:
+        raise ValueError(
+            f"`img_size` must be one number of pixels, or height and width, got {img_size}. Set "
+            "--model.backbone.img_size 224, or 160 224."
+        )
+    return edges[0], edges[1]
+
 
 def model_options(
-    name: str, in_chans: int, img_size: int | None, drop_rate: float, drop_path_rate: float
+    name: str, in_chans: int, img_size: ImageSize, drop_rate: float, drop_path_rate: float
 ) -> dict[str, Any]:
     """Return the keyword arguments for ``create_model``, without those at their default."""
     options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
@@ -28,8 +52,9 @@ def model_options(
         if not takes_option(cls, option):
             raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
     # A convolutional network takes any size; a transformer is built for one.
-    if img_size is not None and takes_option(cls, "img_size"):
-        options["img_size"] = img_size
+    size = height_and_width(img_size)
+    if size is not None and takes_option(cls, "img_size"):
+        options["img_size"] = size if size[0] != size[1] else size[0]  # Some take squares alone.
     return options
 
 

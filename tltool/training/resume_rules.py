@@ -34,6 +34,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.l2_sp": "it pulls to the weights that training started from",
         "data.init_args.preprocessing": "it has learned from images that were prepared so",
         "data.init_args.value_range": "it has learned from images that were prepared so",
+        "data.init_args.crop_mode": "it has learned from images that were prepared so",
         "data.init_args.seed": "images would move from one split to another",
         "data.init_args.val_fraction": "images would move from one split to another",
         "data.init_args.test_fraction": "images would move from one split to another",

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.data.transforms.crop_mode import CropMode
 from tltool.data.transforms.image_transform import ImageTransform, unnormalize
 from tltool.data.transforms.normalization import (
     Preprocessing,
@@ -17,12 +18,13 @@ from tltool.data.transforms.normalization import (
 
 @pytest.fixture
 def data(images, data_config):
-    def make(preprocessing, /, **changes):
+    def make(preprocessing, /, crop_mode=None, **changes):
         root = images({"ants": 10, "bees": 10})
         return ImageFolderDataModule(
             root,
             preprocessing=preprocessing,
             data_config=data_config | changes,
+            crop_mode=crop_mode,
             num_workers=0,
             batch_size=16,
         )
@@ -51,9 +53,20 @@ def test_center_gives_mean_zero_and_leaves_the_scale(data):
     assert torch.allclose(images.std(dim=(0, 2, 3)), plain.std(dim=(0, 2, 3)))
 
 
-def test_mean_image_gives_mean_zero_at_each_pixel(data):
-    images = train_images(data("mean_image"))
+@pytest.mark.parametrize("crop_mode", get_args(CropMode))
+def test_mean_image_gives_mean_zero_at_each_pixel(data, crop_mode):
+    images = train_images(data("mean_image", crop_mode))
     assert images.mean(dim=0).abs().max() <= 0.5 / 255 + 1e-6  # the mean image has 8 bits
+
+
+def test_what_is_padded_is_no_part_of_the_statistics(data):
+    padded, squashed = (data("dataset", mode).resolved_data_config() for mode in ("pad", "squash"))
+    assert (padded["mean"], padded["std"]) == (squashed["mean"], squashed["std"])
+
+
+def test_what_is_padded_is_zero_whatever_is_subtracted(data):
+    images = train_images(data("dataset", "pad"))  # 40 of 48 rows are filled
+    assert images[:, :, :2].abs().max() < 0.5 / 255 / 0.25
 
 
 def test_none_gives_the_pixels(data):

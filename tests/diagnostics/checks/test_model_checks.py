@@ -2,7 +2,10 @@
 
 from functools import partial
 
+import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.diagnostics.checks.model_checks import ModelChecks
@@ -11,6 +14,21 @@ from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
+
+
+@pytest.mark.parametrize(
+    ("crop_mode", "of_data", "status"),
+    [("pad", {}, "ok"), (None, {}, "ok"), (None, {"crop_mode": "squash"}, "failed")],
+)
+def test_a_crop_mode_that_was_chosen_is_no_fault(images, tmp_path, crop_mode, of_data, status):
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "a.safetensors")
+    backbone = Backbone("test_resnet", str(tmp_path / "a.safetensors"), img_size=32)
+    config = backbone.data_config | of_data
+    data = ImageFolderDataModule(images, data_config=config, crop_mode=crop_mode)
+    task = ImageTask(backbone, Head, num_classes=2)
+    schedule = FullFinetuning().resolved_schedule([*layer_groups(task)], 1)
+    result = next(ModelChecks(task, data, schedule).before_training(log_prior=False))
+    assert (result.check, result.status) == ("preprocessing", status)
 
 
 def test_checks_leave_the_task_as_it_is(images):

@@ -1,5 +1,6 @@
 """Base class of the datamodules: options, checks, splits and loaders of images."""
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ from tltool.data.loading.image_dataset import Decoder, ImageDataset, collate
 from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
 from tltool.data.loading.samples import Samples, Splits
 from tltool.data.loading.value_survey import ValueSurvey, find_value_problem, survey_values
-from tltool.data.transforms.augmentation import CROP_AREA, Augmentation
+from tltool.data.transforms.augmentation import Augmentation
+from tltool.data.transforms.crop_mode import CropMode, resolve_crop_mode
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import (
     PixelStatistics,
@@ -33,6 +35,7 @@ from tltool.data.transforms.normalization import (
     resolve_preprocessing,
     resolve_value_range,
 )
+from tltool.data.transforms.random_crop import CROP_AREA
 
 log = logging.getLogger(__name__)
 _warn = rank_zero_only(log.warning)
@@ -74,11 +77,16 @@ class ImageDataModule(LightningDataModule):
             as in its own training, ``dataset`` mean and standard deviation of the training images,
             ``center`` their mean only, ``mean_image`` the mean image, ``none``. See
             `resolve_preprocessing`.
+        crop_mode: What becomes of images whose shape is not that of the input: ``center`` cuts off
+            what is beyond it, ``squash`` stretches the whole image, ``pad`` keeps its shape and
+            pads with the mean color. ``None`` takes that of the backbone, mostly ``center``. See
+            `resolve_crop_mode`. A checkpoint keeps it.
         augmentation: Random changes of the training images, from weak to strong, see
             `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
             features are computed only once. ``None`` is ``none``, unless the strategy ``Auto``
             trains layers of the backbone, and then ``crop``.
-        crop_area: Least share of the area that a random crop keeps, in ``(0, 1]``.
+        crop_area: Least share of the area that a random crop keeps, in ``(0, 1]``. See
+            `RandomCrop`, which follows ``crop_mode``.
         random_erasing: Probability of erasing a rectangle of a training image, see
             `ImageTransform`.
         mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
@@ -114,6 +122,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int | None = None,
         value_range: list[float] | None = None,
         preprocessing: Preprocessing = "backbone",
+        crop_mode: CropMode | None = None,
         augmentation: Augmentation | None = None,
         crop_area: float = CROP_AREA,
         random_erasing: float = 0.0,
@@ -131,6 +140,7 @@ class ImageDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing
+        self.crop_mode: CropMode | None = crop_mode
         self.augmentation = augmentation
         self.crop_area = crop_area
         self.random_erasing = random_erasing
@@ -143,6 +153,7 @@ class ImageDataModule(LightningDataModule):
         self.tuning_fraction = check_tuning_fraction(tuning_fraction)
         self.data_config = data_config
         self.given_class_names = class_names and as_names(class_names)
+        self._pixel_statistics: PixelStatistics | None = None
         self._run_seed: int | None = None
         self.set_source(self.name, type(self).__name__)
 
@@ -302,7 +313,8 @@ class ImageDataModule(LightningDataModule):
                 f"{type(self).__name__}(..., data_config=backbone.data_config)."
             )
         config = resolve_value_range(self.data_config, self.value_range)
-        return resolve_preprocessing(config, self.preprocessing, lambda: self._pixel_statistics)
+        config = resolve_crop_mode(config, self.crop_mode)
+        return resolve_preprocessing(config, self.preprocessing, lambda: self._measure(config))
 
     @functools.cached_property
     def value_survey(self) -> ValueSurvey:
@@ -325,11 +337,20 @@ class ImageDataModule(LightningDataModule):
         if problem and (survey.num_deep or known_range is None):
             _warn_once(problem)
 
-    @functools.cached_property
-    def _pixel_statistics(self) -> PixelStatistics:
-        self.check_values(self.value_survey)
-        transform = ImageTransform(resolve_value_range(self.data_config or {}, self.value_range))
-        dataset = ImageDataset(self.samples("train"), transform, decode=self.decoder)
+    def _measure(self, config: Mapping[str, Any]) -> PixelStatistics:
+        """Return the statistics of the training images, of which padding is no part."""
+        if self._pixel_statistics is None:
+            self.check_values(self.value_survey)
+            is_padded = config["crop_mode"] == "border"
+            found = self._measure_as({**config, "crop_mode": "squash"} if is_padded else config)
+            if is_padded and self.preprocessing == "mean_image":  # Of padded images, by that mean.
+                padded = self._measure_as({**config, "mean": found.mean})
+                found = dataclasses.replace(found, mean_image=padded.mean_image)
+            self._pixel_statistics = found
+        return self._pixel_statistics
+
+    def _measure_as(self, config: Mapping[str, Any]) -> PixelStatistics:
+        dataset = ImageDataset(self.samples("train"), ImageTransform(config), decode=self.decoder)
         return dataset.pixel_statistics(show_progress=self._is_rank_zero)
 
     def transform(self, *, augment: bool = False) -> ImageTransform:

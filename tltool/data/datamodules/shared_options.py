@@ -4,6 +4,7 @@ import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from tltool.data.transforms.augmentation import Augmentation
+from tltool.data.transforms.crop_mode import CropMode
 from tltool.data.transforms.normalization import Preprocessing
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class SharedOptions(TypedDict, total=False):
     num_workers: int | None
     value_range: list[float] | None
     preprocessing: Preprocessing
+    crop_mode: CropMode | None
     augmentation: Augmentation | None
     crop_area: float
     random_erasing: float

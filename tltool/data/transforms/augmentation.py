@@ -1,8 +1,7 @@
 """Augmentation: presets of random changes of training images, by name."""
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
@@ -25,9 +24,6 @@ class AugmentationPreset(NamedTuple):
     operations: Callable[[list[int]], list[nn.Module]]
 
 
-CROP_AREA = 0.5
-"""Least share of the area that a random crop keeps. From scratch it is 0.08 (Szegedy et al., 2014,
-https://arxiv.org/abs/1409.4842, section 6), which takes many epochs."""
 _BILINEAR = InterpolationMode.BILINEAR
 
 
@@ -62,28 +58,3 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
 """The presets by name, from weak to strong. Measured on 244 and 600 images in 6 epochs, those with
 a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
 (`scripts/benchmark/augmentations.py`)."""
-
-
-def random_crop(data_config: Mapping[str, Any], area: float = CROP_AREA) -> v2.Compose:
-    """Return a crop to a random part, resized to the input size, as 8-bit pixels.
-
-    Args:
-        data_config: With ``input_size`` and ``interpolation``.
-        area: Least share of the area, in ``(0, 1]``; the largest is the whole image.
-    """
-    crop = v2.RandomResizedCrop(
-        list(data_config["input_size"][1:]),
-        scale=(area, 1.0),
-        interpolation=InterpolationMode(data_config["interpolation"]),
-    )
-    return v2.Compose([crop, v2.PILToTensor()])
-
-
-def crop_decode_size(edge: int, area: float = CROP_AREA) -> int:
-    """Return the shortest edge of an image whose smallest crop still has ``edge`` pixels.
-
-    Example:
-        >>> crop_decode_size(224), crop_decode_size(224, area=0.08)
-        (317, 792)
-    """
-    return math.ceil(edge / math.sqrt(area))

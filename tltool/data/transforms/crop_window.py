@@ -1,4 +1,4 @@
-"""Crop window: of an image that a resize would make very long, only the part that is then cropped.
+"""Timm's resize and crop for evaluation, by crop mode; of very long images only what is cropped.
 
 Resized until its short edge fits, a strip of 1 x 20,000 pixels would have a billion of them.
 """
@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
+from timm.data import transforms_factory
 from torch import Tensor
-from torchvision.transforms import Compose
 
 MOST_PIXELS = 16
 """An image that is resized to more than this many times the pixels of the crop is not resized as a
 whole."""
+CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+"""What timm makes a transform of."""
 
 
 class WindowedCrop:
@@ -22,20 +24,21 @@ class WindowedCrop:
     Below the bound the result is timm's own. Above it, it differs by rounding alone.
 
     Args:
-        geometry: Timm's: a resize, a crop and the way to a tensor.
-        data_config: What it was made from.
+        data_config: See `ImageTransform`.
 
     Example:
-        >>> from timm.data import create_transform
         >>> config = {"input_size": (3, 8, 8), "interpolation": "bicubic", "crop_pct": 1.0,
-        ...           "crop_mode": "center"}
-        >>> geometry = create_transform(**config, normalize=False)
-        >>> WindowedCrop(geometry, config)(Image.new("RGB", (1, 20000))).shape
+        ...           "crop_mode": "center", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+        >>> WindowedCrop(config)(Image.new("RGB", (1, 20000))).shape
         torch.Size([3, 8, 8])
     """
 
-    def __init__(self, geometry: Compose, data_config: Mapping[str, Any]) -> None:
-        self.geometry = geometry
+    def __init__(self, data_config: Mapping[str, Any]) -> None:
+        settings = {key: data_config[key] for key in CONFIG_KEYS}
+        # The tensor stays uint8, for augmentation comes before the normalization.
+        self.geometry: Any = transforms_factory.create_transform(
+            **settings, is_training=False, normalize=False
+        )
         self.crop_size: tuple[int, int] = tuple(data_config["input_size"][1:])
         self.crop_mode = data_config["crop_mode"]
         self.scale_size = [math.floor(edge / data_config["crop_pct"]) for edge in self.crop_size]
@@ -45,13 +48,16 @@ class WindowedCrop:
         """Return the 8-bit pixels ``(C, H, W)`` of the crop."""
         height, width = self.resized_size(image)
         if self._is_bounded(height, width):
-            pixels = self.geometry(image)
-        else:
-            pixels = self._window(image, max(height, 1), max(width, 1))
-            for step in self.geometry.transforms[1:]:  # All but the resize.
-                pixels = step(pixels)
-        cropped: Tensor = pixels
-        return cropped
+            pixels: Tensor = self.geometry(image)
+            return pixels
+        return self.crop(self._window(image, max(height, 1), max(width, 1)))
+
+    def crop(self, resized: Any) -> Tensor:
+        """Return the 8-bit pixels of an image that is resized already: cropped, or padded."""
+        for step in self.geometry.transforms[1:]:  # All but the resize.
+            resized = step(resized)
+        pixels: Tensor = resized
+        return pixels
 
     def resized_size(self, image: Image.Image) -> tuple[int, int]:
         """Return the height and width that timm resizes an image to."""

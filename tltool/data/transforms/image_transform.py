@@ -6,23 +6,16 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
-from timm.data import transforms_factory
 from torch import Tensor
 from torchvision.transforms import v2
 
 from tltool._lookup import lookup
-from tltool.data.transforms.augmentation import (
-    AUGMENTATIONS,
-    CROP_AREA,
-    Augmentation,
-    crop_decode_size,
-    random_crop,
-)
-from tltool.data.transforms.crop_window import WindowedCrop
+from tltool.data.transforms.augmentation import AUGMENTATIONS, Augmentation
+from tltool.data.transforms.crop_window import CONFIG_KEYS, WindowedCrop
 from tltool.data.transforms.normalization import shift_and_scale
+from tltool.data.transforms.random_crop import CROP_AREA, RandomCrop, crop_decode_size
 
 _RESOLVED_KEYS = ("mean_image", "value_range")
-_CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 class ImageTransform:
@@ -86,21 +79,16 @@ class ImageTransform:
         self.value_range: list[float] | None = config.get("value_range")
         self.is_random = augmentation != "none" or random_erasing > 0
         if preset.crops:
-            self.geometry: Any = random_crop(config, crop_area)
+            self.geometry: RandomCrop | WindowedCrop = RandomCrop(config, crop_area)
             self.decode_size = crop_decode_size(max(edges), crop_area)
         else:
             self.decode_size = math.ceil(max(edges) / config["crop_pct"])
-            # The tensor stays uint8, for augmentation comes before the normalization.
-            settings = {key: config[key] for key in _CONFIG_KEYS}
-            geometry = transforms_factory.create_transform(
-                **settings, is_training=False, normalize=False
-            )
-            self.geometry = WindowedCrop(geometry, config)
+            self.geometry = WindowedCrop(config)
         self.operations = preset.operations([round(255 * value) for value in config["mean"]])
         self.erase = v2.RandomErasing(random_erasing)
         self._description = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
-            **{key: config[key] for key in (*_CONFIG_KEYS, *_RESOLVED_KEYS) if key in config},
+            **{key: config[key] for key in (*CONFIG_KEYS, *_RESOLVED_KEYS) if key in config},
             "augmentation": augmentation,
             **({"crop_area": crop_area} if preset.crops else {}),
             "random_erasing": random_erasing,
@@ -128,7 +116,7 @@ class ImageTransform:
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` before the normalization."""
-        pixels: Tensor = self.geometry(image)
+        pixels = self.geometry(image)
         for operation in self.operations:
             pixels = operation(pixels)
         return pixels
@@ -146,7 +134,7 @@ def check_data_config(data_config: Mapping[str, Any]) -> dict[str, Any]:
         ...
         ValueError: `data_config` lacks input_size, interpolation, std, crop_pct, crop_mode. ...
     """
-    missing = [key for key in _CONFIG_KEYS if key not in data_config]
+    missing = [key for key in CONFIG_KEYS if key not in data_config]
     if missing:
         raise ValueError(
             f"`data_config` lacks {', '.join(missing)}. "

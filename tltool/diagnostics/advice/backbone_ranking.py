@@ -43,14 +43,14 @@ class RankedBackbone(NamedTuple):
     Attributes:
         weights: The backbone and where its weights are.
         num_parameters: Its size, without the classifier.
-        img_size: Height and width of the images that it sees, in pixels.
+        input_size: Channels, height and width of the images that it sees.
         images_per_second: How fast it was, the decoding of the images included.
         suitability: See `Suitability`.
     """
 
     weights: LocalWeights
     num_parameters: int
-    img_size: int
+    input_size: list[int]
     images_per_second: float
     suitability: Suitability
 
@@ -81,7 +81,7 @@ def rank_backbone(weights: LocalWeights, data: "ImageDataModule") -> RankedBackb
     return RankedBackbone(
         weights,
         sum(parameter.numel() for parameter in backbone.parameters()),
-        backbone.data_config["input_size"][-1],
+        backbone.data_config["input_size"],
         count / seconds,
         measure_suitability(found["train"], found["val"], data.num_classes),
     )

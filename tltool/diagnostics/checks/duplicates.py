@@ -34,11 +34,13 @@ class ImageHash(NamedTuple):
         bits: Difference hash: whether each of 8 x 8 places is brighter than the one to its left.
         thumbnail: 16 x 16 gray levels around their mean, of length 1, as a row; zeros where the
             image is flat.
+        aspect: Width by height.
     """
 
     digest: bytes
     bits: NDArray[np.bool_]
     thumbnail: NDArray[np.float32]
+    aspect: float = 1.0
 
     @property
     def is_flat(self) -> bool:
@@ -73,6 +75,7 @@ def image_hash(image: Image.Image, content: bytes) -> ImageHash:
         hashlib.blake2b(content, digest_size=16).digest(),
         (small[:, 1:] > small[:, :-1]).ravel(),
         np.zeros_like(centered) if is_flat else centered / length,
+        image.width / image.height,
     )
 
 

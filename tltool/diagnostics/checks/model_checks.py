@@ -71,8 +71,9 @@ class ModelChecks:
     def before_training(self, *, log_prior: bool) -> Iterator[CheckResult]:
         """Yield the checks that need no training step."""
         task, backbone = self.task, self.task.backbone
-        config, own = self.data.resolved_data_config(), backbone.data_config
-        yield preprocessing_agrees(config, own, self.images, weights=backbone.weights)
+        used, own = self.data.resolved_data_config(), backbone.data_config
+        chosen = ("crop_mode", "crop_pct") if self.data.crop_mode else ()
+        yield preprocessing_agrees(used, own, self.images, weights=backbone.weights, chosen=chosen)
         counts = self.data.train_class_counts if log_prior else None
         with torch.no_grad():
             logits = task.head(self.features)

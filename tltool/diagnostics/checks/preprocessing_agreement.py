@@ -1,6 +1,6 @@
 """Preprocessing agreement: do images reach the network as its weights expect them?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,12 @@ CHECK = Check("preprocessing")
 
 
 def preprocessing_agrees(
-    used: Mapping[str, Any], own: Mapping[str, Any], images: Tensor, *, weights: str
+    used: Mapping[str, Any],
+    own: Mapping[str, Any],
+    images: Tensor,
+    *,
+    weights: str,
+    chosen: Collection[str] = (),
 ) -> CheckResult:
     """Compare the preprocessing of the images with that of the weights.
 
@@ -21,6 +26,7 @@ def preprocessing_agrees(
         own: What the weights were trained with.
         images: Images after it, ``(B, C, H, W)``.
         weights: Where the weights come from; ``random`` ones expect nothing.
+        chosen: Keys that may differ, for they were chosen so.
 
     Example:
         >>> import torch
@@ -38,6 +44,8 @@ def preprocessing_agrees(
     if not keys:
         return CHECK.ok(f"as the weights were trained; {pixels}")
     values = ", ".join(f"{k} {_short(used.get(k))} instead of {_short(own.get(k))}" for k in keys)
+    if set(keys) <= set(chosen):
+        return CHECK.ok(f"as the weights were trained, but for the chosen {values}; {pixels}")
     if weights == "random":
         return CHECK.ok(f"{values}; random weights expect nothing; {pixels}")
     is_failure = used.get("preprocessing", "backbone") == "backbone"  # Others may be meant.
