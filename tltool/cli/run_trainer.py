@@ -14,9 +14,14 @@ from tltool.cli.build import Experiment
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
-from tltool.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.checkpoints import (
+    BestCheckpoint,
+    EpochCheckpoints,
+    LastCheckpoint,
+)
 from tltool.training.callbacks.divergence import Divergence
 from tltool.training.callbacks.early_end import EarlyEnd
+from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
@@ -71,14 +76,16 @@ def run_trainer(experiment: Experiment) -> Trainer:
             Finetuning(experiment.strategy),
             made.features,
             made.health,
-            WandbTracking(experiment.plain_config),
             BestCheckpoint(run_dir / "checkpoints"),
+            *_soup_checkpoints(made.ending, run_dir),
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),
             *_bar(given),
             AverageStart(),  # In front of the user's, whose average it starts.
             *_as_list(given.get("callbacks")),
             EarlyEnd(),
+            made.ending,  # Behind those that change weights when training ends.
+            WandbTracking(experiment.plain_config),  # It sends what the end has chosen.
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
@@ -93,6 +100,11 @@ def _bar(given: Mapping[str, Any]) -> list[Callback]:
     """Return our progress bar, unless the user has one or wants none."""
     has_own = any(isinstance(each, ProgressBar) for each in _as_list(given.get("callbacks")))
     return [] if has_own or given.get("enable_progress_bar") is False else [EpochBar()]
+
+
+def _soup_checkpoints(ending: Ending, run_dir: Path) -> list[Callback]:
+    """Return what keeps the epochs that a soup is made of."""
+    return [EpochCheckpoints(run_dir / "checkpoints", ending.keep)] * (ending.average == "soup")
 
 
 def _as_list(value: Any) -> list[Any]:

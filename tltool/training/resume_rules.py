@@ -71,6 +71,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "wandb": "",
         "features": "",
         "health": "",
+        "ending": "",
         "runs_dir": "",
         "name": "",
         "save_every_n_steps": "",

@@ -34,6 +34,11 @@ class MovableCheckpoint(ModelCheckpoint):
             state_dict = {**state_dict, **paths, **moved}
         super().load_state_dict(state_dict)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, where what decides was measured; Lightning would warn in each epoch without."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
 
 class BestCheckpoint(MovableCheckpoint):
     """Keep ``best.ckpt``, the epoch with the best validation accuracy.
@@ -45,10 +50,24 @@ class BestCheckpoint(MovableCheckpoint):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "best", monitor="val/accuracy", mode="max", **_SAME_NAME)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose, where there was a validation; Lightning would warn in each epoch without one."""
-        if self.monitor in trainer.callback_metrics:
-            super().on_train_epoch_end(trainer, pl_module)
+
+class EpochCheckpoints(MovableCheckpoint):
+    """Keep several of the best epochs, ``epoch_<number>.ckpt``, to average them.
+
+    Args:
+        directory: Where the files lie.
+        keep: How many.
+        monitor: The metric that decides.
+        mode: Whether it should be large (``max``) or small (``min``).
+    """
+
+    def __init__(
+        self, directory: Path, keep: int, monitor: str = "val/accuracy", mode: str = "max"
+    ) -> None:
+        name = "epoch_{epoch}"
+        super().__init__(
+            directory, name, monitor=monitor, mode=mode, save_top_k=keep, **_SAME_NAME
+        )
 
 
 class LastCheckpoint(MovableCheckpoint):
