@@ -112,9 +112,7 @@ def check_same_shapes(states: Sequence[State]) -> None:
     for state in states[1:]:
         first = states[0]
         wrong = [
-            name
-            for name in {**first, **state}
-            if _kind(first.get(name)) != _kind(state.get(name))
+            name for name in {**first, **state} if _kind(first.get(name)) != _kind(state.get(name))
         ]
         if wrong:
             raise ValueError(

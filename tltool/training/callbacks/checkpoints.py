@@ -65,9 +65,7 @@ class EpochCheckpoints(MovableCheckpoint):
         self, directory: Path, keep: int, monitor: str = "val/accuracy", mode: str = "max"
     ) -> None:
         name = "epoch_{epoch}"
-        super().__init__(
-            directory, name, monitor=monitor, mode=mode, save_top_k=keep, **_SAME_NAME
-        )
+        super().__init__(directory, name, monitor=monitor, mode=mode, save_top_k=keep, **_SAME_NAME)
 
 
 class LastCheckpoint(MovableCheckpoint):

@@ -60,8 +60,8 @@ class Ending(Callback):
     changed running statistics of batch norms, averages get new ones, from training images.
 
     The chosen weights take their place in ``best.ckpt``, and what was measured is in
-    ``ending.csv``. The best epoch is kept as ``best_epoch.ckpt``, and is ``best.ckpt`` again as soon
-    as the run is resumed, so that the resumed run equals one without an end in between. The task
+    ``ending.csv``. The best epoch is kept as ``best_epoch.ckpt``, and is ``best.ckpt`` again when
+    the run is resumed, so that the resumed run equals one without an end in between. The task
     itself is left as training left it. The same images choose and report: see `tltool merge` for a
     test split.
 
@@ -74,8 +74,8 @@ class Ending(Callback):
             (``soup``).
         points: Of ``wise_ft``: shares of the end, from 0, the start, to 1, the end.
         include_start: Let the start compete too, whatever is averaged.
-        choose: Take the ``best``; or keep the start, if it competes, unless the best gains more than
-            ``one_standard_error`` over it, see `choose_candidate`.
+        choose: Take the ``best``; or keep the start, if it competes, unless the best one gains more
+            than ``one_standard_error`` over it, see `choose_candidate`.
         keep: Of ``soup``: how many of the best epochs the command line keeps to average.
 
     Raises:
@@ -108,6 +108,7 @@ class Ending(Callback):
         self.summary: dict[str, float | str] = {}
         self._start: str | None = None
         self._has_begun = False
+        self._is_from_ended = False
 
     @property
     def is_active(self) -> bool:
@@ -130,7 +131,8 @@ class Ending(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Warn where training goes on from weights that no training has left."""
-        if ENDING in checkpoint and trainer.state.fn == "fit" and trainer.is_global_zero:
+        self._is_from_ended = ENDING in checkpoint
+        if self._is_from_ended and trainer.state.fn == "fit" and trainer.is_global_zero:
             log.warning(
                 "This checkpoint holds %s, chosen at the end of its run: training goes on from "
                 "there. Resume from last.ckpt to go on exactly.",
@@ -141,7 +143,8 @@ class Ending(Callback):
         """Refuse what it does not work with."""
         if stage != "fit":
             return
-        self._start, self._has_begun, self.summary = None, False, {}
+        self._start, self.summary = None, {}
+        self._has_begun = self._is_from_ended = False
         if not self.is_active:
             return
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
@@ -162,7 +165,7 @@ class Ending(Callback):
         best = find_callback(trainer, BestCheckpoint)
         is_new = trainer.global_step == 0
         if trainer.is_global_zero and best is not None:
-            undo_ending(Path(str(best.dirpath)), is_new=is_new)
+            undo_ending(Path(str(best.dirpath)), keeps_best=is_new or self._is_from_ended)
         if best is None or not self._needs_start or is_limited(trainer):
             return
         directory = Path(str(best.dirpath))
@@ -238,7 +241,7 @@ class Ending(Callback):
         """Return all weights that take part, by name: what differs between them; or an obstacle."""
         directory = Path(str(best.dirpath))
         states = {BEST: read_checkpoint(directory / "best.ckpt")["state_dict"]}
-        states[LAST] = {name: tensor.cpu() for name, tensor in task.state_dict().items()}
+        states[LAST] = {k: tensor.cpu().clone() for k, tensor in task.state_dict().items()}
         if self.average == "soup":
             for path in saved_checkpoints(trainer):
                 states.setdefault(path.stem, read_checkpoint(path)["state_dict"])

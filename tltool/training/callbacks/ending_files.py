@@ -60,10 +60,16 @@ def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
-def undo_ending(directory: Path, *, is_new: bool) -> None:
-    """Let ``best.ckpt`` be the best epoch again, as ``last.ckpt`` knows it."""
+def undo_ending(directory: Path, *, keeps_best: bool) -> None:
+    """Forget an earlier end of a run that goes on.
+
+    Args:
+        directory: Where its checkpoints lie.
+        keeps_best: Leave ``best.ckpt`` as it is; else it is the best epoch again, as ``last.ckpt``
+            knows it.
+    """
     kept = directory / KEPT
-    if is_new:
+    if keeps_best:
         kept.unlink(missing_ok=True)
     elif kept.is_file():
         kept.replace(directory / "best.ckpt")
