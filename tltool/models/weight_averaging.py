@@ -83,11 +83,13 @@ def greedy_soup(number: int, score: Callable[[Sequence[int]], Score]) -> list[in
     """
     alone = [score([each]) for each in range(number)]
     order = sorted(range(number), key=alone.__getitem__, reverse=True)
-    chosen, best = order[:1], alone[order[0]]
+    chosen: list[int] = order[:1]
+    best = alone[order[0]]
     for each in order[1:]:
         found = score([*chosen, each])
         if found >= best:
-            chosen, best = [*chosen, each], found
+            chosen.append(each)
+            best = found
     return chosen
 
 

@@ -54,12 +54,7 @@ class CandidateTrial:
         self.train = train
         self.changed = changed
         #: The batch norms whose running statistics are estimated anew, by name.
-        self.norms = {
-            name: member
-            for name, member in task.named_modules()
-            if isinstance(member, _BatchNorm)
-            and not {f"{name}.running_mean", f"{name}.running_var"}.isdisjoint(changed)
-        }
+        self.norms = norms_of(task, changed)
 
     @torch.no_grad()
     def measure(
@@ -105,6 +100,16 @@ class CandidateTrial:
     def _moved(self, batch: dict[str, Any]) -> Any:
         converted = self.trainer.precision_plugin.convert_input(batch)
         return self.trainer.strategy.batch_to_device(converted, self.task.device)
+
+
+def norms_of(task: nn.Module, changed: Collection[str]) -> dict[str, _BatchNorm]:
+    """Return the batch norms whose running statistics are among changed tensors, by name."""
+    return {
+        name: member
+        for name, member in task.named_modules()
+        if isinstance(member, _BatchNorm)
+        and not {f"{name}.running_mean", f"{name}.running_var"}.isdisjoint(changed)
+    }
 
 
 def load_tensors_(module: nn.Module, tensors: State) -> nn.Module:

@@ -60,14 +60,14 @@ def line_blends(
         ends: Weights by name.
         points: Shares of the end. The end is a point in any case, the start is one if 0 is.
     """
-    blends = [Blend(name, lambda end=end: end, share=1.0) for name, end in ends.items()]
+    blends = [Blend(name, partial(_as_it_is, end), share=1.0) for name, end in ends.items()]
     if start is None:
         return blends
     for name, end in ends.items():
         for share in sorted({each for each in points if 0 < each < 1}, reverse=True):
             make = partial(interpolate_weights, start, end, share)
             blends.append(Blend(name, make, share, averaged=True))
-    return [*blends, *([Blend(START, lambda: start, share=0.0)] if 0 in points else [])]
+    return [*blends, *([Blend(START, partial(_as_it_is, start), share=0.0)] if 0 in points else [])]
 
 
 def measure_blends(trial: CandidateTrial, blends: Iterable[Blend]) -> list[MeasuredBlend]:
@@ -100,7 +100,7 @@ def soup_blend(states: Mapping[str, State], chosen: Sequence[int]) -> Blend:
     """Return the average of some of several networks; one alone is itself."""
     names = [list(states)[each] for each in chosen]
     if len(names) == 1:
-        return Blend(names[0], lambda: states[names[0]], share=1.0)
+        return Blend(names[0], partial(_as_it_is, states[names[0]]), share=1.0)
     make = partial(average_weights, [states[name] for name in names])
     return Blend(f"soup of {' + '.join(names)}", make, averaged=True)
 
@@ -117,6 +117,10 @@ def choose_blend(
     candidates = [each.candidate for each in measured]
     chosen = choose_candidate(candidates, monitor=monitor, mode=mode, rule=rule, groups=groups)
     return next(n for n, candidate in enumerate(candidates) if candidate is chosen)
+
+
+def _as_it_is(state: State) -> State:
+    return state
 
 
 def _measure(trial: CandidateTrial, blend: Blend) -> MeasuredBlend:

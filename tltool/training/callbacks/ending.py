@@ -171,7 +171,8 @@ class Ending(Callback):
         directory = Path(str(best.dirpath))
         if is_new:
             finetuning = find_callback(trainer, Finetuning)
-            start = changing_tensors(pl_module, finetuning and finetuning.schedule)
+            schedule = None if finetuning is None else finetuning.schedule
+            start = changing_tensors(pl_module, schedule)
             written = save_start(directory, start) if trainer.is_global_zero else None
             self._start = trainer.strategy.broadcast(written)
         elif trainer.is_global_zero and read_start(directory, self._start) is None:
@@ -181,32 +182,30 @@ class Ending(Callback):
         """Measure what competes, and write the chosen weights to ``best.ckpt``."""
         if not self.is_active or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        obstacle = self._obstacle(trainer)
-        if obstacle is not None:
-            _say(trainer, f"Ending: {obstacle}, so best.ckpt stays the best epoch.")
+        loaders = _loaders(trainer)
+        if isinstance(loaders, str):
+            _say(trainer, f"Ending: {loaders}, so best.ckpt stays the best epoch.")
             return
         assert isinstance(pl_module, ImageTask)  # noqa: S101  # see `setup`
-        best, val = _find_best(trainer), trainer.val_dataloaders
-        read = self._read(best, trainer, pl_module) if trainer.is_global_zero else None
+        best = _find_best(trainer)
+        read = self._read(best, trainer, pl_module) if trainer.is_global_zero else {}
         states = trainer.strategy.broadcast(read)
         if isinstance(states, str):
             _say(trainer, states)
             return
         changed = set(states[BEST])
-        loaders = [each for each in (val, trainer.train_dataloader) if each is not None]
-        train = trainer.train_dataloader
-        trial = CandidateTrial(pl_module, trainer, val, train, changed)
+        trial = CandidateTrial(pl_module, trainer, *loaders, changed)
         with restored_task(pl_module, loaders, changed):
             measured = self._measure(trial, states, best)
-        dataset = val.images.dataset
-        assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
-        by = {"monitor": str(best.monitor), "mode": best.mode}
-        groups = dataset.samples.groups
-        number = choose_blend(measured, **by, rule=self.choose, groups=groups)
+        dataset = loaders[0].images.dataset
+        groups = dataset.samples.groups if isinstance(dataset, ImageDataset) else None
+        monitor = str(best.monitor)
+        number = choose_blend(
+            measured, monitor=monitor, mode=best.mode, rule=self.choose, groups=groups
+        )
         chosen = measured[trainer.strategy.broadcast(number)]
         self._finish(trainer, best, chosen, measured)
-        said = _describe(trial, chosen, measured, str(best.monitor))
-        _say(trainer, said)
+        _say(trainer, _describe(trial, chosen, measured, monitor))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what to do where a run was over already, and its end was not."""
@@ -218,28 +217,17 @@ class Ending(Callback):
             average = "soup" if self.average == "soup" else "wise_ft"
             command = shell_command("tltool", "merge", run_dir, "--average", average)
             log.warning(
-                "Ending: nothing was left to train, and nothing has been averaged. Type: %s "
-                "--data.root IMAGES",
+                "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
                 command,
             )
-
-    def _obstacle(self, trainer: Trainer) -> str | None:
-        """Return why nothing can compete, if so."""
-        if is_limited(trainer):
-            return "the Trainer limits the batches of an epoch"
-        if not isinstance(trainer.val_dataloaders, BatchLoader):
-            return "there are no validation images of an ImageDataModule"
-        if not isinstance(trainer.train_dataloader, TrainingLoader):
-            return "the training images are of no ImageDataModule"
-        if not (Path(str(_find_best(trainer).dirpath)) / "best.ckpt").is_file():
-            return "no validation has chosen a best epoch"
-        return None
 
     def _read(
         self, best: BestCheckpoint, trainer: Trainer, task: ImageTask
     ) -> dict[str, dict[str, Tensor]] | str:
-        """Return all weights that take part, by name: what differs between them; or an obstacle."""
+        """Return what differs between the weights that take part, by name; or why none do."""
         directory = Path(str(best.dirpath))
+        if not (directory / "best.ckpt").is_file():
+            return "Ending: no validation has chosen a best epoch, so nothing competes with it."
         states = {BEST: read_checkpoint(directory / "best.ckpt")["state_dict"]}
         states[LAST] = {k: tensor.cpu().clone() for k, tensor in task.state_dict().items()}
         if self.average == "soup":
@@ -312,6 +300,16 @@ def _find_best(trainer: Trainer) -> BestCheckpoint:
             "callbacks."
         )
     return best
+
+
+def _loaders(trainer: Trainer) -> tuple[BatchLoader, TrainingLoader] | str:
+    """Return the loaders of validation and training images, or why nothing can compete."""
+    val, train = trainer.val_dataloaders, trainer.train_dataloader
+    if is_limited(trainer):
+        return "the Trainer limits the batches of an epoch"
+    if not isinstance(val, BatchLoader) or not isinstance(train, TrainingLoader):
+        return "there are no training and validation images of an ImageDataModule"
+    return val, train
 
 
 def _describe(
