@@ -118,7 +118,7 @@ def _print(found: Merge, data: ImageDataModule | None, monitor: str) -> None:
     if found.num_averaged_norms:
         print(
             f"Running statistics of {found.num_averaged_norms} batch norms are averaged too, which "
-            "can cost accuracy: set --data.root to estimate them on training images."
+            "can cost accuracy: set --data.root to try those of training images."
         )
     if data is None or found.chosen is None:
         return

@@ -15,6 +15,9 @@ from tltool.evaluation.predictions import PredictionSet
 #: How one of several candidates is chosen.
 Choice = Literal["best", "one_standard_error"]
 
+#: Running statistics of batch norms: those of a training, their average, or estimated anew.
+Statistics = Literal["own", "averaged", "estimated"]
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -25,15 +28,18 @@ class Candidate:
         share: The share of the end, on the line from the start to it; ``None`` for other averages.
         metrics: What was measured, by name, among them ``val/loss`` and ``val/accuracy``.
         predictions: On the images.
+        statistics: Its running statistics of batch norms.
     """
 
     name: str
     share: float | None
     metrics: Mapping[str, float]
     predictions: PredictionSet
+    statistics: Statistics = "own"
 
     def __str__(self) -> str:
-        return self.name if self.share in (None, 0, 1) else f"{self.share:g} of {self.name}"
+        of_norms = ", estimated statistics" if self.statistics == "estimated" else ""
+        return f"{blend_name(self.name, self.share)}{of_norms}"
 
     def score(self, monitor: str, mode: str) -> tuple[float, float]:
         """Return what candidates are ordered by: the metric, among equals the loss.
@@ -45,6 +51,16 @@ class Candidate:
         signed = value if mode == "max" else -value
         numbers = (signed, -self.metrics["val/loss"])
         return numbers if all(map(math.isfinite, numbers)) else (-math.inf, -math.inf)
+
+
+def blend_name(name: str, share: float | None) -> str:
+    """Return what weights are in words.
+
+    Example:
+        >>> blend_name("start", 0.0), blend_name("best epoch", 0.5)
+        ('start', '0.5 of best epoch')
+    """
+    return name if share in (None, 0, 1) else f"{share:g} of {name}"
 
 
 def choose_candidate(

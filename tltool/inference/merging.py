@@ -1,7 +1,7 @@
 """Merge checkpoints: average their weights, choose on validation images, report on test images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,9 @@ def merge_weights(
 ) -> Merge:
     """Average the weights of checkpoints, and choose among the averages on validation images.
 
-    Running statistics of batch norms are estimated anew on training images, where the networks
-    differ in them. Without data nothing is chosen: there must be a ``share``, or ``uniform``.
+    Where the networks differ in running statistics of batch norms, averages are measured twice:
+    with averaged statistics, and with those of training images. Without data nothing is chosen:
+    there must be a ``share``, or ``uniform``.
 
     Args:
         sources: From `read_sources`.
@@ -103,8 +104,8 @@ def merge_weights(
                 "Without images nothing can be chosen. Set --data.root, or --share 0.5 to take a "
                 "point without choosing."
             )
-        norms = norms_of(sources.task, changed) if forced.averaged else {}
-        return Merge(_words(forced), dict(forced.make()), num_averaged_norms=len(norms))
+        norms = norms_of(sources.task, changed) if forced.is_average else {}
+        return Merge(str(forced), dict(forced.make()), num_averaged_norms=len(norms))
     trainer = trainer or Trainer(
         logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
     )
@@ -123,15 +124,15 @@ def merge_weights(
             measured = measure_soups(trial, part, monitor, mode)
         else:
             blends = line_blends(start, part, points if forced is None else [0, 1])
-            measured = measure_blends(trial, [*blends, *([forced] if forced else [])])
-        number = len(measured) - 1
-        if forced is None:
-            by = {"monitor": monitor, "mode": mode}
-            groups = data.samples("val").groups
-            number = choose_blend(measured, **by, rule=choose, groups=groups)
-        chosen = measured[number]
+            extra = [forced] if forced is not None and forced.is_average else []
+            measured = measure_blends(trial, [*blends, *extra])
+        competing = [each for each in measured if forced is None or _is_of(each, forced)]
+        groups = data.samples("val").groups
+        chosen = competing[
+            choose_blend(competing, monitor=monitor, mode=mode, rule=choose, groups=groups)
+        ]
         tested = _test(trial, data, chosen, measured, (monitor, mode))
-    return Merge(_words(chosen.blend), chosen.weights, measured, chosen, tested)
+    return Merge(str(chosen.candidate), chosen.weights, measured, chosen, tested)
 
 
 def save_merge(sources: MergeSources, merge: Merge, path: Path) -> None:
@@ -174,8 +175,8 @@ def _forced_blend(
     return blends[share]
 
 
-def _words(blend: Blend) -> str:
-    return blend.name if blend.share in (None, 0, 1) else f"{blend.share:g} of {blend.name}"
+def _is_of(measured: MeasuredBlend, blend: Blend) -> bool:
+    return (measured.blend.name, measured.blend.share) == (blend.name, blend.share)
 
 
 def _test(
@@ -188,10 +189,13 @@ def _test(
     """Measure the chosen weights, and behind them the networks that were trained, best first."""
     if not data.splits.test:
         return []
-    networks = [each for each in measured if not each.blend.averaged and each is not chosen]
+    networks = [each for each in measured if not each.blend.is_average and each is not chosen]
     networks.sort(key=lambda each: each.candidate.score(*by), reverse=True)
     on_test = CandidateTrial(trial.task, trial.trainer, data.test_dataloader(), None, ())
     return [
-        on_test.measure(each.blend.name, each.weights, share=each.blend.share, averaged=False)[0]
+        replace(
+            on_test.measure(each.blend.name, each.weights, share=each.blend.share)[0],
+            statistics=each.blend.statistics,  # They are among the weights by now.
+        )
         for each in (chosen, *networks)
     ]

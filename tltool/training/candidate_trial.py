@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._module_state import restored_modes
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
-from tltool.evaluation.candidates import Candidate
+from tltool.evaluation.candidates import Candidate, Statistics
 from tltool.evaluation.predictions import PredictionSet
 from tltool.features.feature_loader import FeatureLoader
 from tltool.models.weight_averaging import State
@@ -27,16 +27,17 @@ class CandidateTrial:
     """Put weights into a task, and measure them as its validation does.
 
     Batch norms normalize in evaluation by the mean and variance that layers in front of them had in
-    training, and at averaged weights these are others: the average of the statistics is wrong
-    (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407, section 3.3). So where training has
-    changed them, they are estimated anew on training images, see `estimate_statistics_`. All ranks
-    call everything alike, and get the same.
+    training, and at averaged weights these are others (Izmailov et al., 2018,
+    https://arxiv.org/abs/1803.05407, section 3.3). But a start has the statistics of the images
+    that it was pretrained on, and near it averages of the statistics can be better than those of
+    the training images. So where training has changed them, both may be measured: see
+    `estimate_statistics_`. All ranks call everything alike, and get the same.
 
     Args:
         task: The task; `restored_task` puts it back.
         trainer: Says where and in which precision to compute.
         val: Loads the validation images; each is on one rank.
-        train: Loads training images; ``None`` leaves the running statistics as they are.
+        train: Loads training images, for statistics; ``None`` if none will be estimated.
         changed: Names of the tensors that differ between the weights that will be measured.
     """
 
@@ -53,12 +54,12 @@ class CandidateTrial:
         self.val = val
         self.train = train
         self.changed = changed
-        #: The batch norms whose running statistics are estimated anew, by name.
+        #: The batch norms whose running statistics differ, by name.
         self.norms = norms_of(task, changed)
 
     @torch.no_grad()
     def measure(
-        self, name: str, weights: State, *, share: float | None, averaged: bool
+        self, name: str, weights: State, *, share: float | None, statistics: Statistics = "own"
     ) -> tuple[Candidate, dict[str, Tensor]]:
         """Return how good weights are, and running statistics that were estimated for them.
 
@@ -66,13 +67,13 @@ class CandidateTrial:
             name: Of the candidate.
             weights: Those that differ between candidates.
             share: See `Candidate`.
-            averaged: Whether they are of no network that was trained.
+            statistics: Whether they are ``estimated``, and not those among the weights.
         """
         load_tensors_(self.task, weights)
-        statistics: dict[str, Tensor] = {}
-        if averaged and self.norms and self.train is not None:
-            statistics = self._estimate(training_batches(self.train))
-        return Candidate(name, share, *self._validate()), statistics
+        estimated: dict[str, Tensor] = {}
+        if statistics == "estimated" and self.train is not None:
+            estimated = self._estimate(training_batches(self.train))
+        return Candidate(name, share, *self._validate(), statistics), estimated
 
     def _estimate(self, batches: Iterable[dict[str, Any]]) -> dict[str, Tensor]:
         with self.trainer.precision_plugin.val_step_context():

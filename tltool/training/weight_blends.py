@@ -1,12 +1,18 @@
 """Blends of weights, such as points on a line between two networks and soups; each is measured."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
 
-from tltool.evaluation.candidates import Candidate, Choice, choose_candidate
+from tltool.evaluation.candidates import (
+    Candidate,
+    Choice,
+    Statistics,
+    blend_name,
+    choose_candidate,
+)
 from tltool.models.weight_averaging import (
     State,
     average_weights,
@@ -27,13 +33,21 @@ class Blend:
         name: See `Candidate`.
         make: Makes them; they are not kept, for there may be many.
         share: See `Candidate`.
-        averaged: Whether they are of no network that was trained.
+        statistics: See `Candidate`; ``own`` for a network that was trained.
     """
 
     name: str
     make: Callable[[], State]
     share: float | None = None
-    averaged: bool = False
+    statistics: Statistics = "own"
+
+    def __str__(self) -> str:
+        return blend_name(self.name, self.share)
+
+    @property
+    def is_average(self) -> bool:
+        """Whether it is of no network that was trained."""
+        return self.statistics != "own"
 
 
 @dataclass(frozen=True)
@@ -42,12 +56,12 @@ class MeasuredBlend:
 
     blend: Blend
     candidate: Candidate
-    statistics: dict[str, Tensor]
+    estimated: dict[str, Tensor]
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """The weights as they were measured."""
-        return {**self.blend.make(), **self.statistics}
+        return {**self.blend.make(), **self.estimated}
 
 
 def line_blends(
@@ -66,13 +80,13 @@ def line_blends(
     for name, end in ends.items():
         for share in sorted({each for each in points if 0 < each < 1}, reverse=True):
             make = partial(interpolate_weights, start, end, share)
-            blends.append(Blend(name, make, share, averaged=True))
+            blends.append(Blend(name, make, share, "averaged"))
     return [*blends, *([Blend(START, partial(_as_it_is, start), share=0.0)] if 0 in points else [])]
 
 
 def measure_blends(trial: CandidateTrial, blends: Iterable[Blend]) -> list[MeasuredBlend]:
-    """Measure each of several blends."""
-    return [_measure(trial, blend) for blend in blends]
+    """Measure each of several blends: averages also with estimated statistics, if there are any."""
+    return [_measure(trial, each) for blend in blends for each in _variants(trial, blend)]
 
 
 def measure_soups(
@@ -89,8 +103,9 @@ def measure_soups(
     measured: list[MeasuredBlend] = []
 
     def score(chosen: Sequence[int]) -> tuple[float, float]:
-        measured.append(_measure(trial, soup_blend(states, chosen)))
-        return measured[-1].candidate.score(monitor, mode)
+        found = measure_blends(trial, [soup_blend(states, chosen)])
+        measured.extend(found)
+        return max(each.candidate.score(monitor, mode) for each in found)
 
     greedy_soup(len(states), score)
     return measured
@@ -102,7 +117,7 @@ def soup_blend(states: Mapping[str, State], chosen: Sequence[int]) -> Blend:
     if len(names) == 1:
         return Blend(names[0], partial(_as_it_is, states[names[0]]), share=1.0)
     make = partial(average_weights, [states[name] for name in names])
-    return Blend(f"soup of {' + '.join(names)}", make, averaged=True)
+    return Blend(f"soup of {' + '.join(names)}", make, statistics="averaged")
 
 
 def choose_blend(
@@ -123,7 +138,12 @@ def _as_it_is(state: State) -> State:
     return state
 
 
+def _variants(trial: CandidateTrial, blend: Blend) -> list[Blend]:
+    has_other = blend.is_average and trial.norms and trial.train is not None
+    return [blend, *([replace(blend, statistics="estimated")] if has_other else [])]
+
+
 def _measure(trial: CandidateTrial, blend: Blend) -> MeasuredBlend:
     weights = blend.make()
-    found = trial.measure(blend.name, weights, share=blend.share, averaged=blend.averaged)
+    found = trial.measure(blend.name, weights, share=blend.share, statistics=blend.statistics)
     return MeasuredBlend(blend, *found)

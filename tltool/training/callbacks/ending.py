@@ -57,7 +57,8 @@ class Ending(Callback):
     so are averages of several epochs (Wortsman et al., 2022, https://arxiv.org/abs/2203.05482). All
     that compete are measured as the run's own validation does, also on cached features, and
     compared by what `BestCheckpoint` monitors; among equals the lower loss wins. Where training has
-    changed running statistics of batch norms, averages get new ones, from training images.
+    changed running statistics of batch norms, averages compete twice: with averaged statistics, and
+    with those of training images.
 
     The chosen weights take their place in ``best.ckpt``, and what was measured is in
     ``ending.csv``. The best epoch is kept as ``best_epoch.ckpt``, and is ``best.ckpt`` again when
@@ -205,7 +206,7 @@ class Ending(Callback):
         )
         chosen = measured[trainer.strategy.broadcast(number)]
         self._finish(trainer, best, chosen, measured)
-        _say(trainer, _describe(trial, chosen, measured, monitor))
+        _say(trainer, _describe(chosen, measured, monitor))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what to do where a run was over already, and its end was not."""
@@ -271,7 +272,7 @@ class Ending(Callback):
     ) -> None:
         """Write ``best.ckpt`` and the table, on the first rank; tell `BestCheckpoint` of it."""
         candidate, monitor = chosen.candidate, str(best.monitor)
-        if candidate.name != BEST or chosen.blend.averaged:
+        if candidate.name != BEST or chosen.blend.is_average:
             score = torch.tensor(candidate.metrics[monitor])
             best.best_model_score = score
             best.best_k_models[best.best_model_path] = score
@@ -313,7 +314,6 @@ def _loaders(trainer: Trainer) -> tuple[BatchLoader, TrainingLoader] | str:
 
 
 def _describe(
-    trial: CandidateTrial,
     chosen: MeasuredBlend,
     measured: Sequence[MeasuredBlend],
     monitor: str,
@@ -321,15 +321,11 @@ def _describe(
     others = ", ".join(
         f"{each.candidate} {each.candidate.metrics[monitor]:.4f}"
         for each in measured
-        if each is not chosen and not each.blend.averaged
+        if each is not chosen and not each.blend.is_average
     )
-    statistics = ""
-    if trial.norms and any(each.blend.averaged for each in measured):
-        statistics = " Averages got running statistics from training images."
     return (
         f"Ending: best.ckpt holds {chosen.candidate}, {monitor} "
         f"{chosen.candidate.metrics[monitor]:.4f} ({others}; all {len(measured)} in {TABLE})."
-        f"{statistics}"
     )
 
 

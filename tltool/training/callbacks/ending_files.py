@@ -24,14 +24,16 @@ def write_candidates(
 ) -> None:
     """Write a table with a row for each candidate, whole or not at all."""
     metrics = dict.fromkeys(["val/loss", "val/accuracy", monitor])
-    columns = ["candidate", "share", *(name.removeprefix("val/") for name in metrics), "chosen"]
+    measures = [name.removeprefix("val/") for name in metrics]
+    columns = ["candidate", "share", "statistics", *measures, "chosen"]
     rows = []
     for each in measured:
         found = each.candidate
-        values = {name.removeprefix("val/"): repr(found.metrics[name]) for name in metrics}
+        values = {key: repr(found.metrics[n]) for key, n in zip(measures, metrics, strict=True)}
         share = "" if found.share is None else found.share
         is_chosen = "yes" if each is chosen else "no"
-        rows.append({"candidate": found.name, "share": share, **values, "chosen": is_chosen})
+        what = {"candidate": found.name, "share": share, "statistics": found.statistics}
+        rows.append({**what, **values, "chosen": is_chosen})
     write_rows(path, columns, rows)
 
 
