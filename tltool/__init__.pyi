@@ -33,6 +33,7 @@ from .models.heads import Head as Head
 from .models.serialization import serializable as serializable
 from .surgery.activation_swap import swap_activations as swap_activations
 from .surgery.edits import apply_surgery_ as apply_surgery_
+from .training.callbacks.ending import Ending as Ending
 from .training.callbacks.feature_caching import FeatureCaching as FeatureCaching
 from .training.callbacks.finetuning import Finetuning as Finetuning
 from .training.callbacks.health_monitor import HealthMonitor as HealthMonitor

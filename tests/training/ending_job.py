@@ -42,6 +42,8 @@ class Phases(FinetuningStrategy):
 
 
 ALL = Phases(Phase("all", ("*",)))
+LAST_LAYERS = Phase("last", ("backbone.layer4", "head"))
+ALL_THEN_LAST = Phases(Phase("all", ("*",), epochs=1), LAST_LAYERS)
 ALL_THEN_HEAD = Phases(Phase("all", ("*",), epochs=1), Phase("head", ("head",)))
 
 

@@ -8,13 +8,12 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
-from tltool.finetuning.phase import Phase
 from tltool.training.average_start import AverageStart
 from tltool.training.callbacks.ending import Ending
 from tltool.training.image_task import ImageTask
 
 job = runpy.run_path(str(Path(__file__).with_name("ending_job.py")))
-LAST_LAYERS = job["Phases"](Phase("last", ("backbone.layer4", "head")))
+LAST_LAYERS = job["Phases"](job["LAST_LAYERS"])
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* is not empty",
