@@ -135,7 +135,7 @@ def merge_weights(
     return Merge(str(chosen.candidate), chosen.weights, measured, chosen, tested)
 
 
-def save_merge(sources: MergeSources, merge: Merge, path: Path) -> None:
+def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     """Write a merge as a checkpoint, whole or not at all; what belongs to a training is left out.
 
     Args:
