@@ -41,6 +41,7 @@ from .surgery.edits import apply_surgery_ as apply_surgery_
 from .training.adapters import load_adapters as load_adapters
 from .training.adapters import merge_adapters as merge_adapters
 from .training.adapters import save_adapters as save_adapters
+from .training.callbacks.ending import Ending as Ending
 from .training.callbacks.feature_caching import FeatureCaching as FeatureCaching
 from .training.callbacks.finetuning import Finetuning as Finetuning
 from .training.callbacks.health_monitor import HealthMonitor as HealthMonitor

@@ -17,7 +17,7 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import name_groups
 
-collect_ignore = ["distributed/two_ranks_job.py"]  # a script of test_two_ranks.py
+collect_ignore = ["distributed/two_ranks_job.py", "ending_job.py"]  # scripts of tests
 
 
 class Backbone(nn.Module):

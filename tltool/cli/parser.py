@@ -70,6 +70,7 @@ class Parser(LightningArgumentParser):
 
     def __init__(self, *args: Any, known_classes: Classes | None = None, **kwargs: Any) -> None:
         self.known_classes: Classes = known_classes or {}
+        self.given = "images"  # What stands in front of the options, in the help.
         self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
@@ -210,7 +211,7 @@ class Parser(LightningArgumentParser):
 
     def _help_of(self, actions: Sequence[argparse.Action]) -> str:
         lines = [
-            f"usage: {self.prog} images [options]\n",
+            f"usage: {self.prog} {self.given} [options]\n",
             *textwrap.wrap(self.description or "", 80),
             "What stands behind an option is its default, or a word in capitals.\n",
         ]

@@ -15,9 +15,15 @@ from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
 from tltool.training.callbacks.agreed_epochs import AgreedEpochs
-from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR, BestCheckpoint, LastCheckpoint
+from tltool.training.callbacks.checkpoints import (
+    DEFAULT_MONITOR,
+    BestCheckpoint,
+    EpochCheckpoints,
+    LastCheckpoint,
+)
 from tltool.training.callbacks.divergence import Divergence
 from tltool.training.callbacks.early_end import EarlyEnd
+from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
@@ -64,6 +70,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
         )
     run_dir = experiment.run_dir
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
+    monitor = config.monitor or DEFAULT_MONITOR
     given: dict[str, Any] = dict(made.trainer)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
@@ -73,14 +80,16 @@ def run_trainer(experiment: Experiment) -> Trainer:
             Finetuning(experiment.strategy),
             made.features,
             made.health,
-            WandbTracking(experiment.plain_config),
-            BestCheckpoint(run_dir / "checkpoints", config.monitor or DEFAULT_MONITOR),
+            BestCheckpoint(run_dir / "checkpoints", monitor),
+            *_soup_checkpoints(made.ending, run_dir / "checkpoints", monitor),
             LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
             EpochLines(),
             *_bar(given),
             AverageStart(),  # In front of the user's, whose average it starts.
             *_as_list(given.get("callbacks")),
             EarlyEnd(),
+            made.ending,  # Behind those that change weights when training ends.
+            WandbTracking(experiment.plain_config),  # It sends what the end has chosen.
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
@@ -95,6 +104,12 @@ def _bar(given: Mapping[str, Any]) -> list[Callback]:
     """Return our progress bar, unless the user has one or wants none."""
     has_own = any(isinstance(each, ProgressBar) for each in _as_list(given.get("callbacks")))
     return [] if has_own or given.get("enable_progress_bar") is False else [EpochBar()]
+
+
+def _soup_checkpoints(ending: Ending, directory: Path, monitor: str) -> list[Callback]:
+    """Return what keeps the epochs that a soup is made of."""
+    is_soup = ending.average == "soup"
+    return [EpochCheckpoints(directory, ending.keep, monitor)] if is_soup else []
 
 
 def _as_list(value: Any) -> list[Any]:

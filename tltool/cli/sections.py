@@ -24,6 +24,7 @@ from tltool.finetuning.strategies import STRATEGIES, FinetuningStrategy
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.reporting.wandb.logger import wandb_logger
+from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask, OptimizerFactory
@@ -115,6 +116,7 @@ def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     parser.add_function_arguments(wandb_logger, "wandb", skip={"run_dir"})
     parser.add_class_arguments(FeatureCaching, "features")
     parser.add_class_arguments(HealthMonitor, "health")
+    parser.add_class_arguments(Ending, "ending")
     add_options_of(RunOptions, parser)
     _link(parser)
     parser.set_defaults(DEFAULTS)

@@ -78,6 +78,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "wandb": "",
         "features": "",
         "health": "",
+        "ending": "",
         "runs_dir": "",
         "name": "",
         "budget": "",  # Turned into epochs when the run began.

@@ -13,6 +13,7 @@ from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.wandb import media
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
+from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.find_callback import find_callback
@@ -176,9 +177,12 @@ class WandbTracking(Callback):
         self._keep_step()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log per-class metrics of the best and of the last epoch."""
+        """Log per-class metrics of the best and of the last epoch, and what `Ending` has chosen."""
         if self._task is None:
             return
+        ending = find_callback(trainer, Ending)
+        if ending is not None:
+            self._run.summary.update(ending.summary)
         for section, predictions in (("best", self._best), ("last", self._last)):
             if predictions is not None:
                 media.log_predictions(self._run, section, predictions, self._task.class_names)

@@ -47,20 +47,23 @@ class MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict(state_dict)
 
 
-class BestCheckpoint(MovableCheckpoint):
-    """Keep ``best.ckpt``, the epoch with the best value of a metric of the validation.
+class MonitoredCheckpoint(MovableCheckpoint):
+    """Keep the epochs with the best values of a metric of the validation.
 
     Args:
-        directory: Where the file lies.
+        directory: Where the files lie.
+        filename: Their name, without suffix.
         monitor: The metric, one of `MONITORS`.
+        keep: How many.
 
     Raises:
-        ValueError: If it is unknown; or after a validation, if it is not measured.
+        ValueError: If the metric is unknown; or after a validation, if it is not measured.
     """
 
-    def __init__(self, directory: Path, monitor: str = DEFAULT_MONITOR) -> None:
+    def __init__(self, directory: Path, filename: str, monitor: str, keep: int = 1) -> None:
         mode = lookup(MONITORS, monitor, kind="monitor")
-        super().__init__(directory, "best", monitor=monitor, mode=mode, **_SAME_NAME)
+        chosen: dict[str, Any] = {"monitor": monitor, "mode": mode, "save_top_k": keep}
+        super().__init__(directory, filename, **chosen, **_SAME_NAME)
 
     @property
     def state_key(self) -> str:
@@ -68,7 +71,7 @@ class BestCheckpoint(MovableCheckpoint):
         return type(self).__qualname__
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score, unless it is of another metric."""
+        """Restore the best scores, unless they are of another metric."""
         if state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
 
@@ -83,6 +86,31 @@ class BestCheckpoint(MovableCheckpoint):
                 f"`monitor` is {self.monitor!r}, which is not measured with so many classes. Set "
                 f"--monitor to one of: {', '.join(measured)}."
             )
+
+
+class BestCheckpoint(MonitoredCheckpoint):
+    """Keep ``best.ckpt``, the best epoch, see `MonitoredCheckpoint`.
+
+    Args:
+        directory: Where the file lies.
+        monitor: The metric that decides.
+    """
+
+    def __init__(self, directory: Path, monitor: str = DEFAULT_MONITOR) -> None:
+        super().__init__(directory, "best", monitor)
+
+
+class EpochCheckpoints(MonitoredCheckpoint):
+    """Keep several of the best epochs, ``epoch_<number>.ckpt``, to average them.
+
+    Args:
+        directory: Where the files lie.
+        keep: How many.
+        monitor: The metric that decides.
+    """
+
+    def __init__(self, directory: Path, keep: int, monitor: str = DEFAULT_MONITOR) -> None:
+        super().__init__(directory, "epoch_{epoch}", monitor, keep)
 
 
 class LastCheckpoint(MovableCheckpoint):

@@ -1,0 +1,107 @@
+"""`tltool merge`, and what `tltool fit` makes of the section ``ending``."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from tltool.__main__ import main
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+    *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "2", "--health.enabled", "false"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, images):
+    """A run that ends with WiSE-FT, and what it printed."""
+    folder = tmp_path_factory.mktemp("run") / "runs"
+    words = ["fit", "--data.root", str(images), *SMALL, "--runs_dir", str(folder)]
+    words += ["--finetuning", "FullFinetuning", "--ending.average", "wise_ft"]
+    words += ["--ending.points", "[0, 0.5, 1]", "--wandb.project", "mine", "--wandb.offline"]
+    assert main([*words, "true"]) == 0
+    return folder / "images" / "0"
+
+
+def test_a_run_keeps_its_start_and_a_table_of_what_competed(run):
+    assert (run / "checkpoints" / "start.pt").is_file()
+    assert (
+        (run / "ending.csv")
+        .read_text()
+        .startswith("candidate,share,statistics,loss,accuracy,chosen\n")
+    )
+
+
+def test_a_soup_keeps_the_best_epochs(run_tltool, images):
+    words = ["--data.root", images, *SMALL, "--ending.average", "soup", "--ending.keep", "1"]
+    status, out, err = run_tltool("fit", *words)
+    assert status == 0, err
+    assert re.search(r"Ending: best\.ckpt holds .*, val/accuracy ", err + out)
+    names = {path.name for path in Path("runs/images/0/checkpoints").glob("epoch_*.ckpt")}
+    assert names == {"epoch_0.ckpt"}
+    status, out, err = run_tltool("merge", "runs/images/0", "--average", "soup")
+    assert status == 0, err
+    assert "soup of best epoch + last epoch" in out
+
+
+def test_a_run_merges_on_its_own_images_and_predicts(run, run_tltool, images):
+    status, out, err = run_tltool("merge", run)
+    assert status == 0, err
+    assert "optimistic: the same 4 validation images choose and report" in out
+    assert out.strip().endswith(": merged.ckpt")
+    status, _, err = run_tltool("predict", "--ckpt_path", "merged.ckpt", "--data.root", images)
+    assert status == 0, err
+
+
+def test_it_trains_on_from_merged_weights(run, run_tltool, images):
+    run_tltool("merge", run, "--share", "0.5")
+    words = ["--data.root", images, *SMALL, "--model.backbone.weights", "merged.ckpt"]
+    status, _, err = run_tltool("fit", *words, "--trainer.fast_dev_run", "true")
+    assert status == 0, err
+
+
+def test_a_share_needs_no_images(run, run_tltool):
+    status, out, err = run_tltool("merge", run, "--share", "0.25", "--output", "quarter.ckpt")
+    assert status == 0, err
+    assert out.strip() == "0.25 of best epoch: quarter.ckpt"
+
+
+def test_other_images_are_given_as_for_fit(run, run_tltool, images):
+    words = ["--average", "uniform", "--data.root", images, "--data.num_workers", "0"]
+    status, out, err = run_tltool("merge", run, run / "checkpoints" / "last.ckpt", *words)
+    assert status == 0, err
+    assert "the same 4 validation images" in out
+    assert out.strip().endswith("last.ckpt: merged.ckpt")
+
+
+def test_a_file_that_is_there_is_not_overwritten(run, run_tltool, tmp_path):
+    (tmp_path / "merged.ckpt").write_text("mine")
+    status, _, err = run_tltool("merge", run)
+    assert (status, (tmp_path / "merged.ckpt").read_text()) == (1, "mine")
+    assert "error: 'merged.ckpt' exists. Name a new file, or remove it first." in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "There is no checkpoint 'nowhere'"),
+        (["--share", "0.5"], "checkpoints"),
+        (["RUN", "--average", "greedy"], "Choose one of: wise_ft, soup, uniform"),
+        (["RUN", "--share", "2"], "in [0, 1], got 2.0"),
+    ],
+)
+def test_wrong_words_are_one_line(run, run_tltool, words, message):
+    status, _, err = run_tltool("merge", *(run if word == "RUN" else word for word in words))
+    assert status in (1, 2)
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_the_summary_of_weights_and_biases_has_the_end(run):
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    (record,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    assert b"ending/candidate" in record.read_bytes()
+    assert "task_config" in checkpoint

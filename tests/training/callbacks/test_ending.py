@@ -1,0 +1,287 @@
+"""The end of a run: what competes, which weights best.ckpt holds, and what a resume makes of it."""
+
+import math
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from tltool.models.weight_averaging import interpolate_weights
+from tltool.training.callbacks.ending import Ending
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.image_task import ImageTask
+
+JOB = Path(__file__).parents[1] / "ending_job.py"
+job = runpy.run_path(str(JOB))
+train, rows, Seen = job["train"], job["rows"], job["Seen"]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory .* is not empty",
+    "ignore:.*callbacks used to create the checkpoint need to be provided",
+)
+
+
+@pytest.fixture(scope="module")
+def hard_images(tmp_path_factory):
+    return job["write_hard_images"](tmp_path_factory.mktemp("hard") / "images")
+
+
+class Run:
+    """A run, what its validations measured, and its files."""
+
+    def __init__(self, images, folder, ending, **options):
+        self.images, self.folder, self.ending, self.seen = images, folder, ending, Seen()
+        self.trainer = train(images, folder, ending, self.seen, **options)
+        self.rows = rows(folder) if (folder / "ending.csv").is_file() else []
+
+    def checkpoint(self, name):
+        return torch.load(self.folder / "checkpoints" / name, weights_only=True)
+
+    def row(self, name, share, statistics="own"):
+        place = (name, str(share), statistics)
+        found = [r for r in self.rows if (r["candidate"], r["share"], r["statistics"]) == place]
+        return {key: float(found[0][key]) for key in ("loss", "accuracy")}
+
+    @property
+    def chosen(self):
+        return next(row for row in self.rows if row["chosen"] == "yes")
+
+
+@pytest.fixture(scope="module")
+def wise(hard_images, tmp_path_factory):
+    ending = Ending(average="wise_ft", points=[0, 0.5, 1])
+    return Run(hard_images, tmp_path_factory.mktemp("wise") / "run", ending)
+
+
+@pytest.fixture(scope="module")
+def soup(hard_images, tmp_path_factory):
+    return Run(hard_images, tmp_path_factory.mktemp("soup") / "run", Ending(average="soup"))
+
+
+def metrics(found):
+    return {key.removeprefix("val/"): found[key] for key in ("val/loss", "val/accuracy")}
+
+
+def measured(task, data):
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    (values,) = trainer.validate(task, datamodule=data, verbose=False)
+    return metrics(values)
+
+
+def measured_alone(run, name):
+    """Return what a checkpoint measures in a Trainer of its own."""
+    task = ImageTask.load_from_checkpoint(run.folder / "checkpoints" / name)
+    return measured(task, run.trainer.datamodule)
+
+
+def test_the_start_is_measured_as_before_the_first_step(wise):
+    assert wise.row("start", 0.0) == pytest.approx(metrics(wise.seen.metrics[0]), rel=1e-6)
+
+
+def test_best_and_last_epoch_are_measured_as_in_training(wise):
+    best = max(wise.seen.metrics[1:], key=lambda found: found["val/accuracy"])
+    assert wise.row("best epoch", 1.0) == pytest.approx(metrics(best), rel=1e-6)
+    last = wise.seen.metrics[-1]
+    assert wise.row("last epoch", 1.0) == pytest.approx(metrics(last), rel=1e-6)
+
+
+def test_the_chosen_is_the_most_accurate_and_among_equals_that_of_least_loss(wise):
+    best = max(wise.rows, key=lambda row: (float(row["accuracy"]), -float(row["loss"])))
+    assert best["chosen"] == "yes"
+
+
+def test_best_ckpt_alone_measures_what_the_table_says(wise):
+    assert wise.chosen["candidate"] != "best epoch" or wise.chosen["share"] != "1.0"
+    expected = {key: float(wise.chosen[key]) for key in ("loss", "accuracy")}
+    assert measured_alone(wise, "best.ckpt") == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_score_is_that_of_the_chosen_weights_also_in_the_checkpoint(wise):
+    expected = float(wise.chosen["accuracy"])
+    checkpoint = wise.trainer.checkpoint_callback
+    (state,) = [
+        s for key, s in wise.checkpoint("best.ckpt")["callbacks"].items() if "BestCheckpoint" in key
+    ]
+    assert float(checkpoint.best_model_score) == float(state["best_model_score"]) == expected
+
+
+def test_the_best_epoch_is_kept(wise):
+    kept = wise.checkpoint("best_epoch.ckpt")
+    best = max(wise.seen.metrics[1:], key=lambda found: found["val/accuracy"])
+    assert measured_alone(wise, "best_epoch.ckpt") == pytest.approx(metrics(best))
+    assert kept.keys() == wise.checkpoint("best.ckpt").keys() - {"ending"}
+
+
+def test_the_task_is_left_as_training_left_it(wise):
+    last = wise.checkpoint("last.ckpt")["state_dict"]
+    assert all(torch.equal(last[k], v) for k, v in wise.trainer.model.state_dict().items())
+
+
+def test_a_point_on_the_line_is_measured_with_averaged_statistics(wise):
+    end = wise.checkpoint("best_epoch.ckpt")["state_dict"]
+    start = {**end, **wise.checkpoint("start.pt")["start_weights"]}
+    task = ImageTask.load_from_checkpoint(wise.folder / "checkpoints" / "best_epoch.ckpt")
+    task.load_state_dict(interpolate_weights(start, end, 0.5))
+    expected = measured(task, wise.trainer.datamodule)
+    assert wise.row("best epoch", 0.5, "averaged") == pytest.approx(expected, rel=1e-4)
+
+
+def test_it_is_measured_with_statistics_of_training_images_too(wise):
+    end = wise.checkpoint("best_epoch.ckpt")["state_dict"]
+    start = {**end, **wise.checkpoint("start.pt")["start_weights"]}
+    task = ImageTask.load_from_checkpoint(wise.folder / "checkpoints" / "best_epoch.ckpt")
+    task.load_state_dict(interpolate_weights(start, end, 0.5))
+    loader = wise.trainer.train_dataloader
+    loader.batch_sampler.sampler.set_epoch(0)
+    loader.batch_sampler.first = 0
+    images = [batch["images"] for batch in loader.images]
+    torch.optim.swa_utils.update_bn(images, task)  # There is no dropout to differ by.
+    expected = measured(task, wise.trainer.datamodule)
+    assert wise.row("best epoch", 0.5, "estimated") == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_soup_is_at_least_as_good_as_each_of_its_ingredients(soup):
+    accuracies = {row["candidate"]: float(row["accuracy"]) for row in soup.rows}
+    assert len(accuracies) > 3
+    assert float(soup.chosen["accuracy"]) == max(accuracies.values())
+    assert any(name.startswith("soup of ") for name in accuracies)
+
+
+def test_nothing_happens_by_default(hard_images, tmp_path):
+    run = Run(hard_images, tmp_path, Ending(), max_epochs=1)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert (names, run.rows) == ({"best.ckpt", "last.ckpt"}, [])
+
+
+def test_the_start_alone_competes_with_the_best_epoch(hard_images, tmp_path):
+    run = Run(hard_images, tmp_path, Ending(include_start=True), max_epochs=1)
+    assert [row["candidate"] for row in run.rows] == ["best epoch", "start"]
+
+
+def test_one_standard_error_keeps_the_start(hard_images, tmp_path):
+    ending = Ending(average="wise_ft", points=[0, 0.5, 1], choose="one_standard_error")
+    assert Run(hard_images, tmp_path, ending).chosen["candidate"] == "start"
+
+
+@pytest.mark.parametrize("strategy", ["ALL_THEN_HEAD", "ALL_THEN_LAST"])
+def test_what_is_cached_behind_changed_layers_is_not_used(hard_images, tmp_path, strategy):
+    found = {}
+    for caching in (True, False):
+        ending = Ending(average="wise_ft", points=[0, 0.5, 1])
+        options = {"strategy": job[strategy], "max_epochs": 3, "caching": caching}
+        found[caching] = Run(hard_images, tmp_path / str(caching), ending, **options)
+    start, other = (found[caching].row("start", 0.0)["loss"] for caching in (True, False))
+    assert start == pytest.approx(other, rel=1e-3)
+
+
+@pytest.mark.parametrize("limit", [{"limit_train_batches": 1}, {"fast_dev_run": True}])
+def test_a_try_has_no_end(hard_images, tmp_path, limit):
+    run = Run(hard_images, tmp_path, Ending(average="wise_ft"), max_epochs=1, **limit)
+    assert (run.rows, (tmp_path / "checkpoints" / "start.pt").exists()) == ([], False)
+
+
+def assert_same_end(run, other):
+    assert run.rows == other.rows
+    weights = [each.checkpoint("best.ckpt")["state_dict"] for each in (run, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("cut", [{"max_epochs": 1}, {"max_epochs": 3, "max_steps": 5}])
+def test_a_run_that_ended_before_and_is_resumed_ends_as_a_straight_one(
+    hard_images, wise, tmp_path, cut
+):
+    first = Run(hard_images, tmp_path, Ending(average="wise_ft", points=[0, 0.5, 1]), **cut)
+    assert first.rows
+    ending = Ending(average="wise_ft", points=[0, 0.5, 1])
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert_same_end(Run(hard_images, tmp_path, ending, ckpt_path=last), wise)
+
+
+def test_a_run_that_is_over_is_not_ended_twice(hard_images, wise, caplog):
+    before = wise.checkpoint("best.ckpt")["state_dict"]
+    last = wise.folder / "checkpoints" / "last.ckpt"
+    again = Run(hard_images, wise.folder, Ending(average="wise_ft"), ckpt_path=last)
+    after = wise.checkpoint("best.ckpt")["state_dict"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert again.rows == wise.rows
+    assert "Ending" not in caplog.text
+
+
+class Interrupted(Ending):
+    def _measure(self, *args):
+        super()._measure(*args)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_end_changes_nothing_and_says_how_to_make_up_for_it(
+    hard_images, tmp_path, caplog
+):
+    with pytest.raises(SystemExit):
+        Run(hard_images, tmp_path, Interrupted(average="wise_ft"), max_epochs=1)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "start.pt"}
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    options = {"ckpt_path": last, "max_epochs": 1}
+    Run(hard_images, tmp_path, Ending(average="wise_ft"), **options)
+    assert f"Type: tltool merge {tmp_path} --average wise_ft" in caplog.text
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged", "of another run"])
+def test_a_start_that_is_gone_is_said_and_nothing_wrong_is_chosen(
+    hard_images, tmp_path, caplog, harm
+):
+    train(hard_images, tmp_path, Ending(average="wise_ft"), max_epochs=1)
+    start = tmp_path / "checkpoints" / "start.pt"
+    content = torch.load(start, weights_only=True)
+    content["start_weights"]["head.output.bias"] += 1
+    harms = {"missing": start.unlink, "damaged": lambda: start.write_bytes(b"x" * 100)}
+    harms.get(harm, lambda: torch.save(content, start))()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    run = Run(hard_images, tmp_path, Ending(average="wise_ft"), ckpt_path=last, max_epochs=2)
+    assert caplog.text.count("start.pt is not there, is damaged, or is not of this run") == 1
+    assert run.rows == []
+    assert "ending" not in run.checkpoint("best.ckpt")
+
+
+def test_going_on_from_averaged_weights_warns(hard_images, wise, tmp_path, caplog):
+    best = wise.folder / "checkpoints" / "best.ckpt"
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        train(hard_images, tmp_path, Ending(), ckpt_path=best)
+    assert caplog.text.count("training goes on from there. Resume from last.ckpt") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"average": "ema"}, r"Unknown average 'ema'.*Choose one of"),
+        ({"choose": "worst"}, r"Unknown choice 'worst'"),
+        ({"points": [0, 25]}, r"shares of the end, in \[0, 1\], got \[0, 25\]"),
+        ({"keep": 0}, r"`keep` must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Ending(**options)
+
+
+def test_without_best_ckpt_it_is_refused(hard_images):
+    data = job["ImageFolderDataModule"](hard_images, num_workers=0)
+    backbone = job["Backbone"]("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, num_classes=2)
+    callbacks = [Finetuning(job["ALL"]), Ending(include_start=True)]
+    trainer = Trainer(accelerator="cpu", logger=False, callbacks=callbacks, max_epochs=1)
+    with pytest.raises(ValueError, match=r"Put BestCheckpoint\(directory\) among the callbacks"):
+        trainer.fit(task, data)
+
+
+def test_two_ranks_choose_alike_and_count_each_image_once(hard_images, tmp_path, run_two_ranks):
+    run_two_ranks(JOB, tmp_path, hard_images)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1))
+    assert first["summary"] == second["summary"] != {}
+    assert first["score"] == second["score"]
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["ending"]["candidate"] == first["summary"]["ending/candidate"]
+    accuracies = [float(row["accuracy"]) * 18 for row in rows(tmp_path / "run")]
+    assert all(math.isclose(each, round(each), abs_tol=1e-4) for each in accuracies)

@@ -1,0 +1,136 @@
+"""Candidates for the weights that a training leaves: how good each is, and which is chosen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from tltool._lookup import lookup
+from tltool.evaluation.paired_differences import MeanEstimate, estimate_mean, number_groups
+from tltool.evaluation.predictions import PredictionSet
+
+#: How one of several candidates is chosen.
+Choice = Literal["best", "one_standard_error"]
+
+#: Running statistics of batch norms: those of a training, their average, or estimated anew.
+Statistics = Literal["own", "averaged", "estimated"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Weights that were measured on the validation images.
+
+    Attributes:
+        name: What they are, such as ``start`` or ``best epoch``.
+        share: The share of the end, on the line from the start to it; ``None`` for other averages.
+        metrics: What was measured, by name, among them ``val/loss`` and ``val/accuracy``.
+        predictions: On the images.
+        statistics: Its running statistics of batch norms.
+    """
+
+    name: str
+    share: float | None
+    metrics: Mapping[str, float]
+    predictions: PredictionSet
+    statistics: Statistics = "own"
+
+    def __str__(self) -> str:
+        of_norms = ", estimated statistics" if self.statistics == "estimated" else ""
+        return f"{blend_name(self.name, self.share)}{of_norms}"
+
+    def score(self, monitor: str, mode: str) -> tuple[float, float]:
+        """Return what candidates are ordered by: the metric, among equals the loss.
+
+        Raises:
+            ValueError: If the metric was not measured.
+        """
+        value = lookup(self.metrics, monitor, kind="metric to choose by")
+        signed = value if mode == "max" else -value
+        numbers = (signed, -self.metrics["val/loss"])
+        return numbers if all(map(math.isfinite, numbers)) else (-math.inf, -math.inf)
+
+
+def blend_name(name: str, share: float | None) -> str:
+    """Return what weights are in words.
+
+    Example:
+        >>> blend_name("start", 0.0), blend_name("best epoch", 0.5)
+        ('start', '0.5 of best epoch')
+    """
+    return name if share in (None, 0, 1) else f"{share:g} of {name}"
+
+
+def choose_candidate(
+    candidates: Sequence[Candidate],
+    *,
+    monitor: str = "val/accuracy",
+    mode: str = "max",
+    rule: Choice = "best",
+    groups: Sequence[str] | None = None,
+) -> Candidate:
+    """Choose one of several candidates that were measured on the same images.
+
+    The best of many is better by luck too. With ``one_standard_error`` the start, if it is among
+    them, is kept unless the best one gains more than one standard error over it (the rule of
+    Breiman et al., 1984, for the simpler of two models), see `paired_gain`.
+
+    Args:
+        candidates: At least one; of equal ones the first is chosen.
+        monitor: The metric to choose by.
+        mode: ``max`` or ``min``.
+        rule: How to choose.
+        groups: What each image of the split belongs to, where images of one group are alike.
+
+    Example:
+        >>> labels = torch.tensor([0, 1, 1])
+        >>> def candidate(name, share, probabilities):
+        ...     found = PredictionSet.from_probabilities(torch.tensor(probabilities), labels)
+        ...     metrics = {"val/accuracy": found.accuracy, "val/loss": 1.0}
+        ...     return Candidate(name, share, metrics, found)
+        >>> start = candidate("start", 0.0, [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
+        >>> end = candidate("best epoch", 1.0, [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
+        >>> [str(choose_candidate([end, start], rule=rule)) for rule in get_args(Choice)]
+        ['best epoch', 'start']
+    """
+    lookup(dict.fromkeys(get_args(Choice)), rule, kind="choice")
+    best = max(candidates, key=lambda candidate: candidate.score(monitor, mode))
+    start = next((each for each in candidates if each.share == 0), None)
+    if rule == "best" or start is None or start is best:
+        return best
+    gain = paired_gain(best, start, monitor=monitor, groups=groups)
+    return best if gain.mean > gain.standard_error else start
+
+
+def paired_gain(
+    candidate: Candidate,
+    reference: Candidate,
+    *,
+    monitor: str = "val/accuracy",
+    groups: Sequence[str] | None = None,
+) -> MeanEstimate:
+    """Return the gain of a candidate over another one on the same images, with its error.
+
+    Of a candidate that is chosen by its loss, the mean difference of losses; else that of being
+    right. Averages of weights are less sure of themselves than what they are made of, so their loss
+    moves where no prediction does, and a few confident mistakes decide about it.
+
+    Args:
+        candidate: The one.
+        reference: The other.
+        monitor: The metric that is chosen by.
+        groups: See `choose_candidate`.
+    """
+    scores = [_scores(each.predictions, monitor) for each in (candidate, reference)]
+    positions = candidate.predictions.positions.tolist()
+    numbers = number_groups(groups and [groups[position] for position in positions])
+    return estimate_mean((scores[0] - scores[1])[None], numbers)
+
+
+def _scores(predictions: PredictionSet, monitor: str) -> Tensor:
+    if monitor.endswith("/loss"):
+        smallest = torch.finfo(torch.float32).tiny
+        return predictions.of_label.double().clamp_min(smallest).log()
+    return predictions.correct.double()

@@ -1,0 +1,201 @@
+"""Merge checkpoints: average their weights, choose on validation images, report on test images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.evaluation.candidates import Candidate, Choice, paired_gain
+from tltool.evaluation.paired_differences import MeanEstimate
+from tltool.inference.merge_sources import MergeAverage, MergeSources
+from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
+from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
+from tltool.training.weight_blends import (
+    Blend,
+    MeasuredBlend,
+    choose_blend,
+    line_blends,
+    measure_blends,
+    measure_soups,
+    soup_blend,
+)
+
+POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SMALL = ("loss", "calibration_error")
+# What a merged checkpoint keeps beside its weights: it is of no point of a training.
+_KEPT = ("epoch", "global_step", "pytorch-lightning_version", TASK, CONFIG)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Weights that were averaged, and what was measured.
+
+    Attributes:
+        name: What the weights are.
+        weights: Those that differ between the sources.
+        measured: All candidates, in the order in which they were measured; none without data.
+        chosen: Which of them the weights are; ``None`` without data.
+        tested: The chosen one, the start and the ends on the test images, where there are some.
+        num_averaged_norms: Number of batch norms whose running statistics are an average, for
+            there were no images to estimate them anew.
+    """
+
+    name: str
+    weights: dict[str, Tensor]
+    measured: Sequence[MeasuredBlend] = ()
+    chosen: MeasuredBlend | None = None
+    tested: Sequence[Candidate] = ()
+    num_averaged_norms: int = 0
+
+    def gain(self, groups: Sequence[str] | None = None) -> tuple[str, MeanEstimate] | None:
+        """Return the best network that was trained, and the gain over it on the test images.
+
+        Args:
+            groups: See `choose_candidate`.
+        """
+        if len(self.tested) < 2:
+            return None
+        chosen, reference = self.tested[:2]
+        return str(reference), paired_gain(chosen, reference, groups=groups)
+
+
+def merge_weights(
+    sources: MergeSources,
+    average: MergeAverage = "wise_ft",
+    *,
+    points: Sequence[float] = POINTS,
+    share: float | None = None,
+    data: ImageDataModule | None = None,
+    trainer: Trainer | None = None,
+    choose: Choice = "best",
+    monitor: str = "val/accuracy",
+) -> Merge:
+    """Average the weights of checkpoints, and choose among the averages on validation images.
+
+    Where the networks differ in running statistics of batch norms, averages are measured twice:
+    with averaged statistics, and with those of training images. Without data nothing is chosen:
+    there must be a ``share``, or ``uniform``.
+
+    Args:
+        sources: From `read_sources`.
+        average: Points on the line from the start to an end, a greedy soup, or the mean of all.
+        points: Shares of the end to choose from.
+        share: Take this share of the end, and choose nothing.
+        data: Images with the preprocessing of ``sources.task.data_config``.
+        trainer: Says on which device to compute; ``None`` for the default one.
+        choose: See `choose_candidate`.
+        monitor: The metric to choose by: the larger the better, but for losses and errors.
+
+    Raises:
+        ValueError: If there is nothing to choose by.
+    """
+    changed = sources.changed
+    part = {name: _only(state, changed) for name, state in sources.states.items()}
+    start = None if sources.start is None else _only(sources.start, changed)
+    forced = _forced_blend(average, start, part, share)
+    if data is None:
+        if forced is None:
+            raise ValueError(
+                "Without images nothing can be chosen. Set --data.root, or --share 0.5 to take a "
+                "point without choosing."
+            )
+        norms = norms_of(sources.task, changed) if forced.is_average else {}
+        return Merge(str(forced), dict(forced.make()), num_averaged_norms=len(norms))
+    trainer = trainer or Trainer(
+        logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+    )
+    if trainer.world_size > 1:
+        raise ValueError(
+            "Merging runs on one device: leave out --trainer.devices and --trainer.num_nodes."
+        )
+    task = sources.task.to(trainer.strategy.root_device)
+    # The order of the training images, so that a merge equals the end of its run.
+    data.load_state_dict(sources.base.get(type(data).__qualname__) or {"seed": 0})
+    train = data.train_dataloader() if norms_of(task, changed) else None
+    mode = "min" if monitor.endswith(_SMALL) else "max"
+    with restored_task(task, [], changed):
+        trial = CandidateTrial(task, trainer, data.val_dataloader(), train, changed)
+        if forced is None and average == "soup":
+            measured = measure_soups(trial, part, monitor, mode)
+        else:
+            blends = line_blends(start, part, points if forced is None else [0, 1])
+            extra = [forced] if forced is not None and forced.is_average else []
+            measured = measure_blends(trial, [*blends, *extra])
+        competing = [each for each in measured if forced is None or _is_of(each, forced)]
+        groups = data.samples("val").groups
+        chosen = competing[
+            choose_blend(competing, monitor=monitor, mode=mode, rule=choose, groups=groups)
+        ]
+        tested = _test(trial, data, chosen, measured, (monitor, mode))
+    return Merge(str(chosen.candidate), chosen.weights, measured, chosen, tested)
+
+
+def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
+    """Write a merge as a checkpoint, whole or not at all; what belongs to a training is left out.
+
+    Args:
+        sources: What it was made of.
+        merge: The weights.
+        path: Where.
+    """
+    base = sources.base
+    checkpoint = {key: base[key] for key in _KEPT if key in base}
+    checkpoint["state_dict"] = {**base["state_dict"], **merge.weights}
+    metrics = merge.chosen.candidate.metrics if merge.chosen else {}
+    checkpoint[ENDING] = {"candidate": merge.name, **metrics}
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+
+
+def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Tensor]:
+    return {name: state[name] for name in names}
+
+
+def _forced_blend(
+    average: MergeAverage,
+    start: dict[str, Tensor] | None,
+    states: Mapping[str, dict[str, Tensor]],
+    share: float | None,
+) -> Blend | None:
+    """Return the blend that was asked for, if nothing is to be chosen."""
+    if average == "uniform":
+        return soup_blend(states, range(len(states)))
+    if share is None:
+        return None
+    if start is None:
+        raise ValueError(f"`share` is for wise_ft, and the average is {average}. Leave it out.")
+    if not 0 <= share <= 1:
+        raise ValueError(f"`share` is the share of the end, in [0, 1], got {share}.")
+    first = dict([next(iter(states.items()))])
+    blends = {blend.share: blend for blend in line_blends(start, first, [0, share])}
+    return blends[share]
+
+
+def _is_of(measured: MeasuredBlend, blend: Blend) -> bool:
+    return (measured.blend.name, measured.blend.share) == (blend.name, blend.share)
+
+
+def _test(
+    trial: CandidateTrial,
+    data: ImageDataModule,
+    chosen: MeasuredBlend,
+    measured: Sequence[MeasuredBlend],
+    by: tuple[str, str],
+) -> list[Candidate]:
+    """Measure the chosen weights, and behind them the networks that were trained, best first."""
+    if not data.splits.test:
+        return []
+    networks = [each for each in measured if not each.blend.is_average and each is not chosen]
+    networks.sort(key=lambda each: each.candidate.score(*by), reverse=True)
+    on_test = CandidateTrial(trial.task, trial.trainer, data.test_dataloader(), None, ())
+    return [
+        replace(
+            on_test.measure(each.blend.name, each.weights, share=each.blend.share)[0],
+            statistics=each.blend.statistics,  # They are among the weights by now.
+        )
+        for each in (chosen, *networks)
+    ]

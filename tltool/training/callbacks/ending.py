@@ -1,0 +1,334 @@
+"""Lightning callback for the end of a run: start, best epoch and averages of weights compete."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
+
+from tltool._lookup import lookup
+from tltool._plain_text import shell_command
+from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
+from tltool.data.loading.image_dataset import ImageDataset
+from tltool.evaluation.candidates import Choice
+from tltool.models.weight_averaging import differing_tensors
+from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.callbacks.ending_files import (
+    ENDING,
+    TABLE,
+    replace_best,
+    saved_checkpoints,
+    undo_ending,
+    write_candidates,
+)
+from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.candidate_trial import CandidateTrial, restored_task
+from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.find_callback import find_callback
+from tltool.training.head_start import is_limited
+from tltool.training.image_task import ImageTask
+from tltool.training.start_weights import FILE, changing_tensors, read_start, save_start
+from tltool.training.weight_blends import (
+    BEST,
+    LAST,
+    MeasuredBlend,
+    choose_blend,
+    line_blends,
+    measure_blends,
+    measure_soups,
+)
+
+log = logging.getLogger(__name__)
+
+#: How weights are averaged at the end of a run.
+Average = Literal["none", "wise_ft", "soup"]
+
+
+class Ending(Callback):
+    """Choose the weights of ``best.ckpt`` at the end of a run, on its validation images.
+
+    Training does not always end at its best weights. The start is better where the data are few,
+    and in its closed form it is a linear probe; points on the line from the start to the end are
+    often better than both (WiSE-FT, Wortsman et al., 2022, https://arxiv.org/abs/2109.01903), and
+    so are averages of several epochs (Wortsman et al., 2022, https://arxiv.org/abs/2203.05482). All
+    that compete are measured as the run's own validation does, also on cached features, and
+    compared by what `BestCheckpoint` monitors; among equals the lower loss wins. Where training has
+    changed running statistics of batch norms, averages compete twice: with averaged statistics, and
+    with those of training images.
+
+    The chosen weights take their place in ``best.ckpt``, and what was measured is in
+    ``ending.csv``. The best epoch is kept as ``best_epoch.ckpt``, and is ``best.ckpt`` again when
+    the run is resumed, so that the resumed run equals one without an end in between. The task
+    itself is left as training left it. The same images choose and report: see `tltool merge` for a
+    test split.
+
+    It stands behind all callbacks that change weights at the end, such as `EMAWeightAveraging`, and
+    does nothing where the Trainer limits the batches of an epoch.
+
+    Args:
+        average: What competes with the best epoch: nothing (``none``), points between the start and
+            the best and last epoch (``wise_ft``), or a greedy soup of the saved checkpoints
+            (``soup``).
+        points: Of ``wise_ft``: shares of the end, from 0, the start, to 1, the end.
+        include_start: Let the start compete too, whatever is averaged.
+        choose: Take the ``best``; or keep the start, if it competes, unless the best one gains more
+            than ``one_standard_error`` over it, see `choose_candidate`.
+        keep: Of ``soup``: how many of the best epochs the command line keeps to average.
+
+    Raises:
+        ValueError: If an argument is out of its range; and when ``fit`` starts, if weights are
+            sharded or there is no `BestCheckpoint`.
+        TypeError: When ``fit`` starts, if the task is no `ImageTask`.
+    """
+
+    def __init__(
+        self,
+        *,
+        average: Average = "none",
+        points: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+        include_start: bool = False,
+        choose: Choice = "best",
+        keep: int = 5,
+    ) -> None:
+        lookup(dict.fromkeys(get_args(Average)), average, kind="average")
+        lookup(dict.fromkeys(get_args(Choice)), choose, kind="choice")
+        if not all(0 <= point <= 1 for point in points):
+            raise ValueError(f"`points` are shares of the end, in [0, 1], got {list(points)}.")
+        if keep < 1:
+            raise ValueError(f"`keep` must be at least 1, got {keep}.")
+        self.average = average
+        self.points = [*points, *([0.0] if include_start else [])]
+        self.include_start = include_start or (average == "wise_ft" and 0 in points)
+        self.choose = choose
+        self.keep = keep
+        #: What was chosen, by name, for loggers; empty before the end.
+        self.summary: dict[str, float | str] = {}
+        self._start: str | None = None
+        self._has_begun = False
+        self._is_from_ended = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything competes with the best epoch."""
+        return self.average != "none" or self.include_start
+
+    @property
+    def _needs_start(self) -> bool:
+        return self.average == "wise_ft" or self.include_start
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the hash of the start, by which a resumed run knows its own."""
+        return {} if self._start is None else {"start": self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the hash of the start."""
+        self._start = state_dict.get("start")
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Warn where training goes on from weights that no training has left."""
+        self._is_from_ended = ENDING in checkpoint
+        if self._is_from_ended and trainer.state.fn == "fit" and trainer.is_global_zero:
+            log.warning(
+                "This checkpoint holds %s, chosen at the end of its run: training goes on from "
+                "there. Resume from last.ckpt to go on exactly.",
+                checkpoint[ENDING]["candidate"],
+            )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse what it does not work with."""
+        if stage != "fit":
+            return
+        self._start, self.summary = None, {}
+        self._has_begun = self._is_from_ended = False
+        if not self.is_active:
+            return
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            raise ValueError(
+                f"`ending` does not work with {type(trainer.strategy).__name__}, which shards the "
+                "weights. Set `ending.average` to none and `ending.include_start` to false, or "
+                "`trainer.strategy` to ddp."
+            )
+        if not isinstance(pl_module, ImageTask):
+            raise TypeError(f"Ending needs an ImageTask, got a {type(pl_module).__name__}.")
+        _find_best(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the start, or where a run is resumed, look for it and undo an earlier end."""
+        self._has_begun = True
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+            return
+        best = find_callback(trainer, BestCheckpoint)
+        is_new = trainer.global_step == 0
+        if trainer.is_global_zero and best is not None:
+            undo_ending(Path(str(best.dirpath)), keeps_best=is_new or self._is_from_ended)
+        if best is None or not self._needs_start or is_limited(trainer):
+            return
+        directory = Path(str(best.dirpath))
+        if is_new:
+            finetuning = find_callback(trainer, Finetuning)
+            schedule = None if finetuning is None else finetuning.schedule
+            start = changing_tensors(pl_module, schedule)
+            written = save_start(directory, start) if trainer.is_global_zero else None
+            self._start = trainer.strategy.broadcast(written)
+        elif trainer.is_global_zero and read_start(directory, self._start) is None:
+            log.warning("%s", self._gone(directory))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure what competes, and write the chosen weights to ``best.ckpt``."""
+        if not self.is_active or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        loaders = _loaders(trainer)
+        if isinstance(loaders, str):
+            _say(trainer, f"Ending: {loaders}, so best.ckpt stays the best epoch.")
+            return
+        assert isinstance(pl_module, ImageTask)  # noqa: S101  # see `setup`
+        best = _find_best(trainer)
+        read = self._read(best, trainer, pl_module) if trainer.is_global_zero else {}
+        states = trainer.strategy.broadcast(read)
+        if isinstance(states, str):
+            _say(trainer, states)
+            return
+        changed = set(states[BEST])
+        trial = CandidateTrial(pl_module, trainer, *loaders, changed)
+        with restored_task(pl_module, loaders, changed):
+            measured = self._measure(trial, states, best)
+        dataset = loaders[0].images.dataset
+        groups = dataset.samples.groups if isinstance(dataset, ImageDataset) else None
+        monitor = str(best.monitor)
+        number = choose_blend(
+            measured, monitor=monitor, mode=best.mode, rule=self.choose, groups=groups
+        )
+        chosen = measured[trainer.strategy.broadcast(number)]
+        self._finish(trainer, best, chosen, measured)
+        _say(trainer, _describe(chosen, measured, monitor))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what to do where a run was over already, and its end was not."""
+        best = find_callback(trainer, BestCheckpoint)
+        if not self.is_active or self._has_begun or best is None or not trainer.is_global_zero:
+            return
+        run_dir = Path(str(best.dirpath)).parent
+        if not (run_dir / TABLE).is_file():
+            average = "soup" if self.average == "soup" else "wise_ft"
+            command = shell_command("tltool", "merge", run_dir, "--average", average)
+            log.warning(
+                "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
+                command,
+            )
+
+    def _read(
+        self, best: BestCheckpoint, trainer: Trainer, task: ImageTask
+    ) -> dict[str, dict[str, Tensor]] | str:
+        """Return what differs between the weights that take part, by name; or why none do."""
+        directory = Path(str(best.dirpath))
+        if not (directory / "best.ckpt").is_file():
+            return "Ending: no validation has chosen a best epoch, so nothing competes with it."
+        states = {BEST: read_checkpoint(directory / "best.ckpt")["state_dict"]}
+        states[LAST] = {k: tensor.cpu().clone() for k, tensor in task.state_dict().items()}
+        if self.average == "soup":
+            for path in saved_checkpoints(trainer):
+                states.setdefault(path.stem, read_checkpoint(path)["state_dict"])
+        start = read_start(directory, self._start) if self._needs_start else None
+        if self._needs_start and start is None:
+            return self._gone(directory)
+        if start is not None:
+            states["start"] = {**states[BEST], **start}
+        changed = differing_tensors(list(states.values()))
+        kept: dict[str, dict[str, Tensor]] = {}
+        for name, state in states.items():
+            own = {key: state[key] for key in changed}
+            if name == "start" or all(differing_tensors([own, other]) for other in kept.values()):
+                kept[name] = own
+        return kept
+
+    def _measure(
+        self,
+        trial: CandidateTrial,
+        states: Mapping[str, dict[str, Tensor]],
+        best: BestCheckpoint,
+    ) -> list[MeasuredBlend]:
+        ends = {name: state for name, state in states.items() if name != "start"}
+        start = states.get("start")
+        if self.average == "soup":
+            measured = measure_soups(trial, ends, str(best.monitor), best.mode)
+            return measured + measure_blends(trial, line_blends(start, {}, self.points))
+        points = self.points if self.average == "wise_ft" else [0.0]
+        if self.average == "none":
+            ends = {BEST: ends[BEST]}
+        return measure_blends(trial, line_blends(start, ends, points))
+
+    def _finish(
+        self,
+        trainer: Trainer,
+        best: BestCheckpoint,
+        chosen: MeasuredBlend,
+        measured: Sequence[MeasuredBlend],
+    ) -> None:
+        """Write ``best.ckpt`` and the table, on the first rank; tell `BestCheckpoint` of it."""
+        candidate, monitor = chosen.candidate, str(best.monitor)
+        if candidate.name != BEST or chosen.blend.is_average:
+            score = torch.tensor(candidate.metrics[monitor])
+            best.best_model_score = score
+            best.best_k_models[best.best_model_path] = score
+            if trainer.is_global_zero:
+                replace_best(Path(str(best.dirpath)), best, chosen)
+        self.summary = {
+            "ending/candidate": str(candidate),
+            **{f"ending/{name}": value for name, value in candidate.metrics.items()},
+        }
+        if trainer.is_global_zero:
+            table = Path(str(best.dirpath)).parent / TABLE
+            write_candidates(table, measured, chosen, monitor)
+
+    def _gone(self, directory: Path) -> str:
+        return (
+            f"Ending: {directory / FILE} is not there, is damaged, or is not of this run, so "
+            "nothing competes with the best epoch. To average, set `ending` when a run starts."
+        )
+
+
+def _find_best(trainer: Trainer) -> BestCheckpoint:
+    best = find_callback(trainer, BestCheckpoint)
+    if best is None:
+        raise ValueError(
+            "Ending chooses the weights of best.ckpt. Put BestCheckpoint(directory) among the "
+            "callbacks."
+        )
+    return best
+
+
+def _loaders(trainer: Trainer) -> tuple[BatchLoader, TrainingLoader] | str:
+    """Return the loaders of validation and training images, or why nothing can compete."""
+    val, train = trainer.val_dataloaders, trainer.train_dataloader
+    if is_limited(trainer):
+        return "the Trainer limits the batches of an epoch"
+    if not isinstance(val, BatchLoader) or not isinstance(train, TrainingLoader):
+        return "there are no training and validation images of an ImageDataModule"
+    return val, train
+
+
+def _describe(
+    chosen: MeasuredBlend,
+    measured: Sequence[MeasuredBlend],
+    monitor: str,
+) -> str:
+    others = ", ".join(
+        f"{each.candidate} {each.candidate.metrics[monitor]:.4f}"
+        for each in measured
+        if each is not chosen and not each.blend.is_average
+    )
+    return (
+        f"Ending: best.ckpt holds {chosen.candidate}, {monitor} "
+        f"{chosen.candidate.metrics[monitor]:.4f} ({others}; all {len(measured)} in {TABLE})."
+    )
+
+
+def _say(trainer: Trainer, message: str) -> None:
+    if trainer.is_global_zero:
+        log.info("%s", message)

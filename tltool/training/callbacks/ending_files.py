@@ -1,0 +1,78 @@
+"""Files of a run's end: ``best.ckpt`` with other weights, the best epoch, and ``ending.csv``."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from tltool._atomic_write import whole_file
+from tltool._csv_rows import write_rows
+from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from tltool.training.weight_blends import MeasuredBlend
+
+KEPT = "best_epoch.ckpt"
+"""The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
+TABLE = "ending.csv"
+ENDING = "ending"  # The key under which a checkpoint says what its weights are.
+
+
+def write_candidates(
+    path: Path, measured: Sequence[MeasuredBlend], chosen: MeasuredBlend, monitor: str
+) -> None:
+    """Write a table with a row for each candidate, whole or not at all."""
+    metrics = dict.fromkeys(["val/loss", "val/accuracy", monitor])
+    measures = [name.removeprefix("val/") for name in metrics]
+    columns = ["candidate", "share", "statistics", *measures, "chosen"]
+    rows = []
+    for each in measured:
+        found = each.candidate
+        values = {key: repr(found.metrics[n]) for key, n in zip(measures, metrics, strict=True)}
+        share = "" if found.share is None else found.share
+        is_chosen = "yes" if each is chosen else "no"
+        what = {"candidate": found.name, "share": share, "statistics": found.statistics}
+        rows.append({**what, **values, "chosen": is_chosen})
+    write_rows(path, columns, rows)
+
+
+def saved_checkpoints(trainer: Trainer) -> list[Path]:
+    """Return the checkpoints that the Trainer's callbacks keep by a metric."""
+    callbacks = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+    paths = [
+        Path(path)
+        for each in callbacks
+        if each.monitor is not None and not isinstance(each, BestCheckpoint)
+        for path in each.best_k_models
+    ]
+    return [path for path in paths if path.is_file()]
+
+
+def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -> None:
+    """Write other weights to ``best.ckpt``, and keep the checkpoint that it was."""
+    path = directory / "best.ckpt"
+    checkpoint = read_checkpoint(path)
+    with whole_file(directory / KEPT) as partial:
+        shutil.copyfile(path, partial)
+    checkpoint["state_dict"] |= chosen.weights
+    checkpoint["callbacks"] = {**checkpoint.get("callbacks", {}), best.state_key: best.state_dict()}
+    candidate = chosen.candidate
+    checkpoint[ENDING] = {"candidate": str(candidate), **candidate.metrics}
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+
+
+def undo_ending(directory: Path, *, keeps_best: bool) -> None:
+    """Forget an earlier end of a run that goes on.
+
+    Args:
+        directory: Where its checkpoints lie.
+        keeps_best: Leave ``best.ckpt`` as it is; else it is the best epoch again, as ``last.ckpt``
+            knows it.
+    """
+    kept = directory / KEPT
+    if keeps_best:
+        kept.unlink(missing_ok=True)
+    elif kept.is_file():
+        kept.replace(directory / "best.ckpt")
+    (directory.parent / TABLE).unlink(missing_ok=True)
