@@ -18,14 +18,22 @@ from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
 if TYPE_CHECKING:
     from tltool.cli.build import Experiment
 
-TUNING_FRACTION = 0.2
-"""Share of the training images that chooses the epoch, where the data have no test split."""
+# Taken where nothing else is given, before anything is made: a share of the training images that
+# chooses the epoch, where the data have no test split, and how a run ends.
+_DEFAULTS = {
+    "data.init_args.tuning_fraction": 0.2,
+    "ending.average": "wise_ft",
+    "ending.choose": "one_standard_error",
+}
 AUGMENTATION = "crop"
 """Of the training images, where layers of the backbone train."""
 UNBALANCED = 3
 """Where a class has so many times the images of another one, the macro F1 chooses."""
 # Keys that say what was chosen, once a run has begun.
-_CHOSEN = ("data.init_args.augmentation", "data.init_args.tuning_fraction", "monitor")
+_CHOSEN = (
+    *("data.init_args.augmentation", "data.init_args.tuning_fraction", "monitor"),
+    *("ending.average", "ending.choose"),
+)
 
 
 def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> None:
@@ -74,6 +82,13 @@ def is_auto(config: Namespace) -> bool:
     """Tell whether a configuration leaves the choice of the strategy to us."""
     path: str = config.finetuning.class_path
     return path.startswith("tltool.") and path.endswith(f".{Auto.__name__}")
+
+
+def fill_defaults(config: Namespace) -> None:
+    """Set what goes with `Auto`, where nothing else is given."""
+    for key, value in _DEFAULTS.items():
+        if config[key] is None:
+            config[key] = value
 
 
 def check_budget(config: Namespace) -> None:

@@ -12,8 +12,8 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer, seed_everything
 
 from tltool.cli.auto_choice import (
-    TUNING_FRACTION,
     check_budget,
+    fill_defaults,
     take_choice_of_checkpoint,
     with_choice,
 )
@@ -133,8 +133,8 @@ def build(parser: Parser, config: Namespace) -> Experiment:
     auto = strategy if isinstance(strategy, Auto) else None
     if auto is None:
         _check_phases(strategy, config)
-    elif config.data.init_args.tuning_fraction is None:
-        config.data.init_args.tuning_fraction = TUNING_FRACTION
+    else:
+        fill_defaults(config)
     others = config.clone()
     del others["finetuning"]
     try:

@@ -72,11 +72,12 @@ class Ending(Callback):
     Args:
         average: What competes with the best epoch: nothing (``none``), points between the start and
             the best and last epoch (``wise_ft``), or a greedy soup of the saved checkpoints
-            (``soup``).
+            (``soup``). ``None`` is ``none``, unless the strategy is ``Auto``, and then ``wise_ft``.
         points: Of ``wise_ft``: shares of the end, from 0, the start, to 1, the end.
         include_start: Let the start compete too, whatever is averaged.
         choose: Take the ``best``; or keep the start, if it competes, unless the best one gains more
-            than ``one_standard_error`` over it, see `choose_candidate`.
+            than ``one_standard_error`` over it, see `choose_candidate`. ``None`` is ``best``,
+            unless the strategy is ``Auto``, and then ``one_standard_error``.
         keep: Of ``soup``: how many of the best epochs the command line keeps to average.
 
     Raises:
@@ -88,12 +89,13 @@ class Ending(Callback):
     def __init__(
         self,
         *,
-        average: Average = "none",
+        average: Average | None = None,
         points: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
         include_start: bool = False,
-        choose: Choice = "best",
+        choose: Choice | None = None,
         keep: int = 5,
     ) -> None:
+        average, choose = average or "none", choose or "best"
         lookup(dict.fromkeys(get_args(Average)), average, kind="average")
         lookup(dict.fromkeys(get_args(Choice)), choose, kind="choice")
         if not all(0 <= point <= 1 for point in points):
