@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.img_size", "32"),
     *("--data.batch_size", "8", "--data.num_workers", "0", "--trainer.max_epochs", "2"),
-    *("--trainer.accelerator", "cpu"),
+    *("--trainer.accelerator", "cpu", "--finetuning", "LinearProbe"),
 ]
 RANDOM = ["--model.backbone.weights", "random"]
 

@@ -27,8 +27,9 @@ def test_a_folder_is_enough_and_the_equivalent_yaml_is_printed(fit, images):
     status, out, _ = fit("--data.root", images)
     printed = yaml.safe_load(out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0])
     assert status == 0
-    assert printed["data"] == {"root": str(images), "batch_size": 8, "num_workers": 0}
-    assert printed["finetuning"] == "LinearProbe"
+    given = {"root": str(images), "batch_size": 8, "num_workers": 0}
+    assert printed["data"] == {**given, "augmentation": "crop", "tuning_fraction": 0.2}
+    assert printed["finetuning"]["class_path"] == "FullFinetuning"  # The weights are random.
 
 
 def test_the_printed_yaml_repeats_the_run(fit, images, tmp_path):
@@ -126,9 +127,9 @@ def test_surgery_data_and_loss_options_reach_the_run(fit, images):
 
 
 def test_a_linear_probe_leaves_the_backbone_as_it_was(fit, images):
-    fit("--data.root", images, "--optimizer.lr", "1.0")
+    fit("--data.root", images, "--finetuning", "LinearProbe", "--optimizer.lr", "1.0")
     last = torch.load("runs/images/0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    fit("--data.root", images, "--optimizer.lr", "0.1")
+    fit("--data.root", images, "--finetuning", "LinearProbe", "--optimizer.lr", "0.1")
     other = torch.load("runs/images/1/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     backbone = {k: v for k, v in last.items() if k.startswith("backbone")}
     torch.testing.assert_close(backbone, {k: other[k] for k in backbone}, rtol=0, atol=0)

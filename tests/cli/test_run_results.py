@@ -10,7 +10,7 @@ import torch
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
-    *("--trainer.accelerator", "cpu", "--name", "run"),
+    *("--trainer.accelerator", "cpu", "--name", "run", "--finetuning", "LinearProbe"),
 ]
 PHASES = ["--finetuning", "LPFT", "--finetuning.probe_epochs", "3", "--trainer.max_epochs", "6"]
 STOPPING = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/accuracy"]

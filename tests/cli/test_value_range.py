@@ -13,6 +13,7 @@ from tltool.__main__ import main
 TINY = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
 TINY += ["--model.backbone.img_size", "32", "--data.num_workers", "0", "--data.batch_size", "4"]
 TINY += ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
+TINY += ["--finetuning", "LinearProbe"]
 TWELVE = ["--data.value_range", "0", "4095"]
 
 

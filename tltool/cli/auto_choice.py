@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from tltool.cli.trainer_section import world_size
+from tltool.cli.trainer_section import uses_gpu, world_size
 from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
 from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
@@ -132,12 +132,11 @@ def with_choice(experiment: "Experiment", auto: Auto) -> "Experiment":
 
 def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, str]:
     config, data = experiment.config, experiment.data
-    trainer = experiment.device_trainer()
     strategy, why = choose_strategy(
         experiment.task,
         data,
         max_epochs=config.trainer.max_epochs or 1,
-        on_gpu=trainer.strategy.root_device.type != "cpu",
+        on_gpu=uses_gpu(config.trainer),
         auto=auto,
     )
     config.finetuning = Namespace(

@@ -31,10 +31,16 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     return probe
 
 
-def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) -> RunGain:
-    """Measure the best checkpoint of a fit beside the probe, and log the gain."""
+def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) -> RunGain | None:
+    """Measure the best checkpoint of a fit beside the probe, and log the gain.
+
+    Returns:
+        ``None`` where nothing was trained.
+    """
     best = experiment.run_dir / "checkpoints" / "best.ckpt"
     path = best if best.is_file() else best.with_name("last.ckpt")
+    if not path.is_file():
+        return None
     task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
     gain = measure_gain(task, experiment.data, probe, precision=str(trainer.precision))
     logger = find_logger(trainer)

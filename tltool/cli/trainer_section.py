@@ -20,6 +20,19 @@ def world_size(trainer: Mapping[str, Any]) -> int:
     return num_devices(trainer["devices"]) * nodes
 
 
+def uses_gpu(trainer: Mapping[str, Any]) -> bool:
+    """Tell whether the accelerator that was asked for is a GPU, or ``auto`` finds one.
+
+    Example:
+        >>> uses_gpu({"accelerator": "cpu"}), uses_gpu({"accelerator": "gpu"})
+        (False, True)
+    """
+    accelerator = trainer["accelerator"]
+    if accelerator == "auto":
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return accelerator in {"gpu", "cuda", "mps"}
+
+
 def num_devices(devices: int | str | Sequence[int]) -> int:
     """Return the number of devices of a node that ``trainer.devices`` stands for.
 
