@@ -49,7 +49,7 @@ def test_the_printed_yaml_names_every_choice(fit, images):
         *("--data.root", images, "--model.log_prior", "true", "--model.label_smoothing", "0.1"),
         *("--model.class_weights", "{red: 2.0}", "--trainer.limit_train_batches", "1"),
         *("--optimizer.amsgrad", "true", "--name", "mine", "--runs_dir", "here"),
-        *("--health.enabled", "false"),
+        *("--health.enabled", "false", "--ending.average", "soup"),
     )
     printed = yaml.safe_load(out.split("(tltool fit --config FILE):\n")[1].split("\n\n")[0])
     loss = {"log_prior": True, "label_smoothing": 0.1, "class_weights": {"red": 2.0}}
@@ -58,6 +58,7 @@ def test_the_printed_yaml_names_every_choice(fit, images):
     assert printed["optimizer"]["init_args"]["amsgrad"] is True
     assert (printed["name"], printed["runs_dir"]) == ("mine", "here")
     assert printed["health"] == {"enabled": False}
+    assert printed["ending"] == {"average": "soup"}
 
 
 def test_of_several_configurations_later_ones_win(tmp_path):

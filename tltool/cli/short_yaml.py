@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from tltool.cli.sections import DEFAULTS, RunOptions
 from tltool.reporting.wandb.logger import wandb_logger
+from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.image_task import ImageTask
@@ -42,6 +43,7 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
         "finetuning": _changed(config["finetuning"]),
         "features": changed_arguments(FeatureCaching, config["features"]),
         "health": changed_arguments(HealthMonitor, config["health"]),
+        "ending": changed_arguments(Ending, config["ending"]),
         "trainer": {
             key: _changed_classes(value)
             for key, value in changed_arguments(Trainer, config["trainer"]).items()

@@ -3,10 +3,12 @@
 import math
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.models.weight_averaging import interpolate_weights
 from tltool.training.callbacks.ending import Ending
@@ -264,6 +266,12 @@ def test_going_on_from_averaged_weights_warns(hard_images, wise, tmp_path, caplo
 def test_a_wrong_option_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Ending(**options)
+
+
+def test_sharded_weights_are_refused():
+    trainer = SimpleNamespace(strategy=ModelParallelStrategy())
+    with pytest.raises(ValueError, match=r"ModelParallelStrategy, which shards.* to ddp"):
+        Ending(include_start=True).setup(trainer, None, "fit")
 
 
 def test_without_best_ckpt_it_is_refused(hard_images):

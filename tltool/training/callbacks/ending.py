@@ -15,11 +15,12 @@ from tltool._plain_text import shell_command
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.evaluation.candidates import Choice
-from tltool.models.weight_averaging import differing_tensors
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.ending_files import (
     ENDING,
     TABLE,
+    competing_states,
+    describe_choice,
     replace_best,
     saved_checkpoints,
     undo_ending,
@@ -27,14 +28,13 @@ from tltool.training.callbacks.ending_files import (
 )
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.candidate_trial import CandidateTrial, restored_task
-from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 from tltool.training.start_weights import FILE, changing_tensors, read_start, save_start
 from tltool.training.weight_blends import (
     BEST,
-    LAST,
+    START,
     MeasuredBlend,
     choose_blend,
     line_blends,
@@ -208,7 +208,7 @@ class Ending(Callback):
         )
         chosen = measured[trainer.strategy.broadcast(number)]
         self._finish(trainer, best, chosen, measured)
-        _say(trainer, _describe(chosen, measured, monitor))
+        _say(trainer, describe_choice(chosen, measured, monitor))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what to do where a run was over already, and its end was not."""
@@ -231,23 +231,11 @@ class Ending(Callback):
         directory = Path(str(best.dirpath))
         if not (directory / "best.ckpt").is_file():
             return "Ending: no validation has chosen a best epoch, so nothing competes with it."
-        states = {BEST: read_checkpoint(directory / "best.ckpt")["state_dict"]}
-        states[LAST] = {k: tensor.cpu().clone() for k, tensor in task.state_dict().items()}
-        if self.average == "soup":
-            for path in saved_checkpoints(trainer):
-                states.setdefault(path.stem, read_checkpoint(path)["state_dict"])
         start = read_start(directory, self._start) if self._needs_start else None
         if self._needs_start and start is None:
             return self._gone(directory)
-        if start is not None:
-            states["start"] = {**states[BEST], **start}
-        changed = differing_tensors(list(states.values()))
-        kept: dict[str, dict[str, Tensor]] = {}
-        for name, state in states.items():
-            own = {key: state[key] for key in changed}
-            if name == "start" or all(differing_tensors([own, other]) for other in kept.values()):
-                kept[name] = own
-        return kept
+        paths = saved_checkpoints(trainer) if self.average == "soup" else []
+        return competing_states(directory, task, start, paths)
 
     def _measure(
         self,
@@ -255,8 +243,8 @@ class Ending(Callback):
         states: Mapping[str, dict[str, Tensor]],
         best: BestCheckpoint,
     ) -> list[MeasuredBlend]:
-        ends = {name: state for name, state in states.items() if name != "start"}
-        start = states.get("start")
+        ends = {name: state for name, state in states.items() if name != START}
+        start = states.get(START)
         if self.average == "soup":
             measured = measure_soups(trial, ends, str(best.monitor), best.mode)
             return measured + measure_blends(trial, line_blends(start, {}, self.points))
@@ -313,22 +301,6 @@ def _loaders(trainer: Trainer) -> tuple[BatchLoader, TrainingLoader] | str:
     if not isinstance(val, BatchLoader) or not isinstance(train, TrainingLoader):
         return "there are no training and validation images of an ImageDataModule"
     return val, train
-
-
-def _describe(
-    chosen: MeasuredBlend,
-    measured: Sequence[MeasuredBlend],
-    monitor: str,
-) -> str:
-    others = ", ".join(
-        f"{each.candidate} {each.candidate.metrics[monitor]:.4f}"
-        for each in measured
-        if each is not chosen and not each.blend.is_average
-    )
-    return (
-        f"Ending: best.ckpt holds {chosen.candidate}, {monitor} "
-        f"{chosen.candidate.metrics[monitor]:.4f} ({others}; all {len(measured)} in {TABLE})."
-    )
 
 
 def _say(trainer: Trainer, message: str) -> None:

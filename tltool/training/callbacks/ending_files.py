@@ -1,17 +1,19 @@
-"""Files of a run's end: ``best.ckpt`` with other weights, the best epoch, and ``ending.csv``."""
+"""Files of a run's end: the weights that compete, ``best.ckpt`` with the chosen, ``ending.csv``."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
 
 from tltool._atomic_write import whole_file
 from tltool._csv_rows import write_rows
+from tltool.models.weight_averaging import differing_tensors
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
-from tltool.training.weight_blends import MeasuredBlend
+from tltool.training.weight_blends import BEST, LAST, START, MeasuredBlend
 
 KEPT = "best_epoch.ckpt"
 """The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
@@ -76,3 +78,50 @@ def undo_ending(directory: Path, *, keeps_best: bool) -> None:
     elif kept.is_file():
         kept.replace(directory / "best.ckpt")
     (directory.parent / TABLE).unlink(missing_ok=True)
+
+
+def competing_states(
+    directory: Path,
+    task: nn.Module,
+    start: Mapping[str, Tensor] | None,
+    paths: Sequence[Path],
+) -> dict[str, dict[str, Tensor]]:
+    """Return what differs between the weights that compete, by name, each once.
+
+    Args:
+        directory: Where the checkpoints lie, among them ``best.ckpt``.
+        task: The task as training has left it.
+        start: The start, if it takes part.
+        paths: Further checkpoints.
+    """
+    states = {BEST: read_checkpoint(directory / "best.ckpt")["state_dict"]}
+    # Copies, for candidates will be loaded into the task.
+    states[LAST] = {name: tensor.cpu().clone() for name, tensor in task.state_dict().items()}
+    for path in paths:
+        states.setdefault(path.stem, read_checkpoint(path)["state_dict"])
+    if start is not None:
+        states[START] = {**states[BEST], **start}
+    changed = differing_tensors(list(states.values()))
+    kept: dict[str, dict[str, Tensor]] = {}
+    for name, state in states.items():
+        own = {key: state[key] for key in changed}
+        if name == START or all(differing_tensors([own, other]) for other in kept.values()):
+            kept[name] = own
+    return kept
+
+
+def describe_choice(
+    chosen: MeasuredBlend,
+    measured: Sequence[MeasuredBlend],
+    monitor: str,
+) -> str:
+    """Return the choice in words, beside the networks that were trained."""
+    others = ", ".join(
+        f"{each.candidate} {each.candidate.metrics[monitor]:.4f}"
+        for each in measured
+        if each is not chosen and not each.blend.is_average
+    )
+    return (
+        f"Ending: best.ckpt holds {chosen.candidate}, {monitor} "
+        f"{chosen.candidate.metrics[monitor]:.4f} ({others}; all {len(measured)} in {TABLE})."
+    )
