@@ -156,7 +156,7 @@ def smallest_of_each_family() -> dict[str, str]:
 
     Example:
         >>> smallest_of_each_family()["efficientnet"]
-        'test_efficientnet_evos'
+        'test_efficientnet'
     """
     families: dict[str, list[str]] = {}
     for name in timm.list_models(exclude_filters=PIXELS):
