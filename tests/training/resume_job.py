@@ -25,7 +25,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
 #: Options of data and trainer. All have crops, dropout, drop path, and phases that change; without
-#: crops the first phase reads features.
+#: crops the first phase reads features, and in ``activations`` the first two read those.
 CASES = {
     "everything": (
         {"augmentation": "trivial_augment", "mixup": 0.4, "num_workers": 2},
@@ -39,10 +39,13 @@ CASES = {
     "bf16": ({"batch_size": 8}, {"precision": "bf16-mixed"}),
     "short epochs": ({}, {"limit_train_batches": 3}),
     "max_steps": ({}, {"max_steps": 13}),
+    "activations": ({}, {}),
 }
 #: In the first epoch, in a later one around a change of phase, after one epoch, and after the
 #: validation of the second one.
 POINTS = ("step 2", "step 7", "epoch 1", "validation 1")
+#: With another cut, and behind the seam to images.
+LATE = ("step 12", "step 22")
 #: Between the batches of a step, in the phase of all.
 BEGUN = "begun 7"
 
@@ -52,6 +55,14 @@ class ThreePhases(FinetuningStrategy):
         probe = Phase("probe", ("head",), epochs=1)
         warm = Phase("warm", ("*",), steps=2, lr_scale=0.5)
         return Schedule((probe, warm, Phase("all", ("*",), decay="cosine")))
+
+
+class ThreeCuts(FinetuningStrategy):
+    """The last group, the last two, and all; two epochs for one view are enough to be kept."""
+
+    def schedule(self, group_names, max_epochs):
+        last = Phase("last", (-1,), epochs=2)
+        return Schedule((last, Phase("two", (-2, -1), epochs=2), Phase("all", ("*",))))
 
 
 class Saves(Callback):
@@ -98,6 +109,7 @@ class FewToTest(ImageFolderDataModule):
         return super().samples("train").subset(range(0, 2 * self.number, 2))
 
 
+ON_ACTIVATIONS = {"phases": ThreeCuts(), "views": 1, "max_epochs": 5}
 ADAM = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=1e-2)
 
@@ -113,9 +125,9 @@ def make_data(images, task, **options):
     return ImageFolderDataModule(images, data_config=task.data_config, **defaults | options)
 
 
-def make_trainer(*callbacks, devices=1, **options):
+def make_trainer(*callbacks, devices=1, phases=None, views=4, **options):
     return Trainer(
-        max_epochs=3,
+        **{"max_epochs": 3} | options,
         accelerator="cpu",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
@@ -123,8 +135,7 @@ def make_trainer(*callbacks, devices=1, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, LastCheckpoint) for c in callbacks),
-        callbacks=[Finetuning(ThreePhases()), FeatureCaching(), *callbacks],
-        **options,
+        callbacks=[Finetuning(phases or ThreePhases()), FeatureCaching(views=views), *callbacks],
     )
 
 
@@ -134,6 +145,8 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     torch.manual_seed(0 if ckpt_path is None else 1)  # A resume takes the seed of the checkpoint.
     task, metrics = make_task(), Metrics()
     saves = [Saves(save_to), LastCheckpoint(save_to)] if save_to else []
+    if case == "activations":
+        options |= ON_ACTIVATIONS
     trainer = make_trainer(metrics, *saves, devices=devices, **trainer_options, **options)
     data = make_data(images, task, **data_options)
     trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
@@ -144,12 +157,12 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     }
 
 
-def train_once(images, *, devices=1):
+def train_once(images, *, devices=1, **options):
     """Train without what makes one process and two differ; return weights and steps."""
     torch.manual_seed(0)
     # Adam would make steps of the rounding errors of small gradients.
     task = make_task("test_vit", dropout=0.0, drop_path=0.0, optimizer=SGD)
-    trainer = make_trainer(devices=devices)
+    trainer = make_trainer(devices=devices, **options)
     trainer.fit(task, make_data(images, task, val_fraction=1 / 3))  # 4 batches of 4
     return {"weights": dict(task.state_dict()), "steps": trainer.global_step}
 
@@ -169,12 +182,14 @@ def main():
     warnings.simplefilter("ignore")
     folder, images = Path(sys.argv[1]), Path(sys.argv[2])
     results = {"once": train_once(images, devices=2)}
+    results["once on activations"] = train_once(images, devices=2, **ON_ACTIVATIONS)
     results["evaluation"] = {number: evaluate(images, number, devices=2) for number in (1, 2, 7)}
     for case in sys.argv[3:]:
         saves = folder / case
         results[case] = {"straight": train(images, case, devices=2)}
         results[case]["saving"] = train(images, case, save_to=saves, devices=2)
-        for point in (*POINTS, BEGUN) if case == "accumulation" else POINTS:
+        more = {"accumulation": (BEGUN,), "activations": LATE}
+        for point in (*POINTS, *more.get(case, ())):
             path = saves / f"{point}.ckpt"
             results[case][point] = train(images, case, ckpt_path=path, devices=2)
     torch.save(results, folder / f"{os.environ['LOCAL_RANK']}.pt")

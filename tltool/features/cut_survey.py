@@ -43,7 +43,7 @@ class CutReport:
 
 
 def report_cut(
-    name: str, *, num_groups: int, img_sizes: Sequence[int | None] = (64, 128, None)
+    name: str, *, num_groups: int, img_sizes: Sequence[int | None] = (64, 112, 128, 224, None)
 ) -> CutReport:
     """Try to cut a network of random weights in front of its last layer groups.
 
