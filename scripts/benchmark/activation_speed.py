@@ -30,7 +30,8 @@ from rounds import in_turn, median_ratio
 from torch import Tensor
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
-from tltool.features.activation_cut import activations_in_front, features_behind, find_cut
+from tltool.features.activation_cut import activations_in_front, features_behind
+from tltool.features.cut_search import find_cut
 from tltool.features.cut_survey import compute_factor
 from tltool.finetuning.strategies import LastBlocks
 from tltool.models.backbone import Backbone

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from tltool.features import store
-from tltool.features.activation_cut import find_cut
 from tltool.features.cache import cached_features
+from tltool.features.cut_search import find_cut
 from tltool.features.frozen_front import FrozenFront
 from tltool.models.backbone import Backbone
 

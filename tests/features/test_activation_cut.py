@@ -8,8 +8,8 @@ from tltool.features.activation_cut import (
     ActivationCut,
     activations_in_front,
     features_behind,
-    find_cut,
 )
+from tltool.features.cut_search import find_cut
 from tltool.finetuning.freeze import set_trainable_
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.features.activation_cut import features_behind, find_cut
+from tltool.features.activation_cut import features_behind
+from tltool.features.cut_search import find_cut
 from tltool.features.fingerprint import make_fingerprint
 from tltool.features.frozen_front import TOLERANCES, ActivationRangeError, FrozenFront
 

@@ -7,12 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tltool.features.activation_cut import (
-    ActivationCut,
-    activations_in_front,
-    features_behind,
-    find_cut,
-)
+from tltool.features.activation_cut import ActivationCut, activations_in_front, features_behind
+from tltool.features.cut_search import find_cut
 from tltool.finetuning.freeze import set_trainable_
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -97,8 +93,10 @@ def compute_factor(backbone: Backbone, cut: ActivationCut, images: Tensor) -> fl
     """
     with torch.no_grad():
         activations = activations_in_front(backbone, cut, images)
-    whole = count_operations(lambda: backbone(images).sum().backward())
-    behind = count_operations(lambda: features_behind(backbone, cut, activations).sum().backward())
+    whole = count_operations(lambda: torch.autograd.backward(backbone(images).sum()))
+    behind = count_operations(
+        lambda: torch.autograd.backward(features_behind(backbone, cut, activations).sum())
+    )
     backbone.zero_grad(set_to_none=True)
     return whole / behind if behind else float("inf")
 

@@ -15,8 +15,9 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
-from tltool.features.activation_cut import ActivationCut, find_cut
+from tltool.features.activation_cut import ActivationCut
 from tltool.features.cache import Features, cached_features
+from tltool.features.cut_search import find_cut
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 from tltool.features.frozen_front import (
     DTYPES,
