@@ -95,8 +95,8 @@ def test_batch_norms_that_adapt_are_behind_the_cut():
     assert find_cut(backbone, images).boundary in {"model.maxpool", "model.act1"}
 
 
-class TwoPaths(nn.Module):
-    """Reads an early output again behind the last layer."""
+class ThreeLayers(nn.Module):
+    """Three layers one after the other; the last one trains."""
 
     def __init__(self):
         super().__init__()
@@ -104,14 +104,78 @@ class TwoPaths(nn.Module):
 
     def forward(self, images):
         early = self.early(images)
-        return (self.late(self.middle(early)) + early).mean(dim=(2, 3))
+        again = self.read_again(images, early)
+        return (self.late(self.middle(early)) + again).mean(dim=(2, 3))
 
 
-def test_a_layer_that_reads_two_frozen_outputs_has_no_cut():
+class ReadsEarly(ThreeLayers):
+    def read_again(self, images, early):
+        return early
+
+
+class ReadsEarlyTimesZero(ThreeLayers):
+    def read_again(self, images, early):
+        return 0 * early
+
+
+class ReadsImages(ThreeLayers):
+    def read_again(self, images, early):
+        return images
+
+
+class HoldsAList(ThreeLayers):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([self.early, self.middle])
+        del self.early, self.middle
+
+    def forward(self, images):
+        for layer in self.layers:
+            images = layer(images)
+        return self.late(images).mean(dim=(2, 3))
+
+
+class GivesATuple(ThreeLayers):
+    def __init__(self):
+        super().__init__()
+        self.early = TupleLayer()
+
+    def forward(self, images):
+        early, size = self.early(images)
+        return self.late(self.middle(early)).mean(dim=(2, 3)) * size[0]
+
+
+class TupleLayer(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 3, 1)
+
+    def forward(self, images):
+        return super().forward(images), images.shape[-2:]
+
+
+def cut_of(network):
+    """Return the cut of a network of which only the layer ``late`` trains."""
     backbone, images = frozen_but_last("test_resnet")
-    backbone.model = TwoPaths().eval().requires_grad_(False)
+    backbone.model = network().eval().requires_grad_(False)
     backbone.model.late.requires_grad_(True)
-    assert "read more than the output of the last frozen one" in find_cut(backbone, images)
+    return find_cut(backbone, images)
+
+
+@pytest.mark.parametrize(
+    ("network", "boundary"),
+    [
+        (ReadsEarly, "model.early"),
+        (ReadsEarlyTimesZero, "model.early"),
+        (HoldsAList, "model.layers.1"),
+        (GivesATuple, "model.middle"),
+    ],
+)
+def test_the_cut_lies_where_one_output_is_all_that_is_read_behind(network, boundary):
+    assert cut_of(network).boundary == boundary
+
+
+def test_a_network_that_reads_its_images_again_has_no_cut():
+    assert cut_of(ReadsImages) == "behind model.middle, layers behind it read more than that"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def test_the_factor_is_what_runs_with_images_by_what_runs_behind_the_cut():
     assert compute_factor(backbone, cut, images) == pytest.approx(whole / (whole - front))
 
 
+@pytest.mark.slow
 def test_a_network_without_a_cut_is_reported_with_the_reason():
     report = report_cut("crossvit_tiny_240", num_groups=2)
     assert (report.boundary, report.factor) == ("", 1)
