@@ -33,8 +33,10 @@ from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.features.activation_cut import activations_in_front, features_behind
 from tltool.features.cut_search import find_cut
 from tltool.features.cut_survey import compute_factor
+from tltool.finetuning.freeze import set_trainable_
 from tltool.finetuning.strategies import LastBlocks
 from tltool.models.backbone import Backbone
+from tltool.models.layer_groups import layer_groups
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
@@ -138,9 +140,9 @@ def make_task(name: str) -> ImageTask:
 def compute_steps(name: str) -> tuple[dict[str, Callable[[], None]], float]:
     """Return training steps on batches in memory, and the factor of their operations."""
     task = make_task(name)
-    finetuning = Finetuning(LastBlocks(2))
-    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, callbacks=[finetuning])
-    finetuning.setup(trainer, task, "fit")  # Freezes.
+    groups = layer_groups(task)
+    phase = LastBlocks(2).schedule(list(groups), EPOCHS).phases[0]
+    set_trainable_(task, groups, phase.groups, batch_norm=phase.batch_norm)
     backbone, optimizer = task.backbone, torch.optim.SGD(task.parameters(), lr=1e-3)
     images = torch.randn(BATCH, *backbone.data_config["input_size"])
     cut = find_cut(backbone, images[:2])
