@@ -1,7 +1,7 @@
 """Search for the place where a network can be cut behind its frozen layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,9 +156,11 @@ def _mold(output: object, num_images: int) -> Any:
     if isinstance(output, Tensor):
         is_batch = output.ndim > 1 and len(output) == num_images and output.is_floating_point()
         return BatchShape(tuple(output.shape[1:])) if is_batch else _NO_MOLD
-    if type(output) in {list, tuple}:
-        parts = [_mold(part, num_images) for part in cast(Iterable[Any], output)]
-        return _NO_MOLD if _NO_MOLD in parts else type(output)(parts)
+    if isinstance(output, list | tuple) and type(output) in {list, tuple}:  # No named ones.
+        parts = [_mold(part, num_images) for part in output]
+        if _NO_MOLD in parts:
+            return _NO_MOLD
+        return parts if isinstance(output, list) else tuple(parts)
     return output if output is None or isinstance(output, int | torch.Size) else _NO_MOLD
 
 
