@@ -51,6 +51,7 @@ GIVEN = {
     "seed_everything": ["--seed_everything", "3"],
     "features": ["--features.enabled", "false"],
     "features.views": ["--features.views", "2"],
+    "features.activation_dtype": ["--features.activation_dtype", "bf16"],
     "trainer": ["--trainer.gradient_clip_val", "1", "--trainer.log_every_n_steps", "3"],
     "trainer.accumulate_grad_batches": ["--trainer.accumulate_grad_batches", "2"],
     "trainer.limit_train_batches": ["--trainer.limit_train_batches", "2"],

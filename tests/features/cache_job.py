@@ -1,6 +1,8 @@
 """What other processes run for test_cache_processes.py: features of a folder, into a file.
 
-Usage: python cache_job.py IMAGES CACHE RESULT [die | limit | rank:N]
+Usage: python cache_job.py IMAGES CACHE RESULT KIND [die | limit | rank:N]
+
+KIND is ``features`` or ``activations``.
 """
 
 import logging
@@ -15,7 +17,11 @@ import torch
 
 from tltool.features import store
 from tltool.features.cache import cached_features
+from tltool.features.cut_search import find_cut
+from tltool.features.frozen_front import FrozenFront
 from tltool.models.backbone import Backbone
+
+images_of = runpy.run_path(str(Path(__file__).with_name("conftest.py")))["images_of"]
 
 
 def die_in_the_third_segment():
@@ -41,7 +47,17 @@ def join_ranks(cache, rank):
     )
 
 
-def main(images, cache, result, mode=""):
+def network_of(kind):
+    """Return a backbone, or its layers in front of the last group."""
+    torch.manual_seed(0)
+    backbone = Backbone("test_resnet", weights="random", img_size=32).eval()
+    if kind == "features":
+        return backbone
+    backbone.requires_grad_(False).model.layer4.requires_grad_(True)
+    return FrozenFront(backbone, find_cut(backbone, torch.randn(2, 3, 32, 32)))
+
+
+def main(images, cache, result, kind, mode=""):
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     store._SEGMENT_BYTES = 1000  # A segment for each batch.
     if mode == "die":
@@ -50,11 +66,9 @@ def main(images, cache, result, mode=""):
         limit_files(1500)
     if mode.startswith("rank"):
         join_ranks(cache, int(mode[-1]))
-    torch.manual_seed(0)
-    backbone = Backbone("test_resnet", weights="random", img_size=32)
-    conftest = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
-    dataset = conftest["images_of"](Path(images), backbone)
-    features = cached_features(backbone, dataset, cache=cache, batch_size=4)
+    network = network_of(kind)
+    dataset = images_of(Path(images), network_of("features"))
+    features = cached_features(network, dataset, cache=cache, batch_size=4)
     limit_files(resource.RLIM_INFINITY)
     torch.save({"features": features.tensor().clone(), "computed": features.num_computed}, result)
     if torch.distributed.is_initialized():

@@ -6,12 +6,10 @@ from torch import nn
 
 from tltool.features.activation_cut import (
     ActivationCut,
-    FrozenFront,
     activations_in_front,
     features_behind,
-    find_cut,
 )
-from tltool.features.fingerprint import make_fingerprint
+from tltool.features.cut_search import find_cut
 from tltool.finetuning.freeze import set_trainable_
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -97,8 +95,8 @@ def test_batch_norms_that_adapt_are_behind_the_cut():
     assert find_cut(backbone, images).boundary in {"model.maxpool", "model.act1"}
 
 
-class TwoPaths(nn.Module):
-    """Reads an early output again behind the last layer."""
+class ThreeLayers(nn.Module):
+    """Three layers one after the other; the last one trains."""
 
     def __init__(self):
         super().__init__()
@@ -106,71 +104,78 @@ class TwoPaths(nn.Module):
 
     def forward(self, images):
         early = self.early(images)
-        return (self.late(self.middle(early)) + early).mean(dim=(2, 3))
+        again = self.read_again(images, early)
+        return (self.late(self.middle(early)) + again).mean(dim=(2, 3))
 
 
-def test_a_layer_that_reads_two_frozen_outputs_has_no_cut():
+class ReadsEarly(ThreeLayers):
+    def read_again(self, images, early):
+        return early
+
+
+class ReadsEarlyTimesZero(ThreeLayers):
+    def read_again(self, images, early):
+        return 0 * early
+
+
+class ReadsImages(ThreeLayers):
+    def read_again(self, images, early):
+        return images
+
+
+class HoldsAList(ThreeLayers):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([self.early, self.middle])
+        del self.early, self.middle
+
+    def forward(self, images):
+        for layer in self.layers:
+            images = layer(images)
+        return self.late(images).mean(dim=(2, 3))
+
+
+class GivesATuple(ThreeLayers):
+    def __init__(self):
+        super().__init__()
+        self.early = TupleLayer()
+
+    def forward(self, images):
+        early, size = self.early(images)
+        return self.late(self.middle(early)).mean(dim=(2, 3)) * size[0]
+
+
+class TupleLayer(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 3, 1)
+
+    def forward(self, images):
+        return super().forward(images), images.shape[-2:]
+
+
+def cut_of(network):
+    """Return the cut of a network of which only the layer ``late`` trains."""
     backbone, images = frozen_but_last("test_resnet")
-    backbone.model = TwoPaths().eval().requires_grad_(False)
+    backbone.model = network().eval().requires_grad_(False)
     backbone.model.late.requires_grad_(True)
-    assert "read more than the output of the last frozen one" in find_cut(backbone, images)
-
-
-def test_half_precision_changes_little(cut_network):
-    backbone, cut, images = cut_network
-    backbone.eval()
-    with torch.no_grad():
-        rows = FrozenFront(backbone, cut)(images).float().view(3, *cut.shape)
-        found, expected = features_behind(backbone, cut, rows), backbone(images)
-    assert (found - expected).norm() < 2e-3 * expected.norm()
-
-
-def test_the_name_of_activations_stays_while_later_layers_train():
-    backbone, images = frozen_but_last("test_vit")
-    cut = find_cut(backbone, images)
-    before = make_fingerprint(FrozenFront(backbone, cut), {})
-    with torch.no_grad():
-        backbone.model.blocks[-1].mlp.fc1.weight.add_(1)
-    assert make_fingerprint(FrozenFront(backbone, cut), {}) == before
+    return find_cut(backbone, images)
 
 
 @pytest.mark.parametrize(
-    "name", ["model.blocks.0.mlp.fc1.weight", "model.pos_embed", "model.cls_token"]
+    ("network", "boundary"),
+    [
+        (ReadsEarly, "model.early"),
+        (ReadsEarlyTimesZero, "model.early"),
+        (HoldsAList, "model.layers.1"),
+        (GivesATuple, "model.middle"),
+    ],
 )
-def test_the_name_of_activations_changes_with_a_frozen_weight(name):
-    backbone, images = frozen_but_last("test_vit")
-    cut = find_cut(backbone, images)
-    before = make_fingerprint(FrozenFront(backbone, cut), {})
-    with torch.no_grad():
-        backbone.get_parameter(name).add_(1)
-    assert make_fingerprint(FrozenFront(backbone, cut), {}) != before
+def test_the_cut_lies_where_one_output_is_all_that_is_read_behind(network, boundary):
+    assert cut_of(network).boundary == boundary
 
 
-def test_another_cut_has_another_name():
-    names = []
-    for num_groups in (1, 2):
-        backbone, images = frozen_but_last("test_resnet", num_groups)
-        names.append(make_fingerprint(FrozenFront(backbone, find_cut(backbone, images)), {}).name)
-    assert names[0] != names[1]
-
-
-def test_folded_layers_give_the_same_rows():
-    backbone, images = frozen_but_last("test_resnet")
-    front = FrozenFront(backbone, find_cut(backbone, images), torch.float32).eval()
-    with torch.inference_mode():
-        folded = front.folded(images)
-        torch.testing.assert_close(folded(images), front(images), rtol=1e-4, atol=1e-4)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-
-
-def test_a_batch_norm_that_trains_is_not_folded_into_a_frozen_convolution():
-    backbone, images = frozen_but_last("test_efficientnet")
-    backbone.requires_grad_(False).eval().model.bn2.requires_grad_(True)
-    nn.init.constant_(backbone.model.bn2.weight, 2.0)
-    front = FrozenFront(backbone, find_cut(backbone, images)).eval()
-    with torch.inference_mode():
-        assert front.cut.boundary == "model.conv_head"
-        assert front.folded(images) is None
+def test_a_network_that_reads_its_images_again_has_no_cut():
+    assert cut_of(ReadsImages) == "behind model.middle, layers behind it read more than that"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from tltool.data.loading.samples import Samples
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features import file_hashes
 from tltool.features.cache import cache_root, cached_features
+from tltool.features.frozen_front import ActivationRangeError
+from tltool.features.store import NotKeptError
 
 
 def test_features_are_those_of_the_backbone_in_the_order_of_the_images(
@@ -192,6 +194,24 @@ def test_what_was_computed_before_a_broken_image_is_kept(
         cached_features(backbone, dataset, cache=tmp_path / "c", batch_size=4)
     broken.write_bytes(content)
     assert cached_features(backbone, dataset, cache=tmp_path / "c").num_computed == 4
+
+
+@pytest.mark.parametrize("refusal", [ActivationRangeError("too large"), NotKeptError("full")])
+def test_what_another_rank_refuses_is_refused_here(
+    images, tmp_path, make_backbone, make_images, monkeypatch, refusal
+):
+    ranks = torch.distributed
+    monkeypatch.setattr(ranks, "is_initialized", lambda: True)
+    monkeypatch.setattr(ranks, "get_rank", lambda: 0)
+    monkeypatch.setattr(ranks, "get_world_size", lambda: 2)
+    monkeypatch.setattr(
+        ranks,
+        "all_gather_object",
+        lambda found, own: found.__setitem__(slice(None), [own, refusal]),
+    )
+    backbone = make_backbone()
+    with pytest.raises(type(refusal), match=str(refusal)):
+        cached_features(backbone, make_images(images, backbone), cache=tmp_path)
 
 
 def test_the_folder_comes_from_the_environment(monkeypatch, tmp_path):

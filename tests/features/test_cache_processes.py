@@ -1,4 +1,5 @@
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from tltool.features.cache import cached_features
 from tltool.features.segments import read_segment, segment_paths
 
 JOB = Path(__file__).with_name("cache_job.py")
+job = runpy.run_path(str(JOB))
+network_of, images_of = job["network_of"], job["images_of"]
+KINDS = ["features", "activations"]
 
 
-def start(images, cache, result, *mode):
-    command = [sys.executable, str(JOB), str(images), str(cache), str(result), *mode]
+def start(images, cache, result, *mode, kind="features"):
+    command = [sys.executable, str(JOB), str(images), str(cache), str(result), kind, *mode]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
     )
@@ -25,20 +29,18 @@ def directory_of(cache):
     return folder
 
 
-def test_a_killed_run_leaves_whole_segments_that_are_used(
-    images, tmp_path, make_backbone, make_images
-):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_leaves_whole_segments_that_are_used(images, tmp_path, kind):
     cache = tmp_path / "c"
-    process = start(images, cache, tmp_path / "result", "die")
+    process = start(images, cache, tmp_path / "result", "die", kind=kind)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     (partial,) = directory_of(cache).glob(".*.partial")
-    backbone = make_backbone()
-    dataset = make_images(images, backbone)
-    resumed = cached_features(backbone, dataset, cache=cache)
+    network, dataset = network_of(kind), images_of(images, network_of("features"))
+    resumed = cached_features(network, dataset, cache=cache)
     assert (resumed.num_computed, partial.exists()) == (16, False)
     torch.testing.assert_close(
-        resumed.tensor(), cached_features(backbone, dataset, cache=tmp_path / "new").tensor()
+        resumed.tensor(), cached_features(network, dataset, cache=tmp_path / "new").tensor()
     )
 
 
@@ -55,9 +57,10 @@ def test_two_processes_at_once_get_the_same_whole_features(images, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_share_the_work_and_get_the_same(images, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks_share_the_work_and_get_the_same(images, tmp_path, kind):
     cache, results = tmp_path / "c", [tmp_path / "0", tmp_path / "1"]
-    processes = [start(images, cache, path, f"rank:{path.name}") for path in results]
+    processes = [start(images, cache, path, f"rank:{path.name}", kind=kind) for path in results]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     first, second = (torch.load(result) for result in results)
@@ -75,6 +78,14 @@ def test_a_full_disk_is_said_once_and_features_stay_in_memory(
     backbone = make_backbone()
     expected = cached_features(backbone, make_images(images, backbone), cache=tmp_path / "new")
     torch.testing.assert_close(torch.load(tmp_path / "result")["features"], expected.tensor())
+    assert not list((tmp_path / "c").rglob(".*.partial"))
+
+
+def test_a_full_disk_refuses_activations_and_leaves_whole_segments(images, tmp_path):
+    process = start(images, tmp_path / "c", tmp_path / "result", "limit", kind="activations")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "NotKeptError: activations cannot be kept" in output
     assert not list((tmp_path / "c").rglob(".*.partial"))
 
 

@@ -25,7 +25,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
 #: Options of data and trainer. All have crops, dropout, drop path, and phases that change; without
-#: crops the first phase reads features.
+#: crops the first phase reads features, and in ``activations`` the first two read those.
 CASES = {
     "everything": (
         {"augmentation": "trivial_augment", "mixup": 0.4, "num_workers": 2},
@@ -41,10 +41,13 @@ CASES = {
     "max_steps": ({}, {"max_steps": 13}),
     "adapters": ({"augmentation": "none"}, {"accumulate_grad_batches": 2}),
     "l2_sp": ({}, {}),
+    "activations": ({}, {}),
 }
 #: In the first epoch, in a later one around a change of phase, after one epoch, and after the
 #: validation of the second one.
 POINTS = ("step 2", "step 7", "epoch 1", "validation 1")
+#: With another cut, and behind the seam to images.
+LATE = ("step 12", "step 22")
 #: Between the batches of a step, in the phase of all.
 BEGUN = "begun 7"
 
@@ -56,8 +59,16 @@ class ThreePhases(FinetuningStrategy):
         return Schedule((probe, warm, Phase("all", ("*",), decay="cosine")))
 
 
+class ThreeCuts(FinetuningStrategy):
+    """The last group, the last two, and all; two epochs for one view are enough to be kept."""
+
+    def schedule(self, group_names, max_epochs):
+        last = Phase("last", (-1,), epochs=2)
+        return Schedule((last, Phase("two", (-2, -1), epochs=2), Phase("all", ("*",))))
+
+
 #: Adapters behind cached activations; the others have three phases.
-STRATEGIES = {"adapters": LoRA(rank=2, num_groups=2)}
+STRATEGIES = {"adapters": LoRA(rank=2, num_groups=2), "activations": ThreeCuts()}
 L2_SP = {"l2_sp": 0.5, "adapters": 0.1}
 
 
@@ -105,6 +116,7 @@ class FewToTest(ImageFolderDataModule):
         return super().samples("train").subset(range(0, 2 * self.number, 2))
 
 
+ON_ACTIVATIONS = {"views": 1, "max_epochs": 5}
 ADAM = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=1e-2)
 
@@ -120,9 +132,9 @@ def make_data(images, task, **options):
     return ImageFolderDataModule(images, data_config=task.data_config, **defaults | options)
 
 
-def make_trainer(*callbacks, devices=1, finetuning=None, **options):
+def make_trainer(*callbacks, devices=1, finetuning=None, views=4, **options):
     return Trainer(
-        max_epochs=3,
+        **{"max_epochs": 3} | options,
         accelerator="cpu",
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
@@ -130,8 +142,11 @@ def make_trainer(*callbacks, devices=1, finetuning=None, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(c, LastCheckpoint) for c in callbacks),
-        callbacks=[Finetuning(finetuning or ThreePhases()), FeatureCaching(), *callbacks],
-        **options,
+        callbacks=[
+            Finetuning(finetuning or ThreePhases()),
+            FeatureCaching(views=views),
+            *callbacks,
+        ],
     )
 
 
@@ -142,6 +157,8 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     task, metrics = make_task(l2_sp=L2_SP.get(case, 0.0)), Metrics()
     trainer_options = {"finetuning": STRATEGIES.get(case), **trainer_options}
     saves = [Saves(save_to), LastCheckpoint(save_to)] if save_to else []
+    if case == "activations":
+        options |= ON_ACTIVATIONS
     trainer = make_trainer(metrics, *saves, devices=devices, **trainer_options, **options)
     data = make_data(images, task, **data_options)
     trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
@@ -152,12 +169,12 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     }
 
 
-def train_once(images, *, devices=1):
+def train_once(images, *, devices=1, **options):
     """Train without what makes one process and two differ; return weights and steps."""
     torch.manual_seed(0)
     # Adam would make steps of the rounding errors of small gradients.
     task = make_task("test_vit", dropout=0.0, drop_path=0.0, optimizer=SGD)
-    trainer = make_trainer(devices=devices)
+    trainer = make_trainer(devices=devices, **options)
     trainer.fit(task, make_data(images, task, val_fraction=1 / 3))  # 4 batches of 4
     return {"weights": dict(task.state_dict()), "steps": trainer.global_step}
 
@@ -177,12 +194,14 @@ def main():
     warnings.simplefilter("ignore")
     folder, images = Path(sys.argv[1]), Path(sys.argv[2])
     results = {"once": train_once(images, devices=2)}
+    results["once on activations"] = train_once(images, devices=2, **ON_ACTIVATIONS)
     results["evaluation"] = {number: evaluate(images, number, devices=2) for number in (1, 2, 7)}
     for case in sys.argv[3:]:
         saves = folder / case
         results[case] = {"straight": train(images, case, devices=2)}
         results[case]["saving"] = train(images, case, save_to=saves, devices=2)
-        for point in (*POINTS, BEGUN) if case == "accumulation" else POINTS:
+        more = {"accumulation": (BEGUN,), "activations": LATE}
+        for point in (*POINTS, *more.get(case, ())):
             path = saves / f"{point}.ckpt"
             results[case][point] = train(images, case, ckpt_path=path, devices=2)
     torch.save(results, folder / f"{os.environ['LOCAL_RANK']}.pt")

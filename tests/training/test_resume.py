@@ -12,7 +12,7 @@ from tltool.data.loading.image_dataset import ImageDataset
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
 CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]
-TWO_RANKS = ["everything", "plain", "accumulation", "adapters"]
+TWO_RANKS = ["everything", "plain", "accumulation", "adapters", "activations"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* is not empty",
@@ -61,6 +61,13 @@ def assert_equal(a, b):
 def test_a_resumed_run_equals_a_straight_one(one_process, images, case, point):
     straight, _, saves = one_process(case)
     assert_same(train(images, case, ckpt_path=saves / f"{point}.ckpt"), straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", job["LATE"])
+def test_a_run_resumed_around_a_seam_equals_a_straight_one(one_process, images, point):
+    straight, _, saves = one_process("activations")
+    assert_same(train(images, "activations", ckpt_path=saves / f"{point}.ckpt"), straight)
 
 
 def test_a_run_resumed_between_the_batches_of_a_step_equals_a_straight_one(one_process, images):
@@ -119,6 +126,19 @@ def test_two_ranks_train_the_same_adapters(two_ranks):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("point", job["LATE"])
+def test_two_ranks_resumed_around_a_seam_equal_straight_ones(two_ranks, point):
+    for rank in two_ranks:
+        assert_same(rank["activations"][point], rank["activations"]["straight"])
+
+
+@pytest.mark.slow
+def test_two_ranks_hold_the_same_weights_behind_a_seam(two_ranks):
+    first, second = (rank["activations"]["straight"]["weights"] for rank in two_ranks)
+    assert_equal(first, second)
+
+
+@pytest.mark.slow
 def test_two_ranks_resumed_between_the_batches_of_a_step_equal_straight_ones(two_ranks):
     for rank in two_ranks:
         assert_same(rank["accumulation"][job["BEGUN"]], rank["accumulation"]["straight"])
@@ -135,8 +155,12 @@ def test_two_ranks_count_each_test_image_once(two_ranks, images, number):
 
 
 @pytest.mark.slow
-def test_two_ranks_train_as_one_process_does(two_ranks, images):
-    one = job["train_once"](images)
+@pytest.mark.parametrize(
+    ("name", "options", "steps"),
+    [("once", {}, 12), ("once on activations", job["ON_ACTIVATIONS"], 20)],
+)
+def test_two_ranks_train_as_one_process_does(two_ranks, images, name, options, steps):
+    one = job["train_once"](images, **options)
     for rank in two_ranks:
-        assert rank["once"]["steps"] == one["steps"] == 12
-        torch.testing.assert_close(rank["once"]["weights"], one["weights"], rtol=1e-4, atol=1e-6)
+        assert rank[name]["steps"] == one["steps"] == steps
+        torch.testing.assert_close(rank[name]["weights"], one["weights"], rtol=1e-4, atol=1e-6)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tltool.data.loading.image_dataset import ImageDataset
-from tltool.features.activation_cut import FrozenFront
 from tltool.features.extraction import frozen_pass
 from tltool.features.fingerprint import make_fingerprint
+from tltool.features.frozen_front import ActivationRangeError, FrozenFront
 from tltool.features.row_lookup import RowLookup
-from tltool.features.store import FeatureStore
+from tltool.features.store import FeatureStore, NotKeptError
 from tltool.models.backbone import Backbone
 
 
@@ -103,7 +103,8 @@ def cached_features(
     ``torch.distributed`` runs, the ranks share the work, and each must call this.
 
     A killed run leaves the segments that it has finished. Where the disk is full or cannot be
-    written, a warning says so, and features stay in memory.
+    written, a warning says so, and features stay in memory; activations, which may be too large for
+    it, are refused.
 
     Args:
         backbone: The network, or its layers in front of a cut, on the device that computes; its
@@ -119,6 +120,8 @@ def cached_features(
 
     Raises:
         ValueError: If ``num_views`` is below 1, or an image cannot be decoded.
+        ActivationRangeError: On all ranks, if activations are too large for their type.
+        NotKeptError: On all ranks, if activations cannot be kept on the disk.
 
     Example:
         >>> import tempfile
@@ -143,7 +146,12 @@ def cached_features(
         raise ValueError(f"`num_views` must be at least 1, got {num_views}.")
     num_views = num_views if images.transform.is_random else 1
     fingerprint = make_fingerprint(backbone, images.transform.describe(), precision=precision)
-    store = FeatureStore(cache_root(cache), fingerprint, backbone.num_features)
+    store = FeatureStore(
+        cache_root(cache),
+        fingerprint,
+        backbone.num_features,
+        needs_disk=isinstance(backbone, FrozenFront),
+    )
     lookup = RowLookup(images, store, num_views)
     is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank = torch.distributed.get_rank() if is_distributed else 0
@@ -151,11 +159,28 @@ def cached_features(
     num_computed = 0
     # By its number in the data set, not among the missing: ranks may find different ones missing.
     for share in (range(rank, len(images), world_size), range(len(images))):
-        with frozen_pass(backbone, precision) as features_of:
-            pending = lookup.pending(share, batch_size)
-            num_computed += lookup.compute(pending, features_of, num_workers, show_progress)
+        refusal: ActivationRangeError | NotKeptError | None = None
+        try:
+            with frozen_pass(backbone, precision) as features_of:
+                pending = lookup.pending(share, batch_size)
+                num_computed += lookup.compute(pending, features_of, num_workers, show_progress)
+        except (ActivationRangeError, NotKeptError) as error:
+            refusal = error
+        _raise_on_all_ranks(refusal, world_size)
         if world_size > 1:
-            torch.distributed.barrier()
             lookup.reload()
     labels = None if images.samples.labels is None else torch.tensor(images.samples.labels)
     return Features(labels, num_views, num_computed, store, lookup.rows())
+
+
+def _raise_on_all_ranks(
+    refusal: ActivationRangeError | NotKeptError | None, world_size: int
+) -> None:
+    """Wait for the other ranks, and raise the first refusal of any, so that none waits for one."""
+    refusals = [refusal]
+    if world_size > 1:
+        refusals *= world_size
+        torch.distributed.all_gather_object(refusals, refusal)
+    for found in refusals:
+        if found is not None:
+            raise found

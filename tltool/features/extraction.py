@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
 from tltool._progress import with_progress
-from tltool.features.activation_cut import FrozenFront
 from tltool.features.folding import fold_batch_norms
+from tltool.features.frozen_front import FrozenFront
 from tltool.models.backbone import WHOLE, Backbone
 
 log = logging.getLogger(__name__)

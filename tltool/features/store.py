@@ -37,6 +37,10 @@ _SEGMENT_BYTES = 16 * 2**20
 _SEGMENT_SECONDS = 60.0
 
 
+class NotKeptError(OSError):
+    """Rows that are too large for the memory cannot be kept on the disk."""
+
+
 class FeatureStore:
     """Rows of features by key, in segments.
 
@@ -46,12 +50,17 @@ class FeatureStore:
         root: The directory of the cache.
         fingerprint: Of the features; its name is that of their directory.
         num_features: Width of a row. Segments of another width are left out as damaged.
+        needs_disk: Whether rows that cannot be written raise a `NotKeptError`, instead of a warning
+            and staying in memory.
     """
 
-    def __init__(self, root: Path, fingerprint: Fingerprint, num_features: int) -> None:
+    def __init__(
+        self, root: Path, fingerprint: Fingerprint, num_features: int, *, needs_disk: bool = False
+    ) -> None:
         self.directory = root / fingerprint.name
         self.fingerprint = fingerprint
         self.num_features = num_features
+        self.needs_disk = needs_disk
         #: The number of each row, by its key.
         self.rows: dict[bytes, int] = {}
         self.is_on_disk = True
@@ -95,7 +104,7 @@ class FeatureStore:
     def add(self, keys: Sequence[bytes], features: Tensor) -> None:
         """Take rows ``(n, num_features)`` of new keys; they are written by the segment."""
         if self._num_expected:
-            self._check_space(self._num_expected)
+            self._check_space(self._num_expected * (features[0].nbytes + KEY_BYTES))
             self._num_expected = 0
         if not self._waiting:
             self._written_at = time.monotonic()
@@ -136,12 +145,11 @@ class FeatureStore:
             selected[torch.from_numpy(places)] = self._segments[number][inside].float()
         return selected
 
-    def _check_space(self, num_rows: int) -> None:
-        num_bytes = num_rows * (4 * self.num_features + KEY_BYTES)
+    def _check_space(self, num_bytes: int) -> None:
         existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         log.info(
-            f"features: {num_rows:,} rows to compute, at most {decimal(num_bytes)} in "
+            f"features: {self._num_expected:,} rows to compute, at most {decimal(num_bytes)} in "
             f"'{self.directory}' ({decimal(free)} free)"
         )
         if free < num_bytes:
@@ -167,6 +175,11 @@ class FeatureStore:
 
     def _go_without(self, reason: str) -> None:
         self.is_on_disk = False
+        if self.needs_disk:
+            raise NotKeptError(
+                f"activations cannot be kept in '{self.directory}': {reason}. Free some disk "
+                "(tltool features prune), or name another directory in TLTOOL_CACHE"
+            )
         log.warning(
             f"Features cannot be kept in '{self.directory}': {reason}. They stay in memory, and "
             "the next run computes them again. Free some disk (tltool features prune), or name "

@@ -13,6 +13,8 @@ import timm
 import timm.models
 import torch
 
+from tltool.models.pixel_backbone import NAME as PIXELS
+
 
 @dataclass(frozen=True)
 class CatalogEntry:
@@ -153,6 +155,20 @@ def build_and_count(name: str) -> int:
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=0)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def smallest_of_each_family() -> dict[str, str]:
+    """Return the model with the fewest parameters of each module of timm, by the module's name.
+
+    Example:
+        >>> smallest_of_each_family()["efficientnet"]
+        'test_efficientnet'
+    """
+    families: dict[str, list[str]] = {}
+    for name in timm.list_models(exclude_filters=PIXELS):
+        family = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+        families.setdefault(family, []).append(name)
+    return {family: min(families[family], key=count_parameters) for family in sorted(families)}
 
 
 def nearest_names(pattern: str, count: int = 3) -> Sequence[str]:

@@ -10,6 +10,9 @@ from torch import nn
 from tltool.models.layer_groups import name_groups
 from tltool.models.timm_models import classifier_names
 
+#: Models whose matcher refuses coarse groups, and whose others are as few.
+_FINE_ONLY = {"RDNet"}
+
 
 def layer_groups_of(
     model: nn.Module, *, coarse: bool, added: Collection[str] = ()
@@ -39,7 +42,8 @@ def _match_groups(
 ) -> dict[str, list[str]]:
     own = [(key, value) for key, value in model.named_parameters() if key not in added]
     if hasattr(model, "group_matcher"):
-        matcher = cast(Any, model).group_matcher(coarse=coarse)
+        is_coarse = coarse and type(model).__name__ not in _FINE_ONLY
+        matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)
         named = [*own, *((key, None) for key in classifier)]

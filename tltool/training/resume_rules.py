@@ -60,6 +60,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "finetuning": "the new phases count from the first epoch on, as if they had always been",
         "features.views": "the training images change otherwise from here on",
         "features.mixup": "the training images change otherwise from here on",
+        "features.activation_dtype": "what the last layers read is rounded otherwise from here on",
         "trainer.accumulate_grad_batches": "a step is of another number of images from here on",
         "trainer.limit_train_batches": "an epoch is of another length from here on",
         "trainer.overfit_batches": "an epoch is of another length from here on",

@@ -2,11 +2,12 @@
 
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
-from tltool.finetuning.phase import Phase
+from tltool.finetuning.phase import BatchNormMode, Phase
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.distributed.rank_agreement import (
     average_batch_norm_,
@@ -32,6 +33,7 @@ SLOW = [
     "resume efficientnet",
     "resume vit",
     "sharded",
+    "batch norms",
 ]
 
 
@@ -146,6 +148,58 @@ def test_sharded_weights_resume_at_each_epoch_to_the_last_bit(slow, distributed,
     for result in slow["sharded"]:
         pairs = zip(result[distributed, 0], result[distributed, epochs], strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", get_args(BatchNormMode))
+@pytest.mark.parametrize("is_sharded", [True, False])
+def test_batch_norms_of_each_mode_resume_to_the_last_bit(slow, mode, is_sharded):
+    for result in slow["batch norms"]:
+        runs = result[mode, is_sharded]
+        for kind in ("weights", "statistics"):
+            torch.testing.assert_close(
+                runs["resumed"][kind], runs["straight"][kind], rtol=0, atol=0
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", get_args(BatchNormMode))
+def test_batch_norms_of_each_mode_train_sharded_as_replicated(slow, mode):
+    for result in slow["batch norms"]:
+        sharded, replicated = (result[mode, shards]["straight"]["weights"] for shards in (1, 0))
+        torch.testing.assert_close(sharded, replicated, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", get_args(BatchNormMode))
+def test_sharded_ranks_have_the_same_running_statistics_after_each_step(slow, mode):
+    rank_0, rank_1 = (rank[mode, True]["straight"]["steps"] for rank in slow["batch norms"])
+    assert_equal_over_ranks(rank_0, rank_1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_sharded", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "moves"), [("train", True), ("adapt", True), ("eval", False), ("frozen", False)]
+)
+def test_running_statistics_move_in_the_modes_that_say_so(slow, mode, moves, is_sharded):
+    for result in slow["batch norms"]:
+        run = result[mode, is_sharded]["straight"]
+        pairs = zip(run["before"], run["statistics"], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs) != moves
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_sharded", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "trains"), [("train", True), ("adapt", False), ("eval", True), ("frozen", False)]
+)
+def test_weights_of_batch_norms_train_in_the_modes_that_say_so(slow, mode, trains, is_sharded):
+    for result in slow["batch norms"]:
+        weight = result[mode, is_sharded]["straight"]["weights"][
+            "backbone.model.layer1.0.bn1.weight"
+        ]
+        assert torch.equal(weight, torch.ones_like(weight)) != trains
 
 
 def test_one_process_needs_no_guards():

@@ -8,6 +8,7 @@ import runpy
 import sys
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
@@ -16,7 +17,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, DistributedSampler
 
-from tltool.finetuning.phase import Phase, Until
+from tltool.finetuning.phase import BatchNormMode, Phase, Until
 from tltool.training.callbacks import finetuning as callback
 from tltool.training.callbacks.finetuning import Finetuning
 
@@ -183,6 +184,56 @@ def sharded():
     return weights
 
 
+class ShardedResNet(Task):
+    def configure_model(self):
+        mesh = self.device_mesh["data_parallel"]
+        layers = [getattr(self.backbone.model, f"layer{number}") for number in (1, 2, 3, 4)]
+        for module in (*layers, self.backbone.model, self.head):
+            fully_shard(module, mesh=mesh)
+
+
+class Statistics(Callback):
+    """Keep the running statistics that a checkpoint behind each step would hold."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        buffers = pl_module.buffers()
+        self.steps.append([b.clone() for b in buffers if b.is_floating_point()])
+
+
+def batch_norm(mode, is_sharded):
+    phases = [Phase("probe", ("head",), epochs=1), Phase("all", ("*",), batch_norm=mode)]
+
+    def run(folder, *callbacks, **options):
+        sharding = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
+        options |= {"max_epochs": 3, "strategy": sharding if is_sharded else "ddp"}
+        task = (ShardedResNet if is_sharded else Task)("test_resnet", adam, dropout=0.0)
+        before = [buffer.clone() for buffer in task.buffers()]
+        path, statistics = FOLDER / f"{mode} {is_sharded}" / folder, Statistics()
+        saves = ModelCheckpoint(path, save_last=True, save_top_k=0)
+        fit(task, phases, saves, statistics, *callbacks, **options)
+        values = [getattr(p, "full_tensor", lambda p=p: p)().detach() for p in task.parameters()]
+        names = [name for name, _ in task.named_parameters()]
+        return {
+            "weights": dict(zip(names, values, strict=True)),
+            "statistics": [buffer.clone() for buffer in task.buffers()],
+            "before": before,
+            "steps": statistics.steps,
+        }
+
+    straight = run("straight")
+    run("cut", StopAfter(2))
+    path = FOLDER / f"{mode} {is_sharded}" / "cut" / "last.ckpt"
+    return {"straight": straight, "resumed": run("resumed", ckpt_path=path)}
+
+
+def batch_norms():
+    modes = get_args(BatchNormMode)
+    return {(mode, shards): batch_norm(mode, shards) for mode in modes for shards in (True, False)}
+
+
 class Metric(Callback):
     """Log a metric that ranks see differently."""
 
@@ -222,6 +273,7 @@ SCENARIOS = {
     "resume efficientnet": lambda: resume("test_efficientnet"),
     "resume vit": lambda: resume("test_vit"),
     "sharded": sharded,
+    "batch norms": batch_norms,
     "without rebuilding": without_rebuilding,
     "another schedule": another_schedule_on_one_rank,
     "a changed weight": a_weight_changed_on_one_rank,

@@ -10,14 +10,23 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.filesize import decimal
 from torch import Tensor
 
+from tltool._lookup import lookup
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
-from tltool.features.activation_cut import ActivationCut, FrozenFront, find_cut
+from tltool.features.activation_cut import ActivationCut
 from tltool.features.cache import Features, cached_features
+from tltool.features.cut_search import find_cut
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
+from tltool.features.frozen_front import (
+    DTYPES,
+    ActivationDtype,
+    ActivationRangeError,
+    FrozenFront,
+)
 from tltool.features.sizes import parse_size
+from tltool.features.store import NotKeptError
 from tltool.finetuning.phase import Phase
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.finetuning import Finetuning
@@ -35,7 +44,7 @@ class FeatureCaching(Callback):
     layers of the backbone train reads the activations in front of them, where the network can be
     cut (see `find_cut`) and the phase is long enough that fewer passes are needed. All that in
     Lightning's own loop: order, metrics, checkpoints and callbacks stay the same, and so do the
-    results up to rounding, in 16 bits for activations. Both are kept on disk, see
+    results up to rounding, see `TOLERANCES` for activations. Both are kept on disk, see
     `cached_features`, so the next run with these images and this backbone computes none. In other
     epochs nothing changes.
 
@@ -51,12 +60,14 @@ class FeatureCaching(Callback):
         mixup: How strongly the features of two images are blended, see `FeatureMixing`. Without it
             images are read where the data have mixup or cutmix, which change images only.
         max_size: Largest size on the disk that one phase may take, such as ``10GB`` or ``500MB``;
-            beyond it images are read.
+            beyond it, or where the disk is too full for activations, images are read.
+        activation_dtype: What activations are kept in. ``fp16`` and ``bf16`` take half the space of
+            ``fp32``; what is too large for ``fp16`` is kept in ``bf16``.
         cache_dir: The directory of the cache; ``None`` for the environment variable
             ``TLTOOL_CACHE``, or ``~/.cache/tltool/features``.
 
     Raises:
-        ValueError: If ``views``, ``mixup`` or ``max_size`` is out of its range.
+        ValueError: If ``views``, ``mixup`` or a size is out of its range, or a type is unknown.
     """
 
     def __init__(
@@ -67,12 +78,16 @@ class FeatureCaching(Callback):
         views: int | None = 4,
         mixup: float = 0.0,
         max_size: str = "10GB",
+        activation_dtype: ActivationDtype = "fp16",
         cache_dir: str | None = None,
     ) -> None:
         if views is not None and views < 1:
             raise ValueError(f"`views` must be at least 1, got {views}. Set --features.views 4.")
         check_alpha(mixup, name="mixup")
         self.max_bytes = parse_size(max_size)
+        self.activation_dtype: ActivationDtype = lookup(
+            {name: name for name in DTYPES}, activation_dtype, kind="activation_dtype"
+        )
         self.activations = activations
         self.enabled = enabled
         self.views = views
@@ -119,17 +134,41 @@ class FeatureCaching(Callback):
         if not self.enabled or not own:
             return
         source = self._source(trainer, pl_module, own)
+        while not self._give(trainer, source, own):
+            source = self._phase_front
         cut = source.cut if isinstance(source, FrozenFront) else None
         if isinstance(pl_module, ImageTask):
             pl_module.activation_cut = cut
-        for loader in own:
-            substitute = loader.substitute
-            if source is None:
-                loader.substitute = None
-            elif not (isinstance(substitute, FeatureLoader) and substitute.cut == cut):
-                loader.substitute = self._feature_loader(trainer, source, loader)
         if source is not None and not trainer.sanity_checking:
             self._say_used(trainer, cut, [loader.substitute for loader in own])
+
+    def _give(
+        self, trainer: Trainer, source: Backbone | FrozenFront | None, loaders: list[BatchLoader]
+    ) -> bool:
+        """Give all loaders the rows of a source; where its activations cannot be kept, change it.
+
+        The activations of a phase are of one type, whichever loader was the first.
+        """
+        cut = source.cut if isinstance(source, FrozenFront) else None
+        try:
+            for loader in loaders:
+                substitute = loader.substitute
+                if source is None:
+                    loader.substitute = None
+                elif not (isinstance(substitute, FeatureLoader) and substitute.cut == cut):
+                    loader.substitute = self._feature_loader(trainer, source, loader)
+        except ActivationRangeError as error:
+            assert isinstance(source, FrozenFront)  # noqa: S101  # the only one that raises it
+            self._say(trainer, f"{error} So they are.")
+            self._phase_front = source.in_dtype("bf16")
+        except NotKeptError as error:
+            self._say(trainer, f"Images are read in each epoch: {error}.")
+            self._phase_front = None
+        else:
+            return True
+        for loader in loaders:
+            loader.substitute = None
+        return False
 
     def _source(
         self, trainer: Trainer, pl_module: LightningModule, loaders: Sequence[BatchLoader]
@@ -186,7 +225,10 @@ class FeatureCaching(Callback):
         if isinstance(cut, str):
             self._say(trainer, f"Images are read in each epoch: {cut}.")
             return None
-        return FrozenFront(backbone, cut) if self._fits(trainer, cut.size, 2, loaders) else None
+        width = DTYPES[self.activation_dtype].itemsize
+        if not self._fits(trainer, cut.size, width, loaders):
+            return None
+        return FrozenFront(backbone, cut, self.activation_dtype)
 
     def _fits(
         self, trainer: Trainer, width: int, num_bytes: int, loaders: Sequence[BatchLoader]

@@ -59,8 +59,8 @@ class Finetuning(Callback):
     gradients that it knew at the wrap
     (https://github.com/Lightning-AI/pytorch-lightning/issues/20340). Ranks compare what trains at
     each phase, and their weights at each phase and epoch. Running statistics of batch norms are
-    averaged over the ranks before validation and at the end of an epoch, not when a checkpoint is
-    written, so that saving changes nothing.
+    averaged over the ranks before validation and at the end of an epoch, and with sharded weights
+    after each step; not when a checkpoint is written, so that saving changes nothing.
 
     Args:
         strategy: Makes the schedule from the task's layer groups, at the start of ``fit``.
@@ -189,6 +189,11 @@ class Finetuning(Callback):
         if trainer.loggers and every and (trainer.global_step + 1) % every == 0:
             named = {f"lr/{g.label}": lr for g, lr in zip(self._lr_groups, lrs, strict=True)}
             pl_module.log_dict(named, on_step=True, on_epoch=False)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Give ranks of sharded weights the same running statistics, as a checkpoint has one."""
+        if not isinstance(trainer.strategy, DDPStrategy):
+            average_batch_norm_(self._live_norms)
 
     def on_validation_start(self, *args: Any) -> None:
         """Give all ranks the same running statistics."""
