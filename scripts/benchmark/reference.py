@@ -76,8 +76,10 @@ def main() -> None:
 def _head(model: nn.Module, frozen: ImageFolder) -> nn.Linear:
     """Return the linear layer that is a ridge on the frozen features, in closed form."""
     features, labels = _outputs(model.eval(), frozen)
-    weight, bias = fit_ridge_probe(features, labels, len(frozen.classes)).linear()
-    head = nn.Linear(features.shape[1], len(frozen.classes))
+    num_classes = len(frozen.classes)
+    probe = fit_ridge_probe(features, labels, num_classes, label_smoothing=SMOOTHING)
+    weight, bias = probe.linear()
+    head = nn.Linear(features.shape[1], num_classes)
     head.load_state_dict({"weight": weight, "bias": bias})
     return head
 

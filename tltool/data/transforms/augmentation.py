@@ -61,7 +61,7 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
 }
 """The presets by name, from weak to strong. Measured on 244 and 600 images in 6 epochs, those with
 a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
-(`scripts/benchmark/augmentations.py`)."""
+(`scripts/benchmark/transfer.py`)."""
 
 
 def random_crop(data_config: Mapping[str, Any], area: float = CROP_AREA) -> v2.Compose:
