@@ -54,7 +54,7 @@ def fastai(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def autotimm(spec: dict[str, Any]) -> dict[str, Any]:
-    """Train an ``ImageClassifier`` with an ``AutoTrainer``, at the learning rate of its examples."""
+    """Train an ``ImageClassifier`` with an ``AutoTrainer``, as in its first example."""
     import autotimm as at
     from lightning_fabric import seed_everything
 
@@ -92,7 +92,7 @@ def autotimm(spec: dict[str, Any]) -> dict[str, Any]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         seed=spec["seed"],
-        # Its search for a learning rate trains for longer than the fit, and found 2e-6 for 40 images.
+        # Its search for a learning rate trains longer than the fit; it found 2e-6 for 40 images.
         tuner_config=False,
     )
     trainer.fit(model, datamodule=data)
