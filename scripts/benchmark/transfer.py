@@ -14,6 +14,8 @@ A method may carry options of `tltool fit` behind a plus: `LastBlocks+data.augme
 Run: python scripts/benchmark/transfer.py run --folders hymenoptera=DIR brain_mri=DIR
      python scripts/benchmark/transfer.py run --methods probe fit reference --seeds 1 2
      python scripts/benchmark/transfer.py print
+     python scripts/benchmark/transfer.py print --methods augmentations --first augmentations
+         --others LastBlocks
 """
 
 import argparse
@@ -41,8 +43,8 @@ RESULTS = FOLDER / "transfer"
 def main() -> int:
     """Measure what is missing, or print what is there."""
     parser = make_parser()
-    parser.add_argument("--first", default=FIT, help="print: the method that is compared")
-    parser.add_argument("--others", nargs="+", default=COMPARED, help="print: with which methods")
+    parser.add_argument("--first", nargs="+", default=[FIT], help="methods that are compared")
+    parser.add_argument("--others", nargs="+", default=COMPARED, help="with these")
     parser.add_argument("verb", choices=("make", "run", "print"), help="sets, results or tables")
     parser.add_argument("--methods", nargs="+", default=["all"], metavar="METHOD")
     args = parser.parse_args()
@@ -59,7 +61,9 @@ def main() -> int:
     ]
     failed = measure_all(cells, folders, fingerprints) if args.verb == "run" else []
     if args.verb != "make":
-        print_tables(load_results(cells, fingerprints, RESULTS), args.first, args.others)
+        print_tables(
+            load_results(cells, fingerprints, RESULTS), methods_of(args.first), args.others
+        )
     return 1 if failed else 0
 
 

@@ -1,6 +1,7 @@
 """Tables of transfer.py: accuracy and minutes by method and set, and paired differences."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
 
 import torch
 from image_sets import SETS
@@ -8,18 +9,21 @@ from transfer_methods import FIT, OTHERS, Cell
 from transfer_results import Results, correct_of, over_sets, paired, versions
 
 from tltool.evaluation.accuracy import wilson
+from tltool.evaluation.paired_differences import MeanEstimate
 
 COMPARED = ("probe", "reference", *OTHERS)
 Table = Mapping[str, Mapping[str, Sequence[Cell]]]
 """Cells by method and set."""
 
 
-def print_tables(results: Results, first: str = FIT, others: Sequence[str] = COMPARED) -> None:
+def print_tables(
+    results: Results, firsts: Sequence[str] = (FIT,), others: Sequence[str] = COMPARED
+) -> None:
     """Print what is there.
 
     Args:
         results: By cell, of one backbone and size.
-        first: The method that is compared with others.
+        firsts: Methods that are compared with others.
         others: Those.
     """
     table = by_method_and_set(results)
@@ -27,21 +31,17 @@ def print_tables(results: Results, first: str = FIT, others: Sequence[str] = COM
     print("Accuracy, with its 95 % interval:\n")
     _print_rows(table, sets, lambda cells: _accuracy(cells, results))
     print("\nMinutes of the whole process:\n")
-    _print_rows(
-        table,
-        sets,
-        lambda cells: f"{sum(results[cell]['minutes'] for cell in cells) / len(cells):.1f}",
-    )
-    if first in table:
-        _print_differences(table, results, first, [name for name in others if name in table])
-    chosen = [cell for cell in results if cell.method == first and "strategy" in results[cell]]
-    for cell in chosen:
-        row = results[cell]
-        name = row["strategy"]["class_path"].rpartition(".")[2]
-        print(
-            f"{cell.image_set}, seed {cell.seed}: {name}, lr {row['lr']:g}, {row['epochs']} epochs"
-        )
-    print(f"\nMeasured with {versions(results)}.")
+    _print_rows(table, sets, lambda cells: f"{mean(results[c]['minutes'] for c in cells):.1f}")
+    pairs = [
+        (first, other)
+        for first in firsts
+        for other in others
+        if first != other and {first, other} <= set(table)
+    ]
+    if pairs:
+        print("\nPaired differences with their standard error; **bold**: below by more than it:\n")
+        print_differences(table, results, pairs)
+    print(f"\n{_choices(results)}\nMeasured with {versions(results)}.")
 
 
 def by_method_and_set(results: Results) -> dict[str, dict[str, list[Cell]]]:
@@ -66,20 +66,48 @@ def _accuracy(cells: Sequence[Cell], results: Results) -> str:
     return f"{share:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _print_differences(table: Table, results: Results, first: str, others: Sequence[str]) -> None:
-    """Print how much better a method is than others, and where it is worse beyond one error."""
-    sources = {name: image_set.source for name, image_set in SETS.items()}
-    for other in others:
-        shared = [name for name in table[first] if name in table[other]]
-        found = {name: paired(table[first][name], table[other][name], results) for name in shared}
-        print(
-            f"\n{first} less {other}:\n\n| set | difference | standard error | |\n|---|---|---|---|"
-        )
-        for name, estimate in found.items():
-            worse = "**below**" if estimate.mean < -estimate.standard_error else ""
-            print(f"| {name} | {estimate.mean:+.3f} | {estimate.standard_error:.3f} | {worse} |")
-        if len({sources[name] for name in shared}) > 1:
-            mean = over_sets({name: each.mean for name, each in found.items()}, sources)
-            low, high = mean.interval
-            name = f"**mean of {len(shared)} sets**"
-            print(f"| {name} | {mean.mean:+.3f} | {low:+.3f} to {high:+.3f} | |")
+def print_differences(table: Table, results: Results, pairs: Sequence[tuple[str, str]]) -> None:
+    """Print how much better methods are than others on each set, and on average over the sets."""
+    found = {
+        (first, other): {
+            name: paired(table[first][name], table[other][name], results)
+            for name in SETS
+            if name in table[first] and name in table[other]
+        }
+        for first, other in pairs
+    }
+    print("| set |", " | ".join(f"{first} less {other}" for first, other in pairs), "|")
+    print("|---|" + "---|" * len(pairs))
+    for name in [name for name in SETS if any(name in column for column in found.values())]:
+        cells = [_difference(column.get(name)) for column in found.values()]
+        print(f"| {name} |", " | ".join(cells), "|")
+    print("| mean |", " | ".join(map(_mean_difference, found.values())), "|")
+
+
+def _difference(estimate: MeanEstimate | None) -> str:
+    if estimate is None:
+        return "-"
+    text = f"{estimate.mean:+.3f} +- {estimate.standard_error:.3f}"
+    return f"**{text}**" if estimate.mean < -estimate.standard_error else text
+
+
+def _mean_difference(column: Mapping[str, MeanEstimate]) -> str:
+    """Return the mean over the sets with its 95 % interval, for other sets."""
+    means = {name: estimate.mean for name, estimate in column.items()}
+    sources = {name: SETS[name].source for name in means}
+    if len(set(sources.values())) < 2:
+        return "-"
+    estimate = over_sets(means, sources)
+    low, high = estimate.interval
+    return f"{estimate.mean:+.3f} ({low:+.3f} to {high:+.3f}), {len(means)} sets"
+
+
+def _choices(results: Results) -> str:
+    """Return what ``tltool fit`` chose, a line for each run."""
+    lines = []
+    for cell, row in results.items():
+        if cell.method == FIT:
+            name = row["strategy"]["class_path"].rpartition(".")[2]
+            run = f"{cell.image_set}, seed {cell.seed}"
+            lines.append(f"{run}: {name}, lr {row['lr']:g}, {row['epochs']} epochs")
+    return "\n".join(lines)

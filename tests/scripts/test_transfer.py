@@ -62,7 +62,8 @@ def fake(accuracies):
         measured.append(cell.method)
         if accuracies[cell.method] is None:
             raise subprocess.CalledProcessError(1, "fit", stderr="no luck")
-        return {"correct": {"last": accuracies[cell.method]}, "minutes": 2.0}
+        chosen = {"strategy": {"class_path": "tltool.LPFT"}, "lr": 1e-3, "epochs": 4}
+        return {"correct": {"last": accuracies[cell.method]}, "minutes": 2.0, **chosen}
 
     return measure, measured
 
@@ -97,7 +98,7 @@ def test_a_method_that_fails_stops_no_other_and_is_not_kept(
 def test_the_table_flags_a_set_below_the_probe(run, transfer, monkeypatch, capsys):
     monkeypatch.setattr(transfer, "measure", fake({"probe": "1111", "fit": "0000"})[0])
     run("run", "probe", "fit")
-    assert "| hymenoptera | -1.000 | 0.000 | **below** |" in capsys.readouterr().out
+    assert "| hymenoptera | **-1.000 +- 0.000** |" in capsys.readouterr().out
 
 
 def test_an_unknown_method_is_refused(run):
@@ -153,7 +154,7 @@ def test_the_reference_tells_two_colors_apart(module, monkeypatch, split_images,
 @pytest.mark.slow
 def test_a_fit_is_measured_with_options_of_the_command_line(module, split_images):
     methods = module("transfer_methods")
-    options = "model.backbone.weights=random+trainer.max_epochs=1+trainer.accelerator=cpu"
+    options = "data.batch_size=8+model.backbone.weights=random+trainer.max_epochs=1"
     cell = methods.Cell("hymenoptera", f"LinearProbe+{options}", 0, "test_resnet", 32)
     row = methods.measure(cell, split_images)
     assert (row["epochs"], row["strategy"]["class_path"]) == (1, "tltool.LinearProbe")
