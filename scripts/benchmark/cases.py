@@ -1,15 +1,14 @@
 """Cases for judging the advice: four data sets, from 10 to 100 training images a class."""
 
 import functools
-import gzip
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fashion_mnist
 import torch
-from PIL import Image
 from results import FOLDER
 
 from tltool.data.datamodules.digits import DigitsDataModule
@@ -19,11 +18,6 @@ from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.datamodules.stratified_split import split_stratified
 from tltool.data.loading.samples import Samples, Splits
 
-FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-FASHION_CLASSES = (
-    *("t-shirt", "trouser", "pullover", "dress", "coat"),
-    *("sandal", "shirt", "sneaker", "bag", "boot"),
-)
 NUM_CHOOSING = 200
 NUM_TEST = 600
 STEPS = 60
@@ -115,31 +109,23 @@ def _at_most(samples: Samples, number: int) -> Samples:
 
 
 def _fashion() -> Path:
-    """Write images of Fashion-MNIST (Xiao et al., 2017, MIT license) into folders, once."""
+    """Write images of Fashion-MNIST into folders, once."""
     folder = FOLDER / "fashion-mnist"
-    if (folder / "whole").is_file():
-        return folder
-    if not FASHION_MNIST.is_dir():
-        raise FileNotFoundError(
-            f"There is no {str(FASHION_MNIST)!r}. Type: apt-get install dataset-fashion-mnist"
-        )
-    for source, shares in (("train", {"train": 100, "val": 20}), ("t10k", {"test": 60})):
-        _write(folder, source, shares)
-    (folder / "whole").touch()
+    if not (folder / "whole").is_file():
+        for source, shares in (("train", {"train": 100, "val": 20}), ("t10k", {"test": 60})):
+            _write(folder, source, shares)
+        (folder / "whole").touch()
     return folder
 
 
 def _write(folder: Path, source: str, shares: dict[str, int]) -> None:
     """Write the first images of each class, so many into each split."""
-    pixels = gzip.decompress((FASHION_MNIST / f"{source}-images-idx3-ubyte.gz").read_bytes())[16:]
-    labels = gzip.decompress((FASHION_MNIST / f"{source}-labels-idx1-ubyte.gz").read_bytes())[8:]
     splits: Sequence[str] = [split for split, number in shares.items() for _ in range(number)]
-    counts = [0] * len(FASHION_CLASSES)
-    for index, label in enumerate(labels):
+    counts: dict[str, int] = defaultdict(int)
+    for name, label, image in fashion_mnist.images_of(source):
         if counts[label] == len(splits):
             continue
-        path = folder / splits[counts[label]] / FASHION_CLASSES[label] / f"{index:05d}.png"
+        path = folder / splits[counts[label]] / label / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = Image.frombytes("L", (28, 28), pixels[index * 784 : (index + 1) * 784])
         image.save(path)
         counts[label] += 1

@@ -11,47 +11,30 @@ from tltool._atomic_write import whole_file
 from tltool.data.datamodules.elpv import ELPVDataModule
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
-from tltool.data.transforms.normalization import Preprocessing
 from tltool.features.extraction import extract_features
 from tltool.models.backbone import Backbone
 
 Features = dict[str, tuple[Tensor, Tensor]]
 
 
-def features_of(
-    data_name: str,
-    *,
-    preprocessing: Preprocessing = "backbone",
-    stop_at: str | None = None,
-    **changes: Any,
-) -> Features:
+def features_of(data_name: str) -> Features:
     """Return features and labels of each split with EfficientNet-Lite0.
 
     Args:
         data_name: ``elpv``, ``elpv-probability`` for its four classes, or a folder of images.
-        preprocessing: See `ImageDataModule`.
-        stop_at: See `Backbone`.
-        **changes: Entries of the preprocessing that replace the backbone's own.
     """
-    chosen = [preprocessing] * (preprocessing != "backbone") + [stop_at] * (stop_at is not None)
-    variant = "-".join([*map(str, chosen), *(f"{k}{v}" for k, v in changes.items())]) or "own"
-    path = FOLDER / f"{Path(data_name).name}-{variant}.pt"
+    path = FOLDER / f"{Path(data_name).name}-own.pt"
     if not path.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            torch.save(_extract(data_name, preprocessing, stop_at, changes), partial)
+            torch.save(_extract(data_name), partial)
     features: Features = torch.load(path, weights_only=True)
     return features
 
 
-def _extract(
-    data_name: str, preprocessing: Preprocessing, stop_at: str | None, changes: dict[str, Any]
-) -> Features:
-    backbone = Backbone("tf_efficientnet_lite0", stop_at=stop_at)
-    options: dict[str, Any] = {
-        "preprocessing": preprocessing,
-        "data_config": backbone.data_config | changes,
-    }
+def _extract(data_name: str) -> Features:
+    backbone = Backbone("tf_efficientnet_lite0")
+    options: dict[str, Any] = {"data_config": backbone.data_config}
     data: ImageDataModule = (
         ELPVDataModule(target="defective" if data_name == "elpv" else "probability", **options)
         if data_name.startswith("elpv")

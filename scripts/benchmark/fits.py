@@ -25,7 +25,6 @@ from tltool.models.heads import Head
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
-EPOCHS = 6
 IMG_SIZE = 128
 NUM_ELPV = 600
 
@@ -56,25 +55,6 @@ def splits_of(data_name: str, *, choosing: bool) -> Splits:
     return Splits(**{split: train.subset(indices) for split, indices in splits.items()})
 
 
-def fit(
-    data_name: str,
-    strategy: FinetuningStrategy,
-    *,
-    lr: float,
-    seed: int,
-    choosing: bool,
-    **data_options: Any,
-) -> Row:
-    """Fine-tune EfficientNet-Lite0 with a linear head, and return what came out.
-
-    AdamW, batch 32, 128 px, 6 epochs; the accuracy is that of the last epoch, on one thread.
-    """
-    make_backbone = partial(Backbone, "tf_efficientnet_lite0", img_size=IMG_SIZE)
-    return fine_tune(
-        make_backbone, data_name, strategy, lr=lr, seed=seed, choosing=choosing, **data_options
-    )
-
-
 def data_of(data_name: str, **data_options: Any) -> ImageDataModule:
     """Return the data module of ``elpv`` or of a folder of images."""
     make = ELPVDataModule if data_name == "elpv" else partial(ImageFolderDataModule, data_name)
@@ -90,10 +70,9 @@ def fine_tune(
     lr: float,
     seed: int,
     choosing: bool,
-    epochs: int = EPOCHS,
-    **data_options: Any,
+    epochs: int,
 ) -> Row:
-    """Fine-tune any backbone with a linear head, as `fit` does.
+    """Fine-tune any backbone with a linear head: AdamW, batch 32, on one thread.
 
     Args:
         make_backbone: Called after the seed is set.
@@ -103,11 +82,10 @@ def fine_tune(
         seed: Seed of head, order and augmentation.
         choosing: See `splits_of`.
         epochs: Number of epochs.
-        **data_options: Options of the data module.
     """
 
     def make_data(data_config: dict[str, Any]) -> ImageDataModule:
-        data = data_of(data_name, data_config=data_config, **data_options)
+        data = data_of(data_name, data_config=data_config)
         data.splits = splits_of(data_name, choosing=choosing)
         return data
 

@@ -16,7 +16,7 @@ class MixingCollate:
     takes as they are. ``hard_labels`` ``(B,)`` name the class with the larger share, to measure
     accuracy against: no network can get all of them right, so it lies below that on plain images.
     Measured on 244 and 600 images in 6 epochs, neither brought accuracy, and cutmix cost some: they
-    are for long training (`scripts/benchmark/augmentations.py`).
+    are for long training (`scripts/benchmark/transfer.py`).
 
     Args:
         num_classes: Number of classes.

@@ -46,7 +46,7 @@ def resolve_preprocessing(
             channel only. ``mean_image``: subtract the mean image (Krizhevsky et al., 2012, section
             2, https://papers.nips.cc/paper/4824). ``none``: pixels in 0..1. None of the other
             choices did better than ``backbone`` with pretrained weights, on two data sets
-            (`scripts/benchmark/preprocessing.py`); they are for training from scratch.
+            (`scripts/benchmark/transfer.py`); they are for training from scratch.
         measure: Gives the statistics of the training images; called only where they are needed.
 
     Raises:

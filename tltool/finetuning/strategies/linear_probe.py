@@ -34,7 +34,7 @@ class LPFT(WarmupDecayStrategy):
     A head that fits the features already does not distort them when the backbone begins to train,
     which helps most on data unlike the training data (Kumar et al., 2022,
     https://arxiv.org/abs/2202.10054). On 244 and 600 images and in 6 epochs it did not help: the
-    second phase lost what the probe had won (`scripts/benchmark/strategies.py`). The probe needs no
+    second phase lost what the probe had won (`scripts/benchmark/transfer.py`). The probe needs no
     warmup and has none.
 
     Args:
