@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
-from tltool.finetuning.strategies import FullFinetuning
+from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.layers.fitted_norms import Standardize
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -98,14 +98,14 @@ def test_features_that_are_no_numbers_are_refused():
 def start(images, make_trainer):
     """Fit for no epoch, and return the task."""
 
-    def run(head=Head, **options):
+    def run(head=Head, strategy=None, **options):
         torch.manual_seed(0)
         backbone = Backbone("test_resnet", weights="random", img_size=32)
         task = ImageTask(backbone, head, num_classes=2, **options)
         data = ImageFolderDataModule(
             images, batch_size=4, num_workers=0, data_config=backbone.data_config
         )
-        trainer = make_trainer(Finetuning(FullFinetuning()), max_epochs=1, max_steps=0)
+        trainer = make_trainer(Finetuning(strategy or FullFinetuning()), max_epochs=1, max_steps=0)
         before = task.head.output.weight.clone()
         trainer.fit(task, data)
         changed = not torch.equal(before, task.head.output.weight)
@@ -121,8 +121,13 @@ def test_validation_before_the_first_step_is_that_of_the_probe(start):
     assert metrics["val/accuracy"] == 1.0
 
 
-def test_a_head_with_hidden_layers_begins_with_its_initializer(start):
-    assert not start(partial(Head, hidden_features=[8]))[-1]
+def test_a_head_with_hidden_layers_begins_with_its_initializer_where_it_trains_alone(start):
+    begun = start(partial(Head, hidden_features=[8]), strategy=LinearProbe())[-1]
+    assert not begun
+
+
+def test_a_head_with_hidden_layers_is_trained_before_the_backbone_is(start):
+    assert start(partial(Head, hidden_features=[8]))[-1]
 
 
 def test_a_head_that_says_how_it_begins_is_left(start):

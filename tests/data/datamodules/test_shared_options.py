@@ -44,7 +44,7 @@ def test_shared_arguments_have_one_default(cls):
 
 def test_the_command_line_knows_type_default_and_meaning_of_shared_options(parse):
     parsed, shown = parse(DigitsDataModule, "--batch_size", "16")
-    assert (parsed.batch_size, parsed.val_fraction, parsed.augmentation) == (16, 0.2, "none")
+    assert (parsed.batch_size, parsed.val_fraction, parsed.crop_area) == (16, 0.2, 0.5)
     assert "Seed of the split. (type: int, default: 0)" in shown
 
 
