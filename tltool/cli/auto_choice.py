@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 
 from tltool.cli.trainer_section import uses_gpu, world_size
+from tltool.data.transforms.augmentation import Augmentation
 from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
 from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import Auto, FinetuningStrategy, LinearProbe
 from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
+from tltool.training.callbacks.ending import Ending
 
 if TYPE_CHECKING:
     from tltool.cli.build import Experiment
@@ -25,7 +27,7 @@ _DEFAULTS = {
     "ending.average": "wise_ft",
     "ending.choose": "one_standard_error",
 }
-AUGMENTATION = "crop"
+AUGMENTATION: Augmentation = "crop"
 """Of the training images, where layers of the backbone train."""
 UNBALANCED = 3
 """Where a class has so many times the images of another one, the macro F1 chooses."""
@@ -48,9 +50,7 @@ def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> N
     strategy = before.get("finetuning")
     if not strategy or not is_auto(config):
         return
-    config.finetuning = Namespace(
-        class_path=strategy["class_path"], init_args=Namespace(strategy.get("init_args") or {})
-    )
+    config.finetuning = _section(strategy["class_path"], strategy.get("init_args") or {})
     for key in _CHOSEN:
         if config.get(key) is None:
             config[key] = functools.reduce(
@@ -139,15 +139,17 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         on_gpu=uses_gpu(config.trainer),
         auto=auto,
     )
-    config.finetuning = Namespace(
-        class_path=_path(type(strategy)),
-        init_args=Namespace(dataclasses.asdict(strategy)),  # type: ignore[call-overload]
-    )
+    if data.splits.test is None and config.ending.choose == _DEFAULTS["ending.choose"]:
+        # Nothing chooses: the validation images report.
+        config.ending.average, config.ending.choose = "none", "last"
+        experiment.made.ending = Ending(**vars(config.ending))
+    config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts
     if config.monitor is None:
         config.monitor = "val/f1" if max(counts) > UNBALANCED * min(counts) else DEFAULT_MONITOR
     if data.augmentation is None and not isinstance(strategy, LinearProbe):
-        config.data.init_args.augmentation = data.augmentation = AUGMENTATION
+        config.data.init_args.augmentation = AUGMENTATION
+        data.augmentation = AUGMENTATION
     return strategy, why
 
 
@@ -163,6 +165,12 @@ def _words(strategy: Any) -> str:
     }
     changed = [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
     return f"{type(strategy).__name__}({', '.join(changed)})"
+
+
+def _section(class_path: str, init_args: Mapping[str, Any]) -> Namespace:
+    """Return the section of a class, as the parser makes it."""
+    made: Namespace = dict_to_namespace({"class_path": class_path, "init_args": dict(init_args)})
+    return made
 
 
 def _path(strategy: type[FinetuningStrategy]) -> str:

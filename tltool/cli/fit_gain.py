@@ -42,7 +42,13 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     if not path.is_file():
         return None
     task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
-    gain = measure_gain(task, experiment.data, probe, precision=str(trainer.precision))
+    gain = measure_gain(
+        task,
+        experiment.data,
+        probe,
+        precision=str(trainer.precision),
+        is_optimistic=probe.split == "val" and experiment.made.ending.choose != "last",
+    )
     logger = find_logger(trainer)
     if logger is not None:
         estimate = gain.difference.estimate

@@ -51,10 +51,12 @@ class RunGain:
     Attributes:
         probe: The baseline.
         correct: Whether the task is right on each of its images, ``(N,)``.
+        is_optimistic: Whether the same images have chosen the weights of the task.
     """
 
     probe: ProbeBaseline
     correct: Tensor
+    is_optimistic: bool
 
     @property
     def accuracy(self) -> AccuracyInterval:
@@ -66,11 +68,6 @@ class RunGain:
         """The task's accuracy less that of the probe, paired over the images."""
         baselines = {PROBE: self.probe.correct}
         return compare_with_baselines(self.correct, baselines, self.probe.groups)[PROBE]
-
-    @property
-    def is_optimistic(self) -> bool:
-        """Whether the same images have chosen the best epoch."""
-        return self.probe.split == "val"
 
 
 def measure_probe(
@@ -89,20 +86,24 @@ def measure_probe(
     """
     split: SplitName = "test" if data.splits.test else "val"
     train, measured = data.samples("train"), data.samples(split)
-    options = {"caching": caching, "precision": precision}
+    options: dict[str, Any] = {"caching": caching, "precision": precision}
     features = split_features(backbone, data, "train", **options).float()
     if not is_cheap_probe(features):
         return None
     found = split_features(backbone, data, split, **options).float()
-    labels = (torch.tensor(samples.labels) for samples in (train, measured))
-    pairs = zip((features, found), labels, strict=True)
-    correct = probe_correct(*pairs, data.num_classes)
+    labels, found_labels = (torch.tensor(samples.labels) for samples in (train, measured))
+    correct = probe_correct((features, labels), (found, found_labels), data.num_classes)
     return ProbeBaseline(split, correct, number_groups(measured.groups))
 
 
 @torch.inference_mode()
 def measure_gain(
-    task: ImageTask, data: ImageDataModule, probe: ProbeBaseline, *, precision: str
+    task: ImageTask,
+    data: ImageDataModule,
+    probe: ProbeBaseline,
+    *,
+    precision: str,
+    is_optimistic: bool,
 ) -> RunGain:
     """Measure a trained task on the images that the probe was measured on.
 
@@ -111,6 +112,7 @@ def measure_gain(
         data: Its images.
         probe: See `measure_probe`.
         precision: As in Lightning's Trainer.
+        is_optimistic: Whether the same images have chosen the weights of the task.
     """
     task.eval()
     device, autocast = task.device, AUTOCAST.get(precision)
@@ -121,4 +123,4 @@ def measure_gain(
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             probabilities = task(images).float().softmax(dim=1).cpu()
         parts.append(PredictionSet.from_probabilities(probabilities, batch["labels"]))
-    return RunGain(probe, PredictionSet.joined(parts).correct)
+    return RunGain(probe, PredictionSet.joined(parts).correct, is_optimistic)

@@ -64,7 +64,7 @@ def fit_head_(
                 label_smoothing=label_smoothing,
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             cycle.step()
     head.zero_grad()

@@ -61,7 +61,7 @@ def start_head_(
             norm.fit_(features)
         if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
-            loss = {
+            loss: dict[str, Any] = {
                 "class_weights": getattr(task, "class_weights", None),
                 "label_smoothing": getattr(task, "label_smoothing", 0.0),
             }

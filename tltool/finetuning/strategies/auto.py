@@ -112,7 +112,7 @@ def last_groups(shares: Mapping[str, float]) -> tuple[int, float]:
         (1, 0.5)
     """
     number, taken = 0, 0.0
-    for group, share in reversed(shares.items()):
+    for group, share in reversed(list(shares.items())):
         if number and taken + share > LAST_SHARE:
             break
         taken += share

@@ -21,6 +21,7 @@ from tltool.training.callbacks.ending_files import (
     TABLE,
     competing_states,
     describe_choice,
+    keep_last,
     replace_best,
     saved_checkpoints,
     undo_ending,
@@ -76,8 +77,10 @@ class Ending(Callback):
         points: Of ``wise_ft``: shares of the end, from 0, the start, to 1, the end.
         include_start: Let the start compete too, whatever is averaged.
         choose: Take the ``best``; or keep the start, if it competes, unless the best one gains more
-            than ``one_standard_error`` over it, see `choose_candidate`. ``None`` is ``best``,
-            unless the strategy is ``Auto``, and then ``one_standard_error``.
+            than ``one_standard_error`` over it, see `choose_candidate`. ``last`` takes the last
+            epoch, so that nothing is chosen: with few images a choice is luck. ``None`` is
+            ``best``, unless the strategy is ``Auto``, and then ``one_standard_error``, or ``last``
+            where no images are there to choose by.
         keep: Of ``soup``: how many of the best epochs the command line keeps to average.
 
     Raises:
@@ -92,12 +95,17 @@ class Ending(Callback):
         average: Average | None = None,
         points: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
         include_start: bool = False,
-        choose: Choice | None = None,
+        choose: Choice | Literal["last"] | None = None,
         keep: int = 5,
     ) -> None:
         average, choose = average or "none", choose or "best"
         lookup(dict.fromkeys(get_args(Average)), average, kind="average")
-        lookup(dict.fromkeys(get_args(Choice)), choose, kind="choice")
+        lookup(dict.fromkeys([*get_args(Choice), "last"]), choose, kind="choice")
+        if choose == "last" and (average != "none" or include_start):
+            raise ValueError(
+                "`ending.choose: last` takes the last epoch: nothing competes with it. Leave out "
+                "`ending.average` and `ending.include_start`, or set `ending.choose` to best."
+            )
         if not all(0 <= point <= 1 for point in points):
             raise ValueError(f"`points` are shares of the end, in [0, 1], got {list(points)}.")
         if keep < 1:
@@ -116,7 +124,7 @@ class Ending(Callback):
     @property
     def is_active(self) -> bool:
         """Whether anything competes with the best epoch."""
-        return self.average != "none" or self.include_start
+        return self.average != "none" or self.include_start or self.choose == "last"
 
     @property
     def _needs_start(self) -> bool:
@@ -191,6 +199,9 @@ class Ending(Callback):
             return
         assert isinstance(pl_module, ImageTask)  # noqa: S101  # see `setup`
         best = _find_best(trainer)
+        if self.choose == "last":
+            keep_last(trainer, best)
+            return
         read = self._read(best, trainer, pl_module) if trainer.is_global_zero else {}
         states = trainer.strategy.broadcast(read)
         if isinstance(states, str):

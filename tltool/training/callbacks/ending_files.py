@@ -64,6 +64,20 @@ def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
+def keep_last(trainer: Trainer, best: BestCheckpoint) -> None:
+    """Write the last epoch to ``best.ckpt``, and keep the best one beside it; on all ranks."""
+    path = Path(str(best.dirpath)) / "best.ckpt"
+    if best.monitor not in trainer.callback_metrics:
+        return
+    score = trainer.callback_metrics[best.monitor].detach().cpu()
+    best.best_model_score = score
+    best.best_k_models[best.best_model_path] = score
+    if trainer.is_global_zero:
+        with whole_file(path.with_name(KEPT)) as partial:
+            shutil.copyfile(path, partial)
+    trainer.save_checkpoint(path, weights_only=False)
+
+
 def undo_ending(directory: Path, *, keeps_best: bool) -> None:
     """Forget an earlier end of a run that goes on.
 
