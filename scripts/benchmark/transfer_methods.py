@@ -17,13 +17,13 @@ from environments import interpreter
 from image_sets import val_labels
 from results import FOLDER, Row
 
-from tltool.finetuning.strategies import STRATEGIES
+from tltool.finetuning.strategies import STRATEGIES, Auto, ChosenGroups
 from tltool.inference.predictor import load
 from tltool.models.backbone import Backbone
 from tltool.reporting.run_record import read_run
 
 PROBES = ("probe", "logistic")
-STRATEGY_NAMES = tuple(each.__name__ for each in STRATEGIES if each.__name__ != "ChosenGroups")
+STRATEGY_NAMES = tuple(each.__name__ for each in STRATEGIES if each not in (Auto, ChosenGroups))
 OTHERS = ("fastai", "autotimm")
 FIT = "fit"
 AUGMENTED = "LastBlocks"
@@ -140,6 +140,7 @@ def _measure_fit(cell: Cell, folder: Path, scratch: Path) -> Row:
             name: correct(_predictions(run_dir / "checkpoints" / f"{name}.ckpt", folder), folder)
             for name in ("last", "best")
         },
+        "counts": "best" if cell.base == FIT else "last",
         "minutes": minutes,
         "epochs": record.epochs_done,
         "strategy": finetuning,

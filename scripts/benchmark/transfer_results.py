@@ -14,8 +14,6 @@ from tltool._atomic_write import whole_file
 from tltool.evaluation.paired_differences import MeanEstimate, estimate_mean
 
 Results = Mapping[Cell, Row]
-RESOLVED_BY_AUTO = (".Auto", ".ChosenGroups")
-"""What stands in the configuration of a run that chose its strategy itself."""
 
 
 def path_of(cell: Cell, fingerprint: str, folder: Path) -> Path:
@@ -62,12 +60,10 @@ def minutes_left(todo: Sequence[Cell], done: Results) -> float | None:
 def correct_of(row: Row) -> Tensor:
     """Return 1 for each image that is right and 0 for the others, ``(N,)``.
 
-    They are those of the last epoch, which nothing chose; of the best checkpoint where `Auto` chose
-    it, for it does so on images that it carves out of the training images.
+    They are those of the last epoch, which nothing chose; of the best checkpoint of `Auto`, which
+    chooses on images that it carves out of the training images, or nothing.
     """
-    strategy = row.get("strategy", {}).get("class_path", "")
-    name = "best" if strategy.endswith(RESOLVED_BY_AUTO) else "last"
-    return torch.tensor([int(each) for each in row["correct"][name]])
+    return torch.tensor([int(each) for each in row["correct"][row.get("counts", "last")]])
 
 
 def paired(first: Sequence[Cell], second: Sequence[Cell], results: Results) -> MeanEstimate:
