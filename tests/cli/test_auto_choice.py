@@ -105,6 +105,19 @@ def test_a_budget_is_refused_where_nothing_chooses(run_tltool, base):
     assert "not by LPFT. Set --trainer.max_epochs" in err
 
 
+def test_two_lengths_of_training_are_refused(run_tltool, base):
+    status, _, err = run_tltool("fit", *base, "--trainer.max_epochs", 2, "--budget", "10m")
+    assert status == 1
+    assert "Leave out one of them" in err
+
+
+def test_few_images_are_trained_on_for_more_epochs(run_tltool, base, tmp_path):
+    status, out, err = run_tltool("fit", *base, "--data.batch_size", 100)
+    assert status == 0, err
+    assert config(tmp_path)["trainer"]["max_epochs"] == 75
+    assert "epoch 75/75" in out
+
+
 def test_a_budget_that_is_no_duration_is_refused(run_tltool, base):
     status, _, err = run_tltool("fit", *base, "--budget", "soon")
     assert status == 1

@@ -14,6 +14,7 @@ from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_
 from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import Auto, FinetuningStrategy, LinearProbe
+from tltool.finetuning.strategies.auto import num_epochs
 from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
 from tltool.training.callbacks.ending import Ending
 
@@ -34,7 +35,7 @@ UNBALANCED = 3
 # Keys that say what was chosen, once a run has begun.
 _CHOSEN = (
     *("data.init_args.augmentation", "data.init_args.tuning_fraction", "monitor"),
-    *("ending.average", "ending.choose"),
+    *("ending.average", "ending.choose", "trainer.max_epochs"),
 )
 
 
@@ -45,7 +46,7 @@ def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> N
         config: The configuration that resumes it.
         before: That in its checkpoint.
     """
-    if config.budget is not None and "trainer" in before:
+    if config.trainer.max_epochs is None and "trainer" in before:
         config.budget, config.trainer.max_epochs = None, before["trainer"]["max_epochs"]
     strategy = before.get("finetuning")
     if not strategy or not is_auto(config):
@@ -100,6 +101,11 @@ def check_budget(config: Namespace) -> None:
     if config.budget is None:
         return
     parse_duration(config.budget)
+    if config.trainer.max_epochs is not None:
+        raise ValueError(
+            "`budget` and `trainer.max_epochs` are two lengths of training, but one is enough. "
+            "Leave out one of them."
+        )
     if not is_auto(config):
         name = config.finetuning.class_path.rpartition(".")[2]
         raise ValueError(
@@ -108,7 +114,7 @@ def check_budget(config: Namespace) -> None:
         )
 
 
-def with_choice(experiment: "Experiment", auto: Auto) -> "Experiment":
+def with_choice(experiment: "Experiment", auto: Auto, *, has_epochs: bool) -> "Experiment":
     """Return an experiment with the strategy and the epochs that `Auto` chooses, in words too.
 
     They are written into its configuration.
@@ -116,12 +122,16 @@ def with_choice(experiment: "Experiment", auto: Auto) -> "Experiment":
     Args:
         experiment: With `Auto` for its strategy.
         auto: The rule.
+        has_epochs: Whether the number of epochs is given.
     """
     strategy, why = _choose(experiment, auto)
     chosen = dataclasses.replace(experiment, strategy=strategy, choice=f"{_words(strategy)}: {why}")
-    config = experiment.config
+    config, data = experiment.config, experiment.data
     budget, config.budget = config.budget, None
     if budget is None:
+        if not has_epochs:
+            epochs = num_epochs(strategy, len(data.samples("train")), data.batch_size)
+            config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
         return chosen
     epochs = epochs_of_budget(chosen, parse_duration(budget))
     config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs

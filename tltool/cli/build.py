@@ -27,6 +27,7 @@ from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
+from tltool.finetuning.strategies.auto import EPOCHS
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.image_task import ImageTask
@@ -127,6 +128,9 @@ def build(parser: Parser, config: Namespace) -> Experiment:
     if resumed:
         take_choice_of_checkpoint(config, resumed.config)
     check_budget(config)
+    has_epochs = config.trainer.max_epochs is not None
+    if not has_epochs:
+        config.trainer.max_epochs = EPOCHS
     _set_seed(config, resumed.seed if resumed else None)
     changes = resumed.differences(plain_config(parser, config)) if resumed else []
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
@@ -146,7 +150,7 @@ def build(parser: Parser, config: Namespace) -> Experiment:
         resumed.check_task(made.model)
     made.data.check_values(made.data.value_survey)
     experiment = Experiment(parser, config, made, made.data, made.model, strategy, changes)
-    return with_choice(experiment, auto) if auto else experiment
+    return with_choice(experiment, auto, has_epochs=has_epochs) if auto else experiment
 
 
 def _set_seed(config: Namespace, seed_before: int | None) -> None:

@@ -1,9 +1,12 @@
 """The closed-form probe in front of a fit, and behind it the gain over that probe."""
 
+from typing import Any
+
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
 from tltool.evaluation.accuracy import AccuracyInterval
+from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
 from tltool.training.head_start import is_limited
@@ -41,12 +44,20 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     path = best if best.is_file() else best.with_name("last.ckpt")
     if not path.is_file():
         return None
+    options: dict[str, Any] = {
+        "caching": vars(experiment.config.features),
+        "precision": str(trainer.precision),
+    }
+    model = experiment.config.model
+    begins_as_probe = model.closed_form_start and not model.log_prior
+    if path == best and begins_as_probe and refit_start(path, experiment.data, **options):
+        print("best.ckpt holds the start, its head fitted anew on training and tuning images")
     task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
     gain = measure_gain(
         task,
         experiment.data,
         probe,
-        precision=str(trainer.precision),
+        precision=options["precision"],
         is_optimistic=probe.split == "val" and experiment.made.ending.choose != "last",
     )
     logger = find_logger(trainer)

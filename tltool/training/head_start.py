@@ -43,7 +43,7 @@ def start_head_(
     head, trainer = task.get_submodule("head"), getattr(task, "_trainer", None)
     norm = getattr(head, "input_norm", None)
     needs_norm = isinstance(norm, FittedNorm) and not norm.is_fitted
-    starts = getattr(task, "closed_form_start", False) and _chooses_no_start(head)
+    starts = getattr(task, "closed_form_start", False) and leaves_start(head)
     starts = starts and isinstance(data, ImageDataModule) and not is_limited(trainer)
     starts = starts and (has_closed_form(head) or _trains_backbone(task))
     if not (needs_norm or starts):
@@ -82,7 +82,7 @@ def has_closed_form(head: nn.Module) -> bool:
     return not any(isinstance(layer, nn.Linear) for layer in head.hidden.modules())
 
 
-def _chooses_no_start(head: nn.Module) -> bool:
+def leaves_start(head: nn.Module) -> bool:
     """Tell whether a head leaves it to us how its output weights begin."""
     given = getattr(head, "description", {}).get("init_args", {})
     return given.get("output_initializer", "auto") == "auto" and not given.get("output_bias", 0.0)

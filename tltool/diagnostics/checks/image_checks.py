@@ -127,7 +127,8 @@ def images_are_readable(images: HashedImages) -> CheckResult:
 def only_readable(data: "ImageDataModule", images: HashedImages) -> "ImageDataModule":
     """Return the data with the images that were read, decoded in the main process."""
     smaller = copy.copy(data)
-    smaller.splits = Splits(*map(images.samples.get, ("train", "val", "test")))
+    train, val, test = (images.samples.get(split) for split in ("train", "val", "test"))
+    smaller.splits = Splits(train, val, test)
     smaller.num_workers = 0
     return smaller
 

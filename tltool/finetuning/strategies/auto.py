@@ -1,5 +1,6 @@
 """Auto: the strategy that the number of images, the device and the backbone call for."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from tltool.finetuning.strategies.strategy import FinetuningStrategy
 LAST_SHARE = 0.4
 """Most of the forward pass that the last groups take where the others are computed once: two groups
 of efficientnet-lite0 and mobilenetv2, one of a ResNet or ConvNeXt."""
+EPOCHS = 10
+"""Length of a training that says nothing else."""
+FEWEST_STEPS, MOST_EPOCHS = 150, 75
+"""Of few images an epoch is of few steps: so many steps are trained, in at most so many epochs."""
 FEW_PER_CLASS = 5
 """With fewer training images of a class the head alone has enough to learn."""
 MANY_IMAGES = 2_000
@@ -100,6 +105,19 @@ class Auto(FinetuningStrategy):
             f"{images}; the last groups take {behind:.0%} of a forward pass, and what is in front "
             "is computed once"
         )
+
+
+def num_epochs(strategy: FinetuningStrategy, num_images: int, batch_size: int) -> int:
+    """Return how long a chosen strategy trains where nothing else is given.
+
+    Example:
+        >>> num_epochs(LastBlocks(), 1000, 32), num_epochs(LastBlocks(), 100, 32)
+        (10, 38)
+    """
+    if isinstance(strategy, LinearProbe):
+        return EPOCHS
+    steps = max(round(num_images / batch_size), 1)
+    return min(max(math.ceil(FEWEST_STEPS / steps), EPOCHS), MOST_EPOCHS)
 
 
 def last_groups(shares: Mapping[str, float]) -> tuple[int, float]:

@@ -1,0 +1,63 @@
+"""The start that was chosen learns from the tuning images too."""
+
+import pytest
+import torch
+
+from tests.conftest import write_images
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.inference.refit_start import refit_start
+from tltool.models.backbone import Backbone
+from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.checkpoint_io import TASK
+from tltool.training.image_task import ImageTask
+
+CACHING = {"enabled": False}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("refit")
+    write_images(root / "train", per_class=110, size=32)
+    return write_images(root / "val", per_class=4, size=32).parent
+
+
+@pytest.fixture
+def refit(folder, tmp_path):
+    """Return a function that refits a checkpoint; and its head before and after."""
+
+    def run(candidate="start", tuning=0.2, **head):
+        torch.manual_seed(0)
+        backbone = Backbone("test_resnet", weights="random", img_size=32)
+        data = ImageFolderDataModule(
+            folder, tuning_fraction=tuning, num_workers=0, data_config=backbone.data_config
+        )
+        task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
+        checkpoint = {"state_dict": task.state_dict(), TASK: task.task_config, "epoch": 3}
+        torch.save({**checkpoint, ENDING: {"candidate": candidate}}, tmp_path / "best.ckpt")
+        done = refit_start(tmp_path / "best.ckpt", data, caching=CACHING, precision="32-true")
+        after = torch.load(tmp_path / "best.ckpt", weights_only=True)
+        return done, checkpoint, after
+
+    return run
+
+
+def test_the_start_is_fitted_anew_and_nothing_else_changes(refit):
+    done, before, after = refit()
+    assert done
+    assert after[ENDING]["candidate"] == "start, refit with tuning images"
+    changed = [
+        name
+        for name, value in before["state_dict"].items()
+        if not torch.equal(value, after["state_dict"][name])
+    ]
+    assert changed == ["head.output.weight", "head.output.bias"]
+    assert after["epoch"] == 3
+
+
+@pytest.mark.parametrize("options", [{"candidate": "0.5 of best epoch"}, {"tuning": 0.0}], ids=str)
+def test_other_weights_and_data_without_a_tuning_split_are_left(refit, options):
+    done, before, after = refit(**options)
+    assert not done
+    assert torch.equal(
+        before["state_dict"]["head.output.weight"], after["state_dict"]["head.output.weight"]
+    )

@@ -1,0 +1,62 @@
+"""Refit of the closed-form start on training and tuning images, where the start was chosen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
+from tltool.inference.split_features import split_features
+from tltool.models.heads import Head
+from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from tltool.training.head_start import has_closed_form, leaves_start, start_from_probe_
+from tltool.training.image_task import ImageTask
+from tltool.training.weight_blends import START
+
+_SPLITS: tuple[SplitName, ...] = ("train", "val")
+
+
+def refit_start(
+    path: Path, data: ImageDataModule, *, caching: Mapping[str, Any], precision: str
+) -> bool:
+    """Fit the head of a checkpoint on the tuning images too, if it is the start of a run.
+
+    A tuning split has told that training does not pay, and is not needed any more: the probe that
+    is left learns from all images. The checkpoint is replaced, whole or not at all.
+
+    Args:
+        path: ``best.ckpt``.
+        data: The images of the run.
+        caching: The options of the feature cache.
+        precision: As in Lightning's Trainer.
+
+    Returns:
+        Whether it was done: not for other weights, without a tuning split, or for a head that has
+        no closed form or does not begin by it.
+    """
+    checkpoint = read_checkpoint(path)
+    chosen = checkpoint.get(ENDING, {}).get("candidate")
+    if chosen != START or not data.splits.has_tuning:
+        return False
+    task = ImageTask.load_from_checkpoint(path)
+    head = task.head
+    if not isinstance(head, Head) or not has_closed_form(head) or not leaves_start(head):
+        return False
+    options: dict[str, Any] = {"caching": caching, "precision": precision}
+    rows = [split_features(task.backbone, data, split, **options).float() for split in _SPLITS]
+    labels = [torch.tensor(data.samples(split).labels) for split in _SPLITS]
+    start_from_probe_(
+        head,
+        torch.cat(rows),
+        torch.cat(labels),
+        class_weights=task.class_weights,
+        label_smoothing=task.label_smoothing,
+    )
+    checkpoint["state_dict"] |= {
+        f"head.{name}": tensor for name, tensor in head.state_dict().items()
+    }
+    checkpoint[ENDING] = {**checkpoint[ENDING], "candidate": f"{START}, refit with tuning images"}
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    return True
