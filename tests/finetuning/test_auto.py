@@ -43,6 +43,10 @@ def test_with_few_images_of_a_class_the_head_trains_alone():
     assert chosen(num_images=500, num_classes=200) == LinearProbe()
 
 
+def test_with_few_images_of_a_class_the_backbone_has_a_smaller_lr():
+    assert chosen(num_images=30) == LastBlocks(2, backbone_lr_scale=0.3)
+
+
 def test_without_layers_the_head_trains_alone():
     assert chosen(forward_shares={}) == LinearProbe()
 
