@@ -114,7 +114,8 @@ def common_flags(cell: Cell, folder: Path) -> list[str]:
         f"--model.backbone.name={cell.backbone}",
         f"--model.backbone.img_size={cell.img_size}",
         f"--seed_everything={cell.seed}",
-        *([] if cell.base not in STRATEGY_NAMES else [f"--finetuning={cell.base}"]),
+        *([f"--finetuning={cell.base}"] if cell.base in STRATEGY_NAMES else []),
+        *(["--finetuning=LinearProbe"] if cell.base in PROBES else []),  # `Auto` splits otherwise.
         *cell.options,
     ]
 
