@@ -85,8 +85,21 @@ def test_an_augmentation_that_is_given_stays(run_tltool, base, tmp_path):
 
 
 def test_no_tuning_split_makes_the_result_optimistic(run_tltool, base):
-    _, out, _ = run_tltool("fit", *base, "--data.tuning_fraction", 0, "--trainer.max_epochs", 1)
+    words = ["--data.tuning_fraction", 0, "--ending.choose", "best", "--trainer.max_epochs", 1]
+    _, out, _ = run_tltool("fit", *base, *words)
     assert "24 val images; optimistic, for the same chose the epoch" in out
+
+
+def test_without_a_tuning_split_nothing_chooses(run_tltool, base, tmp_path):
+    words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 2]
+    _, out, _ = run_tltool("fit", *base, *words)
+    checkpoints = tmp_path / "runs/images/0/checkpoints"
+    best, last = (
+        torch.load(checkpoints / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
+    )
+    assert "24 val images, which chose nothing" in out
+    assert config(tmp_path)["ending"]["choose"] == "last"
+    assert all(torch.equal(value, last["state_dict"][k]) for k, value in best["state_dict"].items())
 
 
 def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):

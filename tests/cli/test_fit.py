@@ -71,7 +71,7 @@ def test_of_several_configurations_later_ones_win(tmp_path):
 
 
 def test_a_run_leaves_config_metrics_and_checkpoints(fit, images, tmp_path):
-    fit("--data.root", images)
+    fit("--data.root", images, "--finetuning", "LinearProbe")
     found = {
         p.relative_to(tmp_path / "runs/images/0").as_posix()
         for p in (tmp_path / "runs/images/0").rglob("*.*")

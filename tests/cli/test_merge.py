@@ -36,7 +36,8 @@ def test_a_run_keeps_its_start_and_a_table_of_what_competed(run):
 
 
 def test_a_soup_keeps_the_best_epochs(run_tltool, images):
-    words = ["--data.root", images, *SMALL, "--ending.average", "soup", "--ending.keep", "1"]
+    words = ["--data.root", images, *SMALL, "--finetuning", "LinearProbe"]
+    words += ["--ending.average", "soup", "--ending.keep", "1"]
     status, out, err = run_tltool("fit", *words)
     assert status == 0, err
     assert re.search(r"Ending: best\.ckpt holds .*, val/accuracy ", err + out)

@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from tltool.cli.build import Experiment
 
 # Taken where nothing else is given, before anything is made: a share of the training images that
-# chooses the epoch, where the data have no test split, and how a run ends.
-_DEFAULTS = {
-    "data.init_args.tuning_fraction": 0.2,
-    "ending.average": "wise_ft",
-    "ending.choose": "one_standard_error",
-}
+# chooses, where the data have no test split; and a loss that keeps few images from being learned
+# by heart.
+_DEFAULTS = {"data.init_args.tuning_fraction": 0.2, "model.label_smoothing": 0.1}
 AUGMENTATION: Augmentation = "crop"
 """Of the training images, where layers of the backbone train."""
 UNBALANCED = 3
@@ -35,6 +32,7 @@ UNBALANCED = 3
 # Keys that say what was chosen, once a run has begun.
 _CHOSEN = (
     *("data.init_args.augmentation", "data.init_args.tuning_fraction", "monitor"),
+    "model.label_smoothing",
     *("ending.average", "ending.choose", "trainer.max_epochs"),
 )
 
@@ -149,10 +147,13 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         on_gpu=uses_gpu(config.trainer),
         auto=auto,
     )
-    if data.splits.test is None and config.ending.choose == _DEFAULTS["ending.choose"]:
-        # Nothing chooses: the validation images report.
-        config.ending.average, config.ending.choose = "none", "last"
-        experiment.made.ending = Ending(**vars(config.ending))
+    ending = config.ending
+    if ending.average is None and ending.choose is None and not ending.include_start:
+        # Without a test split the validation images report, and must not choose.
+        chooses = data.splits.test is not None
+        ending.average = "wise_ft" if chooses else "none"
+        ending.choose = "one_standard_error" if chooses else "last"
+        experiment.made.ending = Ending(**vars(ending))
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts
     if config.monitor is None:
@@ -167,6 +168,7 @@ def _words(strategy: Any) -> str:
     """Return a strategy with what is not at its default.
 
     Example:
+        >>> from tltool.finetuning.strategies import LastBlocks
         >>> _words(LastBlocks(num_groups=2))
         'LastBlocks(num_groups=2)'
     """

@@ -75,8 +75,9 @@ class ImageTask(LightningModule):
             weights begin.
         label_smoothing: Share of the target probability that is spread over all classes, in
             ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
-            training loss, not of the validation and test loss. With a linear head on three data
-            sets it brought no accuracy (`scripts/benchmark/losses.py`).
+            training loss, not of the validation and test loss. ``None`` is 0, unless the strategy
+            is ``Auto``, and then 0.1. With a linear head on three data sets it brought no accuracy
+            (`scripts/benchmark/losses.py`).
         l2_sp: Strength of a penalty on the distance of the backbone's trainable weights to those
             that training starts from, see `L2SP`; the backbone then has no weight decay, and the
             head keeps that of the optimizer. It is part of what training minimizes, not of
@@ -103,7 +104,7 @@ class ImageTask(LightningModule):
         data_config: dict[str, Any] | None = None,
         # A partial holds no state of a task.
         optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
-        label_smoothing: float = 0.0,
+        label_smoothing: float | None = None,
         class_counts: Sequence[int] | None = None,
         class_weights: ClassWeights | None = None,
         log_prior: bool = False,
@@ -114,6 +115,7 @@ class ImageTask(LightningModule):
         quiet_lightning()
         if num_classes < 2:
             raise ValueError(f"`num_classes` must be at least 2 to tell apart, got {num_classes}.")
+        label_smoothing = label_smoothing or 0.0
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
         names = list(map(str, range(num_classes) if class_names is None else class_names))
