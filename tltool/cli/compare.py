@@ -16,7 +16,12 @@ from tltool._plain_text import one_line, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.compare_config import head_yaml, optimizer_spec
 from tltool.cli.compare_print import print_comparison
-from tltool.cli.frozen_backbone import features_of, set_up_frozen_backbone, split_names
+from tltool.cli.frozen_backbone import (
+    FROZEN_BACKBONE,
+    features_of,
+    set_up_frozen_backbone,
+    split_names,
+)
 from tltool.cli.lecture import (
     chosen_experiments,
     lecture_arguments,
@@ -52,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         compare,
         check=check_question,
         classes={"lecture": EXPERIMENTS},
-        defaults={"model.head": head},
+        defaults={"model.head": head, **FROZEN_BACKBONE},
         words=words,
     )
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from tltool._plain_text import one_line
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.frozen_backbone import features_of, set_up_frozen_backbone, split_names
+from tltool.cli.frozen_backbone import (
+    FROZEN_BACKBONE,
+    features_of,
+    set_up_frozen_backbone,
+    split_names,
+)
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.verification import Verification, verify_features
@@ -15,7 +20,7 @@ from tltool.features.verification import Verification, verify_features
 def main(action: str, words: Sequence[str]) -> int:
     """Run ``tltool features compute`` or ``verify``."""
     run = compute if action == "compute" else verify
-    return run_experiment(f"features {action}", words, run)
+    return run_experiment(f"features {action}", words, run, defaults=FROZEN_BACKBONE)
 
 
 def compute(experiment: Experiment, *, cache: Path | None = None, num_views: int = 0) -> None:

@@ -9,6 +9,9 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
 
+FROZEN_BACKBONE = {"finetuning": {"class_path": "tltool.finetuning.strategies.LinearProbe"}}
+"""Defaults of commands that train no layer of the backbone, so that `Auto` splits no images off."""
+
 
 def set_up_frozen_backbone(experiment: Experiment, cache: Path | None) -> dict[str, Any]:
     """Move the backbone of an experiment to where it computes, and set its data up.
