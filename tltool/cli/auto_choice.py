@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from tltool.cli.build import Experiment
 
 # Taken where nothing else is given, before anything is made: a share of the training images that
-# chooses, where the data have no test split; and a loss that keeps few images from being learned
-# by heart.
+# chooses, where the data have no test split, and a loss against overconfidence on few images.
 _DEFAULTS = {"data.init_args.tuning_fraction": 0.2, "model.label_smoothing": 0.1}
 AUGMENTATION: Augmentation = "crop"
 """Of the training images, where layers of the backbone train."""
