@@ -36,7 +36,7 @@ def fit(images, name, activation, strategy, surgery=()):
     )
     head = partial(Head, hidden_features=[16], activation=activation)
     optimizer = partial(torch.optim.AdamW, lr=3e-3)
-    task = ImageTask(backbone, head, num_classes=2, optimizer=optimizer)
+    task = ImageTask(backbone, head, num_classes=2, optimizer=optimizer, closed_form_start=False)
     losses = LossAtValidation()
     trainer = Trainer(
         max_epochs=6,
