@@ -115,7 +115,7 @@ def num_epochs(strategy: FinetuningStrategy, num_images: int, batch_size: int) -
 
     Example:
         >>> num_epochs(LastBlocks(), 1000, 32), num_epochs(LastBlocks(), 100, 32)
-        (10, 38)
+        (10, 50)
     """
     if isinstance(strategy, LinearProbe):
         return EPOCHS
