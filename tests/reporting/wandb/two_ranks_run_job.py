@@ -11,4 +11,4 @@ from tltool.__main__ import main
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.exit(main(["fit", *sys.argv[1:]]))
+    sys.exit(main(["fit", "--finetuning", "LinearProbe", *sys.argv[1:]]))
