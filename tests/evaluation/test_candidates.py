@@ -49,6 +49,17 @@ def test_one_standard_error_keeps_the_start_for_a_gain_within_noise(gain, expect
     assert choose_candidate(found, rule="one_standard_error").name == expected
 
 
+@pytest.mark.parametrize(("loss", "expected"), [(1, "end"), (2, "start")])
+def test_what_was_trained_is_kept_unless_the_start_is_better_beyond_noise(loss, expected):
+    found = [candidate("end", 1.0, 80 - loss), candidate("start", 0.0, 80)]
+    assert choose_candidate(found, rule="trained").name == expected
+
+
+def test_weights_that_diverged_never_replace_the_start():
+    found = [candidate("end", 1.0, 90, loss=float("nan")), candidate("start", 0.0, 80)]
+    assert choose_candidate(found, rule="trained").name == "start"
+
+
 def test_images_of_one_group_count_as_one():
     found = [candidate("end", 1.0, 84), candidate("start", 0.0, 80)]
     groups = [str(index // 4) for index in range(100)]

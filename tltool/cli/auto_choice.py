@@ -151,7 +151,7 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         # Without a test split the validation images report, and must not choose.
         chooses = data.splits.test is not None
         ending.average = "wise_ft" if chooses else "none"
-        ending.choose = "one_standard_error" if chooses else "last"
+        ending.choose = "trained" if chooses else "last"
         experiment.made.ending = Ending(**vars(ending))
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts

@@ -33,7 +33,7 @@ from tltool.cli.short_forms import rewrite
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes
-from tltool.finetuning.phase import Phase
+from tltool.finetuning.strategies import LinearProbe
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.claim import Claim
 from tltool.reporting.figures.accuracy_heatmap import comparison_curves, draw_accuracy_heatmap
@@ -44,7 +44,7 @@ from tltool.training.run_directory import create_run_dir
 log = logging.getLogger(__name__)
 
 DEFAULT_AXES: dict[str, list[Any]] = {"activation": ["relu", "gelu", "tanh"], "depth": [0, 1]}
-LINEAR_PROBE = Phase("probe", ("head",), warmup=0.1, decay="cosine")
+LINEAR_PROBE = LinearProbe().schedule(("head",), max_epochs=1).phases[0]
 
 
 def main(argv: Sequence[str]) -> int:

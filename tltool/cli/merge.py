@@ -75,7 +75,8 @@ def merge(
             second checkpoint (wise_ft); a greedy soup of all (soup); or their mean (uniform).
         points: Shares of the end to choose from, else 0, 0.25, 0.5, 0.75 and 1.
         share: Take this share of the end, and choose nothing; then no images are needed.
-        choose: The best; or the start, unless the gain over it is more than one_standard_error.
+        choose: The best; or the start, unless the gain over it is more than one_standard_error; or
+            the best that was trained, unless the start gains more than that over it.
         monitor: The metric to choose by.
         output: The checkpoint to write; there must be none yet.
         data: What the section ``data`` says; ``None`` for the data of the checkpoint's run.

@@ -13,7 +13,9 @@ from tltool.evaluation.paired_differences import MeanEstimate, estimate_mean, nu
 from tltool.evaluation.predictions import PredictionSet
 
 #: How one of several candidates is chosen.
-Choice = Literal["best", "one_standard_error"]
+Choice = Literal["best", "one_standard_error", "trained"]
+
+_NO_SCORE = (-math.inf, -math.inf)  # Of weights whose metrics are not finite.
 
 #: Running statistics of batch norms: those of a training, their average, or estimated anew.
 Statistics = Literal["own", "averaged", "estimated"]
@@ -50,7 +52,7 @@ class Candidate:
         value = lookup(self.metrics, monitor, kind="metric to choose by")
         signed = value if mode == "max" else -value
         numbers = (signed, -self.metrics["val/loss"])
-        return numbers if all(map(math.isfinite, numbers)) else (-math.inf, -math.inf)
+        return numbers if all(map(math.isfinite, numbers)) else _NO_SCORE
 
 
 def blend_name(name: str, share: float | None) -> str:
@@ -73,9 +75,11 @@ def choose_candidate(
 ) -> Candidate:
     """Choose one of several candidates that were measured on the same images.
 
-    The best of many is better by luck too. With ``one_standard_error`` the start, if it is among
-    them, is kept unless the best one gains more than one standard error over it (the rule of
-    Breiman et al., 1984, for the simpler of two models), see `paired_gain`.
+    The best of many is better by luck too, and of few images luck decides. Where the start is among
+    them, the other two rules ask by how much, see `paired_gain`: with ``one_standard_error`` it is
+    kept unless the best one gains more than one standard error over it (the rule of Breiman et al.,
+    1984, for the simpler of two models); with ``trained`` the best of the others is taken, unless
+    the start gains more than one over that.
 
     Args:
         candidates: At least one; of equal ones the first is chosen.
@@ -93,15 +97,23 @@ def choose_candidate(
         >>> start = candidate("start", 0.0, [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
         >>> end = candidate("best epoch", 1.0, [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
         >>> [str(choose_candidate([end, start], rule=rule)) for rule in get_args(Choice)]
-        ['best epoch', 'start']
+        ['best epoch', 'start', 'best epoch']
     """
     lookup(dict.fromkeys(get_args(Choice)), rule, kind="choice")
-    best = max(candidates, key=lambda candidate: candidate.score(monitor, mode))
     start = next((each for each in candidates if each.share == 0), None)
+    scores = [each.score(monitor, mode) for each in candidates]
+    trained = [
+        each
+        for each, score in zip(candidates, scores, strict=True)
+        if each is not start and score > _NO_SCORE
+    ]
+    competing = trained if rule == "trained" and trained else candidates
+    best = max(competing, key=lambda candidate: candidate.score(monitor, mode))
     if rule == "best" or start is None or start is best:
         return best
-    gain = paired_gain(best, start, monitor=monitor, groups=groups)
-    return best if gain.mean > gain.standard_error else start
+    simple, other = (start, best) if rule == "one_standard_error" else (best, start)
+    gain = paired_gain(other, simple, monitor=monitor, groups=groups)
+    return other if gain.mean > gain.standard_error else simple
 
 
 def paired_gain(

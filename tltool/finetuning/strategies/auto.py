@@ -20,11 +20,10 @@ FEWEST_STEPS, MOST_EPOCHS = 150, 75
 """Of few images an epoch is of few steps: so many steps are trained, in at most so many epochs."""
 FEW_PER_CLASS = 5
 """With fewer training images of a class the head alone has enough to learn."""
-BACKBONE_SCALE = 0.3
-"""Factor on the learning rate of the backbone. At 1e-3, with running statistics kept, training on
-1,728 solar cells collapsed in its third epoch."""
 MANY_IMAGES = 2_000
 """From so many training images on a GPU trains everything; of fewer the last groups are enough."""
+FULL_SCALE = 0.3
+"""Factor on the learning rate of the backbone where all of it trains."""
 LAYER_NORM_SCALE = 0.1
 """Factor on the learning rate of a backbone without batch norms, most of which are transformers:
 they are fine-tuned at 1e-4 and less (Steiner et al., 2021, https://arxiv.org/abs/2106.10270). From
@@ -100,10 +99,11 @@ class Auto(FinetuningStrategy):
             return FullFinetuning(batch_norm="train"), "the weights are random"
         if per_class < FEW_PER_CLASS:
             return LinearProbe(), f"{images} are {per_class:.3g} of a class"
-        scale = BACKBONE_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
         if facts.on_gpu and facts.num_images >= MANY_IMAGES and facts.max_epochs > 1:
+            scale = FULL_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
             return LPFT(probe_epochs=1, full_lr_scale=scale), f"{images}, on a GPU"
         number, behind = last_groups(facts.forward_shares)
+        scale = 1.0 if facts.has_batch_norm else LAYER_NORM_SCALE
         return LastBlocks(number, backbone_lr_scale=scale), (
             f"{images}; the last groups take {behind:.0%} of a forward pass, and what is in front "
             "is computed once"

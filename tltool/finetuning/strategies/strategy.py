@@ -65,11 +65,12 @@ class WarmupDecayStrategy(FinetuningStrategy):
     """A strategy whose phases warm the learning rate up and let it fall.
 
     Args:
-        warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``.
+        warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``; three
+            tenths as in one cycle (Smith & Topin, 2017, https://arxiv.org/abs/1708.07120).
         decay: How the learning rate falls afterwards.
     """
 
-    warmup: float = 0.1
+    warmup: float = 0.3
     decay: Decay = "cosine"
 
     def _phase(self, name: str, trains: Sequence[int | str], **options: Any) -> Phase:

@@ -77,10 +77,11 @@ class Ending(Callback):
         points: Of ``wise_ft``: shares of the end, from 0, the start, to 1, the end.
         include_start: Let the start compete too, whatever is averaged.
         choose: Take the ``best``; or keep the start, if it competes, unless the best one gains more
-            than ``one_standard_error`` over it, see `choose_candidate`. ``last`` takes the last
-            epoch, so that nothing is chosen: with few images a choice is luck. ``None`` is
-            ``best``, unless the strategy is ``Auto``, and then ``one_standard_error``, or ``last``
-            where no images are there to choose by.
+            than ``one_standard_error`` over it; or the best that was ``trained``, unless the start
+            gains more than that over it, see `choose_candidate`. ``last`` takes the last epoch, so
+            that nothing is chosen: with few images a choice is luck. ``None`` is ``best``, unless
+            the strategy is ``Auto``, and then ``trained``, or ``last`` where no images are there to
+            choose by.
         keep: Of ``soup``: how many of the best epochs the command line keeps to average.
 
     Raises:
