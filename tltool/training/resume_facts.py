@@ -52,17 +52,19 @@ class RunFacts:
         images: See `image_hashes`.
         versions: Of the packages that the results depend on.
         commit: The commit that the working directory is at; ``None`` outside a repository.
+        world_size: Number of ranks that each batch is split over.
     """
 
     images: Mapping[str, Tensor]
     versions: Mapping[str, str]
     commit: str | None
+    world_size: int | None = None
 
     @classmethod
-    def of(cls, splits: Splits) -> "RunFacts":
+    def of(cls, splits: Splits, world_size: int) -> "RunFacts":
         """Return those of this process, and of the images that it trains on."""
         versions = {name: version(name) for name in _PACKAGES}
-        return cls(image_hashes(splits), versions, git_commit(Path.cwd()))
+        return cls(image_hashes(splits), versions, git_commit(Path.cwd()), world_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return them as plain data and tensors."""
