@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
     shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
-    return run_experiment("fit", words, fit, shows_yaml=shows_yaml)
+    return run_experiment("fit", words, fit, trains=True, shows_yaml=shows_yaml)
 
 
 def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
@@ -44,7 +44,7 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
     trainer.fit(
         experiment.task,
         datamodule=experiment.data,
-        ckpt_path=experiment.config.ckpt_path,
+        ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
     gain = probe and measure_fit(experiment, trainer, probe)
@@ -62,7 +62,7 @@ def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
     ending = find_callback(trainer, EarlyEnd)
     if ending is None or ending.has_trained:
         return
-    if experiment.config.ckpt_path is None:
+    if experiment.start.ckpt_path is None:
         raise ValueError(f"Nothing was trained: {end_reason(trainer)}.")
     if trainer.is_global_zero:
         print(f"nothing left to train: {end_reason(trainer)}")
@@ -84,7 +84,7 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     if experiment.choice:
         print(f"chosen    {one_line(experiment.choice)}")
     print(f"run       {one_line(experiment.run_dir)}")
-    for change in experiment.changes:
+    for change in experiment.start.changes:
         print(f"resume    {one_line(change)}")
 
 
