@@ -11,6 +11,7 @@ import yaml
 
 from tests.conftest import write_images
 from tltool.__main__ import main
+from tltool.training import run_lock
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -188,6 +189,15 @@ def test_a_directory_that_moved_goes_on_with_its_own_configuration(fit, run_tlto
     status, out, err = run_tltool("fit", "--config", "moved/config.yaml", "--run_dir", "moved")
     assert status == 0, err
     assert "finished  moved" in out
+
+
+def test_a_directory_that_another_process_trains_in_is_refused(fit, cut, monkeypatch):
+    monkeypatch.setattr(run_lock, "PATIENCE", 0)
+    with run_lock.locked_run_dir(Path("mine")):
+        status, _, err = fit()
+    assert status == 1
+    assert "Another process trains in 'mine'. Wait until it has ended" in err
+    assert fit()[0] == 0
 
 
 def test_two_places_for_one_run_are_refused(fit):

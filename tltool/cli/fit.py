@@ -16,6 +16,7 @@ from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
 from tltool.training.find_callback import find_callback
+from tltool.training.run_lock import locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,6 +33,11 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
         experiment: What to train.
         shows_yaml: Print the configuration as YAML to keep.
     """
+    with locked_run_dir(experiment.run_dir):
+        _fit(experiment, shows_yaml=shows_yaml)
+
+
+def _fit(experiment: Experiment, *, shows_yaml: bool) -> None:
     trainer = run_trainer(experiment)
     if trainer.is_global_zero:
         _print_start(experiment, trainer)

@@ -47,7 +47,7 @@ def _is_over(start: RunStart, config: Namespace) -> bool:
         return has_all
     # Behind the last epoch too there is something to do, such as averages of weights.
     is_longer = any(change.key.startswith(_LENGTHS) for change in start.changes)
-    return state == "finished" and (has_all or not is_longer)
+    return state == "finished" and bool(has_all or not is_longer)
 
 
 def _state(run_dir: Path) -> str | None:

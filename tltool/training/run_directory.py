@@ -25,7 +25,7 @@ def create_run_dir(runs_dir: str | Path, name: str) -> Path:
             f"`name` must be a plain directory name, got {name!r}. Set `runs_dir` for the place."
         )
     parent = Path(runs_dir).expanduser() / name
-    if not _is_first_rank():
+    if not is_first_rank():
         return parent / "of_rank_0"
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def open_run_dir(path: str | Path) -> Path:
         True
     """
     run_dir = check_run_dir(path)
-    if not _is_first_rank():
+    if not is_first_rank():
         return run_dir
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -107,5 +107,6 @@ def resumed_run_dir(ckpt_path: str | Path | None) -> Path | None:
     return directory.parent if is_run else None
 
 
-def _is_first_rank() -> bool:
+def is_first_rank() -> bool:
+    """Tell whether this process is rank 0, before there is a process group too."""
     return getattr(rank_zero_only, "rank", 0) == 0
