@@ -40,14 +40,14 @@ def _is_over(start: RunStart, config: Namespace) -> bool:
     resumed, trainer = start.resumed, config.trainer
     assert resumed is not None  # noqa: S101  # for it is found
     assert start.run_dir is not None  # noqa: S101
-    has_all = 0 <= trainer.max_epochs <= resumed.num_epochs
-    has_all |= 0 < trainer.max_steps <= resumed.num_steps
+    has_epochs = 0 <= trainer.max_epochs <= resumed.num_epochs
+    has_all = bool(has_epochs or 0 < trainer.max_steps <= resumed.num_steps)
     state = _state(start.run_dir)
     if state is None:
         return has_all
     # Behind the last epoch too there is something to do, such as averages of weights.
     is_longer = any(change.key.startswith(_LENGTHS) for change in start.changes)
-    return state == "finished" and bool(has_all or not is_longer)
+    return state == "finished" and (has_all or not is_longer)
 
 
 def _state(run_dir: Path) -> str | None:
