@@ -71,8 +71,10 @@ GIVEN = {
     "save_every_n_steps": ["--save_every_n_steps", "1"],
 }
 # Compared as facts, whatever the configuration says; or no other value can be given here.
-TESTED_BELOW = {"model", "classes", "preprocessing", "images", "versions", "commit", "data"}
-NOT_COMPARED = {"ckpt_path", "config", "budget"}
+TESTED_BELOW = {
+    *("model", "classes", "preprocessing", "images", "versions", "commit", "data", "world_size")
+}
+NOT_COMPARED = {"ckpt_path", "config", "budget", "run_dir"}
 NEEDS_MORE = {  # a compiler; views; a datamodule with a test split; adapters (test_lora.py)
     "finetuning.init_args.rank",
     "finetuning.init_args.alpha",
@@ -253,6 +255,15 @@ def test_other_versions_are_told(resume):
     torch.save(checkpoint, path)
     _, _, err = resume()
     assert "Resumed: versions.timm was '0.1' and is" in err
+
+
+def test_another_number_of_ranks_is_told_with_what_differs(resume):
+    path = "runs/images/0/checkpoints/last.ckpt"
+    checkpoint = saved(path)
+    checkpoint["run_facts"]["world_size"] = 2
+    torch.save(checkpoint, path)
+    _, _, err = resume()
+    assert "Resumed: world_size was 2 and is 1: batch norms that train see other images" in err
 
 
 def test_a_random_seed_goes_on_with_that_of_the_checkpoint(resume):

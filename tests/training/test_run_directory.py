@@ -1,13 +1,18 @@
 """Run directories: numbers, and what a killed run has left in them."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
-from tltool.training.run_directory import create_run_dir
+from tltool.training.newest_checkpoint import newest_checkpoint
+from tltool.training.run_directory import create_run_dir, open_run_dir
+from tltool.training.run_lock import locked_run_dir
 
 
 def test_each_run_gets_the_next_number(tmp_path):
@@ -58,3 +63,43 @@ def test_a_file_in_place_of_the_folder_is_an_error_with_the_remedy(tmp_path):
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="must be a plain directory name"):
         create_run_dir(tmp_path, name)
+
+
+def test_a_named_directory_is_the_same_at_each_start(tmp_path):
+    partial = tmp_path / "mine" / "checkpoints" / ".last.ckpt.old-1-0123456789ab.partial"
+    partial.parent.mkdir(parents=True)
+    partial.touch()
+    os.utime(partial, (0, 0))
+    assert open_run_dir(tmp_path / "mine") == tmp_path / "mine"
+    assert not partial.exists()
+
+
+def test_a_file_in_place_of_a_named_directory_is_refused(tmp_path):
+    (tmp_path / "mine").touch()
+    with pytest.raises(ValueError, match="`run_dir` is a file"):
+        open_run_dir(tmp_path / "mine")
+
+
+def test_a_process_waits_for_the_end_of_another_in_its_directory(tmp_path, monkeypatch):
+    holder = locked_run_dir(tmp_path)
+    holder.__enter__()
+    monkeypatch.setattr(time, "sleep", lambda seconds: holder.__exit__(None, None, None))
+    with locked_run_dir(tmp_path):
+        pass
+
+
+def test_what_ending_has_chosen_is_no_checkpoint_to_resume(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    batches = {"total": {"processed": 8}}
+    state = {"task_config": {}, "global_step": 4}
+    state["loops"] = {"fit_loop": {"epoch_loop.batch_progress": batches}}
+    torch.save(state, tmp_path / "checkpoints" / "epoch_0.ckpt")
+    torch.save({**state, "global_step": 9, "ending": {}}, tmp_path / "checkpoints" / "best.ckpt")
+    torch.save({"weights": 1}, tmp_path / "checkpoints" / "other.ckpt")
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "epoch_0.ckpt"
+
+
+def test_shards_without_their_last_file_are_not_whole(tmp_path):
+    (tmp_path / "checkpoints" / "last.ckpt").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"last.ckpt' lacks meta.pt"):
+        newest_checkpoint(tmp_path)

@@ -9,31 +9,27 @@ from typing import Any
 
 import docstring_parser
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer, seed_everything
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
 
-from tltool.cli.auto_choice import (
-    check_budget,
-    fill_defaults,
-    take_choice_of_checkpoint,
-    with_choice,
-)
+from tltool.cli.auto_choice import fill_defaults, with_choice
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
-from tltool.cli.resumed_config import ResumedConfig, plain_config
+from tltool.cli.resumed_config import plain_config
+from tltool.cli.run_end import find_end
+from tltool.cli.run_start import RunStart, begin
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
-from tltool.finetuning.strategies.auto import EPOCHS
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_rules import Difference
-from tltool.training.run_directory import create_run_dir, resumed_run_dir
+from tltool.training.run_directory import create_run_dir, open_run_dir
 from tltool.training.strategy_surgery import edit_for_strategy_
 
 _SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
@@ -53,7 +49,7 @@ class Experiment:
         data: The images, with the backbone's preprocessing.
         task: Backbone and head.
         strategy: What trains, when and how fast.
-        changes: What the configuration changes of that in the checkpoint to resume from.
+        start: Where the run lies, and what it resumes.
         choice: The strategy that `Auto` has chosen, in words.
         has_measured_epochs: Whether the number of epochs follows from measured steps, which the
             ranks must agree on.
@@ -65,7 +61,7 @@ class Experiment:
     data: ImageDataModule
     task: ImageTask
     strategy: FinetuningStrategy
-    changes: Sequence[Difference] = ()
+    start: RunStart
     choice: str | None = None
     has_measured_epochs: bool = False
 
@@ -91,10 +87,11 @@ class Experiment:
 
     @cached_property
     def run_dir(self) -> Path:
-        """Where the run lies: that of the checkpoint to resume from, or a new one."""
+        """Where the run lies; it is created if it is not there."""
         config = self.config
-        resumed = resumed_run_dir(config.ckpt_path)
-        return resumed or create_run_dir(config.runs_dir, config.name or self.data.name or "run")
+        if self.start.run_dir is not None:
+            return open_run_dir(self.start.run_dir)
+        return create_run_dir(config.runs_dir, config.name or self.data.name or "run")
 
     def device_trainer(self, **options: Any) -> Trainer:
         """Return a Trainer that says only where to compute.
@@ -114,27 +111,18 @@ class Experiment:
         )
 
 
-def build(parser: Parser, config: Namespace) -> Experiment:
+def build(parser: Parser, config: Namespace, start: RunStart) -> Experiment:
     """Make backbone, data, task and strategy; what cannot be is refused before it takes time.
 
     Args:
         parser: See `experiment_parser`.
         config: What it has parsed.
+        start: What `begin` has made of it.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint to resume from.
         ValueError: If the phases, or a logger or callback of the trainer, cannot be, the values of
-            the images need a range, or the checkpoint cannot be resumed with this configuration.
+            the images need a range, or the checkpoint is of another model or of other classes.
     """
-    resumed = ResumedConfig(config.ckpt_path) if config.ckpt_path is not None else None
-    if resumed:
-        take_choice_of_checkpoint(config, resumed.config)
-    check_budget(config)
-    has_epochs = config.trainer.max_epochs is not None
-    if not has_epochs:
-        config.trainer.max_epochs = EPOCHS
-    _set_seed(config, resumed.seed if resumed else None)
-    changes = resumed.differences(plain_config(parser, config)) if resumed else []
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
     auto = strategy if isinstance(strategy, Auto) else None
     if auto is None:
@@ -148,20 +136,11 @@ def build(parser: Parser, config: Namespace) -> Experiment:
     except ValueError as error:
         raise (_as_one_line(error) or error) from error.__cause__
     edit_for_strategy_(made.model, strategy)
-    if resumed:
-        resumed.check_task(made.model)
+    if start.resumed:
+        start.resumed.check_task(made.model)
     made.data.check_values(made.data.value_survey)
-    experiment = Experiment(parser, config, made, made.data, made.model, strategy, changes)
-    return with_choice(experiment, auto, has_epochs=has_epochs) if auto else experiment
-
-
-def _set_seed(config: Namespace, seed_before: int | None) -> None:
-    """Seed all random numbers; a resumed run with a random seed goes on with that it had."""
-    seed = config.seed_everything
-    if seed is not False:
-        config.seed_everything = seed_everything(
-            seed_before if seed is True else seed, workers=True
-        )
+    experiment = Experiment(parser, config, made, made.data, made.model, strategy, start)
+    return with_choice(experiment, auto, has_epochs=start.has_epochs) if auto else experiment
 
 
 def make_section(name: str, config: Mapping[str, Any]) -> Any:
@@ -184,6 +163,7 @@ def run_experiment(
     check: Callable[[Namespace], None] | None = None,
     classes: Classes | None = None,
     defaults: Mapping[str, Any] | None = None,
+    trains: bool = False,
     **given: Any,
 ) -> int:
     """Run a command that reads the configuration of ``fit``, and return its exit status.
@@ -196,6 +176,7 @@ def run_experiment(
         check: Refuses wrong values of those, before anything is built.
         classes: Classes that they accept by short name.
         defaults: Of the configuration, where they are not those of ``fit``.
+        trains: Whether the command has nothing to do for a run that is over.
         **given: Keywords for the command that are no options.
     """
     set_up_process()
@@ -209,7 +190,12 @@ def run_experiment(
     try:
         if check is not None:
             check(config)
-        experiment = build(parser, config)
+        start = begin(parser, config)
+        end = find_end(start, config) if trains else None
+        if end is not None:
+            rank_zero_only(print)(end)
+            return 0
+        experiment = build(parser, config, start)
         given |= {name: experiment.made[name] for name in options}
         for name in options:  # What is left is a configuration of fit.
             del config[name]

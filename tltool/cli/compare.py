@@ -71,6 +71,10 @@ def check_question(config: Namespace) -> None:
     """
     if config.write_head is not None and config.write_config is None:
         raise ValueError("--write_head needs a file: add --write_config head.yaml.")
+    if config.run_dir is not None:
+        raise ValueError(
+            "`run_dir` is of fit: each comparison has a new directory. Set --runs_dir and --name."
+        )
     check_output_file(config.write_config, "--write_config")
 
 

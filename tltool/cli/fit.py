@@ -20,6 +20,7 @@ from tltool.training.callbacks.early_end import EarlyEnd, end_reason
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.find_callback import find_callback
+from tltool.training.run_lock import locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,7 +28,15 @@ def main(argv: Sequence[str]) -> int:
     words = argv[1:]
     shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
     with RankWatch(find_launch()) as ranks:
-        return run_experiment("fit", words, fit, check=_check, shows_yaml=shows_yaml, ranks=ranks)
+        return run_experiment(
+            "fit",
+            words,
+            fit,
+            check=_check,
+            trains=True,
+            shows_yaml=shows_yaml,
+            ranks=ranks,
+        )
 
 
 def _check(config: Namespace) -> None:
@@ -44,6 +53,11 @@ def fit(
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
     """
+    with locked_run_dir(experiment.run_dir):
+        _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
+
+
+def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -> None:
     trainer = run_trainer(experiment)
     if trainer.is_global_zero:
         _print_start(experiment, trainer)
@@ -58,7 +72,7 @@ def fit(
     trainer.fit(
         experiment.task,
         datamodule=experiment.data,
-        ckpt_path=experiment.config.ckpt_path,
+        ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
     gain = probe and measure_fit(experiment, trainer, probe)
@@ -76,7 +90,7 @@ def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
     ending = find_callback(trainer, EarlyEnd)
     if ending is None or ending.has_trained:
         return
-    if experiment.config.ckpt_path is None:
+    if experiment.start.ckpt_path is None:
         raise ValueError(f"Nothing was trained: {end_reason(trainer)}.")
     if trainer.is_global_zero:
         print(f"nothing left to train: {end_reason(trainer)}")
@@ -100,7 +114,7 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     print(f"run       {one_line(experiment.run_dir)}")
     if trainer.world_size > 1:
         print(f"ranks     {trainer.world_size}: {_nodes(trainer)}")
-    for change in experiment.changes:
+    for change in experiment.start.changes:
         print(f"resume    {one_line(change)}")
 
 

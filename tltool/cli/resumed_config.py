@@ -10,11 +10,12 @@ from tltool.cli.parser import Parser
 from tltool.models.weights.loading import resolve_auto
 from tltool.training.adapter_file import is_adapter_file
 from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
+from tltool.training.epoch_position import read_position
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import model_differences
 from tltool.training.resume_rules import Difference, check, compare
 
-_IGNORED = {"ckpt_path", "config"}  # Always others.
+_IGNORED = {"ckpt_path", "config", "run_dir"}  # Always others.
 _NO_FILES = ("pretrained", "random", "package:", "hf-hub:")
 
 
@@ -40,6 +41,10 @@ class ResumedConfig:
         self._task_config = checkpoint[TASK]
         #: The configuration of ``fit``; empty where the run was started from Python.
         self.config: dict[str, Any] = checkpoint.get(CONFIG, {})
+        loops = checkpoint.get("loops")  # There are none beside weights alone.
+        #: How many epochs are over, and how many optimizer steps are done.
+        self.num_epochs = read_position(loops["fit_loop"]).epoch if loops else 0
+        self.num_steps: int = checkpoint.get("global_step", 0)
 
     @property
     def seed(self) -> int | None:

@@ -4,60 +4,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
-from tltool._atomic_write import write_whole
 from tltool.cli.build import Experiment
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
 from tltool.training.callbacks.agreed_epochs import AgreedEpochs
+from tltool.training.callbacks.agreed_start import AgreedStart
 from tltool.training.callbacks.checkpoints import (
     DEFAULT_MONITOR,
     BestCheckpoint,
     EpochCheckpoints,
     LastCheckpoint,
 )
+from tltool.training.callbacks.config_file import ConfigFile
 from tltool.training.callbacks.divergence import Divergence
 from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.callbacks.same_run import SameRun
-from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
+from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.strategies import limit_time_, strategy_of
-
-
-class ConfigFile(Callback):
-    """Keep the configuration of a run in its directory, as ``config.yaml``, and in checkpoints.
-
-    Args:
-        file: Where.
-        text: The configuration as YAML.
-    """
-
-    def __init__(self, file: Path, text: str) -> None:
-        self.file = file
-        self.text = text
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file: a checkpoint that does not fit is refused by now."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.file, self.text)
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add the configuration, which a resumed run is compared with."""
-        checkpoint[CONFIG] = yaml.safe_load(self.text)
 
 
 def run_trainer(experiment: Experiment) -> Trainer:
@@ -85,6 +60,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
+            AgreedStart(experiment.start.facts),
             _same_run(experiment),
             Divergence(),
             *([AgreedEpochs()] if experiment.has_measured_epochs else []),

@@ -49,6 +49,8 @@ class RunOptions:
 
     Args:
         seed_everything: Seed of all random numbers; true for a random one, false for none.
+        run_dir: Directory of this run, instead of a new one: created if it is not there, else the
+            run in it goes on from its newest checkpoint, or is left as it is if it is over.
         runs_dir: Runs lie in <runs_dir>/<name>/<n>.
         name: Name of the run; null for the data's name.
         budget: Time that training may take, such as 10m, if the strategy is Auto: max_epochs
@@ -57,10 +59,12 @@ class RunOptions:
             macro F1 where the strategy is Auto and classes are unbalanced.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
-        ckpt_path: Checkpoint to resume from, such as last.ckpt.
+        ckpt_path: Checkpoint to resume from, such as last.ckpt; auto for the newest whole one of
+            run_dir, if there is one.
     """
 
     seed_everything: bool | int = 0
+    run_dir: str | None = None
     runs_dir: str = "runs"
     name: str | None = None
     budget: str | None = None

@@ -37,13 +37,13 @@ class CSVMetrics(Logger):
 
     @property
     def name(self) -> str:
-        """The run's name."""
-        return self.run_dir.parent.name
+        """Nothing, so that checkpoints of a user's callbacks lie in the run's ``checkpoints``."""
+        return ""
 
     @property
     def version(self) -> str:
-        """The run's number."""
-        return self.run_dir.name
+        """Nothing, see `name`: the directory is of one run."""
+        return ""
 
     @property
     def save_dir(self) -> str:

@@ -30,6 +30,7 @@ from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.head_start import start_head_
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.metrics import Stage, stage_metrics
+from tltool.training.moved_checkpoints import follow_moved_files_
 from tltool.training.optimizer_options import keep_changed_options_, optimizer_config
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.resume_facts import RunFacts, model_differences
@@ -241,7 +242,7 @@ class ImageTask(LightningModule):
             self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config
-                self._run_facts = RunFacts.of(data.splits)
+                self._run_facts = RunFacts.of(data.splits, self.trainer.world_size)
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""
@@ -356,6 +357,7 @@ class ImageTask(LightningModule):
             place = {"rank": self._trainer.global_rank, "num_ranks": self._trainer.world_size}
             set_sums_(self.train_metrics, sums, **place)
             resume_rows(checkpoint, self._trainer)
+            follow_moved_files_(checkpoint, self._trainer)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything

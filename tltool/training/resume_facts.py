@@ -52,16 +52,19 @@ class RunFacts:
         images: See `image_hashes`.
         versions: Of the packages that the results depend on.
         commit: The commit that the working directory is at; ``None`` outside a repository.
+        world_size: Number of ranks that each batch is split over.
     """
 
     images: Mapping[str, Tensor]
     versions: Mapping[str, str]
     commit: str | None
+    world_size: int | None = None
 
     @classmethod
-    def of(cls, splits: Splits) -> "RunFacts":
+    def of(cls, splits: Splits, world_size: int) -> "RunFacts":
         """Return those of this process, and of the images that it trains on."""
-        return cls(image_hashes(splits), package_versions(), git_commit(Path.cwd()))
+        commit = git_commit(Path.cwd())
+        return cls(image_hashes(splits), package_versions(), commit, world_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return them as plain data and tensors."""

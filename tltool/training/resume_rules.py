@@ -46,6 +46,8 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "images": "the rest of the training is not on the same images",
         "versions": "results can differ in the last digits",
         "commit": "the code may have changed",
+        "world_size": "batch norms that train see other images together from here on; without them "
+        "results differ in the last digits",
         "model.label_smoothing": "the training loss is another one from here on",
         "model.class_weights": "the training loss is another one from here on",
         "model.backbone.init_args.drop_rate": "training is regularized otherwise from here on",
@@ -80,6 +82,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "features": "",
         "health": "",
         "ending": "",
+        "run_dir": "",  # Where the run lies, wherever it lay before.
         "runs_dir": "",
         "name": "",
         "budget": "",  # Turned into epochs when the run began.

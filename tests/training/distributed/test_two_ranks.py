@@ -24,6 +24,8 @@ QUICK = [
     "another configuration",
     "a changed weight",
     "a changed weight, then an unfreeze",
+    "a directory",
+    "a checkpoint",
     "a metric",
     "one and two",
 ]
@@ -84,6 +86,17 @@ def test_a_probe_sums_the_gradients_of_the_head_alone(quick):
         assert result["bytes"][:4] == [4 * result["head"]] * 4
         assert result["bytes"][4:8] == [4 * result["total"]] * 4
         assert 4 * result["head"] < result["bytes"][8] < 4 * result["total"]
+
+
+def test_all_ranks_take_the_run_directory_of_rank_0(quick):
+    first, second = quick["a directory"]
+    assert first == second
+    assert first.endswith("run of 0/last.ckpt")
+
+
+def test_a_rank_that_finds_another_checkpoint_stops_all(quick):
+    for message in quick["a checkpoint"]:
+        assert "The checkpoint is None on rank 1 and last.ckpt on rank 0" in message
 
 
 def test_without_rebuilding_the_wrapper_the_guard_stops_and_names_a_parameter(quick):

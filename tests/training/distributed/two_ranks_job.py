@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from tltool.finetuning.phase import BatchNormMode, Phase, Until
 from tltool.training.callbacks import finetuning as callback
+from tltool.training.callbacks.agreed_start import AgreedStart
+from tltool.training.callbacks.checkpoints import LastCheckpoint
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.same_run import SameRun
 
@@ -274,6 +276,20 @@ def one_process_and_two():
     return {"weights": [p.detach() for p in task.parameters()], "steps": trainer.global_step}
 
 
+def a_directory_that_rank_0_alone_knows():
+    last = LastCheckpoint(FOLDER / f"run of {RANK}")
+    fit(Task("test_resnet", adam), [Phase("probe", ("head",))], last, max_epochs=1)
+    return str(last.path)
+
+
+def a_checkpoint_that_rank_1_does_not_see():
+    start = AgreedStart({"checkpoint": None if RANK else "last.ckpt"})
+    try:
+        fit(Task("test_resnet", adam), [Phase("probe", ("head",))], start, max_epochs=1)
+    except ValueError as error:
+        return str(error)
+
+
 SCENARIOS = {
     "unfreeze resnet": lambda: unfreeze("test_resnet"),
     "unfreeze efficientnet": lambda: unfreeze("test_efficientnet"),
@@ -288,6 +304,8 @@ SCENARIOS = {
     "another configuration": another_configuration_on_one_rank,
     "a changed weight": a_weight_changed_on_one_rank,
     "a changed weight, then an unfreeze": a_weight_changed_before_an_unfreeze,
+    "a directory": a_directory_that_rank_0_alone_knows,
+    "a checkpoint": a_checkpoint_that_rank_1_does_not_see,
     "a metric": a_metric_that_ranks_see_differently,
     "one and two": one_process_and_two,
 }

@@ -25,29 +25,7 @@ MONITORS: dict[str, Literal["min", "max"]] = {
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
 
 
-class MovableCheckpoint(ModelCheckpoint):
-    """A ``ModelCheckpoint`` that keeps its best score when the run directory has moved.
-
-    Lightning forgets it then (https://github.com/Lightning-AI/pytorch-lightning/issues/15705), and
-    a worse epoch would replace the best.
-    """
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score and the paths, if the files lie in the directory of this run."""
-
-        def here(path: str) -> str:
-            return str(Path(str(self.dirpath), Path(path).name)) if path else path
-
-        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        paths = {name: here(state_dict[name]) for name in names}
-        if all(Path(path).is_file() for path in filter(None, [paths["best_model_path"], *scores])):
-            moved = {"dirpath": self.dirpath, "best_k_models": scores}
-            state_dict = {**state_dict, **paths, **moved}
-        super().load_state_dict(state_dict)
-
-
-class MonitoredCheckpoint(MovableCheckpoint):
+class MonitoredCheckpoint(ModelCheckpoint):
     """Keep the epochs with the best values of a metric of the validation.
 
     Args:
@@ -113,7 +91,7 @@ class EpochCheckpoints(MonitoredCheckpoint):
         super().__init__(directory, "epoch_{epoch}", monitor, keep)
 
 
-class LastCheckpoint(MovableCheckpoint):
+class LastCheckpoint(ModelCheckpoint):
     """Keep ``last.ckpt``: the starting point at first, then the end of each epoch, or more often.
 
     A callback of its own, for ``ModelCheckpoint(save_last=True)`` writes the last checkpoint only
@@ -137,6 +115,13 @@ class LastCheckpoint(MovableCheckpoint):
         super().__init__(directory, "last", save_on_train_epoch_end=True, **_SAME_NAME)
         self.path = directory / "last.ckpt"
         self.every_n_steps = every_n_steps
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the directory of rank 0 on all ranks: it alone has created one."""
+        super().setup(trainer, pl_module, stage)
+        path = Path(trainer.strategy.broadcast(str(self.path.absolute())))
+        if not trainer.is_global_zero:
+            self.path = path
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the starting point, so that a run killed in its first epoch can be resumed too."""

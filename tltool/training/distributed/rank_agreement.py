@@ -1,6 +1,7 @@
 """Agreement of the ranks: checks of what trains and of every weight, and batch norm averages."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,28 @@ def check_same_trainable(names: Collection[str]) -> None:
                 f"{len(of_ranks[0])} parameters, which are not the same. Build the same model and "
                 "schedule on all ranks."
             )
+
+
+def check_same_start(start: Mapping[str, Any]) -> None:
+    """Check that all ranks have found the same run directory and the same checkpoint in it.
+
+    Args:
+        start: What this rank has found, by name.
+
+    Raises:
+        ValueError: On every rank, if they differ; the message names the first rank that does.
+    """
+    if not is_distributed():
+        return
+    of_ranks: list[Mapping[str, Any]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(of_ranks, dict(start))
+    for rank, of_rank in enumerate(of_ranks):
+        for name, value in of_ranks[0].items():
+            if of_rank[name] != value:
+                raise ValueError(
+                    f"The {name} is {of_rank[name]} on rank {rank} and {value} on rank 0. Start "
+                    "all ranks with one --run_dir, on a file system that all nodes share."
+                )
 
 
 def check_same_weights(module: nn.Module) -> None:

@@ -1,0 +1,57 @@
+"""Whether a run is over, told before anything is built."""
+
+import json
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from tltool._plain_text import one_line
+from tltool.cli.run_start import RunStart
+
+# What can make a run longer that is over.
+_LENGTHS = (
+    *("finetuning", "trainer.callbacks", "trainer.limit_train_batches"),
+    *(f"trainer.max_{unit}" for unit in ("epochs", "steps", "time")),
+)
+
+
+def find_end(start: RunStart, config: Namespace) -> str | None:
+    """Return what to say of a run that is over, whose directory is given; ``None`` if it is not.
+
+    Its ``status.json`` decides, where it has one; else the progress of its checkpoint alone. A
+    longer training, such as more ``max_epochs``, or other callbacks let it train on.
+
+    Args:
+        start: What the run begins with.
+        config: The configuration.
+    """
+    if not start.is_found or config.trainer.fast_dev_run or not _is_over(start, config):
+        return None
+    resumed, run_dir = start.resumed, start.run_dir
+    assert resumed is not None  # noqa: S101  # for it is found
+    end = (
+        f"finished  {one_line(run_dir)}: {resumed.num_epochs} epochs, {resumed.num_steps} steps; "
+        "with more --trainer.max_epochs it trains on"
+    )
+    return "\n".join([end, *(f"unused    {one_line(change)}" for change in start.changes)])
+
+
+def _is_over(start: RunStart, config: Namespace) -> bool:
+    resumed, trainer = start.resumed, config.trainer
+    assert resumed is not None  # noqa: S101  # for it is found
+    assert start.run_dir is not None  # noqa: S101
+    has_epochs = 0 <= trainer.max_epochs <= resumed.num_epochs
+    has_all = bool(has_epochs or 0 < trainer.max_steps <= resumed.num_steps)
+    state = _state(start.run_dir)
+    if state is None:
+        return has_all
+    # Behind the last epoch too there is something to do, such as averages of weights.
+    is_longer = any(change.key.startswith(_LENGTHS) for change in start.changes)
+    return state == "finished" and (has_all or not is_longer)
+
+
+def _state(run_dir: Path) -> str | None:
+    """Return the ``state`` of ``status.json``; ``None`` where no process has written one."""
+    path = run_dir / "status.json"
+    state: str | None = json.loads(path.read_text("utf-8"))["state"] if path.is_file() else None
+    return state
