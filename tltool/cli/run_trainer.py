@@ -26,6 +26,7 @@ from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
+from tltool.training.callbacks.signal_stop import SignalStop
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 
@@ -72,6 +73,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     monitor = config.monitor or DEFAULT_MONITOR
     given: dict[str, Any] = dict(made.trainer)
+    last = LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
@@ -82,7 +84,8 @@ def run_trainer(experiment: Experiment) -> Trainer:
             made.health,
             BestCheckpoint(run_dir / "checkpoints", monitor),
             *_soup_checkpoints(made.ending, run_dir / "checkpoints", monitor),
-            LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
+            last,
+            SignalStop(last, config.save_every, config.grace_period),
             EpochLines(),
             *_bar(given),
             AverageStart(),  # In front of the user's, whose average it starts.
