@@ -88,8 +88,9 @@ def train(
     task = ImageTask(backbone, num_classes=data.num_classes, class_names=data.class_names)
     try:
         trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
-    except SignalStopped:
-        leave_together(trainer)
+    except SignalStopped as stop:
+        if stop.has_agreed:
+            leave_together(trainer)
         raise
     return task
 
@@ -143,6 +144,7 @@ def main():
         start = time.monotonic()
         came[name] = stop_and_resume(images, place, rank, *scenarios()[name])
         came[name]["seconds"] = time.monotonic() - start
+        print(name, came[name], flush=True)
     (folder / f"rank{rank}.json").write_text(json.dumps(came))
 
 

@@ -74,6 +74,7 @@ class SignalStop(Checkpoint):
             return
         self._stopped_by = None
         self._handlers.enter_context(SIGNALS.installed())
+        SIGNALS.has_other_ranks = trainer.world_size > 1
         replace_lightning_handlers_(trainer)
         self._stop_unsaved(trainer)
 

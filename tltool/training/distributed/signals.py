@@ -67,6 +67,8 @@ class StopSignals:
         self.received: int | None = None
         #: When, by ``time.monotonic``.
         self.received_at = 0.0
+        #: Whether other ranks must agree to stop.
+        self.has_other_ranks = False
         self._is_deferred = self._is_over = False
         self._interrupted_at = 0.0
 
@@ -114,7 +116,7 @@ class StopSignals:
             self.received, self.received_at = number, time.monotonic()
         if self._is_deferred or self.received is None:
             return
-        if _has_other_ranks():
+        if self.has_other_ranks or _launched_with_others():
             self._set_timer(_SECONDS_TO_AGREE)
         else:
             raise SignalStopped(self.received)
@@ -156,7 +158,7 @@ def replace_lightning_handlers_(trainer: Any) -> None:
     trainer._signal_connector.register_signal_handlers = lambda: None
 
 
-def _has_other_ranks() -> bool:
+def _launched_with_others() -> bool:
     counts = (os.environ.get(name, "") for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
     return any(count.isdecimal() and int(count) > 1 for count in counts)
 
