@@ -10,6 +10,8 @@ import time
 import pytest
 import torch
 
+from tltool.training.distributed.run_status import UNFINISHED, read_status
+
 
 def start(images, runs, *args):
     command = [sys.executable, "-m", "tltool", "fit", "--data.root", str(images), "--name", "run"]
@@ -102,19 +104,41 @@ def test_an_interrupted_run_says_how_to_resume(images, tmp_path):
     wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == UNFINISHED
     assert "To resume: tltool fit --config" in output
     assert f"--ckpt_path {tmp_path}/run/0/checkpoints/last.ckpt" in output
     assert "Traceback" not in output
 
 
-def test_a_terminated_run_ends_with_143_and_goes_on_from_its_last_checkpoint(images, tmp_path):
+def test_a_terminated_run_is_saved_and_says_in_code_and_file_that_it_is_unfinished(
+    images, tmp_path
+):
     process = start(images, tmp_path, "--trainer.max_epochs", "1000")
     wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143  # Not 0: `tltool fit && tltool predict` must not go on.
+    assert process.returncode == UNFINISHED  # Not 0: `fit && predict` must not go on.
+    status = read_status(tmp_path / "run" / "0")
+    assert (status.state, status.why) == ("unfinished", "SIGTERM")
+    last = torch.load(tmp_path / "run" / "0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert status.step == last["global_step"]
     assert "To resume: tltool fit --config" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_of_a_job_takes_no_training_along(images, tmp_path):
+    options = ["--data.num_workers", "1", "--wandb.project", "x", "--wandb.offline", "true"]
+    process = start(images, tmp_path, "--trainer.max_epochs", "1000", *options)
+    wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
+    ps = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    children = subprocess.run(ps, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["kill", "-s", "TERM", *children], check=False)  # ps itself is gone
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == UNFINISHED, output
+    assert "W&B's own process is gone" in output
     assert "Traceback" not in output
 
 

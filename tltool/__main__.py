@@ -1,5 +1,6 @@
 """The command line: finds the command first and imports only what it needs."""
 
+import contextlib
 import importlib
 import io
 import os
@@ -14,6 +15,8 @@ from tltool._lookup import nearest_name
 from tltool._plain_text import plain_lines
 from tltool.cli.help_page import NAMES, PAGE, wrong_flag
 from tltool.training.distributed.launch import rank_name
+from tltool.training.distributed.run_status import UNFINISHED
+from tltool.training.distributed.signals import SIGNALS, SignalStopped
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -41,8 +44,8 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    It is 0 for done, 1 for failed, 2 for wrong usage, 130 for interrupted, 143 for terminated, and
-    141 where whoever reads the output has left.
+    It is 0 for done, 1 for failed, 2 for wrong usage, 85 for a fit that a signal has stopped, 130
+    for interrupted, 143 for terminated, and 141 where whoever reads the output has left.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # Names of files and classes are of any alphabet.
@@ -53,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status, text = answer
             print(plain_lines(text), file=sys.stderr if status else sys.stdout, flush=True)
             return status
-        module = "validate" if argv[0] == "test" else argv[0]
-        return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
+        return run_command(argv)
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except SystemExit as stop:
@@ -68,6 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"{where}: {plain_lines(message)}", file=sys.stderr)
         return 1
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run a command, from its first import on with handlers of signals if it trains."""
+    module = "validate" if argv[0] == "test" else argv[0]
+    with SIGNALS.installed() if argv[0] == "fit" else contextlib.nullcontext():
+        return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
 
 
 def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
@@ -99,13 +108,18 @@ def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:
 
 
 def stopped_in_training(stop: SystemExit) -> int:
-    """Return the exit status where Lightning has made an exit of a signal: 128 and its number.
+    """Return the exit status where a signal, or Lightning because of one, has made an exit.
 
-    Its own status would be 1 for Ctrl-C, and 0 for SIGTERM, so that ``fit && predict`` went on.
+    Lightning's own status would be 1 for Ctrl-C, and 0 for SIGTERM, so that ``fit && predict`` went
+    on: it is 128 and its number. It is `UNFINISHED` where training stopped to go on later.
 
     Raises:
         SystemExit: As it is, if no signal is behind it.
     """
+    if isinstance(stop, SignalStopped):
+        if not stop.has_agreed:  # Else the first rank has said so.
+            print(f"stopped by {stop}: start it again to go on", file=sys.stderr)
+        return UNFINISHED
     if isinstance(stop.__context__, KeyboardInterrupt):
         return stopped(stop.__context__)
     if type(stop).__name__ == "SIGTERMException":  # By name, for Lightning may not be imported.

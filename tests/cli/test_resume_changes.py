@@ -69,6 +69,8 @@ GIVEN = {
     "name": ["--name", "mine"],
     "monitor": ["--monitor", "val/loss"],
     "save_every_n_steps": ["--save_every_n_steps", "1"],
+    "save_every": ["--save_every", "10m"],
+    "grace_period": ["--grace_period", "2m"],
 }
 # Compared as facts, whatever the configuration says; or no other value can be given here.
 TESTED_BELOW = {

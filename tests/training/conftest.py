@@ -17,7 +17,11 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import name_groups
 
-collect_ignore = ["distributed/two_ranks_job.py", "ending_job.py"]  # scripts of tests
+collect_ignore = [
+    "distributed/signal_job.py",
+    "distributed/two_ranks_job.py",
+    "ending_job.py",
+]  # scripts of tests
 
 
 class Backbone(nn.Module):

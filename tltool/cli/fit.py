@@ -1,5 +1,6 @@
 """`tltool fit`: fine-tune from YAML, flags, or nothing but a directory of images."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -17,8 +18,11 @@ from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
+from tltool.training.callbacks.signal_stop import leave_together
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
+from tltool.training.distributed.run_status import StatusOf
+from tltool.training.distributed.signals import SignalStopped
 from tltool.training.find_callback import find_callback
 from tltool.training.run_lock import locked_run_dir
 
@@ -58,7 +62,22 @@ def fit(
 
 
 def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -> None:
+    """Train, and keep in `status.json` how the run is and how it ends."""
     trainer = run_trainer(experiment)
+    is_kept = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+    with StatusOf(experiment.run_dir) if is_kept else contextlib.nullcontext():
+        try:
+            _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
+        except SignalStopped as stop:
+            finish(trainer)
+            if stop.has_agreed:
+                leave_together(trainer)
+            raise
+
+
+def _train(
+    experiment: Experiment, trainer: Trainer, *, shows_yaml: bool, ranks: RankWatch | None
+) -> None:
     if trainer.is_global_zero:
         _print_start(experiment, trainer)
         if shows_yaml:

@@ -28,6 +28,7 @@ from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.callbacks.same_run import SameRun
+from tltool.training.callbacks.signal_stop import SignalStop
 from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
@@ -57,6 +58,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     monitor = config.monitor or DEFAULT_MONITOR
     given: dict[str, Any] = dict(made.trainer)
+    last = LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
@@ -69,7 +71,8 @@ def run_trainer(experiment: Experiment) -> Trainer:
             made.health,
             BestCheckpoint(run_dir / "checkpoints", monitor),
             *_soup_checkpoints(made.ending, run_dir / "checkpoints", monitor),
-            LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps),
+            last,
+            SignalStop(last, config.save_every, config.grace_period),
             EpochLines(),
             *_bar(given),
             AverageStart(),  # In front of the user's, whose average it starts.

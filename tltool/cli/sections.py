@@ -27,6 +27,7 @@ from tltool.reporting.wandb.logger import wandb_logger
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.callbacks.signal_stop import GRACE_PERIOD
 from tltool.training.image_task import ImageTask, OptimizerFactory
 
 DATAMODULES = (
@@ -59,6 +60,9 @@ class RunOptions:
             macro F1 where the strategy is Auto and classes are unbalanced.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
+        save_every: Write last.ckpt after so much time too, such as 10m; null for never.
+        grace_period: Time between a signal and the kill, such as 120s with Slurm's
+            --signal=USR2@120. A warning says where saving takes longer.
         ckpt_path: Checkpoint to resume from, such as last.ckpt; auto for the newest whole one of
             run_dir, if there is one.
     """
@@ -70,6 +74,8 @@ class RunOptions:
     budget: str | None = None
     monitor: str | None = None
     save_every_n_steps: int | None = None
+    save_every: str | None = None
+    grace_period: str = GRACE_PERIOD
     ckpt_path: str | None = None
 
 

@@ -29,7 +29,8 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
     backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"] | {"weights": weights}
     head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
-    run = {key: config[key] for key in ("runs_dir", "name", "monitor", "save_every_n_steps")}
+    saved = ("save_every_n_steps", "save_every", "grace_period")
+    run = {key: config[key] for key in ("runs_dir", "name", "monitor", *saved)}
     usual = {key.removeprefix("trainer."): value for key, value in DEFAULTS.items()}
     chosen = {
         "seed_everything": config["seed_everything"],

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tltool._progress import with_progress
 from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.worker_signals import pass_signals_by, signals_blocked
 from tltool.features.file_hashes import FileHashes, FileStatus, file_status, hash_content
 from tltool.features.store import FeatureStore
 
@@ -119,12 +120,19 @@ class RowLookup:
         self.store.expect(len(pending.indices) * self.num_views)
         # It reads in batches itself, and they stay as they are.
         loader: DataLoader[ReadImages] = DataLoader(
-            pending, batch_size=None, collate_fn=ReadImages._make, num_workers=num_workers
+            pending,
+            batch_size=None,
+            collate_fn=ReadImages._make,
+            num_workers=num_workers,
+            worker_init_fn=pass_signals_by,
         )
         size = pending.batch_size
         num_computed = 0
         try:
-            for read in with_progress(loader, "computing features", show=show_progress):
+            with signals_blocked():
+                batches = iter(loader)
+            description = "computing features"
+            for read in with_progress(batches, description, total=len(loader), show=show_progress):
                 self._note(read)
                 # An image that came twice may have been computed in the last batch.
                 new = [number for number, key in enumerate(read.keys) if key not in self.store]

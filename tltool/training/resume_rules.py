@@ -87,6 +87,8 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "name": "",
         "budget": "",  # Turned into epochs when the run began.
         "save_every_n_steps": "",
+        "save_every": "",
+        "grace_period": "",
         "ckpt_path": "",
         "config": "",
     },

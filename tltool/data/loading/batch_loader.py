@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from tltool.data.loading.batch_size import batches_per_epoch
 from tltool.data.loading.shuffled_sampler import Draw, ShuffledSampler, draw_seed
+from tltool.data.loading.worker_signals import signals_blocked
 
 
 class BatchLoader:
@@ -38,7 +39,12 @@ class BatchLoader:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self.images if self.substitute is None else self.substitute
+        if self.substitute is not None:
+            yield from self.substitute
+            return
+        with signals_blocked():
+            batches = iter(self.images)
+        yield from batches
 
     @property
     def _iterator(self) -> Any:

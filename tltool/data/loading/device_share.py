@@ -12,6 +12,7 @@ from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.image_dataset import Collate, ImageDataset, collate
 from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.data.loading.shuffled_sampler import ShuffledSampler
+from tltool.data.loading.worker_signals import pass_signals_by
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class DeviceShare:
             dataset,
             collate_fn=collate_fn,
             num_workers=self.num_workers,
+            worker_init_fn=pass_signals_by,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.pin_memory,
             **batches,

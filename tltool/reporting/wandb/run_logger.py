@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from tltool.reporting.wandb.charts import ChartBudget
+from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
 
 _AXIS = "trainer/global_step"
@@ -57,6 +58,7 @@ class RunLogger(WandbLogger):
         self._charts = ChartBudget()
 
     @rank_zero_only
+    @without_lost_service
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics, and say at the first time how they are shown."""
         for chart in self._charts.charts([_AXIS, *metrics]):
@@ -70,12 +72,14 @@ class RunLogger(WandbLogger):
             )
         super().log_metrics(metrics, step)
 
+    @without_lost_service
     def restore_step(self) -> None:
         """Continue W&B's count of steps where a run that is resumed offline was."""
         if self.identity is not None and self.experiment.step < self.identity.step:
             self.experiment.log({}, step=self.identity.step)
 
     @rank_zero_only
+    @without_lost_service
     def keep_step(self) -> None:
         """Write into the run directory how far the run is."""
         if self.identity is not None:
@@ -114,6 +118,7 @@ def files_beside(run: Any) -> Iterator[None]:
 
 
 @rank_zero_only
+@without_lost_service
 def finish(trainer: Trainer) -> None:
     """End the run, so that a later one in this process is another."""
     logger = find_logger(trainer)

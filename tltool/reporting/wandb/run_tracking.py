@@ -12,6 +12,7 @@ from torch import Tensor
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.wandb import media
+from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
@@ -73,6 +74,7 @@ class WandbTracking(Callback):
         """Take up what a checkpoint keeps."""
         self._restored = state_dict
 
+    @without_lost_service
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the configuration and name of the run, and restore the state of a resumed one."""
         restored, self._restored = self._restored, {}
@@ -97,6 +99,7 @@ class WandbTracking(Callback):
         name = f"{place.parent.name}/{place.name}" if place else self._run.project
         self._run.name = run_name(facts, name)
 
+    @without_lost_service
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the baselines, which need no training."""
         monitor = find_callback(trainer, HealthMonitor)
@@ -115,6 +118,7 @@ class WandbTracking(Callback):
             if isinstance(probe, str):
                 log.info("W&B: no closed-form probe to compare with: %s.", probe)
 
+    @without_lost_service
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         """Log the number of a phase that begins, and its name."""
         finetuning = find_callback(trainer, Finetuning)
@@ -127,6 +131,7 @@ class WandbTracking(Callback):
             self._logger.log_metrics({"phase": number}, trainer.global_step)
             self._run.summary["phase_name"] = phase.name
 
+    @without_lost_service
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Send new alarms."""
         monitor = find_callback(trainer, HealthMonitor)
@@ -157,6 +162,7 @@ class WandbTracking(Callback):
         if self._collector is not None and isinstance(outputs, dict) and "labels" in batch:
             self._collector.add(outputs["probabilities"], batch["labels"], args[0])
 
+    @without_lost_service
     def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
         """Keep the best epoch, and log its gain over the baselines."""
         if self._collector is None:
@@ -176,6 +182,7 @@ class WandbTracking(Callback):
         self._logger.log_metrics(best, trainer.global_step - 1)  # As Lightning counts in logs.
         self._keep_step()
 
+    @without_lost_service
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log per-class metrics of the best and of the last epoch, and what `Ending` has chosen."""
         if self._task is None:

@@ -1,5 +1,6 @@
 """Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
 
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tltool._lookup import lookup
 from tltool._plain_text import shell_command
+from tltool.training.distributed.run_status import note_saved
 from tltool.training.epoch_position import ends_early
 
 DEFAULT_MONITOR = "val/accuracy"
@@ -115,6 +117,26 @@ class LastCheckpoint(ModelCheckpoint):
         super().__init__(directory, "last", save_on_train_epoch_end=True, **_SAME_NAME)
         self.path = directory / "last.ckpt"
         self.every_n_steps = every_n_steps
+        #: When it was saved last, by ``time.monotonic``, and how many seconds that took.
+        self.saved_at = time.monotonic()
+        self.save_seconds = 0.0
+
+    def save(self, trainer: Trainer) -> None:
+        """Save what is trained by now; all ranks must call it."""
+        start = time.monotonic()
+        trainer.save_checkpoint(self.path)
+        self._note(trainer, start)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        start = time.monotonic()
+        super()._save_checkpoint(trainer, filepath)
+        self._note(trainer, start)
+
+    def _note(self, trainer: Trainer, start: float) -> None:
+        self.saved_at = time.monotonic()
+        self.save_seconds = self.saved_at - start
+        if trainer.is_global_zero:
+            note_saved(self.path.parent.parent, trainer.global_step, trainer.current_epoch)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the directory of rank 0 on all ranks: it alone has created one."""
@@ -128,7 +150,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         # `fast_dev_run` is set by the Trainer's connector.
         if trainer.global_step == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.path)
+            self.save(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -145,7 +167,7 @@ class LastCheckpoint(ModelCheckpoint):
         if self.every_n_steps is None or accumulating or trainer.is_last_batch:
             return
         if trainer.global_step % self.every_n_steps == 0:
-            trainer.save_checkpoint(self.path)
+            self.save(trainer)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
