@@ -28,6 +28,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
+from tltool.training.distributed.fsdp2 import sharded_strategy
 
 
 class ConfigFile(Callback):
@@ -93,6 +94,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
+        "strategy": sharded_strategy(given["strategy"]),
     }
     try:
         return Trainer(**(given | own))
