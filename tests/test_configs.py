@@ -94,7 +94,7 @@ def test_a_rank_waits_minutes_for_the_others(path):
     parser.add_lightning_class_args(Trainer, "trainer")
     made = parser.instantiate_classes(parser.parse_args(["--config", str(path)]))
     on_cpus = {"accelerator": "cpu", "devices": 2, "num_nodes": 1, "logger": False}
-    trainer = Trainer(**made.trainer | on_cpus)
+    trainer = Trainer(**{**made.trainer, **on_cpus})
     assert trainer.strategy._timeout <= TIME_LIMIT
 
 

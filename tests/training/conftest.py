@@ -17,7 +17,8 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import name_groups
 
-collect_ignore = ["distributed/two_ranks_job.py", "ending_job.py"]  # scripts of tests
+# Scripts of tests.
+collect_ignore = ["distributed/fsdp2_job.py", "distributed/two_ranks_job.py", "ending_job.py"]
 
 
 class Backbone(nn.Module):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from torch.distributed.fsdp import FSDPModule
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.finetuning.phase import Phase
@@ -59,7 +60,7 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
     of_backbone, batch_norm = options.pop("backbone", {}), options.pop("batch_norm", "train")
     backbone = Backbone(name, weights="random", img_size=32, **of_backbone)
     data = ImageFolderDataModule(
-        images, data_config=backbone.data_config, batch_size=6, num_workers=0
+        images, data_config=backbone.data_config, batch_size=2, num_workers=0
     )
     task = ImageTask(
         backbone,
@@ -80,7 +81,7 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
             Divergence(),
             Finetuning(Phases(batch_norm)),
             FeatureCaching(enabled=False),
-            HealthMonitor(every=1, backbone=True),
+            HealthMonitor(every=2, backbone=True),
             BestCheckpoint(checkpoints),
             LastCheckpoint(checkpoints),
             *callbacks,
@@ -93,18 +94,15 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
 
 OPTIONS = {
     "vit": {},
-    "clipped": {"gradient_clip_val": 0.1},
-    "clipped values": {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
-    "accumulated": {"accumulate_grad_batches": 2},
-    "mixed": {"precision": "bf16-mixed"},
-    "true": {"precision": "bf16-true"},
-    "checkpointed": {"backbone": {"grad_checkpointing": True}},
-    "stopped early": {"backbone": {"stop_at": "blocks.2"}},
+    "all options": {
+        "gradient_clip_val": 0.1,
+        "precision": "bf16-mixed",
+        "backbone": {"grad_checkpointing": True, "stop_at": "blocks.2"},
+    },
+    # Trained batch norms differ in their running statistics, which are averaged after each step.
     "resnet": {"name": "test_resnet", "batch_norm": "eval"},
-    "resnet train": {"name": "test_resnet"},
-    "efficientnet": {"name": "test_efficientnet", "batch_norm": "eval"},
-    "convnext": {"name": "test_convnext"},
 }
+RESUMED = [("fsdp2", "fsdp2"), ("fsdp2", "ddp"), ("ddp", "fsdp2")]
 
 
 def main():
@@ -114,16 +112,18 @@ def main():
     for run in sys.argv[3:]:
         options, strategies = OPTIONS[run], ("ddp", "fsdp2")
         for strategy in strategies:
-            train(images, folder / run / strategy, strategy, **options)
-        if run not in {"vit", "resnet train"}:
+            trainer = train(images, folder / run / strategy, strategy, **options)
+        if run != "vit":
             continue
+        if trainer.is_global_zero:
+            named = trainer.lightning_module.named_modules()
+            names = [name for name, module in named if isinstance(module, FSDPModule)]
+            (folder / "modules.txt").write_text("\n".join(names))
         for strategy in strategies:
-            cut = folder / run / f"{strategy} cut"
-            train(images, cut, strategy, StopAfter(CUT_AFTER), **options)
-            path = cut / "checkpoints" / "last.ckpt"
-            for other in strategies:
-                resumed = folder / run / f"{strategy} then {other}"
-                train(images, resumed, other, ckpt_path=path, **options)
+            train(images, folder / run / f"{strategy} cut", strategy, StopAfter(CUT_AFTER))
+        for before, after in RESUMED:
+            path = folder / run / f"{before} cut" / "checkpoints" / "last.ckpt"
+            train(images, folder / run / f"{before} then {after}", after, ckpt_path=path)
 
 
 if __name__ == "__main__":

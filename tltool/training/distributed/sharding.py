@@ -11,8 +11,6 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from tltool.models.backbone import Backbone
-
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -33,8 +31,8 @@ def shard_(task: nn.Module, mesh: DeviceMesh) -> list[str]:
     """
     if is_sharded(task):
         return []
-    names = [*(f"backbone.{block}" for block in _blocks(task.get_submodule("backbone")))]
-    names += ["backbone", "head"]
+    backbone: Any = task.get_submodule("backbone")  # With `layer_groups`.
+    names = [*(f"backbone.{block}" for block in _blocks(backbone)), "backbone", "head"]
     task.to(memory_format=torch.contiguous_format)
     for name in names:
         module = task.get_submodule(name)
@@ -63,7 +61,7 @@ def share_like(tensor: Tensor, sharded: Tensor) -> Tensor:
     )
 
 
-def _blocks(backbone: Backbone) -> list[str]:
+def _blocks(backbone: Any) -> list[str]:
     """Return the modules that a backbone repeats, as ``model.blocks.3``, inner ones first.
 
     Where it has no such lists, its layer groups, as ``model.layer1``.
