@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 
 from tltool.__main__ import main
 from tltool.lecture.catalog import EXPERIMENTS
+from tltool.training.distributed.fsdp2 import TIME_LIMIT
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -20,7 +23,7 @@ TINY = [
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
 ]
 CPU = [
-    *("--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+    *("--trainer.accelerator", "cpu"),
     *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
 ]
 
@@ -62,15 +65,37 @@ def test_a_fragment_of_finetuning_runs(path, desk):
     assert fit("--config", path, "--data.root", "images", *TINY, *CPU) == 0
 
 
+ON_ONE = [path for path in fragments("trainer") if path.stem in {"cpu", "one_gpu", "bf16", "fp16"}]
+ON_MANY = [path for path in fragments("trainer") if path not in ON_ONE]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", fragments("trainer"), ids=lambda path: path.stem)
-def test_a_fragment_of_the_trainer_is_built_and_runs_on_cpus(path, desk):
-    devices = yaml.safe_load(path.read_text())["trainer"]["devices"]
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
+@pytest.mark.parametrize("path", ON_ONE, ids=lambda path: path.stem)
+def test_a_fragment_of_the_trainer_for_one_device_runs_on_a_cpu(path, desk):
+    words = ["--data.root", "images", "--trainer.max_epochs", 1, "--trainer.devices", 1]
+    assert fit("--config", path, *TINY, *CPU, *words) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ON_MANY, ids=lambda path: path.stem)
+def test_a_fragment_of_the_trainer_for_many_devices_runs_on_two_cpus(path, desk):
     command = [sys.executable, "-m", "tltool", "fit", "--config", str(path), *TINY, *CPU]
-    command += ["--data.root", "images", "--trainer.max_epochs", "1", "--trainer.num_nodes", "1"]
-    command += ["--trainer.devices", "1" if devices == 1 else "2"]
+    command += ["--data.root", "images", "--trainer.max_epochs", "1"]
+    command += ["--trainer.num_nodes", "1", "--trainer.devices", "2"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", ON_MANY, ids=lambda path: path.stem)
+def test_a_rank_waits_minutes_for_the_others(path):
+    parser = LightningArgumentParser()
+    parser.add_argument("--config", action="config")
+    parser.add_lightning_class_args(Trainer, "trainer")
+    made = parser.instantiate_classes(parser.parse_args(["--config", str(path)]))
+    on_cpus = {"accelerator": "cpu", "devices": 2, "num_nodes": 1, "logger": False}
+    trainer = Trainer(**{**made.trainer, **on_cpus})
+    assert trainer.strategy._timeout <= TIME_LIMIT
 
 
 @pytest.mark.slow

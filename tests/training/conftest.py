@@ -18,6 +18,7 @@ from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import name_groups
 
 collect_ignore = [
+    "distributed/fsdp2_job.py",
     "distributed/signal_job.py",
     "distributed/two_ranks_job.py",
     "ending_job.py",

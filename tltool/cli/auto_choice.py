@@ -17,6 +17,7 @@ from tltool.finetuning.strategies import Auto, FinetuningStrategy, LinearProbe
 from tltool.finetuning.strategies.auto import num_epochs
 from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
 from tltool.training.callbacks.ending import Ending
+from tltool.training.distributed.fsdp2 import is_sharding
 
 if TYPE_CHECKING:
     from tltool.cli.build import Experiment
@@ -34,6 +35,12 @@ _CHOSEN = (
     "model.label_smoothing",
     *("ending.average", "ending.choose", "trainer.max_epochs"),
 )
+# By whether the tuning images may choose, and whether averages compete.
+_CHOICES: dict[tuple[bool, bool], Any] = {
+    (True, True): "trained",
+    (True, False): "best",
+    (False, False): "last",
+}
 
 
 def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> None:
@@ -150,8 +157,9 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
     if ending.average is None and ending.choose is None and not ending.include_start:
         # Without a test split the validation images report, and must not choose.
         chooses = data.splits.test is not None
-        ending.average = "wise_ft" if chooses else "none"
-        ending.choose = "trained" if chooses else "last"
+        averages = chooses and not is_sharding(experiment.made.trainer.strategy)
+        ending.average = "wise_ft" if averages else "none"
+        ending.choose = _CHOICES[chooses, averages]
         experiment.made.ending = Ending(**vars(ending))
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts

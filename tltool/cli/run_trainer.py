@@ -32,6 +32,7 @@ from tltool.training.callbacks.signal_stop import SignalStop
 from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
+from tltool.training.distributed.fsdp2 import sharded_strategy
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.strategies import limit_time_, strategy_of
 
@@ -83,7 +84,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
         "plugins": [AtomicCheckpointIO(), *_plugins(given)],
-        "strategy": strategy_of(given["strategy"]),
+        "strategy": sharded_strategy(strategy_of(given["strategy"])),
         # Lightning resumes from `hpc_ckpt_*` in here: elsewhere they may be of another job.
         "default_root_dir": run_dir,
     }

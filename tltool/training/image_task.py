@@ -27,6 +27,7 @@ from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.data_config_agreement import agreed_data_config
+from tltool.training.distributed.sharding import is_sharded
 from tltool.training.head_start import start_head_
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.metrics import Stage, stage_metrics
@@ -218,6 +219,8 @@ class ImageTask(LightningModule):
     def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
         """Measure a batch; return its loss and its probabilities ``(B, num_classes)``."""
         if batch.get("paths") == []:  # The share of a rank where images are too few for all.
+            if is_sharded(self):  # The ranks with images gather the weights together with this one.
+                self(torch.zeros(1, *self.data_config["input_size"], device=self.device))
             probabilities = torch.zeros(0, len(self.class_names), device=self.device)
             return probabilities.sum(), probabilities
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.schedule import Schedule
-from tltool.surgery.adapters import has_lora
 from tltool.training.average_start import AverageStart
 from tltool.training.find_callback import find_callback
+from tltool.training.sharding_checks import check_sharding
 
 REFUSED_CALLBACKS: dict[type[Callback], str] = {
     StochasticWeightAveraging: (
@@ -63,29 +63,13 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
         raise ValueError(
             f"Fine-tuning phases do not work with {type(trainer.strategy).__name__}, which fixes "
             "what trains when it wraps the model. Set `trainer.strategy` to ddp, or to "
-            "ModelParallelStrategy for sharded weights."
+            "fsdp2 for sharded weights."
         )
     if isinstance(trainer.strategy, ModelParallelStrategy):
-        _check_needs_no_whole_weights(module, schedule)
+        check_sharding(trainer, module, schedule)
     _check_callbacks(trainer)
     if isinstance(getattr(trainer.strategy, "_layer_sync", None), TorchSyncBatchNorm):
         _check_synchronized_norms(module)
-
-
-def _check_needs_no_whole_weights(module: LightningModule, schedule: Schedule) -> None:
-    """Refuse what does not work where each rank holds a share of each weight."""
-    best = [phase.name for phase in schedule.phases if phase.start_from_best]
-    needs = [f"Phase {name!r} has `start_from_best`" for name in best]
-    penalty = getattr(module, "l2_sp", None)
-    if penalty is not None and penalty.strength:
-        needs.append("The task has `l2_sp`")
-    if has_lora(module):
-        needs.append("The backbone has adapters of LoRA")
-    if needs:
-        raise ValueError(
-            f"{needs[0]}, which needs whole weights on each rank. Remove it, or set "
-            "`trainer.strategy` to ddp."
-        )
 
 
 def _check_callbacks(trainer: Trainer) -> None:

@@ -33,14 +33,14 @@ class WeightWatch:
 
     def before_step(self) -> None:
         """Note the weights."""
-        self._before = self.layer.weight.detach().clone()
+        self._before = _whole(self.layer.weight.detach()).clone()
 
     def after_backward(self) -> None:
         """Look at the gradient, if there is one: of a weight with an adapter none is kept."""
         weight = self.layer.weight
         if not weight.is_leaf or weight.grad is None:
             return
-        gradient = weight.grad.detach().float()
+        gradient = _whole(weight.grad.detach()).float()
         self._values["gradient"].append(float(gradient.norm()))
         total = self._gradient_sum
         self._gradient_sum = gradient.clone() if total is None else total + gradient
@@ -59,7 +59,7 @@ class WeightWatch:
             return
         size = float(before.float().norm())
         # In its place, and so turned around, as all of them are.
-        update = before.sub_(self.layer.weight.detach()).float()
+        update = before.sub_(_whole(self.layer.weight.detach())).float()
         length = float(update.norm())
         if self._last_update is not None and length > 0:
             self._values["update_cosine"].append(stats.cosine(self._last_update, update))
@@ -79,3 +79,9 @@ class WeightWatch:
             mean_square = statistics.fmean(norm**2 for norm in norms)
             found["signal_to_noise"] = stats.signal_to_noise(total / len(norms), mean_square)
         return found
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """Return a sharded tensor as a whole one, which all ranks gather."""
+    gathered: Tensor = getattr(tensor, "full_tensor", lambda: tensor)()
+    return gathered

@@ -159,7 +159,8 @@ class Ending(Callback):
         self._has_begun = self._is_from_ended = False
         if not self.is_active:
             return
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+        is_whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+        if not is_whole and self.choose != "last":  # Nothing competes with the last epoch.
             raise ValueError(
                 f"`ending` does not work with {type(trainer.strategy).__name__}, which shards the "
                 "weights. Set `ending.average` to none and `ending.include_start` to false, or "

@@ -18,6 +18,7 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.finetuning.timeline import Timeline
 from tltool.models.layer_groups import layer_groups, layers
+from tltool.training.distributed.fsdp2 import FSDP2Strategy
 from tltool.training.distributed.rank_agreement import (
     average_batch_norm_,
     check_same_trainable,
@@ -151,7 +152,8 @@ class Finetuning(Callback):
         self._lr_groups = lr_groups(optimizer, pl_module, self._groups, fine)
         for param_group in optimizer.param_groups:
             param_group.setdefault("initial_lr", param_group["lr"])
-        if isinstance(trainer.strategy, ModelParallelStrategy):
+        is_sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+        if is_sharded and not isinstance(trainer.strategy, FSDP2Strategy):
             load_all_optimizer_state_(trainer.strategy, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,7 +10,7 @@ TIME_LIMIT = timedelta(minutes=10)
 """How long a rank waits for the others. Lightning's 30 minutes are long for a job that is paid."""
 
 _CLASSES = {"DDPStrategy": DDPStrategy, "ModelParallelStrategy": ModelParallelStrategy}
-# Beginnings of names, in small letters, and what to set instead.
+# Beginnings of names, in small letters, and what to set instead; `fsdp2` is none of them.
 _REFUSED = {
     "ddp_spawn": "ddp",
     "ddp_fork": "ddp",
@@ -44,7 +44,7 @@ def check_strategy(given: Any) -> None:
     if method != "popen":
         name = f"ddp_{method}"
     for beginning, instead in _REFUSED.items():
-        if name.lower().startswith(beginning):
+        if name.lower().startswith(beginning) and not name.lower().startswith("fsdp2"):
             raise ValueError(
                 f"trainer.strategy {name} does not work here. Set --trainer.strategy {instead}."
             )
