@@ -189,13 +189,13 @@ class Predictor:
             split: See `predict_data`.
             trainer: See `predict_data`.
         """
-        trainer = trainer or Trainer(
-            logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
-        )
+        trainer = trainer or single_device_trainer()
         if trainer.world_size > 1:
             raise ValueError(
-                "Prediction runs on one device: leave out --trainer.devices and "
-                "--trainer.num_nodes."
+                "Each process predicts on one device: leave out --trainer.devices and "
+                "--trainer.num_nodes. For several devices, start a process for each: "
+                f"`torchrun --standalone --nproc_per_node {trainer.num_devices} -m tltool predict "
+                "...`, or srun."
             )
         where: dict[str, Any] = {"datamodule": data}
         if split is not None:
@@ -270,6 +270,11 @@ def _note_dark(name: str | Path) -> None:
         "value_range=(0, 4095)).",
         *(name, NIGHT - 1),
     )
+
+
+def single_device_trainer() -> Trainer:
+    """Return a trainer for one device that writes nothing."""
+    return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
 
 
 def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
