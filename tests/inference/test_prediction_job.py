@@ -14,7 +14,7 @@ from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
 from tltool.inference.rank_files import RankError
 from tltool.models.backbone import Backbone
-from tltool.training.distributed.launched_ranks import LaunchedRanks
+from tltool.training.distributed.launch import Launch
 from tltool.training.image_task import ImageTask
 
 
@@ -29,7 +29,7 @@ def task():
 def predict(task, images, tmp_path):
     """Return a function that predicts 24 images in batches of 2 and returns the file's bytes."""
 
-    def run(name, ranks=None, *, batch_size=2, root=images, weights=task, limit=None, **options):
+    def run(name, launch=None, *, batch_size=2, root=images, weights=task, limit=None, **options):
         options_of_task = {"data_config": weights.data_config, "class_names": weights.class_names}
         data = ImageFolderDataModule(root, batch_size=batch_size, num_workers=0, **options_of_task)
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
@@ -37,7 +37,7 @@ def predict(task, images, tmp_path):
             **quiet, accelerator="cpu", enable_model_summary=False, limit_predict_batches=limit
         )
         output = tmp_path / name
-        predict_to_file(Predictor(weights), data, output, trainer=trainer, ranks=ranks, **options)
+        predict_to_file(Predictor(weights), data, output, trainer=trainer, launch=launch, **options)
         return output.read_bytes() if output.is_file() else b""
 
     return run
@@ -83,14 +83,20 @@ def written(monkeypatch):
 def test_ranks_write_the_file_of_one_process(predict, suffix, world_size):
     alone = predict(f"alone.{suffix}")
     for rank in reversed(range(world_size)):
-        found = predict(f"ranks.{suffix}", LaunchedRanks(rank, world_size))
+        found = predict(f"ranks.{suffix}", Launch("srun", rank, world_size))
     assert found == alone
+
+
+def test_a_rank_predicts_its_share_alone(predict, monkeypatch):
+    numbers = written(monkeypatch)
+    predict("a.csv", Launch("srun", 1, 3))
+    assert numbers == [1, 4, 7, 10]
 
 
 def test_each_image_has_one_row_in_order(predict, images):
     predict("a.csv")
     for rank in (1, 0):
-        table = predict("b.csv", LaunchedRanks(rank, 2)).decode()
+        table = predict("b.csv", Launch("srun", rank, 2)).decode()
     paths = [row["path"] for row in csv.DictReader(table.splitlines())]
     assert paths == sorted(map(str, images.rglob("*.png")))
 
@@ -117,7 +123,7 @@ def test_a_killed_prediction_goes_on_with_another_number_of_ranks(predict, kill_
     monkeypatch.undo()
     numbers = written(monkeypatch)
     for rank in (2, 1, 0):
-        found = predict("killed.csv", LaunchedRanks(rank, 3))
+        found = predict("killed.csv", Launch("srun", rank, 3))
     assert found == whole
     assert sorted(numbers) == list(range(5, 12))
 
@@ -164,22 +170,22 @@ def test_chunks_of_an_image_that_was_replaced_are_not_used(
 
 def test_nothing_but_the_file_is_left(predict, tmp_path):
     for rank in (1, 0):
-        predict("a.csv", LaunchedRanks(rank, 2))
+        predict("a.csv", Launch("srun", rank, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_limit_of_batches_counts_all_ranks(predict):
-    alone = predict("alone.csv", limit=3)
+    alone = predict("alone.csv", limit=0.25)  # Of 12 batches.
     for rank in (1, 0):
-        found = predict("ranks.csv", LaunchedRanks(rank, 2), limit=3)
+        found = predict("ranks.csv", Launch("srun", rank, 2), limit=0.25)
     assert found == alone
     assert len(found.splitlines()) == 7
 
 
 def test_ranks_that_would_predict_other_images_stop(predict, images):
-    predict("a.csv", LaunchedRanks(1, 2), root=images / "red")
+    predict("a.csv", Launch("srun", 1, 2), root=images / "red")
     with pytest.raises(RankError, match="Rank 1 and rank 0 do not predict the same: num_images 12"):
-        predict("a.csv", LaunchedRanks(0, 2))
+        predict("a.csv", Launch("srun", 0, 2))
 
 
 def test_a_rank_that_failed_ends_the_others_with_its_cause(predict, images, tmp_path):
@@ -189,16 +195,16 @@ def test_a_rank_that_failed_ends_the_others_with_its_cause(predict, images, tmp_
         (folder / "a.png").write_bytes((images / "red" / "00.png").read_bytes())
     (broken / "2" / "a.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"2/a\.png"):
-        predict("a.csv", LaunchedRanks(1, 2), root=broken, batch_size=1)
+        predict("a.csv", Launch("srun", 1, 2), root=broken, batch_size=1)
     with pytest.raises(RankError, match=r"Rank 1 failed: .*2/a\.png"):
-        predict("a.csv", LaunchedRanks(0, 2), root=broken, batch_size=1)
+        predict("a.csv", Launch("srun", 0, 2), root=broken, batch_size=1)
 
 
 def test_what_an_earlier_start_left_ends_no_rank(predict, images, tmp_path):
     (chunks_folder(tmp_path / "a.csv") / "ranks-before").mkdir(parents=True)
     (chunks_folder(tmp_path / "a.csv") / "ranks-before" / "1.failed").write_text("out of memory")
     for rank in (1, 0):
-        found = predict("a.csv", LaunchedRanks(rank, 2, start="now"))
+        found = predict("a.csv", Launch("srun", rank, 2))
     assert len(found.splitlines()) == 25
 
 

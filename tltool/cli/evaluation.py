@@ -1,7 +1,7 @@
 """What `validate`, `test` and `predict` share: a checkpoint and data are all they need."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import docstring_parser
@@ -16,7 +16,8 @@ from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.training.distributed.launched_ranks import LaunchedRanks, launched_ranks
+from tltool.training.distributed.launch import Launch, find_launch
+from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
 
 
@@ -27,7 +28,7 @@ class Setup(NamedTuple):
     task: ImageTask
     data: ImageDataModule
     trainer: Trainer
-    ranks: LaunchedRanks
+    launch: Launch
 
 
 DEFAULTS: dict[str, Any] = {
@@ -44,7 +45,7 @@ def run_evaluation(
     argv: Sequence[str],
     run: Callable[..., None],
     *,
-    apart: Callable[[Namespace, LaunchedRanks], AbstractContextManager[Any]] | None = None,
+    apart: Callable[[Namespace, Launch], AbstractContextManager[Any]] | None = None,
 ) -> int:
     """Run a command on the task of a checkpoint and on data as the task needs them.
 
@@ -60,14 +61,14 @@ def run_evaluation(
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
     import_own_modules(modules=config.modules)
-    ranks = launched_ranks()
-    with apart(config, ranks) if apart else nullcontext():
+    launch = find_launch()
+    with apart(config, launch) if apart else RankWatch(launch):
         task = ImageTask.load_from_checkpoint(config.ckpt_path)
         config.data.init_args.data_config = task.data_config
         made = parser.instantiate(config)
         made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
-        trainer = evaluation_trainer(made.trainer, ranks, is_apart=apart is not None)
-        setup = Setup(config.ckpt_path, task, made.data, trainer, ranks)
+        trainer = evaluation_trainer(made.trainer, launch, is_apart=apart is not None)
+        setup = Setup(config.ckpt_path, task, made.data, trainer, launch)
         run(setup, **{name: config[name] for name in options})
     return 143 if trainer.received_sigterm else 0  # Lightning notes the signal and goes on.
 

@@ -13,7 +13,7 @@ from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.prediction_table import check_output
 from tltool.inference.predictor import Predictor
 from tltool.inference.rank_files import RankFiles
-from tltool.training.distributed.launched_ranks import LaunchedRanks
+from tltool.training.distributed.launch import Launch
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,12 +46,12 @@ def predict(
         output,
         top_k=top_k,
         trainer=setup.trainer,
-        ranks=setup.ranks,
+        launch=setup.launch,
     )
-    if setup.ranks.rank == 0:
+    if setup.launch.rank == 0:
         print(f"{num_images} predictions: {one_line(output)}")
 
 
-def _rank_files(config: Namespace, ranks: LaunchedRanks) -> RankFiles:
+def _rank_files(config: Namespace, launch: Launch) -> RankFiles:
     check_output(config.output)
-    return RankFiles(chunks_folder(config.output), ranks)
+    return RankFiles(chunks_folder(config.output), launch)

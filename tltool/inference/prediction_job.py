@@ -16,6 +16,7 @@ from torch import Tensor
 from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
 from tltool.inference.prediction_facts import facts_name, prediction_facts
 from tltool.inference.prediction_table import (
@@ -29,7 +30,7 @@ from tltool.inference.prediction_table import (
 )
 from tltool.inference.predictor import Predictor, single_device_trainer
 from tltool.inference.rank_files import RankFiles
-from tltool.training.distributed.launched_ranks import LaunchedRanks
+from tltool.training.distributed.launch import Launch
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def predict_to_file(
     *,
     top_k: int | Literal["all"] | None = None,
     trainer: Trainer | None = None,
-    ranks: LaunchedRanks | None = None,
+    launch: Launch | None = None,
 ) -> int:
     """Write the predictions of the images of a datamodule, one row each, in order.
 
@@ -58,7 +59,7 @@ def predict_to_file(
         output: The .csv or .parquet file.
         top_k: See `num_shown_classes`.
         trainer: Runs it, on one device; ``None`` for one without a logger.
-        ranks: This process among those that share the images, see `launched_ranks`, each with a
+        launch: This process among those that share the images, see `find_launch`, each with a
             trainer of its own; ``None`` for this process alone. Rank 0 writes the file.
 
     Returns:
@@ -71,13 +72,15 @@ def predict_to_file(
     output = Path(output)
     check_output(output)
     shown = num_shown_classes(top_k, len(predictor.class_names))
-    trainer, ranks = trainer or single_device_trainer(), ranks or LaunchedRanks()
-    with RankFiles(chunks_folder(output), ranks) as files:
+    trainer, launch = trainer or single_device_trainer(), launch or Launch()
+    if data.num_workers is None:
+        data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
+    with RankFiles(chunks_folder(output), launch) as files:
         chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, files=files)
-        labels = data.known_labels() if ranks.rank == 0 else {}  # Errors come before the work.
+        labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
         _ChunkPrediction(chunks, files, trainer, shown).run(predictor, data)
         files.finish()
-        if ranks.rank == 0:
+        if launch.rank == 0:
             progress = _Progress(chunks)
             files.wait(progress.say)
             _write(output, chunks, predictor.class_names, labels, shown)
@@ -103,7 +106,7 @@ class _ChunkPrediction:
         self.trainer = trainer
         self.shown = shown
         # By number, not by what is left, of which each rank may see something else.
-        own = range(len(chunks))[files.ranks.rank :: files.ranks.world_size]
+        own = range(len(chunks))[files.launch.rank :: files.launch.world_size]
         self.left = deque(sorted(set(own) - chunks.finished()))
         self.progress = _Progress(chunks)
         self._batches: list[RankedImages] = []
@@ -123,7 +126,7 @@ class _ChunkPrediction:
             self.chunks.write(self.left.popleft(), self._batches)
             self._batches = []
         self.files.check()
-        if self.files.ranks.rank == 0:
+        if self.files.launch.rank == 0:
             self.progress.say()
         if self.trainer.received_sigterm:  # What is finished is kept; nothing waits for the rest.
             raise SIGTERMException

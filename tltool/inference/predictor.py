@@ -20,7 +20,6 @@ from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
-from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Files by which ranks without a process group know of each other: alive, finished, failed."""
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
@@ -12,11 +13,16 @@ from typing import Any
 
 from tltool._atomic_write import write_whole
 from tltool._plain_text import one_line
-from tltool.training.distributed.launched_ranks import LaunchedRanks
+from tltool.training.distributed.launch import Launch
 
 PATIENCE = 600.0
 """Seconds without a sign of life after which a rank counts as dead."""
 
+# A restart of the same job has another value of one of these.
+_STARTS = (
+    *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"),
+    *("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"),
+)
 _ALIVE_EVERY = 20.0
 _LOOK_EVERY = 2.0
 
@@ -33,32 +39,32 @@ class RankFiles:
 
     Args:
         folder: A directory beside what the ranks make together.
-        ranks: This rank and the others.
+        launch: This rank and the others.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> with RankFiles(folder, LaunchedRanks(1, 2)):
+        >>> with RankFiles(folder, Launch("srun", 1, 2)):
         ...     raise ValueError("no disk")
         Traceback (most recent call last):
         ...
         ValueError: no disk
-        >>> RankFiles(folder, LaunchedRanks(0, 2)).check()
+        >>> RankFiles(folder, Launch("srun", 0, 2)).check()
         Traceback (most recent call last):
         ...
         tltool.inference.rank_files.RankError: Rank 1 failed: no disk
     """
 
-    def __init__(self, folder: Path, ranks: LaunchedRanks) -> None:
-        self.folder = folder / f"ranks-{ranks.start}"
-        self.ranks = ranks
+    def __init__(self, folder: Path, launch: Launch) -> None:
+        self.folder = folder / f"ranks-{_start_name(os.environ)}"
+        self.launch = launch
         self._facts: dict[str, Any] | None = None
         self._compared: set[str] = set()
         self._looked = -_LOOK_EVERY
         self._over = threading.Event()
 
     def __enter__(self) -> "RankFiles":
-        if self.ranks.world_size > 1:
+        if self.launch.world_size > 1:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._say("alive", str(os.getpid()))
             threading.Thread(target=self._stay_alive, daemon=True).start()
@@ -71,13 +77,13 @@ class RankFiles:
         traceback: TracebackType | None,
     ) -> None:
         self._over.set()
-        if self.ranks.world_size > 1 and error is not None and not isinstance(error, RankError):
+        if self.launch.world_size > 1 and error is not None and not isinstance(error, RankError):
             self._say("failed", one_line(str(error) or type(error).__name__))
 
     def tell_facts(self, facts: Mapping[str, Any]) -> None:
         """Say what this rank works on, which must be the same on all."""
         self._facts = dict(facts)
-        if self.ranks.world_size > 1:
+        if self.launch.world_size > 1:
             self._say("facts", json.dumps(self._facts))
 
     def check(self) -> None:
@@ -86,7 +92,7 @@ class RankFiles:
         Raises:
             RankError: With the rank and its cause.
         """
-        if self.ranks.world_size == 1 or time.monotonic() - self._looked < _LOOK_EVERY:
+        if self.launch.world_size == 1 or time.monotonic() - self._looked < _LOOK_EVERY:
             return
         self._looked = time.monotonic()
         for name in sorted(os.listdir(self.folder)):
@@ -99,7 +105,7 @@ class RankFiles:
 
     def finish(self) -> None:
         """Say that this rank has done its work."""
-        if self.ranks.world_size > 1:
+        if self.launch.world_size > 1:
             self._say("finished")
 
     def wait(self, meanwhile: Callable[[], None]) -> None:
@@ -125,10 +131,10 @@ class RankFiles:
             time.sleep(0.2)
 
     def _unfinished(self) -> list[int]:
-        if self.ranks.world_size == 1:
+        if self.launch.world_size == 1:
             return []
         names = set(os.listdir(self.folder))
-        return [rank for rank in range(self.ranks.world_size) if f"{rank}.finished" not in names]
+        return [rank for rank in range(self.launch.world_size) if f"{rank}.finished" not in names]
 
     def _silence(self, rank: int, *, is_known: bool) -> str:
         what = "shows no sign of life any more" if is_known else "has not come"
@@ -146,7 +152,7 @@ class RankFiles:
                 f"{name} {theirs.get(name)} there, {self._facts[name]} here" for name in differing
             )
             raise RankError(
-                f"Rank {rank} and rank {self.ranks.rank} do not predict the same: {shown}. Give "
+                f"Rank {rank} and rank {self.launch.rank} do not predict the same: {shown}. Give "
                 "all ranks the same checkpoint, images and options."
             )
 
@@ -164,7 +170,12 @@ class RankFiles:
         write_whole(self._file(kind), text)
 
     def _file(self, kind: str) -> Path:
-        return self.folder / f"{self.ranks.rank}.{kind}"
+        return self.folder / f"{self.launch.rank}.{kind}"
 
     def _read(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
+
+
+def _start_name(environment: Mapping[str, str]) -> str:
+    told = "\n".join(environment.get(name, "") for name in _STARTS)
+    return hashlib.blake2b(told.encode(), digest_size=4).hexdigest()

@@ -1,4 +1,4 @@
-"""`tltool predict` over the ranks of torchrun and srun, which are killed and started again."""
+"""`predict` and `validate` over the ranks of torchrun and srun, which may be killed."""
 
 import csv
 import os
@@ -27,6 +27,9 @@ def desk(tmp_path_factory):
     for number in range(NUM_IMAGES):
         color = tuple((number * step) % 256 for step in (7, 31, 101))
         Image.new("RGB", (8, 8), color).save(folder / "images" / f"{number:04}.png")
+    for name in ("0", "1", "2"):
+        (folder / "labeled" / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "labeled" / "val" / name / "a.png")
     torch.manual_seed(0)
     task = ImageTask(Backbone("test_resnet", weights="random", img_size=32), num_classes=3)
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)
@@ -35,10 +38,12 @@ def desk(tmp_path_factory):
     return folder
 
 
+QUICK = ["--trainer.accelerator", "cpu", "--data.num_workers", "0", "--data.batch_size", "8"]
+
+
 def words(desk, output):
-    given = ["--ckpt_path", desk / "best.ckpt", "--data.root", desk / "images"]
-    quick = ["--trainer.accelerator", "cpu", "--data.num_workers", "0", "--data.batch_size", "8"]
-    return ["-m", "tltool", "predict", *map(str, given), *quick, "--output", str(output)]
+    given = ["--ckpt_path", desk / "best.ckpt", "--data.root", desk / "images", "--output", output]
+    return ["-m", "tltool", "predict", *map(str, given), *QUICK]
 
 
 def start(command, **environment):
@@ -65,15 +70,19 @@ def finish(process, timeout=200):
     return output
 
 
-@pytest.fixture(scope="module")
-def alone(desk):
-    output = finish(start(words(desk, desk / "alone.csv")))
-    assert (desk / "alone.csv").is_file(), output
-    return (desk / "alone.csv").read_bytes()
+@pytest.fixture
+def one_thread():
+    """As torchrun sets it: how many share a sum decides its last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.slow
-def test_two_killed_ranks_go_on_and_write_what_one_process_writes(desk, alone):
+def test_two_killed_ranks_go_on_and_write_what_one_process_writes(desk, run_tltool, one_thread):
+    run_tltool(*words(desk, desk / "alone.csv")[2:])
+    alone = (desk / "alone.csv").read_bytes()
     output = desk / "killed.csv"
     ranks = start([*torchrun(2), *words(desk, output)])
     while len(list(chunks_folder(output).glob("*/*.npz"))) < 60 and ranks.poll() is None:
@@ -91,6 +100,17 @@ def test_two_killed_ranks_go_on_and_write_what_one_process_writes(desk, alone):
     assert not chunks_folder(output).exists()
     paths = [row["path"] for row in csv.DictReader(alone.decode().splitlines())]
     assert paths == [str(desk / "images" / f"{number:04}.png") for number in range(NUM_IMAGES)]
+
+
+@pytest.mark.slow
+def test_two_ranks_print_their_measurement_once(desk, run_tltool):
+    given = ["validate", "--ckpt_path", desk / "best.ckpt", "--data.root", desk / "labeled", *QUICK]
+    _, alone, _ = run_tltool(*given)
+    ranks = start([*torchrun(2), "-m", "tltool", *map(str, given)])
+    said = finish(ranks)
+    assert ranks.returncode == 0, said
+    for line in alone.splitlines():
+        assert said.count(line.strip()) == alone.count(line.strip())
 
 
 @pytest.fixture
@@ -123,14 +143,14 @@ def test_a_rank_without_the_checkpoint_ends_the_others(desk, as_rank, run_tltool
     as_rank(0)
     status, _, err = run_tltool(*words(desk, "p.csv")[2:])
     assert status == 1
-    assert "error: Rank 1 failed: There is no checkpoint 'no.ckpt'" in err
+    assert "Rank 1 failed: There is no checkpoint 'no.ckpt'" in err
 
 
 def test_devices_that_contradict_the_launcher_are_refused(desk, as_rank, run_tltool):
     as_rank(0)
     status, _, err = run_tltool(*words(desk, "p.csv")[2:], "--trainer.devices", 4)
     assert status == 1
-    assert "srun has started 2 processes, but --trainer.devices 4" in err
+    assert "Slurm has started 2 processes on a node, but trainer.devices asks for 4" in err
 
 
 def test_several_devices_of_one_process_are_refused_with_the_command(desk, run_tltool):
@@ -143,3 +163,11 @@ def test_more_classes_than_there_are_cannot_be_shown(desk, run_tltool):
     status, _, err = run_tltool(*words(desk, "p.csv")[2:], "--top_k", 4)
     assert status == 1
     assert "--top_k 4 is not possible with 3 classes" in err
+
+
+@pytest.mark.parametrize(("top_k", "last"), [("2", "probability2"), ("all", "probability:2")])
+def test_the_columns_are_chosen(desk, run_tltool, tmp_path, top_k, last):
+    limit = ["--trainer.limit_predict_batches", "1", "--top_k", top_k]
+    status, _, err = run_tltool(*words(desk, "p.csv")[2:], *limit)
+    assert status == 0, err
+    assert (tmp_path / "p.csv").read_text().splitlines()[0].endswith(last)
