@@ -5,6 +5,7 @@ import torch
 
 from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.inference.prediction_table import (
+    num_shown_classes,
     prediction_columns,
     prediction_rows,
     rank_classes,
@@ -16,11 +17,12 @@ from tltool.inference.prediction_table import (
 def table(tmp_path):
     """Return a function that writes a table of one image and reads its row."""
 
-    def make(probabilities, labels=None):
+    def make(probabilities, labels=None, top_k=None):
         names = [f"class {number}" for number in range(len(probabilities))]
-        batch = rank_classes(["a.jpg"], torch.tensor([probabilities]))
-        columns = prediction_columns(names, labeled=bool(labels))
-        rows = prediction_rows([batch], names, labels)
+        shown = num_shown_classes(top_k, len(names))
+        batch = rank_classes(["a.jpg"], torch.tensor([probabilities]), shown)
+        columns = prediction_columns(names, labeled=bool(labels), num_shown=shown)
+        rows = prediction_rows([batch], columns, names, labels)
         write_prediction_table(tmp_path / "table.csv", columns, rows)
         return next(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
 

@@ -1,11 +1,14 @@
 """What `validate`, `test` and `predict` share: a checkpoint and data are all they need."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import docstring_parser
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
+from tltool.cli.evaluation_trainer import evaluation_trainer
 from tltool.cli.parser import Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import DEFAULTS as FIT_DEFAULTS
@@ -13,7 +16,8 @@ from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.training.distributed.cluster_environment import evaluation_options
+from tltool.training.distributed.launch import Launch, find_launch
+from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
 
 
@@ -24,6 +28,7 @@ class Setup(NamedTuple):
     task: ImageTask
     data: ImageDataModule
     trainer: Trainer
+    launch: Launch
 
 
 DEFAULTS: dict[str, Any] = {
@@ -35,15 +40,41 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) -> int:
+def run_evaluation(
+    command: str,
+    argv: Sequence[str],
+    run: Callable[..., None],
+    *,
+    apart: Callable[[Namespace, Launch], AbstractContextManager[Any]] | None = None,
+) -> int:
     """Run a command on the task of a checkpoint and on data as the task needs them.
 
     Args:
         command: Its name.
         argv: What stands behind the name on the command line.
         run: What it does with the `Setup`. Its keywords are options, see `add_options_of`.
+        apart: If ranks are no group, what tells them of each other while this one works.
     """
     set_up_process()
+    parser, options = _make_parser(command, run)
+    words = rewrite(argv)
+    parser.exit_with_asked_help(words)
+    config = parser.parse_args(words)
+    import_own_modules(modules=config.modules)
+    launch = find_launch()
+    with apart(config, launch) if apart else RankWatch(launch):
+        task = ImageTask.load_from_checkpoint(config.ckpt_path)
+        config.data.init_args.data_config = task.data_config
+        made = parser.instantiate(config)
+        made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
+        trainer = evaluation_trainer(made.trainer, launch, is_apart=apart is not None)
+        setup = Setup(config.ckpt_path, task, made.data, trainer, launch)
+        run(setup, **{name: config[name] for name in options})
+    return 143 if trainer.received_sigterm else 0  # Lightning notes the signal and goes on.
+
+
+def _make_parser(command: str, run: Callable[..., None]) -> tuple[Parser, list[str]]:
+    """Return the parser of a command, and the names of the options that are its own."""
     parser = Parser(
         prog=f"tltool {command}",
         description=docstring_parser.parse(run.__doc__ or "").short_description,
@@ -56,16 +87,4 @@ def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) 
     add_data(parser)
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.set_defaults(DEFAULTS)
-    words = rewrite(argv)
-    parser.exit_with_asked_help(words)
-    config = parser.parse_args(words)
-    import_own_modules(modules=config.modules)
-    task = ImageTask.load_from_checkpoint(config.ckpt_path)
-    config.data.init_args.data_config = task.data_config
-    made = parser.instantiate(config)
-    made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
-    given = {key: value for key, value in vars(made.trainer).items() if value is not None}
-    trainer = Trainer(**{**evaluation_options(), **given})
-    setup = Setup(config.ckpt_path, task, made.data, trainer)
-    run(setup, **{name: config[name] for name in options})
-    return 143 if setup.trainer.received_sigterm else 0  # Lightning notes the signal and goes on.
+    return parser, options

@@ -29,6 +29,8 @@ def test(setup: Setup) -> None:
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
     values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
+    if not setup.trainer.is_global_zero:
+        return  # All ranks know the same.
     rows = [(name, f"{value:.4f}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -16,18 +16,24 @@ from tltool.evaluation.confusion import MANY_CLASSES
 
 SUFFIXES = (".csv", ".parquet")
 TOP = 5
-"""The most probable classes of an image, which a table has columns for where classes are many."""
+"""So many of the most probable classes have columns where classes are many."""
+
+NUMBER = "probability"
+"""How the columns begin that hold numbers."""
+
+_CELLS = 4_000_000
 
 PredictionRow = dict[str, str | float]
 
 
 class RankedImages(NamedTuple):
-    """The most probable classes of some images.
+    """What a table shows of some images.
 
     Attributes:
         paths: Where they lie.
-        probabilities: ``(N, K)``, the highest first.
-        labels: The class of each of them, ``(N, K)``.
+        probabilities: ``(N, K)``: of the most probable classes, the highest first, or of all
+            classes in their order.
+        labels: The most probable class of each image, ``(N, K)``, or ``(N, 1)`` beside all classes.
     """
 
     paths: list[str]
@@ -47,58 +53,99 @@ def check_output(output: Path) -> None:
         raise ValueError("Parquet needs pyarrow. Type `pip install pyarrow`, or write a .csv file.")
 
 
-def rank_classes(paths: list[str], probabilities: Tensor) -> RankedImages:
-    """Return what a table shows of a batch: all classes, or the `TOP` of many.
+def num_shown_classes(top_k: int | Literal["all"] | None, num_classes: int) -> int | None:
+    """Return of how many classes a table shows the probability, or ``None`` for all in their order.
+
+    Args:
+        top_k: How many of the most probable ones; ``all`` for a column for each class; ``None`` for
+            all, but of more than `MANY_CLASSES` the `TOP` most probable ones.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If there are not so many.
+
+    Example:
+        >>> [num_shown_classes(top_k, 2000) for top_k in (None, 3, "all")]
+        [5, 3, None]
+    """
+    if top_k == "all":
+        return None
+    if top_k is None:
+        return TOP if num_classes > MANY_CLASSES else None
+    if not 1 <= top_k <= num_classes:
+        raise ValueError(
+            f"--top_k {top_k} is not possible with {num_classes} classes. Set a number from 1 to "
+            f"{num_classes}, or all for a column for each class."
+        )
+    return top_k
+
+
+def rank_classes(paths: list[str], probabilities: Tensor, num_shown: int | None) -> RankedImages:
+    """Return what a table shows of a batch.
 
     Args:
         paths: Of the images.
         probabilities: ``(B, num_classes)``.
+        num_shown: See `num_shown_classes`.
+
+    Example:
+        >>> import torch
+        >>> rank_classes(["a.jpg"], torch.tensor([[0.25, 0.5, 0.25]]), 2).labels
+        tensor([[1, 0]])
     """
-    num_classes = probabilities.shape[1]
-    shown = TOP if num_classes > MANY_CLASSES else num_classes
+    if num_shown is None:
+        return RankedImages(paths, probabilities, probabilities.argmax(dim=1, keepdim=True))
     # Of equals the first, as argmax has it; `topk` may give any.
     ranked, labels = probabilities.sort(dim=1, descending=True, stable=True)
-    return RankedImages(paths, ranked[:, :shown].clone(), labels[:, :shown].clone())
+    return RankedImages(paths, ranked[:, :num_shown].clone(), labels[:, :num_shown].clone())
 
 
-def prediction_columns(class_names: Sequence[str], *, labeled: bool) -> list[str]:
+def prediction_columns(
+    class_names: Sequence[str], *, labeled: bool, num_shown: int | None
+) -> list[str]:
     """Return the columns of a table.
 
-    A column ``probability:NAME`` for each class; of more than `MANY_CLASSES`, the columns ``top1``,
-    ``probability1``, ``top2`` and so on.
+    A column ``probability:NAME`` for each class, or the columns ``top1``, ``probability1``,
+    ``top2`` and so on.
 
     Args:
         class_names: Names of the classes.
         labeled: Whether there is a column ``label``.
+        num_shown: See `num_shown_classes`.
+
+    Example:
+        >>> prediction_columns(["ants", "bees"], labeled=False, num_shown=1)
+        ['path', 'prediction', 'top1', 'probability1']
     """
     first = ["path", *(["label"] if labeled else []), "prediction"]
-    if len(class_names) <= MANY_CLASSES:
+    if num_shown is None:
         return [*first, *(f"probability:{name}" for name in class_names)]
-    return [*first, *(f"{name}{n}" for n in range(1, TOP + 1) for name in ("top", "probability"))]
+    numbers = range(1, num_shown + 1)
+    return [*first, *(f"{name}{n}" for n in numbers for name in ("top", "probability"))]
 
 
 def prediction_rows(
     batches: Iterable[RankedImages],
+    columns: Sequence[str],
     class_names: Sequence[str],
     labels: Mapping[str, str] | None = None,
 ) -> Iterator[PredictionRow]:
-    """Yield a row for each image, see `prediction_columns`.
+    """Yield a row for each image.
 
     Args:
         batches: Some images each, see `rank_classes`.
+        columns: See `prediction_columns`.
         class_names: Names of the classes.
         labels: True class by path. Where it is known for any image there is a column ``label``,
             empty for the others.
     """
-    columns = prediction_columns(class_names, labeled=bool(labels))
+    is_ranked = "top1" in columns
     for batch in batches:
         found = (batch.paths, batch.labels.tolist(), batch.probabilities.tolist())
         for path, ranked, probabilities in zip(*found, strict=True):
             known = [labels.get(path, "")] if labels else []
             names = [class_names[label] for label in ranked]
-            values: Iterable[str | float] = chain(*zip(names, probabilities, strict=True))
-            if len(class_names) <= MANY_CLASSES:  # In the order of the classes.
-                values = (p for _, p in sorted(zip(ranked, probabilities, strict=True)))
+            values = chain(*zip(names, probabilities, strict=True)) if is_ranked else probabilities
             row = [printable(path), *known, names[0], *values]
             yield dict(zip(columns, row, strict=True))
 
@@ -113,11 +160,8 @@ def write_prediction_table(
     """
     try:
         if output.suffix.lower() == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
             with whole_file(output) as partial:
-                pq.write_table(pa.Table.from_pylist(list(rows)), partial)
+                _write_parquet(partial, columns, iter(rows))
         else:
             short = ({k: f"{v:.6g}" if type(v) is float else v for k, v in r.items()} for r in rows)
             write_rows(output, columns, short)
@@ -126,3 +170,15 @@ def write_prediction_table(
         raise PermissionError(
             f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
         ) from error
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Iterator[PredictionRow]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = (pa.float64() if name.startswith(NUMBER) else pa.string() for name in columns)
+    schema = pa.schema(list(zip(columns, types, strict=True)))
+    in_group = max(1, _CELLS // len(columns))  # All rows of many classes would fill the memory.
+    with pq.ParquetWriter(path, schema) as writer:
+        while group := list(islice(rows, in_group)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))

@@ -20,7 +20,6 @@ from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
-from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 
 log = logging.getLogger(__name__)
@@ -190,17 +189,13 @@ class Predictor:
             split: See `predict_data`.
             trainer: See `predict_data`.
         """
-        trainer = trainer or Trainer(
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            devices=1,
-            **evaluation_options(),
-        )
+        trainer = trainer or single_device_trainer()
         if trainer.world_size > 1:
             raise ValueError(
-                "Prediction runs on one device: leave out --trainer.devices and "
-                "--trainer.num_nodes."
+                "Each process predicts on one device: leave out --trainer.devices and "
+                "--trainer.num_nodes. For several devices, start a process for each: "
+                f"`torchrun --standalone --nproc_per_node {trainer.num_devices} -m tltool predict "
+                "...`, or srun."
             )
         where: dict[str, Any] = {"datamodule": data}
         if split is not None:
@@ -275,6 +270,11 @@ def _note_dark(name: str | Path) -> None:
         "value_range=(0, 4095)).",
         *(name, NIGHT - 1),
     )
+
+
+def single_device_trainer() -> Trainer:
+    """Return a trainer for one device that writes nothing."""
+    return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
 
 
 def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from lightning.pytorch import LightningDataModule
@@ -153,6 +153,8 @@ class ImageDataModule(LightningDataModule):
         self.tuning_fraction = check_tuning_fraction(tuning_fraction)
         self.data_config = data_config
         self.given_class_names = class_names and as_names(class_names)
+        #: Positions of the images of each batch to predict; ``None`` predicts all.
+        self.chosen_batches: Sequence[Sequence[int]] | None = None
         self._pixel_statistics: PixelStatistics | None = None
         self._run_seed: int | None = None
         self.set_source(self.name, type(self).__name__)
@@ -215,6 +217,11 @@ class ImageDataModule(LightningDataModule):
     def find_unlabeled(self) -> Samples:
         """Return the images to predict."""
         return Samples(list(self.splits.by_name().values())[-1].paths)
+
+    @functools.cached_property
+    def unlabeled(self) -> Samples:
+        """The images to predict, looked up once: what is added meanwhile would move the others."""
+        return self.find_unlabeled()
 
     def known_labels(self) -> dict[str, str]:
         """Return the class name of each image, by path, where the data says it."""
@@ -366,7 +373,7 @@ class ImageDataModule(LightningDataModule):
         self, split: SplitName | Literal["predict"], *, augment: bool = False
     ) -> ImageDataset:
         """Return the images of one split as a dataset, augmented or as in evaluation."""
-        samples = self.find_unlabeled() if split == "predict" else self.samples(split)
+        samples = self.unlabeled if split == "predict" else self.samples(split)
         is_unlabeled = split == "predict"
         self.check_values(
             survey_values(samples.paths, self.decoder) if is_unlabeled else self.value_survey
@@ -395,9 +402,13 @@ class ImageDataModule(LightningDataModule):
         """Return the loader of this device's test images, in order."""
         return self._share.evaluation(self.dataset("test"))
 
-    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the loader of the images to predict, in order and without labels."""
-        return self._share.whole(self.dataset("predict"))
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]] | BatchLoader:
+        """Return the loader of the images to predict, in order and without labels.
+
+        Of `chosen_batches` alone, if there are any.
+        """
+        dataset, chosen = self.dataset("predict"), self.chosen_batches
+        return self._share.whole(dataset) if chosen is None else self._share.of(dataset, chosen)
 
     def evaluation_dataloader(self, split: SplitName) -> DataLoader[dict[str, Any]]:
         """Return a loader of all images of any split, in order and not augmented."""

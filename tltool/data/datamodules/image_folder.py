@@ -95,7 +95,7 @@ class ImageFolderDataModule(ImageDataModule):
         if self.given_class_names is None:
             return super().known_labels()
         known = frozenset(self.class_names)
-        named = ((path, self._class_above(path, known)) for path in self.find_unlabeled().paths)
+        named = ((path, self._class_above(path, known)) for path in self.unlabeled.paths)
         return {path: name for path, name in named if name}
 
     def _class_above(self, path: str, known: Collection[str]) -> str | None:

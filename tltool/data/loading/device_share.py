@@ -1,5 +1,6 @@
 """Data loaders of one device: its share of each batch, and the place where a run resumes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,12 @@ class DeviceShare:
     def evaluation(self, dataset: ImageDataset) -> BatchLoader:
         """Return the loader of this device's images, in order, each on one device only."""
         size, ranks = self._own_batch_size * self.world_size, self.world_size
-        batches = shared_batches(len(dataset), size, world_size=ranks, rank=self.rank)
+        return self.of(
+            dataset, shared_batches(len(dataset), size, world_size=ranks, rank=self.rank)
+        )
+
+    def of(self, dataset: ImageDataset, batches: Sequence[Sequence[int]]) -> BatchLoader:
+        """Return the loader of these images, by their positions, batch by batch."""
         return BatchLoader(self._loader(dataset, collate, batch_sampler=batches))
 
     def whole(self, dataset: ImageDataset) -> DataLoader[dict[str, Any]]:

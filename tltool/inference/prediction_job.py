@@ -1,0 +1,202 @@
+"""Prediction of many images into one file, by one process or several ranks, with resume."""
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from tltool._progress import with_progress
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.data.loading.num_workers import resolve_num_workers
+from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
+from tltool.inference.prediction_facts import facts_name, prediction_facts
+from tltool.inference.prediction_table import (
+    RankedImages,
+    check_output,
+    num_shown_classes,
+    prediction_columns,
+    prediction_rows,
+    rank_classes,
+    write_prediction_table,
+)
+from tltool.inference.predictor import Predictor, single_device_trainer
+from tltool.inference.rank_files import RankFiles
+from tltool.training.distributed.launch import Launch
+
+log = logging.getLogger(__name__)
+
+SAY_EVERY = 60.0
+"""Seconds between two lines of progress."""
+
+
+def predict_to_file(
+    predictor: Predictor,
+    data: ImageDataModule,
+    output: str | Path,
+    *,
+    top_k: int | Literal["all"] | None = None,
+    trainer: Trainer | None = None,
+    launch: Launch | None = None,
+) -> int:
+    """Write the predictions of the images of a datamodule, one row each, in order.
+
+    What is finished lies beside the output, in a folder ``OUTPUT.chunks``, until all is there: the
+    same call goes on after a kill, also with another number of ranks, and the file is the same byte
+    for byte. Chunks of other images, weights or options are not used.
+
+    Args:
+        predictor: The network.
+        data: The images.
+        output: The .csv or .parquet file.
+        top_k: See `num_shown_classes`.
+        trainer: Runs it, on one device; ``None`` for one without a logger.
+        launch: This process among those that share the images, see `find_launch`, each with a
+            trainer of its own; ``None`` for this process alone. Rank 0 writes the file.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        ValueError: If the network gives no numbers for an image, or an option cannot be.
+        RankError: If another rank has failed.
+    """
+    output = Path(output)
+    check_output(output)
+    shown = num_shown_classes(top_k, len(predictor.class_names))
+    trainer, launch = trainer or single_device_trainer(), launch or Launch()
+    if data.num_workers is None:
+        data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
+    with RankFiles(chunks_folder(output), launch) as files:
+        chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, files=files)
+        labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
+        _ChunkPrediction(chunks, files, trainer, shown).run(predictor, data)
+        files.finish()
+        if launch.rank == 0:
+            progress = _Progress(chunks)
+            files.wait(progress.say)
+            _write(output, chunks, predictor.class_names, labels, shown)
+            chunks.remove()
+    return len(chunks.paths)
+
+
+class _ChunkPrediction:
+    """The chunks that are left for one rank, predicted batch by batch.
+
+    Args:
+        chunks: All of them.
+        files: Tells of the other ranks.
+        trainer: Runs it.
+        shown: How many classes are kept of each image.
+    """
+
+    def __init__(
+        self, chunks: PredictionChunks, files: RankFiles, trainer: Trainer, shown: int | None
+    ) -> None:
+        self.chunks = chunks
+        self.files = files
+        self.trainer = trainer
+        self.shown = shown
+        # By number, not by what is left, of which each rank may see something else.
+        own = range(len(chunks))[files.launch.rank :: files.launch.world_size]
+        self.left = deque(sorted(set(own) - chunks.finished()))
+        self.progress = _Progress(chunks)
+        self._batches: list[RankedImages] = []
+
+    def run(self, predictor: Predictor, data: ImageDataModule) -> None:
+        """Predict and write them."""
+        data.chosen_batches = list(chain(*map(self.chunks.batches, self.left)))
+        try:
+            if self.left:
+                predictor.predict_batches(data, self._keep, trainer=self.trainer)
+        finally:
+            data.chosen_batches = None
+
+    def _keep(self, paths: list[str], probabilities: Tensor) -> None:
+        self._batches.append(rank_classes(paths, probabilities, self.shown))
+        if len(self._batches) == len(self.chunks.batches(self.left[0])):
+            self.chunks.write(self.left.popleft(), self._batches)
+            self._batches = []
+        self.files.check()
+        if self.files.launch.rank == 0:
+            self.progress.say()
+        if self.trainer.received_sigterm:  # What is finished is kept; nothing waits for the rest.
+            raise SIGTERMException
+
+
+class _Progress:
+    """A line in a minute that says how far all ranks are; a bar shows this one's part alone.
+
+    Args:
+        chunks: What is predicted.
+    """
+
+    def __init__(self, chunks: PredictionChunks) -> None:
+        self.chunks = chunks
+        self.before = chunks.num_finished_images()
+        self.start = self.said = time.monotonic()
+
+    def say(self) -> None:
+        """Say it, if it was not said within the last minute."""
+        now = time.monotonic()
+        if now - self.said < SAY_EVERY:
+            return
+        self.said = now
+        done, total = self.chunks.num_finished_images(), len(self.chunks.paths)
+        speed = (done - self.before) / (now - self.start)
+        rest = f", about {(total - done) / speed / 60:.0f} minutes left" if speed else ""
+        log.info("Predicted %s of %s images%s.", f"{done:,}", f"{total:,}", rest)
+
+
+def _find_chunks(
+    predictor: Predictor,
+    data: ImageDataModule,
+    output: Path,
+    *,
+    shown: int | None,
+    trainer: Trainer,
+    files: RankFiles,
+) -> PredictionChunks:
+    """Return the chunks of a prediction, of which a run before may have finished some."""
+    batch_size = per_device_batch_size(data.batch_size, 1)
+    paths = _limited(list(data.unlabeled.paths), batch_size, trainer)
+    facts = prediction_facts(predictor.task, data, paths, trainer=trainer, num_shown=shown)
+    files.tell_facts(facts)
+    folder = chunks_folder(output)
+    chunks = PredictionChunks(folder / facts_name(facts), paths, batch_size)
+    finished = chunks.num_finished_images()
+    if finished:
+        log.info("Goes on: %s of %s images are predicted.", f"{finished:,}", f"{len(paths):,}")
+    elif any(folder.glob("*/*.npz")):
+        log.info("Starts anew: '%s' is of other images, weights or options.", folder)
+    return chunks
+
+
+def _limited(paths: list[str], batch_size: int, trainer: Trainer) -> list[str]:
+    """Return what ``limit_predict_batches`` leaves, which counts batches over all ranks here."""
+    limit = trainer.limit_predict_batches
+    trainer.limit_predict_batches = 1.0
+    if isinstance(limit, float):
+        limit = int(limit * math.ceil(len(paths) / batch_size))
+    return paths[: limit * batch_size]
+
+
+def _write(
+    output: Path,
+    chunks: PredictionChunks,
+    class_names: Sequence[str],
+    labels: Mapping[str, str],
+    shown: int | None,
+) -> None:
+    columns = prediction_columns(class_names, labeled=bool(labels), num_shown=shown)
+    numbers = with_progress(range(len(chunks)), f"Writing {output.name}")
+    rows = prediction_rows(map(chunks.read, numbers), columns, class_names, labels)
+    write_prediction_table(output, columns, rows)
