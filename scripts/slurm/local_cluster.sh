@@ -10,7 +10,7 @@ port=${TLTOOL_SLURM_PORT:-16817} # The controller's; the nodes have the next two
 export SLURM_CONF=$state/slurm.conf
 
 install_packages() {
-  for program in slurmctld slurmd sbatch munged; do
+  for program in slurmctld slurmd sbatch srun munged; do
     command -v "$program" >/dev/null || missing=1
   done
   [ "${missing:-}" ] || return 0
@@ -91,27 +91,44 @@ start() {
   echo "export SLURM_CONF=$SLURM_CONF MASTER_ADDR=127.0.0.1"
 }
 
-# End the daemons by the numbers in their files, and wait until they are gone.
+# Print the numbers of the processes that hold a job's step of this cluster.
+find_steps() {
+  for pid in $(pgrep -x slurmstepd); do
+    [[ $(readlink "/proc/$pid/cwd") == "$state"* ]] && echo "$pid" # They work in the directory of their slurmd.
+  done
+  return 0
+}
+
+# Wait until a command prints nothing, at most so many seconds.
+wait_until_none() {
+  for _ in $(seq $(($1 * 5))); do
+    [ -z "$("${@:2}" 2>/dev/null)" ] && return 0
+    sleep 0.2
+  done
+  return 1
+}
+
+# Print those processes of a list that there still are.
+find_alive() {
+  for pid in "$@"; do
+    kill -0 "$pid" 2>/dev/null && echo "$pid"
+  done
+  return 0
+}
+
+# End the jobs, then the daemons by the numbers in their files. A step that outlived its controller would report to the next.
 stop() {
   [ -e "$SLURM_CONF" ] || return 0
-  scancel --partition=local --signal=KILL 2>/dev/null || true
+  scancel --full --signal=KILL --partition=local 2>/dev/null || true
   scancel --partition=local 2>/dev/null || true
+  wait_until_none 40 squeue --noheader || true
+  wait_until_none 10 find_steps || kill -KILL $(find_steps) || true
   pids=()
   for file in "$state"/{slurmctld,node1,node2,munge/munged}.pid; do
     [ -e "$file" ] && pids+=("$(cat "$file")")
   done
-  for _ in $(seq 50); do
-    [ -z "$(squeue --noheader 2>/dev/null)" ] && break
-    sleep 0.2
-  done
   kill "${pids[@]}" 2>/dev/null || true
-  for pid in "${pids[@]}"; do
-    for _ in $(seq 50); do
-      kill -0 "$pid" 2>/dev/null || break
-      sleep 0.2
-    done
-    kill -KILL "$pid" 2>/dev/null || true
-  done
+  wait_until_none 10 find_alive "${pids[@]}" || kill -KILL $(find_alive "${pids[@]}") || true
   rm -rf "$state"
 }
 

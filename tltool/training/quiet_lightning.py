@@ -10,7 +10,7 @@ _NOISE = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*LeafSpec.*",  # Lightning calls a deprecated constructor of torch.
     r".*recommended to use `self.log\(.*sync_dist=True.*",  # torchmetrics has reduced them already.
-    r".*The `srun` command is available.*",  # Seen on login nodes; the launch check knows better.
+    r".*The `srun` command is available on your system.*",  # `check_launch` knows more.
     r".*Checkpoint directory .* exists and is not empty.*",  # The starting point lies there.
 )
 
