@@ -13,6 +13,7 @@ import tltool
 from tltool._lookup import nearest_name
 from tltool._plain_text import plain_lines
 from tltool.cli.help_page import NAMES, PAGE, wrong_flag
+from tltool.training.distributed.launch import rank_name
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -59,10 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stopped_in_training(stop)
     except Exception as error:
-        message = message_for_user(error)
+        message, rank = message_for_user(error), rank_name()
+        where = f"error on {rank}" if rank else "error"
         if message is None or os.environ.get("TLTOOL_TRACEBACK"):
+            if rank:
+                print(f"{where}:", file=sys.stderr)
             raise
-        print(f"error: {plain_lines(message)}", file=sys.stderr)
+        print(f"{where}: {plain_lines(message)}", file=sys.stderr)
         return 1
 
 

@@ -30,6 +30,7 @@ from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.finetuning.strategies.auto import EPOCHS
 from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.layer_groups import layer_groups
+from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_rules import Difference
 from tltool.training.run_directory import create_run_dir, resumed_run_dir
@@ -108,6 +109,7 @@ class Experiment:
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
+            **evaluation_options(),
             **options,
         )
 

@@ -13,6 +13,7 @@ from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 
 
@@ -63,6 +64,8 @@ def run_evaluation(command: str, argv: Sequence[str], run: Callable[..., None]) 
     config.data.init_args.data_config = task.data_config
     made = parser.instantiate(config)
     made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
-    setup = Setup(config.ckpt_path, task, made.data, Trainer(**made.trainer))
+    given = {key: value for key, value in vars(made.trainer).items() if value is not None}
+    trainer = Trainer(**{**evaluation_options(), **given})
+    setup = Setup(config.ckpt_path, task, made.data, trainer)
     run(setup, **{name: config[name] for name in options})
     return 143 if setup.trainer.received_sigterm else 0  # Lightning notes the signal and goes on.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -11,10 +12,13 @@ from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
+from tltool.cli.trainer_section import take_launch
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
+from tltool.training.distributed.launch import find_launch
+from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.find_callback import find_callback
 
 
@@ -22,15 +26,23 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
     shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
-    return run_experiment("fit", words, fit, shows_yaml=shows_yaml)
+    with RankWatch(find_launch()) as ranks:
+        return run_experiment("fit", words, fit, check=_check, shows_yaml=shows_yaml, ranks=ranks)
 
 
-def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
+def _check(config: Namespace) -> None:
+    take_launch(config.trainer)
+
+
+def fit(
+    experiment: Experiment, *, shows_yaml: bool = False, ranks: RankWatch | None = None
+) -> None:
     """Train, and say before what, and after how well.
 
     Args:
         experiment: What to train.
         shows_yaml: Print the configuration as YAML to keep.
+        ranks: Those that train; ``None`` for one process.
     """
     trainer = run_trainer(experiment)
     if trainer.is_global_zero:
@@ -41,6 +53,8 @@ def fit(experiment: Experiment, *, shows_yaml: bool = False) -> None:
             print(text)
     start = time.monotonic()
     probe = print_probe(experiment, trainer)
+    if ranks is not None:
+        ranks.wait("probe")  # It may take longer than a process group may wait.
     trainer.fit(
         experiment.task,
         datamodule=experiment.data,
@@ -84,8 +98,16 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     if experiment.choice:
         print(f"chosen    {one_line(experiment.choice)}")
     print(f"run       {one_line(experiment.run_dir)}")
+    if trainer.world_size > 1:
+        print(f"ranks     {trainer.world_size}: {_nodes(trainer)}")
     for change in experiment.changes:
         print(f"resume    {one_line(change)}")
+
+
+def _nodes(trainer: Trainer) -> str:
+    nodes, devices = trainer.num_nodes, trainer.num_devices
+    words = f"{nodes} {'node' if nodes == 1 else 'nodes'}"
+    return f"{words} of {devices} {'device' if devices == 1 else 'devices'}"
 
 
 def _print_end(experiment: Experiment, trainer: Trainer) -> None:

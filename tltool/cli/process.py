@@ -1,6 +1,7 @@
 """What reaches the terminal: tltool's own lines and warnings, little of the libraries'."""
 
 import logging
+import warnings
 from collections.abc import Callable
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -18,9 +19,12 @@ def set_up_process() -> None:
     handler.setFormatter(_PlainFormatter())
     logger = logging.getLogger("tltool")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO if getattr(rank_zero_only, "rank", 0) == 0 else logging.ERROR)
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    logger.setLevel(logging.INFO if is_first else logging.ERROR)
     logger.propagate = False
     quiet_lightning()
+    if not is_first:
+        warnings.simplefilter("ignore")  # Those of rank 0 are shown.
 
 
 class _PlainFormatter(logging.Formatter):

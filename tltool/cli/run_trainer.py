@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -26,8 +27,12 @@ from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
+from tltool.training.callbacks.same_run import SameRun
 from tltool.training.checkpoint_io import CONFIG, AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
+from tltool.training.distributed.cluster_environment import cluster_environment
+from tltool.training.distributed.launch import find_launch
+from tltool.training.distributed.strategies import limit_time_, strategy_of
 
 
 class ConfigFile(Callback):
@@ -68,6 +73,11 @@ def run_trainer(experiment: Experiment) -> Trainer:
             "or report from. Leave it out; `--trainer.fast_dev_run true` tries a run and keeps "
             "nothing."
         )
+    if made.trainer.default_root_dir is not None:
+        raise ValueError(
+            "`trainer.default_root_dir` is the directory of the run. Leave it out, and set "
+            "--runs_dir and --name."
+        )
     run_dir = experiment.run_dir
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     monitor = config.monitor or DEFAULT_MONITOR
@@ -75,6 +85,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
+            _same_run(experiment),
             Divergence(),
             *([AgreedEpochs()] if experiment.has_measured_epochs else []),
             Finetuning(experiment.strategy),
@@ -92,12 +103,32 @@ def run_trainer(experiment: Experiment) -> Trainer:
             WandbTracking(experiment.plain_config),  # It sends what the end has chosen.
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],
-        "plugins": [AtomicCheckpointIO(), *_as_list(given.get("plugins"))],
+        "plugins": [AtomicCheckpointIO(), *_plugins(given)],
+        "strategy": strategy_of(given["strategy"]),
+        # Lightning resumes from `hpc_ckpt_*` in here: elsewhere they may be of another job.
+        "default_root_dir": run_dir,
     }
     try:
-        return Trainer(**(given | own))
+        trainer = Trainer(**(given | own))
     except (ValueError, MisconfigurationException) as error:
         raise ValueError(f"The trainer section cannot be used here: {error}") from error
+    if isinstance(given["strategy"], str):
+        limit_time_(trainer.strategy)
+    return trainer
+
+
+def _same_run(experiment: Experiment) -> SameRun:
+    # Each rank has measured its own number of epochs, and `AgreedEpochs` takes that of rank 0.
+    measured = {"trainer.max_epochs"} if experiment.has_measured_epochs else set()
+    return SameRun(experiment.plain_config, frozenset(measured))
+
+
+def _plugins(given: Mapping[str, Any]) -> list[Any]:
+    """Return the user's plugins, and the environment of the launcher if they have none."""
+    plugins = _as_list(given.get("plugins"))
+    is_given = any(isinstance(plugin, ClusterEnvironment) for plugin in plugins)
+    is_given |= getattr(given["strategy"], "cluster_environment", None) is not None
+    return plugins if is_given else [*plugins, cluster_environment(find_launch())]
 
 
 def _bar(given: Mapping[str, Any]) -> list[Callback]:

@@ -5,8 +5,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 
 from tltool.data.loading.batch_size import batches_per_epoch
+from tltool.training.distributed.launch import check_launch
+from tltool.training.distributed.strategies import check_strategy
+
+_ALL_DEVICES = ("auto", "-1", -1)  # no set, for a list has no hash
+
+
+def take_launch(trainer: Namespace) -> None:
+    """Write the number of processes that a launcher has started into the section, where left out.
+
+    Raises:
+        ValueError: If the section contradicts it, or its strategy does not work here.
+    """
+    check_strategy(trainer.strategy)
+    is_left_out = trainer.devices in _ALL_DEVICES
+    devices = None if is_left_out else num_devices(trainer.devices)
+    launch = check_launch(devices, trainer.num_nodes)
+    if launch.launcher:
+        trainer.num_nodes = launch.num_nodes
+        trainer.devices = launch.per_node if is_left_out else trainer.devices
 
 
 def world_size(trainer: Mapping[str, Any]) -> int:
@@ -40,7 +60,7 @@ def num_devices(devices: int | str | Sequence[int]) -> int:
         >>> num_devices(4), num_devices("0,2"), num_devices([0, 1])
         (4, 2, 2)
     """
-    if devices in ("auto", "-1", -1):  # a list has no hash
+    if devices in _ALL_DEVICES:
         return max(torch.cuda.device_count(), 1)
     if isinstance(devices, str):
         return len(devices.split(",")) if "," in devices else int(devices)

@@ -15,6 +15,7 @@ from tltool.inference.merge_sources import MergeAverage, MergeSources
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
 from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
+from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.weight_blends import (
     Blend,
     MeasuredBlend,
@@ -107,7 +108,11 @@ def merge_weights(
         norms = norms_of(sources.task, changed) if forced.is_average else {}
         return Merge(str(forced), dict(forced.make()), num_averaged_norms=len(norms))
     trainer = trainer or Trainer(
-        logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        devices=1,
+        **evaluation_options(),
     )
     if trainer.world_size > 1:
         raise ValueError(

@@ -20,6 +20,7 @@ from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
+from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,11 @@ class Predictor:
             trainer: See `predict_data`.
         """
         trainer = trainer or Trainer(
-            logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            devices=1,
+            **evaluation_options(),
         )
         if trainer.world_size > 1:
             raise ValueError(

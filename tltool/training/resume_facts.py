@@ -61,8 +61,7 @@ class RunFacts:
     @classmethod
     def of(cls, splits: Splits) -> "RunFacts":
         """Return those of this process, and of the images that it trains on."""
-        versions = {name: version(name) for name in _PACKAGES}
-        return cls(image_hashes(splits), versions, git_commit(Path.cwd()))
+        return cls(image_hashes(splits), package_versions(), git_commit(Path.cwd()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return them as plain data and tensors."""
@@ -81,6 +80,11 @@ class RunFacts:
             found += image_differences(before["images"], images)
         for difference in found:
             _warn("Resumed: %s.", difference)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    return {name: version(name) for name in _PACKAGES}
 
 
 def git_commit(directory: Path) -> str | None:

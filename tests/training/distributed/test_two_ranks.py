@@ -21,6 +21,7 @@ QUICK = [
     "unfreeze resnet",
     "without rebuilding",
     "another schedule",
+    "another configuration",
     "a changed weight",
     "a changed weight, then an unfreeze",
     "a metric",
@@ -93,6 +94,12 @@ def test_without_rebuilding_the_wrapper_the_guard_stops_and_names_a_parameter(qu
 def test_ranks_with_another_schedule_are_told_apart(quick):
     for message in quick["another schedule"]:
         assert "Rank 1 trains 11 parameters and rank 0 trains 2 parameters" in message
+
+
+def test_ranks_with_another_configuration_are_told_apart(quick):
+    for message in quick["another configuration"]:
+        assert message.startswith("Rank 1 (")
+        assert "data.root is images1 and not images0. Start all ranks with the same" in message
 
 
 @pytest.mark.parametrize("scenario", ["a changed weight", "a changed weight, then an unfreeze"])

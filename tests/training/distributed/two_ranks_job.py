@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from tltool.finetuning.phase import BatchNormMode, Phase, Until
 from tltool.training.callbacks import finetuning as callback
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.same_run import SameRun
 
 support = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
 Task, Images, Phases = (support[name] for name in ("Task", "Images", "Phases"))
@@ -129,6 +130,14 @@ def a_weight_changed_before_an_unfreeze():
     try:
         fit(Task("test_resnet", adam), phases, TouchAtUnfreeze(), max_epochs=1)
     except RuntimeError as error:
+        return str(error)
+
+
+def another_configuration_on_one_rank():
+    same = SameRun({"data": {"root": f"images{RANK}"}, "name": None})
+    try:
+        fit(Task("test_resnet", adam), [Phase("probe", ("head",))], same, max_epochs=1)
+    except ValueError as error:
         return str(error)
 
 
@@ -276,6 +285,7 @@ SCENARIOS = {
     "batch norms": batch_norms,
     "without rebuilding": without_rebuilding,
     "another schedule": another_schedule_on_one_rank,
+    "another configuration": another_configuration_on_one_rank,
     "a changed weight": a_weight_changed_on_one_rank,
     "a changed weight, then an unfreeze": a_weight_changed_before_an_unfreeze,
     "a metric": a_metric_that_ranks_see_differently,

@@ -1,11 +1,11 @@
 """Number of worker processes that decode images."""
 
 import multiprocessing
+import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-
-from lightning.fabric.utilities import suggested_max_num_workers
 
 _MOST = 8  # more would wait for the disk and for the main process
 _GUARD = re.compile(r"__name__\s*(?:==|!=)|(?:==|!=)\s*__name__")
@@ -29,7 +29,7 @@ def resolve_num_workers(num_workers: int | None, num_devices: int) -> int:
         True
     """
     if num_workers is None:
-        num_workers = min(_MOST, suggested_max_num_workers(num_devices))
+        num_workers = min(_MOST, max(1, own_cores(num_devices) - 1))
     if num_workers < 0:
         raise ValueError(
             f"`num_workers` must be at least 0, got {num_workers}. "
@@ -38,6 +38,27 @@ def resolve_num_workers(num_workers: int | None, num_devices: int) -> int:
     if num_workers:
         _check_main_guard()
     return num_workers
+
+
+def own_cores(num_devices: int, environment: Mapping[str, str] = os.environ) -> int:
+    """Return the number of CPU cores that the process of one device has for itself.
+
+    Those that it may run on are shared by the devices of this machine, unless Slurm has bound each
+    task to its own.
+
+    Args:
+        num_devices: Number of devices of this machine.
+        environment: The variables of the process.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    # Of the step, on this machine: only what srun has started knows its step.
+    is_task = "SLURM_STEP_ID" in environment
+    of_tasks = int(environment.get("SLURM_CPUS_ON_NODE") or 0) if is_task else 0
+    per_task = int(environment.get("SLURM_CPUS_PER_TASK") or 0) if is_task else 0
+    if cores < of_tasks or cores == per_task:
+        return cores
+    return max(1, min(cores, of_tasks or cores) // num_devices)
 
 
 def _check_main_guard() -> None:

@@ -1,0 +1,120 @@
+"""Lightning callback that compares the ranks before training: images, configuration, versions."""
+
+import hashlib
+import platform
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.samples import Splits
+from tltool.training.distributed.collectives import is_distributed
+from tltool.training.resume_facts import common_folder, git_commit, package_versions
+
+_OF_EACH_RANK = {
+    "config",
+    "seed_everything",
+}  # Paths of YAML; a random seed, of which rank 0's counts.
+_SHOWN = 3
+_REMEDY = "Start all ranks with the same code, configuration and images."
+
+
+class SameRun(Callback):
+    """Raise on all ranks, before training, if one of them would train something else.
+
+    Args:
+        config: The configuration, as plain data.
+        ignored: Dotted keys of it that each rank may have for itself.
+    """
+
+    def __init__(self, config: Mapping[str, Any], ignored: frozenset[str] = frozenset()) -> None:
+        flat = flatten({key: config[key] for key in config.keys() - _OF_EACH_RANK})
+        self.config = {key: value for key, value in flat.items() if key not in ignored}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare.
+
+        Raises:
+            ValueError: On all ranks, with the first rank that differs from rank 0, and in what.
+        """
+        if stage != "fit" or not is_distributed():
+            return
+        data = getattr(trainer, "datamodule", None)
+        facts = {**process_facts(), **self.config}
+        if isinstance(data, ImageDataModule):
+            facts["images"] = describe_listing(data.splits, data.class_names)
+        of_ranks: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(of_ranks, (socket.gethostname(), facts))
+        check_same(of_ranks)
+
+
+def check_same(of_ranks: list[tuple[str, dict[str, Any]]]) -> None:
+    """Raise if the facts of a rank are not those of rank 0.
+
+    Args:
+        of_ranks: The machine and the facts of each rank.
+
+    Raises:
+        ValueError: It names the rank, and both values.
+
+    Example:
+        >>> check_same([("node1", {"torch": "2.14.1"}), ("node2", {"torch": "2.14.0"})])
+        Traceback (most recent call last):
+        ...
+        ValueError: Rank 1 (node2) is not as rank 0 (node1): torch is 2.14.0 and not 2.14.1. ...
+    """
+    (first_host, first), *others = of_ranks
+    for rank, (host, facts) in enumerate(others, start=1):
+        keys = [key for key in {**first, **facts} if first.get(key) != facts.get(key)]
+        if keys:
+            shown = [f"{key} is {facts.get(key)} and not {first.get(key)}" for key in keys[:_SHOWN]]
+            more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+            raise ValueError(
+                f"Rank {rank} ({host}) is not as rank 0 ({first_host}): {'; '.join(shown)}{more}. "
+                f"{_REMEDY}"
+            )
+
+
+def process_facts() -> dict[str, Any]:
+    """Return the versions of what computes: packages, Python, and the commit."""
+    versions = {**package_versions(), "python": platform.python_version()}
+    return {**versions, "commit": git_commit(Path.cwd())}
+
+
+def describe_listing(splits: Splits, class_names: list[str]) -> str:
+    """Return how many images each split has, and a short hash of their names, order and labels.
+
+    It does not depend on where the images lie.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> here, there = (Splits(Samples([f"/{top}/a/1", f"/{top}/b/1"], [0, 1])) for top in "xy")
+        >>> describe_listing(here, ["a", "b"]) == describe_listing(there, ["a", "b"])
+        True
+    """
+    root, digest = common_folder(splits), hashlib.sha256()
+    for split, samples in splits.by_name().items():
+        names = [class_names[label] for label in samples.labels or []]
+        for path, name in zip(samples.paths, names, strict=True):
+            line = f"{split}\t{path.removeprefix(root)}\t{name}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    sizes = ", ".join(f"{len(samples)} {split}" for split, samples in splits.by_name().items())
+    return f"{sizes} (listing {digest.hexdigest()[:8]})"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested plain data by dotted keys.
+
+    Example:
+        >>> flatten({"trainer": {"devices": 2}, "name": None})
+        {'trainer.devices': 2, 'name': None}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat

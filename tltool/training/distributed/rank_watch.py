@@ -1,0 +1,213 @@
+"""Ends all ranks of a run where one fails, from before there is a process group to the end."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+
+import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_only
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from tltool._plain_text import one_line
+from tltool.training.distributed.cluster_environment import cluster_environment
+from tltool.training.distributed.launch import Launch, rank_name
+from tltool.training.distributed.strategies import TIME_LIMIT
+
+_PERIOD = 2.0  # seconds between two looks at the others
+_SILENCE = 40.0  # seconds without a sign of life after which a rank has failed
+_GRACE = 12.0  # seconds to end by itself, for a rank that has heard of a failure
+_CLEAN = (0, None, 85)  # exit statuses that are no failure; 85 is a run that stopped and was saved
+
+
+class RankFailedError(ConnectionError):
+    """Another rank has failed; the message says which, and why."""
+
+
+class RankWatch:
+    """What the ranks of a run know of each other, by a store beside the process group.
+
+    Used as a context around all that a rank does. One that fails tells the others its error, and
+    they end within 15 seconds, whatever they wait for; one that is killed is missed within 60. Only
+    the first error is printed, by its own rank, and that one has failed by rank 0.
+
+    It does nothing for one process, and where Lightning starts the ranks and watches them itself.
+
+    Args:
+        launch: What the launcher has started.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.failure: str | None = None
+        self._store: Store | None = None
+        self._has_left = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="rank-watch", daemon=True)
+        self._silent = dict.fromkeys(range(1, launch.world_size), (0, 0))
+        if launch.launcher:
+            vars(rank_zero_only)["rank"] = launch.rank  # Before a Trainer sets it.
+
+    def __enter__(self) -> "RankWatch":
+        """Meet the other ranks at the store, which rank 0 or torchrun holds.
+
+        Raises:
+            RankFailedError: If rank 0 does not come.
+        """
+        if self.launch.world_size == 1:
+            return self
+        environment = cluster_environment(self.launch)
+        address, port = environment.main_address, environment.main_port
+        url = f"env://?rank={self.launch.rank}&world_size={self.launch.world_size}"
+        try:
+            store, _, _ = next(rendezvous(url, timeout=TIME_LIMIT))
+        except dist.DistError as error:
+            raise RankFailedError(
+                f"Rank 0 was not found at {address}:{port} within {_minutes(TIME_LIMIT)}. Look for "
+                f"its error, and let this node reach that address: {one_line(error)[:200]}"
+            ) from error
+        self._store = PrefixStore("tltool", store)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Tell the other ranks that this one is done, or why it has failed.
+
+        Raises:
+            RankFailedError: On rank 0, if another rank has failed first.
+            SystemExit: On the other ranks, without a word.
+        """
+        if self._store is None:
+            return
+        is_own = error is None or _is_clean(error) or self._tell(error)
+        self._leave(has_told=is_own and self.failure is not None)
+        if is_own and (error is not None or self.failure is None):
+            return
+        if self.launch.rank == 0 and _cause(self.failure) != _words(error):
+            raise RankFailedError(f"Ended, for {self.failure}") from error
+        raise SystemExit(1) from error
+
+    def wait(self, name: str) -> None:
+        """Wait for the other ranks, however long they take.
+
+        Args:
+            name: Of this point of the program.
+
+        Raises:
+            RankFailedError: If one of them fails.
+        """
+        if self._store is None:
+            return
+        count = self._store.add(name, 1)
+        while count < self.launch.world_size:
+            if self.failure:
+                raise RankFailedError(f"Ended, for {self.failure}")
+            time.sleep(0.1)
+            count = self._store.add(name, 0)
+
+    def _watch(self) -> None:
+        """Look at the others until this rank has left; if one has failed, end this process."""
+        while self.failure is None and not self._has_left.wait(_PERIOD):
+            try:
+                self.failure = self._look()
+            except dist.DistError:
+                self.failure = _LOST
+        if self.failure and not self._has_left.wait(_GRACE):
+            if self.launch.rank == 0:
+                print(f"error on {rank_name()}: Ended, for {self.failure}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)  # The main thread may wait for the others in a call that never returns.
+
+    def _look(self) -> str | None:
+        """Give a sign of life; return which rank has failed, and why."""
+        assert self._store is not None  # noqa: S101  # there is no thread without
+        self._store.add(f"alive/{self.launch.rank}", 1)
+        if self.launch.rank == 0:
+            self._miss(self._store)
+        if not self._store.check(["failed"]):
+            return None
+        self._store.add(f"heard/{self.launch.rank}", 1)
+        return str(self._store.get("failed").decode())
+
+    def _miss(self, store: Store) -> None:
+        """Note a rank that gives no sign of life any more.
+
+        Looks are counted, not seconds: where all processes were stopped for a while, none is late.
+        """
+        for rank, (before, looks) in self._silent.items():
+            signs = store.add(f"alive/{rank}", 0)
+            is_well = signs > before or store.add(f"left/{rank}", 0) > 0
+            self._silent[rank] = (signs, 0 if is_well else looks + 1)
+            limit = _SILENCE if signs else TIME_LIMIT.total_seconds()
+            if self._silent[rank][1] * _PERIOD > limit:
+                store.compare_set("failed", "", f"rank {rank} has given no sign of life: killed?")
+
+    def _tell(self, error: BaseException) -> bool:
+        """Tell the others of an error; return whether it is the first one."""
+        assert self._store is not None  # noqa: S101  # asked by the caller
+        told = f"{rank_name()} has failed: {_words(error)}"
+        try:
+            self.failure = self._store.compare_set("failed", "", told).decode()
+        except dist.DistError:
+            self.failure = self.failure or _LOST
+        return self.failure == told
+
+    def _leave(self, *, has_told: bool) -> None:
+        """Leave: a rank that has failed when the others know it, and rank 0 behind all others."""
+        store, rank = self._store, self.launch.rank
+        assert store is not None  # noqa: S101  # asked by the caller
+        others = [other for other in range(self.launch.world_size) if other != rank]
+        self._has_left.set()
+        self._thread.join()
+        with contextlib.suppress(dist.DistError):  # Rank 0 was killed.
+            if has_told:
+                _wait_until(lambda: all(_has(store, other, "heard", "left") for other in others))
+            store.add(f"left/{rank}", 1)
+            if rank == 0:
+                seconds = _GRACE if self.failure else _SILENCE
+                _wait_until(lambda: all(_has(store, other, "left") for other in others), seconds)
+                self.failure = self._look()
+
+
+_LOST = "rank 0 is gone: its store cannot be reached"
+
+
+def _has(store: Store, rank: int, *signs: str) -> bool:
+    return any(store.add(f"{sign}/{rank}", 0) for sign in signs)
+
+
+def _wait_until(is_so: Callable[[], bool], seconds: float = _GRACE) -> None:
+    stops_at = time.monotonic() + seconds
+    while time.monotonic() < stops_at and not is_so():
+        time.sleep(0.2)
+
+
+def _is_clean(error: BaseException) -> bool:
+    return isinstance(error, SystemExit) and error.code in _CLEAN
+
+
+def _words(error: BaseException | None) -> str:
+    """Return the cause behind an error in words, on one line."""
+    if isinstance(error, SystemExit):
+        return f"exit status {error.code}"
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(" ".join(str(error).split())[:1000] or type(error).__name__)
+
+
+def _cause(failure: str | None) -> str:
+    return (failure or "").partition(" has failed: ")[2]
+
+
+def _minutes(limit: timedelta) -> str:
+    return f"{limit.total_seconds() / 60:.0f} minutes"
