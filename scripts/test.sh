@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run all checks. Without arguments: the fast tier. --all: everything, as CI does. Further arguments go to pytest.
+# Run all checks. Without arguments: the fast tier. --all: everything, as CI does. --slurm: only the batch scripts, on a Slurm
+# that is started (and, as root on Debian, installed) on this machine. Further arguments go to pytest.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh" dev
 tier=(-m "not slow")
@@ -9,6 +10,9 @@ if [ "${1:-}" = --all ]; then
 fi
 # Two processes on two cores, one thread each: more threads only wait for each other.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+if [ "${1:-}" = --slurm ]; then
+  exec pytest -m slurm tests/slurm "${@:2}"
+fi
 
 ruff check .
 ruff format --check .

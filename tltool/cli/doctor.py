@@ -17,6 +17,7 @@ from tltool._atomic_write import save_figure
 from tltool._output_file import check_output_file
 from tltool._plain_text import one_line, pixel_size, plain_console, shell_command
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.doctor_ranks import check_ranks
 from tltool.cli.memory import memory_remedies
 from tltool.cli.trainer_section import world_size
 from tltool.data.files.value_range import ValueRange
@@ -44,6 +45,9 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool doctor``."""
+    if "--ranks" in argv:
+        results = check_ranks(argv[1:], doctor)
+        return 0 if results is None else print_ranks(results)
     return run_experiment("doctor", argv[1:], doctor, check=check)
 
 
@@ -69,6 +73,8 @@ def doctor(
     max_images: int = 4000,
     write_groups: Path | None = None,
     plot: Path | None = None,
+    ranks: bool = False,
+    time_limit: float = 120.0,
 ) -> int:
     """Do all checks and print what they found; return 1 if any failed.
 
@@ -79,6 +85,9 @@ def doctor(
         max_images: Read so many images, drawn at random; all if there are fewer.
         write_groups: Read all images, and write a manifest (.csv) in which copies share a group.
         plot: Draw the outputs of the head's layers before training into this file (.png).
+        ranks: Compare the processes that srun or torchrun has started instead: images, weights and
+            options; and try an all-reduce and a save.
+        time_limit: With --ranks: seconds that a rank waits for the others.
     """
     started_at = time.monotonic()
     data, task = experiment.data, experiment.task
@@ -197,6 +206,14 @@ def print_results(results: Sequence[CheckResult]) -> None:
         status = Text(result.status, style=STYLES[result.status])
         table.add_row(result.check, status, one_line(result.found), one_line(result.remedy))
     plain_console().print(table)
+
+
+def print_ranks(results: Sequence[CheckResult]) -> int:
+    """Print what ``--ranks`` has found, and return the exit status."""
+    print_results(results)
+    num_failed = sum(result.status == "failed" for result in results)
+    print(f"result   {num_failed} failed, {len(results)} checks of ranks")
+    return min(num_failed, 1)
 
 
 def print_signals(signals: Sequence[StartingSignal]) -> None:

@@ -1,0 +1,118 @@
+"""A meeting of ranks by a store: it knows who did not come, where a process group only hangs."""
+
+import os
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from tltool.training.distributed.rank_report import RankPlace
+
+
+class RankMeeting:
+    """Exchange texts between ranks, with a time limit for each step.
+
+    Args:
+        place: This rank.
+        time_limit: Seconds that a rank waits for the others.
+
+    Raises:
+        RuntimeError: If rank 0 cannot be reached.
+    """
+
+    def __init__(self, place: RankPlace, time_limit: float) -> None:
+        self.place = place
+        self.time_limit = time_limit
+        # torchrun has a store there already.
+        has_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        try:
+            store = dist.TCPStore(
+                place.address,
+                place.port,
+                world_size=place.world_size,
+                is_master=place.rank == 0 and not has_agent,
+                timeout=timedelta(seconds=time_limit),
+                wait_for_workers=False,
+            )
+        except dist.DistNetworkError as error:
+            raise RuntimeError(
+                f"{place} does not reach rank 0 at {place.address}:{place.port} within "
+                f"{time_limit:g} s. See what rank 0 says; else the port is closed, or the address "
+                "is wrong: set MASTER_ADDR and MASTER_PORT in the batch script."
+            ) from error
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self.store = dist.PrefixStore(f"tltool-doctor-{attempt}", store)
+
+    def gather(self, name: str, text: str) -> list[str | None]:
+        """Return the text of each rank, on rank 0; ``None`` for those that sent none in time.
+
+        On the other ranks the list is empty.
+        """
+        self.store.set(f"{name}/{self.place.rank}", text)
+        if self.place.rank != 0:
+            return []
+        end = time.monotonic() + self.time_limit
+        return [self._wait(f"{name}/{rank}", end) for rank in range(self.place.world_size)]
+
+    def say(self, name: str, text: str) -> str:
+        """Let the other ranks hear a text of rank 0, and return it."""
+        self.store.set(name, text)
+        return text
+
+    def hear(self, name: str) -> str:
+        """Return the text of rank 0.
+
+        Raises:
+            RuntimeError: If it says nothing in time.
+        """
+        # Rank 0 may wait for the others as long first.
+        text = self._wait(name, time.monotonic() + 2 * self.time_limit)
+        if text is None:
+            raise RuntimeError(f"{self.place} got no word from rank 0. See what that says.")
+        return text
+
+    def _wait(self, key: str, end: float) -> str | None:
+        try:
+            self.store.wait([key], timedelta(seconds=max(end - time.monotonic(), 0.01)))
+        except dist.DistStoreError:
+            return None
+        text: str = self.store.get(key).decode()
+        return text
+
+
+class StageLimit:
+    """End this process when a stage takes too long, whatever it waits for.
+
+    A call into a driver or a file system that hangs can be ended in no other way.
+
+    Args:
+        place: This rank, which the message names.
+    """
+
+    def __init__(self, place: RankPlace) -> None:
+        self.place = place
+        self._timer: threading.Timer | None = None
+
+    def start(self, stage: str, seconds: float) -> None:
+        """Begin a stage, which ends the one before.
+
+        Args:
+            stage: What is done, for the message.
+            seconds: How long it may take.
+        """
+        self.stop()
+        self._timer = threading.Timer(seconds, self._end, [stage, seconds])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """End the last stage."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self, stage: str, seconds: float) -> None:
+        message = f"error: {self.place} has hung for {seconds:g} s at: {stage}. (--time_limit)"
+        print(message, file=sys.stderr, flush=True)
+        os._exit(1)
