@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from tests.conftest import write_images
 from tltool.__main__ import main
+from tltool.cli.build import build
+from tltool.cli.sections import experiment_parser
 from tltool.models.backbone import Backbone
 
 
@@ -155,3 +157,10 @@ def test_plan_shows_what_would_be_chosen(run_tltool, base):
     status, out, err = run_tltool("plan", *base)
     assert status == 0, err
     assert "last" in out
+
+
+def test_with_sharded_weights_no_averages_compete(base):
+    parser = experiment_parser("fit")
+    words = [*base, "--trainer.strategy", "fsdp2", "--trainer.max_epochs", 2]
+    experiment = build(parser, parser.parse_args([str(word) for word in words]))
+    assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")

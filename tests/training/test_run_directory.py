@@ -1,5 +1,6 @@
 """Run directories: numbers, and what a killed run has left in them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -81,11 +82,12 @@ def test_a_file_in_place_of_a_named_directory_is_refused(tmp_path):
 
 
 def test_a_process_waits_for_the_end_of_another_in_its_directory(tmp_path, monkeypatch):
-    holder = locked_run_dir(tmp_path)
-    holder.__enter__()
-    monkeypatch.setattr(time, "sleep", lambda seconds: holder.__exit__(None, None, None))
+    holder = contextlib.ExitStack()
+    holder.enter_context(locked_run_dir(tmp_path))
+    waits = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: [waits.append(seconds), holder.close()])
     with locked_run_dir(tmp_path):
-        pass
+        assert len(waits) == 1
 
 
 def test_what_ending_has_chosen_is_no_checkpoint_to_resume(tmp_path):

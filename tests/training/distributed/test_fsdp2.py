@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import ModelParallelStrategy
 
+from tests.conftest import write_images
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.schedule import Schedule
 from tltool.models.backbone import Backbone
@@ -18,7 +19,6 @@ from tltool.training.trainer_checks import check_trainer
 
 JOB = Path(__file__).with_name("fsdp2_job.py")
 job = runpy.run_path(str(JOB))
-write_images = runpy.run_path(str(Path(__file__).parents[2] / "conftest.py"))["write_images"]
 LIKE_DDP = ["vit", "all options", "resnet"]
 ALL = Schedule((Phase("all", ("*",)),))
 
