@@ -1,12 +1,10 @@
 """Whether a run is over, told before anything is built."""
 
-import json
-from pathlib import Path
-
 from jsonargparse import Namespace
 
 from tltool._plain_text import one_line
 from tltool.cli.run_start import RunStart
+from tltool.training.distributed.run_status import read_status
 
 # What can make a run longer that is over.
 _LENGTHS = (
@@ -42,16 +40,9 @@ def _is_over(start: RunStart, config: Namespace) -> bool:
     assert start.run_dir is not None  # noqa: S101
     has_epochs = 0 <= trainer.max_epochs <= resumed.num_epochs
     has_all = bool(has_epochs or 0 < trainer.max_steps <= resumed.num_steps)
-    state = _state(start.run_dir)
-    if state is None:
+    status = read_status(start.run_dir)
+    if status is None:
         return has_all
     # Behind the last epoch too there is something to do, such as averages of weights.
     is_longer = any(change.key.startswith(_LENGTHS) for change in start.changes)
-    return state == "finished" and (has_all or not is_longer)
-
-
-def _state(run_dir: Path) -> str | None:
-    """Return the ``state`` of ``status.json``; ``None`` where no process has written one."""
-    path = run_dir / "status.json"
-    state: str | None = json.loads(path.read_text("utf-8"))["state"] if path.is_file() else None
-    return state
+    return status.state == "finished" and (has_all or not is_longer)

@@ -84,6 +84,7 @@ def train(images, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            gradient_clip_val=1.0,  # As `tltool fit` does.
             callbacks=[Finetuning(strategy), FeatureCaching(**defaults | options), noted],
         )
         trainer.fit(task, data)

@@ -214,7 +214,12 @@ class StopAfter(Callback):
 
 def test_rates_are_logged_by_layer_group(make_task, fit, tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
-    fit(make_task(), Finetuning(LinearProbe(decay="none")), logger=logger, log_every_n_steps=2)
+    fit(
+        make_task(),
+        Finetuning(LinearProbe(warmup=0.1, decay="none")),
+        logger=logger,
+        log_every_n_steps=2,
+    )
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
     logged = [
