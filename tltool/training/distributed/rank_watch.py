@@ -17,12 +17,13 @@ from torch.distributed.rendezvous import rendezvous
 from tltool._plain_text import one_line
 from tltool.training.distributed.cluster_environment import cluster_environment
 from tltool.training.distributed.launch import Launch, rank_name
+from tltool.training.distributed.run_status import UNFINISHED
 from tltool.training.distributed.strategies import TIME_LIMIT
 
 _PERIOD = 2.0  # seconds between two looks at the others
 _SILENCE = 40.0  # seconds without a sign of life after which a rank has failed
 _GRACE = 12.0  # seconds to end by itself, for a rank that has heard of a failure
-_CLEAN = (0, None, 85)  # exit statuses that are no failure; 85 is a run that stopped and was saved
+_CLEAN = (0, None, UNFINISHED)  # exit statuses that are no failure
 
 
 class RankFailedError(ConnectionError):
