@@ -5,7 +5,7 @@ import pytest
 from tltool.training.distributed.run_status import read_status
 
 SMALL = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
-SMALL += ["--model.backbone.img_size", "32", "--data.num_workers", "0"]
+SMALL += ["--model.backbone.img_size", "32", "--data.num_workers", "0", "--data.batch_size", "4"]
 RUN = ["--name", "run", "--trainer.max_epochs", "1", *SMALL]
 
 

@@ -1,7 +1,7 @@
 """Loss of W&B's own process: training goes on without it.
 
 It is a process beside the training, and a cluster that signals all processes of a job ends it. From
-then on each call of W&B raises a ``ConnectionError``. Loss of the network is no such case: that
+then on each call of W&B raises one of three errors. Loss of the network is no such case: that
 process waits for it.
 """
 
@@ -12,8 +12,11 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import wandb
+from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 log = logging.getLogger(__name__)
+
+_LOST = (ConnectionError, MailboxClosedError, HandleAbandonedError)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +36,7 @@ def without_lost_service(function: Callable[P, R]) -> Callable[P, R | None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
-        except ConnectionError:
+        except _LOST:
             _say_lost()
             return None
 
@@ -47,5 +50,5 @@ def _say_lost() -> None:
         "Training goes on without it. metrics.csv holds everything; a run that is started again "
         "logs to the same W&B run."
     )
-    with contextlib.suppress(ConnectionError):  # Else it says so with a traceback at the exit.
+    with contextlib.suppress(*_LOST):  # Else it says so with a traceback at the exit.
         wandb.teardown()
