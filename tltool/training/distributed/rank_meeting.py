@@ -44,7 +44,7 @@ class RankMeeting:
                 f"{time_limit:g} s. See what rank 0 says; else the port is closed, or the address "
                 "is wrong: set MASTER_ADDR and MASTER_PORT in the batch script."
             ) from error
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if has_agent else 0
         self.store = PrefixStore(f"tltool-doctor-{attempt}", store)
 
     def gather(self, name: str, text: str) -> list[str | None]:
