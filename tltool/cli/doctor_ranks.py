@@ -90,8 +90,8 @@ def compare_reports(texts: Sequence[str | None]) -> list[CheckResult]:
     present = CheckResult("ranks", "ok", where)
     broken = [report for report in reports if report.problem is not None]
     if broken:
-        found = [f"{report.place}: {report.problem}" for report in broken]
-        return [present, *(CheckResult("can start", "failed", each) for each in found)]
+        problems = [f"{report.place}: {report.problem}" for report in broken]
+        return [present, *(CheckResult("can start", "failed", each) for each in problems)]
     differences = find_differences(reports)
     return [present, *(_compared(name, differences, reports[0]) for name in _REMEDIES)]
 

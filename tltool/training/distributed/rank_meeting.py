@@ -7,6 +7,8 @@ import time
 from datetime import timedelta
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed.distributed_c10d import PrefixStore
 
 from tltool.training.distributed.rank_report import RankPlace
 
@@ -28,7 +30,7 @@ class RankMeeting:
         # torchrun has a store there already.
         has_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         try:
-            store = dist.TCPStore(
+            store = TCPStore(
                 place.address,
                 place.port,
                 world_size=place.world_size,
@@ -42,8 +44,8 @@ class RankMeeting:
                 f"{time_limit:g} s. See what rank 0 says; else the port is closed, or the address "
                 "is wrong: set MASTER_ADDR and MASTER_PORT in the batch script."
             ) from error
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self.store = dist.PrefixStore(f"tltool-doctor-{attempt}", store)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if has_agent else 0
+        self.store = PrefixStore(f"tltool-doctor-{attempt}", store)
 
     def gather(self, name: str, text: str) -> list[str | None]:
         """Return the text of each rank, on rank 0; ``None`` for those that sent none in time.

@@ -5,9 +5,9 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from tltool.training.distributed.cluster_environment import cluster_environment
+from tltool.training.distributed.launch import find_launch
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,21 @@ def find_rank_place() -> RankPlace:
     Raises:
         ValueError: If no launcher has started it.
     """
-    launcher: Any
-    if TorchElasticEnvironment.detect():  # First, for srun may have started torchrun.
-        launcher = TorchElasticEnvironment()
-    elif "SLURM_PROCID" in os.environ and "SLURM_STEP_ID" in os.environ:
-        launcher = SLURMEnvironment(auto_requeue=False)
-    else:
+    launch = find_launch()
+    if not launch.launcher:
         raise ValueError(
             "--ranks compares the processes of a launcher, and none has started this one. Start it "
             "as the training will be: srun tltool doctor --ranks ..., or torchrun ... -m tltool "
             "doctor --ranks ..."
         )
+    environment = cluster_environment(launch)
     return RankPlace(
-        rank=launcher.global_rank(),
-        world_size=launcher.world_size(),
-        local_rank=launcher.local_rank(),
+        rank=launch.rank,
+        world_size=launch.world_size,
+        local_rank=launch.local_rank,
         node=os.environ.get("SLURMD_NODENAME", os.uname().nodename),
-        address=launcher.main_address,
-        port=launcher.main_port,
+        address=environment.main_address,
+        port=environment.main_port,
     )
 
 
