@@ -4,6 +4,8 @@ import pytest
 
 from tltool.__main__ import main
 
+collect_ignore = ["doctor_ranks_job.py"]  # a script of a test
+
 
 @pytest.fixture
 def run_tltool(tmp_path, monkeypatch, capsys):
