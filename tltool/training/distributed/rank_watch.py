@@ -71,7 +71,9 @@ class RankWatch:
                 f"Rank 0 was not found at {address}:{port} within {_minutes(TIME_LIMIT)}. Look for "
                 f"its error, and let this node reach that address: {one_line(error)[:200]}"
             ) from error
-        self._store = PrefixStore("tltool", store)
+        # One torchrun keeps its store over restarts; those of several nodes count differently.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if self.launch.num_nodes == 1 else 0
+        self._store = PrefixStore(f"tltool-{attempt}", store)
         self._thread.start()
         return self
 
