@@ -130,11 +130,13 @@ def test_a_terminated_run_is_saved_and_says_in_code_and_file_that_it_is_unfinish
 def test_a_signal_to_all_processes_of_a_job_takes_no_training_along(images, tmp_path):
     options = ["--data.num_workers", "1", "--wandb.project", "x", "--wandb.offline", "true"]
     process = start(images, tmp_path, "--trainer.max_epochs", "1000", *options)
-    wait_for_epoch(tmp_path / "run" / "0" / "metrics.csv", 1)
+    metrics = tmp_path / "run" / "0" / "metrics.csv"
+    wait_for_epoch(metrics, 1)
     ps = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
     children = subprocess.run(ps, capture_output=True, text=True, check=True).stdout.split()
     subprocess.run(["kill", "-s", "TERM", *children], check=False)  # ps itself is gone
-    time.sleep(1)
+    last = metrics.read_text().splitlines()[-1].partition(",")[0]
+    wait_for_epoch(metrics, int(last) + 3)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == UNFINISHED, output

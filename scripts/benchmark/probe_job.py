@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tltool.cli.build import build
 from tltool.cli.process import set_up_process
+from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 from tltool.features.extraction import extract_features
 from tltool.models.ridge_probe import fit_ridge_probe
@@ -27,7 +28,8 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     set_up_process()
     parser = experiment_parser("fit")
-    experiment = build(parser, parser.parse_args(spec["flags"]))
+    config = parser.parse_args(spec["flags"])
+    experiment = build(parser, config, begin(parser, config))
     data, backbone = experiment.data, experiment.backbone
     features: dict[str, Any] = {}
     for split in ("train", "val"):

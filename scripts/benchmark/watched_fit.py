@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tltool.cli.build import build
 from tltool.cli.fit import fit
 from tltool.cli.process import set_up_process
+from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 
 
@@ -28,6 +29,16 @@ class BatchClock(Callback):
         self.ends.append((time.perf_counter(), len(batch["labels"])))
 
 
+class KeptTrainer(Callback):
+    """Keeps the Trainer that `fit` makes."""
+
+    trainer: Trainer
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See ``Callback``."""
+        self.trainer = trainer
+
+
 def watched_fit(options: Sequence[str], *callbacks: Callback) -> Trainer:
     """Run ``tltool fit`` without its output, its run in a folder that is deleted.
 
@@ -41,7 +52,10 @@ def watched_fit(options: Sequence[str], *callbacks: Callback) -> Trainer:
     set_up_process()
     parser = experiment_parser("fit")
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
-        experiment = build(parser, parser.parse_args([*options, "--runs_dir", runs]))
-        experiment.trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]  # a connector's
+        config = parser.parse_args([*options, "--runs_dir", runs])
+        experiment = build(parser, config, begin(parser, config))
+        kept = KeptTrainer()
+        given = experiment.made.trainer.callbacks or []
+        experiment.made.trainer.callbacks = [*given, kept, *callbacks]
         fit(experiment)
-    return experiment.trainer
+    return kept.trainer

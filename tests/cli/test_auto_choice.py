@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.cli.build import build
+from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 from tltool.models.backbone import Backbone
 
@@ -158,5 +159,6 @@ def test_plan_shows_what_would_be_chosen(run_tltool, base):
 def test_with_sharded_weights_no_averages_compete(base):
     parser = experiment_parser("fit")
     words = [*base, "--trainer.strategy", "fsdp2", "--trainer.max_epochs", 2]
-    experiment = build(parser, parser.parse_args([str(word) for word in words]))
+    config = parser.parse_args([str(word) for word in words])
+    experiment = build(parser, config, begin(parser, config))
     assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")

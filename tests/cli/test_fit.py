@@ -77,7 +77,7 @@ def test_a_run_leaves_config_metrics_and_checkpoints(fit, images, tmp_path):
         for p in (tmp_path / "runs/images/0").rglob("*.*")
     }
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
-    assert found == {"config.yaml", "metrics.csv", "health.csv"} | checkpoints
+    assert found == {"config.yaml", "metrics.csv", "health.csv", "status.json"} | checkpoints
 
 
 def test_a_second_run_leaves_the_first_alone(fit, images, tmp_path):

@@ -12,6 +12,7 @@ import yaml
 from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.training import run_lock
+from tltool.training.distributed.run_status import RunStatus
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -51,6 +52,7 @@ def cut(tmp_path):
     shutil.copy(checkpoints / "epoch=0.ckpt", checkpoints / "last.ckpt")
     for later in (1, 2):
         (checkpoints / f"epoch={later}.ckpt").unlink()
+    RunStatus("running", step=3).write(tmp_path / "mine")
     assert saved(checkpoints / "best.ckpt")["epoch"] == 0
     return checkpoints
 

@@ -150,4 +150,5 @@ def main():
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell ignores it for jobs of `&`.
     main()

@@ -26,6 +26,14 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Handle Ctrl-C, which a shell ignores for jobs of ``&``."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def straight(images, tmp_path_factory):
     """What becomes of the weights without a signal."""
