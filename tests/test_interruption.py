@@ -23,6 +23,8 @@ def start(images, runs, *args):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Without W&B's process of an earlier test, which a run would share.
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
         preexec_fn=listen_to_ctrl_c,  # noqa: PLW1509  # no threads here
     )
 

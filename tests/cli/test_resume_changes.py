@@ -57,7 +57,7 @@ GIVEN = {
     "trainer.limit_train_batches": ["--trainer.limit_train_batches", "2"],
     "trainer.overfit_batches": ["--trainer.overfit_batches", "1"],
     "trainer.precision": ["--trainer.precision", "bf16-mixed"],
-    "trainer.gradient_clip_val": ["--trainer.gradient_clip_val", "1"],
+    "trainer.gradient_clip_val": ["--trainer.gradient_clip_val", "2"],
     "trainer.gradient_clip_algorithm": [
         *("--trainer.gradient_clip_val", "1", "--trainer.gradient_clip_algorithm", "value")
     ],
