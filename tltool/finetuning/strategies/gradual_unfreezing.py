@@ -14,8 +14,8 @@ class GradualUnfreezing(WarmupDecayStrategy):
 
     Layers near the input hold the most general features, so they change last (Howard & Ruder, 2018,
     section 3.3, https://arxiv.org/abs/1801.06146). Groups that the training is too short for stay
-    frozen, and a log line names them. On 244 and 600 images it did better than full fine-tuning or
-    as well, and worse than a linear probe (`scripts/benchmark/transfer.py`).
+    frozen, and a log line names them. An earlier recipe did better with it than
+    with full fine-tuning, or as well (`scripts/benchmark/README.md`).
 
     Args:
         epochs_per_group: Length of each phase but the last, which lasts for the rest of training.

@@ -33,9 +33,9 @@ class LPFT(WarmupDecayStrategy):
 
     A head that fits the features already does not distort them when the backbone begins to train,
     which helps most on data unlike the training data (Kumar et al., 2022,
-    https://arxiv.org/abs/2202.10054). On 244 and 600 images and in 6 epochs it did not help: the
-    second phase lost what the probe had won (`scripts/benchmark/transfer.py`). The probe needs no
-    warmup and has none.
+    https://arxiv.org/abs/2202.10054): a plain loop of it has .908 on 959 slices of brain MRI, where
+    a probe has .810, but .488 instead of .617 with 10 images of a class
+    (`scripts/benchmark/transfer.py`). The probe needs no warmup and has none.
 
     Args:
         probe_epochs: Length of the probe; ``None`` for a third of the training.

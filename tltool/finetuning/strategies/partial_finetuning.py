@@ -67,8 +67,7 @@ class BatchNormOnly(WarmupDecayStrategy):
 
     Scales and shifts alone, less than one parameter in a hundred, adapt even random features
     (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
-    norms. On 244 and 600 images it did worse than a linear probe
-    (`scripts/benchmark/transfer.py`).
+    norms. It was measured with an earlier recipe alone (`scripts/benchmark/README.md`).
     """
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -82,7 +81,7 @@ class BitFit(WarmupDecayStrategy):
 
     Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
     2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
-    only, and there it did not help (`scripts/benchmark/transfer.py`).
+    only, and there an earlier recipe did not help (`scripts/benchmark/README.md`).
     """
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
