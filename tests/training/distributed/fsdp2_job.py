@@ -71,11 +71,13 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
         optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05, eps=1e-4),
     )
     checkpoints = Path(run_dir) / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         accelerator="cpu",
         strategy=strategy,
         plugins=[AtomicCheckpointIO()],
         logger=False,
+        default_root_dir=run_dir,  # Where health.csv goes without a logger.
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
