@@ -28,7 +28,8 @@ from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.callbacks.signal_stop import GRACE_PERIOD
-from tltool.training.image_task import ImageTask, OptimizerFactory
+from tltool.training.image_task import ImageTask
+from tltool.training.task_optimizer import OptimizerFactory
 
 DATAMODULES = (
     DigitsDataModule,

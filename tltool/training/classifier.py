@@ -1,0 +1,141 @@
+"""A classifier: a backbone, a head and a loss, which a checkpoint alone rebuilds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tltool.features.activation_cut import ActivationCut, features_behind
+from tltool.models.backbone import Backbone
+from tltool.models.non_finite import check_finite
+from tltool.training.checkpoint_io import TASK, read_checkpoint
+from tltool.training.task_serialization import load_state_, task_arguments, task_config
+
+
+class Classifier(LightningModule):
+    """The network of a task, and the loss that its training minimizes.
+
+    Args:
+        backbone: The network in front of the head.
+        head: Makes logits ``(B, num_classes)`` of features ``(B, num_features)``.
+        class_weights: Weights of the classes in the training loss ``(num_classes,)``.
+        label_smoothing: Of the training loss.
+        **arguments: The other arguments from which `rebuilt` makes the task again.
+
+    Raises:
+        TypeError: If the backbone or the head cannot say how it was made.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        *,
+        class_weights: Tensor | None,
+        label_smoothing: float,
+        **arguments: Any,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        #: Whether the head has yet to begin as the closed-form probe, when ``fit`` starts.
+        self.closed_form_start = False
+        #: Where batches of activations enter the backbone.
+        self.activation_cut: ActivationCut | None = None
+        weights = None if class_weights is None else class_weights.tolist()
+        loss = {"label_smoothing": label_smoothing, "class_weights": weights}
+        #: Plain data from which `rebuilt` makes the task again.
+        self.task_config = task_config(backbone, head, **arguments, **loss)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
+        return self.logits({"images": images})
+
+    def logits(self, batch: dict[str, Any]) -> Tensor:
+        """Return logits ``(B, num_classes)`` of a batch of images, or of what is cached of them."""
+        if "features" in batch:
+            features = batch["features"]
+        elif "activations" in batch:
+            features = self._features_behind(batch["activations"])
+        else:
+            features = self.backbone(batch["images"])
+        logits: Tensor = self.head(features)
+        return logits
+
+    def _features_behind(self, activations: Tensor) -> Tensor:
+        assert self.activation_cut is not None  # noqa: S101  # whoever gives them sets it
+        return features_behind(self.backbone, self.activation_cut, activations)
+
+    def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss that training minimizes, with class weights and label smoothing."""
+        return functional.cross_entropy(
+            logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
+        )
+
+    def edit_backbone_(self, edits: Sequence[dict[str, Any]]) -> None:
+        """Edit the backbone, before the optimizer exists; a checkpoint rebuilds it so.
+
+        Args:
+            edits: See `apply_surgery_`.
+        """
+        self.backbone.edit_(edits)
+        self._describe_surgery()
+
+    def merge_adapters_(self) -> Self:
+        """Merge the backbone's adapters into its weights, see `merge_lora`.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        self.backbone.merge_adapters_()
+        self._describe_surgery()
+        return self
+
+    def _describe_surgery(self) -> None:
+        # Of a loaded task, this one still names the weights that training began with.
+        described = self.task_config["backbone"]
+        init_args = {**described["init_args"], "surgery": self.backbone.surgery}
+        self.task_config = {
+            **self.task_config,
+            "backbone": {**described, "init_args": init_args},
+        }
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # the checkpoint alone says everything
+        cls, checkpoint_path: str | Path | IO[bytes]
+    ) -> Self:
+        """Rebuild a task from a checkpoint alone.
+
+        There is no download, and nothing is unpickled but tensors and plain data.
+
+        Returns:
+            The task in evaluation mode, on the CPU.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
+        check_finite(task, checkpoint_path)
+        return task
+
+    @classmethod
+    def rebuilt(cls, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> Self:
+        """Rebuild a task from its `task_config` and weights, in evaluation mode.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        task = cls(**task_arguments(config))
+        load_state_(task, state_dict)
+        task.closed_form_start = False
+        task.task_config = config  # It still names the weights that training began with.
+        return task.eval()

@@ -1,0 +1,120 @@
+"""A classifier whose steps count loss and metrics of training, validation and test."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MetricCollection
+
+from tltool.models.backbone import Backbone
+from tltool.training.classifier import Classifier
+from tltool.training.distributed.sharding import is_sharded
+from tltool.training.metrics import Stage, stage_metrics
+
+
+class MeasuredClassifier(Classifier):
+    """One step for training, validation and test, and the metrics of each.
+
+    Args:
+        backbone: See `Classifier`.
+        head: See `Classifier`.
+        class_names: Names of the classes in the order of their labels.
+        data_config: Preprocessing of the images.
+        **arguments: See `Classifier`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        *,
+        class_names: list[str],
+        data_config: dict[str, Any],
+        **arguments: Any,
+    ) -> None:
+        super().__init__(
+            backbone,
+            head,
+            num_classes=len(class_names),
+            class_names=class_names,
+            data_config=data_config,
+            **arguments,
+        )
+        self.class_names = class_names
+        self.data_config = data_config
+        self.train_metrics = stage_metrics(len(class_names), "train")
+        self.val_metrics = stage_metrics(len(class_names), "val")
+        self.test_metrics = stage_metrics(len(class_names), "test")
+        #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
+        self.confusion: Tensor | None = None
+
+    def metrics_of(self, stage: Stage) -> MetricCollection:
+        """Return the metrics of a stage; they move with the task."""
+        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
+        return metrics
+
+    def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
+        """Measure a batch; return its loss and its probabilities ``(B, num_classes)``."""
+        if batch.get("paths") == []:  # The share of a rank where images are too few for all.
+            if is_sharded(self):  # The ranks with images gather the weights together with this one.
+                self(torch.zeros(1, *self.data_config["input_size"], device=self.device))
+            probabilities = torch.zeros(0, len(self.class_names), device=self.device)
+            return probabilities.sum(), probabilities
+        labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images
+        hard_labels = batch.get("hard_labels", labels)
+        logits = self.logits(batch)
+        if stage == "train":
+            loss = self.training_loss(logits, labels)
+        else:  # Without smoothing and weights, so that runs can be compared.
+            loss = functional.cross_entropy(logits, labels)
+        probabilities = logits.detach().float().softmax(dim=-1)
+        self.metrics_of(stage).update(
+            value=loss.detach(), weight=len(labels), preds=probabilities, target=hard_labels
+        )
+        return loss, probabilities
+
+    def on_train_epoch_start(self) -> None:
+        """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
+        self.train_metrics.reset()
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the loss of one training batch."""
+        if "seed" in batch:  # So that a resumed step drops what it would have.
+            torch.manual_seed(batch["seed"])
+        return self._step(batch, "train")[0]
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Measure one validation batch; return its ``probabilities`` for callbacks."""
+        return {"probabilities": self._step(batch, "val")[1]}
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Measure one test batch."""
+        self._step(batch, "test")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
+        probabilities = self.logits(batch).float().softmax(dim=-1).cpu()
+        return {"paths": batch["paths"], "probabilities": probabilities}
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training metrics of the epoch."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: Stage) -> None:
+        metrics = self.metrics_of(stage)
+        values = metrics.compute()
+        if stage != "train":
+            metrics.reset()
+        self.confusion = values.pop(f"{stage}/confusion", None)
+        on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)

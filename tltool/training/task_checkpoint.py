@@ -1,0 +1,64 @@
+"""What a checkpoint keeps of a task beside its weights, and compares when a run resumes it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tltool.data.loading.samples import Splits
+from tltool.models.serialization import plain
+from tltool.training.checkpoint_io import TASK
+from tltool.training.csv_logger import add_last_row, resume_rows
+from tltool.training.measured_classifier import MeasuredClassifier
+from tltool.training.metric_state import gather_sums, set_sums_
+from tltool.training.moved_checkpoints import follow_moved_files_
+from tltool.training.optimizer_options import optimizer_config
+from tltool.training.resume_facts import RunFacts, model_differences
+from tltool.training.resume_rules import check
+
+
+class TaskCheckpoint:
+    """How to rebuild a task, the metrics of a begun epoch, and what the task trains on.
+
+    Args:
+        task: The task; its Trainer, if it has one by then, resumes what it keeps itself.
+    """
+
+    def __init__(self, task: MeasuredClassifier) -> None:
+        self._task = task
+        self._run_facts: RunFacts | None = None
+        #: The `optimizer_config` of the run that is resumed.
+        self.saved_optimizer: dict[str, Any] | None = None
+
+    def begin(self, splits: Splits, world_size: int) -> None:
+        """Note what the task is trained on from now on."""
+        self._run_facts = RunFacts.of(splits, world_size)
+
+    def save(self, checkpoint: dict[str, Any]) -> None:
+        """Add everything to a checkpoint."""
+        checkpoint[TASK] = self._task.task_config
+        trainer = self._task._trainer
+        if trainer is not None:
+            checkpoint["train_metrics"] = gather_sums(self._task.train_metrics)
+            add_last_row(checkpoint, trainer)
+            if trainer.optimizers:
+                checkpoint["optimizer"] = optimizer_config(trainer.optimizers[0])
+        if self._run_facts is not None:
+            checkpoint["run_facts"] = self._run_facts.state_dict()
+
+    def load(self, checkpoint: Mapping[str, Any]) -> None:
+        """Restore the metrics of a begun epoch; warn of what else was trained on.
+
+        Raises:
+            ValueError: If the checkpoint has other classes, preprocessing, backbone or head.
+        """
+        task, trainer = self._task, self._task._trainer
+        now = {**task.task_config, "data_config": plain(task.data_config, "data_config")}
+        check(model_differences(checkpoint[TASK], now), "The checkpoint")
+        self.saved_optimizer = checkpoint.get("optimizer")
+        if self._run_facts is not None:
+            self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))
+        if trainer is not None:
+            sums = checkpoint.get("train_metrics", {})
+            place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}
+            set_sums_(task.train_metrics, sums, **place)
+            resume_rows(checkpoint, trainer)
+            follow_moved_files_(checkpoint, trainer)
