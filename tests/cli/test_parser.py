@@ -3,13 +3,13 @@
 import pytest
 
 from tltool.__main__ import main
-from tltool.cli.parser import (
+from tltool.cli.parser import Parser
+from tltool.cli.parser_errors import (
     MISSING,
     UNKNOWN_CLASS,
     UNKNOWN_KEY,
     WRONG_CHOICE,
     WRONG_CLASS,
-    Parser,
 )
 from tltool.cli.sections import add_data, add_finetuning
 

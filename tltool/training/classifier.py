@@ -6,12 +6,12 @@ from typing import IO, Any, Self
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.models.backbone import Backbone
 from tltool.models.non_finite import check_finite
 from tltool.training.checkpoint_io import TASK, read_checkpoint
+from tltool.training.loss_options import cross_entropy, loss_options
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 
@@ -75,9 +75,7 @@ class Classifier(LightningModule):
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss that training minimizes, with class weights and label smoothing."""
-        return functional.cross_entropy(
-            logits, labels, weight=self.class_weights, label_smoothing=self.label_smoothing
-        )
+        return cross_entropy(logits, labels, **loss_options(self))
 
     def edit_backbone_(self, edits: Sequence[dict[str, Any]]) -> None:
         """Edit the backbone, before the optimizer exists; a checkpoint rebuilds it so.

@@ -1,11 +1,13 @@
 """Training of a head on features alone, before the backbone trains too."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from tltool._module_state import restored_modes
+from tltool.training.loss_options import LossOptions, cross_entropy
 
 EPOCHS = 20
 FEWEST_STEPS, MOST_STEPS = 500, 2_000
@@ -15,12 +17,7 @@ _LR, _WEIGHT_DECAY = 1e-3, 0.05
 
 
 def fit_head_(
-    head: nn.Module,
-    features: Tensor,
-    labels: Tensor,
-    *,
-    class_weights: Tensor | None = None,
-    label_smoothing: float = 0.0,
+    head: nn.Module, features: Tensor, labels: Tensor, **loss: Unpack[LossOptions]
 ) -> nn.Module:
     """Train a head on features, so that it does not distort them when the backbone begins to train.
 
@@ -31,8 +28,7 @@ def fit_head_(
         head: Any head; its mode is left as it was.
         features: Of the training images, ``(N, num_features)``.
         labels: ``(N,)``.
-        class_weights: Weights of the classes in the loss ``(num_classes,)``.
-        label_smoothing: Of the loss.
+        **loss: See `LossOptions`.
 
     Returns:
         ``head``.
@@ -57,14 +53,8 @@ def fit_head_(
             if step % per_epoch == 0:
                 order = torch.randperm(len(features)).to(features.device)
             rows = order[step % per_epoch * size :][:size]
-            loss = functional.cross_entropy(
-                head(features[rows]),
-                labels[rows],
-                weight=class_weights,
-                label_smoothing=label_smoothing,
-            )
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            cross_entropy(head(features[rows]), labels[rows], **loss).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             cycle.step()
     head.zero_grad()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,6 +14,7 @@ from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
 from tltool.training.head_fit import fit_head_
+from tltool.training.loss_options import LossOptions, loss_options
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +62,10 @@ def start_head_(
             norm.fit_(features)
         if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
-            loss: dict[str, Any] = {
-                "class_weights": getattr(task, "class_weights", None),
-                "label_smoothing": getattr(task, "label_smoothing", 0.0),
-            }
             if isinstance(head, Head) and has_closed_form(head):
-                start_from_probe_(head, features, labels, **loss)
+                start_from_probe_(head, features, labels, **loss_options(task))
             else:
-                fit_head_(head, features, labels, **loss)
+                fit_head_(head, features, labels, **loss_options(task))
     task.closed_form_start = False  # type: ignore[assignment]  # no module
     if trainer is not None:
         head.load_state_dict(trainer.strategy.broadcast(head.state_dict()))
@@ -108,12 +105,7 @@ def is_limited(trainer: Any) -> bool:
 
 @torch.no_grad()
 def start_from_probe_(
-    head: Head,
-    features: Tensor,
-    labels: Tensor,
-    *,
-    class_weights: Tensor | None = None,
-    label_smoothing: float = 0.0,
+    head: Head, features: Tensor, labels: Tensor, **loss: Unpack[LossOptions]
 ) -> Head:
     """Set a linear head to the closed-form probe, so that training begins at its accuracy.
 
@@ -125,8 +117,7 @@ def start_from_probe_(
         head: A linear head, its input norm fitted.
         features: Of the training images, ``(N, num_features)``.
         labels: ``(N,)``.
-        class_weights: Weights of the classes in the loss ``(num_classes,)``.
-        label_smoothing: Of the loss.
+        **loss: See `LossOptions`.
 
     Returns:
         ``head``.
@@ -152,10 +143,10 @@ def start_from_probe_(
         features = head.input_norm(features)
     num_classes = head.output.out_features
     features, labels = features.cpu(), labels.cpu()
-    weights = None if class_weights is None else class_weights.cpu()
-    probe = fit_ridge_probe(
-        features, labels, num_classes, class_weights=weights, label_smoothing=label_smoothing
-    )
+    weights = loss.get("class_weights")
+    if weights is not None:
+        loss["class_weights"] = weights.cpu()
+    probe = fit_ridge_probe(features, labels, num_classes, **loss)
     weight, bias = probe.linear()
     head.output.weight.copy_(weight)
     head.output.bias.copy_(bias)
