@@ -99,7 +99,7 @@ def train(images, tmp_path):
 def test_the_losses_of_20_steps_are_those_with_images(train, name, monkeypatch):
     network = {"name": name, "img_size": NETWORKS[name]}
     cached = train(LastBlocks(2), **network)
-    module = "tltool.data.datamodules.image_datamodule.ImageDataset"
+    module = "tltool.data.datamodules.prepared_images.ImageDataset"
     monkeypatch.setattr(module, ViewsOfTheCache)
     uncached = train(LastBlocks(2), **network, enabled=False)
     assert cached.kinds == ["activations"] * 20

@@ -1,57 +1,37 @@
-"""Base class of the datamodules: options, checks, splits and loaders of images."""
+"""Base class of the datamodules: options, checks and loaders of images."""
 
-import dataclasses
-import functools
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from tltool.data.datamodules.record_splits import make_splits
-from tltool.data.datamodules.records import ImageRecord, check_filled
+from tltool.data.datamodules.labeled_images import SplitName
+from tltool.data.datamodules.prepared_images import PreparedImages
 from tltool.data.datamodules.shared_options import whole_signature
-from tltool.data.datamodules.stratified_split import check_fractions, check_tuning_fraction
+from tltool.data.datamodules.stratified_split import check_tuning_fraction
 from tltool.data.datamodules.yaml_names import as_names
-from tltool.data.files.decoding import decode_image, is_readable
-from tltool.data.files.decoding_threads import map_in_threads
-from tltool.data.files.natural_order import look_alikes
 from tltool.data.files.value_range import check_value_range
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
-from tltool.data.loading.image_dataset import Decoder, ImageDataset, collate
+from tltool.data.loading.image_dataset import collate
 from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
-from tltool.data.loading.samples import Samples, Splits
-from tltool.data.loading.value_survey import ValueSurvey, find_value_problem, survey_values
 from tltool.data.transforms.augmentation import Augmentation
-from tltool.data.transforms.crop_mode import CropMode, resolve_crop_mode
-from tltool.data.transforms.image_transform import ImageTransform
-from tltool.data.transforms.normalization import (
-    PixelStatistics,
-    Preprocessing,
-    resolve_preprocessing,
-    resolve_value_range,
-)
+from tltool.data.transforms.crop_mode import CropMode
+from tltool.data.transforms.normalization import Preprocessing
 from tltool.data.transforms.random_crop import CROP_AREA
 
-log = logging.getLogger(__name__)
-_warn = rank_zero_only(log.warning)
-_warn_once = functools.cache(_warn)
-
-SplitName = Literal["train", "val", "test"]
+__all__ = ["ImageDataModule", "SplitName"]
 
 _NEEDED: dict[str, tuple[SplitName, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
 }
-_PURPOSES = {"train": "training", "val": "validation", "test": "testing"}
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(PreparedImages, LightningDataModule):
     """Base of the datamodules. A child says what there is: `find_classes` and `find_records`.
 
     Where no record validates, the training images are split by ``seed`` and ``val_fraction``, each
@@ -107,9 +87,6 @@ class ImageDataModule(LightningDataModule):
             takes those of the data, sorted by name, numbers in it by value.
     """
 
-    remedies: ClassVar[Mapping[str, str]] = {}
-    """What to do where a split is missing: a sentence for each, for an error."""
-
     def __init_subclass__(cls) -> None:
         """Let ``inspect.signature``, and so ``help``, see the shared options of a child."""
         super().__init_subclass__()
@@ -155,142 +132,12 @@ class ImageDataModule(LightningDataModule):
         self.given_class_names = class_names and as_names(class_names)
         #: Positions of the images of each batch to predict; ``None`` predicts all.
         self.chosen_batches: Sequence[Sequence[int]] | None = None
-        self._pixel_statistics: PixelStatistics | None = None
         self._run_seed: int | None = None
         self.set_source(self.name, type(self).__name__)
-
-    def set_source(self, name: str | None, place: str, *, test_fraction: float = 0.0) -> None:
-        """Set the name of the data, where they lie, and how they are split.
-
-        Args:
-            name: For the run directory.
-            place: For messages.
-            test_fraction: Share of the images that tests where the data have no splits, or 0.
-        """
-        self.name = name
-        self.place = place
-        tests = {"test": test_fraction} if test_fraction else {}
-        self.fractions = {"val": self.val_fraction} | tests
-        check_fractions(self.fractions)
 
     def __str__(self) -> str:
         """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
         return f"{type(self).__name__}({self.place})"
-
-    def find_classes(self) -> list[str]:
-        """Return the names of the classes of the data, in the order of the labels."""
-        raise NotImplementedError(f"{type(self).__name__} must define `find_classes()`.")
-
-    def find_records(self) -> list[ImageRecord]:
-        """Return the record of each image."""
-        raise NotImplementedError(f"{type(self).__name__} must define `find_records()`.")
-
-    def find_splits(self) -> Splits:
-        """Return the images of each split, labels as indices into `class_names`."""
-        self.check_labels()
-        records, found = self.readable_records(), self._found_classes
-        splits = make_splits(
-            records,
-            found,
-            self.class_names,
-            self.fractions,
-            place=self.place,
-            seed=self.seed,
-            tuning=self.tuning_fraction or 0.0,
-        )
-        for split, missing in splits.missing_classes(self.class_names).items():
-            _warn("The %s images in %s have none of: %s.", split, self.place, missing)
-        for names in look_alikes(self.class_names):
-            _warn("Names in %s that may be one class, or mean two: %s.", self.place, names)
-        return splits
-
-    def check_labels(self) -> None:
-        """Raise if an image has no label."""
-        names = [record.name for record in self.records]
-        check_filled([record.label for record in self.records], names, "label", place=self.place)
-
-    def readable_records(self) -> list[ImageRecord]:
-        """Return the records whose images can be decoded, or all if broken files stop the run."""
-        kept = set(self.without_broken([record.path for record in self.records]))
-        return [record for record in self.records if record.path in kept]
-
-    def find_unlabeled(self) -> Samples:
-        """Return the images to predict."""
-        return Samples(list(self.splits.by_name().values())[-1].paths)
-
-    @functools.cached_property
-    def unlabeled(self) -> Samples:
-        """The images to predict, looked up once: what is added meanwhile would move the others."""
-        return self.find_unlabeled()
-
-    def known_labels(self) -> dict[str, str]:
-        """Return the class name of each image, by path, where the data says it."""
-        return self.splits.known_labels(self.class_names)
-
-    @property
-    def decoder(self) -> Decoder:
-        """What turns a path into an image."""
-        return decode_image
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of the classes, in the order of the labels."""
-        return list(self.given_class_names or self._found_classes)
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
-
-    @property
-    def train_class_counts(self) -> list[int]:
-        """The number of training images of each class."""
-        return self.samples("train").class_counts(self.num_classes)
-
-    @property
-    def is_random(self) -> bool:
-        """Whether a training image may look different at two visits."""
-        return self.transform(augment=True).is_random or self.mixup > 0 or self.cutmix > 0
-
-    @functools.cached_property
-    def splits(self) -> Splits:
-        """The images of each split, looked up once."""
-        return self.find_splits()
-
-    @functools.cached_property
-    def records(self) -> list[ImageRecord]:
-        """The record of each image, looked up once."""
-        return self.find_records()
-
-    @functools.cached_property
-    def _found_classes(self) -> list[str]:
-        return self.find_classes()
-
-    def samples(self, split: SplitName) -> Samples:
-        """Return the images of one split, or raise an error that says where to put them."""
-        samples = self.splits.by_name().get(split)
-        if not samples:
-            remedy = self.remedies.get(split, "Choose data that has it.")
-            raise ValueError(f"{self.place} has no images for {_PURPOSES[split]}. {remedy}")
-        return samples
-
-    def without_broken(self, paths: list[str]) -> list[str]:
-        """Return the paths that can be decoded, or all if broken files are to stop the run."""
-        if self.broken_files == "stop":
-            return paths
-        what, show = "Looking for broken images", self._is_rank_zero
-        results = map_in_threads(is_readable, paths, description=what, show_progress=show)
-        readable = dict(zip(paths, results, strict=True))
-        broken = [path for path in paths if not readable[path]]
-        if broken:
-            message = "Left out %d of %d images that cannot be read: %s%s."
-            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-            _warn(message, len(broken), len(paths), ", ".join(broken[:3]), more)
-        return [path for path in paths if readable[path]]
-
-    def summary(self) -> str:
-        """Return one line on the images of each split and class, see `Splits.describe`."""
-        return self.splits.describe(self.class_names)
 
     def setup(self, stage: str) -> None:
         """Look the images up and check what this stage needs."""
@@ -308,77 +155,6 @@ class ImageDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the seed of a checkpoint."""
         self._run_seed = state_dict["seed"]
-
-    def resolved_data_config(self) -> dict[str, Any]:
-        """Return the preprocessing in numbers, as plain data for a checkpoint.
-
-        The statistics of the training images are computed at the first call and kept.
-        """
-        if self.data_config is None:
-            raise ValueError(
-                "The preprocessing is not known: `data_config` is None. Pass that of the backbone: "
-                f"{type(self).__name__}(..., data_config=backbone.data_config)."
-            )
-        config = resolve_value_range(self.data_config, self.value_range)
-        config = resolve_crop_mode(config, self.crop_mode)
-        return resolve_preprocessing(config, self.preprocessing, lambda: self._measure(config))
-
-    @functools.cached_property
-    def value_survey(self) -> ValueSurvey:
-        """The pixel values of some images of all splits, looked at once."""
-        paths = [path for samples in self.splits.by_name().values() for path in samples.paths]
-        return survey_values(paths, self.decoder)
-
-    @property
-    def known_value_range(self) -> list[float] | None:
-        """The range of pixel values that was chosen, here or in the training of a checkpoint."""
-        return self.value_range or (self.data_config or {}).get("value_range")
-
-    def check_values(self, survey: ValueSurvey) -> None:
-        """Raise if the values of images need a ``value_range``, or warn if a model is trained."""
-        known_range = self.known_value_range
-        problem = find_value_problem(survey, known_range, place=self.place)
-        if problem and "preprocessing" not in (self.data_config or {}):
-            raise ValueError(problem)
-        # A model that knows images of more bits may see 8-bit ones too.
-        if problem and (survey.num_deep or known_range is None):
-            _warn_once(problem)
-
-    def _measure(self, config: Mapping[str, Any]) -> PixelStatistics:
-        """Return the statistics of the training images, of which padding is no part."""
-        if self._pixel_statistics is None:
-            self.check_values(self.value_survey)
-            is_padded = config["crop_mode"] == "border"
-            found = self._measure_as({**config, "crop_mode": "squash"} if is_padded else config)
-            if is_padded and self.preprocessing == "mean_image":  # Of padded images, by that mean.
-                padded = self._measure_as({**config, "mean": found.mean})
-                found = dataclasses.replace(found, mean_image=padded.mean_image)
-            self._pixel_statistics = found
-        return self._pixel_statistics
-
-    def _measure_as(self, config: Mapping[str, Any]) -> PixelStatistics:
-        dataset = ImageDataset(self.samples("train"), ImageTransform(config), decode=self.decoder)
-        return dataset.pixel_statistics(show_progress=self._is_rank_zero)
-
-    def transform(self, *, augment: bool = False) -> ImageTransform:
-        """Return the transform from image to tensor."""
-        return ImageTransform(
-            self.resolved_data_config(),
-            augmentation=(augment and self.augmentation) or "none",
-            crop_area=self.crop_area,
-            random_erasing=self.random_erasing if augment else 0.0,
-        )
-
-    def dataset(
-        self, split: SplitName | Literal["predict"], *, augment: bool = False
-    ) -> ImageDataset:
-        """Return the images of one split as a dataset, augmented or as in evaluation."""
-        samples = self.unlabeled if split == "predict" else self.samples(split)
-        is_unlabeled = split == "predict"
-        self.check_values(
-            survey_values(samples.paths, self.decoder) if is_unlabeled else self.value_survey
-        )
-        return ImageDataset(samples, self.transform(augment=augment), decode=self.decoder)
 
     def train_dataloader(self) -> TrainingLoader:
         """Return the loader of this device's training images, shuffled anew in each epoch."""
@@ -417,7 +193,3 @@ class ImageDataModule(LightningDataModule):
     @property
     def _share(self) -> DeviceShare:
         return device_share(self.trainer, batch_size=self.batch_size, num_workers=self.num_workers)
-
-    @property
-    def _is_rank_zero(self) -> bool:
-        return getattr(rank_zero_only, "rank", 0) == 0
