@@ -13,6 +13,7 @@ from tltool.__main__ import main
 from tltool.cli.build import build
 from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
+from tltool.cli.short_forms import rewrite
 from tltool.models.backbone import Backbone
 
 
@@ -162,3 +163,26 @@ def test_with_sharded_weights_no_averages_compete(base):
     config = parser.parse_args([str(word) for word in words])
     experiment = build(parser, config, begin(parser, config))
     assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")
+
+
+@pytest.mark.parametrize(
+    ("words", "augmentation", "smoothing"),
+    [
+        (["LastBlocks"], "crop", 0.1),
+        (["BitFit", "--model.label_smoothing", 0.0], "crop", 0.0),
+        (["LPFT", "--data.augmentation", "none"], "none", 0.1),
+        (["LinearProbe"], None, None),
+        (["ChosenGroups", "--finetuning.phases", "[{name: all, trains: [-1, -2]}]"], "crop", 0.1),
+        (["ChosenGroups", "--finetuning.phases", "[{name: head, trains: [-1]}]"], None, None),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_crops_and_a_smoothed_loss_go_with_layers_that_train(base, words, augmentation, smoothing):
+    parser = experiment_parser("fit")
+    given = rewrite([*map(str, base), "--finetuning", *map(str, words)])
+    given += ["--trainer.max_epochs", "4"]
+    parsed = parser.parse_args(given)
+    experiment = build(parser, parsed, begin(parser, parsed))
+    options = experiment.config.data.init_args
+    assert (options.augmentation, options.tuning_fraction) == (augmentation, None)
+    assert experiment.config.model.label_smoothing == smoothing

@@ -71,7 +71,7 @@ def test_lpft_probes_for_a_third_of_the_training():
     probe, full = resolve(LPFT(), max_epochs=9).phases
     assert (probe.trains, probe.epochs) == (("head",), 3)
     assert (full.trains, full.epochs) == (tuple(GROUPS), 6)
-    assert full.group_lr_scale("head") == 0.1
+    assert full.group_lr_scale("head") == 0.3
 
 
 @pytest.mark.parametrize(("strategy", "max_epochs"), [(LPFT(5), 5), (LPFT(), 1)])

@@ -127,8 +127,7 @@ def build(parser: Parser, config: Namespace, start: RunStart) -> Experiment:
     auto = strategy if isinstance(strategy, Auto) else None
     if auto is None:
         _check_phases(strategy, config)
-    else:
-        fill_defaults(config)
+    fill_defaults(config, strategy)
     others = config.clone()
     del others["finetuning"]
     try:

@@ -27,7 +27,7 @@ class FullFinetuning(WarmupDecayStrategy):
         ('backbone.*', 'head')
     """
 
-    backbone_lr_scale: float = 1.0
+    backbone_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:

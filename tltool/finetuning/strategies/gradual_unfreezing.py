@@ -35,7 +35,7 @@ class GradualUnfreezing(WarmupDecayStrategy):
 
     epochs_per_group: int = 1
     num_groups: int | None = None
-    backbone_lr_scale: float = 1.0
+    backbone_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def __post_init__(self) -> None:

@@ -49,7 +49,7 @@ class LPFT(WarmupDecayStrategy):
     """
 
     probe_epochs: int | None = None
-    full_lr_scale: float = 0.1
+    full_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:

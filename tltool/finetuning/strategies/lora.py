@@ -31,7 +31,7 @@ class LoRA(WarmupDecayStrategy):
         num_groups: Only in so many of the last groups of the backbone; activations in front of them
             can be cached. ``None`` for all.
         norms: Train the normalization layers of these groups too.
-        backbone_lr_scale: Factor on the learning rate of the adapters.
+        adapter_lr_scale: Factor on the learning rate of the adapters.
         batch_norm: What batch norms do in these groups, see `Phase`.
 
     Example:
@@ -45,7 +45,7 @@ class LoRA(WarmupDecayStrategy):
     only: str | list[str] = "*"
     num_groups: int | None = None
     norms: bool = False
-    backbone_lr_scale: float = 1.0
+    adapter_lr_scale: float = 1.0
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -56,7 +56,7 @@ class LoRA(WarmupDecayStrategy):
             "adapters",
             (*trains, "head"),
             parameters=kind,
-            lr_scale=dict.fromkeys(trains, self.backbone_lr_scale),
+            lr_scale=dict.fromkeys(trains, self.adapter_lr_scale),
             batch_norm=self.batch_norm,
         )
         return Schedule((phase,), frozen=tuple(backbone[: -len(trains)]))

@@ -38,7 +38,9 @@ class LastBlocks(WarmupDecayStrategy):
     Args:
         num_groups: How many groups of the backbone train. A final norm that is a group by itself
             comes along and is not counted.
-        backbone_lr_scale: Factor on the learning rate of the backbone.
+        backbone_lr_scale: Factor on the learning rate of the backbone. On six sets 1 and 0.3 are
+            the same on average, 0.3 is better with few images and 1, which `Auto` takes with at
+            least 150 steps, with many.
         batch_norm: What batch norms do in these groups, see `Phase`.
 
     Example:
@@ -48,7 +50,7 @@ class LastBlocks(WarmupDecayStrategy):
     """
 
     num_groups: int = 1
-    backbone_lr_scale: float = 1.0
+    backbone_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
