@@ -11,6 +11,7 @@ from tltool.inference.split_features import split_features
 from tltool.models.heads import Head
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from tltool.training.class_frequencies import fit_weights
 from tltool.training.head_start import has_closed_form, leaves_start, start_from_probe_
 from tltool.training.image_task import ImageTask
 from tltool.training.weight_blends import START
@@ -46,12 +47,12 @@ def refit_start(
         return False
     options: dict[str, Any] = {"caching": caching, "precision": precision}
     rows = [split_features(task.backbone, data, split, **options).float() for split in _SPLITS]
-    labels = [torch.tensor(data.samples(split).labels) for split in _SPLITS]
+    labels = torch.cat([torch.tensor(data.samples(split).labels) for split in _SPLITS])
     start_from_probe_(
         head,
         torch.cat(rows),
-        torch.cat(labels),
-        class_weights=task.class_weights,
+        labels,
+        class_weights=fit_weights(task.class_weights, labels, data.sampling),
         label_smoothing=task.label_smoothing,
     )
     checkpoint["state_dict"] |= {

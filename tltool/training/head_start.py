@@ -13,6 +13,7 @@ from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.training.class_frequencies import fit_weights
 from tltool.training.head_fit import fit_head_
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def start_head_(
         if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
             loss: dict[str, Any] = {
-                "class_weights": getattr(task, "class_weights", None),
+                "class_weights": fit_weights(
+                    getattr(task, "class_weights", None), labels, data.sampling
+                ),
                 "label_smoothing": getattr(task, "label_smoothing", 0.0),
             }
             if isinstance(head, Head) and has_closed_form(head):

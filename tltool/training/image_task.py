@@ -24,7 +24,11 @@ from tltool.models.heads import Head
 from tltool.models.non_finite import check_finite
 from tltool.models.serialization import build_serializable, plain
 from tltool.training.checkpoint_io import TASK, read_checkpoint
-from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
+from tltool.training.class_frequencies import (
+    balance_warning,
+    start_from_log_prior_,
+    weight_tensor,
+)
 from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.distributed.sharding import is_sharded
@@ -246,6 +250,9 @@ class ImageTask(LightningModule):
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config
                 self._run_facts = RunFacts.of(data.splits, self.trainer.world_size)
+                warning = balance_warning(self.class_weights, data.sampling)
+                if warning and self.trainer.is_global_zero:
+                    log.warning("%s", warning)
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""
