@@ -31,13 +31,14 @@ def class_balanced_positions(labels: Sequence[int] | Tensor, generator: torch.Ge
         tensor([0, 0, 0, 5, 3, 2])
     """
     found = torch.as_tensor(labels)
-    _, counts = found.unique(return_counts=True)
+    counts = found.bincount()
+    counts = counts[counts > 0]
     share, rest = divmod(len(found), len(counts))
     numbers = torch.full((len(counts),), share)
     numbers[torch.randperm(len(counts), generator=generator)[:rest]] += 1
     drawn = []
     for members, number in zip(
-        found.argsort(stable=True).split(counts.tolist()), numbers.tolist(), strict=True
+        torch.split(found.argsort(stable=True), counts.tolist()), numbers.tolist(), strict=True
     ):
         rounds = -(-number // len(members))
         orders = [torch.randperm(len(members), generator=generator) for _ in range(rounds)]

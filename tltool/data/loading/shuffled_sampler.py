@@ -70,7 +70,7 @@ class ShuffledSampler(DistributedSampler[Draw]):
     def _drawn(self) -> Sequence[int]:
         """Return the images of the epoch on all devices, before they are shuffled."""
         if self.labels is None:
-            return range(len(self.dataset))
+            return range(self.total_size)  # Each number is that of an image.
         seed = draw_seed(self.seed, self.epoch, "class-balanced draws")
         generator = torch.Generator().manual_seed(seed)
         drawn: list[int] = class_balanced_positions(self.labels, generator).tolist()
