@@ -1,7 +1,9 @@
 """A file is there whole or not at all."""
 
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -78,3 +80,15 @@ def test_the_content_reaches_the_disk_before_the_name(tmp_path, monkeypatch):
     with whole_file(path, sync=True) as partial:
         partial.write_text("numbers")
     assert synced == [False, True]
+
+
+def test_a_directory_that_cannot_be_synced_is_left_as_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "weights"
+
+    def fsync(descriptor):  # As some network file systems do.
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(path, "1 2 3", sync=True)
+    assert path.read_text() == "1 2 3"

@@ -1,6 +1,7 @@
 """Atomic writes: a file is there whole or not at all, whatever ends the process that writes it."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -55,7 +56,7 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
             _sync(partial)
         partial.replace(path)
         if sync and os.name == "posix":  # Windows opens no directories.
-            _sync(path.parent)  # Else the name may be lost.
+            _sync_directory(path.parent)  # Else the name may be lost.
     finally:
         partial.unlink(missing_ok=True)
 
@@ -131,6 +132,14 @@ def _machine() -> str:
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
         facts.append(os.readlink("/proc/self/ns/pid"))  # it names no file
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=4).hexdigest()
+
+
+def _sync_directory(path: Path) -> None:
+    try:
+        _sync(path)
+    except OSError as error:  # Some network file systems cannot do that: the file is there.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
 
 
 def _sync(path: Path) -> None:

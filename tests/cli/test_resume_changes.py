@@ -44,6 +44,7 @@ GIVEN = {
     "data.init_args.random_erasing": ["--data.random_erasing", "0.5"],
     "data.init_args.mixup": ["--data.mixup", "0.2"],
     "data.init_args.cutmix": ["--data.cutmix", "0.2"],
+    "data.init_args.sampling": ["--data.sampling", "class_balanced"],
     "data.init_args": ["--data.batch_size", "4"],
     "optimizer": ["--optimizer", "SGD"],
     "optimizer.init_args": ["--optimizer.init_args.lr", "0.01"],

@@ -1,5 +1,7 @@
 """Heads that train together come out as if each had trained alone, by the usual means."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -35,7 +37,8 @@ def train_by_hand(head, features, labels, seed, lr):
     optimizer = torch.optim.AdamW([{"params": decayed}, others], lr=lr, weight_decay=0.05)
     head.train()
     for epoch in range(SETTINGS.epochs):
-        batches = SPLIT.train[SETTINGS.order(50, seed, epoch)].split(SETTINGS.batch_size)
+        order = SETTINGS.order(labels[SPLIT.train], seed, epoch)
+        batches = SPLIT.train[order].split(SETTINGS.batch_size)
         for step, rows in enumerate(batches):
             progress = (epoch + step / len(batches)) / SETTINGS.epochs
             for group in optimizer.param_groups:
@@ -133,3 +136,10 @@ def test_losses_are_those_of_the_task(clouds):
         logits[0], labels[0], weight=torch.tensor([1.0, 2.0, 4.0]), label_smoothing=0.1
     )
     torch.testing.assert_close(settings.losses(logits, labels)[0], expected)
+
+
+def test_heads_train_on_the_balanced_draws_of_an_epoch():
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    order = replace(SETTINGS, sampling="class_balanced").order(labels, 0, 0)
+    assert labels[order].bincount().tolist() == [20, 20]
+    assert set(order.tolist()) >= set(range(30, 40))

@@ -42,6 +42,7 @@ CASES = {
     "adapters": ({"augmentation": "none"}, {"accumulate_grad_batches": 2}),
     "l2_sp": ({}, {}),
     "activations": ({}, {}),
+    "class-balanced": ({"sampling": "class_balanced"}, {}),
 }
 #: In the first epoch, in a later one around a change of phase, after one epoch, and after the
 #: validation of the second one.
@@ -116,7 +117,16 @@ class FewToTest(ImageFolderDataModule):
         return super().samples("train").subset(range(0, 2 * self.number, 2))
 
 
+class Uneven(ImageFolderDataModule):
+    """Of the first class, four training images fewer."""
+
+    def samples(self, split):
+        found = super().samples(split)
+        return found.subset(range(4, len(found))) if split == "train" else found
+
+
 ON_ACTIVATIONS = {"views": 1, "max_epochs": 5}
+CLASS_BALANCED = {"data": {"sampling": "class_balanced"}}
 ADAM = partial(torch.optim.AdamW, lr=1e-2)
 SGD = partial(torch.optim.SGD, lr=1e-2)
 
@@ -129,7 +139,8 @@ def make_task(name="test_resnet", dropout=0.5, drop_path=0.2, optimizer=ADAM, l2
 
 def make_data(images, task, **options):
     defaults = {"batch_size": 4, "num_workers": 0, "augmentation": "crop"}
-    return ImageFolderDataModule(images, data_config=task.data_config, **defaults | options)
+    kind = Uneven if "sampling" in options else ImageFolderDataModule
+    return kind(images, data_config=task.data_config, **defaults | options)
 
 
 def make_trainer(*callbacks, devices=1, finetuning=None, views=4, **options):
@@ -169,13 +180,13 @@ def train(images, case, *, save_to=None, ckpt_path=None, devices=1, **options):
     }
 
 
-def train_once(images, *, devices=1, **options):
+def train_once(images, *, devices=1, data=None, **options):
     """Train without what makes one process and two differ; return weights and steps."""
     torch.manual_seed(0)
     # Adam would make steps of the rounding errors of small gradients.
     task = make_task("test_vit", dropout=0.0, drop_path=0.0, optimizer=SGD)
     trainer = make_trainer(devices=devices, **options)
-    trainer.fit(task, make_data(images, task, val_fraction=1 / 3))  # 4 batches of 4
+    trainer.fit(task, make_data(images, task, val_fraction=1 / 3, **data or {}))
     return {"weights": dict(task.state_dict()), "steps": trainer.global_step}
 
 
@@ -195,6 +206,7 @@ def main():
     folder, images = Path(sys.argv[1]), Path(sys.argv[2])
     results = {"once": train_once(images, devices=2)}
     results["once on activations"] = train_once(images, devices=2, **ON_ACTIVATIONS)
+    results["once class-balanced"] = train_once(images, devices=2, **CLASS_BALANCED)
     results["evaluation"] = {number: evaluate(images, number, devices=2) for number in (1, 2, 7)}
     for case in sys.argv[3:]:
         saves = folder / case

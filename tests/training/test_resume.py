@@ -12,7 +12,7 @@ from tltool.data.loading.image_dataset import ImageDataset
 JOB = Path(__file__).with_name("resume_job.py")
 job = runpy.run_path(str(JOB))
 CASES, POINTS, train = job["CASES"], job["POINTS"], job["train"]
-TWO_RANKS = ["everything", "plain", "accumulation", "adapters", "activations"]
+TWO_RANKS = ["everything", "plain", "accumulation", "adapters", "activations", "class-balanced"]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* is not empty",
@@ -157,7 +157,11 @@ def test_two_ranks_count_each_test_image_once(two_ranks, images, number):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "steps"),
-    [("once", {}, 12), ("once on activations", job["ON_ACTIVATIONS"], 20)],
+    [  # 3 or 5 epochs of 4 batches, or 3 without four images
+        ("once", {}, 12),
+        ("once on activations", job["ON_ACTIVATIONS"], 20),
+        ("once class-balanced", job["CLASS_BALANCED"], 9),
+    ],
 )
 def test_two_ranks_train_as_one_process_does(two_ranks, images, name, options, steps):
     one = job["train_once"](images, **options)

@@ -247,4 +247,5 @@ def _training_settings(experiment: Experiment) -> TrainingSettings:
         label_smoothing=task.label_smoothing,
         class_weights=None if weights is None else weights.tolist(),
         log_prior=experiment.config.model.log_prior,
+        sampling=experiment.data.sampling,
     )

@@ -142,7 +142,7 @@ def _link(parser: Parser) -> None:
         ("data", "model.num_classes", lambda data: data.num_classes),
         ("data", "model.class_names", lambda data: data.class_names),
         ("data", "model.data_config", lambda data: data.resolved_data_config()),
-        ("data", "model.class_counts", lambda data: data.train_class_counts),
+        ("data", "model.class_counts", lambda data: data.drawn_class_counts),
     ):
         parser.link_arguments(source, target, of, apply_on="instantiate")
 

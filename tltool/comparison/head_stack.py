@@ -127,7 +127,7 @@ def train_head_stack(
         torch.default_generator.manual_seed(sum(seeds))  # of dropout
         for epoch in range(settings.epochs):
             stack.train()
-            batches = _batches(split, seeds, settings, epoch)
+            batches = _batches(labels, split, seeds, settings, epoch)
             total = torch.zeros(len(heads))
             for step, rows in enumerate(batches):
                 losses = settings.losses(stack(features[rows]), labels[rows])
@@ -157,8 +157,13 @@ def train_head_stack(
 
 
 def _batches(
-    split: SplitRows, seeds: Sequence[int], settings: TrainingSettings, epoch: int
+    labels: Tensor,
+    split: SplitRows,
+    seeds: Sequence[int],
+    settings: TrainingSettings,
+    epoch: int,
 ) -> Sequence[Tensor]:
     """Return the rows of each batch of an epoch, ``(H, B)``: each head has an order of its own."""
-    orders = {seed: split.train[settings.order(len(split.train), seed, epoch)] for seed in seeds}
+    own = labels[split.train]
+    orders = {seed: split.train[settings.order(own, seed, epoch)] for seed in seeds}
     return torch.split(torch.stack([orders[seed] for seed in seeds]), settings.batch_size, dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tltool.data.loading.class_balance import Sampling, class_balanced_positions
 from tltool.finetuning.phase import Decay, Phase
 
 
@@ -23,6 +24,7 @@ class TrainingSettings:
         label_smoothing: Share of the target probability that is spread over all classes.
         class_weights: Weight of each class in the training loss; ``None`` for one weight.
         log_prior: Start from the class frequencies. See ``init_log_prior_``.
+        sampling: What an epoch draws, see `ImageDataModule`.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -35,6 +37,7 @@ class TrainingSettings:
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
     log_prior: bool = False
+    sampling: Sampling = "shuffled"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -65,8 +68,16 @@ class TrainingSettings:
             return losses.mean(dim=1)
         return losses.sum(dim=1) / weight[labels].sum(dim=1)
 
-    def order(self, num_rows: int, seed: int, epoch: int) -> Tensor:
-        """Return the order of the training rows in one epoch."""
+    def order(self, labels: Tensor, seed: int, epoch: int) -> Tensor:
+        """Return which training rows one epoch draws, in order.
+
+        Args:
+            labels: Of the training rows, ``(N,)``.
+            seed: Of the training.
+            epoch: Its number.
+        """
         # Far apart: the next seed must not repeat the orders of this one, an epoch later.
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        return torch.randperm(num_rows, generator=generator)
+        order = torch.randperm(len(labels), generator=generator)
+        is_balanced = self.sampling == "class_balanced"
+        return class_balanced_positions(labels, generator)[order] if is_balanced else order

@@ -127,7 +127,10 @@ class Trainings:
             train = self.labels[self.splits[job.split].train]
             output = head.get_submodule("output")
             assert isinstance(output, nn.Linear)  # noqa: S101  # that of a Head
-            init_log_prior_(output, train.bincount(minlength=self.num_classes).tolist())
+            counts = train.bincount(minlength=self.num_classes)
+            if self.settings.sampling == "class_balanced":
+                counts = counts.clamp(max=1)  # As often as any other class.
+            init_log_prior_(output, counts.tolist())
         return head
 
     @torch.no_grad()

@@ -115,7 +115,10 @@ class FileHashes:
 
     def _tables(self) -> list[Path]:
         # The latest first: what it says of a file counts.
-        found = [(file_status(path), path) for path in self.directory.glob("*.tsv")]
+        try:
+            found = [(file_status(path), path) for path in self.directory.glob("*.tsv")]
+        except OSError:  # Not to be entered, or lost by a network file system.
+            return []
         written = [(status[1], path) for status, path in found if status is not None]
         return [path for _, path in sorted(written, reverse=True)]
 

@@ -78,24 +78,36 @@ class FeatureStore:
 
     def reload(self) -> None:
         """Read the segments that were written since, by other processes too."""
-        self._hold()
+        try:
+            self._hold()
+            found = segment_paths(self.directory)
+        except OSError as error:  # Not to be entered, or lost by a network file system.
+            log.warning("'%s' cannot be read: %s.", self.directory, error.strerror)
+            return
         with contextlib.suppress(OSError):  # It may belong to someone else.
             os.utime(self.directory / FACTS_FILE)  # The time of the last use.
-        for path in segment_paths(self.directory):
-            if path in self._read:
-                continue
-            self._read.add(path)
-            try:
-                segment = read_segment(path)
-            except FileNotFoundError:  # Packed into another one, which is read at the next time.
-                continue
-            except DamagedSegmentError as error:
-                log.warning("%s Its features are computed again.", error)
-                continue
-            if segment.features.shape[1] != self.num_features:
-                log.warning("'%s' has rows of another width: it is left out.", path)
-                continue
-            self._append([key.tobytes() for key in segment.keys.numpy()], segment.features)
+        for path in found:
+            if path not in self._read:
+                self._read.add(path)
+                self._take(path)
+
+    def _take(self, path: Path) -> None:
+        """Take the rows of a segment, if it is sound."""
+        try:
+            segment = read_segment(path)
+        except FileNotFoundError:  # Packed into another one, which is read at the next time.
+            return
+        except DamagedSegmentError as error:
+            log.warning("%s Its features are computed again.", error)
+            return
+        except OSError as error:
+            message = "'%s' cannot be read: %s. Its features are computed again."
+            log.warning(message, path, error.strerror)
+            return
+        if segment.features.shape[1] != self.num_features:
+            log.warning("'%s' has rows of another width: it is left out.", path)
+            return
+        self._append([key.tobytes() for key in segment.keys.numpy()], segment.features)
 
     def expect(self, num_rows: int) -> None:
         """Say how many rows may follow; disk space is looked for when the first one comes."""
@@ -122,8 +134,8 @@ class FeatureStore:
         if self.is_on_disk:
             try:
                 features = self._write(keys, features)
-            except OSError as error:
-                self._go_without(error.strerror or str(error))
+            except (OSError, DamagedSegmentError) as error:
+                self._go_without(getattr(error, "strerror", None) or str(error))
         self._append(keys, features)
 
     def select(self, rows: NDArray[np.int64]) -> Tensor:
@@ -146,8 +158,11 @@ class FeatureStore:
         return selected
 
     def _check_space(self, num_bytes: int) -> None:
-        existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
-        free = shutil.disk_usage(existing).free
+        try:
+            places = (self.directory, *self.directory.parents)
+            free = shutil.disk_usage(next(path for path in places if path.exists())).free
+        except OSError:  # Writing says what is wrong.
+            return
         log.info(
             f"features: {self._num_expected:,} rows to compute, at most {decimal(num_bytes)} in "
             f"'{self.directory}' ({decimal(free)} free)"

@@ -11,9 +11,9 @@ from tltool.inference.split_features import split_features
 from tltool.models.heads import Head
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from tltool.training.class_frequencies import fit_options
 from tltool.training.head_start import has_closed_form, leaves_start, start_from_probe_
 from tltool.training.image_task import ImageTask
-from tltool.training.loss_options import loss_options
 from tltool.training.weight_blends import START
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val")
@@ -47,8 +47,8 @@ def refit_start(
         return False
     options: dict[str, Any] = {"caching": caching, "precision": precision}
     rows = [split_features(task.backbone, data, split, **options).float() for split in _SPLITS]
-    labels = [torch.tensor(data.samples(split).labels) for split in _SPLITS]
-    start_from_probe_(head, torch.cat(rows), torch.cat(labels), **loss_options(task))
+    labels = torch.cat([torch.tensor(data.samples(split).labels) for split in _SPLITS])
+    start_from_probe_(head, torch.cat(rows), labels, **fit_options(task, labels, data.sampling))
     checkpoint["state_dict"] |= {
         f"head.{name}": tensor for name, tensor in head.state_dict().items()
     }

@@ -1,12 +1,14 @@
-"""Class frequencies in a task: class weights of the loss, and log-prior biases of the head."""
+"""Class frequencies in a task: class weights, class-balanced sampling, and log-prior biases."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tltool.data.datamodules.class_weights import ClassWeights, class_weights
+from tltool.data.datamodules.class_weights import ClassWeights, balanced_weights, class_weights
+from tltool.data.loading.class_balance import Sampling
 from tltool.layers.log_prior import init_log_prior_
+from tltool.training.loss_options import LossOptions, loss_options
 
 
 def weight_tensor(
@@ -30,6 +32,54 @@ def weight_tensor(
         return None
     counts = _need(class_counts, "class_weights") if isinstance(choice, str) else []
     return torch.tensor(class_weights(choice, counts, class_names))
+
+
+def fit_weights(weights: Tensor | None, labels: Tensor, sampling: Sampling) -> Tensor | None:
+    """Return the class weights that make a fit on all images minimize what training does.
+
+    Class-balanced sampling counts as `balanced_weights` do, beside the weights of the loss.
+
+    Args:
+        weights: Of the training loss ``(num_classes,)``; ``None`` for one weight.
+        labels: Of the images that are fitted ``(N,)``.
+        sampling: What an epoch of the training draws.
+
+    Example:
+        >>> fit_weights(None, torch.tensor([0, 0, 0, 1]), "class_balanced")
+        tensor([0.6667, 2.0000])
+    """
+    if sampling == "shuffled":
+        return weights
+    counts = labels.bincount(minlength=0 if weights is None else len(weights))
+    balanced = torch.tensor(balanced_weights(counts.tolist()), device=labels.device)
+    return balanced if weights is None else balanced * weights
+
+
+def fit_options(task: nn.Module, labels: Tensor, sampling: Sampling) -> LossOptions:
+    """Return the options of a loss over all images that training minimizes, see `fit_weights`."""
+    options = loss_options(task)
+    options["class_weights"] = fit_weights(options["class_weights"], labels, sampling)
+    return options
+
+
+def balance_warning(weights: Tensor | None, sampling: Sampling) -> str | None:
+    """Return what is wrong with class weights beside class-balanced sampling, if anything is.
+
+    Example:
+        >>> balance_warning(torch.ones(2), "class_balanced")
+        'Class weights that are all the same change nothing, as ...'
+    """
+    if weights is None or sampling == "shuffled":
+        return None
+    if weights.allclose(weights[0]):
+        return (
+            "Class weights that are all the same change nothing, as `balanced` ones are where "
+            "--data.sampling class_balanced draws each class equally often. Leave one of them out."
+        )
+    return (
+        "Class weights count on top of --data.sampling class_balanced, which already draws each "
+        "class equally often: rare classes may count twice. Leave one of them out."
+    )
 
 
 def start_from_log_prior_(head: nn.Module, class_counts: Sequence[int] | None) -> None:

@@ -13,8 +13,9 @@ from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.training.class_frequencies import fit_options
 from tltool.training.head_fit import fit_head_
-from tltool.training.loss_options import LossOptions, loss_options
+from tltool.training.loss_options import LossOptions
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,11 @@ def start_head_(
             norm.fit_(features)
         if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
+            loss = fit_options(task, labels, data.sampling)
             if isinstance(head, Head) and has_closed_form(head):
-                start_from_probe_(head, features, labels, **loss_options(task))
+                start_from_probe_(head, features, labels, **loss)
             else:
-                fit_head_(head, features, labels, **loss_options(task))
+                fit_head_(head, features, labels, **loss)
     task.closed_form_start = False  # type: ignore[assignment]  # no module
     if trainer is not None:
         head.load_state_dict(trainer.strategy.broadcast(head.state_dict()))

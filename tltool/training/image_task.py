@@ -16,7 +16,11 @@ from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
 from tltool.models.serialization import build_serializable
-from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
+from tltool.training.class_frequencies import (
+    balance_warning,
+    start_from_log_prior_,
+    weight_tensor,
+)
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.head_start import start_head_
 from tltool.training.measured_classifier import MeasuredClassifier
@@ -135,6 +139,9 @@ class ImageTask(MeasuredClassifier):
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config
                 self._checkpoint.begin(data.splits, self.trainer.world_size)
+                warning = balance_warning(self.class_weights, data.sampling)
+                if warning and self.trainer.is_global_zero:
+                    log.warning("%s", warning)
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""

@@ -58,6 +58,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "data.init_args.random_erasing": "the training images change otherwise from here on",
         "data.init_args.mixup": "the training images change otherwise from here on",
         "data.init_args.cutmix": "the training images change otherwise from here on",
+        "data.init_args.sampling": "an epoch draws other training images from here on",
         "monitor": "the best epoch is chosen anew from here on",
         "finetuning": "the new phases count from the first epoch on, as if they had always been",
         "features.views": "the training images change otherwise from here on",

@@ -1,11 +1,12 @@
 """Base class of the datamodules: options, checks and loaders of images."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from tltool._lookup import lookup
 from tltool.data.datamodules.labeled_images import SplitName
 from tltool.data.datamodules.prepared_images import PreparedImages
 from tltool.data.datamodules.shared_options import whole_signature
@@ -14,6 +15,7 @@ from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.value_range import check_value_range
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.data.loading.batch_size import check_batch_size
+from tltool.data.loading.class_balance import Sampling
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loading.image_dataset import collate
 from tltool.data.loading.mixing_collate import MixingCollate, check_alpha
@@ -72,6 +74,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         mixup: How strongly two training images are blended, see `MixingCollate`; 0 for not at all.
         cutmix: How large a part of a training image another one fills, see `MixingCollate`; 0 for
             none.
+        sampling: What an epoch draws: ``shuffled`` each training image once, ``class_balanced`` as
+            many images, but of each class equally many; see `class_balanced_positions`.
         broken_files: ``stop`` with an error that names the file, or ``skip``: decode all files
             once, before the split, and leave the broken ones out.
         seed: Seed of the split.
@@ -105,6 +109,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         random_erasing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        sampling: Sampling = "shuffled",
         broken_files: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         val_fraction: float = 0.2,
@@ -124,6 +129,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         check_alpha(mixup, name="mixup")
         check_alpha(cutmix, name="cutmix")
         self.mixup, self.cutmix = mixup, cutmix
+        choices = {name: name for name in get_args(Sampling)}
+        self.sampling = lookup(choices, sampling, kind="sampling")
         self.broken_files = broken_files
         self.seed = seed
         self.val_fraction = val_fraction
@@ -147,6 +154,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
             self.check_values(self.value_survey)
             self._run_seed = None  # A checkpoint is read after this.
             check_batch_size(self.batch_size, len(self.samples("train")))
+            self.labels_to_balance()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of order, augmentation and dropout, for a checkpoint."""
@@ -167,7 +175,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         # `overfit_batches` is about the same images in each epoch.
         reshuffle = not (self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]  # set by a connector
         seed = self._run_seed
-        loader = self._share.training(dataset, collate_fn, seed=seed, reshuffle=reshuffle)
+        order = {"seed": seed, "reshuffle": reshuffle, "labels": self.labels_to_balance()}
+        loader = self._share.training(dataset, collate_fn, **order)
         return TrainingLoader(loader, lambda: batches_done(self.trainer))
 
     def val_dataloader(self) -> BatchLoader:

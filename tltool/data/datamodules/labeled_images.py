@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -13,6 +13,7 @@ from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.natural_order import look_alikes
+from tltool.data.loading.class_balance import Sampling
 from tltool.data.loading.image_dataset import Decoder
 from tltool.data.loading.samples import Samples, Splits
 
@@ -33,6 +34,7 @@ class LabeledImages:
     """What to do where a split is missing: a sentence for each, for an error."""
 
     broken_files: Literal["stop", "skip"]
+    sampling: Sampling
     seed: int
     val_fraction: float
     tuning_fraction: float | None
@@ -121,6 +123,31 @@ class LabeledImages:
     def train_class_counts(self) -> list[int]:
         """The number of training images of each class."""
         return self.samples("train").class_counts(self.num_classes)
+
+    @property
+    def drawn_class_counts(self) -> list[int]:
+        """The number of training images of each class in an epoch, but for what is left over."""
+        counts = self.train_class_counts
+        if self.sampling == "shuffled":
+            return counts
+        return [max(sum(counts) // len(counts), 1)] * len(counts)
+
+    def labels_to_balance(self) -> Sequence[int] | None:
+        """Return the labels that class-balanced sampling draws by; ``None`` where it is off.
+
+        Raises:
+            ValueError: If it is on, and a class has no training images.
+        """
+        if self.sampling == "shuffled":
+            return None
+        missing = self.splits.missing_classes(self.class_names).get("train")
+        if missing:
+            raise ValueError(
+                f"Class-balanced sampling draws each class equally often, and {self.place} has no "
+                f"training images of: {missing}. Add some, leave the class out, or set "
+                "--data.sampling shuffled."
+            )
+        return self.samples("train").labels
 
     @functools.cached_property
     def splits(self) -> Splits:

@@ -3,6 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
+from tltool.data.loading.class_balance import Sampling
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.data.transforms.crop_mode import CropMode
 from tltool.data.transforms.normalization import Preprocessing
@@ -36,6 +37,7 @@ class SharedOptions(TypedDict, total=False):
     random_erasing: float
     mixup: float
     cutmix: float
+    sampling: Sampling
     seed: int
     val_fraction: float
     tuning_fraction: float | None

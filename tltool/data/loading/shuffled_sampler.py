@@ -1,10 +1,13 @@
 """Sampler of the shuffled training images, with a seed for the augmentation of each."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import DistributedSampler
+
+from tltool.data.loading.class_balance import class_balanced_positions
 
 
 class Draw(NamedTuple):
@@ -30,6 +33,9 @@ class ShuffledSampler(DistributedSampler[Draw]):
         rank: This device.
         reshuffle: Whether each epoch has an order and an augmentation of its own; without, all are
             like the first.
+        labels: Labels of the images, to draw each class equally often, see
+            `class_balanced_positions`; an image that comes twice has two seeds. ``None`` draws each
+            image once.
 
     Example:
         >>> sampler = ShuffledSampler(range(4), seed=0)
@@ -38,19 +44,37 @@ class ShuffledSampler(DistributedSampler[Draw]):
     """
 
     def __init__(
-        self, dataset: Any, *, seed: int, world_size: int = 1, rank: int = 0, reshuffle: bool = True
+        self,
+        dataset: Any,
+        *,
+        seed: int,
+        world_size: int = 1,
+        rank: int = 0,
+        reshuffle: bool = True,
+        labels: Sequence[int] | None = None,
     ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed)
         self.reshuffle = reshuffle
+        self.labels = labels
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the augmentation of an epoch."""
         super().set_epoch(epoch if self.reshuffle else 0)
 
     def __iter__(self) -> Iterator[Draw]:
-        positions: Iterator[Any] = super().__iter__()
-        for position in positions:
-            yield Draw(position, draw_seed(self.seed, self.epoch, position))
+        drawn = self._drawn()
+        numbers: Iterator[Any] = super().__iter__()
+        for number in numbers:
+            yield Draw(drawn[number], draw_seed(self.seed, self.epoch, number))
+
+    def _drawn(self) -> Sequence[int]:
+        """Return the images of the epoch on all devices, before they are shuffled."""
+        if self.labels is None:
+            return range(self.total_size)  # Each number is that of an image.
+        seed = draw_seed(self.seed, self.epoch, "class-balanced draws")
+        generator = torch.Generator().manual_seed(seed)
+        drawn: list[int] = class_balanced_positions(self.labels, generator).tolist()
+        return drawn
 
 
 def draw_seed(seed: int, epoch: int, what: int | str) -> int:

@@ -74,7 +74,7 @@ class ModelChecks:
         used, own = self.data.resolved_data_config(), backbone.data_config
         chosen = ("crop_mode", "crop_pct") if self.data.crop_mode else ()
         yield preprocessing_agrees(used, own, self.images, weights=backbone.weights, chosen=chosen)
-        counts = self.data.train_class_counts if log_prior else None
+        counts = self.data.drawn_class_counts if log_prior else None
         with torch.no_grad():
             logits = task.head(self.features)
         yield starting_loss(logits, self.labels, task.training_loss, class_counts=counts)

@@ -33,7 +33,8 @@ def starting_loss(
         logits: Of untrained images, ``(B, num_classes)``.
         labels: ``(B,)``.
         loss_of: The training loss of logits and labels.
-        class_counts: Of the training images, where the head starts from them (``log_prior``).
+        class_counts: Of the training images as an epoch draws them, where the head starts from
+            them (``log_prior``).
 
     Example:
         >>> from torch.nn.functional import cross_entropy
