@@ -2,16 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
 from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.surgery.activation_inventory import find_activations, summarize
 from tltool.surgery.activation_kinds import FoundActivation, canonical, same_function
+from tltool.surgery.calibration import computing_old
+from tltool.surgery.channel_layout import Channels, find_channels
+from tltool.surgery.matched_activation import MatchedActivation
 from tltool.surgery.module_replacement import (
     Place,
     check_patterns,
@@ -60,7 +64,14 @@ class ActivationSwap:
 
 
 def swap_activations(
-    model: nn.Module, to: Spec, *, only: str | Sequence[str] = "*", old: str | None = None
+    model: nn.Module,
+    to: Spec,
+    *,
+    only: str | Sequence[str] = "*",
+    old: str | None = None,
+    match: Literal["moments"] | None = None,
+    example: Tensor | None = None,
+    forward: Callable[[Tensor], object] | None = None,
 ) -> ActivationSwap:
     """Replace the activations of a model in place.
 
@@ -76,6 +87,12 @@ def swap_activations(
             its own parameter for each activation that it replaces.
         only: One or more patterns of dotted names, as in ``fnmatch``: ``blocks.*``.
         old: The kind to replace, such as ``relu``; ``None`` for every kind.
+        match: ``moments`` puts an affine map of each channel behind the new activation, by which it
+            has the mean and deviation of the old one on calibration images, see `calibrate_`. Until
+            these have come, ``forward`` raises. ``None`` for the new activation alone.
+        example: For ``match``: an image ``(1, C, H, W)`` of the size that the model takes, which
+            tells how many channels there are. In a `Backbone` it is there already.
+        forward: For ``match``: what passes it; ``None`` for the model itself.
 
     Returns:
         Which activations changed, which stay, and why.
@@ -119,7 +136,12 @@ def swap_activations(
         rest = f" {type(model).__name__} has: {summarize(found)}." if selected != found else ""
         raise ValueError(f"Cannot swap activations for {name}: {reason}.{rest}")
 
-    _replace(model, chosen, to)
+    channels = {}
+    if match is not None:
+        with computing_old(model):
+            modules = [each.module for each in chosen if each.module is not None]
+            channels = find_channels(model, modules, example, forward)
+    _replace(model, chosen, to, channels)
     report = ActivationSwap(
         to=name,
         swapped={dotted: each.kind for each in chosen for dotted in each.names},
@@ -156,7 +178,12 @@ def _why_kept(activation: FoundActivation, new: nn.Module, name: str) -> str | N
     return f"already {name}" if same_function(activation.module, new) else None
 
 
-def _replace(model: nn.Module, chosen: Sequence[FoundActivation], to: Spec) -> None:
+def _replace(
+    model: nn.Module,
+    chosen: Sequence[FoundActivation],
+    to: Spec,
+    channels: Mapping[nn.Module, Channels],
+) -> None:
     modules = {each.module for each in chosen}
 
     def create(place: Place) -> nn.Module:
@@ -164,7 +191,10 @@ def _replace(model: nn.Module, chosen: Sequence[FoundActivation], to: Spec) -> N
             if isinstance(owner, nn.TransformerEncoderLayer):
                 # Its fused evaluation computes what this number says, whatever the module is.
                 owner.activation_relu_or_gelu = 0
-        return create_activation(to)
+        new = create_activation(to)
+        if place.module not in channels:
+            return new
+        return MatchedActivation(new, place.module, channels[place.module])
 
     if modules:
         replace_modules(model, lambda place: place.module in modules, create)
