@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool.surgery.activation_swap import ActivationSwap, swap_activations
 from tltool.surgery.adapters import AddedLoRA, add_lora
+from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
 
-EditReport = ActivationSwap | AddedLoRA
+EditReport = ActivationSwap | AddedLoRA | ReestimatedStatistics
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
     "swap_activations": swap_activations,
     "add_lora": add_lora,
+    "reestimate_statistics": reestimate_statistics,
 }
 
 
