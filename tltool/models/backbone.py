@@ -34,6 +34,7 @@ from tltool.models.weights.loading import (
 )
 from tltool.models.weights.safetensors_file import own_preprocessing
 from tltool.surgery.adapters import merge_lora
+from tltool.surgery.calibration import calibrate_, needs_calibration
 from tltool.surgery.edits import EditReport, apply_surgery_
 
 log = logging.getLogger(__name__)
@@ -187,8 +188,40 @@ class Backbone(nn.Module):
 
     def _edit(self, edits: Sequence[dict[str, Any]]) -> None:
         before = {parameter for parameter, _ in self.model.named_parameters()}
-        self.surgery_reports += apply_surgery_(self.model, edits)
+        example = torch.zeros(1, *self.data_config["input_size"])
+        forward = partial(self._features, self.model)
+        self.surgery_reports += apply_surgery_(self.model, edits, example=example, forward=forward)
         self._added |= {parameter for parameter, _ in self.model.named_parameters()} - before
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether an edit has yet to take its values from images, see `calibrate_`."""
+        return needs_calibration(self.model)
+
+    def calibrate_(self, images: Tensor) -> "Backbone":
+        """Set what edits take from images, such as ``match: moments``; once, before training.
+
+        Args:
+            images: ``(B, in_chans, H, W)``, preprocessed as in evaluation: about 128, drawn at
+                random from the training images. All are passed at once.
+
+        Raises:
+            ValueError: If they are too few, or a module gives values that are not finite.
+
+        Example:
+            >>> edit = {"swap_activations": {"to": "gelu", "match": "moments"}}
+            >>> backbone = Backbone("test_resnet", weights="random", surgery=[edit])
+            >>> backbone.needs_calibration
+            True
+            >>> backbone.calibrate_(torch.randn(8, 3, 32, 32)).needs_calibration
+            False
+        """
+        weight = next(self.model.parameters(), images)
+        images = images.to(weight.device, weight.dtype)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        calibrate_(self.model, images, forward=partial(self._features, self.model))
+        return self
 
     def _describe_surgery(self, edits: Sequence[dict[str, Any]]) -> None:
         init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}

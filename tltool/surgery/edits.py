@@ -4,22 +4,35 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tltool._lookup import lookup
-from tltool.surgery.activation_swap import ActivationSwap, swap_activations
+from tltool.surgery.activation_swap import swap_activations
+from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.adapters import AddedLoRA, add_lora
+from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
 
-EditReport = ActivationSwap | AddedLoRA
+EditReport = ActivationSwap | AddedLoRA | ReestimatedStatistics
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
     "swap_activations": swap_activations,
     "add_lora": add_lora,
+    "reestimate_statistics": reestimate_statistics,
 }
 
 
-def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list[EditReport]:
+#: Arguments of an edit that the caller gives it, and no configuration.
+GIVEN = ("example", "forward")
+
+
+def apply_surgery_(
+    model: nn.Module,
+    edits: Sequence[Mapping[str, Any]],
+    *,
+    example: Tensor | None = None,
+    forward: Callable[[Tensor], object] | None = None,
+) -> list[EditReport]:
     """Edit a model in place, one edit after the other.
 
     All edits are checked by name and arguments before the first one is made.
@@ -28,6 +41,9 @@ def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list
         model: Is changed.
         edits: Each a mapping of one name in ``EDITS`` to its arguments, or to its first argument
             where nothing else is said.
+        example: An image ``(1, C, H, W)`` of the size that the model takes, for edits that must
+            know the number of channels.
+        forward: What passes it; ``None`` for the model itself.
 
     Returns:
         The report of each edit.
@@ -50,7 +66,11 @@ def apply_surgery_(model: nn.Module, edits: Sequence[Mapping[str, Any]]) -> list
             f"{edits!r}, a {type(edits).__name__}."
         )
     checked = [_check(edit) for edit in edits]
-    return [function(model, **arguments) for function, arguments in checked]
+    given = {"example": example, "forward": forward}
+    return [
+        function(model, **arguments, **{name: given[name] for name in _given_to(function)})
+        for function, arguments in checked
+    ]
 
 
 def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str, Any]]:
@@ -62,7 +82,8 @@ def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str
         )
     ((name, arguments),) = edit.items()
     function = lookup(EDITS, str(name), kind="edit")
-    parameters = dict(list(inspect.signature(function).parameters.items())[1:])  # the model first
+    signature = list(inspect.signature(function).parameters.items())[1:]  # the model first
+    parameters = {key: parameter for key, parameter in signature if key not in GIVEN}
     if not isinstance(arguments, Mapping):
         arguments = {next(iter(parameters)): arguments}
     for key in arguments:
@@ -71,3 +92,8 @@ def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str
         if parameter.default is parameter.empty and key not in arguments:
             raise ValueError(f"{name} needs `{key}`: write {{{name}: {{{key}: ...}}}}.")
     return function, dict(arguments)
+
+
+def _given_to(function: Callable[..., EditReport]) -> list[str]:
+    parameters = inspect.signature(function).parameters
+    return [name for name in GIVEN if name in parameters]
