@@ -9,15 +9,20 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool.surgery.activation_swap import ActivationSwap, swap_activations
 from tltool.surgery.adapters import AddedLoRA, add_lora
+from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms
+from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
 
-EditReport = ActivationSwap | AddedLoRA | FoldedNorms
+EditReport = ActivationSwap | AddedLoRA | FoldedNorms | ReplacedNorms | AddedNorms
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
     "swap_activations": swap_activations,
     "add_lora": add_lora,
     "fold_norms": fold_norms,
+    "remove_norms": remove_norms,
+    "replace_norms": replace_norms,
+    "add_norms": add_norms,
 }
 
 
