@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tltool.layers.norms import BatchNorm
 from tltool.surgery.adapters import LAYERS, LowRankUpdate
-from tltool.surgery.calibration import Calibrated
+from tltool.surgery.calibrated_module import Calibrated
 from tltool.surgery.channel_layout import Channels
 from tltool.surgery.channel_moments import ChannelMoments
 from tltool.surgery.module_replacement import Place, check_patterns, matches, walk

@@ -4,11 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tltool.surgery.calibration import Calibrated
+from tltool.surgery.calibrated_module import Calibrated
 from tltool.surgery.channel_layout import Channels
-from tltool.surgery.channel_moments import ChannelMoments
-
-_LARGEST_SCALE = 1e3
+from tltool.surgery.channel_moments import ChannelMoments, affine_between
 
 
 class MatchedNorm(Calibrated):
@@ -103,13 +101,3 @@ class FixedAffine(Calibrated):
     def extra_repr(self) -> str:
         """Return what ``print`` shows of it."""
         return f"{self.channels.num}"
-
-
-def affine_between(raw: ChannelMoments, wanted: ChannelMoments) -> tuple[Tensor, Tensor]:
-    """Return the scale and shift ``(C,)`` that give channels other moments.
-
-    A channel that is all but constant becomes so, at the mean that is wanted: to stretch it would
-    amplify rounding.
-    """
-    scale = torch.where(raw.std * _LARGEST_SCALE > wanted.std, wanted.std / raw.std, 0.0)
-    return scale, wanted.mean - scale * raw.mean

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
-from tltool.surgery.calibration import Calibrated, computing_old
+from tltool.surgery.calibrated_module import Calibrated
+from tltool.surgery.calibration import computing_old
 from tltool.surgery.channel_layout import Channels, find_channels
 from tltool.surgery.matched_norm import FixedAffine, MatchedNorm
 from tltool.surgery.module_replacement import (
