@@ -81,7 +81,7 @@ def test_a_held_activation_stays_behind_the_norm_under_its_name():
 
 @pytest.mark.parametrize(
     ("num", "num_groups", "expected"),
-    [(16, None, 2), (100, None, 10), (7, None, 1), (3, None, 1), (30, 4, 3), (7, 32, 7)],
+    [(16, None, 2), (96, None, 8), (100, None, 5), (3, None, 1), (30, 4, 3), (7, 32, 7)],
 )
 def test_any_number_of_channels_gets_groups_that_divide_it(num, num_groups, expected):
     model = conv_norm(num)
@@ -89,12 +89,12 @@ def test_any_number_of_channels_gets_groups_that_divide_it(num, num_groups, expe
     assert model[1].num_groups == expected
 
 
-@pytest.mark.parametrize("to", [{"to": "group", "num_groups": 8}, {"to": "layer"}])
-def test_groups_of_one_number_are_refused(to):
-    num = 8 if "num_groups" in to else 1
+@pytest.mark.parametrize(("to", "num"), [("group", 8), ("layer", 1)])
+def test_groups_of_one_number_are_refused(to, num):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, num), nn.BatchNorm1d(num))
+    num_groups = {"group": num, "layer": None}[to]
     with pytest.raises(ValueError, match=r"^2: a .* would see one number at a time, and make it 0"):
-        replace_norms(model, **to, example=EXAMPLE)
+        replace_norms(model, to, num_groups=num_groups, example=EXAMPLE)
 
 
 def test_an_unmatched_norm_takes_scale_and_shift_of_the_old_one():
