@@ -179,3 +179,10 @@ def test_a_removed_layer_norm_leaves_mean_and_deviation():
     before = moments(model, images)
     remove_norms(model, example=EXAMPLE)
     assert torch.allclose(moments(calibrate_(model, images), images), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("edit", ["fold_norms", "remove_norms"])
+def test_norms_that_wait_for_new_statistics_are_refused(edit):
+    edits = [{"reestimate_statistics": {"blend": 0.1}}, edit]
+    with pytest.raises(ValueError, match=r"^1: `reestimate_statistics` gives these norms new stat"):
+        apply_surgery_(conv_norm(), edits, example=EXAMPLE)

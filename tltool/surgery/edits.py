@@ -12,8 +12,11 @@ from tltool.surgery.adapters import AddedLoRA, add_lora
 from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms
 from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
+from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
 
-EditReport = ActivationSwap | AddedLoRA | FoldedNorms | ReplacedNorms | AddedNorms
+EditReport = (
+    ActivationSwap | AddedLoRA | AddedNorms | FoldedNorms | ReestimatedStatistics | ReplacedNorms
+)
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
@@ -23,6 +26,7 @@ EDITS: dict[str, Callable[..., EditReport]] = {
     "remove_norms": remove_norms,
     "replace_norms": replace_norms,
     "add_norms": add_norms,
+    "reestimate_statistics": reestimate_statistics,
 }
 
 

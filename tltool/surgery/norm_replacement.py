@@ -26,7 +26,7 @@ from tltool.surgery.module_replacement import (
     shortened,
     walk,
 )
-from tltool.surgery.norm_kinds import norm_kind, with_norm, without_activation
+from tltool.surgery.norm_kinds import check_statistics, norm_kind, with_norm, without_activation
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +226,7 @@ def _choose(
             fates[place] = f"already {to}"
         else:
             fates[place] = inputs.get(place.module, "not run")
+    check_statistics(place for place, fate in fates.items() if isinstance(fate, _Input))
     if all(isinstance(fate, str) for fate in fates.values()):
         reasons = Counter(fates.values())
         raise ValueError(
