@@ -23,6 +23,9 @@ NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
 STOPPING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 """The signals that stop a run: preemption and time limits of clusters, and Ctrl-C."""
 
+INTERRUPTED = 130
+"""Exit code behind Ctrl-C in front of training: 128 and its number, as in shells."""
+
 # With other ranks, one that is asked to stop before training begins waits for their agreement.
 _SECONDS_TO_AGREE = 15.0
 # A launcher and the terminal may both pass on one Ctrl-C.
@@ -48,12 +51,19 @@ class SignalStopped(SystemExit):
         return self.signal_name
 
 
+def stop_message(stop: object) -> str:
+    """Return what to say where a signal has stopped a run in front of training."""
+    return f"stopped by {stop}: start it again to go on"
+
+
 class StopSignals:
     """The signal that a process has received, if any.
 
     As long as nothing would be lost, in imports or while features are computed, a signal ends the
     process at once, as Ctrl-C does. From `defer` on it is only noted, except for a second Ctrl-C.
-    Forks, such as a data loader's workers, inherit the handler and pass each signal by.
+    Forks, such as a data loader's workers, inherit the handler and pass each signal by. Libraries
+    lose exceptions that come from a handler, so that `importing` raises none, and `check` does it
+    again.
     """
 
     def __init__(self) -> None:
@@ -69,7 +79,7 @@ class StopSignals:
         self.received_at = 0.0
         #: Whether other ranks must agree to stop.
         self.has_other_ranks = False
-        self._is_deferred = self._is_over = False
+        self._is_deferred = self._is_over = self._is_importing = False
         self._interrupted_at = 0.0
 
     @contextlib.contextmanager
@@ -97,6 +107,29 @@ class StopSignals:
                 signal.signal(number, before[number])
             self.is_installed = False
 
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """End the process without an exception, which a module that is half imported may lose."""
+        self._is_importing = True
+        try:
+            yield
+        finally:
+            self._is_importing = False
+
+    @property
+    def has_come(self) -> bool:
+        """Whether a signal asks this run to stop."""
+        return self.is_installed and self.received is not None
+
+    def check(self) -> None:
+        """Stop in front of training, if a signal has come whose exception was lost.
+
+        Raises:
+            SignalStopped: Unless other ranks must agree.
+        """
+        if self.has_come and not self._is_deferred and not self._has_others():
+            raise SignalStopped(self.received or 0)
+
     def defer(self) -> None:
         """Only note signals from here on: there is something to save."""
         self._is_deferred = True
@@ -110,16 +143,27 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return
-        if number == signal.SIGINT:
-            self._check_second_interrupt()
         if self.received is None and not self._is_over:
             self.received, self.received_at = number, time.monotonic()
+        if number == signal.SIGINT:
+            self._check_second_interrupt()
         if self._is_deferred or self.received is None:
             return
-        if self.has_other_ranks or _launched_with_others():
+        if self._has_others():
             self._set_timer(_SECONDS_TO_AGREE)
         else:
-            raise SignalStopped(self.received)
+            self._end(SignalStopped(self.received))
+
+    def _has_others(self) -> bool:
+        return self.has_other_ranks or _launched_with_others()
+
+    def _end(self, error: BaseException) -> None:
+        if not self._is_importing:
+            raise error
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        words = "interrupted" if is_interrupt else stop_message(error)
+        os.write(sys.stderr.fileno(), f"{words}\n".encode())
+        os._exit(INTERRUPTED if is_interrupt else UNFINISHED)
 
     def _check_second_interrupt(self) -> None:
         now, before = time.monotonic(), self._interrupted_at
@@ -127,7 +171,7 @@ class StopSignals:
         if is_same:
             return
         if before or not self._is_deferred:
-            raise KeyboardInterrupt
+            self._end(KeyboardInterrupt())
         self._interrupted_at = now
 
     def _set_timer(self, seconds: float) -> None:
@@ -142,7 +186,7 @@ class StopSignals:
 
     def _stop_alone(self, number: int, frame: FrameType | None) -> None:
         if not self._is_deferred and self.received is not None and os.getpid() == self._process:
-            raise SignalStopped(self.received)
+            self._end(SignalStopped(self.received))
 
 
 SIGNALS = StopSignals()
