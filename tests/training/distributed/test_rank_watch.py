@@ -10,6 +10,7 @@ from tltool.training.distributed import rank_watch
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import UNFINISHED
+from tltool.training.distributed.signals import SIGNALS
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def run(run_tasks):
         def watch(rank):
             vars(rank_watch).update(limits)
             try:
-                with RankWatch(find_launch()) as ranks:
+                with SIGNALS.installed(), RankWatch(find_launch()) as ranks:
                     ranks.wait("begin")
                     act(rank, ranks)
             except ValueError as error:
@@ -104,6 +105,22 @@ def test_a_killed_rank_is_missed(run):
     codes, (first, _) = run(kill_rank_1, _PERIOD=0.2, _GRACE=0.5, _SILENCE=1.0)
     assert codes == [1, -9]
     assert "rank 1 has given no sign of life" in first
+
+
+def fail_for_a_dead_rank(rank, ranks):
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5)
+    SIGNALS.defer()
+    os.kill(os.getpid(), signal.SIGTERM)  # The launcher ends what is left of the ranks.
+    raise ValueError("connection reset")
+
+
+def test_a_rank_that_fails_for_a_dead_one_waits_for_nobody_when_the_launcher_ends_all(run):
+    start = time.monotonic()
+    codes, _ = run(fail_for_a_dead_rank, _PERIOD=0.2, _GRACE=30.0)
+    assert codes == [3, -9]
+    assert time.monotonic() - start < 25
 
 
 def test_ranks_that_end_well_end_without_a_word(run):

@@ -19,6 +19,7 @@ from tltool.training.distributed.launch import Launch, node_name, rank_name
 from tltool.training.distributed.rank_agreement import check_same
 from tltool.training.distributed.rank_store import RankFailedError, open_store
 from tltool.training.distributed.run_status import UNFINISHED
+from tltool.training.distributed.signals import SIGNALS
 from tltool.training.distributed.strategies import TIME_LIMIT
 
 _PERIOD = 2.0  # seconds between two looks at the others
@@ -191,11 +192,17 @@ class RankWatch:
         self._thread.join()
         with contextlib.suppress(dist.DistError):  # Rank 0 was killed.
             if has_told:
-                _wait_until(lambda: all(_has(store, other, "heard", "left") for other in others))
+                _wait_until(
+                    lambda: (
+                        SIGNALS.has_come  # Of the launcher, which ends all: one of them is dead.
+                        or all(_has(store, other, "heard", "left") for other in others)
+                    )
+                )
             store.add(f"left/{rank}", 1)
             store.add("left", 1)
             if rank == 0:
-                seconds = _GRACE if self.failure else _SILENCE
+                is_over = self.failure is not None and SIGNALS.has_come
+                seconds = 0 if is_over else _GRACE if self.failure else _SILENCE
                 _wait_until(lambda: all(_has(store, other, "left") for other in others), seconds)
                 self.failure = self._look()
 
