@@ -156,6 +156,19 @@ def test_it_does_not_wait_for_them_for_ever(monkeypatch):
             time.sleep(10)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_rank_that_lightning_has_started_waits_for_the_first_one(monkeypatch, name):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
+    with SIGNALS.installed():
+        os.kill(os.getpid(), signal.Signals[name])
+        time.sleep(0.3)
+        SIGNALS._parent = -1  # It is gone.
+        with pytest.raises(SignalStopped):
+            time.sleep(10)
+
+
 def test_handlers_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     with SIGNALS.installed():

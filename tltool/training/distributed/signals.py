@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.run_status import UNFINISHED
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
@@ -69,7 +70,7 @@ class StopSignals:
     def __init__(self) -> None:
         #: Whether the handler is installed in this process.
         self.is_installed = False
-        self._process = 0
+        self._process = self._parent = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -93,7 +94,7 @@ class StopSignals:
             yield
             return
         self._forget()  # What came to an earlier run of this process.
-        self.is_installed, self._process = True, os.getpid()
+        self.is_installed, self._process, self._parent = True, os.getpid(), os.getppid()
         before = {number: signal.getsignal(number) for number in STOPPING}
         handled = [number for number, handler in before.items() if handler != signal.SIG_IGN]
         for number in handled:
@@ -170,7 +171,7 @@ class StopSignals:
         is_same = before and now - before < _SECONDS_OF_ONE_INTERRUPT
         if is_same:
             return
-        if before or not self._is_deferred:
+        if before or not (self._is_deferred or _started_by_lightning()):
             self._end(KeyboardInterrupt())
         self._interrupted_at = now
 
@@ -185,7 +186,12 @@ class StopSignals:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _stop_alone(self, number: int, frame: FrameType | None) -> None:
-        if not self._is_deferred and self.received is not None and os.getpid() == self._process:
+        if self._is_deferred or self.received is None or os.getpid() != self._process:
+            return
+        # Lightning's first rank is killed when one that it has started ends, so these wait for it.
+        if _started_by_lightning() and os.getppid() == self._parent:
+            self._set_timer(_SECONDS_TO_AGREE)
+        else:
             self._end(SignalStopped(self.received))
 
 
@@ -205,6 +211,11 @@ def replace_lightning_handlers_(trainer: Any) -> None:
 def _launched_with_others() -> bool:
     counts = (os.environ.get(name, "") for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
     return any(count.isdecimal() and int(count) > 1 for count in counts)
+
+
+def _started_by_lightning() -> bool:
+    """Tell whether rank 0 has: it gives each a number, and itself 0."""
+    return os.environ.get("LOCAL_RANK", "0") != "0" and not find_launch().launcher
 
 
 def _end_with_torchrun() -> None:
