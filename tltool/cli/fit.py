@@ -70,6 +70,7 @@ def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -
         try:
             _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
         except SignalStopped as stop:
+            SIGNALS.defer()
             finish(trainer)
             if stop.has_agreed:
                 leave_together(trainer)

@@ -140,6 +140,15 @@ def test_a_signal_whose_exception_was_lost_stops_at_the_next_check(name):
             SIGNALS.check()
 
 
+def test_an_exception_that_was_lost_is_raised_again(monkeypatch):
+    monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
+    with SIGNALS.installed():
+        with contextlib.suppress(SignalStopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SignalStopped):
+            time.sleep(10)
+
+
 def test_with_other_ranks_it_waits_for_their_agreement(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with SIGNALS.installed():

@@ -77,6 +77,7 @@ class RankWatch:
         """
         if self._store is None:
             return
+        SIGNALS.defer()
         is_own = error is None or _is_clean(error) or self._tell(error)
         self._leave(has_told=is_own and self.failure is not None)
         if is_own and (error is not None or self.failure is None):

@@ -63,8 +63,8 @@ class StopSignals:
     As long as nothing would be lost, in imports or while features are computed, a signal ends the
     process at once, as Ctrl-C does. From `defer` on it is only noted, except for a second Ctrl-C.
     Forks, such as a data loader's workers, inherit the handler and pass each signal by. Libraries
-    lose exceptions that come from a handler, so that `importing` raises none, and `check` does it
-    again.
+    lose exceptions that come from a handler, so that `importing` raises none, and `check` and a
+    timer do it again.
     """
 
     def __init__(self) -> None:
@@ -160,6 +160,7 @@ class StopSignals:
 
     def _end(self, error: BaseException) -> None:
         if not self._is_importing:
+            self._set_timer(_SECONDS_TO_AGREE)  # Again then, where a library has lost it.
             raise error
         is_interrupt = isinstance(error, KeyboardInterrupt)
         words = "interrupted" if is_interrupt else stop_message(error)
