@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -68,6 +69,41 @@ def run_two_ranks():
             for rank in ranks:
                 rank.kill()
         assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
+
+    return run
+
+
+@pytest.fixture
+def run_tasks(tmp_path):
+    """Return a function that calls another as two tasks of srun: exit codes and what they print."""
+
+    def be_task(work, rank, port):
+        job = {"JOB_ID": 1, "STEP_ID": 0, "NTASKS": 2, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
+        os.environ |= {f"SLURM_{name}": str(value) for name, value in job.items()}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        torch.set_num_threads(1)  # Threads of OpenMP do not outlive a fork.
+        sys.stdout = sys.stderr = (tmp_path / f"{rank}.txt").open("w")
+        try:
+            status = work(rank)
+        except SystemExit as stop:
+            status = stop.code
+        sys.stdout.flush()
+        os._exit(status or 0)
+
+    def run(work, timeout=60):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        context = multiprocessing.get_context("fork")  # Nothing is imported anew.
+        tasks = [context.Process(target=be_task, args=(work, rank, port)) for rank in range(2)]
+        for task in tasks:
+            task.start()
+        for task in tasks:
+            task.join(timeout)
+            task.kill()
+            task.join()
+        texts = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+        return [task.exitcode for task in tasks], texts
 
     return run
 

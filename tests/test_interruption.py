@@ -107,8 +107,8 @@ def test_an_interrupted_run_says_how_to_resume(images, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == UNFINISHED
-    assert "To resume: tltool fit --config" in output
-    assert f"--ckpt_path {tmp_path}/run/0/checkpoints/last.ckpt" in output
+    run_dir = tmp_path / "run" / "0"
+    assert f"To resume: tltool fit --config {run_dir}/config.yaml --run_dir {run_dir}\n" in output
     assert "Traceback" not in output
 
 

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from tltool.__main__ import COMMANDS, help_text, main, message_for_user
+from tltool.training.distributed.signals import SIGNALS
 
 
 @pytest.mark.parametrize("words", [["fit", "--\x1b[31mlr", "1"], ["validate", "--\x1b[31m", "1"]])
@@ -66,6 +67,16 @@ def test_no_command_shows_the_help(capsys):
 def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("tltool 0.")
+
+
+def test_a_signal_in_the_imports_of_fit_raises_nothing(monkeypatch):
+    seen = []
+    module = SimpleNamespace(main=lambda argv: seen.append(SIGNALS._is_importing) or 0)
+    monkeypatch.setattr(
+        importlib, "import_module", lambda name: seen.append(SIGNALS._is_importing) or module
+    )
+    assert main(["fit"]) == 0
+    assert seen == [True, False]
 
 
 def test_an_error_of_a_library_keeps_its_traceback():

@@ -16,7 +16,7 @@ from tltool._plain_text import plain_lines
 from tltool.cli.help_page import NAMES, PAGE, wrong_flag
 from tltool.training.distributed.launch import rank_name
 from tltool.training.distributed.run_status import UNFINISHED
-from tltool.training.distributed.signals import SIGNALS, SignalStopped
+from tltool.training.distributed.signals import INTERRUPTED, SIGNALS, SignalStopped, stop_message
 
 # The last frame of a traceback in text, and the message behind it.
 WORKER_ERROR = re.compile(
@@ -74,9 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_command(argv: Sequence[str]) -> int:
     """Run a command, from its first import on with handlers of signals if it trains."""
-    module = "validate" if argv[0] == "test" else argv[0]
+    name = "validate" if argv[0] == "test" else argv[0]
     with SIGNALS.installed() if argv[0] == "fit" else contextlib.nullcontext():
-        return int(importlib.import_module(f"tltool.cli.{module}").main(argv))
+        with SIGNALS.importing():
+            module = importlib.import_module(f"tltool.cli.{name}")
+        return int(module.main(argv))
 
 
 def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
@@ -101,7 +103,7 @@ def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:
     """Return the exit status of a command that was stopped from outside: 128 and the signal."""
     if isinstance(stop, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     # The reader has enough, as in `tltool backbones | head`: flush what is left into nothing.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
@@ -118,7 +120,7 @@ def stopped_in_training(stop: SystemExit) -> int:
     """
     if isinstance(stop, SignalStopped):
         if not stop.has_agreed:  # Else the first rank has said so.
-            print(f"stopped by {stop}: start it again to go on", file=sys.stderr)
+            print(stop_message(stop), file=sys.stderr)
         return UNFINISHED
     if isinstance(stop.__context__, KeyboardInterrupt):
         return stopped(stop.__context__)

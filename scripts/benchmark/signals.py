@@ -1,15 +1,18 @@
 """Send signals at random moments to a run that is started again and again, and count what is lost.
 
-Each try starts ``tltool fit`` on small images with two ranks or one, waits for a random time, sends
-a random signal to one rank, to all, or to all processes, with workers and W&B, and waits for the
-end. It checks that nothing hangs, that code and ``status.json`` say unfinished, that what can be
-resumed is whole, and that no batch that ``metrics.csv`` knows is missing from ``last.ckpt``. Each
-try is a row of a CSV file; a script that is started again goes on behind the last one.
+Each try starts ``tltool fit --run_dir`` on small images with one rank or two, with workers or
+without, and with W&B; waits until it imports, builds or trains, and a random time more; sends a
+random signal to a rank, to all, or to all processes; and waits for the end. Nothing may hang or
+stay behind, code and ``status.json`` say that the run is unfinished, and ``last.ckpt`` is whole and
+holds each batch that ``metrics.csv`` knows.
+The next try resumes it; each fifth is a new run. Each try is a row of a CSV file; a script that is
+started again continues behind the last one.
 
     python scripts/benchmark/signals.py --tries 100 --out signals.csv
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import random
@@ -18,17 +21,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from tltool.training.distributed.run_status import UNFINISHED, read_status
+from tltool.training.distributed.run_status import MOST_STARTS, UNFINISHED, read_status
 
-FIELDS = ("try", "signal", "target", "ranks", "workers", "after", "seconds", "code", "status")
-FIELDS += ("step", "verdict")
-GRACE = 30.0
-"""Seconds that a run is given to end after its signal."""
+FIELDS = ("try", "signal", "target", "ranks", "workers", "moment", "after", "seconds", "code")
+FIELDS += ("status", "step", "verdict")
+MOMENTS = ("imports", "building", "training", "training")
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
+TARGETS = ("first", "last", "all", "every process")
+TRIES_OF_A_RUN = 5
 
 
 def main() -> None:
@@ -37,12 +43,14 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("signals.csv"))
     parser.add_argument("--folder", type=Path, default=Path("signals_runs"))
-    parser.add_argument("--longest", type=float, default=40.0, help="seconds up to the signal")
+    parser.add_argument("--longest", type=float, default=8.0, help="seconds behind a moment")
+    parser.add_argument("--grace", type=float, default=30.0, help="seconds from it to a kill")
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Shells ignore it for jobs of `&`.
     done = len(given.out.read_text().splitlines()) - 1 if given.out.is_file() else 0
     images = write_images(given.folder / "images")
     for number in range(done, given.tries):
-        row = run_once(number, images, given.folder / "run", given.longest)
+        row = run_once(number, images, given.folder / "run", given.longest, given.grace)
         is_new = not given.out.is_file()
         with given.out.open("a", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)
@@ -52,73 +60,91 @@ def main() -> None:
         print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
 
 
-def run_once(number: int, images: Path, run: Path, longest: float) -> dict[str, object]:
+def run_once(
+    number: int, images: Path, run: Path, longest: float, grace: float
+) -> dict[str, object]:
     """Start a run, send it a signal, and return what came of it as a row."""
     draw = random.Random(number)  # noqa: S311  # no secrets here
-    name = draw.choice(["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT"])
-    ranks, workers = draw.choice([1, 2]), draw.choice([0, 1])
-    target = draw.choice(["first", "all", "every process"])
+    name, target = draw.choice(SIGNALS), draw.choice(TARGETS)
+    ranks, workers, moment = draw.choice([1, 2]), draw.choice([0, 1]), draw.choice(MOMENTS)
+    status = read_status(run)
+    if number % TRIES_OF_A_RUN == 0 or (status and status.starts >= MOST_STARTS):
+        shutil.rmtree(run, ignore_errors=True)
+        status = None
+    before, log = saved_step(run), run.with_name(f"{number:03d}.log")
+    process = start(images, run, log, ranks, workers)
+    wait_until(lambda: has_come_to(moment, log) or process.poll() is not None, 10 * grace)
     after = draw.uniform(0.5, longest)
-    shutil.rmtree(run, ignore_errors=True)
-    process = start(images, run, ranks, workers)
     time.sleep(after)
     for pid in targets(process.pid, target):
-        os.kill(pid, signal.Signals[name])
+        with contextlib.suppress(ProcessLookupError):  # It has ended by now.
+            os.kill(pid, signal.Signals[name])
     began = time.monotonic()
-    try:
-        code: int | None = process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        code = None
+    wait_until(lambda: process.poll() is not None, grace)
+    seconds, code = time.monotonic() - began, process.poll()
+    has_left = wait_until(lambda: not is_there(process.pid), grace - seconds + 1)
+    if not has_left:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     found = {"try": number, "signal": name, "target": target, "ranks": ranks, "workers": workers}
-    found |= {"after": round(after, 2), "seconds": round(time.monotonic() - began, 2), "code": code}
-    return found | judge(code, name, run / "run" / "0")
+    found |= {"moment": moment, "after": round(after, 2), "seconds": round(seconds, 2)}
+    found |= judge(code, name, run, before, status.state if status else "none")
+    return found if has_left or code is None else found | {"verdict": "STAYS"}
 
 
-def judge(code: int | None, name: str, run: Path) -> dict[str, object]:
-    """Return what the files of a run say, and whether that is right."""
-    status = read_status(run)
-    last = run / "checkpoints" / "last.ckpt"
-    step = int(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else 0
-    logged = steps_in(run / "metrics.csv")
+def judge(code: int | None, name: str, run: Path, before: int, state: str) -> dict[str, object]:
+    """Return what the files of a run say, and whether that is right behind what they said."""
+    status, step = read_status(run), saved_step(run)
     said = status.state if status else "none"
-    right = code == UNFINISHED and said in {"unfinished", "none"}
-    right |= name == "SIGINT" and code == 130 and said in {"unfinished", "none"}
-    verdict = "ok" if right and step >= logged else "LOST" if right else "WRONG"
-    verdict = "HANGS" if code is None else verdict
-    return {"status": said, "step": step, "verdict": verdict}
+    verdict = "ok"
+    if code is None:
+        verdict = "HANGS"
+    elif said not in {"unfinished", state} or not is_unfinished(code, name):
+        verdict = "WRONG"
+    elif step < max(before, logged_steps(run / "metrics.csv")):
+        verdict = "LOST"
+    return {"code": code, "status": said, "step": step, "verdict": verdict}
 
 
-def start(images: Path, run: Path, ranks: int, workers: int) -> "subprocess.Popen[bytes]":
+def is_unfinished(code: int, name: str) -> bool:
+    """Tell whether a code says that a run is to be started again, or was never begun."""
+    is_interrupt = name == "SIGINT" and code == 130  # In front of the first batch.
+    return code == UNFINISHED or is_interrupt or code == -signal.Signals[name]
+
+
+def start(
+    images: Path, run: Path, log: Path, ranks: int, workers: int
+) -> "subprocess.Popen[bytes]":
     """Start a training that does not end by itself, as a group of processes."""
-    words = [sys.executable, "-m", "tltool", "fit", "--data.root", images, "--name", "run"]
-    words += ["--runs_dir", run, "--model.backbone.name", "test_resnet"]
-    words += ["--model.backbone.weights", "random", "--model.backbone.img_size", "32"]
-    words += ["--data.batch_size", "4", "--data.num_workers", workers]
-    words += ["--trainer.max_epochs", "100000", "--trainer.accelerator", "cpu"]
-    words += ["--trainer.devices", ranks, "--trainer.log_every_n_steps", "1"]
-    words += ["--wandb.project", "signals", "--wandb.offline", "true"]
-    words += ["--trainer.strategy", "ddp"] if ranks > 1 else []
+    words = [sys.executable, "-m", "tltool", "fit", "--data.root", images, "--run_dir", run]
+    words += ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+    words += ["--model.backbone.img_size", "32", "--data.batch_size", "4"]
+    words += ["--data.num_workers", workers, "--trainer.max_epochs", "100000"]
+    words += ["--trainer.accelerator", "cpu", "--trainer.devices", ranks]
+    words += ["--trainer.log_every_n_steps", "1", "--wandb.project", "signals"]
+    words += ["--wandb.offline", "true", *(["--trainer.strategy", "ddp"] if ranks > 1 else [])]
     environment = os.environ | {"WANDB_CONSOLE": "off", "WANDB_ERROR_REPORTING": "false"}
-    log = run.with_suffix(".log").open("wb")
-    return subprocess.Popen(
-        [str(word) for word in words],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        start_new_session=True,
-    )
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [str(word) for word in words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment | {"PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+
+
+def has_come_to(moment: str, log: Path) -> bool:
+    """Tell whether a run has come to a moment, by what it has printed."""
+    sign = {"imports": "", "building": "backbone ", "training": "Phase "}[moment]
+    return sign in log.read_text(errors="replace")
 
 
 def targets(pid: int, target: str) -> list[int]:
-    """Return the processes that get the signal: the first rank, all ranks, or all there are."""
-    if target == "first":
-        return [pid]
+    """Return the processes that get the signal: a rank, all ranks, or all that there are."""
     pids = [pid, *descendants(pid)]
-    if target == "every process":
-        return pids
-    return [each for each in pids if each == pid or is_rank(each)]
+    ranks = [each for each in pids if each == pid or is_rank(each)]
+    return {"first": ranks[:1], "last": ranks[-1:], "all": ranks, "every process": pids}[target]
 
 
 def descendants(pid: int) -> list[int]:
@@ -140,7 +166,28 @@ def is_rank(pid: int) -> bool:
     return b"fit" in words and environment != own
 
 
-def steps_in(metrics: Path) -> int:
+def is_there(group: int) -> bool:
+    """Tell whether a group has a process that is not dead."""
+    words = ["ps", "-o", "stat=", "-s", str(group)]
+    found = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+    return any(not state.startswith("Z") for state in found)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Wait for something, and tell whether it came in time."""
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.1)
+    return is_so()
+
+
+def saved_step(run: Path) -> int:
+    """Return the step of ``last.ckpt``."""
+    last = run / "checkpoints" / "last.ckpt"
+    return int(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else 0
+
+
+def logged_steps(metrics: Path) -> int:
     """Return how many steps a run has logged."""
     if not metrics.is_file():
         return 0

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from tltool.__main__ import main
 from tltool.inference.prediction_chunks import chunks_folder
 from tltool.models.backbone import Backbone
 from tltool.training.image_task import ImageTask
@@ -87,9 +88,9 @@ def test_two_killed_ranks_go_on_and_write_what_one_process_writes(desk, run_tlto
     ranks = start([*torchrun(2), *words(desk, output)])
     while len(list(chunks_folder(output).glob("*/*.npz"))) < 60 and ranks.poll() is None:
         time.sleep(0.01)
-    os.kill(ranks.pid, signal.SIGKILL)  # Else it would end them in order.
-    for file in chunks_folder(output).glob("ranks-*/*.alive"):
-        os.kill(int(file.read_text()), signal.SIGKILL)
+    found = subprocess.run(["pgrep", "-s", str(ranks.pid)], capture_output=True, check=True)
+    for pid in found.stdout.split():  # The launcher first, which else would end them in order.
+        os.kill(int(pid), signal.SIGKILL)
     finish(ranks)
     num_kept = len(list(chunks_folder(output).glob("*/*.npz")))
     assert 60 <= num_kept < NUM_IMAGES // 8
@@ -125,25 +126,31 @@ def as_rank(monkeypatch):
     return make
 
 
-def test_tasks_of_srun_write_the_file_of_one_process(desk, as_rank, run_tltool, tmp_path):
-    limit = ["--trainer.limit_predict_batches", "5"]
-    run_tltool(*words(desk, "alone.csv")[2:], *limit)
-    for rank in (1, 0):
-        as_rank(rank)
-        status, out, err = run_tltool(*words(desk, "p.csv")[2:], *limit)
-        assert status == 0, err
-        assert ("40 predictions" in out) == (rank == 0)
+LIMIT = ["--trainer.limit_predict_batches", "5"]
+
+
+def test_tasks_of_srun_write_the_file_of_one_process(desk, run_tasks, run_tltool, tmp_path):
+    run_tltool(*words(desk, "alone.csv")[2:], *LIMIT)
+    codes, texts = run_tasks(lambda rank: main([*words(desk, "p.csv")[2:], *LIMIT]))
+    assert codes == [0, 0], texts
+    assert ["40 predictions" in text for text in texts] == [True, False]
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
 
 
-def test_a_rank_without_the_checkpoint_ends_the_others(desk, as_rank, run_tltool):
-    as_rank(1)
-    status, _, _ = run_tltool(*words(desk, "p.csv")[2:], "--ckpt_path", "no.ckpt")
-    assert status == 1
-    as_rank(0)
-    status, _, err = run_tltool(*words(desk, "p.csv")[2:])
-    assert status == 1
-    assert "Rank 1 failed: There is no checkpoint 'no.ckpt'" in err
+def test_a_rank_without_the_checkpoint_ends_the_others(desk, run_tasks, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    named = [["--ckpt_path", str(desk / "best.ckpt")], ["--ckpt_path", "no.ckpt"]]
+    codes, (first, _) = run_tasks(lambda rank: main([*words(desk, "p.csv")[2:], *named[rank]]))
+    assert codes == [1, 1]
+    assert "has failed: There is no checkpoint 'no.ckpt'" in first
+
+
+def test_ranks_that_would_predict_other_images_end(desk, run_tasks, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    roots = [["--data.root", str(desk / name)] for name in ("images", "labeled")]
+    codes, texts = run_tasks(lambda rank: main([*words(desk, "p.csv")[2:], *roots[rank]]))
+    assert codes == [1, 1]
+    assert "num_images is 3 and not 1003" in "".join(texts)
 
 
 def test_devices_that_contradict_the_launcher_are_refused(desk, as_rank, run_tltool):

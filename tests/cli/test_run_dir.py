@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.training import run_lock
-from tltool.training.distributed.run_status import RunStatus
+from tltool.training.distributed.run_status import RunStatus, read_status
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -91,6 +91,14 @@ def test_a_run_that_is_over_is_left_as_it_is_even_without_its_images(fit):
     assert status == 0, err
     assert "finished  mine: 3 epochs, 9 steps" in out
     assert {path: path.stat().st_mtime_ns for path in Path("mine").rglob("*")} == before
+
+
+def test_a_run_without_a_status_does_what_is_left_behind_its_last_epoch(fit):
+    Path("mine/status.json").unlink()
+    status, out, err = fit()
+    assert status == 0, err
+    assert "nothing left to train" in out
+    assert read_status("mine").state == "finished"
 
 
 def test_more_epochs_train_on(fit):

@@ -12,6 +12,7 @@ from tltool.data.transforms.image_transform import ImageTransform
 from tltool.features import file_hashes
 from tltool.features.cache import cache_root, cached_features
 from tltool.features.frozen_front import ActivationRangeError
+from tltool.features.row_lookup import PassStoppedError
 from tltool.features.store import NotKeptError
 
 
@@ -36,6 +37,14 @@ def test_a_second_call_makes_no_forward_pass(
     second = cached_features(backbone, dataset, cache=tmp_path)
     assert (first.num_computed, second.num_computed, passes) == (24, 0, [])
     assert torch.equal(first.tensor(), second.tensor())
+
+
+def test_a_stopped_pass_keeps_what_it_has_computed(images, tmp_path, make_backbone, make_images):
+    backbone = make_backbone()
+    dataset = make_images(images, backbone)
+    with pytest.raises(PassStoppedError):
+        cached_features(backbone, dataset, cache=tmp_path, batch_size=5, is_stopped=lambda: True)
+    assert cached_features(backbone, dataset, cache=tmp_path).num_computed == 24 - 5
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from lightning.pytorch import Trainer
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.inference import prediction_job
-from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
+from tltool.inference.prediction_chunks import PredictionChunks
 from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
-from tltool.inference.rank_files import RankError
 from tltool.models.backbone import Backbone
 from tltool.training.distributed.launch import Launch
+from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
 
 
@@ -37,7 +37,8 @@ def predict(task, images, tmp_path):
             **quiet, accelerator="cpu", enable_model_summary=False, limit_predict_batches=limit
         )
         output = tmp_path / name
-        predict_to_file(Predictor(weights), data, output, trainer=trainer, launch=launch, **options)
+        ranks = RankWatch(launch) if launch else None  # Not entered: one rank after the other.
+        predict_to_file(Predictor(weights), data, output, trainer=trainer, ranks=ranks, **options)
         return output.read_bytes() if output.is_file() else b""
 
     return run
@@ -180,32 +181,6 @@ def test_a_limit_of_batches_counts_all_ranks(predict):
         found = predict("ranks.csv", Launch("srun", rank, 2), limit=0.25)
     assert found == alone
     assert len(found.splitlines()) == 7
-
-
-def test_ranks_that_would_predict_other_images_stop(predict, images):
-    predict("a.csv", Launch("srun", 1, 2), root=images / "red")
-    with pytest.raises(RankError, match="Rank 1 and rank 0 do not predict the same: num_images 12"):
-        predict("a.csv", Launch("srun", 0, 2))
-
-
-def test_a_rank_that_failed_ends_the_others_with_its_cause(predict, images, tmp_path):
-    broken = tmp_path / "broken"
-    for folder in (broken / "1", broken / "2"):
-        folder.mkdir(parents=True)
-        (folder / "a.png").write_bytes((images / "red" / "00.png").read_bytes())
-    (broken / "2" / "a.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"2/a\.png"):
-        predict("a.csv", Launch("srun", 1, 2), root=broken, batch_size=1)
-    with pytest.raises(RankError, match=r"Rank 1 failed: .*2/a\.png"):
-        predict("a.csv", Launch("srun", 0, 2), root=broken, batch_size=1)
-
-
-def test_what_an_earlier_start_left_ends_no_rank(predict, images, tmp_path):
-    (chunks_folder(tmp_path / "a.csv") / "ranks-before").mkdir(parents=True)
-    (chunks_folder(tmp_path / "a.csv") / "ranks-before" / "1.failed").write_text("out of memory")
-    for rank in (1, 0):
-        found = predict("a.csv", Launch("srun", rank, 2))
-    assert len(found.splitlines()) == 25
 
 
 def test_top_k_gives_columns_of_the_most_probable_classes(predict, tmp_path):

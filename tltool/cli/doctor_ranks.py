@@ -15,12 +15,12 @@ from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.rank_trial import try_all_reduce, try_save
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.features.fingerprint import hash_weights
+from tltool.training.distributed.launch import find_launch, node_name
 from tltool.training.distributed.rank_meeting import RankMeeting, StageLimit
 from tltool.training.distributed.rank_report import (
     RankReport,
     describe_ranks,
     find_differences,
-    find_rank_place,
     from_text,
     to_text,
 )
@@ -47,14 +47,20 @@ def check_ranks(words: Sequence[str], doctor: Callable[..., int]) -> list[CheckR
 
     Raises:
         ValueError: If no launcher has started this process.
-        RuntimeError: If rank 0 cannot be reached, or is silent.
+        RankFailedError: If rank 0 cannot be reached, or is silent.
     """
-    place = find_rank_place()
-    limit = StageLimit(place)
+    launch = find_launch()
+    if not launch.launcher:
+        raise ValueError(
+            "--ranks compares the processes of a launcher, and none has started this one. Start it "
+            "as the training will be: srun tltool doctor --ranks ..., or torchrun ... -m tltool "
+            "doctor --ranks ..."
+        )
+    limit = StageLimit()
     experiment, problem, seconds = _build(words, doctor, limit)
-    report = RankReport(place, problem, _facts(experiment) if experiment else {})
+    report = RankReport(launch.rank, node_name(), problem, _facts(experiment) if experiment else {})
     limit.start("meeting the other ranks", 4 * seconds)
-    meeting = RankMeeting(place, seconds)
+    meeting = RankMeeting(launch, seconds)
     texts = meeting.gather("report", to_text(report))
     results = compare_reports(texts) if texts else None
     if results is not None:
@@ -75,9 +81,7 @@ def compare_reports(texts: Sequence[str | None]) -> list[CheckResult]:
     """Return what the reports of all ranks say, in their order; ``None`` for one that is missing.
 
     Example:
-        >>> from tltool.training.distributed.rank_report import RankPlace
-        >>> place = RankPlace(0, 2, 0, "node1", "node1", 15000)
-        >>> for result in compare_reports([to_text(RankReport(place)), None]):
+        >>> for result in compare_reports([to_text(RankReport(0, "node1")), None]):
         ...     print(result.status, result.found)
         failed No word from rank 1. Present: rank 0 on node1
     """
@@ -90,7 +94,7 @@ def compare_reports(texts: Sequence[str | None]) -> list[CheckResult]:
     present = CheckResult("ranks", "ok", where)
     broken = [report for report in reports if report.problem is not None]
     if broken:
-        problems = [f"{report.place}: {report.problem}" for report in broken]
+        problems = [f"rank {each.rank} ({each.node}): {each.problem}" for each in broken]
         return [present, *(CheckResult("can start", "failed", each) for each in problems)]
     differences = find_differences(reports)
     return [present, *(_compared(name, differences, reports[0]) for name in _REMEDIES)]

@@ -1,11 +1,9 @@
 """What `validate`, `test` and `predict` share: a checkpoint and data are all they need."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import docstring_parser
-from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from tltool.cli.evaluation_trainer import evaluation_trainer
@@ -16,7 +14,7 @@ from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.training.distributed.launch import Launch, find_launch
+from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
 
@@ -28,7 +26,7 @@ class Setup(NamedTuple):
     task: ImageTask
     data: ImageDataModule
     trainer: Trainer
-    launch: Launch
+    ranks: RankWatch
 
 
 DEFAULTS: dict[str, Any] = {
@@ -45,7 +43,7 @@ def run_evaluation(
     argv: Sequence[str],
     run: Callable[..., None],
     *,
-    apart: Callable[[Namespace, Launch], AbstractContextManager[Any]] | None = None,
+    is_apart: bool = False,
 ) -> int:
     """Run a command on the task of a checkpoint and on data as the task needs them.
 
@@ -53,7 +51,7 @@ def run_evaluation(
         command: Its name.
         argv: What stands behind the name on the command line.
         run: What it does with the `Setup`. Its keywords are options, see `add_options_of`.
-        apart: If ranks are no group, what tells them of each other while this one works.
+        is_apart: Each rank works for itself; else they are a group.
     """
     set_up_process()
     parser, options = _make_parser(command, run)
@@ -62,13 +60,13 @@ def run_evaluation(
     config = parser.parse_args(words)
     import_own_modules(modules=config.modules)
     launch = find_launch()
-    with apart(config, launch) if apart else RankWatch(launch):
+    with RankWatch(launch) as ranks:
         task = ImageTask.load_from_checkpoint(config.ckpt_path)
         config.data.init_args.data_config = task.data_config
         made = parser.instantiate(config)
         made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
-        trainer = evaluation_trainer(made.trainer, launch, is_apart=apart is not None)
-        setup = Setup(config.ckpt_path, task, made.data, trainer, launch)
+        trainer = evaluation_trainer(made.trainer, launch, is_apart=is_apart)
+        setup = Setup(config.ckpt_path, task, made.data, trainer, ranks)
         run(setup, **{name: config[name] for name in options})
     return 143 if trainer.received_sigterm else 0  # Lightning notes the signal and goes on.
 

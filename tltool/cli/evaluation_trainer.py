@@ -35,8 +35,7 @@ def evaluation_trainer(
     if launch.world_size > 1:
         options |= _of_this_rank(given, launch) if is_apart else _of_all_ranks(launch)
     trainer = Trainer(**options)
-    if isinstance(options["strategy"], str):
-        limit_time_(trainer.strategy)
+    limit_time_(trainer.strategy)
     return trainer
 
 

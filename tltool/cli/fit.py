@@ -22,7 +22,7 @@ from tltool.training.callbacks.signal_stop import leave_together
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
-from tltool.training.distributed.signals import SignalStopped
+from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
 from tltool.training.run_lock import locked_run_dir
 
@@ -63,12 +63,14 @@ def fit(
 
 def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -> None:
     """Train, and keep in `status.json` how the run is and how it ends."""
+    SIGNALS.check()
     trainer = run_trainer(experiment)
     is_kept = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
     with StatusOf(experiment.run_dir) if is_kept else contextlib.nullcontext():
         try:
             _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
         except SignalStopped as stop:
+            SIGNALS.defer()
             finish(trainer)
             if stop.has_agreed:
                 leave_together(trainer)
@@ -86,6 +88,7 @@ def _train(
             print(text)
     start = time.monotonic()
     probe = print_probe(experiment, trainer)
+    SIGNALS.check()
     if ranks is not None:
         ranks.wait("probe")  # It may take longer than a process group may wait.
     trainer.fit(

@@ -4,21 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import Namespace
-
 from tltool._plain_text import one_line
 from tltool.cli.evaluation import Setup, run_evaluation
-from tltool.inference.prediction_chunks import chunks_folder
 from tltool.inference.prediction_job import predict_to_file
-from tltool.inference.prediction_table import check_output
 from tltool.inference.predictor import Predictor
-from tltool.inference.rank_files import RankFiles
-from tltool.training.distributed.launch import Launch
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool predict``."""
-    return run_evaluation("predict", argv[1:], predict, apart=_rank_files)
+    return run_evaluation("predict", argv[1:], predict, is_apart=True)
 
 
 def predict(
@@ -46,12 +40,7 @@ def predict(
         output,
         top_k=top_k,
         trainer=setup.trainer,
-        launch=setup.launch,
+        ranks=setup.ranks,
     )
-    if setup.launch.rank == 0:
+    if setup.ranks.launch.rank == 0:
         print(f"{num_images} predictions: {one_line(output)}")
-
-
-def _rank_files(config: Namespace, launch: Launch) -> RankFiles:
-    check_output(config.output)
-    return RankFiles(chunks_folder(config.output), launch)

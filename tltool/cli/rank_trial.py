@@ -34,7 +34,7 @@ def try_all_reduce(experiment: Experiment, meeting: RankMeeting) -> CheckResult:
         dist.all_reduce(gradients)
         lowest, highest = (each.item() for each in torch.aminmax(gradients))  # Waits for it.
         seconds = time.monotonic() - started_at
-    ranks = meeting.place.world_size
+    ranks = meeting.launch.world_size
     if not lowest == highest == ranks:
         found = f"The sum of ones over {ranks} ranks is {lowest:g} to {highest:g}."
         return CheckResult("all-reduce", "failed", found, _SLOW_NETWORK)
@@ -47,8 +47,8 @@ def try_save(experiment: Experiment, meeting: RankMeeting) -> list[CheckResult]:
 
     All ranks must call it; the results are those of rank 0.
     """
-    place, directory = meeting.place, run_parent(experiment)
-    if place.rank != 0:
+    directory = run_parent(experiment)
+    if meeting.launch.rank != 0:
         is_there = Path(meeting.hear("saved")).is_file()
         meeting.gather("sees it", str(is_there))
         return []
@@ -97,7 +97,7 @@ def _device(experiment: Experiment, meeting: RankMeeting) -> torch.device:
     if not (uses_gpu(experiment.config.trainer) and torch.cuda.is_available()):
         return torch.device("cpu")
     # With one GPU visible for each task, all of them are number 0.
-    return torch.device("cuda", meeting.place.local_rank % torch.cuda.device_count())
+    return torch.device("cuda", meeting.launch.local_rank % torch.cuda.device_count())
 
 
 @contextmanager
@@ -105,8 +105,8 @@ def _process_group(device: torch.device, meeting: RankMeeting) -> Iterator[None]
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=meeting.store,
-        rank=meeting.place.rank,
-        world_size=meeting.place.world_size,
+        rank=meeting.launch.rank,
+        world_size=meeting.launch.world_size,
         timeout=timedelta(seconds=meeting.time_limit),
         device_id=device if device.type == "cuda" else None,
     )

@@ -16,8 +16,9 @@ _LENGTHS = (
 def find_end(start: RunStart, config: Namespace) -> str | None:
     """Return what to say of a run that is over, whose directory is given; ``None`` if it is not.
 
-    Its ``status.json`` decides, where it has one; else the progress of its checkpoint alone. A
-    longer training, such as more ``max_epochs``, or other callbacks let it train on.
+    Its ``status.json`` decides, not its progress: behind the last epoch too there is something to
+    do, such as averages of weights. A longer training, such as more ``max_epochs``, or other
+    callbacks let it train on.
 
     Args:
         start: What the run begins with.
@@ -38,11 +39,10 @@ def _is_over(start: RunStart, config: Namespace) -> bool:
     resumed, trainer = start.resumed, config.trainer
     assert resumed is not None  # noqa: S101  # for it is found
     assert start.run_dir is not None  # noqa: S101
+    status = read_status(start.run_dir)
+    if status is None or status.state != "finished":
+        return False
     has_epochs = 0 <= trainer.max_epochs <= resumed.num_epochs
     has_all = bool(has_epochs or 0 < trainer.max_steps <= resumed.num_steps)
-    status = read_status(start.run_dir)
-    if status is None:
-        return has_all
-    # Behind the last epoch too there is something to do, such as averages of weights.
     is_longer = any(change.key.startswith(_LENGTHS) for change in start.changes)
-    return status.state == "finished" and (has_all or not is_longer)
+    return has_all or not is_longer

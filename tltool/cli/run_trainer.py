@@ -92,8 +92,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
         trainer = Trainer(**(given | own))
     except (ValueError, MisconfigurationException) as error:
         raise ValueError(f"The trainer section cannot be used here: {error}") from error
-    if isinstance(given["strategy"], str):
-        limit_time_(trainer.strategy)
+    limit_time_(trainer.strategy)
     return trainer
 
 

@@ -1,7 +1,7 @@
 """Cache of features: those of a frozen backbone are computed once and kept on disk."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.extraction import frozen_pass
 from tltool.features.fingerprint import make_fingerprint
 from tltool.features.frozen_front import ActivationRangeError, FrozenFront
-from tltool.features.row_lookup import RowLookup
+from tltool.features.row_lookup import PassStoppedError, RowLookup
 from tltool.features.store import FeatureStore, NotKeptError
 from tltool.models.backbone import Backbone
+
+_REFUSALS = (ActivationRangeError, NotKeptError, PassStoppedError)
 
 
 def cache_root(root: str | Path | None = None) -> Path:
@@ -95,6 +97,7 @@ def cached_features(
     precision: str = "32-true",
     num_views: int = 1,
     show_progress: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Features:
     """Return the features of all images, of which only those are computed that are not there.
 
@@ -117,9 +120,11 @@ def cached_features(
         num_views: Number of augmented views of each image, at least 1. Without augmentation there
             is one.
         show_progress: Whether there is a progress bar.
+        is_stopped: Asked behind each batch whether to stop the pass.
 
     Raises:
         ValueError: If ``num_views`` is below 1, or an image cannot be decoded.
+        PassStoppedError: On all ranks, if it was stopped on one.
         ActivationRangeError: On all ranks, if activations are too large for their type.
         NotKeptError: On all ranks, if activations cannot be kept on the disk.
 
@@ -159,12 +164,14 @@ def cached_features(
     num_computed = 0
     # By its number in the data set, not among the missing: ranks may find different ones missing.
     for share in (range(rank, len(images), world_size), range(len(images))):
-        refusal: ActivationRangeError | NotKeptError | None = None
+        refusal: Exception | None = None
         try:
             with frozen_pass(backbone, precision) as features_of:
                 pending = lookup.pending(share, batch_size)
-                num_computed += lookup.compute(pending, features_of, num_workers, show_progress)
-        except (ActivationRangeError, NotKeptError) as error:
+                num_computed += lookup.compute(
+                    pending, features_of, num_workers, show_progress, is_stopped
+                )
+        except _REFUSALS as error:
             refusal = error
         _raise_on_all_ranks(refusal, world_size)
         if world_size > 1:
@@ -173,9 +180,7 @@ def cached_features(
     return Features(labels, num_views, num_computed, store, lookup.rows())
 
 
-def _raise_on_all_ranks(
-    refusal: ActivationRangeError | NotKeptError | None, world_size: int
-) -> None:
+def _raise_on_all_ranks(refusal: Exception | None, world_size: int) -> None:
     """Wait for the other ranks, and raise the first refusal of any, so that none waits for one."""
     refusals = [refusal]
     if world_size > 1:

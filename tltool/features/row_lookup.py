@@ -74,6 +74,10 @@ class PendingImages(Dataset[ReadImages]):
         return ReadImages(found, list(views), stacked)
 
 
+class PassStoppedError(Exception):
+    """A pass was stopped; what it had computed is kept."""
+
+
 class RowLookup:
     """The rows of images in a store, as far as the content of the images is known.
 
@@ -106,6 +110,7 @@ class RowLookup:
         features_of: Callable[[Tensor], Tensor],
         num_workers: int,
         show_progress: bool,
+        is_stopped: Callable[[], bool],
     ) -> int:
         """Compute the rows that are missing of some images, and return their number.
 
@@ -114,6 +119,10 @@ class RowLookup:
             features_of: The network, from images to features.
             num_workers: Number of processes that decode; 0 for this one.
             show_progress: Whether there is a progress bar.
+            is_stopped: Asked behind each batch.
+
+        Raises:
+            PassStoppedError: If it is stopped.
         """
         if not len(pending):
             return 0
@@ -141,6 +150,8 @@ class RowLookup:
                     keys = [read.keys[number] for number in chunk]
                     self.store.add(keys, features_of(read.views[chunk]))
                 num_computed += len(new)
+                if is_stopped():
+                    raise PassStoppedError
         finally:  # What was computed before a broken image, or an interruption, is kept.
             self.store.flush()
             if self.store.is_on_disk:

@@ -29,8 +29,8 @@ from tltool.inference.prediction_table import (
     write_prediction_table,
 )
 from tltool.inference.predictor import Predictor, single_device_trainer
-from tltool.inference.rank_files import RankFiles
 from tltool.training.distributed.launch import Launch
+from tltool.training.distributed.rank_watch import RankWatch
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def predict_to_file(
     *,
     top_k: int | Literal["all"] | None = None,
     trainer: Trainer | None = None,
-    launch: Launch | None = None,
+    ranks: RankWatch | None = None,
 ) -> int:
     """Write the predictions of the images of a datamodule, one row each, in order.
 
@@ -59,32 +59,32 @@ def predict_to_file(
         output: The .csv or .parquet file.
         top_k: See `num_shown_classes`.
         trainer: Runs it, on one device; ``None`` for one without a logger.
-        launch: This process among those that share the images, see `find_launch`, each with a
-            trainer of its own; ``None`` for this process alone. Rank 0 writes the file.
+        ranks: Those that share the images, as an entered context, each with a trainer of its own;
+            ``None`` for this process alone. Rank 0 writes the file.
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: If the network gives no numbers for an image, or an option cannot be.
-        RankError: If another rank has failed.
+        ValueError: If the network gives no numbers for an image, an option cannot be, or the ranks
+            do not predict the same.
+        RankFailedError: If another rank has failed.
     """
     output = Path(output)
     check_output(output)
     shown = num_shown_classes(top_k, len(predictor.class_names))
-    trainer, launch = trainer or single_device_trainer(), launch or Launch()
+    trainer, ranks = trainer or single_device_trainer(), ranks or RankWatch(Launch())
+    launch = ranks.launch
     if data.num_workers is None:
         data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
-    with RankFiles(chunks_folder(output), launch) as files:
-        chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, files=files)
-        labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
-        _ChunkPrediction(chunks, files, trainer, shown).run(predictor, data)
-        files.finish()
-        if launch.rank == 0:
-            progress = _Progress(chunks)
-            files.wait(progress.say)
-            _write(output, chunks, predictor.class_names, labels, shown)
-            chunks.remove()
+    chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, ranks=ranks)
+    labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
+    prediction = _ChunkPrediction(chunks, ranks, trainer, shown)
+    prediction.run(predictor, data)
+    ranks.wait("predicted", prediction.say)
+    if launch.rank == 0:
+        _write(output, chunks, predictor.class_names, labels, shown)
+        chunks.remove()
     return len(chunks.paths)
 
 
@@ -93,20 +93,20 @@ class _ChunkPrediction:
 
     Args:
         chunks: All of them.
-        files: Tells of the other ranks.
+        ranks: This one and the others.
         trainer: Runs it.
         shown: How many classes are kept of each image.
     """
 
     def __init__(
-        self, chunks: PredictionChunks, files: RankFiles, trainer: Trainer, shown: int | None
+        self, chunks: PredictionChunks, ranks: RankWatch, trainer: Trainer, shown: int | None
     ) -> None:
         self.chunks = chunks
-        self.files = files
+        self.ranks = ranks
         self.trainer = trainer
         self.shown = shown
         # By number, not by what is left, of which each rank may see something else.
-        own = range(len(chunks))[files.launch.rank :: files.launch.world_size]
+        own = range(len(chunks))[ranks.launch.rank :: ranks.launch.world_size]
         self.left = deque(sorted(set(own) - chunks.finished()))
         self.progress = _Progress(chunks)
         self._batches: list[RankedImages] = []
@@ -125,11 +125,15 @@ class _ChunkPrediction:
         if len(self._batches) == len(self.chunks.batches(self.left[0])):
             self.chunks.write(self.left.popleft(), self._batches)
             self._batches = []
-        self.files.check()
-        if self.files.launch.rank == 0:
-            self.progress.say()
+        self.ranks.check()
+        self.say()
         if self.trainer.received_sigterm:  # What is finished is kept; nothing waits for the rest.
             raise SIGTERMException
+
+    def say(self) -> None:
+        """Say how far all ranks are, on the first one."""
+        if self.ranks.launch.rank == 0:
+            self.progress.say()
 
 
 class _Progress:
@@ -163,13 +167,13 @@ def _find_chunks(
     *,
     shown: int | None,
     trainer: Trainer,
-    files: RankFiles,
+    ranks: RankWatch,
 ) -> PredictionChunks:
     """Return the chunks of a prediction, of which a run before may have finished some."""
     batch_size = per_device_batch_size(data.batch_size, 1)
     paths = _limited(list(data.unlabeled.paths), batch_size, trainer)
     facts = prediction_facts(predictor.task, data, paths, trainer=trainer, num_shown=shown)
-    files.tell_facts(facts)
+    ranks.check_same(facts)
     folder = chunks_folder(output)
     chunks = PredictionChunks(folder / facts_name(facts), paths, batch_size)
     finished = chunks.num_finished_images()

@@ -1,3 +1,5 @@
+import os
+import signal
 from functools import partial
 
 import pytest
@@ -6,11 +8,15 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
-from tltool.finetuning.strategies import LPFT, LastBlocks, LinearProbe
+from tltool.features.store import FeatureStore
+from tltool.finetuning.strategies import LPFT, GradualUnfreezing, LastBlocks, LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
+from tltool.training.callbacks.checkpoints import LastCheckpoint
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.signal_stop import SignalStop
+from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.image_task import ImageTask
 
 
@@ -48,6 +54,7 @@ def train(images, tmp_path):
         max_epochs=3,
         data_options=None,
         trainer_options=None,
+        ckpt_path=None,
         **options,
     ):
         seed_everything(0, verbose=False)
@@ -62,17 +69,17 @@ def train(images, tmp_path):
         )
         passes = Passes()
         caching = FeatureCaching(**{"cache_dir": str(tmp_path / "cache")} | options)
+        given = {"enable_checkpointing": False} | (trainer_options or {})
         trainer = Trainer(
             max_epochs=max_epochs,
             accelerator="cpu",
             logger=False,
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[passes, Finetuning(strategy), caching],
-            **trainer_options or {},
+            callbacks=[passes, Finetuning(strategy), caching, *given.pop("callbacks", ())],
+            **given,
         )
-        trainer.fit(task, data)
+        trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
         return task, passes
 
     return run
@@ -101,6 +108,31 @@ def test_a_schedule_goes_on_with_images(train):
     assert passes.counts[1:] == others.counts[1:] != [0, 0]
     for a, b in zip(on_features.parameters(), on_images.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_signal_stops_a_pass_between_phases_and_the_run_resumes_exactly(
+    train, tmp_path, monkeypatch
+):
+    schedule = GradualUnfreezing(epochs_per_group=2, num_groups=1)  # Features, then activations.
+    whole, _ = train(schedule, max_epochs=4)
+    add = FeatureStore.add
+
+    def add_and_signal(store, keys, features):
+        add(store, keys, features)
+        if SIGNALS._is_deferred:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    last = LastCheckpoint(tmp_path / "checkpoints")
+    resumable = {"enable_checkpointing": True, "callbacks": [last, SignalStop(last)]}
+    options = {"max_epochs": 4, "cache_dir": str(tmp_path / "new"), "trainer_options": resumable}
+    monkeypatch.setattr(FeatureStore, "add", add_and_signal)
+    with pytest.raises(SignalStopped):
+        train(schedule, **options)
+    monkeypatch.undo()
+    assert torch.load(last.path, weights_only=True)["global_step"] == 10  # Behind two epochs.
+    resumed, _ = train(schedule, ckpt_path=last.path, **options)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_last_layers_on_activations_train_as_on_images(train):

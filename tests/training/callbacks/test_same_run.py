@@ -3,7 +3,8 @@
 import pytest
 
 from tltool.data.loading.samples import Samples, Splits
-from tltool.training.callbacks.same_run import SameRun, check_same, describe_listing, process_facts
+from tltool.training.callbacks.same_run import SameRun, describe_listing, process_facts
+from tltool.training.distributed.rank_agreement import check_same
 
 PATHS = ["/x/a/1.png", "/x/a/2.png", "/x/b/1.png"]
 LISTING = describe_listing(Splits(Samples(PATHS, [0, 0, 1])), ["a", "b"])

@@ -1,5 +1,6 @@
 """Signals stop a run where it is saved, on all ranks, whatever gets them and when."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -109,6 +110,45 @@ def test_a_signal_in_front_of_training_ends_a_process_at_once():
     assert (stop.value.code, stop.value.signal_name) == (UNFINISHED, "SIGUSR2")
 
 
+LOSING = """
+import os, signal, sys
+from tltool.training.distributed.signals import SIGNALS
+with SIGNALS.installed(), SIGNALS.importing():
+    try:
+        os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+    except BaseException:  # As C code does that asks for an attribute.
+        sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [("SIGTERM", UNFINISHED, "stopped by SIGTERM"), ("SIGINT", 130, "interrupted")],
+)
+def test_a_signal_in_imports_ends_a_process_that_loses_exceptions(name, code, words):
+    command = [sys.executable, "-c", LOSING, name]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, words in ended.stderr) == (code, True)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_whose_exception_was_lost_stops_at_the_next_check(name):
+    with SIGNALS.installed():
+        with contextlib.suppress(SignalStopped, KeyboardInterrupt):
+            os.kill(os.getpid(), signal.Signals[name])
+        with pytest.raises(SignalStopped):
+            SIGNALS.check()
+
+
+def test_an_exception_that_was_lost_is_raised_again(monkeypatch):
+    monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
+    with SIGNALS.installed():
+        with contextlib.suppress(SignalStopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SignalStopped):
+            time.sleep(10)
+
+
 def test_with_other_ranks_it_waits_for_their_agreement(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with SIGNALS.installed():
@@ -121,6 +161,19 @@ def test_it_does_not_wait_for_them_for_ever(monkeypatch):
     monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
     with SIGNALS.installed():
         os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SignalStopped):
+            time.sleep(10)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_rank_that_lightning_has_started_waits_for_the_first_one(monkeypatch, name):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
+    with SIGNALS.installed():
+        os.kill(os.getpid(), signal.Signals[name])
+        time.sleep(0.3)
+        SIGNALS._parent = -1  # It is gone.
         with pytest.raises(SignalStopped):
             time.sleep(10)
 

@@ -1,5 +1,7 @@
 """Strategies that work are made by name; those that do not name the one that does."""
 
+from datetime import timedelta
+
 import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
@@ -46,3 +48,9 @@ def test_a_class_needs_no_arguments(cls):
 def test_ranks_wait_for_minutes(given):
     trainer = Trainer(accelerator="cpu", devices=2, strategy=strategy_of(given), logger=False)
     assert limit_time_(trainer.strategy)._timeout == TIME_LIMIT
+
+
+@pytest.mark.parametrize(("given", "minutes"), [({}, 10), ({"timeout": timedelta(minutes=5)}, 5)])
+def test_a_class_with_arguments_waits_as_long_unless_it_says_otherwise(given, minutes):
+    strategy = DDPStrategy(find_unused_parameters=True, **given)
+    assert limit_time_(strategy)._timeout == timedelta(minutes=minutes)

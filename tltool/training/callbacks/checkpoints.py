@@ -11,6 +11,7 @@ from tltool._lookup import lookup
 from tltool._plain_text import shell_command
 from tltool.training.distributed.run_status import note_saved
 from tltool.training.epoch_position import ends_early
+from tltool.training.run_directory import resumed_run_dir
 
 DEFAULT_MONITOR = "val/accuracy"
 MONITORS: dict[str, Literal["min", "max"]] = {
@@ -175,6 +176,8 @@ class LastCheckpoint(ModelCheckpoint):
         """Print the command that resumes, after Ctrl-C or an error."""
         super().on_exception(trainer, pl_module, exception)
         if trainer.is_global_zero and self.path.is_file():
-            config = self.path.parent.parent / "config.yaml"
-            words = ("fit", "--config", config, "--ckpt_path", self.path)
+            run_dir = self.path.parent.parent
+            is_found = resumed_run_dir(self.path) == run_dir.absolute()
+            place = ("--run_dir", run_dir) if is_found else ("--ckpt_path", self.path)
+            words = ("fit", "--config", run_dir / "config.yaml", *place)
             print(f"\nTo resume: {shell_command('tltool', *words)}")

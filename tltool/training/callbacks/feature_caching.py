@@ -25,11 +25,14 @@ from tltool.features.frozen_front import (
     ActivationRangeError,
     FrozenFront,
 )
+from tltool.features.row_lookup import PassStoppedError
 from tltool.features.sizes import parse_size
 from tltool.features.store import NotKeptError
 from tltool.finetuning.phase import Phase
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.signal_stop import stop_unsaved
+from tltool.training.distributed.signals import SIGNALS
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited, start_head_
 from tltool.training.image_task import ImageTask
@@ -273,15 +276,20 @@ class FeatureCaching(Callback):
         dataset: ImageDataset,
         workers: int,
     ) -> Features:
-        features = cached_features(
-            source,
-            dataset,
-            cache=self.cache_dir,
-            num_workers=workers,
-            precision=str(trainer.precision),
-            num_views=self.views or 1,
-            show_progress=trainer.is_global_zero,
-        )
+        try:
+            features = cached_features(
+                source,
+                dataset,
+                cache=self.cache_dir,
+                num_workers=workers,
+                precision=str(trainer.precision),
+                num_views=self.views or 1,
+                show_progress=trainer.is_global_zero,
+                is_stopped=lambda: SIGNALS.has_come,
+            )
+        except PassStoppedError:  # Between epochs, of which the last one is saved.
+            stop_unsaved(trainer)
+            raise
         self._num_computed += features.num_computed
         return features
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.samples import Splits
 from tltool.training.distributed.collectives import is_distributed
+from tltool.training.distributed.launch import node_name
+from tltool.training.distributed.rank_agreement import check_same
 from tltool.training.resume_facts import common_folder, git_commit, package_versions
 
 _OF_EACH_RANK = {
     "config",
     "seed_everything",
 }  # Paths of YAML; a random seed, of which rank 0's counts.
-_SHOWN = 3
-_REMEDY = "Start all ranks with the same code, configuration and images."
 
 
 class SameRun(Callback):
@@ -48,35 +47,8 @@ class SameRun(Callback):
         if isinstance(data, ImageDataModule):
             facts["images"] = describe_listing(data.splits, data.class_names)
         of_ranks: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(of_ranks, (socket.gethostname(), facts))
+        dist.all_gather_object(of_ranks, (node_name(), facts))
         check_same(of_ranks)
-
-
-def check_same(of_ranks: list[tuple[str, dict[str, Any]]]) -> None:
-    """Raise if the facts of a rank are not those of rank 0.
-
-    Args:
-        of_ranks: The machine and the facts of each rank.
-
-    Raises:
-        ValueError: It names the rank, and both values.
-
-    Example:
-        >>> check_same([("node1", {"torch": "2.14.1"}), ("node2", {"torch": "2.14.0"})])
-        Traceback (most recent call last):
-        ...
-        ValueError: Rank 1 (node2) is not as rank 0 (node1): torch is 2.14.0 and not 2.14.1. ...
-    """
-    (first_host, first), *others = of_ranks
-    for rank, (host, facts) in enumerate(others, start=1):
-        keys = [key for key in {**first, **facts} if first.get(key) != facts.get(key)]
-        if keys:
-            shown = [f"{key} is {facts.get(key)} and not {first.get(key)}" for key in keys[:_SHOWN]]
-            more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            raise ValueError(
-                f"Rank {rank} ({host}) is not as rank 0 ({first_host}): {'; '.join(shown)}{more}. "
-                f"{_REMEDY}"
-            )
 
 
 def process_facts() -> dict[str, Any]:

@@ -76,7 +76,7 @@ class SignalStop(Checkpoint):
         self._handlers.enter_context(SIGNALS.installed())
         SIGNALS.has_other_ranks = trainer.world_size > 1
         replace_lightning_handlers_(trainer)
-        self._stop_unsaved(trainer)
+        stop_unsaved(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the handlers back, if they were installed here."""
@@ -88,7 +88,7 @@ class SignalStop(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop in front of the first batch, where the start is saved."""
-        self._stop_unsaved(trainer)
+        stop_unsaved(trainer)
         self._check_grace_period(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
@@ -117,7 +117,7 @@ class SignalStop(Checkpoint):
         if trainer.state.fn != "fit":
             return
         if trainer.sanity_checking:
-            self._stop_unsaved(trainer)
+            stop_unsaved(trainer)
             return
         agreed = largest_over_ranks(SIGNALS.received or 0, trainer.strategy.root_device)
         if agreed:
@@ -148,7 +148,7 @@ class SignalStop(Checkpoint):
         waited = f", {time.monotonic() - SIGNALS.received_at:.1f} s after it came"
         log.info(
             "Stopped by %s at step %d: saved in %.1f s%s.",
-            signal.Signals(number).name,
+            _name(number),
             trainer.global_step,
             self.last.save_seconds,
             waited if SIGNALS.received else "",
@@ -158,14 +158,6 @@ class SignalStop(Checkpoint):
         """End the run, if it is saved for that. The step is over by now, and its metrics logged."""
         if self._stopped_by is not None:
             raise SignalStopped(self._stopped_by, has_agreed=True)
-
-    def _stop_unsaved(self, trainer: Trainer) -> None:
-        """End the run on all ranks, if one has received a signal, where nothing is to be saved."""
-        agreed = largest_over_ranks(SIGNALS.received or 0, trainer.strategy.root_device)
-        if agreed:
-            SIGNALS.pass_by()
-            log.info("Stopped by %s in front of the first step.", signal.Signals(agreed).name)
-            raise SignalStopped(agreed, has_agreed=True)
 
     def _check_grace_period(self, trainer: Trainer) -> None:
         seconds = self.last.save_seconds
@@ -181,6 +173,23 @@ class SignalStop(Checkpoint):
             3 * seconds,
             3 * seconds,
         )
+
+
+def stop_unsaved(trainer: Trainer) -> None:
+    """End a run on all ranks, if one has received a signal, where nothing is to be saved.
+
+    Raises:
+        SignalStopped: On all ranks.
+    """
+    agreed = largest_over_ranks(SIGNALS.received or 0, trainer.strategy.root_device)
+    if agreed:
+        SIGNALS.pass_by()
+        log.info("Stopped by %s in front of step %d.", _name(agreed), trainer.global_step + 1)
+        raise SignalStopped(agreed, has_agreed=True)
+
+
+def _name(number: int) -> str:
+    return signal.Signals(number).name
 
 
 def leave_together(trainer: Trainer) -> None:

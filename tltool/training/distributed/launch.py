@@ -112,6 +112,19 @@ def check_launch(
     return launch
 
 
+def node_name(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of this machine; for Slurm it may have another one.
+
+    Args:
+        environment: The variables of the process.
+
+    Example:
+        >>> node_name({"SLURMD_NODENAME": "node1"})
+        'node1'
+    """
+    return environment.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def rank_name(environment: Mapping[str, str] = os.environ) -> str:
     """Return how messages name this process: rank and machine; "" if it is the only one.
 
@@ -126,7 +139,7 @@ def rank_name(environment: Mapping[str, str] = os.environ) -> str:
     # Lightning tells those that it starts only their number on this node.
     rank = launch.rank if launch.launcher else environment.get("LOCAL_RANK")
     is_alone = rank is None or (launch.launcher and launch.world_size == 1)
-    return "" if is_alone else f"rank {rank} ({socket.gethostname()})"
+    return "" if is_alone else f"rank {rank} ({node_name(environment)})"
 
 
 def _check_alone(num_nodes: int, environment: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Agreement of the ranks: checks of what trains and of every weight, and batch norm averages."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,36 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.training.distributed.collectives import is_distributed, sum_over_ranks
+
+_SHOWN = 3
+_REMEDY = "Start all ranks with the same code, configuration and images."
+
+
+def check_same(of_ranks: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Raise if the facts of a rank are not those of rank 0.
+
+    Args:
+        of_ranks: The machine and the facts of each rank.
+
+    Raises:
+        ValueError: It names the rank, and both values.
+
+    Example:
+        >>> check_same([("node1", {"torch": "2.14.1"}), ("node2", {"torch": "2.14.0"})])
+        Traceback (most recent call last):
+        ...
+        ValueError: Rank 1 (node2) is not as rank 0 (node1): torch is 2.14.0 and not 2.14.1. ...
+    """
+    (first_host, first), *others = of_ranks
+    for rank, (host, facts) in enumerate(others, start=1):
+        keys = [key for key in {**first, **facts} if first.get(key) != facts.get(key)]
+        if keys:
+            shown = [f"{key} is {facts.get(key)} and not {first.get(key)}" for key in keys[:_SHOWN]]
+            more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+            raise ValueError(
+                f"Rank {rank} ({host}) is not as rank 0 ({first_host}): {'; '.join(shown)}{more}. "
+                f"{_REMEDY}"
+            )
 
 
 def check_same_trainable(names: Collection[str]) -> None:

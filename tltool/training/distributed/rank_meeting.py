@@ -7,56 +7,37 @@ import time
 from datetime import timedelta
 
 import torch.distributed as dist
-from torch._C._distributed_c10d import TCPStore
-from torch.distributed.distributed_c10d import PrefixStore
 
-from tltool.training.distributed.rank_report import RankPlace
+from tltool.training.distributed.launch import Launch, rank_name
+from tltool.training.distributed.rank_store import RankFailedError, open_store
 
 
 class RankMeeting:
     """Exchange texts between ranks, with a time limit for each step.
 
     Args:
-        place: This rank.
+        launch: What the launcher has started.
         time_limit: Seconds that a rank waits for the others.
 
     Raises:
-        RuntimeError: If rank 0 cannot be reached.
+        RankFailedError: If rank 0 cannot be reached.
     """
 
-    def __init__(self, place: RankPlace, time_limit: float) -> None:
-        self.place = place
+    def __init__(self, launch: Launch, time_limit: float) -> None:
+        self.launch = launch
         self.time_limit = time_limit
-        # torchrun has a store there already.
-        has_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        try:
-            store = TCPStore(
-                place.address,
-                place.port,
-                world_size=place.world_size,
-                is_master=place.rank == 0 and not has_agent,
-                timeout=timedelta(seconds=time_limit),
-                wait_for_workers=False,
-            )
-        except dist.DistNetworkError as error:
-            raise RuntimeError(
-                f"{place} does not reach rank 0 at {place.address}:{place.port} within "
-                f"{time_limit:g} s. See what rank 0 says; else the port is closed, or the address "
-                "is wrong: set MASTER_ADDR and MASTER_PORT in the batch script."
-            ) from error
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if has_agent else 0
-        self.store = PrefixStore(f"tltool-doctor-{attempt}", store)
+        self.store = open_store(launch, "doctor", timedelta(seconds=time_limit), waits=False)
 
     def gather(self, name: str, text: str) -> list[str | None]:
         """Return the text of each rank, on rank 0; ``None`` for those that sent none in time.
 
         On the other ranks the list is empty.
         """
-        self.store.set(f"{name}/{self.place.rank}", text)
-        if self.place.rank != 0:
+        self.store.set(f"{name}/{self.launch.rank}", text)
+        if self.launch.rank != 0:
             return []
         end = time.monotonic() + self.time_limit
-        return [self._wait(f"{name}/{rank}", end) for rank in range(self.place.world_size)]
+        return [self._wait(f"{name}/{rank}", end) for rank in range(self.launch.world_size)]
 
     def say(self, name: str, text: str) -> str:
         """Let the other ranks hear a text of rank 0, and return it."""
@@ -67,12 +48,12 @@ class RankMeeting:
         """Return the text of rank 0.
 
         Raises:
-            RuntimeError: If it says nothing in time.
+            RankFailedError: If it says nothing in time.
         """
         # Rank 0 may wait for the others as long first.
         text = self._wait(name, time.monotonic() + 2 * self.time_limit)
         if text is None:
-            raise RuntimeError(f"{self.place} got no word from rank 0. See what that says.")
+            raise RankFailedError(f"{rank_name()} got no word from rank 0. See what that says.")
         return text
 
     def _wait(self, key: str, end: float) -> str | None:
@@ -88,13 +69,9 @@ class StageLimit:
     """End this process when a stage takes too long, whatever it waits for.
 
     A call into a driver or a file system that hangs can be ended in no other way.
-
-    Args:
-        place: This rank, which the message names.
     """
 
-    def __init__(self, place: RankPlace) -> None:
-        self.place = place
+    def __init__(self) -> None:
         self._timer: threading.Timer | None = None
 
     def start(self, stage: str, seconds: float) -> None:
@@ -115,6 +92,6 @@ class StageLimit:
             self._timer.cancel()
 
     def _end(self, stage: str, seconds: float) -> None:
-        message = f"error: {self.place} has hung for {seconds:g} s at: {stage}. (--time_limit)"
+        message = f"error: {rank_name()} has hung for {seconds:g} s at: {stage}. (--time_limit)"
         print(message, file=sys.stderr, flush=True)
         os._exit(1)

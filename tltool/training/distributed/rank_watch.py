@@ -1,33 +1,31 @@
 """Ends all ranks of a run where one fails, from before there is a process group to the end."""
 
 import contextlib
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import Store
 
 from tltool._plain_text import one_line
-from tltool.training.distributed.cluster_environment import cluster_environment
-from tltool.training.distributed.launch import Launch, rank_name
+from tltool.training.distributed.launch import Launch, node_name, rank_name
+from tltool.training.distributed.rank_agreement import check_same
+from tltool.training.distributed.rank_store import RankFailedError, open_store
 from tltool.training.distributed.run_status import UNFINISHED
+from tltool.training.distributed.signals import SIGNALS
 from tltool.training.distributed.strategies import TIME_LIMIT
 
 _PERIOD = 2.0  # seconds between two looks at the others
 _SILENCE = 40.0  # seconds without a sign of life after which a rank has failed
 _GRACE = 12.0  # seconds to end by itself, for a rank that has heard of a failure
 _CLEAN = (0, None, UNFINISHED)  # exit statuses that are no failure
-
-
-class RankFailedError(ConnectionError):
-    """Another rank has failed; the message says which, and why."""
 
 
 class RankWatch:
@@ -61,19 +59,7 @@ class RankWatch:
         """
         if self.launch.world_size == 1:
             return self
-        environment = cluster_environment(self.launch)
-        address, port = environment.main_address, environment.main_port
-        url = f"env://?rank={self.launch.rank}&world_size={self.launch.world_size}"
-        try:
-            store, _, _ = next(rendezvous(url, timeout=TIME_LIMIT))
-        except dist.DistError as error:
-            raise RankFailedError(
-                f"Rank 0 was not found at {address}:{port} within {_minutes(TIME_LIMIT)}. Look for "
-                f"its error, and let this node reach that address: {one_line(error)[:200]}"
-            ) from error
-        # One torchrun keeps its store over restarts; those of several nodes count differently.
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if self.launch.num_nodes == 1 else 0
-        self._store = PrefixStore(f"tltool-{attempt}", store)
+        self._store = open_store(self.launch, "watch", TIME_LIMIT, waits=True)
         self._thread.start()
         return self
 
@@ -91,6 +77,7 @@ class RankWatch:
         """
         if self._store is None:
             return
+        SIGNALS.defer()
         is_own = error is None or _is_clean(error) or self._tell(error)
         self._leave(has_told=is_own and self.failure is not None)
         if is_own and (error is not None or self.failure is None):
@@ -99,23 +86,55 @@ class RankWatch:
             raise RankFailedError(f"Ended, for {self.failure}") from error
         raise SystemExit(1) from error
 
-    def wait(self, name: str) -> None:
+    def check(self) -> None:
+        """Raise if another rank has failed; it is cheap to ask often.
+
+        Raises:
+            RankFailedError: With its cause.
+        """
+        if self.failure:
+            raise RankFailedError(f"Ended, for {self.failure}")
+
+    def wait(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait for the other ranks, however long they take.
 
         Args:
             name: Of this point of the program.
+            meanwhile: Called again and again.
 
         Raises:
-            RankFailedError: If one of them fails.
+            RankFailedError: If one of them fails, or ends before it comes here.
         """
         if self._store is None:
             return
         count = self._store.add(name, 1)
         while count < self.launch.world_size:
-            if self.failure:
-                raise RankFailedError(f"Ended, for {self.failure}")
+            self.check()
+            meanwhile()
             time.sleep(0.1)
+            # In this order: who has come here leaves when all have.
+            has_left = self._store.add("left", 0) > 0
             count = self._store.add(name, 0)
+            if has_left and count < self.launch.world_size:
+                raise RankFailedError("Another rank has ended, which this one waits for.")
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """Wait for the other ranks, and raise if one works on something else.
+
+        Args:
+            facts: What must be the same on all, as plain data.
+
+        Raises:
+            ValueError: See `rank_agreement.check_same`.
+            RankFailedError: See `wait`.
+        """
+        if self._store is None:
+            return
+        told = json.dumps([node_name(), dict(facts)])
+        self._store.set(f"facts/{self.launch.rank}", told)
+        self.wait("facts")
+        ranks = range(self.launch.world_size)
+        check_same([json.loads(self._store.get(f"facts/{rank}")) for rank in ranks])
 
     def _watch(self) -> None:
         """Look at the others until this rank has left; if one has failed, end this process."""
@@ -174,10 +193,17 @@ class RankWatch:
         self._thread.join()
         with contextlib.suppress(dist.DistError):  # Rank 0 was killed.
             if has_told:
-                _wait_until(lambda: all(_has(store, other, "heard", "left") for other in others))
+                _wait_until(
+                    lambda: (
+                        SIGNALS.has_come  # Of the launcher, which ends all: one of them is dead.
+                        or all(_has(store, other, "heard", "left") for other in others)
+                    )
+                )
             store.add(f"left/{rank}", 1)
+            store.add("left", 1)
             if rank == 0:
-                seconds = _GRACE if self.failure else _SILENCE
+                is_over = self.failure is not None and SIGNALS.has_come
+                seconds = 0 if is_over else _GRACE if self.failure else _SILENCE
                 _wait_until(lambda: all(_has(store, other, "left") for other in others), seconds)
                 self.failure = self._look()
 
@@ -210,7 +236,3 @@ def _words(error: BaseException | None) -> str:
 
 def _cause(failure: str | None) -> str:
     return (failure or "").partition(" has failed: ")[2]
-
-
-def _minutes(limit: timedelta) -> str:
-    return f"{limit.total_seconds() / 60:.0f} minutes"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from lightning.fabric.plugins.collectives.torch_collective import default_pg_timeout
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 TIME_LIMIT = timedelta(minutes=10)
@@ -62,7 +63,10 @@ def strategy_of(given: str | Strategy) -> str | Strategy:
 
 
 def limit_time_(strategy: Strategy) -> Strategy:
-    """Give the process group of a strategy our time limit, in place, before it exists."""
-    if hasattr(strategy, "_timeout"):
-        strategy._timeout = TIME_LIMIT
+    """Give the process group of a strategy our time limit, in place, before it exists.
+
+    A limit of its own stays; Lightning's default counts as none.
+    """
+    if getattr(strategy, "_timeout", None) == default_pg_timeout:
+        vars(strategy)["_timeout"] = TIME_LIMIT
     return strategy
