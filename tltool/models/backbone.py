@@ -115,6 +115,7 @@ class Backbone(nn.Module):
         self.name = name
         self.channels_last = channels_last
         options = model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
+        self._options = options
         blueprint = on_meta_device(name, options)
         #: Where the weights came from, with ``auto`` resolved.
         self.weights = resolve_auto(weights, name)
@@ -187,11 +188,29 @@ class Backbone(nn.Module):
         return self
 
     def _edit(self, edits: Sequence[dict[str, Any]]) -> None:
-        before = {parameter for parameter, _ in self.model.named_parameters()}
+        before = {parameter for parameter, _ in self.model.named_parameters()} - self._added
+
+        def added() -> set[str]:
+            return {parameter for parameter, _ in self.model.named_parameters()} - before
+
         example = torch.zeros(1, *self.data_config["input_size"])
         forward = partial(self._features, self.model)
-        self.surgery_reports += apply_surgery_(self.model, edits, example=example, forward=forward)
-        self._added |= {parameter for parameter, _ in self.model.named_parameters()} - before
+        self.surgery_reports += apply_surgery_(
+            self.model,
+            edits,
+            example=example,
+            forward=forward,
+            layer_groups=lambda: layer_groups_of(self.model, coarse=True, added=added()),
+            new_model=self._new_model,
+        )
+        self._added = added()
+
+    def _new_model(self) -> nn.Module:
+        """Make the model once more, as it begins without pretrained weights and edits."""
+        model = create_with_weights(self.name, "random", self._options, ())
+        if self.stop is not None:
+            drop_behind_(model, self.stop)
+        return model
 
     @property
     def needs_calibration(self) -> bool:

@@ -9,18 +9,20 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool.surgery.activation_swap import ActivationSwap, swap_activations
 from tltool.surgery.adapters import AddedLoRA, add_lora
+from tltool.surgery.reinitialization import LayerGroups, Reinitialization, reinitialize
 
-EditReport = ActivationSwap | AddedLoRA
+EditReport = ActivationSwap | AddedLoRA | Reinitialization
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
     "swap_activations": swap_activations,
     "add_lora": add_lora,
+    "reinitialize": reinitialize,
 }
 
 
 #: Arguments of an edit that the caller gives it, and no configuration.
-GIVEN = ("example", "forward")
+GIVEN = ("example", "forward", "layer_groups", "new_model")
 
 
 def apply_surgery_(
@@ -29,6 +31,8 @@ def apply_surgery_(
     *,
     example: Tensor | None = None,
     forward: Callable[[Tensor], object] | None = None,
+    layer_groups: Callable[[], LayerGroups] | None = None,
+    new_model: Callable[[], nn.Module] | None = None,
 ) -> list[EditReport]:
     """Edit a model in place, one edit after the other.
 
@@ -41,6 +45,8 @@ def apply_surgery_(
         example: An image ``(1, C, H, W)`` of the size that the model takes, for edits that must
             know the number of channels.
         forward: What passes it; ``None`` for the model itself.
+        layer_groups: Returns parameter names by layer group, for `reinitialize`.
+        new_model: Makes such a model without edits and pretrained weights, for `reinitialize`.
 
     Returns:
         The report of each edit.
@@ -63,7 +69,12 @@ def apply_surgery_(
             f"{edits!r}, a {type(edits).__name__}."
         )
     checked = [_check(edit) for edit in edits]
-    given = {"example": example, "forward": forward}
+    given = {
+        "example": example,
+        "forward": forward,
+        "layer_groups": layer_groups,
+        "new_model": new_model,
+    }
     return [
         function(model, **arguments, **{name: given[name] for name in _given_to(function)})
         for function, arguments in checked
