@@ -26,6 +26,9 @@ from tltool.surgery.module_replacement import (
 
 log = logging.getLogger(__name__)
 
+#: Kinds of activations, and others that begin as the same function.
+EXACT = {("relu", "prelu"), ("leaky_relu", "prelu")}
+
 
 @dataclass(frozen=True)
 class ActivationSwap:
@@ -44,6 +47,18 @@ class ActivationSwap:
     num_activations: int
     #: How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``.
     num_kept: Mapping[str, int]
+    #: How the outputs are brought to the old ones, see `swap_activations`.
+    match: str | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Dotted names of the modules that give other outputs now."""
+        return tuple(name for name, kind in self.swapped.items() if (kind, self.to) not in EXACT)
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the features until the layers train; ``None`` if they are matched."""
+        return None if self.match else "unmatched"
 
     @property
     def out_of_reach(self) -> tuple[str, ...]:
@@ -149,6 +164,7 @@ def swap_activations(
         num_swapped=len(chosen),
         num_activations=len(found),
         num_kept=Counter(why.partition(":")[0] for _, why in fates if why),
+        match=match,
     )
     log.log(logging.WARNING if report.out_of_reach else logging.INFO, "%s", report)
     return report
