@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
 from tltool.models.pixel_backbone import NAME as PIXELS
-from tltool.models.serialization import is_rebuilding, plain, serializable
+from tltool.models.serialization import is_rebuilding, plain, rebuild, serializable
 from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
 from tltool.models.timm_models import (
@@ -175,6 +175,25 @@ class Backbone(nn.Module):
         self._edit(edits)
         self._describe_surgery([*self.surgery, *edits])
         return self
+
+    def without_surgery(self) -> "Backbone":
+        """Make the backbone once more, on its device, with its weights and without its edits.
+
+        Torch's random numbers are left as they are.
+        """
+        with torch.random.fork_rng(devices=[]):
+            former = rebuild(self.description, surgery=[], compile=False)
+        assert isinstance(former, Backbone)  # noqa: S101  # the description is of one
+        if self.weights == "random":  # Drawn anew, they would be others.
+            own = former.state_dict()
+            same = {
+                name: value
+                for name, value in self.state_dict().items()
+                if name in own and own[name].shape == value.shape
+            }
+            former.load_state_dict(same, strict=False)
+        weight = next(self.parameters(), torch.empty(0))
+        return former.to(weight.device, weight.dtype)
 
     def merge_adapters_(self) -> "Backbone":
         """Merge all adapters into the weights, see `merge_lora`.
