@@ -74,3 +74,11 @@ def test_a_damage_that_cannot_be_measured_is_refused(run_tltool, images, words, 
     command = ("plan", "--data.root", images, *SMALL, "--measure_surgery", *words)
     status, _, err = run_tltool(*command)
     assert (status, message in err) == (1, True)
+
+
+def test_a_matched_swap_is_calibrated_before_it_is_measured(tltool):
+    edit = "[{swap_activations: {to: gelu, match: moments}}]"
+    said = tltool("plan", "--model.backbone.surgery", edit, "--measure_surgery")
+    drift = float(re.search(r"drift    (\d\.\d\d)", said)[1])
+    naive = float(re.search(r"drift    (\d\.\d\d)", tltool("plan", *GELU, "--measure_surgery"))[1])
+    assert drift < naive

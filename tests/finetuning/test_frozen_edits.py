@@ -49,11 +49,17 @@ def test_the_groups_are_those_of_the_edited_layers(surgery, groups):
         (LastBlocks(num_groups=1), {"reinitialize": [-1]}),
         (LinearProbe(), {"swap_activations": {"to": "gelu", "match": "moments"}}),
         (LinearProbe(), {"add_lora": {"rank": 2}}),
+        (LinearProbe(), {"swap_activations": "prelu"}),
     ],
-    ids=["trained", "begun anew and trained", "matched", "adapters"],
+    ids=["trained", "begun anew and trained", "matched", "adapters", "exact"],
 )
 def test_an_edit_that_trains_or_damages_nothing_is_not_said(strategy, surgery):
     assert warnings_of(strategy, surgery) == []
+
+
+def test_a_slope_of_its_own_is_not_exact():
+    edit = {"swap_activations": {"to": {"name": "prelu", "init": 0.25}}}
+    assert len(warnings_of(LinearProbe(), edit)) == 1
 
 
 def test_the_phases_are_those_that_freeze_the_edited_layers():

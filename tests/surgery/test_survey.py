@@ -25,19 +25,22 @@ MODELS = sorted({*(name for names in MODELS for name in names), *FURTHER})
 OUT_OF_REACH = {
     "nasnetalarge": "NASNetALarge calls relu as a function in forward_features",
     "pnasnet5large": "PNASNet5Large calls relu as a function in forward_features",
-    "dm_nfnet_f0": "GammaAct holds gelu as a function",
     "mobilevitv2_050": (
         "LinearSelfAttention calls relu as a function in _forward_self_attn and _forward_cross_attn"
     ),
     "regnetz_c16_evos": "part of the formula of EvoNorm2dS0a",
 }
-# What still runs after the swap: the above, the kernel of linear attention, and LSTMs.
+# What still runs after the swap: the above, the kernel of linear attention, LSTMs, and networks of
+# relative positions.
 STILL_RUN = {
-    "dm_nfnet_f0": {"gelu"},
     "efficientvit_b0": {"relu"},
     "efficientvit_l1": {"relu"},
     "mobilevitv2_050": {"relu"},
     "sequencer2d_l": {"tanh"},
+    "swinv2_cr_base_224": {"relu"},
+    "swinv2_base_window8_256": {"relu"},
+    "swinv2_tiny_window16_256": {"relu"},
+    "test_vit_relpos": {"relu"},
 }
 WATCHED = {
     *("relu", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "hardswish"),
@@ -76,7 +79,8 @@ def model(request):
 def test_a_swap_leaves_no_activation_but_gates(model, request):
     name = request.node.callspec.params["model"]
     before = run(model)
-    report = swap_activations(model, "mish")
+    example = torch.empty(1, *model.pretrained_cfg["input_size"], device="meta")
+    report = swap_activations(model, "mish", example=example)
     after = run(model)
     assert {report.kept[each] for each in report.out_of_reach} == {
         f"out of reach: {reason}" for reason in [OUT_OF_REACH.get(name)] if reason

@@ -19,6 +19,7 @@ from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
 from tltool.models.backbone import Backbone
 from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.tables import FactTable, rich_table
+from tltool.training.backbone_start import calibrate_backbone_
 
 LIKENESS = {
     "like": "like the pretraining's: no earlier layer serves better",
@@ -43,6 +44,7 @@ def advise_and_write(experiment: Experiment, file: Path | None) -> None:
 def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     """Work the advice out and print it."""
     start = time.monotonic()
+    calibrate_backbone_(backbone, data)
     advice, probes, curve = advise_on(backbone, data)
     layers = [
         (layer, str(accuracy), "" if layer == probes.last else signed(probes.lead(layer)))

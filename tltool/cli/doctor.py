@@ -38,6 +38,7 @@ from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.figures.starting_signals import draw_starting_signals
 from tltool.reporting.tables import FactTable, rich_table
+from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.image_task import ImageTask
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -95,6 +96,7 @@ def doctor(
     data.setup("fit")
     print(f"data     {one_line(data.summary())}")
     task.to(trainer.strategy.root_device)
+    calibrate_backbone_(task.backbone, data)
     images = hash_images(data, None if write_groups else max_images)
     results, duplicates = check_images(images, data)
     status = plain_console(stderr=True).status

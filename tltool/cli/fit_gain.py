@@ -9,6 +9,7 @@ from tltool.evaluation.accuracy import AccuracyInterval
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
+from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
@@ -24,6 +25,7 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     if not trainer.is_global_zero or not caching.enabled or is_limited(trainer):
         return None
     backbone = experiment.backbone.to(trainer.strategy.root_device)
+    calibrate_backbone_(backbone, experiment.data)
     probe = measure_probe(
         backbone, experiment.data, caching=vars(caching), precision=str(trainer.precision)
     )

@@ -8,6 +8,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.num_workers import resolve_num_workers
 from tltool.features.cache import Features, cached_features
+from tltool.training.backbone_start import calibrate_backbone_
 
 FROZEN_BACKBONE = {"finetuning": {"class_path": "tltool.finetuning.strategies.LinearProbe"}}
 """Defaults of commands that train no layer of the backbone, so that `Auto` splits no images off."""
@@ -21,8 +22,9 @@ def set_up_frozen_backbone(experiment: Experiment, cache: Path | None) -> dict[s
     """
     trainer = experiment.device_trainer(precision=experiment.config.trainer.precision)
     experiment.backbone.to(trainer.strategy.root_device)
-    trainer.precision_plugin.convert_module(experiment.backbone)
     experiment.data.setup("fit")
+    calibrate_backbone_(experiment.backbone, experiment.data)
+    trainer.precision_plugin.convert_module(experiment.backbone)
     return {"cache": cache, "precision": str(trainer.precision), "show_progress": True}
 
 

@@ -28,6 +28,7 @@ from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 from tltool.reporting.tables import FactTable, rich_table
+from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import start_head_
 
 
@@ -107,6 +108,7 @@ def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LR
     """Say at which learning rate the loss of a phase falls most steeply."""
     task, data = experiment.task, experiment.data
     status = plain_console(stderr=True).status(f"{steps} steps at rising learning rates")
+    calibrate_backbone_(task.backbone, data)
     with restored_state(task), status:
         start_head_(task, data)
         found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)

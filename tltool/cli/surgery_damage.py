@@ -9,6 +9,7 @@ from tltool.diagnostics.surgery_damage import (
     measure_damage,
     measure_drift,
 )
+from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import is_limited
 
 
@@ -25,7 +26,8 @@ def print_surgery(experiment: Experiment, trainer: Trainer) -> None:
     reports = [str(report) for report in backbone.surgery_reports if report.changed]
     if not reports:
         return
-    drift = measure_drift(backbone.to(trainer.strategy.root_device), experiment.data)
+    calibrate_backbone_(backbone.to(trainer.strategy.root_device), experiment.data)
+    drift = measure_drift(backbone, experiment.data)
     num_images = min(NUM_DRIFT, len(experiment.data.samples("train")))
     print(
         f"surgery   {' '.join(reports)} It moves the features by {drift.length:.2f} of their "
@@ -51,7 +53,8 @@ def print_damage(experiment: Experiment) -> SurgeryDamage:
     """Measure the damage of the edits and print it."""
     device = experiment.device_trainer().strategy.root_device
     experiment.data.setup("fit")
-    damage = measure_damage(experiment.backbone.to(device), experiment.data)
+    backbone = calibrate_backbone_(experiment.backbone.to(device), experiment.data)
+    damage = measure_damage(backbone, experiment.data)
     (before, after), difference = damage.accuracies, damage.difference.estimate
     verdict = ", within noise" if damage.is_within_noise else ""
     drift = list(damage.drifts.values())[-1]

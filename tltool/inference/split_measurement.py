@@ -15,6 +15,7 @@ from tltool.inference.predictor import Predictor
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
+from tltool.training.backbone_start import calibrate_backbone_
 
 
 def measure_split(
@@ -50,6 +51,7 @@ def measure_split(
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
+        calibrate_backbone_(backbone, data)
         train = split_features(backbone, data, "train", caching=caching or {}), train_labels
         test = split_features(backbone, data, split, caching=caching or {}), labels
         baselines[PROBE] = probe_correct(train, test, data.num_classes)

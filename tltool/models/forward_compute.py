@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tltool._module_state import evaluation_mode
+from tltool.surgery.calibration import computing_old
 
 
 def forward_shares(
@@ -34,7 +35,7 @@ def forward_shares(
     """
     group_of = {name: group for group, names in groups.items() for name in names}
     counter = FlopCounterMode(display=False)
-    with evaluation_mode(model), torch.inference_mode(), counter:
+    with evaluation_mode(model), computing_old(model), torch.inference_mode(), counter:
         model(images)
     # By the module's name, with that of the model's class in front; those of children included.
     root = type(model).__name__

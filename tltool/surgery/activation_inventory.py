@@ -1,8 +1,11 @@
 """All activations of a model, with the reason where one cannot or should not be replaced."""
 
+from itertools import accumulate
+
 from torch import nn
 
 from tltool.surgery.activation_kinds import FoundActivation, kind_of, why_gate
+from tltool.surgery.activation_replacement import plain_activation
 from tltool.surgery.functional_activations import find_functional
 from tltool.surgery.module_replacement import outermost, shortened, walk
 
@@ -18,12 +21,23 @@ def find_activations(model: nn.Module) -> list[FoundActivation]:
         [(('1',), 'relu', None), (('2',), 'softmax', 'gate: softmax')]
     """
     found = []
-    for place in outermost(place for place in walk(model) if kind_of(place.module)):
-        kind = str(kind_of(place.module))
+    for place in outermost(p for p in walk(model) if kind_of(plain_activation(p.module))):
+        kind = str(kind_of(plain_activation(place.module)))
         reasons = [why_gate(model, name, kind) for name in place.names]
         reason = next((reason for reason in reasons if reason), None)
         found.append(FoundActivation(place.names, kind, place.module, reason))
-    return [*found, *find_functional(model)]
+    gated = {
+        name.rpartition(".")[0] for each in found if each.why_kept == "gate" for name in each.names
+    }
+    return [
+        each._replace(is_in_gate=any(not gated.isdisjoint(_owners(n)) for n in each.names))
+        for each in (*found, *find_functional(model))
+    ]
+
+
+def _owners(name: str) -> list[str]:
+    """Return the names of what an activation lies in, but for the model."""
+    return list(accumulate(name.split(".")[:-1], "{}.{}".format))
 
 
 def summarize(activations: list[FoundActivation]) -> str:

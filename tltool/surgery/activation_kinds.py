@@ -7,19 +7,18 @@ from typing import NamedTuple
 
 from torch import nn
 
-from tltool.layers.activations import ACTIVATIONS
+from tltool.surgery.function_kinds import HOME_OF_TIMM, SQUASHING, kind_of_function
 
 # The modules that define activations as classes of their own. timm is known by its path: nothing
 # here imports it, and a model that has none of its classes needs none.
-HOME_OF_TIMM = "timm.layers.activations"  # and timm.layers.activations_me
 HOMES = ("torch.nn.modules.activation", HOME_OF_TIMM)
 _file = resources.files(__package__) / "activation_kinds.toml"
 KINDS: dict[str, dict[str, str]] = tomllib.loads(_file.read_text(encoding="utf-8"))
 NO_ACTIVATIONS = {"MultiheadAttention"}
 
 NO_FUNCTIONS_OF_ONE_NUMBER = {"softmax", "softmin", "log_softmax", "glu"}
-SQUASHING = {"sigmoid", "hardsigmoid"}
 PATTERNS = {name: re.compile(pattern) for name, pattern in KINDS["patterns"].items()}
+POSITION_BIAS = "position bias"
 
 
 class FoundActivation(NamedTuple):
@@ -31,8 +30,11 @@ class FoundActivation(NamedTuple):
     kind: str
     #: ``None`` where it is a function.
     module: nn.Module | None
-    #: ``gate`` or ``out of reach``, and more after a colon; ``None`` if it can be replaced.
+    #: ``gate``, ``position bias`` or ``out of reach``, and more after a colon; ``None`` if it can
+    #: be replaced.
     why_kept: str | None
+    #: Whether it lies in a module that is a gate, as between the layers of a squeeze-excite.
+    is_in_gate: bool = False
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -42,6 +44,8 @@ def kind_of(module: nn.Module) -> str | None:
         >>> kind_of(nn.GELU(approximate="tanh")), kind_of(nn.Linear(2, 2))
         ('gelu_tanh', None)
     """
+    if is_gamma_act(module):
+        return kind_of_function(module.act_fn)
     for cls in type(module).__mro__:
         elsewhere = KINDS["elsewhere"].get(f"{cls.__module__}.{cls.__name__}")
         if elsewhere:
@@ -51,6 +55,12 @@ def kind_of(module: nn.Module) -> str | None:
             kind = KINDS["homes"].get(cls.__name__, cls.__name__.lower())
             return "gelu_tanh" if is_tanh else kind
     return None
+
+
+def is_gamma_act(module: nn.Module) -> bool:
+    """Tell whether a module is timm's ``GammaAct``: a function and a factor behind it."""
+    cls = type(module)
+    return f"{cls.__module__}.{cls.__name__}" == "timm.models.nfnet.GammaAct"
 
 
 def same_function(first: nn.Module, second: nn.Module) -> bool:
@@ -71,6 +81,7 @@ def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
     """Return why the activation at a dotted name is no activation of a layer, or ``None`` if it is.
 
     A gate scales what flows through another branch; with another range it would be another model.
+    A network of positions alone, as Swin's, is none of the images' layers either.
 
     Example:
         >>> model = nn.ModuleDict({"act": nn.ReLU(), "gate": nn.Hardsigmoid()})
@@ -79,6 +90,8 @@ def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
     """
     if kind in NO_FUNCTIONS_OF_ONE_NUMBER:
         return f"gate: {kind}"
+    if any(PATTERNS["position_bias"].search(part) for part in name.split(".")):
+        return POSITION_BIAS
     owner, path = _owner(model, name)
     if PATTERNS["attention_kernel"].search(path[-1]):
         return "gate: attention kernel"  # linear attention needs it to be non-negative
@@ -89,16 +102,6 @@ def why_gate(model: nn.Module, name: str, kind: str) -> str | None:
     patterns = PATTERNS["gate"], PATTERNS["gating_attribute"]
     by_attribute = any(pattern.search(part) for part in path for pattern in patterns)
     return "gate" if by_attribute or PATTERNS["gating_class"].search(owner) else None
-
-
-def canonical(kind: str) -> str:
-    """Return the one name of an activation that has several.
-
-    Example:
-        >>> canonical("swish")
-        'silu'
-    """
-    return ACTIVATIONS[kind].name if kind in ACTIVATIONS else kind
 
 
 def _settings(module: nn.Module) -> dict[str, object]:

@@ -9,6 +9,7 @@ from tltool.layers.activations import ACTIVATIONS
 from tltool.layers.initializers import WEIGHTED
 from tltool.surgery.activation_inventory import find_activations
 from tltool.surgery.activation_kinds import kind_of
+from tltool.surgery.activation_replacement import plain_activation
 
 #: Attributes of activations that are arguments of theirs as well.
 _SETTINGS = {"negative_slope", "alpha", "beta", "threshold", "min_val", "max_val"}
@@ -42,6 +43,7 @@ def activations_behind(model: nn.Module) -> dict[nn.Module, Spec]:
 
 def _spec_of(activation: nn.Module) -> Spec:
     """Return an activation as a specification, as near to it as there is one."""
+    activation = plain_activation(activation)
     kind = kind_of(activation)
     if isinstance(activation, nn.PReLU):
         return {"name": "leaky_relu", "negative_slope": float(activation.weight.detach().mean())}

@@ -41,7 +41,7 @@ def channel_moments(outputs: Tensor, dim: int) -> ChannelMoments:
     """
     rows = outputs.detach().movedim(dim, -1)  # (B, *, C)
     num_values = rows[..., 0].numel()
-    chunks = rows.split(_CHUNK)
+    chunks = torch.split(rows, _CHUNK)
     mean = sum(chunk.double().flatten(0, -2).sum(dim=0) for chunk in chunks) / num_values
     squares = sum((chunk.double() - mean).square().flatten(0, -2).sum(dim=0) for chunk in chunks)
     return ChannelMoments(

@@ -6,31 +6,12 @@ import inspect
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 
-import torch
 from torch import nn
-from torch.nn import functional
 
-from tltool.surgery.activation_kinds import (
-    HOME_OF_TIMM,
-    SQUASHING,
-    FoundActivation,
-    canonical,
-    kind_of,
-)
+from tltool.surgery.activation_kinds import FoundActivation, kind_of
+from tltool.surgery.function_kinds import kind_of_function
 from tltool.surgery.module_replacement import walk
 
-# A sigmoid or softmax that is called as a function is a gate or an attention; it is not listed.
-_NAMES = (
-    *("relu", "relu6", "leaky_relu", "rrelu", "prelu", "elu", "celu", "selu", "gelu", "silu"),
-    *("mish", "hardswish", "hardtanh", "tanh", "softsign", "threshold"),
-)
-FUNCTIONS: dict[int, str] = {
-    id(getattr(namespace, spelling)): name
-    for name in _NAMES
-    for spelling in (name, f"{name}_")  # the second works in place
-    for namespace in (torch, functional)
-    if hasattr(namespace, spelling)
-}
 # Norm layers with a nonlinearity in their formula, and the parameter that is None where it is off.
 FUSED = {"EvoNorm2d": "v", "FilterResponseNormTlu2d": "tau"}
 
@@ -66,21 +47,12 @@ def _inside(module: nn.Module) -> Iterator[tuple[str, str, str]]:
         if owner.startswith(prefix) and getattr(module, parameter, None) is not None:
             yield parameter, owner.lower(), f"part of the formula of {owner}"
     for attribute, value in vars(module).items():
-        kind = _kind_of_function(value)
+        kind = kind_of_function(value)
         if kind:
             yield attribute, kind, f"{owner} holds {kind} as a function"
     for kind, methods in _calls(type(module)).items():  # type: ignore[arg-type]  # a class has a hash
         where = " and ".join(methods)
         yield f"{methods[0]}.{kind}", kind, f"{owner} calls {kind} as a function in {where}"
-
-
-def _kind_of_function(value: object) -> str | None:
-    if isinstance(value, functools.partial):
-        value = value.func
-    if isinstance(value, FunctionType) and value.__module__.startswith(HOME_OF_TIMM):
-        name = value.__name__.removesuffix("_me").replace("hard_s", "hards")
-        return None if name in SQUASHING else canonical(name)
-    return FUNCTIONS.get(id(value))
 
 
 @functools.lru_cache(maxsize=256)  # Models have many modules of one class.
@@ -130,6 +102,6 @@ def _loaded(code: CodeType, namespace: dict[str, object]) -> Iterator[str]:
             value = getattr(value, instruction.argval, None)
         else:
             value = None
-        kind = _kind_of_function(value)
+        kind = kind_of_function(value)
         if kind:
             yield kind

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tltool.surgery.calibration import Calibrated
+from tltool.surgery.calibrated_module import Calibrated
 from tltool.surgery.channel_layout import Channels
 from tltool.surgery.channel_moments import ChannelMoments
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from tltool.data.loading.image_dataset import collate
 from tltool.diagnostics.phase_training import copy_in_phase, phase_optimizer, train_steps
 from tltool.finetuning.phase import Phase
+from tltool.surgery.calibration import computing_old
 
 if TYPE_CHECKING:
     from tltool.data.datamodules.image_datamodule import ImageDataModule
@@ -63,8 +64,10 @@ def measure_training_time(
     images: Tensor = batch["images"]
     load = (time.perf_counter() - start) / len(images)
     trained = copy_in_phase(task, phase)
-    step = _seconds(train_steps(trained, phase_optimizer(trained, phase), [batch] * (_STEPS + 1)))
-    with torch.inference_mode():
+    with computing_old(trained):
+        steps = train_steps(trained, phase_optimizer(trained, phase), [batch] * (_STEPS + 1))
+        step = _seconds(steps)
+    with torch.inference_mode(), computing_old(trained):
         passes = (trained.backbone(images.to(task.device)).sum().item() for _ in range(_STEPS + 1))
         forward = _seconds(passes)
     num_train, num_val = len(dataset), len(data.samples("val"))
