@@ -34,6 +34,10 @@ def test_a_frozen_backbone_with_other_activations_is_said_with_the_cure(name):
     [
         ({"swap_activations": {"to": "gelu", "only": "layer1.*"}}, "backbone.layer1 in phase"),
         ({"swap_activations": {"to": "gelu", "only": ["conv1.*", "layer2.*"]}}, "backbone.stem, "),
+        (
+            {"replace_norms": {"to": "group", "only": "layer3.*", "match": "none"}},
+            "backbone.layer3",
+        ),
         ({"reinitialize": {"groups": ["layer2"]}}, "features are random: backbone.layer2 in phase"),
     ],
 )
@@ -50,8 +54,10 @@ def test_the_groups_are_those_of_the_edited_layers(surgery, groups):
         (LinearProbe(), {"swap_activations": {"to": "gelu", "match": "moments"}}),
         (LinearProbe(), {"add_lora": {"rank": 2}}),
         (LinearProbe(), {"swap_activations": "prelu"}),
+        (LinearProbe(), {"replace_norms": "group"}),
+        (LinearProbe(), "fold_norms"),
     ],
-    ids=["trained", "begun anew and trained", "matched", "adapters", "exact"],
+    ids=["trained", "random but trained", "matched", "adapters", "exact", "norms", "folded"],
 )
 def test_an_edit_that_trains_or_damages_nothing_is_not_said(strategy, surgery):
     assert warnings_of(strategy, surgery) == []

@@ -131,3 +131,16 @@ def test_an_input_norm_that_goes_stale_is_said(make_task, strategy, count):
     task = make_task()
     task.head.input_norm = Standardize(4)
     assert len(warnings_of(task, strategy, ADAMW)) == count
+
+
+@pytest.mark.parametrize(
+    ("groups", "count"), [(("head",), 0), (("head", "backbone.layer4"), 3), (("*",), 15)]
+)
+def test_layers_with_folded_norms_that_train_are_said(make_task, groups, count):
+    task = make_task("test_resnet")
+    task.edit_backbone_(["fold_norms"])
+    frozen = tuple(group for group in layer_groups(task) if group not in groups)
+    schedule = Schedule((Phase("all", groups),), frozen=() if "*" in groups else frozen)
+    warnings = warnings_of(task, schedule, ADAMW)
+    numbers = [warning.split()[3] for warning in warnings if "batch norms are folded" in warning]
+    assert numbers == [str(count)] * bool(count)

@@ -84,6 +84,9 @@ class FrozenFront(nn.Module):
             network = fold_batch_norms(backbone, images)
             if not isinstance(network, Backbone):
                 return None
+            names = {name for name, _ in network.named_modules()}
+            if not names.issuperset([*self.cut.skipped, self.cut.boundary]):
+                return None  # The cut is inside a block that was merged.
             front = FrozenFront(network, self.cut, "fp32")
             if not is_close(front(images), self.in_dtype("fp32")(images)):
                 return None  # A frozen convolution right in front of a batch norm that trains.

@@ -1,7 +1,7 @@
 """Warnings about a plan: settings that are rarely meant, each with the remedy."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from importlib import resources
 
@@ -16,6 +16,7 @@ from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.layer_groups import layer_groups
+from tltool.surgery.norm_folding import FoldedNorms
 
 _file = resources.files(__package__) / "plan_warnings.toml"
 MESSAGES: dict[str, str] = tomllib.loads(_file.read_text(encoding="utf-8"))
@@ -67,8 +68,13 @@ def schedule_warnings(
     if never:
         warnings.append(MESSAGES["never_trained"].format(groups=", ".join(never)))
     owners = module_groups(task, groups)
+    folded = _folded_layers(task, groups)
     for phase in schedule.phases:
         warnings += _batch_norms(phase, owners, batch_per_device)
+        num_layers = sum(group in phase.groups for group in folded)
+        if num_layers:
+            words = {"phase": phase.name, "num_layers": num_layers}
+            warnings.append(MESSAGES["folded_norms"].format(**words))
     norm = getattr(task.get_submodule("head"), "input_norm", None)
     trains = (p.name for p in schedule.phases if any(group != "head" for group in p.groups))
     phase_name = next(trains, None)
@@ -106,6 +112,19 @@ def _batch_norms(
         return [MESSAGES["new_statistics"].format(**words)] if new else []
     is_few = samples is not None and samples < ENOUGH_SAMPLES and norms
     return [MESSAGES["small_batch"].format(**words, enough=ENOUGH_SAMPLES)] if is_few else []
+
+
+def _folded_layers(task: nn.Module, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the layer group of each layer that does the work of a batch norm too."""
+    reports = getattr(task.get_submodule("backbone"), "surgery_reports", ())
+    group_of = {parameter: group for group, names in groups.items() for parameter in names}
+    reports = [report for report in reports if isinstance(report, FoldedNorms)]
+    layers = {layer for r in reports for layer in (*r.folded.values(), *r.merged.values())}
+    prefixes = [f"backbone.model.{layer}." for layer in layers]
+    return [
+        next((group_of[name] for name in group_of if name.startswith(prefix)), "")
+        for prefix in prefixes
+    ]
 
 
 def _is_new(norm: _BatchNorm) -> bool:

@@ -101,7 +101,7 @@ class Backbone(nn.Module):
         in_chans: int = 3,
         img_size: int | list[int] | None = None,
         stop_at: str | None = None,
-        surgery: Sequence[dict[str, Any]] = (),
+        surgery: Sequence[str | dict[str, Any]] = (),
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         grad_checkpointing: bool = False,
@@ -147,7 +147,7 @@ class Backbone(nn.Module):
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
         #: What each edit changed.
         self.surgery_reports: list[EditReport] = []
-        self._added: set[str] = set()
+        self._own = [parameter for parameter, _ in self.model.named_parameters()]
         self._edit(surgery)
         if not is_rebuilding():
             for warning in surgery_warnings(self.model, self.surgery_reports):
@@ -160,11 +160,11 @@ class Backbone(nn.Module):
             self.compile()  # In place: no `_orig_mod.` in the state dict.
 
     @property
-    def surgery(self) -> list[dict[str, Any]]:
+    def surgery(self) -> list[str | dict[str, Any]]:
         """The edits that have been made, as plain data."""
         return list(self.description["init_args"]["surgery"])
 
-    def edit_(self, edits: Sequence[dict[str, Any]]) -> "Backbone":
+    def edit_(self, edits: Sequence[str | dict[str, Any]]) -> "Backbone":
         """Edit the model further, as ``surgery`` does, so that a checkpoint rebuilds it.
 
         Example:
@@ -202,16 +202,10 @@ class Backbone(nn.Module):
             ValueError: If there are none.
         """
         merge_lora(self.model)
-        self._added &= {parameter for parameter, _ in self.model.named_parameters()}
         self._describe_surgery([edit for edit in self.surgery if "add_lora" not in edit])
         return self
 
-    def _edit(self, edits: Sequence[dict[str, Any]]) -> None:
-        before = {parameter for parameter, _ in self.model.named_parameters()} - self._added
-
-        def added() -> set[str]:
-            return {parameter for parameter, _ in self.model.named_parameters()} - before
-
+    def _edit(self, edits: Sequence[str | dict[str, Any]]) -> None:
         example = torch.zeros(1, *self.data_config["input_size"])
         forward = partial(self._features, self.model)
         self.surgery_reports += apply_surgery_(
@@ -219,10 +213,9 @@ class Backbone(nn.Module):
             edits,
             example=example,
             forward=forward,
-            layer_groups=lambda: layer_groups_of(self.model, coarse=True, added=added()),
+            layer_groups=lambda: layer_groups_of(self.model, coarse=True, own=self._own),
             new_model=self._new_model,
         )
-        self._added = added()
 
     def _new_model(self) -> nn.Module:
         """Make the model once more, as it begins without pretrained weights and edits."""
@@ -261,7 +254,7 @@ class Backbone(nn.Module):
         calibrate_(self.model, images, forward=partial(self._features, self.model))
         return self
 
-    def _describe_surgery(self, edits: Sequence[dict[str, Any]]) -> None:
+    def _describe_surgery(self, edits: Sequence[str | dict[str, Any]]) -> None:
         init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}
         self.description = {**self.description, "init_args": init_args}
 
@@ -336,7 +329,7 @@ class Backbone(nn.Module):
 
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
-        groups = layer_groups_of(self.model, coarse=coarse, added=self._added)
+        groups = layer_groups_of(self.model, coarse=coarse, own=self._own)
         return {
             group: [f"model.{parameter}" for parameter in parameters]
             for group, parameters in groups.items()

@@ -1,6 +1,7 @@
 """Layer groups of timm's models, as timm's ``group_matcher`` says."""
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ _FINE_ONLY = {"RDNet"}
 
 
 def layer_groups_of(
-    model: nn.Module, *, coarse: bool, added: Collection[str] = ()
+    model: nn.Module, *, coarse: bool, own: Sequence[str] | None = None
 ) -> dict[str, list[str]]:
     """Return parameter names by layer group, from the input on, as timm's ``group_matcher`` says.
 
@@ -24,32 +25,48 @@ def layer_groups_of(
     Args:
         model: The model.
         coarse: Whole stages, or the layers inside them.
-        added: Names of parameters that surgery brought in, which timm does not know. Each belongs
-            to the group of the parameter in front of it.
+        own: Names of the parameters that the model had before surgery, in their order; ``None`` for
+            those that it has. Groups keep the names that they had with them. What surgery brought
+            in, timm does not know: it belongs to the group of the module that it is in, or else of
+            the parameter in front of it.
     """
-    groups = _match_groups(model, coarse=coarse, added=added)
+    current = [parameter for parameter, _ in model.named_parameters()]
+    groups = _match_groups(model, current if own is None else own, coarse=coarse)
     group_of = {parameter: group for group, names in groups.items() for parameter in names}
+    group_of_module = _groups_of_modules(group_of)
     last = next(iter(groups), "")
-    for parameter, _ in model.named_parameters():
-        if parameter in added:
-            groups[last].append(parameter)
-        last = group_of.get(parameter, last)
-    return groups
+    placed: dict[str, list[str]] = {group: [] for group in groups}
+    for parameter in current:
+        around = (group_of_module.get(path) for path in _paths(parameter))
+        last = group_of.get(parameter) or next(filter(None, around), last)
+        placed[last].append(parameter)
+    return {group: names for group, names in placed.items() if names}
 
 
-def _match_groups(
-    model: nn.Module, *, coarse: bool, added: Collection[str]
-) -> dict[str, list[str]]:
-    own = [(key, value) for key, value in model.named_parameters() if key not in added]
+def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict[str, list[str]]:
     if hasattr(model, "group_matcher"):
         is_coarse = coarse and type(model).__name__ not in _FINE_ONLY
         matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)
-        named = [*own, *((key, None) for key in classifier)]
+        named = [(key, None) for key in (*own, *classifier)]
         holder = SimpleNamespace(named_parameters=lambda: named)
         return name_groups(timm.models.group_parameters(cast(Any, holder), matcher), classifier)
     groups: dict[str, list[str]] = {}
-    for parameter, _ in own:
+    for parameter in own:
         groups.setdefault(parameter.partition(".")[0], []).append(parameter)
     return name_groups(groups)
+
+
+def _groups_of_modules(group_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each module that has all its parameters in one."""
+    groups: dict[str, set[str]] = {}
+    for parameter, group in group_of.items():
+        for path in _paths(parameter):
+            groups.setdefault(path, set()).add(group)
+    return {path: next(iter(names)) for path, names in groups.items() if len(names) == 1}
+
+
+def _paths(parameter: str) -> list[str]:
+    """Return the dotted names of the modules that a parameter is in, the innermost first."""
+    return list(accumulate(parameter.split(".")[:-1], "{}.{}".format))[::-1]

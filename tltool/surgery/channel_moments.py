@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_LARGEST_SCALE = 1e3
 _CHUNK = 16
 """Images that are held in double precision at once."""
 
@@ -67,3 +68,13 @@ def merge_moments(parts: Sequence[ChannelMoments]) -> ChannelMoments:
         for share, part in zip(shares, parts, strict=True)
     )
     return ChannelMoments(torch.as_tensor(mean), torch.as_tensor(variance).sqrt(), num_values)
+
+
+def affine_between(raw: ChannelMoments, wanted: ChannelMoments) -> tuple[Tensor, Tensor]:
+    """Return the scale and shift ``(C,)`` that give channels other moments.
+
+    A channel that is all but constant becomes so, at the mean that is wanted: to stretch it would
+    amplify rounding.
+    """
+    scale = torch.where(raw.std * _LARGEST_SCALE > wanted.std, wanted.std / raw.std, 0.0)
+    return scale, wanted.mean - scale * raw.mean

@@ -9,14 +9,23 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool.surgery.activation_swap import ActivationSwap, swap_activations
 from tltool.surgery.adapters import AddedLoRA, add_lora
+from tltool.surgery.added_norms import AddedNorms, add_norms
+from tltool.surgery.norm_folding import FoldedNorms, fold_norms
+from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
 from tltool.surgery.reinitialization import LayerGroups, Reinitialization, reinitialize
 
-EditReport = ActivationSwap | AddedLoRA | Reinitialization
+EditReport = (
+    ActivationSwap | AddedLoRA | FoldedNorms | ReplacedNorms | AddedNorms | Reinitialization
+)
 
 #: Each edit by its name: a function of the model, which returns a report.
 EDITS: dict[str, Callable[..., EditReport]] = {
     "swap_activations": swap_activations,
     "add_lora": add_lora,
+    "fold_norms": fold_norms,
+    "remove_norms": remove_norms,
+    "replace_norms": replace_norms,
+    "add_norms": add_norms,
     "reinitialize": reinitialize,
 }
 
@@ -27,7 +36,7 @@ GIVEN = ("example", "forward", "layer_groups", "new_model")
 
 def apply_surgery_(
     model: nn.Module,
-    edits: Sequence[Mapping[str, Any]],
+    edits: Sequence[str | Mapping[str, Any]],
     *,
     example: Tensor | None = None,
     forward: Callable[[Tensor], object] | None = None,
@@ -41,7 +50,7 @@ def apply_surgery_(
     Args:
         model: Is changed.
         edits: Each a mapping of one name in ``EDITS`` to its arguments, or to its first argument
-            where nothing else is said.
+            where nothing else is said; the name alone where there is nothing to say.
         example: An image ``(1, C, H, W)`` of the size that the model takes, for edits that must
             know the number of channels.
         forward: What passes it; ``None`` for the model itself.
@@ -81,8 +90,10 @@ def apply_surgery_(
     ]
 
 
-def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str, Any]]:
+def _check(edit: str | Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str, Any]]:
     """Return the function that an edit names, and its arguments."""
+    if isinstance(edit, str) and not _needed(_parameters(lookup(EDITS, edit, kind="edit"))):
+        edit = {edit: {}}
     if not isinstance(edit, Mapping) or len(edit) != 1:
         raise TypeError(
             "Each edit in `surgery` must be a mapping of one name to its arguments, such as "
@@ -90,16 +101,27 @@ def _check(edit: Mapping[str, Any]) -> tuple[Callable[..., EditReport], dict[str
         )
     ((name, arguments),) = edit.items()
     function = lookup(EDITS, str(name), kind="edit")
-    signature = list(inspect.signature(function).parameters.items())[1:]  # the model first
-    parameters = {key: parameter for key, parameter in signature if key not in GIVEN}
+    parameters = _parameters(function)
+    if arguments is None:  # As YAML reads `- fold_norms:`.
+        arguments = {}
     if not isinstance(arguments, Mapping):
         arguments = {next(iter(parameters)): arguments}
     for key in arguments:
         lookup(parameters, str(key), kind=f"{name} argument")
-    for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in arguments:
+    for key in _needed(parameters):
+        if key not in arguments:
             raise ValueError(f"{name} needs `{key}`: write {{{name}: {{{key}: ...}}}}.")
     return function, dict(arguments)
+
+
+def _parameters(function: Callable[..., EditReport]) -> dict[str, inspect.Parameter]:
+    """Return what an edit can be told in a configuration."""
+    signature = list(inspect.signature(function).parameters.items())[1:]  # the model first
+    return {key: parameter for key, parameter in signature if key not in GIVEN}
+
+
+def _needed(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    return [key for key, each in parameters.items() if each.default is each.empty]
 
 
 def _given_to(function: Callable[..., EditReport]) -> list[str]:

@@ -5,9 +5,7 @@ from torch import Tensor, nn
 
 from tltool.surgery.calibrated_module import Calibrated
 from tltool.surgery.channel_layout import Channels
-from tltool.surgery.channel_moments import ChannelMoments
-
-_LARGEST_SCALE = 1e3
+from tltool.surgery.channel_moments import ChannelMoments, affine_between
 
 
 class MatchedActivation(Calibrated):
@@ -34,14 +32,10 @@ class MatchedActivation(Calibrated):
         return outputs
 
     def set_values_(self, raw: ChannelMoments, old: ChannelMoments) -> None:
-        """Set the map of each channel.
-
-        One that the new activation makes all but constant becomes so, at its old mean: to stretch
-        it would amplify rounding.
-        """
-        scale = torch.where(raw.std * _LARGEST_SCALE > old.std, old.std / raw.std, 0.0)
+        """Set the map of each channel."""
+        scale, shift = affine_between(raw, old)
         self.scale.copy_(scale)
-        self.shift.copy_(old.mean - scale * raw.mean)
+        self.shift.copy_(shift)
 
     def forward_calibrated(self, inputs: Tensor) -> Tensor:
         """Return the activations, stretched and shifted."""

@@ -1,0 +1,64 @@
+"""Which modules are normalization layers, of which kind, and what else they hold."""
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tltool.surgery.module_replacement import Place, walk
+
+#: The kinds by name, as in a configuration. timm's are subclasses.
+KINDS: dict[str, type[nn.Module]] = {
+    "batch": _BatchNorm,
+    "group": nn.GroupNorm,
+    "layer": nn.LayerNorm,
+    "rms": nn.RMSNorm,
+}
+
+
+def norm_kind(module: nn.Module) -> str | None:
+    """Return the kind of a norm layer, a name in ``KINDS``; ``None`` for other modules.
+
+    Example:
+        >>> norm_kind(nn.BatchNorm2d(4)), norm_kind(nn.Linear(2, 2))
+        ('batch', None)
+    """
+    return next((name for name, cls in KINDS.items() if isinstance(module, cls)), None)
+
+
+def is_batch_norm(module: object) -> bool:
+    """Tell whether a module normalizes by statistics of a batch, timm's with an activation too."""
+    return isinstance(module, _BatchNorm)
+
+
+def batch_norms(model: nn.Module) -> list[Place]:
+    """Return the batch norms below a model, in the order of definition."""
+    return [place for place in walk(model) if is_batch_norm(place.module)]
+
+
+def behind_norm(place: Place) -> nn.Module:
+    """Return what a norm layer does beside normalizing, under the names that it has there.
+
+    timm's ``BatchNormAct2d`` and its likes hold the activation behind them, and a dropout.
+
+    Example:
+        >>> behind_norm(*walk(nn.Sequential(nn.BatchNorm2d(4))))
+        Identity()
+    """
+    children = OrderedDict(place.module.named_children())
+    return nn.Sequential(children) if children else nn.Identity()
+
+
+def with_norm(place: Place, norm: nn.Module) -> nn.Module:
+    """Return another norm, and behind it what the one at a place does beside normalizing."""
+    children = OrderedDict(place.module.named_children())
+    return nn.Sequential(OrderedDict(norm=norm, **children)) if children else norm
+
+
+def without_activation(norm: nn.Module) -> nn.Module:
+    """Return a norm layer of the same parameters and statistics that only normalizes."""
+    bare: Any = copy.copy(norm)
+    bare._modules = {name: nn.Identity() for name in norm._modules}
+    return bare
