@@ -20,7 +20,7 @@ from tltool.features.extraction import extract_layer_features
 from tltool.models.backbone import WHOLE, Backbone
 
 if TYPE_CHECKING:
-    from tltool.data.datamodules.image_datamodule import ImageDataModule
+    from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 
 #: Of more images so many are probed and scored, the same share of each class.
 MOST_TRAIN, MOST_VAL = 1000, 2000
@@ -107,29 +107,31 @@ def measure_damage(backbone: Backbone, data: "ImageDataModule") -> SurgeryDamage
         data: The images, with that backbone's ``data_config``.
     """
     small = copy.copy(data)
-    train, val = (
-        at_most(data.samples(split), most)  # type: ignore[arg-type]  # two names of splits
-        for split, most in (("train", MOST_TRAIN), ("val", MOST_VAL))
-    )
+    train, val = at_most(data.samples("train"), MOST_TRAIN), at_most(data.samples("val"), MOST_VAL)
     small.splits = Splits(train, val, data.splits.test)
-    correct, layers = [], []
-    for network, what in ((backbone.without_surgery(), "former"), (backbone, "edited")):
-        found = [
-            extract_layer_features(
-                network, loader, description=f"{what} backbone, {split} images", total=len(loader)
-            )
-            for split, loader in (
-                ("train", small.evaluation_dataloader("train")),
-                ("val", small.evaluation_dataloader("val")),
-            )
-        ]
-        (of_train, train_labels), (of_val, val_labels) = found
-        fitted, scored = (of_train[WHOLE], train_labels), (of_val[WHOLE], val_labels)
-        correct.append(probe_correct(fitted, scored, data.num_classes))
-        layers.append(of_val)
-    first, second = layers
-    drifts = {name: feature_drift(first[name], second[name]) for name in first if name in second}
-    return SurgeryDamage(*correct, number_groups(val.groups), len(train), drifts)
+    before, former = _probed(backbone.without_surgery(), small, "former")
+    after, edited = _probed(backbone, small, "edited")
+    drifts = {
+        name: feature_drift(features, edited[name])
+        for name, features in former.items()
+        if name in edited
+    }
+    return SurgeryDamage(before, after, number_groups(val.groups), len(train), drifts)
+
+
+def _probed(
+    backbone: Backbone, data: "ImageDataModule", which: str
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return where a probe is right on validation images, and their features by layer."""
+
+    def features(split: "SplitName") -> tuple[dict[str, Tensor], Tensor]:
+        loader = data.evaluation_dataloader(split)
+        words = f"{which} backbone, {split} images"
+        return extract_layer_features(backbone, loader, description=words, total=len(loader))
+
+    (train, train_labels), (val, val_labels) = features("train"), features("val")
+    fitted, scored = (train[WHOLE], train_labels), (val[WHOLE], val_labels)
+    return probe_correct(fitted, scored, data.num_classes), val
 
 
 @torch.inference_mode()
