@@ -21,6 +21,7 @@ collect_ignore = [
     "distributed/fsdp2_job.py",
     "distributed/signal_job.py",
     "distributed/two_ranks_job.py",
+    "backbone_start_job.py",
     "ending_job.py",
 ]  # scripts of tests
 

@@ -87,8 +87,8 @@ def swap_activations(
         channels = find_channels(model, chosen, example, forward) if match else {}
         if not match and chosen and has_scaled_convolutions(model):
             of_layers = {name for each in found if each.why_kept is None for name in each.names}
-            new, passes = create_activation(to), {"example": example, "forward": forward}
-            follow_in_convolutions_(model, of_layers, chosen, new, **passes)
+            new = create_activation(to)
+            follow_in_convolutions_(model, of_layers, chosen, new, example=example, forward=forward)
     if chosen:
         replace_modules(
             model,

@@ -100,7 +100,7 @@ def computing_old(model: nn.Module) -> Iterator[None]:
 
     For a pass whose shapes alone matter, as that of the next edit.
     """
-    with _computing(_uncalibrated(model), Calibrated.forward_old):
+    with _computing(_uncalibrated(model), _compute_old):
         yield
 
 
@@ -115,6 +115,10 @@ def _computing(
     finally:
         for module in modules:
             module._during = None
+
+
+def _compute_old(module: Calibrated, inputs: Tensor) -> Tensor:
+    return module.forward_old(inputs)
 
 
 def _settle(

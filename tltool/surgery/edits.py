@@ -7,15 +7,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
-from tltool.surgery.activation_swap import ActivationSwap, swap_activations
+from tltool.surgery.activation_swap import swap_activations
+from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.adapters import AddedLoRA, add_lora
 from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms
 from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
+from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
 from tltool.surgery.reinitialization import LayerGroups, Reinitialization, reinitialize
 
 EditReport = (
-    ActivationSwap | AddedLoRA | FoldedNorms | ReplacedNorms | AddedNorms | Reinitialization
+    ActivationSwap
+    | AddedLoRA
+    | FoldedNorms
+    | ReplacedNorms
+    | AddedNorms
+    | ReestimatedStatistics
+    | Reinitialization
 )
 
 #: Each edit by its name: a function of the model, which returns a report.
@@ -27,6 +35,7 @@ EDITS: dict[str, Callable[..., EditReport]] = {
     "replace_norms": replace_norms,
     "add_norms": add_norms,
     "reinitialize": reinitialize,
+    "reestimate_statistics": reestimate_statistics,
 }
 
 

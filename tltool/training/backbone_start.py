@@ -42,11 +42,11 @@ def calibrate_backbone_(backbone: Backbone, data: Any) -> Backbone:
 def start_backbone_(task: LightningModule, data: Any) -> LightningModule:
     """Calibrate the edits of a task's backbone before it trains, the same on all ranks.
 
-    The first rank does it, and the others get its values. A run that is resumed has them in its
+    The first rank does it, and the others get its values. A run that is resumed has them from its
     checkpoint.
 
     Args:
-        task: A task with a ``backbone``, in ``setup``, with its Trainer.
+        task: A task with a ``backbone``, whose weights are whole on each rank.
         data: The datamodule with the training images.
 
     Returns:
@@ -55,12 +55,18 @@ def start_backbone_(task: LightningModule, data: Any) -> LightningModule:
     Raises:
         ValueError: See `calibrate_backbone_`.
     """
-    trainer, backbone = task.trainer, task.get_submodule("backbone")
+    trainer, backbone = getattr(task, "_trainer", None), task.get_submodule("backbone")
     modules = [module for module in backbone.modules() if isinstance(module, Calibrated)]
-    if not modules or not isinstance(backbone, Backbone) or trainer.ckpt_path is not None:
+    if not modules or not isinstance(backbone, Backbone):
+        return task
+    if trainer is None:
+        calibrate_backbone_(backbone, data)
+        return task
+    # The first rank may have done it for a measurement.
+    if not trainer.strategy.reduce_boolean_decision(backbone.needs_calibration, all=False):
         return task
     if trainer.is_global_zero:
-        calibrate_backbone_(backbone.to(trainer.strategy.root_device), data)
+        calibrate_backbone_(backbone, data)
     states = [{name: value.cpu() for name, value in m.state_dict().items()} for m in modules]
     states = trainer.strategy.broadcast(states)
     for module, state in zip(modules, states, strict=True):

@@ -13,6 +13,7 @@ from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.training.backbone_start import start_backbone_
 from tltool.training.head_fit import fit_head_
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ def start_head_(
     """Fit the input norm of a task's head, and let a linear head begin as the closed-form probe.
 
     A head with hidden layers is trained on the features, if the backbone trains from the first
-    step. It is done once, the same on every rank; in a run that is resumed it was done before.
+    step. What edits of the backbone take from images comes first, see `start_backbone_`. It is done
+    once, the same on every rank; in a run that is resumed it was done before.
 
     Args:
         task: A task with a ``backbone`` and a ``head``, whose ``closed_form_start`` says that the
@@ -40,6 +42,7 @@ def start_head_(
         ValueError: If an input norm must be fitted, and ``data`` is no datamodule of tltool; or
             the features are not finite.
     """
+    start_backbone_(task, data)
     head, trainer = task.get_submodule("head"), getattr(task, "_trainer", None)
     norm = getattr(head, "input_norm", None)
     needs_norm = isinstance(norm, FittedNorm) and not norm.is_fitted

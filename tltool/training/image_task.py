@@ -23,7 +23,6 @@ from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
 from tltool.models.non_finite import check_finite
 from tltool.models.serialization import build_serializable, plain
-from tltool.training.backbone_start import start_backbone_
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.class_frequencies import start_from_log_prior_, weight_tensor
 from tltool.training.csv_logger import add_last_row, resume_rows
@@ -247,8 +246,6 @@ class ImageTask(LightningModule):
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config
                 self._run_facts = RunFacts.of(data.splits, self.trainer.world_size)
-        if stage == "fit":
-            start_backbone_(self, data)
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of batch norm on small batches."""
