@@ -20,6 +20,7 @@ from tltool.finetuning.strategies import (
 )
 from tltool.layers.fitted_norms import Standardize
 from tltool.models.layer_groups import layer_groups
+from tltool.surgery.norm_folding import fold_norms
 from tltool.training.callbacks.finetuning import Finetuning
 
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -138,7 +139,8 @@ def test_an_input_norm_that_goes_stale_is_said(make_task, strategy, count):
 )
 def test_layers_with_folded_norms_that_train_are_said(make_task, groups, count):
     task = make_task("test_resnet")
-    task.edit_backbone_(["fold_norms"])
+    report = fold_norms(task.backbone.model, example=torch.zeros(1, 3, 32, 32))
+    task.backbone.surgery_reports = [report]
     frozen = tuple(group for group in layer_groups(task) if group not in groups)
     schedule = Schedule((Phase("all", groups),), frozen=() if "*" in groups else frozen)
     warnings = warnings_of(task, schedule, ADAMW)

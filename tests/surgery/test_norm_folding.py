@@ -122,6 +122,7 @@ def test_a_block_of_several_branches_is_merged():
     report = fold_norms(model, example=images)
     assert set(report.merged.values()) == {"0"}
     assert num_norms(model) == 0
+    assert not any(module.training for module in model.modules())
     assert torch.allclose(model(images), before, atol=1e-5)
 
 

@@ -81,7 +81,7 @@ def test_a_held_activation_stays_behind_the_norm_under_its_name():
 
 @pytest.mark.parametrize(
     ("num", "num_groups", "expected"),
-    [(16, None, 2), (100, None, 10), (7, None, 1), (3, None, 1), (30, 4, 3), (7, 32, 7)],
+    [(16, None, 2), (96, None, 8), (100, None, 5), (3, None, 1), (30, 4, 3), (7, 32, 7)],
 )
 def test_any_number_of_channels_gets_groups_that_divide_it(num, num_groups, expected):
     model = conv_norm(num)
@@ -89,12 +89,12 @@ def test_any_number_of_channels_gets_groups_that_divide_it(num, num_groups, expe
     assert model[1].num_groups == expected
 
 
-@pytest.mark.parametrize("to", [{"to": "group", "num_groups": 8}, {"to": "layer"}])
-def test_groups_of_one_number_are_refused(to):
-    num = 8 if "num_groups" in to else 1
+@pytest.mark.parametrize(("to", "num"), [("group", 8), ("layer", 1)])
+def test_groups_of_one_number_are_refused(to, num):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, num), nn.BatchNorm1d(num))
+    num_groups = {"group": num, "layer": None}[to]
     with pytest.raises(ValueError, match=r"^2: a .* would see one number at a time, and make it 0"):
-        replace_norms(model, **to, example=EXAMPLE)
+        replace_norms(model, to, num_groups=num_groups, example=EXAMPLE)
 
 
 def test_an_unmatched_norm_takes_scale_and_shift_of_the_old_one():
@@ -179,3 +179,10 @@ def test_a_removed_layer_norm_leaves_mean_and_deviation():
     before = moments(model, images)
     remove_norms(model, example=EXAMPLE)
     assert torch.allclose(moments(calibrate_(model, images), images), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("edit", ["fold_norms", "remove_norms"])
+def test_norms_that_wait_for_new_statistics_are_refused(edit):
+    edits = [{"reestimate_statistics": {"blend": 0.1}}, edit]
+    with pytest.raises(ValueError, match=r"^1: `reestimate_statistics` gives these norms new stat"):
+        apply_surgery_(conv_norm(), edits, example=EXAMPLE)

@@ -182,7 +182,7 @@ def _follow_(layer: Any) -> None:
     num = layer.out_features if is_linear else layer.out_channels
     norm = AddedBatchNorm(Channels(num, -1 if is_linear else 1)).train(layer.training)
     layer.added_norm = norm.to(layer.weight.device, layer.weight.dtype)
-    layer.__class__ = _followed_class(type(layer))
+    layer.__class__ = _followed_class(type(layer))  # type: ignore[arg-type]  # classes are hashable
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from tltool.surgery.channel_moments import ChannelMoments, affine_between
 
 
 class MatchedNorm(Calibrated):
-    """A group or layer norm whose outputs have the mean and deviation that the old norm's had.
+    """A group norm whose outputs have the mean and deviation that the old norm's had.
 
     Its scale and shift of each channel are set so; they train where their layer group does,
     without weight decay.
@@ -18,8 +18,7 @@ class MatchedNorm(Calibrated):
     Args:
         old: The norm whose place it takes.
         channels: Of what the old one puts out.
-        num_groups: A divisor of the number of channels; ``None`` for a layer norm: over the
-            channels, at each place of an image or in each token by itself.
+        num_groups: A divisor of the number of channels; 1 for a layer norm.
         eps: Added to the variance.
 
     Shape:
@@ -27,7 +26,7 @@ class MatchedNorm(Calibrated):
     """
 
     def __init__(
-        self, old: nn.Module, channels: Channels, *, num_groups: int | None, eps: float = 1e-5
+        self, old: nn.Module, channels: Channels, *, num_groups: int, eps: float = 1e-5
     ) -> None:
         super().__init__(old, channels)
         self.num_groups = num_groups
@@ -38,14 +37,9 @@ class MatchedNorm(Calibrated):
     def _normalize(
         self, inputs: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
     ) -> Tensor:
-        dim = self.channels.dim
-        if self.num_groups is None:
-            shape = (self.channels.num,)
-            rows = inputs.movedim(dim, -1)  # (B, *, C)
-            return functional.layer_norm(rows, shape, weight, bias, self.eps).movedim(-1, dim)
-        planes = inputs.movedim(dim, 1)  # (B, C, *)
+        planes = inputs.movedim(self.channels.dim, 1)  # (B, C, *)
         normalized = functional.group_norm(planes, self.num_groups, weight, bias, self.eps)
-        return normalized.movedim(1, dim)
+        return normalized.movedim(1, self.channels.dim)
 
     def raw(self, inputs: Tensor) -> Tensor:
         """Return the normalized inputs, neither scaled nor shifted."""
@@ -63,8 +57,7 @@ class MatchedNorm(Calibrated):
 
     def extra_repr(self) -> str:
         """Return what ``print`` shows of it."""
-        groups = "" if self.num_groups is None else f", num_groups={self.num_groups}"
-        return f"{self.channels.num}{groups}, eps={self.eps}"
+        return f"{self.channels.num}, num_groups={self.num_groups}, eps={self.eps}"
 
 
 class FixedAffine(Calibrated):

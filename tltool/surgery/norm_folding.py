@@ -14,7 +14,7 @@ from tltool.surgery.block_merging import block_around, merge_block_
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.module_replacement import Place, check_patterns, matches, replace_modules
 from tltool.surgery.norm_inputs import NormInputs, find_norm_inputs
-from tltool.surgery.norm_kinds import batch_norms, behind_norm, is_batch_norm
+from tltool.surgery.norm_kinds import batch_norms, behind_norm, check_statistics, is_batch_norm
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ def fold_norms(
             "normalize each image by itself. Leave `fold_norms` out."
         )
     patterns = check_patterns(only, [place.names for place in places], kind="batch norm")
+    chosen = [place for place in places if matches(place.names, patterns)]
+    check_statistics(chosen)
     if example is None:
         raise ValueError(
             "fold_norms runs the network to see what is in front of a norm. Pass `example`, an "
@@ -114,7 +116,6 @@ def fold_norms(
     images = torch.randn(2, *example.shape[1:], generator=generator).to(example)
     run = forward or model
     before = _outputs(model, run, images)
-    chosen = [place for place in places if matches(place.names, patterns)]
     report = fold_where_possible_(model, chosen, images, run)
     if not report.num_folded:
         raise ValueError(
@@ -159,7 +160,7 @@ def _outputs(model: nn.Module, forward: Forward, images: Tensor) -> Tensor:
     return cast(Tensor, outputs).flatten(1)
 
 
-def _fold_(layer: nn.Module, norm: Any) -> None:
+def _fold_(layer: Any, norm: Any) -> None:
     """Give a layer the weight and bias that make it do what a norm behind it does."""
     weight, bias = layer.weight.detach().double(), layer._parameters["bias"]
     scale = (norm.running_var.double() + norm.eps).rsqrt()  # (C,)

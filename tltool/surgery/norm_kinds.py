@@ -2,12 +2,13 @@
 
 import copy
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Iterable
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tltool.surgery.module_replacement import Place, walk
+from tltool.surgery.calibrated_module import Calibrated
+from tltool.surgery.module_replacement import Place, shortened, walk
 
 #: The kinds by name, as in a configuration. timm's are subclasses.
 KINDS: dict[str, type[nn.Module]] = {
@@ -38,6 +39,20 @@ def batch_norms(model: nn.Module) -> list[Place]:
     return [place for place in walk(model) if is_batch_norm(place.module)]
 
 
+def check_statistics(places: Iterable[Place]) -> None:
+    """Refuse norms that have yet to take their statistics from images.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    names = [place.names[0] for place in places if isinstance(place.module, Calibrated)]
+    if names:
+        raise ValueError(
+            f"{shortened(names, 3)}: `reestimate_statistics` gives these norms new statistics once "
+            "images come, and this edit would take them away. Leave one of both edits out."
+        )
+
+
 def behind_norm(place: Place) -> nn.Module:
     """Return what a norm layer does beside normalizing, under the names that it has there.
 
@@ -59,6 +74,6 @@ def with_norm(place: Place, norm: nn.Module) -> nn.Module:
 
 def without_activation(norm: nn.Module) -> nn.Module:
     """Return a norm layer of the same parameters and statistics that only normalizes."""
-    bare: Any = copy.copy(norm)
+    bare = copy.copy(norm)
     bare._modules = {name: nn.Identity() for name in norm._modules}
     return bare

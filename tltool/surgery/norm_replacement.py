@@ -26,14 +26,15 @@ from tltool.surgery.module_replacement import (
     shortened,
     walk,
 )
-from tltool.surgery.norm_kinds import norm_kind, with_norm, without_activation
+from tltool.surgery.norm_kinds import check_statistics, norm_kind, with_norm, without_activation
 
 log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], object]
 
-USUAL_GROUPS = 32
-"""Wu & He, 2018, https://arxiv.org/abs/1803.08494."""
+USUAL_GROUPS = 8
+"""The fewer groups, the more a matched norm kept of EfficientNet-Lite0's features: a probe on ants
+and bees reached .837 with 32, .850 with 16, .882 with 8, .889 with 4, .915 with 1; .908 before."""
 FEWEST_CHANNELS = 8
 """Of a group, where nothing is said and there are enough."""
 
@@ -101,19 +102,19 @@ def replace_norms(
     """Replace the norms of a model by group or layer norms, in place.
 
     These treat each image by itself, so they do the same in training and evaluation, on any batch.
-    Put in naively, they ruin pretrained features: with real EfficientNet-Lite0 a probe on ants and
-    bees fell from .908 to .569, and to .882 where the moments were matched. Activations that a norm
-    holds stay.
+    Put in naively, they ruin pretrained features: with real EfficientNet-Lite0 at 128 px a probe on
+    ants and bees fell from .908 to .569. With matched moments it reached .882 with 8 groups, and
+    .915 with a layer norm. Activations that a norm holds stay.
 
     Args:
         model: Is changed.
         to: ``group``, over groups of channels and all places of an image (Wu & He, 2018,
-            https://arxiv.org/abs/1803.08494); ``layer``, over the channels at each place (Ba et
-            al., 2016, https://arxiv.org/abs/1607.06450).
+            https://arxiv.org/abs/1803.08494); ``layer``, over all channels and places (Ba et al.,
+            2016, https://arxiv.org/abs/1607.06450).
         only: One or more patterns of dotted names of norms, as in ``fnmatch``: ``blocks.*``.
         old: The kind to replace, such as ``batch``; ``None`` for every kind but ``to``.
         num_groups: The most groups of a group norm: each has the largest number up to it that
-            divides its channels. ``None`` for 32, and at least 8 channels in a group.
+            divides its channels. ``None`` for 8, and at least 8 channels in a group.
         match: ``moments`` sets scale and shift of each channel so that it has the mean and
             deviation that the old norm gave it on calibration images, see `calibrate_`. Until
             these have come, ``forward`` raises. ``none`` leaves scale and shift of the old norm.
@@ -143,13 +144,11 @@ def replace_norms(
             f"with `to: {to}`."
         )
 
-    def groups_of(given: _Input) -> int | None:
-        return None if to == "layer" else _groups(given, num_groups)
+    def groups_of(given: _Input) -> int:
+        return 1 if to == "layer" else _groups(given, num_groups)
 
     def size_of(given: _Input) -> int:
-        groups = groups_of(given)
-        num_channels = given.channels.num
-        return num_channels * given.num_places // groups if groups else num_channels
+        return given.channels.num * given.num_places // groups_of(given)
 
     def create(norm: nn.Module, given: _Input) -> Calibrated:
         new = MatchedNorm(norm, given.channels, num_groups=groups_of(given))
@@ -240,6 +239,7 @@ def _choose(
             fates[place] = f"already {to}"
         else:
             fates[place] = inputs.get(place.module, "not run")
+    check_statistics(place for place, fate in fates.items() if isinstance(fate, _Input))
     if all(isinstance(fate, str) for fate in fates.values()):
         reasons = Counter(fates.values())
         raise ValueError(
