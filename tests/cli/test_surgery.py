@@ -41,6 +41,7 @@ def test_what_auto_freezes_is_said_too(tltool, tmp_path):
     assert said.count("stay frozen") == 1
 
 
+@pytest.mark.slow
 def test_a_fit_says_before_training_what_was_edited_and_a_resumed_one_not_again(tltool):
     words = ("--finetuning", "LinearProbe", *GELU, "--run_dir", "run")
     said = tltool("fit", *words)
