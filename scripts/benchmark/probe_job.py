@@ -21,6 +21,7 @@ from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 from tltool.features.extraction import extract_features
 from tltool.models.ridge_probe import fit_ridge_probe
+from tltool.training.backbone_start import calibrate_backbone_
 
 
 def main() -> None:
@@ -30,7 +31,8 @@ def main() -> None:
     parser = experiment_parser("fit")
     config = parser.parse_args(spec["flags"])
     experiment = build(parser, config, begin(parser, config))
-    data, backbone = experiment.data, experiment.backbone
+    data = experiment.data
+    backbone = calibrate_backbone_(experiment.backbone, data)
     features: dict[str, Any] = {}
     for split in ("train", "val"):
         loader = data.evaluation_dataloader(split)  # type: ignore[arg-type]

@@ -106,14 +106,25 @@ def methods_of(names: Iterable[str]) -> list[str]:
 
 
 def measure_all(
-    cells: Sequence[Cell], folders: Mapping[str, Path], fingerprints: Mapping[str, str]
+    cells: Sequence[Cell],
+    folders: Mapping[str, Path],
+    fingerprints: Mapping[str, str],
+    results: Path | None = None,
 ) -> list[Cell]:
-    """Measure what is missing, one after the other, and return the cells that failed."""
-    paths = {cell: path_of(cell, fingerprints[cell.image_set], RESULTS) for cell in cells}
+    """Measure what is missing, one after the other, and return the cells that failed.
+
+    Args:
+        cells: All of them.
+        folders: The images of each set.
+        fingerprints: Of these.
+        results: Where results are kept; ``None`` for the place of this script.
+    """
+    results = results or RESULTS
+    paths = {cell: path_of(cell, fingerprints[cell.image_set], results) for cell in cells}
     todo = [cell for cell in cells if not paths[cell].is_file()]
     failed = []
     for number, cell in enumerate(todo, start=1):
-        left = minutes_left(todo[number - 1 :], load_results(cells, fingerprints, RESULTS))
+        left = minutes_left(todo[number - 1 :], load_results(cells, fingerprints, results))
         words = "" if left is None else f", about {left:.0f} minutes left"
         _say(f"[{number}/{len(todo)}{words}] {cell.image_set} {cell.method} seed {cell.seed}")
         try:

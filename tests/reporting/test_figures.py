@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tltool.diagnostics.surgery_damage import FeatureDrift
 from tltool.evaluation.calibration import ReliabilityBin
 from tltool.evaluation.confusion import confusion_matrix
 from tltool.reporting.figures.axes import as_image
@@ -11,6 +12,7 @@ from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.figures.layer_health import draw_layer_health
 from tltool.reporting.figures.palette import series_style
 from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 
 
 def test_seven_series_differ_in_color_line_and_marker():
@@ -89,3 +91,12 @@ def test_of_very_many_classes_those_that_are_confused_most_are_drawn():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["class 7", "class 6000"]
     assert [text.get_text() for text in axes.texts] == ["1", "2", "0", "0"]
     assert "7,998 more" in axes.get_title()
+
+
+def test_the_damage_of_surgery_has_two_bars_for_each_layer_from_the_input_down():
+    drifts = {"layer_1": FeatureDrift(0.1, 0.9), "whole network": FeatureDrift(2.5, -0.2)}
+    left, right = draw_surgery_damage(drifts).axes
+    assert [bar.get_width() for bar in left.patches] == [0.1, 2.5]
+    assert [bar.get_width() for bar in right.patches] == [0.9, -0.2]
+    assert [label.get_text() for label in left.get_yticklabels()] == list(drifts)
+    assert left.yaxis_inverted()

@@ -81,12 +81,17 @@ def check_question(config: Namespace) -> None:
         FileExistsError: If there is a file already where the configuration is to be written.
         FileNotFoundError: If there is no folder for it.
     """
-    for option in ("dump", "plot", "lr_range"):
+    for option in ("dump", "plot", "lr_range", "measure_surgery"):
         if config["advise"] and config[option]:
             raise ValueError(
                 f"--advise and --{option} are two questions. Ask the second one "
                 "of the advised configuration: tltool plan --config FILE."
             )
+    if config["plot"] and config["lr_range"] and config["measure_surgery"]:
+        raise ValueError(
+            "--plot draws one picture: that of --lr_range, or that of --measure_surgery. Leave "
+            "out one of them."
+        )
     check_output_file(config["plot"], "--plot", suffixes=SUFFIXES, example="plan.png")
     file = config["write_config"]
     if file is not None and not config["advise"]:

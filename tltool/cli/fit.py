@@ -13,6 +13,7 @@ from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
+from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
@@ -87,6 +88,7 @@ def _train(
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
             print(text)
     start = time.monotonic()
+    print_surgery(experiment, trainer)
     probe = print_probe(experiment, trainer)
     SIGNALS.check()
     if ranks is not None:

@@ -14,6 +14,7 @@ from tltool._module_state import restored_state
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.advise import advise_and_write, check_question
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.surgery_damage import check_surgery, print_damage
 from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
@@ -25,6 +26,7 @@ from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
+from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import start_head_
@@ -42,6 +44,7 @@ def plan(
     plot: Path | None = None,
     lr_range: bool = False,
     lr_range_steps: int = 60,
+    measure_surgery: bool = False,
     advise: bool = False,
     write_config: Path | None = None,
 ) -> None:
@@ -53,6 +56,7 @@ def plan(
         plot: Draw it into this file (.png, .svg).
         lr_range: Try rising learning rates on the first phase, and suggest one.
         lr_range_steps: Batches that --lr_range takes.
+        measure_surgery: Probe the backbone with its edits and without; --plot draws each layer.
         advise: Probe the frozen backbone on the images, and advise a strategy.
         write_config: With --advise: write it here, for fit.
     """
@@ -63,11 +67,15 @@ def plan(
         edits = experiment.strategy.surgery(experiment.backbone)
         print(dump_schedule(experiment.schedule, edits), end="")
         return
+    if measure_surgery:
+        check_surgery(experiment)
     made = _plan(experiment)
     figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True) if plot else None
     if lr_range:
         found = _test_range(experiment, made.phases[0], lr_range_steps)
         figure = draw_lr_range(found)
+    if measure_surgery:
+        figure = draw_surgery_damage(print_damage(experiment).drifts)
     if plot and figure:
         save_figure(figure, plot)
         print(f"picture  {one_line(plot)}")

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from tltool.finetuning.freeze import module_groups
+from tltool.finetuning.frozen_edits import find_frozen_edits
 from tltool.finetuning.phase import KEEPS_STATISTICS, Phase
 from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.finetuning.schedule import Schedule
@@ -80,6 +81,8 @@ def schedule_warnings(
     if phase_name is not None and isinstance(norm, FittedNorm):
         words = {"phase": phase_name, "norm": type(norm).__name__}
         warnings.append(MESSAGES["stale_input_norm"].format(**words))
+    for edit in find_frozen_edits(schedule, task):
+        warnings.append(MESSAGES[f"frozen_{edit.damage}"].format(where=edit.where))
     return warnings
 
 

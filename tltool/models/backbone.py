@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
 from tltool.models.pixel_backbone import NAME as PIXELS
-from tltool.models.serialization import is_rebuilding, plain, serializable
+from tltool.models.serialization import is_rebuilding, plain, rebuild, serializable
 from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import layer_groups_of
 from tltool.models.timm_models import (
@@ -115,6 +115,7 @@ class Backbone(nn.Module):
         self.name = name
         self.channels_last = channels_last
         options = model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
+        self._options = options
         blueprint = on_meta_device(name, options)
         #: Where the weights came from, with ``auto`` resolved.
         self.weights = resolve_auto(weights, name)
@@ -175,6 +176,25 @@ class Backbone(nn.Module):
         self._describe_surgery([*self.surgery, *edits])
         return self
 
+    def without_surgery(self) -> "Backbone":
+        """Make the backbone once more, on its device, with its weights and without its edits.
+
+        Torch's random numbers are left as they are.
+        """
+        with torch.random.fork_rng(devices=[]):
+            former = rebuild(self.description, surgery=[], compile=False)
+        assert isinstance(former, Backbone)  # noqa: S101  # the description is of one
+        if self.weights == "random":  # Drawn anew, they would be others.
+            own = former.state_dict()
+            same = {
+                name: value
+                for name, value in self.state_dict().items()
+                if name in own and own[name].shape == value.shape
+            }
+            former.load_state_dict(same, strict=False)
+        weight = next(self.parameters(), torch.empty(0))
+        return former.to(weight.device, weight.dtype)
+
     def merge_adapters_(self) -> "Backbone":
         """Merge all adapters into the weights, see `merge_lora`.
 
@@ -188,7 +208,21 @@ class Backbone(nn.Module):
     def _edit(self, edits: Sequence[str | dict[str, Any]]) -> None:
         example = torch.zeros(1, *self.data_config["input_size"])
         forward = partial(self._features, self.model)
-        self.surgery_reports += apply_surgery_(self.model, edits, example=example, forward=forward)
+        self.surgery_reports += apply_surgery_(
+            self.model,
+            edits,
+            example=example,
+            forward=forward,
+            layer_groups=lambda: layer_groups_of(self.model, coarse=True, own=self._own),
+            new_model=self._new_model,
+        )
+
+    def _new_model(self) -> nn.Module:
+        """Make the model once more, as it begins without pretrained weights and edits."""
+        model = create_with_weights(self.name, "random", self._options, ())
+        if self.stop is not None:
+            drop_behind_(model, self.stop)
+        return model
 
     @property
     def needs_calibration(self) -> bool:

@@ -47,6 +47,17 @@ def create_like(to: Spec, old: nn.Module) -> nn.Module:
     return create_activation(to)
 
 
+def is_exact(to: Spec, kind: str) -> bool:
+    """Tell whether a new activation begins as the same function as an old one of a kind.
+
+    Example:
+        >>> is_exact("prelu", "relu"), is_exact("prelu", "relu6"), is_exact("gelu", "relu")
+        (True, False, False)
+    """
+    name, arguments = parse_spec(to, kind="to")
+    return name == "prelu" and "init" not in arguments and kind in {"relu", "leaky_relu"}
+
+
 def replacement(place: Place, to: Spec, channels: Mapping[nn.Module, Channels]) -> nn.Module:
     """Return what takes the place of an activation.
 

@@ -14,7 +14,12 @@ from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.surgery.activation_gamma import follow_in_convolutions_, has_scaled_convolutions
 from tltool.surgery.activation_inventory import find_activations, summarize
 from tltool.surgery.activation_kinds import POSITION_BIAS, FoundActivation, same_function
-from tltool.surgery.activation_replacement import create_like, plain_activation, replacement
+from tltool.surgery.activation_replacement import (
+    create_like,
+    is_exact,
+    plain_activation,
+    replacement,
+)
 from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.channel_layout import find_channels
@@ -105,6 +110,7 @@ def swap_activations(
         num_swapped=len(chosen),
         num_activations=len(found),
         num_kept=Counter(why.partition(":")[0] for _, why in fates if why),
+        exact=tuple(n for each in chosen.values() if is_exact(to, each.kind) for n in each.names),
     )
     log.log(logging.WARNING if report.out_of_reach else logging.INFO, "%s", report)
     return report

@@ -25,6 +25,18 @@ class ActivationSwap:
     num_activations: int
     #: How many stay, by reason: ``gate``, ``out of reach``, ``not selected``, ``already gelu``.
     num_kept: Mapping[str, int]
+    #: Dotted names of those among ``swapped`` that begin as the same function, see `is_exact`.
+    exact: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Dotted names of the modules that give other outputs now."""
+        return tuple(name for name in self.swapped if name not in self.exact)
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the features until the layers train; ``None`` if they are matched."""
+        return None if self.match else "unmatched"
 
     @property
     def out_of_reach(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,10 @@ class AddedLoRA:
     num_layers: int
     #: Number of parameters that were added.
     num_parameters: int
+
+    #: Modules that give other outputs, and what is wrong with these: a new adapter changes nothing.
+    changed: ClassVar[tuple[str, ...]] = ()
+    damage: ClassVar[str | None] = None
 
     def __str__(self) -> str:
         kept = [f"{count} {why}" for why, count in Counter(self.kept.values()).items()]

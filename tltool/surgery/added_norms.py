@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,10 @@ class AddedNorms:
     kept: Mapping[str, str]
     num_added: int
     num_layers: int
+
+    #: Modules that give other outputs, and what is wrong with these: a new norm is the identity.
+    changed: ClassVar[tuple[str, ...]] = ()
+    damage: ClassVar[str | None] = None
 
     def __str__(self) -> str:
         kept = [f"{count} {why}" for why, count in Counter(self.kept.values()).items()]

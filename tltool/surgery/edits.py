@@ -14,9 +14,16 @@ from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms
 from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
 from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
+from tltool.surgery.reinitialization import LayerGroups, Reinitialization, reinitialize
 
 EditReport = (
-    ActivationSwap | AddedLoRA | AddedNorms | FoldedNorms | ReestimatedStatistics | ReplacedNorms
+    ActivationSwap
+    | AddedLoRA
+    | FoldedNorms
+    | ReplacedNorms
+    | AddedNorms
+    | ReestimatedStatistics
+    | Reinitialization
 )
 
 #: Each edit by its name: a function of the model, which returns a report.
@@ -27,12 +34,13 @@ EDITS: dict[str, Callable[..., EditReport]] = {
     "remove_norms": remove_norms,
     "replace_norms": replace_norms,
     "add_norms": add_norms,
+    "reinitialize": reinitialize,
     "reestimate_statistics": reestimate_statistics,
 }
 
 
 #: Arguments of an edit that the caller gives it, and no configuration.
-GIVEN = ("example", "forward")
+GIVEN = ("example", "forward", "layer_groups", "new_model")
 
 
 def apply_surgery_(
@@ -41,6 +49,8 @@ def apply_surgery_(
     *,
     example: Tensor | None = None,
     forward: Callable[[Tensor], object] | None = None,
+    layer_groups: Callable[[], LayerGroups] | None = None,
+    new_model: Callable[[], nn.Module] | None = None,
 ) -> list[EditReport]:
     """Edit a model in place, one edit after the other.
 
@@ -53,6 +63,8 @@ def apply_surgery_(
         example: An image ``(1, C, H, W)`` of the size that the model takes, for edits that must
             know the number of channels.
         forward: What passes it; ``None`` for the model itself.
+        layer_groups: Returns parameter names by layer group, for `reinitialize`.
+        new_model: Makes such a model without edits and pretrained weights, for `reinitialize`.
 
     Returns:
         The report of each edit.
@@ -75,7 +87,12 @@ def apply_surgery_(
             f"{edits!r}, a {type(edits).__name__}."
         )
     checked = [_check(edit) for edit in edits]
-    given = {"example": example, "forward": forward}
+    given = {
+        "example": example,
+        "forward": forward,
+        "layer_groups": layer_groups,
+        "new_model": new_model,
+    }
     return [
         function(model, **arguments, **{name: given[name] for name in _given_to(function)})
         for function, arguments in checked

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,10 @@ class FoldedNorms:
     kept: Mapping[str, str]
     num_folded: int
     num_norms: int
+
+    #: Modules that give other outputs, and what is wrong with these: folding is exact.
+    changed: ClassVar[tuple[str, ...]] = ()
+    damage: ClassVar[str | None] = None
 
     def __str__(self) -> str:
         kept = [f"{count} {why}" for why, count in Counter(self.kept.values()).items()]

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -55,6 +55,19 @@ class ReplacedNorms:
     kept: Mapping[str, str]
     num_replaced: int
     num_norms: int
+    #: Whether the outputs have the mean and deviation of the old ones.
+    is_matched: bool = True
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Dotted names of the modules that give other outputs now."""
+        is_fixed = self.to == "fixed"  # As a batch norm in evaluation.
+        return tuple(n for n, kind in self.replaced.items() if not (is_fixed and kind == "batch"))
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the features until the layers train; ``None`` if they are matched."""
+        return None if self.is_matched else "unmatched"
 
     def __str__(self) -> str:
         kinds = f" ({', '.join(sorted(set(self.replaced.values())))})" if self.replaced else ""
@@ -146,7 +159,7 @@ def replace_norms(
 
     fates = _choose(model, to, only, old, example=example, forward=forward)
     _check_sizes(fates, size_of, to)
-    return _replace(model, to, fates, create)
+    return replace(_replace(model, to, fates, create), is_matched=match == "moments")
 
 
 def remove_norms(

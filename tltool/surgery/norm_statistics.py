@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -63,6 +63,14 @@ class ReestimatedStatistics:
     kept: Mapping[str, str]
     num_reestimated: int
     num_norms: int
+
+    #: What is wrong with the features until the layers train: the edit is asked for, and measured.
+    damage: ClassVar[str | None] = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Dotted names of the modules that give other outputs now."""
+        return self.reestimated
 
     def __str__(self) -> str:
         kept = f"; kept {len(self.kept)} not selected" if self.kept else ""

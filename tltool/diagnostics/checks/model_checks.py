@@ -15,6 +15,7 @@ from tltool.diagnostics.checks import overfitting, starting_signal, step_memory,
 from tltool.diagnostics.checks.batch_norm_gap import batch_norm_agrees, batch_norm_gap
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.diagnostics.checks.checkpoint_round_trip import round_trip
+from tltool.diagnostics.checks.edited_layers import edited_layers_train
 from tltool.diagnostics.checks.optimizer_groups import optimizer_groups
 from tltool.diagnostics.checks.preprocessing_agreement import preprocessing_agrees
 from tltool.diagnostics.checks.starting_loss import starting_loss
@@ -86,6 +87,7 @@ class ModelChecks:
         )
         images = self.images[:NUM_NORM]
         yield batch_norm_agrees(batch_norm_gap(backbone, images), len(images), trains=trains)
+        yield from edited_layers_train(task, self.schedule)
 
     def in_trial_steps(self) -> Iterator[CheckResult]:
         """Yield the checks that train for a few steps of each phase."""
