@@ -27,6 +27,8 @@ from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.image_task import ImageTask
 
 CUT_AFTER = 2  # epochs of `PHASES`
+# A large `eps`: Adam makes whole steps of what rounding leaves of gradients near zero.
+ADAMW = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05, eps=1e-4)
 
 
 class Phases(FinetuningStrategy):
@@ -58,17 +60,17 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
     """Train with all that the command line adds, and leave best.ckpt and last.ckpt in a folder."""
     seed_everything(0)
     of_backbone, batch_norm = options.pop("backbone", {}), options.pop("batch_norm", "train")
+    optimizer, batch_size = options.pop("optimizer", ADAMW), options.pop("batch_size", 2)
     backbone = Backbone(name, weights="random", img_size=32, **of_backbone)
     data = ImageFolderDataModule(
-        images, data_config=backbone.data_config, batch_size=2, num_workers=0
+        images, data_config=backbone.data_config, batch_size=batch_size, num_workers=0
     )
     task = ImageTask(
         backbone,
         partial(Head, hidden_features=[8], input_norm="standardize"),
         num_classes=data.num_classes,
         class_names=data.class_names,
-        # A large `eps`: Adam makes whole steps of what rounding leaves of gradients near zero.
-        optimizer=partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05, eps=1e-4),
+        optimizer=optimizer,
     )
     checkpoints = Path(run_dir) / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -101,8 +103,19 @@ OPTIONS = {
         "gradient_clip_val": 0.1,
         "backbone": {"grad_checkpointing": True, "stop_at": "blocks.2"},
     },
-    # Trained batch norms differ in their running statistics, which are averaged after each step.
     "resnet": {"name": "test_resnet", "batch_norm": "eval"},
+    "batch norms": {
+        "name": "test_resnet",
+        "batch_norm": "train",
+        "batch_size": 4,
+        "precision": "64-true",
+    },
+    # With Adam's own `eps`, for what rounding leaves is some 1e-16 here.
+    "accumulation": {
+        "accumulate_grad_batches": 2,
+        "precision": "64-true",
+        "optimizer": partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),
+    },
 }
 RESUMED = [("fsdp2", "fsdp2"), ("fsdp2", "ddp"), ("ddp", "fsdp2")]
 

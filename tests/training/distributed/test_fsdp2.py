@@ -19,7 +19,7 @@ from tltool.training.trainer_checks import check_trainer
 
 JOB = Path(__file__).with_name("fsdp2_job.py")
 job = runpy.run_path(str(JOB))
-LIKE_DDP = ["vit", "all options", "resnet"]
+LIKE_DDP = ["vit", "all options", "resnet", "batch norms", "accumulation"]
 ALL = Schedule((Phase("all", ("*",)),))
 
 
@@ -56,6 +56,14 @@ def assert_same(one, other):
 @pytest.mark.parametrize("run", LIKE_DDP)
 def test_sharded_weights_become_those_of_ddp(runs, run):
     assert_same(read(runs / run / "fsdp2"), read(runs / run / "ddp"))
+
+
+@pytest.mark.slow
+def test_with_more_digits_the_difference_is_gone(runs):
+    sharded, replicated = (
+        read(runs / "accumulation" / strategy)["state_dict"] for strategy in ("fsdp2", "ddp")
+    )
+    torch.testing.assert_close(sharded, replicated, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow

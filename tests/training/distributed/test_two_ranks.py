@@ -186,14 +186,16 @@ def test_batch_norms_of_each_mode_resume_to_the_last_bit(slow, mode, is_sharded)
 @pytest.mark.parametrize("mode", get_args(BatchNormMode))
 def test_batch_norms_of_each_mode_train_sharded_as_replicated(slow, mode):
     for result in slow["batch norms"]:
-        sharded, replicated = (result[mode, shards]["straight"]["weights"] for shards in (1, 0))
-        torch.testing.assert_close(sharded, replicated, rtol=1e-4, atol=1e-5)
+        sharded, replicated = (result[mode, shards]["straight"] for shards in (1, 0))
+        for kind in ("weights", "statistics"):
+            torch.testing.assert_close(sharded[kind], replicated[kind], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", get_args(BatchNormMode))
-def test_sharded_ranks_have_the_same_running_statistics_after_each_step(slow, mode):
-    rank_0, rank_1 = (rank[mode, True]["straight"]["steps"] for rank in slow["batch norms"])
+@pytest.mark.parametrize("is_sharded", [True, False])
+def test_ranks_have_the_same_running_statistics_after_each_step(slow, mode, is_sharded):
+    rank_0, rank_1 = (rank[mode, is_sharded]["straight"]["steps"] for rank in slow["batch norms"])
     assert_equal_over_ranks(rank_0, rank_1)
 
 

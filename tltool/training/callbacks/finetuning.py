@@ -60,8 +60,8 @@ class Finetuning(Callback):
     gradients that it knew at the wrap
     (https://github.com/Lightning-AI/pytorch-lightning/issues/20340). Ranks compare what trains at
     each phase, and their weights at each phase and epoch. Running statistics of batch norms are
-    averaged over the ranks before validation and at the end of an epoch, and with sharded weights
-    after each step; not when a checkpoint is written, so that saving changes nothing.
+    averaged over the ranks after each batch, so that each checkpoint and each strategy has one; not
+    when a checkpoint is written, so that saving changes nothing.
 
     Args:
         strategy: Makes the schedule from the task's layer groups, at the start of ``fit``.
@@ -192,13 +192,8 @@ class Finetuning(Callback):
             named = {f"lr/{g.label}": lr for g, lr in zip(self._lr_groups, lrs, strict=True)}
             pl_module.log_dict(named, on_step=True, on_epoch=False)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Give ranks of sharded weights the same running statistics, as a checkpoint has one."""
-        if not isinstance(trainer.strategy, DDPStrategy):
-            average_batch_norm_(self._live_norms)
-
-    def on_validation_start(self, *args: Any) -> None:
-        """Give all ranks the same running statistics."""
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Give all ranks the same running statistics, as a checkpoint has one."""
         average_batch_norm_(self._live_norms)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -213,7 +208,6 @@ class Finetuning(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the weights of the ranks, and stop when a metric has ended the last phase."""
         end_resumed_epoch_(trainer)
-        average_batch_norm_(self._live_norms)
         check_same_weights(pl_module)
         if not trainer.enable_validation and is_epoch_over(trainer):
             self._watch(trainer, pl_module)
