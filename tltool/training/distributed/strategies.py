@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from lightning.fabric.plugins.collectives.torch_collective import default_pg_timeout
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.constants import default_pg_timeout
 
 TIME_LIMIT = timedelta(minutes=10)
 """How long a rank waits for the others. Lightning's 30 minutes are long for a job that is paid."""
