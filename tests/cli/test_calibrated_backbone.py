@@ -41,9 +41,9 @@ def test_fit_and_report(run_tltool, words, tmp_path):
     [
         ["features", "compute"],
         ["doctor"],
-        ["plan", "--lr_range", "true", "--lr_range_steps", "3"],
-        ["plan", "--advise", "true"],
-        ["compare", "--axes.depth", "[0]", "--axes.seed", "[0]"],
+        ["plan", "--lr_range", "--lr_range_steps", "10"],
+        ["plan", "--advise"],
+        ["compare", "--axes.depth", "0", "--axes.seed", "0"],
     ],
     ids=" ".join,
 )

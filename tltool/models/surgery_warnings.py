@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from tltool.models.head_warnings import MESSAGES, SATURATING
-from tltool.surgery.activation_swap import ActivationSwap
+from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.edits import EditReport
 
 

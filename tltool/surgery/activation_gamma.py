@@ -76,7 +76,7 @@ def follow_in_convolutions_(
     model: nn.Module,
     names: Collection[str],
     chosen: Collection[nn.Module],
-    new: nn.Module,
+    new: Callable[[nn.Module], nn.Module],
     *,
     example: Tensor | None,
     forward: Callable[[Tensor], object] | None = None,
@@ -89,7 +89,7 @@ def follow_in_convolutions_(
         model: It still has its old activations.
         names: Of all its activations that are no gates.
         chosen: The activations that will be replaced.
-        new: What comes.
+        new: Makes what comes in the place of one of them.
         example: An image ``(1, C, H, W)`` of the size that the model takes.
         forward: What passes it; ``None`` for the model itself.
 
@@ -119,7 +119,7 @@ def follow_in_convolutions_(
                 f"that of its activation is {old:.4g}, so what the new one needs is not known. "
                 "Leave it out by `only`, or set `match: moments`."
             )
-        ratios[convolution] = activation_gamma(new) / old
+        ratios[convolution] = activation_gamma(new(activation)) / old
     for convolution, ratio in ratios.items():
         convolution.scale *= ratio
     return len(ratios)

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from tltool.layers.activations import ACTIVATIONS, create_activation
 from tltool.surgery.activation_gamma import follow_in_convolutions_, has_scaled_convolutions
 from tltool.surgery.activation_inventory import find_activations, summarize
 from tltool.surgery.activation_kinds import POSITION_BIAS, FoundActivation, same_function
-from tltool.surgery.activation_replacement import plain_activation, replacement
+from tltool.surgery.activation_replacement import create_like, plain_activation, replacement
 from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.channel_layout import find_channels
@@ -87,8 +88,9 @@ def swap_activations(
         channels = find_channels(model, chosen, example, forward) if match else {}
         if not match and chosen and has_scaled_convolutions(model):
             of_layers = {name for each in found if each.why_kept is None for name in each.names}
-            new, passes = create_activation(to), {"example": example, "forward": forward}
-            follow_in_convolutions_(model, of_layers, chosen, new, **passes)
+            follow_in_convolutions_(
+                model, of_layers, chosen, partial(create_like, to), example=example, forward=forward
+            )
     if chosen:
         replace_modules(
             model,

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
-from tltool.surgery.activation_swap import ActivationSwap, swap_activations
+from tltool.surgery.activation_swap import swap_activations
+from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.adapters import AddedLoRA, add_lora
 from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms

@@ -137,7 +137,7 @@ def _has_statistics(module: nn.Module) -> bool:
 def _reestimate_(norm: Any, blend: float) -> None:
     if isinstance(norm, ReestimatedNorm):
         raise ValueError("Statistics are re-estimated once: leave out one `reestimate_statistics`.")
-    norm.__class__ = _reestimated_class(type(norm))
+    norm.__class__ = _reestimated_class(type(norm))  # type: ignore[arg-type]  # classes have a hash
     norm._begin_(Channels(norm.num_features, 1))
     norm.is_calibrated = norm.is_calibrated.to(norm.running_mean.device)
     norm.blend, norm._before = blend, None
