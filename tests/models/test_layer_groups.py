@@ -7,6 +7,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from tltool.models.layer_groups import layer_groups, name_groups
+from tltool.models.timm_layer_groups import layer_groups_of
 
 
 def group_names(model, coarse=True):
@@ -94,3 +95,12 @@ def test_a_head_without_parameters_is_no_group(make_task):
     task = make_task()
     task.head = nn.Identity()
     assert "head" not in layer_groups(task)
+
+
+def test_what_surgery_put_first_in_a_module_lies_in_its_group():
+    layers = {"a": nn.Linear(2, 2), "b": nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))}
+    model = nn.ModuleDict(layers)
+    own = [name for name, _ in model.named_parameters()]
+    model["b"][0] = nn.Sequential(nn.BatchNorm1d(2))
+    groups = layer_groups_of(model, coarse=True, own=own)
+    assert groups["b"] == ["b.0.0.weight", "b.0.0.bias", "b.1.weight", "b.1.bias"]
