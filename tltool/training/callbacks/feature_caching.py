@@ -77,6 +77,7 @@ class FeatureCaching(Callback):
         check_alpha(mixup, name="mixup")
         max_bytes = parse_size(max_size)
         lookup(dict.fromkeys(get_args(ActivationDtype)), activation_dtype, kind="activation_dtype")
+        self.activations = activations
         self.enabled = enabled
         self.views = views
         self.mixup = mixup
