@@ -121,9 +121,7 @@ def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LR
 def _describe_range(found: LRRange, task: ImageTask) -> str:
     if not found.falls:
         lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
-        return (
-            f"the loss falls at none of them, it begins at its least. Keep --optimizer.lr {lr:g}."
-        )
+        return f"the loss falls at no rate, it begins at its least. Keep --optimizer.lr {lr:g}."
     end = f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else "."
     return (
         f"the loss falls most steeply at --optimizer.lr {found.steepest:.2g}, is least at "
