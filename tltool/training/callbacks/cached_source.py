@@ -113,7 +113,7 @@ class CachedSource:
     def _fits(
         self, trainer: Trainer, width: int, num_bytes: int, loaders: Sequence[BatchLoader]
     ) -> bool:
-        """Tell whether all rows are within the limit, and say so where not."""
+        """Tell whether the rows of all loaders are within the limit, and say so where not."""
         images = [loader.images.dataset for loader in loaders]
         rows = sum(
             len(each) * ((self.views or 1) if each.transform.is_random else 1)

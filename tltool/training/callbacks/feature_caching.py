@@ -21,6 +21,7 @@ from tltool.features.frozen_front import (
 )
 from tltool.features.sizes import parse_size
 from tltool.features.store import NotKeptError
+from tltool.models.backbone import Backbone
 from tltool.training.callbacks.cached_source import CachedSource, Source, shards_weights
 from tltool.training.head_start import start_head_
 from tltool.training.image_task import ImageTask
@@ -50,8 +51,9 @@ class FeatureCaching(Callback):
             and then drawn from; ``None`` computes a new one at each visit, and caches nothing.
         mixup: How strongly the features of two images are blended, see `FeatureMixing`. Without it
             images are read where the data have mixup or cutmix, which change images only.
-        max_size: Largest size on the disk that one phase may take, such as ``10GB`` or ``500MB``;
-            beyond it, or where the disk is too full for activations, images are read.
+        max_size: Largest size on the disk that one phase or the start of the head may take, such as
+            ``10GB`` or ``500MB``; beyond it, or where the disk is too full for activations, images
+            are read.
         activation_dtype: What activations are kept in. ``fp16`` and ``bf16`` take half the space of
             ``fp32``; what is too large for ``fp16`` is kept in ``bf16``.
         cache_dir: The directory of the cache; ``None`` for the environment variable
@@ -101,10 +103,14 @@ class FeatureCaching(Callback):
         data = getattr(trainer, "datamodule", None)
         if not (self.enabled and isinstance(data, ImageDataModule)) or shards_weights(trainer):
             return
+        backbone = pl_module.get_submodule("backbone")
+        if not isinstance(backbone, Backbone):  # `start_head_` says what it needs.
+            return
+        if 4 * backbone.num_features * len(data.samples("train")) > self._source.max_bytes:
+            return  # The task passes the images, and keeps nothing.
 
         def read() -> Tensor:
             workers = data.evaluation_dataloader("train").num_workers
-            backbone: Any = pl_module.get_submodule("backbone")
             return self._compute(trainer, backbone, data.dataset("train"), workers).tensor()
 
         start_head_(pl_module, data, read=read)
