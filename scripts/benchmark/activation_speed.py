@@ -5,10 +5,11 @@ The last two layer groups train on the images of a folder with `train` and `val`
 and on cached activations of 2 views. Measured is the median time of a step with all that is around
 it in a later epoch, in three rounds in turn. The compute allows the ratio of two steps on batches
 that are in memory, forward and backward: through the whole network, and behind the cut; beside it
-stands that of the operations (`compute_factor`). `share`: measured by allowed, .8 is the goal.
-`busy`: the part of a cached step that is the compute behind the cut. Random weights do, for only
-times are measured. Results are kept in runs/benchmark/activation_speed.jsonl, so that the script
-goes on where it stopped. Run it on an idle machine; takes 20 minutes.
+stands that of the operations (`compute_factor`). `share`: measured by allowed, .8 is the goal; it
+gains from what decoding adds to a step with images. `busy`: the part of a cached step that is the
+compute behind the cut, which is what is left of `share` where decoding costs nothing. Random
+weights do, for only times are measured. Results are kept in runs/benchmark/activation_speed.jsonl,
+so that the script goes on where it stopped. Run it on an idle machine; takes 20 minutes.
 
 Run: python scripts/benchmark/activation_speed.py FOLDER [NETWORK ...]
 """

@@ -128,20 +128,29 @@ SETS = {
 }
 
 
-def make_set(name: str, folders: Folders, place: Path) -> Path:
+def make_set(
+    name: str,
+    folders: Folders,
+    place: Path,
+    *,
+    num_train: int = NUM_TRAIN,
+    num_val: int = NUM_VAL,
+) -> Path:
     """Return the folder of a set; make it if it is not there.
 
     Args:
         name: See `SETS`.
         folders: Where images lie that no package brings, by source.
         place: Holds all sets.
+        num_train: At most so many images train.
+        num_val: At most so many images report.
     """
     folder = place / name
     if not folder.is_dir():
         source, per_class = SETS[name]
         splits = SOURCES[source](source, folders)
-        train = drawn(splits["train"], NUM_TRAIN, per_class)
-        write_set(folder, {"train": train, "val": drawn(splits["val"], NUM_VAL)})
+        train = drawn(splits["train"], num_train, per_class)
+        write_set(folder, {"train": train, "val": drawn(splits["val"], num_val)})
     return folder
 
 

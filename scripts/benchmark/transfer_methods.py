@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -202,17 +201,3 @@ def _timed(command: Sequence[str], cache: Path, cwd: str | None = None) -> tuple
     minutes = (time.perf_counter() - start) / 60
     shutil.rmtree(cache, ignore_errors=True)
     return minutes, done.stdout
-
-
-def suggested_lr(cell: Cell, folder: Path) -> Row:
-    """Return the learning rate that ``tltool plan --lr_range`` suggests for a cell, as ``lr``.
-
-    Raises:
-        CalledProcessError: If it fails; with what it wrote.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "tltool", "plan", *common_flags(cell, folder)]
-        minutes, output = _timed([*command, "--lr_range"], Path(scratch))
-    found = re.search(r"--optimizer\.lr\s+(\S+?),?\s", output)
-    assert found is not None, output  # noqa: S101  # it prints one or fails
-    return {"lr": float(found[1].rstrip(",")), "minutes": minutes}

@@ -85,6 +85,11 @@ def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
         assert picture.width > 600
 
 
+def test_the_range_test_is_of_the_phase_that_trains_the_backbone(tltool):
+    words = ("plan", "--finetuning", "LPFT", "--lr_range", "--lr_range_steps", 10)
+    assert "lr range phase full: " in tltool(*words)[1]
+
+
 @pytest.mark.parametrize(
     ("phase", "message"),
     [

@@ -136,12 +136,6 @@ def test_a_run_that_chose_its_strategy_counts_with_the_checkpoint_that_it_chose(
     assert correct_of({**row, "counts": "best"}).tolist() == [1, 1]
 
 
-def test_regret_is_against_the_best_of_the_grid(module):
-    row = {"0.001": 0.8, "0.003": 0.9, "default": 0.8, "lr_range": 0.95}
-    regrets = module("learning_rates").regrets_of(row)
-    assert regrets == pytest.approx({"0.001": 0.1, "0.003": 0, "default": 0.1, "lr_range": -0.05})
-
-
 def test_the_reference_tells_two_colors_apart(module, monkeypatch, split_images, capsys):
     spec = {"backbone": "tf_efficientnet_lite0", "img_size": 64, "seed": 0}
     spec |= {"folder": str(split_images)}

@@ -310,3 +310,11 @@ def test_another_training_starts_its_penalty_anew():
     again = make_trainer(max_epochs=1, max_steps=0)
     again.fit(task, make_loader(), make_loader())
     assert task.l2_sp(task.backbone) == 0
+
+
+def test_a_crop_area_without_random_crops_is_warned_of(images, caplog):
+    task = ImageTask(Backbone("test_resnet", weights="random", img_size=32), num_classes=2)
+    options = {"crop_area": 0.3, "augmentation": "flip", "num_workers": 0, "batch_size": 4}
+    data = ImageFolderDataModule(images, data_config=task.backbone.data_config, **options)
+    make_trainer(max_steps=0).fit(task, data)
+    assert "flip takes no random crops. Set --data.augmentation crop." in caplog.text

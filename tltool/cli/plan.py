@@ -30,6 +30,7 @@ from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import start_head_
+from tltool.training.image_task import ImageTask
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +55,8 @@ def plan(
         experiment: What would be trained.
         dump: Print only the phases, as YAML to edit and to give to fit.
         plot: Draw it into this file (.png, .svg).
-        lr_range: Try rising learning rates on the first phase, and suggest one.
+        lr_range: Try rising learning rates on the first phase that trains layers of the backbone,
+            or else on the head, and suggest one.
         lr_range_steps: Batches that --lr_range takes.
         measure_surgery: Probe the backbone with its edits and without; --plot draws each layer.
         advise: Probe the frozen backbone on the images, and advise a strategy.
@@ -72,7 +74,7 @@ def plan(
     made = _plan(experiment)
     figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True) if plot else None
     if lr_range:
-        found = _test_range(experiment, made.phases[0], lr_range_steps)
+        found = _test_range(experiment, _decisive_phase(made), lr_range_steps)
         figure = draw_lr_range(found)
     if measure_surgery:
         figure = draw_surgery_damage(print_damage(experiment).drifts)
@@ -104,6 +106,16 @@ def _plan(experiment: Experiment) -> Plan:
     return made
 
 
+def _decisive_phase(made: Plan) -> PlannedPhase:
+    """Return the phase whose learning rate matters most: a linear head begins where it would end.
+
+    It is the first that trains layers of the backbone, if one does.
+    """
+    return next(
+        (each for each in made.phases if set(each.phase.trains) != {"head"}), made.phases[0]
+    )
+
+
 def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LRRange:
     """Say at which learning rate the loss of a phase falls most steeply."""
     task, data = experiment.task, experiment.data
@@ -112,12 +124,19 @@ def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LR
     with restored_state(task), status:
         start_head_(task, data)
         found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)
-    print(
-        f"lr range phase {planned.phase.name}: the loss falls most steeply at "
-        f"--optimizer.lr {found.steepest:.2g}, is least at {found.best:.2g}"
-        + (f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else ".")
-    )
+    print(f"lr range phase {planned.phase.name}: {_describe_range(found, task)}")
     return found
+
+
+def _describe_range(found: LRRange, task: ImageTask) -> str:
+    if not found.falls:
+        lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
+        return f"the loss falls at no rate, it begins at its least. Keep --optimizer.lr {lr:g}."
+    end = f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else "."
+    return (
+        f"the loss falls most steeply at --optimizer.lr {found.steepest:.2g}, is least at "
+        f"{found.best:.2g}{end}"
+    )
 
 
 def dump_schedule(schedule: Schedule, surgery: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.features.cache import cached_features
 from tltool.features.extraction import extract_features
+from tltool.features.sizes import parse_size
 from tltool.models.backbone import Backbone
 
 
@@ -25,11 +26,13 @@ def split_features(
         backbone: The network.
         data: Its images.
         split: Which of them.
-        caching: The options of the feature cache, ``enabled`` and ``cache_dir``; empty for none.
+        caching: The options of the feature cache, ``enabled``, ``cache_dir`` and ``max_size``;
+            empty for none.
         precision: As in Lightning's Trainer.
     """
     loader = data.evaluation_dataloader(split)
-    if not caching.get("enabled", False):
+    size = 4 * backbone.num_features * len(data.samples(split))
+    if not caching.get("enabled", False) or size > parse_size(caching["max_size"]):
         description = f"features of the {split} images"
         return extract_features(backbone, loader, description=description, total=len(loader))[0]
     features = cached_features(

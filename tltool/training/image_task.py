@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from tltool.data.datamodules.class_weights import ClassWeights
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.transforms.augmentation import crop_area_warnings
 from tltool.finetuning.penalties import L2SP
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
@@ -144,12 +145,13 @@ class ImageTask(MeasuredClassifier):
                     log.warning("%s", warning)
 
     def on_fit_start(self) -> None:
-        """Fit the head's input norm, and warn of batch norm on small batches."""
+        """Fit the head's input norm, and warn of settings that do not go together."""
         data = getattr(self.trainer, "datamodule", None)
         start_head_(self, data)
         if isinstance(data, ImageDataModule) and self.trainer.is_global_zero:
             share = data.batch_size // self.trainer.world_size
-            for warning in head_batch_warnings(self.head, batch_per_device=share):
+            warnings = head_batch_warnings(self.head, batch_per_device=share)
+            for warning in warnings + crop_area_warnings(data.augmentation, data.crop_area):
                 log.warning("%s", warning)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

@@ -54,6 +54,14 @@ def test_frozen_groups_stay_as_they_are_during_the_test(task, phase_of, batches,
     assert all(torch.equal(value, before) for value in seen)
 
 
+@pytest.mark.parametrize(
+    ("losses", "falls"), [([0.1, 0.11, 0.12, 0.15, 0.2, 0.5], False), ([0.5, 0.4, 0.3, 0.2], True)]
+)
+def test_it_knows_whether_the_loss_falls_anywhere(losses, falls):
+    found = LRRange([10.0**n for n in range(len(losses))], losses, exploded=True)
+    assert found.falls is falls
+
+
 def test_the_steepest_fall_lies_before_the_least_loss():
     losses = [1.0, 1.0, 1.0, 0.9, 0.6, 0.3, 0.25, 0.24, 0.4, 0.9]
     found = LRRange([10.0**n for n in range(10)], losses, exploded=True)

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.models.weight_averaging import interpolate_weights
 from tltool.training.callbacks.ending import Ending
+from tltool.training.callbacks.ending_contest import Contest
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
@@ -211,17 +212,16 @@ def test_a_run_that_is_over_is_not_ended_twice(hard_images, wise, caplog):
     assert "Ending" not in caplog.text
 
 
-class Interrupted(Ending):
-    def _measure(self, *args):
-        super()._measure(*args)
-        raise KeyboardInterrupt
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 def test_an_interrupted_end_changes_nothing_and_says_how_to_make_up_for_it(
-    hard_images, tmp_path, caplog
+    hard_images, tmp_path, caplog, monkeypatch
 ):
+    monkeypatch.setattr(Contest, "write", interrupt)  # All has been measured by then.
     with pytest.raises(SystemExit):
-        Run(hard_images, tmp_path, Interrupted(average="wise_ft"), max_epochs=1)
+        Run(hard_images, tmp_path, Ending(average="wise_ft"), max_epochs=1)
     names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "start.pt"}
     last = tmp_path / "checkpoints" / "last.ckpt"

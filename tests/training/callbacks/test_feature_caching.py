@@ -155,6 +155,11 @@ def test_activations_beyond_the_limit_are_not_kept(train, caplog):
     assert "Set --features.max_size to allow it" in caplog.text
 
 
+def test_nothing_beyond_the_limit_is_kept(train, tmp_path):
+    train(LinearProbe(), max_size="1kB")
+    assert not list(tmp_path.glob("cache/*/*"))
+
+
 def test_activations_can_be_turned_off(train):
     _, passes = train(LastBlocks(1), max_epochs=3, activations=False)
     assert min(passes.counts) == 6

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
+from tltool.data.transforms.random_crop import CROP_AREA
+
 Augmentation = Literal[
     "none", "flip", "flip_both", "crop", "color_jitter", "trivial_augment", "rand_augment"
 ]
@@ -58,3 +60,25 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
 """The presets by name, from weak to strong. Measured on 244 and 600 images in 6 epochs, those with
 a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
 (`scripts/benchmark/transfer.py`)."""
+
+
+def crop_area_warnings(augmentation: Augmentation | None, crop_area: float) -> list[str]:
+    """Return a warning where a share of the area is given, and nothing takes a random part.
+
+    Args:
+        augmentation: A name of `AUGMENTATIONS`; ``None`` is none.
+        crop_area: See `RandomCrop`.
+
+    Example:
+        >>> crop_area_warnings("crop", 0.3)
+        []
+        >>> len(crop_area_warnings("flip", 0.3))
+        1
+    """
+    name = augmentation or "none"
+    if crop_area == CROP_AREA or AUGMENTATIONS[name].crops:
+        return []
+    return [
+        f"`crop_area: {crop_area:g}` changes nothing: {name} takes no random crops. Set "
+        "--data.augmentation crop."
+    ]

@@ -44,11 +44,21 @@ class LRRange:
 
         It is the middle one of five steps, for single steps are noise.
         """
+        start, width = self._steepest_steps()
+        return self.lrs[start + width // 2]
+
+    @property
+    def falls(self) -> bool:
+        """Whether the loss falls anywhere, for five steps in a row."""
+        start, width = self._steepest_steps()
+        return self.losses[start + width] < self.losses[start]
+
+    def _steepest_steps(self) -> tuple[int, int]:
+        """Return the first of the steps in which the loss falls fastest, and how many follow."""
         end = max(self.lrs.index(self.best), 5)
         width = min(4, len(self.losses) - 1)
         starts = range(max(min(end, len(self.losses) - 1) - width + 1, 1))
-        start = min(starts, key=lambda i: self.losses[i + width] - self.losses[i])
-        return self.lrs[start + width // 2]
+        return min(starts, key=lambda i: self.losses[i + width] - self.losses[i]), width
 
 
 def lr_range_test(

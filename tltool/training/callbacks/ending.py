@@ -1,52 +1,35 @@
 """Lightning callback for the end of a run: start, best epoch and averages of weights compete."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
 from tltool._lookup import lookup
 from tltool._plain_text import shell_command
-from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
-from tltool.data.loading.image_dataset import ImageDataset
 from tltool.evaluation.candidates import Choice
 from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.callbacks.ending_contest import Average, Contest, contest_loaders
 from tltool.training.callbacks.ending_files import (
     ENDING,
     TABLE,
     competing_states,
     describe_choice,
     keep_last,
-    replace_best,
     saved_checkpoints,
     undo_ending,
-    write_candidates,
 )
 from tltool.training.callbacks.finetuning import Finetuning
-from tltool.training.candidate_trial import CandidateTrial, restored_task
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 from tltool.training.start_weights import FILE, changing_tensors, read_start, save_start
-from tltool.training.weight_blends import (
-    BEST,
-    START,
-    MeasuredBlend,
-    choose_blend,
-    line_blends,
-    measure_blends,
-    measure_soups,
-)
 
 log = logging.getLogger(__name__)
-
-#: How weights are averaged at the end of a run.
-Average = Literal["none", "wise_ft", "soup"]
 
 
 class Ending(Callback):
@@ -195,7 +178,7 @@ class Ending(Callback):
         """Measure what competes, and write the chosen weights to ``best.ckpt``."""
         if not self.is_active or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        loaders = _loaders(trainer)
+        loaders = contest_loaders(trainer)
         if isinstance(loaders, str):
             _say(trainer, f"Ending: {loaders}, so best.ckpt stays the best epoch.")
             return
@@ -209,19 +192,15 @@ class Ending(Callback):
         if isinstance(states, str):
             _say(trainer, states)
             return
-        changed = set(states[BEST])
-        trial = CandidateTrial(pl_module, trainer, *loaders, changed)
-        with restored_task(pl_module, loaders, changed):
-            measured = self._measure(trial, states, best)
-        dataset = loaders[0].images.dataset
-        groups = dataset.samples.groups if isinstance(dataset, ImageDataset) else None
-        monitor = str(best.monitor)
-        number = choose_blend(
-            measured, monitor=monitor, mode=best.mode, rule=self.choose, groups=groups
-        )
-        chosen = measured[trainer.strategy.broadcast(number)]
-        self._finish(trainer, best, chosen, measured)
-        _say(trainer, describe_choice(chosen, measured, monitor))
+        contest = Contest(self.average, self.points, self.choose, best)
+        chosen, measured = contest.hold(pl_module, trainer, loaders, states)
+        contest.write(chosen, measured, is_first=trainer.is_global_zero)
+        candidate = chosen.candidate
+        self.summary = {
+            "ending/candidate": str(candidate),
+            **{f"ending/{name}": value for name, value in candidate.metrics.items()},
+        }
+        _say(trainer, describe_choice(chosen, measured, str(best.monitor)))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what to do where a run was over already, and its end was not."""
@@ -250,45 +229,6 @@ class Ending(Callback):
         paths = saved_checkpoints(trainer) if self.average == "soup" else []
         return competing_states(directory, task, start, paths)
 
-    def _measure(
-        self,
-        trial: CandidateTrial,
-        states: Mapping[str, dict[str, Tensor]],
-        best: BestCheckpoint,
-    ) -> list[MeasuredBlend]:
-        ends = {name: state for name, state in states.items() if name != START}
-        start = states.get(START)
-        if self.average == "soup":
-            measured = measure_soups(trial, ends, str(best.monitor), best.mode)
-            return measured + measure_blends(trial, line_blends(start, {}, self.points))
-        points = self.points if self.average == "wise_ft" else [0.0]
-        if self.average == "none":
-            ends = {BEST: ends[BEST]}
-        return measure_blends(trial, line_blends(start, ends, points))
-
-    def _finish(
-        self,
-        trainer: Trainer,
-        best: BestCheckpoint,
-        chosen: MeasuredBlend,
-        measured: Sequence[MeasuredBlend],
-    ) -> None:
-        """Write ``best.ckpt`` and the table, on the first rank; tell `BestCheckpoint` of it."""
-        candidate, monitor = chosen.candidate, str(best.monitor)
-        if candidate.name != BEST or chosen.blend.is_average:
-            score = torch.tensor(candidate.metrics[monitor])
-            best.best_model_score = score
-            best.best_k_models[best.best_model_path] = score
-            if trainer.is_global_zero:
-                replace_best(Path(str(best.dirpath)), best, chosen)
-        self.summary = {
-            "ending/candidate": str(candidate),
-            **{f"ending/{name}": value for name, value in candidate.metrics.items()},
-        }
-        if trainer.is_global_zero:
-            table = Path(str(best.dirpath)).parent / TABLE
-            write_candidates(table, measured, chosen, monitor)
-
     def _gone(self, directory: Path) -> str:
         return (
             f"Ending: {directory / FILE} is not there, is damaged, or is not of this run, so "
@@ -304,16 +244,6 @@ def _find_best(trainer: Trainer) -> BestCheckpoint:
             "callbacks."
         )
     return best
-
-
-def _loaders(trainer: Trainer) -> tuple[BatchLoader, TrainingLoader] | str:
-    """Return the loaders of validation and training images, or why nothing can compete."""
-    val, train = trainer.val_dataloaders, trainer.train_dataloader
-    if is_limited(trainer):
-        return "the Trainer limits the batches of an epoch"
-    if not isinstance(val, BatchLoader) or not isinstance(train, TrainingLoader):
-        return "there are no training and validation images of an ImageDataModule"
-    return val, train
 
 
 def _say(trainer: Trainer, message: str) -> None:

@@ -1,13 +1,9 @@
 """Lightning callback for the cache: what frozen layers compute is read instead of images."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from rich.filesize import decimal
 from torch import Tensor
 
 from tltool._lookup import lookup
@@ -17,10 +13,8 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.data.loading.mixing_collate import check_alpha
 from tltool.features.activation_cut import ActivationCut
 from tltool.features.cache import Features, cached_features
-from tltool.features.cut_search import find_cut
 from tltool.features.feature_loader import FeatureLoader, FeatureMixing
 from tltool.features.frozen_front import (
-    DTYPES,
     ActivationDtype,
     ActivationRangeError,
     FrozenFront,
@@ -28,13 +22,11 @@ from tltool.features.frozen_front import (
 from tltool.features.row_lookup import PassStoppedError
 from tltool.features.sizes import parse_size
 from tltool.features.store import NotKeptError
-from tltool.finetuning.phase import Phase
 from tltool.models.backbone import Backbone
-from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.cached_source import CachedSource, Source, shards_weights
 from tltool.training.callbacks.signal_stop import stop_unsaved
 from tltool.training.distributed.signals import SIGNALS
-from tltool.training.find_callback import find_callback
-from tltool.training.head_start import is_limited, start_head_
+from tltool.training.head_start import start_head_
 from tltool.training.image_task import ImageTask
 
 log = logging.getLogger(__name__)
@@ -62,8 +54,9 @@ class FeatureCaching(Callback):
             and then drawn from; ``None`` computes a new one at each visit, and caches nothing.
         mixup: How strongly the features of two images are blended, see `FeatureMixing`. Without it
             images are read where the data have mixup or cutmix, which change images only.
-        max_size: Largest size on the disk that one phase may take, such as ``10GB`` or ``500MB``;
-            beyond it, or where the disk is too full for activations, images are read.
+        max_size: Largest size on the disk that one phase or the start of the head may take, such as
+            ``10GB`` or ``500MB``; beyond it, or where the disk is too full for activations, images
+            are read.
         activation_dtype: What activations are kept in. ``fp16`` and ``bf16`` take half the space of
             ``fp32``; what is too large for ``fp16`` is kept in ``bf16``.
         cache_dir: The directory of the cache; ``None`` for the environment variable
@@ -87,10 +80,8 @@ class FeatureCaching(Callback):
         if views is not None and views < 1:
             raise ValueError(f"`views` must be at least 1, got {views}. Set --features.views 4.")
         check_alpha(mixup, name="mixup")
-        self.max_bytes = parse_size(max_size)
-        self.activation_dtype: ActivationDtype = lookup(
-            {name: name for name in DTYPES}, activation_dtype, kind="activation_dtype"
-        )
+        max_bytes = parse_size(max_size)
+        lookup(dict.fromkeys(get_args(ActivationDtype)), activation_dtype, kind="activation_dtype")
         self.activations = activations
         self.enabled = enabled
         self.views = views
@@ -98,21 +89,31 @@ class FeatureCaching(Callback):
         self.cache_dir = cache_dir
         self._said: set[str] = set()
         self._num_computed = 0
-        self._phase: Phase | None = None
-        self._phase_front: FrozenFront | None = None
+        self._source = CachedSource(
+            say=self._say,
+            activations=activations,
+            views=views,
+            mixup=mixup,
+            max_bytes=max_bytes,
+            activation_dtype=activation_dtype,
+        )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the head start from features that are kept, see `start_head_`."""
         self._said.clear()
         self._num_computed = 0
-        self._phase = self._phase_front = None
+        self._source.reset()
         data = getattr(trainer, "datamodule", None)
-        if not (self.enabled and isinstance(data, ImageDataModule)) or _is_sharded(trainer):
+        if not (self.enabled and isinstance(data, ImageDataModule)) or shards_weights(trainer):
             return
+        backbone = pl_module.get_submodule("backbone")
+        if not isinstance(backbone, Backbone):  # `start_head_` says what it needs.
+            return
+        if 4 * backbone.num_features * len(data.samples("train")) > self._source.max_bytes:
+            return  # The task passes the images, and keeps nothing.
 
         def read() -> Tensor:
             workers = data.evaluation_dataloader("train").num_workers
-            backbone: Any = pl_module.get_submodule("backbone")
             return self._compute(trainer, backbone, data.dataset("train"), workers).tensor()
 
         start_head_(pl_module, data, read=read)
@@ -136,18 +137,16 @@ class FeatureCaching(Callback):
         own = [loader for loader in loaders if isinstance(loader, BatchLoader)]
         if not self.enabled or not own:
             return
-        source = self._source(trainer, pl_module, own)
+        source = self._source.of_epoch(trainer, pl_module, own)
         while not self._give(trainer, source, own):
-            source = self._phase_front
+            source = self._source.front
         cut = source.cut if isinstance(source, FrozenFront) else None
         if isinstance(pl_module, ImageTask):
             pl_module.activation_cut = cut
         if source is not None and not trainer.sanity_checking:
             self._say_used(trainer, cut, [loader.substitute for loader in own])
 
-    def _give(
-        self, trainer: Trainer, source: Backbone | FrozenFront | None, loaders: list[BatchLoader]
-    ) -> bool:
+    def _give(self, trainer: Trainer, source: Source | None, loaders: list[BatchLoader]) -> bool:
         """Give all loaders the rows of a source; where its activations cannot be kept, change it.
 
         The activations of a phase are of one type, whichever loader was the first.
@@ -163,98 +162,18 @@ class FeatureCaching(Callback):
         except ActivationRangeError as error:
             assert isinstance(source, FrozenFront)  # noqa: S101  # the only one that raises it
             self._say(trainer, f"{error} So they are.")
-            self._phase_front = source.in_dtype("bf16")
+            self._source.front = source.in_dtype("bf16")
         except NotKeptError as error:
             self._say(trainer, f"Images are read in each epoch: {error}.")
-            self._phase_front = None
+            self._source.front = None
         else:
             return True
         for loader in loaders:
             loader.substitute = None
         return False
 
-    def _source(
-        self, trainer: Trainer, pl_module: LightningModule, loaders: Sequence[BatchLoader]
-    ) -> Backbone | FrozenFront | None:
-        """Return what computes the rows of this epoch; ``None`` where images are read."""
-        finetuning = find_callback(trainer, Finetuning)
-        if finetuning is None or is_limited(trainer) or _is_sharded(trainer):
-            return None
-        phases = finetuning.phases_of_epoch(trainer.current_epoch)
-        data = getattr(trainer, "datamodule", None)
-        is_random = isinstance(data, ImageDataModule) and data.transform(augment=True).is_random
-        if self._needs_images(trainer, is_random):
-            return None
-        backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
-        if all(set(phase.trains) == {"head"} for phase in phases):
-            return backbone if self._fits(trainer, backbone.num_features, 4, loaders) else None
-        views = (self.views or 1) if is_random else 1
-        if not self.activations or len(phases) > 1 or finetuning.num_epochs(phases[0]) <= views:
-            return None
-        if all(parameter.requires_grad for parameter in backbone.parameters()):
-            return None
-        if self._phase is not phases[0]:
-            self._phase = phases[0]
-            self._phase_front = self._front(trainer, backbone, loaders)
-        return self._phase_front
-
-    def _needs_images(self, trainer: Trainer, is_random: bool) -> bool:
-        """Tell whether the data ask for images that are new at each visit; offer another way."""
-        data = getattr(trainer, "datamodule", None)
-        if self.views is None and is_random:
-            self._say(
-                trainer,
-                "Augmented images are computed anew in each epoch. Set --features.views 4 to draw "
-                "from 4 augmented views of each, computed once.",
-            )
-            return True
-        if isinstance(data, ImageDataModule) and (data.mixup or data.cutmix) and not self.mixup:
-            self._say(
-                trainer,
-                "mixup and cutmix mix images, so these are read in each epoch. Set "
-                "--features.mixup 0.2 to mix what frozen layers compute, once, instead.",
-            )
-            return True
-        return False
-
-    def _front(
-        self, trainer: Trainer, backbone: Backbone, loaders: Sequence[BatchLoader]
-    ) -> FrozenFront | None:
-        """Return the frozen layers of a backbone in front of those that train, if it can be cut."""
-        generator = torch.Generator().manual_seed(0)
-        size = (2, *backbone.data_config["input_size"])
-        images = torch.randn(size, generator=generator).to(next(backbone.parameters()).device)
-        cut = trainer.strategy.broadcast(find_cut(backbone, images))
-        if isinstance(cut, str):
-            self._say(trainer, f"Images are read in each epoch: {cut}.")
-            return None
-        width = DTYPES[self.activation_dtype].itemsize
-        if not self._fits(trainer, cut.size, width, loaders):
-            return None
-        return FrozenFront(backbone, cut, self.activation_dtype)
-
-    def _fits(
-        self, trainer: Trainer, width: int, num_bytes: int, loaders: Sequence[BatchLoader]
-    ) -> bool:
-        """Tell whether all rows are within the limit, and say so where not."""
-        images = [loader.images.dataset for loader in loaders]
-        rows = sum(
-            len(each) * ((self.views or 1) if each.transform.is_random else 1)
-            for each in images
-            if isinstance(each, ImageDataset)
-        )
-        size = rows * width * num_bytes
-        if size <= self.max_bytes:
-            return True
-        self._say(
-            trainer,
-            f"What the frozen layers compute of {rows:,} images and views would take "
-            f"{decimal(size)}: images are read in each epoch. Set --features.max_size to allow it.",
-        )
-        return False
-
     def _feature_loader(
-        self, trainer: Trainer, source: Backbone | FrozenFront, loader: BatchLoader
+        self, trainer: Trainer, source: Source, loader: BatchLoader
     ) -> FeatureLoader:
         dataset = loader.images.dataset
         assert isinstance(dataset, ImageDataset)  # noqa: S101  # the loaders of ImageDataModule
@@ -272,7 +191,7 @@ class FeatureCaching(Callback):
     def _compute(
         self,
         trainer: Trainer,
-        source: Backbone | FrozenFront,
+        source: Source,
         dataset: ImageDataset,
         workers: int,
     ) -> Features:
@@ -315,8 +234,3 @@ class FeatureCaching(Callback):
         if trainer.is_global_zero and message not in self._said:
             log.info(message)
         self._said.add(message)
-
-
-def _is_sharded(trainer: Trainer) -> bool:
-    # All ranks must take part in each pass of a sharded backbone, and here each has its own images.
-    return not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)

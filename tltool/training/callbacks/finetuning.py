@@ -10,14 +10,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.finetuning.freeze import set_trainable_
-from tltool.finetuning.param_groups import LRGroup, lr_groups, split_by_layer_
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import trained_by
 from tltool.finetuning.plan_warnings import schedule_warnings
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.finetuning.timeline import Timeline
-from tltool.models.layer_groups import layer_groups, layers
+from tltool.models.layer_groups import layer_groups
 from tltool.training.distributed.fsdp2 import FSDP2Strategy
 from tltool.training.distributed.rank_agreement import (
     average_batch_norm_,
@@ -33,6 +32,7 @@ from tltool.training.epoch_position import (
     take_up_,
 )
 from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_best_
+from tltool.training.phase_rates import PhaseRates
 from tltool.training.position_state import PositionState
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.strategy_surgery import edit_for_strategy_
@@ -76,6 +76,7 @@ class Finetuning(Callback):
     schedule: Schedule
     #: The phase in effect, once training has started.
     phase: Phase | None
+    _rates: PhaseRates
 
     def __init__(self, strategy: FinetuningStrategy) -> None:
         quiet_lightning()
@@ -85,7 +86,6 @@ class Finetuning(Callback):
     def _reset(self) -> None:
         self.phase = None
         self._groups: dict[str, list[str]] = {}
-        self._lr_groups: list[LRGroup] = []
         self._timeline = Timeline((), steps_per_epoch=0)
         self._reduced: set[str] = set()
         self._live_norms: list[_BatchNorm] = []
@@ -144,14 +144,9 @@ class Finetuning(Callback):
                 "the optimizer from `configure_optimizers`: `warmup` and `decay` of the strategy "
                 "set its learning rates."
             )
-        optimizer = trainer.optimizers[0]
-        has_decay = any(phase.layer_decay < 1 for phase in self.schedule.phases)
-        fine = layers(pl_module) if has_decay else {}
-        if has_decay:
-            split_by_layer_(optimizer, pl_module, fine)
-        self._lr_groups = lr_groups(optimizer, pl_module, self._groups, fine)
-        for param_group in optimizer.param_groups:
-            param_group.setdefault("initial_lr", param_group["lr"])
+        self._rates = PhaseRates(
+            trainer.optimizers[0], pl_module, self._groups, self.schedule.phases
+        )
         is_sharded = isinstance(trainer.strategy, ModelParallelStrategy)
         if is_sharded and not isinstance(trainer.strategy, FSDP2Strategy):
             load_all_optimizer_state_(trainer.strategy, pl_module)
@@ -182,15 +177,10 @@ class Finetuning(Callback):
         span = self._timeline.at(step)
         if span.phase is not self.phase:
             self._apply(trainer, pl_module, batch_idx)
-        factor = span.phase.lr_factor(span.progress(step))
-        param_groups = trainer.optimizers[0].param_groups
-        lrs = [lr * factor for lr in self._base_lrs(span.phase, trainer)]
-        for param_group, lr in zip(param_groups, lrs, strict=True):
-            param_group["lr"] = lr
+        lrs = self._rates.set_(span.phase, span.progress(step))
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if trainer.loggers and every and (trainer.global_step + 1) % every == 0:
-            named = {f"lr/{g.label}": lr for g, lr in zip(self._lr_groups, lrs, strict=True)}
-            pl_module.log_dict(named, on_step=True, on_epoch=False)
+            pl_module.log_dict(lrs, on_step=True, on_epoch=False)
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Give all ranks the same running statistics, as a checkpoint has one."""
@@ -247,7 +237,7 @@ class Finetuning(Callback):
             _rebuild_reducer(trainer.strategy, pl_module)
             self._reduced = trained
         if trainer.is_global_zero:
-            log.info(self._describe(phase, trainer, pl_module))
+            log.info(self._describe(phase, pl_module))
 
     def _set_trainable(self, pl_module: LightningModule, phase: Phase) -> None:
         kinds = {group: phase.group_parameters(group) for group in phase.groups}
@@ -274,19 +264,10 @@ class Finetuning(Callback):
         if phase.name in self._progress.ended:
             self._lay_out(trainer)
 
-    def _base_lrs(self, phase: Phase, trainer: Trainer) -> list[float]:
-        """Return the learning rate of each parameter group in a phase, without warmup and decay."""
-        param_groups = zip(self._lr_groups, trainer.optimizers[0].param_groups, strict=True)
-        return [
-            param_group["initial_lr"] * phase.group_lr_scale(place.group, place.depth)
-            for place, param_group in param_groups
-        ]
-
-    def _describe(self, phase: Phase, trainer: Trainer, pl_module: LightningModule) -> str:
+    def _describe(self, phase: Phase, pl_module: LightningModule) -> str:
         total = sum(p.numel() for p in pl_module.parameters())
         trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-        all_lrs = zip(self._lr_groups, self._base_lrs(phase, trainer), strict=True)
-        lrs = [lr for place, lr in all_lrs if place.group in phase.trains]
+        lrs = self._rates.trained(phase)
         extremes = dict.fromkeys(f"{lr:g}" for lr in (min(lrs), max(lrs)))
         return (
             f"Phase {phase.name}: trains {phase.describe_groups(len(self._groups))} ({trained:,} "
