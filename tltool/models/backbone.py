@@ -8,11 +8,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
+from tltool.models.intermediate_layers import (
+    drop_behind_,
+    find_stop,
+    output_format,
+    pooled,
+    stop_names,
+)
 from tltool.models.pixel_backbone import NAME as PIXELS
 from tltool.models.serialization import is_rebuilding, plain, serializable
+from tltool.models.strided_pointwise import replace_strided_pointwise_
 from tltool.models.surgery_warnings import surgery_warnings
-from tltool.models.timm_layer_groups import layer_groups_of
+from tltool.models.timm_layer_groups import has_coarse_groups, layer_groups_of
 from tltool.models.timm_models import (
     check_name,
     check_patches,
@@ -27,6 +34,12 @@ from tltool.models.timm_options import (
     height_and_width,
     model_options,
 )
+from tltool.models.unused_parameters import (
+    freeze_as_buffers_,
+    lies_in,
+    modules_of,
+    unused_parameters,
+)
 from tltool.models.weights.loading import (
     check_weights_key,
     create_with_weights,
@@ -35,6 +48,7 @@ from tltool.models.weights.loading import (
 from tltool.models.weights.safetensors_file import own_preprocessing
 from tltool.surgery.adapters import merge_lora
 from tltool.surgery.edits import EditReport, apply_surgery_
+from tltool.surgery.module_replacement import shortened
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +139,10 @@ class Backbone(nn.Module):
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         if self.stop is not None:
             drop_behind_(blueprint, self.stop)
-        self.num_features = self._count_features(blueprint)
+        output = self._features_on_meta(blueprint)
+        self.num_features = output.shape[1]
+        #: Modules and parameters that no feature depends on: all theirs are buffers.
+        self._unused = modules_of(blueprint, unused_parameters(blueprint, output))
         if grad_checkpointing:
             check_grad_checkpointing(name, blueprint)
         if not is_rebuilding():
@@ -143,6 +160,9 @@ class Backbone(nn.Module):
             log.info("Stopped %s early: dropped %s.", name, dropped)
         if not hasattr(self.model, "group_matcher") and name != PIXELS:
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
+        elif not has_coarse_groups(self.model):
+            log.info("%s has no coarse layer groups in timm: its fine ones are its groups.", name)
+        self._freeze_unused()
         #: What each edit changed.
         self.surgery_reports: list[EditReport] = []
         self._added: set[str] = set()
@@ -154,6 +174,7 @@ class Backbone(nn.Module):
             self.model.set_grad_checkpointing(True)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
+            self._protect_convolutions()
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
 
@@ -188,7 +209,29 @@ class Backbone(nn.Module):
     def _edit(self, edits: Sequence[dict[str, Any]]) -> None:
         before = {parameter for parameter, _ in self.model.named_parameters()}
         self.surgery_reports += apply_surgery_(self.model, edits)
+        self._freeze_unused()
         self._added |= {parameter for parameter, _ in self.model.named_parameters()} - before
+
+    def _protect_convolutions(self) -> None:
+        unsafe = replace_strided_pointwise_(self.model)
+        if unsafe and not is_rebuilding():
+            log.info(
+                "%s of %s skips pixels in front of it on the CPU: in channels_last the backward "
+                "pass of torch would corrupt memory there.",
+                shortened(unsafe, 3),
+                self.name,
+            )
+
+    def _freeze_unused(self) -> None:
+        names = [name for name, _ in self.model.named_parameters() if lies_in(name, self._unused)]
+        freeze_as_buffers_(self.model, names)
+        if names and not is_rebuilding():
+            log.info(
+                "No feature of %s depends on %d of its parameters (%s): they never train.",
+                self.name,
+                len(names),
+                shortened(self._unused, 3),
+            )
 
     def _describe_surgery(self, edits: Sequence[dict[str, Any]]) -> None:
         init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}
@@ -206,9 +249,13 @@ class Backbone(nn.Module):
             return features
         # (B, C, H', W'), for transformers too
         (output,) = model.forward_intermediates(
-            images, indices=[self.stop], stop_early=True, intermediates_only=True
+            images,
+            indices=[self.stop],
+            stop_early=True,
+            intermediates_only=True,
+            **output_format(model),
         )
-        return cast(Tensor, output).mean(dim=(2, 3))
+        return pooled(output)
 
     @property
     def stops(self) -> list[str]:
@@ -237,23 +284,25 @@ class Backbone(nn.Module):
             return {WHOLE: self(images)}
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
+        layout = output_format(self.model)
         if self.stop is None:
-            last, outputs = self.model.forward_intermediates(images)
+            last, outputs = self.model.forward_intermediates(images, **layout)
             whole = self.model.forward_head(last)
         else:
             outputs = self.model.forward_intermediates(
-                images, indices=len(names), stop_early=True, intermediates_only=True
+                images, indices=len(names), stop_early=True, intermediates_only=True, **layout
             )
-            whole = outputs[-1].mean(dim=(2, 3))
+            whole = pooled(outputs[-1])
         features: dict[str, Tensor] = {}
         for name, output in zip(names, outputs, strict=True):
             # CoaT has two outputs of one name; `stop_at` takes the first.
-            features.setdefault(name, output.mean(dim=(2, 3)))  # (B, C, H', W') to (B, C)
+            features.setdefault(name, pooled(output))
         return features | {WHOLE: whole}
 
-    def _count_features(self, blueprint: nn.Module) -> int:
-        """Return the width of the features, which ``model.num_features`` does not always say."""
+    def _features_on_meta(self, blueprint: nn.Module) -> Tensor:
+        """Return features without values: ``model.num_features`` does not always say how many."""
         size = self.data_config["input_size"]
+        blueprint.requires_grad_(True)  # Also what timm fixes: phases train it with its group.
         output = output_on_meta(self.name, partial(self._features, blueprint), 1, size)
         if not isinstance(output, Tensor) or output.ndim != 2:
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -261,7 +310,7 @@ class Backbone(nn.Module):
                 f"{self.name} gives {shape} instead of pooled features (B, num_features). Choose a "
                 "timm classification model."
             )
-        return output.shape[1]
+        return output
 
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""

@@ -2,9 +2,14 @@
 
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from tltool._lookup import lookup
+from tltool.surgery.functional_activations import ENTRY
+
+#: Models that read the grid of their patches off values, which images on the meta device have not.
+#: They give tokens instead.
+_AS_TOKENS = {"Gemma4VitClassifier"}
 
 
 def stop_names(model: nn.Module) -> list[str]:
@@ -29,8 +34,22 @@ def find_stop(model: nn.Module, stop_at: str, name: str) -> int:
 
 
 def drop_behind_(model: nn.Module, index: int) -> str:
-    """Remove the layers behind an intermediate output, and return how many parameters they had."""
+    """Remove the layers behind an intermediate output, and return how many parameters they had.
+
+    What the model computes from then on is its ``forward_intermediates``, and surgery looks there.
+    """
     before = sum(parameter.numel() for parameter in model.parameters())
     cast(Any, model).prune_intermediate_layers([index], prune_norm=True, prune_head=True)
     after = sum(parameter.numel() for parameter in model.parameters())
+    setattr(model, ENTRY, "forward_intermediates")
     return f"{before - after:,} of its {before:,} parameters"
+
+
+def output_format(model: nn.Module) -> dict[str, str]:
+    """Return the argument of ``forward_intermediates`` for outputs that `pooled` takes."""
+    return {"output_fmt": "NLC"} if type(model).__name__ in _AS_TOKENS else {}
+
+
+def pooled(output: Tensor) -> Tensor:
+    """Return the mean ``(B, C)`` of an intermediate output ``(B, C, H', W')`` or ``(B, N, C)``."""
+    return output.mean(dim=(2, 3) if output.ndim == 4 else 1)

@@ -14,6 +14,11 @@ from tltool.models.timm_models import classifier_names
 _FINE_ONLY = {"RDNet"}
 
 
+def has_coarse_groups(model: nn.Module) -> bool:
+    """Tell whether timm gives whole stages of a model as groups."""
+    return type(model).__name__ not in _FINE_ONLY
+
+
 def layer_groups_of(
     model: nn.Module, *, coarse: bool, added: Collection[str] = ()
 ) -> dict[str, list[str]]:
@@ -42,7 +47,7 @@ def _match_groups(
 ) -> dict[str, list[str]]:
     own = [(key, value) for key, value in model.named_parameters() if key not in added]
     if hasattr(model, "group_matcher"):
-        is_coarse = coarse and type(model).__name__ not in _FINE_ONLY
+        is_coarse = coarse and has_coarse_groups(model)
         matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)
