@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from tltool.models.backbone import Backbone
+from tltool.models.backbone import Backbone, find_group_names
 from tltool.models.unused_parameters import modules_of
 
 STOPS = {"crossvit_tiny_240": "blocks.1", "coat_tiny": "parallel_blocks"}
@@ -62,3 +62,9 @@ def test_they_are_named(caplog):
 def test_a_module_whose_parameters_are_all_unused_stands_for_them():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
     assert modules_of(model, ["0.weight", "0.bias", "1.bias"]) == ["0", "1.bias"]
+
+
+def test_group_names_without_building_leave_them_out():
+    with torch.device("meta"):
+        backbone = Backbone("efficientvim_m1", "random", stop_at="stages.1")
+    assert find_group_names("efficientvim_m1", stop_at="stages.1") == list(backbone.layer_groups())

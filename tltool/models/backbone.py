@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from tltool.models.intermediate_layers import (
     drop_behind_,
+    features_of,
+    features_on_meta,
     find_stop,
     output_format,
     pooled,
@@ -25,7 +27,6 @@ from tltool.models.timm_models import (
     check_patches,
     data_config_of,
     on_meta_device,
-    output_on_meta,
 )
 from tltool.models.timm_options import (
     ImageSize,
@@ -139,8 +140,9 @@ class Backbone(nn.Module):
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         if self.stop is not None:
             drop_behind_(blueprint, self.stop)
-        output = self._features_on_meta(blueprint)
-        self.num_features = output.shape[1]
+        size = self.data_config["input_size"]
+        output = features_on_meta(name, blueprint, self.stop, size)
+        self.num_features = output.shape[1]  # ``model.num_features`` does not always say it.
         #: Modules and parameters that no feature depends on: all theirs are buffers.
         self._unused = modules_of(blueprint, unused_parameters(blueprint, output))
         if grad_checkpointing:
@@ -148,7 +150,7 @@ class Backbone(nn.Module):
         if not is_rebuilding():
             check_patches(name, blueprint, height_and_width(img_size))
             check_weights_key(self.weights, weights_key)
-            features, size = partial(self._features, blueprint), self.data_config["input_size"]
+            features = partial(self._features, blueprint)
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
             check_rates(name, blueprint, features, size, **rates)
         # Any: the type of nn.Module does not know the methods of timm's models.
@@ -244,18 +246,7 @@ class Backbone(nn.Module):
         return self._features(self.model, images)
 
     def _features(self, model: Any, images: Tensor) -> Tensor:
-        if self.stop is None:
-            features: Tensor = model(images)
-            return features
-        # (B, C, H', W'), for transformers too
-        (output,) = model.forward_intermediates(
-            images,
-            indices=[self.stop],
-            stop_early=True,
-            intermediates_only=True,
-            **output_format(model),
-        )
-        return pooled(output)
+        return features_of(model, images, self.stop)
 
     @property
     def stops(self) -> list[str]:
@@ -299,19 +290,6 @@ class Backbone(nn.Module):
             features.setdefault(name, pooled(output))
         return features | {WHOLE: whole}
 
-    def _features_on_meta(self, blueprint: nn.Module) -> Tensor:
-        """Return features without values: ``model.num_features`` does not always say how many."""
-        size = self.data_config["input_size"]
-        blueprint.requires_grad_(True)  # Also what timm fixes: phases train it with its group.
-        output = output_on_meta(self.name, partial(self._features, blueprint), 1, size)
-        if not isinstance(output, Tensor) or output.ndim != 2:
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(
-                f"{self.name} gives {shape} instead of pooled features (B, num_features). Choose a "
-                "timm classification model."
-            )
-        return output
-
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
         groups = layer_groups_of(self.model, coarse=coarse, added=self._added)
@@ -343,6 +321,10 @@ def find_group_names(
     """
     check_name(name)
     blueprint = on_meta_device(name, model_options(name, in_chans, img_size, 0.0, 0.0))
-    if stop_at is not None:
-        drop_behind_(blueprint, find_stop(blueprint, stop_at, name))
+    stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
+    if stop is not None:
+        drop_behind_(blueprint, stop)
+    size = data_config_of(blueprint, in_chans, height_and_width(img_size), {})["input_size"]
+    output = features_on_meta(name, blueprint, stop, size)
+    freeze_as_buffers_(blueprint, unused_parameters(blueprint, output))
     return list(layer_groups_of(blueprint, coarse=True))

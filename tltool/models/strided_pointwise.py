@@ -21,7 +21,8 @@ class StridedPointwiseConv2d(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # torch's name
         if input.device.type != "cpu":
-            return super()._conv_forward(input, weight, bias)
+            output: Tensor = super()._conv_forward(input, weight, bias)
+            return output
         rows, columns = self.stride
         return functional.conv2d(input[..., ::rows, ::columns], weight, bias)
 
