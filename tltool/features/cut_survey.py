@@ -55,7 +55,7 @@ def report_cut(
         (('layer4',), 'model.layer3', 7.2)
     """
     task = nn.Module()
-    backbone = task.backbone = _smallest(name, img_sizes)
+    backbone = task.backbone = smallest_images(name, img_sizes)
     task.head = Head(backbone.num_features, 2)
     groups = layer_groups(task)
     trained = list(groups)[max(1, len(groups) - 1 - num_groups) :]
@@ -109,8 +109,8 @@ def count_operations(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def _smallest(name: str, img_sizes: Sequence[int | None]) -> Backbone:
-    """Return a network for the first of some sizes of images that it takes."""
+def smallest_images(name: str, img_sizes: Sequence[int | None]) -> Backbone:
+    """Return a network of random weights for the first of some sizes of images that it takes."""
     for img_size in img_sizes[:-1]:
         try:
             return Backbone(name, weights="random", img_size=img_size)
