@@ -173,3 +173,9 @@ def test_a_reader_that_leaves_is_no_error():
 def test_the_list_imports_no_lightning():
     code = "import sys, tltool.cli.backbones; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_model_tells_what_was_tried_with_its_module(run):
+    _, text, _ = run("resnet18")
+    assert "surgery  12 of 12 activations of test_resnet swapped\n" in text
+    assert "tried    keys and values kept, the same after a reload, finite gradients" in text

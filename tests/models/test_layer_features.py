@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tltool.models.backbone import WHOLE, Backbone
+from tltool.models.intermediate_layers import pooled
 
 
 def make(name, **options):
@@ -40,3 +41,14 @@ def test_a_backbone_that_stops_early_has_no_layers_behind(images):
     features = backbone.features_of_layers(images)
     assert list(features) == ["act1", "layer1", "layer2", WHOLE]
     torch.testing.assert_close(features[WHOLE], backbone(images))
+
+
+def test_a_network_that_reads_its_grid_off_values_stops_early():
+    with torch.device("meta"):
+        backbone = Backbone("gemma4_vit_167m", "random", stop_at="blocks.0")
+    assert backbone.num_features == 768
+
+
+def test_tokens_are_pooled_as_their_grid_is():
+    grid = torch.randn(2, 8, 3, 5)  # (B, C, H, W)
+    torch.testing.assert_close(pooled(grid.flatten(2).transpose(1, 2)), pooled(grid))

@@ -1,11 +1,14 @@
 """Layer groups are ordered partitions with names that a user expects."""
 
+import logging
+
 import pytest
 import timm
 import torch
 from timm.models import group_parameters
 from torch import nn
 
+from tltool.models.backbone import Backbone
 from tltool.models.layer_groups import layer_groups, name_groups
 from tltool.models.timm_layer_groups import layer_groups_of
 
@@ -37,6 +40,15 @@ def test_groups_are_named_after_their_modules(model, names):
 
 def test_fine_groups_are_named_after_their_blocks():
     assert group_names("resnet18", coarse=False)[:4] == ["stem", "layer1.0", "layer1.1", "layer2.0"]
+
+
+def test_fine_groups_stand_in_for_missing_coarse_ones_and_this_is_said(caplog):
+    with caplog.at_level(logging.INFO, logger="tltool"), torch.device("meta"):
+        backbone = Backbone("rdnet_tiny", weights="random")
+    assert list(backbone.layer_groups())[:2] == ["stem", "dense_stages.0"]
+    assert caplog.messages == [
+        "rdnet_tiny has no coarse layer groups in timm: its fine ones are its groups."
+    ]
 
 
 def test_groups_that_would_share_a_name_are_numbered():

@@ -29,6 +29,13 @@ def test_an_attention_mask_may_hold_minus_infinity():
     assert non_finite_tensors(layer) == []
 
 
+@pytest.mark.parametrize(("value", "found"), [(torch.inf, []), (torch.nan, ["bound"])])
+def test_a_bound_may_be_infinite(value, found):
+    layer = nn.Linear(2, 2)
+    layer.register_buffer("bound", torch.tensor(value))
+    assert non_finite_tensors(layer) == found
+
+
 def test_a_norm_that_waits_for_its_features_is_no_fault():
     assert non_finite_tensors(nn.Sequential(Standardize(2))) == []
 

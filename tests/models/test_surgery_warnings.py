@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+import torch
 
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
@@ -42,3 +43,13 @@ def test_a_backbone_rebuilt_from_its_description_says_nothing_again(warned, capl
     caplog.clear()
     rebuild(description)
     assert warned() == []
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"), [("block2.rep.0", ("forward_intermediates.relu",)), (None, ())]
+)
+def test_an_activation_behind_the_layer_to_stop_at_is_out_of_reach(stop, expected):
+    with torch.device("meta"):
+        edits = [{"swap_activations": "gelu"}]
+        backbone = Backbone("legacy_xception", "random", stop_at=stop, surgery=edits)
+    assert backbone.surgery_reports[0].out_of_reach == expected

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from tltool.surgery.activation_kinds import kind_of
-from tltool.surgery.functional_activations import find_functional
+from tltool.surgery.functional_activations import ENTRY, find_functional
 
 
 class Direct(nn.Module):
@@ -120,3 +120,18 @@ def test_a_shared_module_is_counted_once():
     block = Direct()
     (found,) = find_functional(nn.Sequential(block, block))
     assert found.names == ("0.forward.relu", "1.forward.relu")
+
+
+class Early(nn.Module):
+    def forward(self, x):
+        return x
+
+    def early(self, x):
+        return F.relu(x)
+
+
+@pytest.mark.parametrize(("entry", "expected"), [("early", ["early.relu"]), ("forward", [])])
+def test_a_model_is_read_from_the_method_that_it_is_run_by(entry, expected):
+    model = Early()
+    setattr(model, ENTRY, entry)
+    assert names(model) == expected

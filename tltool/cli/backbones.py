@@ -10,6 +10,7 @@ from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.backbone_cells import parse_count, place_of, short_count
 from tltool.cli.signature_options import run_function
 from tltool.cli.simple_table import print_simple_table
+from tltool.models.surgery_coverage import describe_coverage
 from tltool.models.timm_catalog import CatalogEntry, nearest_names, search_catalog
 from tltool.models.weights.hub import pretrained_config
 from tltool.models.weights.local_weights import (
@@ -152,6 +153,8 @@ def _print_model(entry: CatalogEntry, available: Sequence[LocalWeights]) -> None
             )
     print(f"{entry.name}, family {entry.family}")
     print(f"{entry.num_parameters:,} parameters without the classifier")
+    for line in describe_coverage(entry.family):
+        print(line)
     columns = ("weights", "px", "interpolation", "license", "local")
     print_simple_table(columns, rows, flexible=columns)
     words = ("--data.root", "images", "--model.backbone.name", entry.name)

@@ -110,7 +110,7 @@ def count_operations(run: Callable[[], object]) -> int:
 
 
 def smallest_backbone(name: str, img_sizes: Sequence[int | None]) -> Backbone:
-    """Return a network for the first of some sizes of images that it takes."""
+    """Return a network of random weights for the first of some sizes of images that it takes."""
     for img_size in img_sizes[:-1]:
         try:
             return Backbone(name, weights="random", img_size=img_size)

@@ -8,17 +8,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tltool.models.intermediate_layers import drop_behind_, find_stop, stop_names
+from tltool.models.intermediate_layers import (
+    drop_behind_,
+    features_of,
+    features_on_meta,
+    find_stop,
+    output_format,
+    pooled,
+    stop_names,
+)
 from tltool.models.pixel_backbone import NAME as PIXELS
 from tltool.models.serialization import is_rebuilding, plain, rebuild, serializable
+from tltool.models.strided_pointwise import replace_strided_pointwise_
 from tltool.models.surgery_warnings import surgery_warnings
-from tltool.models.timm_layer_groups import layer_groups_of
+from tltool.models.timm_layer_groups import has_coarse_groups, layer_groups_of
 from tltool.models.timm_models import (
     check_name,
     check_patches,
     data_config_of,
     on_meta_device,
-    output_on_meta,
 )
 from tltool.models.timm_options import (
     ImageSize,
@@ -26,6 +34,12 @@ from tltool.models.timm_options import (
     check_rates,
     height_and_width,
     model_options,
+)
+from tltool.models.unused_parameters import (
+    freeze_as_buffers_,
+    lies_in,
+    modules_of,
+    unused_parameters,
 )
 from tltool.models.weights.loading import (
     check_weights_key,
@@ -36,6 +50,7 @@ from tltool.models.weights.safetensors_file import own_preprocessing
 from tltool.surgery.adapters import merge_lora
 from tltool.surgery.calibration import calibrate_, needs_calibration
 from tltool.surgery.edits import EditReport, apply_surgery_
+from tltool.surgery.module_replacement import shortened
 
 log = logging.getLogger(__name__)
 
@@ -127,13 +142,17 @@ class Backbone(nn.Module):
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         if self.stop is not None:
             drop_behind_(blueprint, self.stop)
-        self.num_features = self._count_features(blueprint)
+        size = self.data_config["input_size"]
+        output = features_on_meta(name, blueprint, self.stop, size)
+        self.num_features = output.shape[1]  # ``model.num_features`` does not always say it.
+        #: Modules and parameters that no feature depends on: all theirs are buffers.
+        self._unused = modules_of(blueprint, unused_parameters(blueprint, output))
         if grad_checkpointing:
             check_grad_checkpointing(name, blueprint)
         if not is_rebuilding():
             check_patches(name, blueprint, height_and_width(img_size))
             check_weights_key(self.weights, weights_key)
-            features, size = partial(self._features, blueprint), self.data_config["input_size"]
+            features = partial(self._features, blueprint)
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
             check_rates(name, blueprint, features, size, **rates)
         # Any: the type of nn.Module does not know the methods of timm's models.
@@ -145,6 +164,9 @@ class Backbone(nn.Module):
             log.info("Stopped %s early: dropped %s.", name, dropped)
         if not hasattr(self.model, "group_matcher") and name != PIXELS:
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
+        elif not has_coarse_groups(self.model):
+            log.info("%s has no coarse layer groups in timm: its fine ones are its groups.", name)
+        self._freeze_unused()
         #: What each edit changed.
         self.surgery_reports: list[EditReport] = []
         self._own = [parameter for parameter, _ in self.model.named_parameters()]
@@ -156,6 +178,7 @@ class Backbone(nn.Module):
             self.model.set_grad_checkpointing(True)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
+            self._protect_convolutions()
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
 
@@ -216,6 +239,7 @@ class Backbone(nn.Module):
             layer_groups=lambda: layer_groups_of(self.model, coarse=True, own=self._own),
             new_model=self._new_model,
         )
+        self._freeze_unused()
 
     def _new_model(self) -> nn.Module:
         """Make the model once more, as it begins without pretrained weights and edits."""
@@ -254,6 +278,27 @@ class Backbone(nn.Module):
         calibrate_(self.model, images, forward=partial(self._features, self.model))
         return self
 
+    def _protect_convolutions(self) -> None:
+        unsafe = replace_strided_pointwise_(self.model)
+        if unsafe and not is_rebuilding():
+            log.info(
+                "%s of %s skips pixels in front of it on the CPU: in channels_last the backward "
+                "pass of torch would corrupt memory there.",
+                shortened(unsafe, 3),
+                self.name,
+            )
+
+    def _freeze_unused(self) -> None:
+        names = [name for name, _ in self.model.named_parameters() if lies_in(name, self._unused)]
+        freeze_as_buffers_(self.model, names)
+        if names and not is_rebuilding():
+            log.info(
+                "No feature of %s depends on %d of its parameters (%s): they never train.",
+                self.name,
+                len(names),
+                shortened(self._unused, 3),
+            )
+
     def _describe_surgery(self, edits: Sequence[str | dict[str, Any]]) -> None:
         init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}
         self.description = {**self.description, "init_args": init_args}
@@ -265,14 +310,7 @@ class Backbone(nn.Module):
         return self._features(self.model, images)
 
     def _features(self, model: Any, images: Tensor) -> Tensor:
-        if self.stop is None:
-            features: Tensor = model(images)
-            return features
-        # (B, C, H', W'), for transformers too
-        (output,) = model.forward_intermediates(
-            images, indices=[self.stop], stop_early=True, intermediates_only=True
-        )
-        return cast(Tensor, output).mean(dim=(2, 3))
+        return features_of(model, images, self.stop)
 
     @property
     def stops(self) -> list[str]:
@@ -301,31 +339,20 @@ class Backbone(nn.Module):
             return {WHOLE: self(images)}
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
+        layout = output_format(self.model)
         if self.stop is None:
-            last, outputs = self.model.forward_intermediates(images)
+            last, outputs = self.model.forward_intermediates(images, **layout)
             whole = self.model.forward_head(last)
         else:
             outputs = self.model.forward_intermediates(
-                images, indices=len(names), stop_early=True, intermediates_only=True
+                images, indices=len(names), stop_early=True, intermediates_only=True, **layout
             )
-            whole = outputs[-1].mean(dim=(2, 3))
+            whole = pooled(outputs[-1])
         features: dict[str, Tensor] = {}
         for name, output in zip(names, outputs, strict=True):
             # CoaT has two outputs of one name; `stop_at` takes the first.
-            features.setdefault(name, output.mean(dim=(2, 3)))  # (B, C, H', W') to (B, C)
+            features.setdefault(name, pooled(output))
         return features | {WHOLE: whole}
-
-    def _count_features(self, blueprint: nn.Module) -> int:
-        """Return the width of the features, which ``model.num_features`` does not always say."""
-        size = self.data_config["input_size"]
-        output = output_on_meta(self.name, partial(self._features, blueprint), 1, size)
-        if not isinstance(output, Tensor) or output.ndim != 2:
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(
-                f"{self.name} gives {shape} instead of pooled features (B, num_features). Choose a "
-                "timm classification model."
-            )
-        return output.shape[1]
 
     def layer_groups(self, coarse: bool = True) -> dict[str, list[str]]:
         """Return parameter names by layer group, from the input on. See ``layer_groups_of``."""
@@ -358,6 +385,10 @@ def find_group_names(
     """
     check_name(name)
     blueprint = on_meta_device(name, model_options(name, in_chans, img_size, 0.0, 0.0))
-    if stop_at is not None:
-        drop_behind_(blueprint, find_stop(blueprint, stop_at, name))
+    stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
+    if stop is not None:
+        drop_behind_(blueprint, stop)
+    size = data_config_of(blueprint, in_chans, height_and_width(img_size), {})["input_size"]
+    output = features_on_meta(name, blueprint, stop, size)
+    freeze_as_buffers_(blueprint, unused_parameters(blueprint, output))
     return list(layer_groups_of(blueprint, coarse=True))

@@ -11,8 +11,9 @@ from tltool.layers.fitted_norms import FittedNorm
 def non_finite_tensors(module: nn.Module, *, trained_only: bool = False) -> list[str]:
     """Return the names of the parameters and saved buffers that hold NaN or infinity.
 
-    Minus infinity in a buffer is no fault, for attention masks hold it; nor are the numbers of a
-    `FittedNorm` that is not fitted yet.
+    Minus infinity in a buffer is no fault, for attention masks hold it; nor is a buffer of one
+    number that is infinite, a bound that is off (gemma4_vit clips by such), nor are the numbers of
+    a `FittedNorm` that is not fitted yet.
 
     Args:
         module: The model; of sharded weights, those that lie here are looked at.
@@ -28,7 +29,7 @@ def non_finite_tensors(module: nn.Module, *, trained_only: bool = False) -> list
         name: is_finite
         for name, tensor, is_parameter in _tensors(module)
         if (tensor.requires_grad or not trained_only)
-        and (is_finite := _is_finite(tensor, may_be_minus_infinity=not is_parameter)) is not None
+        and (is_finite := _is_finite(tensor, is_buffer=not is_parameter)) is not None
     }
     if not found:
         return []
@@ -80,7 +81,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
             yield name, tensor, name in parameters
 
 
-def _is_finite(tensor: Tensor, *, may_be_minus_infinity: bool) -> Tensor | None:
+def _is_finite(tensor: Tensor, *, is_buffer: bool) -> Tensor | None:
     """Return that, without a dimension; ``None`` for what cannot be otherwise."""
     if not isinstance(tensor, Tensor):
         return None
@@ -88,6 +89,7 @@ def _is_finite(tensor: Tensor, *, may_be_minus_infinity: bool) -> Tensor | None:
     if not local.is_floating_point() or local.numel() == 0:
         return None
     lowest, highest = local.aminmax()  # NaN goes through both; no copy of the weights is made.
-    if may_be_minus_infinity:
-        return highest.isfinite() | highest.isneginf()
+    if is_buffer:
+        is_bound_off = highest.isposinf() if local.ndim == 0 else False
+        return highest.isfinite() | highest.isneginf() | is_bound_off
     return lowest.isfinite() & highest.isfinite()

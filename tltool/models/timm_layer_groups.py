@@ -15,6 +15,11 @@ from tltool.models.timm_models import classifier_names
 _FINE_ONLY = {"RDNet"}
 
 
+def has_coarse_groups(model: nn.Module) -> bool:
+    """Tell whether timm gives whole stages of a model as groups."""
+    return type(model).__name__ not in _FINE_ONLY
+
+
 def layer_groups_of(
     model: nn.Module, *, coarse: bool, own: Sequence[str] | None = None
 ) -> dict[str, list[str]]:
@@ -45,7 +50,7 @@ def layer_groups_of(
 
 def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict[str, list[str]]:
     if hasattr(model, "group_matcher"):
-        is_coarse = coarse and type(model).__name__ not in _FINE_ONLY
+        is_coarse = coarse and has_coarse_groups(model)
         matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)

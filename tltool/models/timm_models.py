@@ -44,7 +44,8 @@ def on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
         ValueError: If it cannot be built for this ``img_size``.
     """
     try:
-        with torch.device("meta"):
+        # A caller's inference mode would leave tensors from which no graph can be recorded.
+        with torch.inference_mode(False), torch.device("meta"):
             model: nn.Module = timm.create_model(name, **options)
     except _SIZE_ERRORS as error:
         if "img_size" not in options:
@@ -56,7 +57,7 @@ def on_meta_device(name: str, options: dict[str, Any]) -> nn.Module:
 def output_on_meta(
     name: str, features: Callable[[Tensor], object], num_images: int, input_size: Sequence[int]
 ) -> object:
-    """Return what is computed of images that are nothing but their size.
+    """Return what is computed of images that are nothing but their size, with its graph.
 
     Args:
         name: The model, for the message.
@@ -67,7 +68,7 @@ def output_on_meta(
     Raises:
         ValueError: If it takes no images of this size.
     """
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         try:
             return features(torch.empty(num_images, *input_size, device="meta"))
         except _SIZE_ERRORS as error:

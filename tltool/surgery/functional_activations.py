@@ -15,6 +15,9 @@ from tltool.surgery.module_replacement import walk
 # Norm layers with a nonlinearity in their formula, and the parameter that is None where it is off.
 FUSED = {"EvoNorm2d": "v", "FilterResponseNormTlu2d": "tau"}
 
+#: The attribute of a model that names the method it is run by, where that is not ``forward``.
+ENTRY = "entry_method"
+
 
 def find_functional(model: nn.Module) -> list[FoundActivation]:
     """Return the activations of a model that are out of reach.
@@ -50,19 +53,20 @@ def _inside(module: nn.Module) -> Iterator[tuple[str, str, str]]:
         kind = kind_of_function(value)
         if kind:
             yield attribute, kind, f"{owner} holds {kind} as a function"
-    for kind, methods in _calls(type(module)).items():  # type: ignore[arg-type]  # a class has a hash
+    entry = vars(module).get(ENTRY, "forward")
+    for kind, methods in _calls(type(module), entry).items():  # type: ignore[arg-type]  # a class has a hash
         where = " and ".join(methods)
         yield f"{methods[0]}.{kind}", kind, f"{owner} calls {kind} as a function in {where}"
 
 
 @functools.lru_cache(maxsize=256)  # Models have many modules of one class.
-def _calls(cls: type[nn.Module]) -> dict[str, list[str]]:
+def _calls(cls: type[nn.Module], entry: str) -> dict[str, list[str]]:
     """Return the activations that methods call as functions, and which methods.
 
-    Only methods that ``forward`` may call count.
+    Only methods that ``entry``, usually ``forward``, may call count.
     """
     found: dict[str, list[str]] = {}
-    methods = ["forward"]
+    methods = [entry]
     for method in methods:  # It grows on the way.
         for function in _definitions(cls, method):
             for code in _nested(function.__code__):
