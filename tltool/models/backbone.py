@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tltool.models.edited_model import EditedModel
 from tltool.models.intermediate_layers import (
     drop_behind_,
     features_of,
@@ -18,7 +19,7 @@ from tltool.models.intermediate_layers import (
     stop_names,
 )
 from tltool.models.pixel_backbone import NAME as PIXELS
-from tltool.models.serialization import is_rebuilding, plain, rebuild, serializable
+from tltool.models.serialization import is_rebuilding, serializable
 from tltool.models.strided_pointwise import replace_strided_pointwise_
 from tltool.models.surgery_warnings import surgery_warnings
 from tltool.models.timm_layer_groups import has_coarse_groups, layer_groups_of
@@ -47,9 +48,7 @@ from tltool.models.weights.loading import (
     resolve_auto,
 )
 from tltool.models.weights.safetensors_file import own_preprocessing
-from tltool.surgery.adapters import merge_lora
-from tltool.surgery.calibration import calibrate_, needs_calibration
-from tltool.surgery.edits import EditReport, apply_surgery_
+from tltool.surgery.edits import EditReport
 from tltool.surgery.module_replacement import shortened
 
 log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ WHOLE = "whole network"
 
 
 @serializable
-class Backbone(nn.Module):
+class Backbone(EditedModel):
     """A pretrained network that turns images into one feature vector each.
 
     Args:
@@ -105,8 +104,6 @@ class Backbone(nn.Module):
         >>> backbone(torch.randn(2, 3, 32, 32)).shape, backbone.num_features
         (torch.Size([2, 96]), 96)
     """
-
-    description: dict[str, Any]
 
     def __init__(
         self,
@@ -182,102 +179,6 @@ class Backbone(nn.Module):
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
 
-    @property
-    def surgery(self) -> list[str | dict[str, Any]]:
-        """The edits that have been made, as plain data."""
-        return list(self.description["init_args"]["surgery"])
-
-    def edit_(self, edits: Sequence[str | dict[str, Any]]) -> "Backbone":
-        """Edit the model further, as ``surgery`` does, so that a checkpoint rebuilds it.
-
-        Example:
-            >>> backbone = Backbone("test_resnet", weights="random")
-            >>> backbone.edit_([{"add_lora": {"rank": 4}}]).surgery
-            [{'add_lora': {'rank': 4}}]
-        """
-        self._edit(edits)
-        self._describe_surgery([*self.surgery, *edits])
-        return self
-
-    def without_surgery(self) -> "Backbone":
-        """Make the backbone once more, on its device, with its weights and without its edits.
-
-        Torch's random numbers are left as they are.
-        """
-        with torch.random.fork_rng(devices=[]):
-            former = rebuild(self.description, surgery=[], compile=False)
-        assert isinstance(former, Backbone)  # noqa: S101  # the description is of one
-        if self.weights == "random":  # Drawn anew, they would be others.
-            own = former.state_dict()
-            same = {
-                name: value
-                for name, value in self.state_dict().items()
-                if name in own and own[name].shape == value.shape
-            }
-            former.load_state_dict(same, strict=False)
-        weight = next(self.parameters(), torch.empty(0))
-        return former.to(weight.device, weight.dtype)
-
-    def merge_adapters_(self) -> "Backbone":
-        """Merge all adapters into the weights, see `merge_lora`.
-
-        Raises:
-            ValueError: If there are none.
-        """
-        merge_lora(self.model)
-        self._describe_surgery([edit for edit in self.surgery if "add_lora" not in edit])
-        return self
-
-    def _edit(self, edits: Sequence[str | dict[str, Any]]) -> None:
-        example = torch.zeros(1, *self.data_config["input_size"])
-        forward = partial(self._features, self.model)
-        self.surgery_reports += apply_surgery_(
-            self.model,
-            edits,
-            example=example,
-            forward=forward,
-            layer_groups=lambda: layer_groups_of(self.model, coarse=True, own=self._own),
-            new_model=self._new_model,
-        )
-        self._freeze_unused()
-
-    def _new_model(self) -> nn.Module:
-        """Make the model once more, as it begins without pretrained weights and edits."""
-        model = create_with_weights(self.name, "random", self._options, ())
-        if self.stop is not None:
-            drop_behind_(model, self.stop)
-        return model
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether an edit has yet to take its values from images, see `calibrate_`."""
-        return needs_calibration(self.model)
-
-    def calibrate_(self, images: Tensor) -> "Backbone":
-        """Set what edits take from images, such as ``match: moments``; once, before training.
-
-        Args:
-            images: ``(B, in_chans, H, W)``, preprocessed as in evaluation: about 128, drawn at
-                random from the training images. All are passed at once.
-
-        Raises:
-            ValueError: If they are too few, or a module gives values that are not finite.
-
-        Example:
-            >>> edit = {"swap_activations": {"to": "gelu", "match": "moments"}}
-            >>> backbone = Backbone("test_resnet", weights="random", surgery=[edit])
-            >>> backbone.needs_calibration
-            True
-            >>> backbone.calibrate_(torch.randn(8, 3, 32, 32)).needs_calibration
-            False
-        """
-        weight = next(self.model.parameters(), images)
-        images = images.to(weight.device, weight.dtype)
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        calibrate_(self.model, images, forward=partial(self._features, self.model))
-        return self
-
     def _protect_convolutions(self) -> None:
         unsafe = replace_strided_pointwise_(self.model)
         if unsafe and not is_rebuilding():
@@ -298,10 +199,6 @@ class Backbone(nn.Module):
                 len(names),
                 shortened(self._unused, 3),
             )
-
-    def _describe_surgery(self, edits: Sequence[str | dict[str, Any]]) -> None:
-        init_args = {**self.description["init_args"], "surgery": plain(edits, "surgery")}
-        self.description = {**self.description, "init_args": init_args}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return pooled features ``(B, num_features)`` of images ``(B, in_chans, H, W)``."""
