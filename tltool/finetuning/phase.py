@@ -120,7 +120,7 @@ class Phase:
     layer_decay: float = 1.0
     warmup: float = 0.0
     decay: Decay = "none"
-    batch_norm: BatchNormMode = "train"
+    batch_norm: BatchNormMode = "eval"
     start_from_best: bool = False
 
     def __post_init__(self) -> None:

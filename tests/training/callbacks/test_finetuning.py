@@ -75,8 +75,8 @@ def test_modes_survive_validation(make_task, fit):
     [(Phase("probe", "head", epochs=1), 4), (Phase("warm", "head", steps=3), 3)],
 )
 def test_a_phase_ends_at_its_epoch_or_before_a_batch(make_task, fit, first, steps):
-    modes = Modes()
-    fit(make_task(), Finetuning(Phases(first, Phase("all", ("*",)))), modes, max_epochs=2)
+    modes, everything = Modes(), Phase("all", ("*",), batch_norm="train")
+    fit(make_task(), Finetuning(Phases(first, everything)), modes, max_epochs=2)
     assert modes.seen == [(False, True)] * steps + [(True, True)] * (8 - steps)
 
 
@@ -231,7 +231,8 @@ def test_rates_are_logged_by_layer_group(make_task, fit, tmp_path):
 
 
 def test_each_phase_is_said_once(make_task, fit, caplog):
-    phases = Phases(Phase("probe", "head", epochs=2), Phase("all", ("*",), lr_scale={"head": 2.0}))
+    everything = Phase("all", ("*",), lr_scale={"head": 2.0}, batch_norm="train")
+    phases = Phases(Phase("probe", "head", epochs=2), everything)
     with caplog.at_level(logging.INFO, logger="tltool.training.callbacks.finetuning"):
         fit(make_task(), Finetuning(phases), max_epochs=3)
     said = [record.message for record in caplog.records if record.name.startswith("tltool")]

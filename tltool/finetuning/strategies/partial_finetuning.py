@@ -69,12 +69,18 @@ class BatchNormOnly(WarmupDecayStrategy):
 
     Scales and shifts alone, less than one parameter in a hundred, adapt even random features
     (Frankle et al., 2020, https://arxiv.org/abs/2003.00152). In a transformer these are its layer
-    norms. It was measured with an earlier recipe alone (`scripts/benchmark/README.md`).
+    norms.
+
+    Args:
+        batch_norm: What batch norms do, see `Phase`.
     """
+
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        return Schedule((self._phase("norms", EVERYTHING, parameters="norms"),))
+        options = {"parameters": "norms", "batch_norm": self.batch_norm}
+        return Schedule((self._phase("norms", EVERYTHING, **options),))
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,14 @@ class BitFit(WarmupDecayStrategy):
     Made for transformers, where biases are about one parameter in a thousand (Ben Zaken et al.,
     2021, https://arxiv.org/abs/2106.10199). Most convolutional networks have biases in their norms
     only, and there an earlier recipe did not help (`scripts/benchmark/README.md`).
+
+    Args:
+        batch_norm: What batch norms do, see `Phase`.
     """
+
+    batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        return Schedule((self._phase("biases", EVERYTHING, parameters="biases"),))
+        options = {"parameters": "biases", "batch_norm": self.batch_norm}
+        return Schedule((self._phase("biases", EVERYTHING, **options),))
