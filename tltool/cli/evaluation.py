@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import docstring_parser
 from lightning.pytorch import Trainer
 
-from tltool.cli.evaluation_trainer import evaluation_trainer
+from tltool.cli.evaluation_trainer import check_devices, evaluation_trainer
 from tltool.cli.parser import Parser
 from tltool.cli.process import set_up_process
 from tltool.cli.sections import DEFAULTS as FIT_DEFAULTS
@@ -60,6 +60,7 @@ def run_evaluation(
     config = parser.parse_args(words)
     import_own_modules(modules=config.modules)
     launch = find_launch()
+    check_devices(config.trainer)
     with RankWatch(launch) as ranks:
         task = ImageTask.load_from_checkpoint(config.ckpt_path)
         config.data.init_args.data_config = task.data_config

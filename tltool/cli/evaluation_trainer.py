@@ -24,12 +24,7 @@ def evaluation_trainer(
         given: The section ``trainer``.
         launch: What torchrun or srun has started.
         is_apart: Each rank works for itself, as in prediction; else they are a group.
-
-    Raises:
-        ValueError: If the devices contradict the processes that were started.
     """
-    is_left_out = given["devices"] in _LEFT_OUT
-    check_launch(None if is_left_out else num_devices(given["devices"]), given["num_nodes"] or 1)
     options = evaluation_options() | {k: v for k, v in given.items() if v is not None}
     options["plugins"] = [*evaluation_options()["plugins"], *_as_list(given["plugins"])]
     if launch.world_size > 1:
@@ -37,6 +32,19 @@ def evaluation_trainer(
     trainer = Trainer(**options)
     limit_time_(trainer.strategy)
     return trainer
+
+
+def check_devices(given: Mapping[str, Any]) -> None:
+    """Refuse devices that contradict the processes that were started, before any waits for others.
+
+    Args:
+        given: The section ``trainer``.
+
+    Raises:
+        ValueError: With what to type.
+    """
+    is_left_out = given["devices"] in _LEFT_OUT
+    check_launch(None if is_left_out else num_devices(given["devices"]), given["num_nodes"] or 1)
 
 
 def _of_all_ranks(launch: Launch) -> dict[str, Any]:
