@@ -45,7 +45,7 @@ class LayerwiseDecay(WarmupDecayStrategy):
 
     As vision transformers are fine-tuned after masked pretraining (Bao et al., 2021,
     https://arxiv.org/abs/2106.08254), from discriminative fine-tuning (Howard & Ruder, 2018,
-    section 3.2, https://arxiv.org/abs/1801.06146). Layers and learning rates are those of timm. With
+    section 3.2, https://arxiv.org/abs/1801.06146). Layers and learning rates are those of timm. In
     a convolutional network it is within noise of full fine-tuning: .861 on 200 brain scans (full
     .888, probe .780), .928 on 244 photographs (.908, .922; `scripts/benchmark/README.md`).
 
