@@ -13,7 +13,7 @@ FURTHER = [
     *("caformer_s18", "coatnet_nano_rw_224", "eca_nfnet_l0", "ecaresnet26t", "edgenext_small"),
     *("efficientvit_l1", "eva02_tiny_patch14_224", "gcresnext26ts", "gmlp_ti16_224", "hgnetv2_b0"),
     *("lambda_resnet26t", "mobilenetv4_hybrid_medium", "mobileone_s0", "mobilevitv2_050"),
-    *("nf_regnet_b0", "poolformer_s12", "regnetz_c16_evos", "resnet18", "skresnet18"),
+    *("nf_regnet_b0", "poolformer_s12", "resnet18", "skresnet18"),
     *("swinv2_tiny_window16_256", "tf_efficientnet_lite0", "vit_tiny_patch16_224"),
 ]
 MODULES = [module for module in timm.list_modules() if module != "pixel_backbone"]  # No network.
@@ -28,7 +28,6 @@ OUT_OF_REACH = {
     "mobilevitv2_050": (
         "LinearSelfAttention calls relu as a function in _forward_self_attn and _forward_cross_attn"
     ),
-    "regnetz_c16_evos": "part of the formula of EvoNorm2dS0a",
 }
 # What still runs after the swap: the above, the kernel of linear attention, LSTMs, and networks of
 # relative positions.
@@ -94,6 +93,13 @@ def test_a_swap_leaves_no_activation_but_gates(model, request):
 def test_a_model_whose_norms_are_its_activations_is_refused(model):
     with pytest.raises(ValueError, match=r"all that is selected stays .* part of the formula of"):
         swap_activations(model, "mish")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["regnetz_c16_evos"], indirect=True)
+def test_a_swap_that_would_reach_gates_alone_is_refused(model):
+    with pytest.raises(ValueError, match=r"only those inside gates.* the formula of EvoNorm2dS0a"):
+        swap_activations(model, "mish", example=torch.empty(1, 3, 64, 64, device="meta"))
 
 
 @pytest.mark.slow
