@@ -147,6 +147,16 @@ def test_what_batch_norms_of_a_trained_group_do(make_task, batch_norm, updates, 
     assert task.backbone.model.conv_stem.weight.requires_grad
 
 
+@pytest.mark.parametrize("batch_norm", [*MODES, "frozen"])
+def test_batch_norms_of_the_head_train_with_it_in_each_mode(make_task, batch_norm):
+    task = make_task()
+    norm = nn.BatchNorm1d(8)
+    task.head = nn.Sequential(norm, task.head)
+    set_trainable_(task, layer_groups(task), ["backbone.layer4", "head"], batch_norm=batch_norm)
+    assert norm.training
+    assert norm.weight.requires_grad
+
+
 def test_a_choice_that_leaves_nothing_to_train_is_refused(make_task):
     task = make_task("test_nfnet")
     kinds = {"backbone.stem": "norms", "head": "all"}

@@ -41,10 +41,11 @@ class Phases(FinetuningStrategy):
         return Schedule(self.phases)
 
 
-ALL = Phases(Phase("all", ("*",)))
-LAST_LAYERS = Phase("last", ("backbone.layer4", "head"))
-ALL_THEN_LAST = Phases(Phase("all", ("*",), epochs=1), LAST_LAYERS)
-ALL_THEN_HEAD = Phases(Phase("all", ("*",), epochs=1), Phase("head", ("head",)))
+ALL = Phases(Phase("all", ("*",), batch_norm="train"))
+LAST_LAYERS = Phase("last", ("backbone.layer4", "head"), batch_norm="train")
+ALL_FIRST = Phase("all", ("*",), epochs=1, batch_norm="train")
+ALL_THEN_LAST = Phases(ALL_FIRST, LAST_LAYERS)
+ALL_THEN_HEAD = Phases(ALL_FIRST, Phase("head", ("head",)))
 
 
 class Seen(Callback):

@@ -18,6 +18,9 @@ from tltool.models.layer_groups import check_partition
 
 M = TypeVar("M", bound=nn.Module)
 
+HEAD = "head"
+"""The layer group of the head."""
+
 
 def set_trainable_(
     module: M,
@@ -41,7 +44,8 @@ def set_trainable_(
             metrics, augmentations) keep their mode.
         groups: Parameter names by group, from the input on, as `layer_groups` returns them.
         trains: Names of the groups that train; in a mapping, with the kind of parameters that do.
-        batch_norm: What batch norms do in groups that train, see `Phase`.
+        batch_norm: What batch norms do in groups that train, see `Phase`; those of the group
+            `HEAD` are new, and always train with it.
 
     Returns:
         ``module``.
@@ -70,8 +74,8 @@ def set_trainable_(
         member.train(mode)
     # Again without the method, for what the second parent of a shared module has set.
     for member, mode in modes.items():
-        keeps_statistics = batch_norm in KEEPS_STATISTICS and isinstance(member, _BatchNorm)
-        member.training = mode and not keeps_statistics
+        is_pretrained = isinstance(member, _BatchNorm) and HEAD not in members[member]
+        member.training = mode and not (is_pretrained and batch_norm in KEEPS_STATISTICS)
     return module
 
 
@@ -95,7 +99,8 @@ def trainable_names(
         names = set(lookup(groups, group, kind="layer group"))
         trained |= names if kind == "all" else names & parameters_of_kind(module, kind)
     if batch_norm in KEEPS_WEIGHTS:
-        trained -= parameters_of_modules(module, lambda member: isinstance(member, _BatchNorm))
+        norms = parameters_of_modules(module, lambda member: isinstance(member, _BatchNorm))
+        trained -= norms.difference(groups.get(HEAD, ()))
     for kind in sorted(set(kinds.values())):
         of_kind = [group for group, other in kinds.items() if other == kind]
         if all(trained.isdisjoint(groups[group]) for group in of_kind):

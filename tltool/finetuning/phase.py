@@ -92,7 +92,8 @@ class Phase:
         warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
         decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
             (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
-        batch_norm: What batch norms do in groups that train. ``train``: normalize by the batch,
+        batch_norm: What batch norms do in groups of the backbone that train; those of the head,
+            which are new, always train with it. ``train``: normalize by the batch,
             update the running statistics, and train their weights. ``eval``: normalize by the
             running statistics, which stay, as in evaluation, and train their weights. ``adapt``:
             normalize by the batch and update the running statistics, with fixed weights.
