@@ -88,9 +88,10 @@ def test_two_killed_ranks_go_on_and_write_what_one_process_writes(desk, run_tlto
     ranks = start([*torchrun(2), *words(desk, output)])
     while len(list(chunks_folder(output).glob("*/*.npz"))) < 20 and ranks.poll() is None:
         time.sleep(0.01)
-    found = subprocess.run(["pgrep", "-s", str(ranks.pid)], capture_output=True, check=True)
-    for pid in found.stdout.split():  # The launcher first, which else would end them in order.
-        os.kill(int(pid), signal.SIGKILL)
+    # The ranks have sessions of their own. The launcher first, which else would end them in order.
+    found = subprocess.run(["pgrep", "-P", str(ranks.pid)], capture_output=True, check=True)
+    for pid in (ranks.pid, *map(int, found.stdout.split())):
+        os.kill(pid, signal.SIGKILL)
     finish(ranks)
     num_kept = len(list(chunks_folder(output).glob("*/*.npz")))
     assert 20 <= num_kept < NUM_IMAGES // 8
