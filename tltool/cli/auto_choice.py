@@ -95,7 +95,7 @@ def fill_defaults(config: Namespace, strategy: FinetuningStrategy) -> None:
     """Set what goes with a strategy, where nothing else is given.
 
     On brain MRI, 50 images of each class, crops and the smoothed loss raise full fine-tuning from
-    .834 to .888 (`scripts/benchmark/transfer.py`).
+    .834 to .888: one seed, on images that chose them (`scripts/benchmark/README.md`).
     """
     defaults: dict[str, Any] = {}
     if isinstance(strategy, Auto):

@@ -56,7 +56,7 @@ class Calibrated(nn.Module):
 
     def raw(self, inputs: Tensor) -> Tensor:
         """Return what the values are worked out from, such as the output without them."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `raw`.")
 
     def set_values_(self, raw: ChannelMoments, old: ChannelMoments) -> None:
         """Set the values.
@@ -66,11 +66,13 @@ class Calibrated(nn.Module):
                 calibrated.
             old: The moments of what the old module put out in the old model.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `set_values_`.")
 
     def forward_calibrated(self, inputs: Tensor) -> Tensor:
         """Return what the module computes with its values."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `forward_calibrated(inputs)`."
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what the module computes.

@@ -12,7 +12,8 @@ from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.adapters import AddedLoRA, add_lora
 from tltool.surgery.added_norms import AddedNorms, add_norms
 from tltool.surgery.norm_folding import FoldedNorms, fold_norms
-from tltool.surgery.norm_replacement import ReplacedNorms, remove_norms, replace_norms
+from tltool.surgery.norm_replacement import remove_norms, replace_norms
+from tltool.surgery.norm_replacement_report import ReplacedNorms
 from tltool.surgery.norm_statistics import ReestimatedStatistics, reestimate_statistics
 from tltool.surgery.reinitialization import LayerGroups, Reinitialization, reinitialize
 

@@ -66,7 +66,8 @@ class WarmupDecayStrategy(FinetuningStrategy):
 
     Where a backbone trains, it does so at three tenths of the learning rate by default, as much as
     plain loops of full fine-tuning take (3e-4): with 50 brain scans of each class that raises
-    `FullFinetuning` from .837 to .885 (`scripts/benchmark/transfer.py`).
+    `FullFinetuning` from .837 to .885, one seed, on images that chose it
+    (`scripts/benchmark/README.md`).
 
     Args:
         warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``; three
