@@ -306,6 +306,23 @@ def test_a_manifest_is_predicted_with_its_labels(checkpoint, images, tmp_path):
     assert [row["label"] for row in table] == [path.split(",")[1] for path in rows]
 
 
+def test_paths_on_standard_input_are_predicted_in_order(checkpoint, images, tmp_path, monkeypatch):
+    paths = [str(images / name) for name in ("red/05.png", "blue/01.png", "red/00.png")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(paths)))
+    args = ["--ckpt_path", str(checkpoint), "--data.root", "-", "--data.num_workers", "0"]
+    assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
+    table = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert [row["path"] for row in table] == paths
+
+
+def test_a_path_on_standard_input_without_a_file_is_named(checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("no/such.png\n"))
+    assert main(["predict", "--ckpt_path", str(checkpoint), "--data.root", "-"]) == 1
+    assert "1 of 1 paths on standard input are no files, such as 'no/such.png'" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_name_that_is_no_utf8_is_written_escaped(checkpoint, images, tmp_path, suffix):
     (tmp_path / "new").mkdir()
