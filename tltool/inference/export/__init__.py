@@ -1,0 +1,1 @@
+"""Export: a checkpoint as a file or folder that needs no tltool."""
