@@ -50,6 +50,7 @@ class ImageFolderDataModule(ImageDataModule):
         images: 2 train, 2 val, 2 classes (ants 1, bees 1)
     """
 
+    objectives: ClassVar = ("single_label",)
     remedies: ClassVar = {
         "train": "Give a folder with one folder of images for each class, or with train/ and val/.",
         "val": "Put them into a folder val/<class>/, beside train/.",
