@@ -1,1 +1,1 @@
-"""Export: a checkpoint as a file or folder that needs no tltool."""
+"""Exports: a checkpoint as files that other programs load."""
