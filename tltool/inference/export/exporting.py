@@ -27,7 +27,9 @@ class ExportFormat(NamedTuple):
 
 
 FORMATS: dict[str, ExportFormat] = {
-    "onnx": ExportFormat(write_onnx, ".onnx", frozenset({"images", "tolerance"})),
+    "onnx": ExportFormat(
+        write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
+    ),
 }
 
 
