@@ -30,7 +30,9 @@ class ExportFormat(NamedTuple):
 
 
 FORMATS: dict[str, ExportFormat] = {
-    "onnx": ExportFormat(write_onnx, ".onnx", frozenset({"images", "tolerance"})),
+    "onnx": ExportFormat(
+        write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
+    ),
     "timm": ExportFormat(write_timm, ""),
     "safetensors": ExportFormat(write_weights, ".safetensors"),
     "torch-export": ExportFormat(write_torch_program, ".pt2", frozenset({"fold_norms"})),
