@@ -45,7 +45,7 @@ def export(
         max_images: Compare on so many of them at most, taken evenly.
         modules: Your own modules whose classes the checkpoint needs, such as my_heads.
         tolerance: The largest difference of a probability that is no error, for onnx; else 0.001.
-        fold_norms: Fold batch norms into the layers in front, for torch-export.
+        fold_norms: Fold batch norms into the layers in front, for onnx and torch-export.
         no_measure: Write the card without predicting the test or validation images of the run.
 
     Example:

@@ -39,6 +39,11 @@ def write_card(
     config: Mapping[str, Any] = content.get(CONFIG, {})
     if not config:
         missing.append("The configuration of the training: it is not in the checkpoint.")
+    if "trust" in content:
+        missing.append(
+            "Which images are of an unknown kind: what the checkpoint has fitted to tell them "
+            "apart does not leave it."
+        )
     facts = CardFacts(
         name=exported.path.name,
         to=to,

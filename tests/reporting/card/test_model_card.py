@@ -127,6 +127,12 @@ def test_splits_versions_commit_steps_and_minutes_are_those_of_the_run(make_card
     assert "with seed 7" in card
 
 
+def test_a_temperature_is_named_where_the_outputs_are_raw(make_card):
+    checkpoint = {**CHECKPOINT, "calibration": {"temperature": 1.25}}
+    assert "Divide them by the temperature 1.25 first." in make_card(checkpoint=checkpoint)
+    assert "temperature" not in make_card(checkpoint=checkpoint, to="onnx")
+
+
 def test_what_is_missing_is_said(make_card):
     card = make_card(checkpoint={}, missing=["The course of the training: it is gone."])
     assert "Nothing was measured for this card." in card

@@ -58,6 +58,11 @@ class CardFacts:
         return section
 
     @property
+    def temperature(self) -> float:
+        """What divides the logits in front of calibrated probabilities; 1 for nothing."""
+        return float(self.checkpoint.get("calibration", {}).get("temperature", 1))
+
+    @property
     def has_chosen(self) -> bool:
         """Whether the images that measure the model have chosen its weights too."""
         ending = self.checkpoint.get("config", {}).get("ending") or {}

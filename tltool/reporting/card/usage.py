@@ -42,14 +42,21 @@ def usage_code(facts: CardFacts) -> str:
 
 
 def meaning_of_outputs(facts: CardFacts) -> str:
-    """Return the sentence that says what the outputs are."""
+    """Return the sentences that say what the outputs are."""
     task = facts.task
+    if facts.to == "safetensors":
+        return "tltool gives probabilities, or the numbers of a regression, and prepares images."
+    if facts.to == "onnx":
+        return "It takes 8-bit images, and gives logits and calibrated probabilities."
     if task.objective == "regression":
         return "The output is the number itself, in the units of the training data."
+    scaled = ""
+    if facts.temperature != 1:
+        scaled = f" Divide them by the temperature {facts.temperature:.4g} first."
     if task.objective == "multi_label":
         chosen = "the thresholds below" if task.thresholds else "0.5"
         return (
             "The outputs are logits: their sigmoid is the probability of each class, which an "
-            f"image is said to have from {chosen} on."
+            f"image is said to have from {chosen} on.{scaled}"
         )
-    return "The outputs are logits: their softmax gives the probabilities of the classes."
+    return f"The outputs are logits: their softmax gives the probabilities of the classes.{scaled}"
