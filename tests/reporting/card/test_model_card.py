@@ -14,8 +14,8 @@ from tltool.models.heads import Head
 from tltool.reporting.card.card_facts import CardFacts
 from tltool.reporting.card.card_metrics import measures, weak_classes
 from tltool.reporting.card.licenses import Licenses
-from tltool.reporting.card.markdown import code_block
 from tltool.reporting.card.model_card import card_path, model_card
+from tltool.reporting.markdown import code_block
 from tltool.training.image_task import ImageTask
 
 CHECKPOINT = {
@@ -162,7 +162,7 @@ def test_names_of_classes_are_no_markup_and_leave_the_front_matter_alone(make_ca
     backbone = Backbone("test_resnet", weights="random", img_size=32)
     card = make_card(task=ImageTask(backbone, num_classes=2, class_names=odd))
     assert matter(card)["license"] == "unknown"
-    assert r"a\|b\\n---\\nlicense: mit, \<script\>" in card
+    assert r"a\|b\\n---\\nlicense: mit, &lt;script>" in card
 
 
 def test_a_block_of_code_is_closed_by_none_of_its_lines():

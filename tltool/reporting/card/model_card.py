@@ -9,9 +9,9 @@ from tltool.reporting.card.card_facts import CardFacts
 from tltool.reporting.card.card_metrics import measures, weak_classes
 from tltool.reporting.card.front_matter import front_matter
 from tltool.reporting.card.licenses import UNKNOWN
-from tltool.reporting.card.markdown import code_block, markdown_table, markdown_text
 from tltool.reporting.card.untested import untested
 from tltool.reporting.card.usage import meaning_of_outputs, usage_code
+from tltool.reporting.markdown import code_block, markdown_table, markdown_text
 from tltool.reporting.tables import FactTable
 
 MOST_NAMES = 50
@@ -81,7 +81,7 @@ def _usage(facts: CardFacts) -> list[str]:
 
 def _data(facts: CardFacts) -> list[str]:
     rows = [(split, number) for split, number in facts.num_images.items()]
-    table = markdown_table(FactTable(("split", "images"), rows, (1,)))
+    table = [markdown_table(FactTable(("split", "images"), rows, (1,)))]
     sizes = table if rows else ["How many images each split has is not known."]
     names = [markdown_text(name) for name in facts.task.class_names]
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
@@ -90,7 +90,7 @@ def _data(facts: CardFacts) -> list[str]:
     lines.append(f"{word}: {', '.join(names[:MOST_NAMES])}{more}.")
     if facts.task.thresholds:
         rows = [*zip(facts.task.class_names, facts.task.thresholds, strict=True)]
-        lines += ["", *markdown_table(FactTable(("class", "threshold"), rows[:MOST_NAMES], (1,)))]
+        lines += ["", markdown_table(FactTable(("class", "threshold"), rows[:MOST_NAMES], (1,)))]
     return lines
 
 
@@ -114,7 +114,7 @@ def _metrics(facts: CardFacts) -> list[str]:
     return [
         f"On {len(found.paths):,} {found.split} images{of_groups}, {chose}.",
         "",
-        *markdown_table(table),
+        markdown_table(table),
     ]
 
 
@@ -127,13 +127,13 @@ def _weak(found: MeasuredSplit | None) -> list[str]:
     return [
         f"{said} recognized provably worse than all images together.",
         "",
-        *markdown_table(table),
+        markdown_table(table),
     ]
 
 
 def _training(facts: CardFacts) -> list[str]:
     rows = [(key, value) for key, value in _training_rows(facts).items() if value]
-    lines = markdown_table(FactTable(("", ""), rows))
+    lines = [markdown_table(FactTable(("", ""), rows))]
     if facts.config:
         lines += ["", *code_block(facts.config, "yaml")]
     return lines

@@ -2,7 +2,7 @@
 
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.card.card_facts import CardFacts
-from tltool.reporting.card.markdown import markdown_text
+from tltool.reporting.markdown import markdown_text
 
 FEW_IMAGES = 20
 """Of a class: a recall of as many has a 95 % interval of about 0.4."""
