@@ -28,7 +28,7 @@ def bootstrap_interval(
     members = [torch.tensor([index]) for index in range(num_images)]
     if groups is not None:
         numbers = torch.tensor(list(groups))
-        members = [(numbers == group).nonzero()[:, 0] for group in numbers.unique()]
+        members = [(numbers == group).nonzero()[:, 0] for group in sorted(set(groups))]
     found = []
     for _ in range(RESAMPLES):
         drawn = torch.randint(len(members), (len(members),), generator=generator).tolist()

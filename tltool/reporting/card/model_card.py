@@ -89,8 +89,8 @@ def _data(facts: CardFacts) -> list[str]:
     lines = [f"{markdown_text(facts.data_name)}.", "", *sizes, ""]
     lines.append(f"{word}: {', '.join(names[:MOST_NAMES])}{more}.")
     if facts.task.thresholds:
-        rows = [*zip(facts.task.class_names, facts.task.thresholds, strict=True)]
-        lines += ["", markdown_table(FactTable(("class", "threshold"), rows[:MOST_NAMES], (1,)))]
+        chosen = [*zip(facts.task.class_names, facts.task.thresholds, strict=True)]
+        lines += ["", markdown_table(FactTable(("class", "threshold"), chosen[:MOST_NAMES], (1,)))]
     return lines
 
 

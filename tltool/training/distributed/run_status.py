@@ -130,8 +130,8 @@ class StatusOf:
             )
             replace(before, state="failed", why=message).write(self.run_dir)
             raise ValueError(message)
-        begun = {"starts": before.starts + 1, "since": time.time()}
-        replace(before, state="running", why="", **begun).write(self.run_dir)
+        begun = replace(before, starts=before.starts + 1, since=time.time())
+        replace(begun, state="running", why="").write(self.run_dir)
 
     def __exit__(
         self,
