@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tltool._plain_text import one_line
 from tltool.cli.build import make_section
@@ -10,7 +10,7 @@ from tltool.cli.process import set_up_process
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
 from tltool.data.files.directory_listing import list_images
-from tltool.inference.export.exporting import FormatName
+from tltool.inference.export.exporting import FORMATS, FormatName
 from tltool.inference.export.exporting import export as export_checkpoint
 from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
 
@@ -30,6 +30,8 @@ def export(
     max_images: int = 64,
     modules: list[str] | None = None,
     tolerance: float | None = None,
+    resize: Literal["graph", "runner"] | None = None,
+    fold_norms: bool = False,
 ) -> None:
     """Write a checkpoint in a format that needs no tltool, and compare it with the checkpoint.
 
@@ -42,14 +44,19 @@ def export(
         max_images: Compare on so many of them at most, taken evenly.
         modules: Your own modules whose classes the checkpoint needs, such as my_heads.
         tolerance: The largest difference of a probability that is no error, for onnx; else 0.001.
+        resize: Who resizes and crops images, for onnx: the graph, or the runner beside it. Both
+            give the pixels of training; the runner is quicker where images are large.
+        fold_norms: Fold batch norms into the layers in front, for onnx and torch-export.
 
     Example:
         tltool export best.ckpt --to onnx --images new_images
     """
     import_own_modules(modules=modules)
-    paths = _listed(images) if images else _validation_images(checkpoint)
-    chosen = paths[:: max(1, -(-len(paths) // max_images))]
-    options: dict[str, Any] = {"images": chosen, "tolerance": tolerance}
+    options: dict[str, Any] = {"tolerance": tolerance, "resize": resize}
+    options["fold_norms"] = fold_norms or None
+    if images or "images" in FORMATS[to].options:
+        paths = _listed(images) if images else _validation_images(checkpoint)
+        options["images"] = paths[:: max(1, -(-len(paths) // max_images))]
     given = {name: value for name, value in options.items() if value is not None}
     exported = export_checkpoint(checkpoint, to=to, output=output, **given)
     for line in exported.lines:

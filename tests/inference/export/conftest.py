@@ -8,6 +8,12 @@ from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.training.image_task import ImageTask
 
+OBJECTIVES = {
+    "single_label": {"class_names": ["ants", "bees", "wasps"]},
+    "multi_label": {"class_names": ["ants", "bees", "wasps"], "thresholds": [0.2, 0.5, 0.6]},
+    "regression": {"class_names": ["age"], "target_stats": {"mean": 40.0, "std": 12.0}},
+}
+
 
 def trained(task):
     """Give a task statistics, fitted norms, adapters that do something, and large logits."""
@@ -34,13 +40,14 @@ def trained(task):
 def make_predictor():
     """Return a function that makes a predictor of three classes with weights as after training."""
 
-    def make(*, head=None, name="test_resnet", surgery=(), class_names=None, **options):
+    def make(*, head=None, name="test_resnet", surgery=(), objective="single_label", **options):
         torch.manual_seed(0)
         given = {"img_size": 32, "weights": "random", **options}
         backbone = Backbone(name, surgery=list(surgery), **given)
         make_head = head if isinstance(head, type) else partial(Head, **(head or {}))
-        names = class_names or ["ants", "bees", "wasps"]
-        task = ImageTask(backbone, make_head, num_classes=len(names), class_names=names)
+        kind = OBJECTIVES[objective]
+        names = kind["class_names"]
+        task = ImageTask(backbone, make_head, num_classes=len(names), objective=objective, **kind)
         return Predictor(trained(task))
 
     return make

@@ -4,12 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tltool.inference.export.exported_model import (
-    check_agreement,
-    compare,
-    example_images,
-    exported_model,
-)
+from tltool.inference.export.agreement import check_agreement, compare, example_images
+from tltool.inference.export.exported_model import exported_model, give_target_units_
 
 INPUT_NORMS = ["center", "standardize", "whiten", "batch"]
 
@@ -69,12 +65,29 @@ def test_the_export_is_plain_where_training_was_compiled_and_recomputed(make_pre
     assert not model.backbone.model.grad_checkpointing
 
 
+@pytest.mark.parametrize("head", [{}, {"hidden_features": [8]}])
+def test_a_regression_can_give_numbers_in_the_units_of_its_target(make_predictor, head):
+    task = make_predictor(objective="regression", head=head).task
+    images = example_images(task)
+    model = give_target_units_(exported_model(task), task)
+    torch.testing.assert_close(model(images), task.predictions(task(images)))
+    assert model(images).mean() > 20
+
+
+def test_a_head_that_cannot_take_the_units_is_refused(make_predictor):
+    task = make_predictor(objective="regression").task
+    model = exported_model(task)
+    model.head = nn.Sequential(model.head)
+    with pytest.raises(ValueError, match="ends in no linear layer with a bias"):
+        give_target_units_(model, task)
+
+
 def test_other_logits_are_refused_with_the_difference(make_predictor):
     task = make_predictor().task
     model = exported_model(task)
     with torch.no_grad():
         model.head.output.bias[0] += 1
-    with pytest.raises(ValueError, match=r"gives other logits than the checkpoint: 1 at most"):
+    with pytest.raises(ValueError, match=r"gives other outputs than the checkpoint: 1 at most"):
         check_agreement(compare(task, model), "It")
 
 

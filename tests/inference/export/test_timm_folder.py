@@ -10,7 +10,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 
 from tltool.inference.export import timm_folder
-from tltool.inference.export.exported_model import compare, example_images
+from tltool.inference.export.agreement import compare, example_images
 from tltool.inference.export.timm_folder import write_timm
 from tltool.models.timm_classifier import load_timm_folder, timm_classifier
 
@@ -37,6 +37,7 @@ WORKS = {
     "no square": {"img_size": [32, 64]},
     "transformer of another size": {"name": "test_vit", "img_size": 64},
     "classifier behind a norm": {"name": "test_convnext"},
+    "several labels": {"objective": "multi_label"},
     "drop rates": {"drop_path_rate": 0.1},
 }
 
@@ -58,6 +59,14 @@ def test_timm_gives_the_logits_of_the_checkpoint(make_predictor, tmp_path, optio
     predictor = make_predictor(**options)
     write_timm(predictor, tmp_path / "model")
     assert compare(predictor.task, load_timm_folder(tmp_path / "model")).difference < 1e-3
+
+
+def test_timm_gives_the_numbers_of_a_regression_in_units_of_the_target(make_predictor, tmp_path):
+    predictor = make_predictor(objective="regression")
+    write_timm(predictor, tmp_path / "model")
+    images, task = example_images(predictor.task), predictor.task
+    found = load_timm_folder(tmp_path / "model")(images)
+    torch.testing.assert_close(found, task.predictions(task(images)))
 
 
 @pytest.mark.parametrize(("reason", "options"), FORBIDDEN.items(), ids=FORBIDDEN)
@@ -128,6 +137,6 @@ def test_a_folder_that_disagrees_is_not_kept(make_predictor, tmp_path, monkeypat
         return model
 
     monkeypatch.setattr(timm_folder, "load_timm_folder", other)
-    with pytest.raises(ValueError, match="timm's model gives other logits"):
+    with pytest.raises(ValueError, match="timm's model gives other outputs"):
         write_timm(make_predictor(), tmp_path / "model")
     assert not [*tmp_path.iterdir()]

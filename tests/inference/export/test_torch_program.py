@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from tltool.inference.export.exported_model import example_images
+from tltool.inference.export.agreement import example_images
 from tltool.inference.export.torch_program import FACTS, write_torch_program
 
 WITHOUT_TLTOOL = """
@@ -38,6 +38,7 @@ CASES = {
     "early stop": {"stop_at": "layer2"},
     "early stop of a transformer": {"stop_at": "blocks.1", "name": "test_vit"},
     "pixels": {"name": "pixels"},
+    "several labels": {"objective": "multi_label"},
     "convolutions that skip pixels": {"name": "test_byobnet"},
 }
 

@@ -5,7 +5,7 @@ import torch
 
 import tltool
 from tltool.inference.export import weights_file
-from tltool.inference.export.exported_model import example_images
+from tltool.inference.export.agreement import example_images
 from tltool.inference.export.weights_file import write_weights
 from tltool.models.backbone import Backbone
 
@@ -23,6 +23,8 @@ CASES = {
     "early stop": {"stop_at": "layer2"},
     "gray": {"in_chans": 1},
     "pixels": {"name": "pixels"},
+    "several labels": {"objective": "multi_label"},
+    "a number": {"objective": "regression"},
 }
 
 
@@ -33,6 +35,7 @@ def test_tltool_loads_the_file_as_the_checkpoint(make_predictor, tmp_path, optio
     loaded, images = tltool.load(tmp_path / "model.safetensors"), example_images(predictor.task)
     torch.testing.assert_close(loaded.task(images), predictor.task(images), atol=1e-4, rtol=1e-4)
     assert loaded.class_names == predictor.class_names
+    assert loaded.task.thresholds == predictor.task.thresholds
 
 
 def test_adapters_are_merged_and_described_no_longer(make_predictor, tmp_path):
@@ -71,6 +74,6 @@ def test_a_file_that_disagrees_is_not_kept(make_predictor, tmp_path, monkeypatch
 
     read = weights_file.read_task
     monkeypatch.setattr(weights_file, "read_task", other)
-    with pytest.raises(ValueError, match="The rebuilt task gives other logits"):
+    with pytest.raises(ValueError, match="The rebuilt task gives other outputs"):
         write_weights(make_predictor(), tmp_path / "model.safetensors")
     assert not [*tmp_path.iterdir()]

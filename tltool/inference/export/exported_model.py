@@ -1,11 +1,12 @@
 """The network of a task alone: backbone and head as one plain module that computes logits."""
 
 import copy
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from tltool.inference.export.agreement import check_agreement, compare, example_images
 from tltool.layers.input_norms import fold_into_linear, is_foldable
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -14,12 +15,6 @@ from tltool.surgery.adapters import has_lora
 from tltool.training.image_task import ImageTask
 
 M = TypeVar("M", bound=nn.Module)
-
-TOLERANCE = 1e-4
-"""How far the logits of an export may be from those of the task, as a share of the largest one, or
-of 1 where all are smaller. Rounding makes about 1e-6."""
-NUM_IMAGES = 3
-"""Of a comparison: neither one image nor the number that a graph was recorded with."""
 
 
 class ExportedModel(nn.Module):
@@ -47,33 +42,6 @@ class ExportedModel(nn.Module):
         """Return logits."""
         logits: Tensor = self.head(self.backbone(images))
         return logits
-
-
-class Agreement(NamedTuple):
-    """How far the logits of an export are from those of its task, on the same images.
-
-    Attributes:
-        difference: The largest one of a logit.
-        scale: The largest logit, at least 1.
-        num_changed: Images whose most probable class is another.
-        num_images: Images that were compared.
-    """
-
-    difference: float
-    scale: float
-    num_changed: int
-    num_images: int
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the difference is within `TOLERANCE`."""
-        return self.difference <= TOLERANCE * self.scale
-
-    def __str__(self) -> str:
-        return (
-            f"{self.difference:.1g} at most between logits of up to {self.scale:.3g}, "
-            f"{self.num_changed} of {self.num_images} images with another class"
-        )
 
 
 def exported_model(task: ImageTask, *, fold_norms: bool = False) -> ExportedModel:
@@ -118,42 +86,30 @@ def exported_model(task: ImageTask, *, fold_norms: bool = False) -> ExportedMode
     return model
 
 
-def example_images(task: ImageTask, *, num_images: int = NUM_IMAGES) -> Tensor:
-    """Return random images ``(B, C, H, W)`` of the size that a task takes, the same each time."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(num_images, *task.data_config["input_size"], generator=generator)
-
-
 @torch.no_grad()
-def compare(task: ImageTask, model: nn.Module, *, num_images: int = NUM_IMAGES) -> Agreement:
-    """Compare the logits of a task and of another network on `example_images`."""
-    images = example_images(task, num_images=num_images)
-    weight = next(task.parameters(), images)
-    task.eval()
-    # By `forward`, for a compiled backbone would be compiled here, which takes minutes.
-    expected = task.head(task.backbone.forward(images.to(weight))).to("cpu", torch.float32)
-    found = model(images)
-    return Agreement(
-        difference=float((found - expected).abs().max()),
-        scale=max(1.0, float(expected.abs().max())),
-        num_changed=int((found.argmax(dim=1) != expected.argmax(dim=1)).sum()),
-        num_images=len(images),
-    )
+def give_target_units_(model: ExportedModel, task: ImageTask) -> ExportedModel:
+    """Let the head of a regression give numbers in the units of its target, in place.
 
-
-def check_agreement(found: Agreement, what: str) -> Agreement:
-    """Return a comparison, or refuse an export that computes something else.
+    Without tltool nothing else knows the mean and the deviation that its outputs are standardized
+    by. The head of another objective stays as it is.
 
     Raises:
-        ValueError: If the logits differ by more than `TOLERANCE`, or are no numbers.
+        ValueError: If the head is neither a `Head` nor a linear layer.
     """
-    if not found.agrees:
+    if task.objective != "regression":
+        return model
+    output = model.head.output if isinstance(model.head, Head) else model.head
+    if not isinstance(output, nn.Linear) or output.bias is None:
         raise ValueError(
-            f"{what} gives other logits than the checkpoint: {found}; {TOLERANCE:g} of the largest "
-            "logit is allowed. Nothing was written: choose another format, and leave out "
-            "--fold_norms if it was set."
+            f"The head {type(model.head).__name__} of a regression ends in no linear layer with a "
+            "bias, which could take the units of the target. Use tltool's own head, or export "
+            "--to safetensors."
         )
-    return found
+    mean, std = task.target_mean.to(output.weight), task.target_std.to(output.weight)
+    output.weight.mul_(std)
+    output.bias.mul_(std).add_(mean)
+    model.changes.append(f"The outputs are {task.class_names[0]} in its own units.")
+    return model
 
 
 def _plain_copy(module: M) -> M:

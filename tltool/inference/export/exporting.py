@@ -7,9 +7,12 @@ from typing import Any, Literal, NamedTuple
 from tltool._lookup import lookup
 from tltool._output_file import check_output_file
 from tltool.inference.export.onnx_file import write_onnx
+from tltool.inference.export.timm_folder import write_timm
+from tltool.inference.export.torch_program import write_torch_program
+from tltool.inference.export.weights_file import write_weights
 from tltool.inference.predictor import load
 
-FormatName = Literal["onnx"]
+FormatName = Literal["onnx", "timm", "safetensors", "torch-export"]
 
 
 class ExportFormat(NamedTuple):
@@ -30,6 +33,9 @@ FORMATS: dict[str, ExportFormat] = {
     "onnx": ExportFormat(
         write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
     ),
+    "timm": ExportFormat(write_timm, ""),
+    "safetensors": ExportFormat(write_weights, ".safetensors"),
+    "torch-export": ExportFormat(write_torch_program, ".pt2", frozenset({"fold_norms"})),
 }
 
 
@@ -58,7 +64,7 @@ def export(
         checkpoint: The file.
         to: The format, see `FORMATS`.
         output: What to write; ``None`` for a file or folder beside the checkpoint.
-        **options: Those of the format, see `write_onnx`.
+        **options: Those of the format, see `write_onnx` and `write_torch_program`.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint, or no folder for the output.

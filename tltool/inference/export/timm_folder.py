@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tltool._atomic_write import whole_folder
-from tltool.inference.export.exported_model import check_agreement, compare, exported_model
+from tltool.inference.export.agreement import check_agreement, compare
+from tltool.inference.export.exported_model import exported_model, give_target_units_
 from tltool.inference.predictor import Predictor
 from tltool.models.timm_classifier import load_timm_folder, timm_classifier, write_timm_config
 from tltool.models.weights.safetensors_file import save_weights
@@ -31,7 +32,7 @@ def write_timm(predictor: Predictor, path: Path) -> list[str]:
         ValueError: If timm cannot build such a model, which the message explains.
     """
     task = predictor.task
-    exported = exported_model(task)
+    exported = give_target_units_(exported_model(task), task)
     backbone = task.backbone
     model = timm_classifier(exported.backbone, exported.head)
     source = task.task_config["backbone"]["init_args"]["weights"]
@@ -46,5 +47,7 @@ def write_timm(predictor: Predictor, path: Path) -> list[str]:
             weights=source,
             license_name=weights_license(backbone.name, source),
         )
-        found = check_agreement(compare(task, load_timm_folder(folder)), "timm's model")
+        found = check_agreement(
+            compare(task, load_timm_folder(folder), in_units=True), "timm's model"
+        )
     return [*exported.changes, f"timm's model beside the checkpoint: {found}."]

@@ -9,13 +9,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from tltool._atomic_write import whole_file
-from tltool.inference.export.exported_model import (
-    ExportedModel,
-    check_agreement,
-    compare,
-    example_images,
-    exported_model,
-)
+from tltool.inference.export.agreement import check_agreement, compare, example_images
+from tltool.inference.export.exported_model import ExportedModel, exported_model, give_target_units_
 from tltool.inference.export.facts import export_facts
 from tltool.inference.predictor import Predictor
 
@@ -42,15 +37,17 @@ def write_torch_program(predictor: Predictor, path: Path, *, fold_norms: bool = 
             norms to fold.
     """
     task = predictor.task
-    exported = exported_model(task, fold_norms=fold_norms)
+    exported = give_target_units_(exported_model(task, fold_norms=fold_norms), task)
     program = _record(exported, example_images(task))
     facts = {FACTS: json.dumps(export_facts(predictor))}
     with whole_file(path) as partial:
         with partial.open("wb") as file:
             torch.export.save(program, file, extra_files=facts)
         loaded = _load(partial)
-        found = check_agreement(compare(task, loaded), "The graph")
-        check_agreement(compare(task, loaded, num_images=1), "The graph for one image")
+        found = check_agreement(compare(task, loaded, in_units=True), "The graph")
+        check_agreement(
+            compare(task, loaded, num_images=1, in_units=True), "The graph for one image"
+        )
     return [*exported.changes, f"The graph beside the checkpoint: {found}."]
 
 

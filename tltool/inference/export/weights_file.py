@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tltool.inference.export.exported_model import Agreement, check_agreement, compare
+from tltool.inference.export.agreement import Agreement, check_agreement, compare
 from tltool.inference.export.facts import export_facts
 from tltool.inference.predictor import Predictor
 from tltool.models.weights.safetensors_file import save_weights
