@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tltool._plain_text import one_line
 from tltool.cli.build import make_section
+from tltool.cli.export_card import write_card
 from tltool.cli.process import set_up_process
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
@@ -32,8 +33,9 @@ def export(
     tolerance: float | None = None,
     resize: Literal["graph", "runner"] | None = None,
     fold_norms: bool = False,
+    no_measure: bool = False,
 ) -> None:
-    """Write a checkpoint in a format that needs no tltool, and compare it with the checkpoint.
+    """Write a checkpoint in another format, compare both, and write a model card beside it.
 
     Args:
         checkpoint: The checkpoint, such as best.ckpt.
@@ -47,6 +49,7 @@ def export(
         resize: Who resizes and crops images, for onnx: the graph, or the runner beside it. Both
             give the pixels of training; the runner is quicker where images are large.
         fold_norms: Fold batch norms into the layers in front, for onnx and torch-export.
+        no_measure: Write the card without predicting the test or validation images of the run.
 
     Example:
         tltool export best.ckpt --to onnx --images new_images
@@ -61,6 +64,9 @@ def export(
     exported = export_checkpoint(checkpoint, to=to, output=output, **given)
     for line in exported.lines:
         print(one_line(line))
+    card = write_card(checkpoint, exported, to, measures=not no_measure)
+    print(f"wrote    {one_line(exported.path)}")
+    print(f"card     {one_line(card)}")
 
 
 def _listed(given: Sequence[Path]) -> list[Path]:
