@@ -1,6 +1,5 @@
 """`tltool plan`: what a run would train when, before it takes time."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tltool._plain_text import one_line, plain_console
 from tltool.cli.advise import advise_and_write, check_question
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.surgery_damage import check_surgery, print_damage
-from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
+from tltool.cli.trainer_section import max_steps, world_size
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
 from tltool.finetuning.freeze import module_groups
@@ -85,16 +84,14 @@ def plan(
 
 def _plan(experiment: Experiment) -> Plan:
     config, task, data = experiment.config, experiment.task, experiment.data
-    devices = world_size(config.trainer)
-    share = per_device_batch_size(data.batch_size, devices)
-    images = math.ceil(len(data.samples("train")) / devices)
+    share = per_device_batch_size(data.batch_size, world_size(config.trainer))
     optimizer = task.configure_optimizers()
     made = make_plan(
         task,
         task.make_optimizer,
         optimizer,
         experiment.schedule,
-        steps_per_epoch=steps_per_epoch(config.trainer, images, share),
+        steps_per_epoch=experiment.steps_per_epoch,
         max_epochs=config.trainer.max_epochs,
         max_steps=max_steps(config.trainer),
     )

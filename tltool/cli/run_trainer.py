@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from tltool.cli.build import Experiment
+from tltool.cli.trainer_section import log_interval
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
@@ -59,6 +60,8 @@ def run_trainer(experiment: Experiment) -> Trainer:
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     monitor = config.monitor or DEFAULT_MONITOR
     given: dict[str, Any] = dict(made.trainer)
+    if given.get("log_every_n_steps") is None:
+        given["log_every_n_steps"] = log_interval(experiment.steps_per_epoch)
     last = LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
