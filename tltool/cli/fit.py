@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -31,16 +31,21 @@ from tltool.training.run_lock import locked_run_dir
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
-    shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
+    has_file = any(word.startswith(("-c", "--config")) for word in words)
+    return run_fit(words, fit, shows_yaml=not has_file)
+
+
+def run_fit(words: Sequence[str], run: Callable[..., None], *, shows_yaml: bool) -> int:
+    """Read a configuration, watch the other ranks, and train, unless the run is over.
+
+    Args:
+        words: What stands behind ``fit`` on a command line.
+        run: Takes what `fit` takes.
+        shows_yaml: See `fit`.
+    """
     with RankWatch(find_launch()) as ranks:
         return run_experiment(
-            "fit",
-            words,
-            fit,
-            check=_check,
-            trains=True,
-            shows_yaml=shows_yaml,
-            ranks=ranks,
+            "fit", words, run, check=_check, trains=True, shows_yaml=shows_yaml, ranks=ranks
         )
 
 
