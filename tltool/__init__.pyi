@@ -27,6 +27,7 @@ from .finetuning.strategies import LastBlocks as LastBlocks
 from .finetuning.strategies import LayerwiseDecay as LayerwiseDecay
 from .finetuning.strategies import LinearProbe as LinearProbe
 from .finetuning.strategies import LoRA as LoRA
+from .inference.export.exporting import export as export
 from .inference.predictor import load as load
 from .layers.activations import create_activation as create_activation
 from .layers.initializers import init_weights_ as init_weights_
