@@ -10,7 +10,7 @@ from torch import nn
 
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
+from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
@@ -106,7 +106,9 @@ def _train(
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
     if gain:
-        print_gain(gain, time.monotonic() - start)
+        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
+    elif trainer.is_global_zero and not is_try:
+        print("unknown  whether it won: no probe was measured to compare it with")
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:

@@ -1,5 +1,6 @@
 """Record of a run, read from its run directory: configuration, metrics, health, checkpoint."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from tltool._csv_rows import read_rows
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
+from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR, MONITORS, TIES
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,18 @@ class RunRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 0, with the best validation accuracy: that of the best checkpoint."""
-        points = self.metrics.get("val/accuracy", [])
-        return max(points, key=lambda point: point[1])[0] if points and self.has_best else None
+        """The epoch, from 0, of the best checkpoint: by the run's monitor, of equal ones by loss.
+
+        A run that chooses its monitor by itself has written it into its configuration.
+        """
+        monitor = self.config.get("monitor") or DEFAULT_MONITOR
+        points = self.metrics.get(monitor, [])
+        if not points or not self.has_best:
+            return None
+        sign = 1 if MONITORS.get(monitor, "max") == "max" else -1
+        losses = dict(self.metrics.get(TIES, []))
+        best = max(points, key=lambda point: (sign * point[1], -losses.get(point[0], math.inf)))
+        return best[0]
 
     @property
     def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
