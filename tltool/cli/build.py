@@ -22,6 +22,7 @@ from tltool.cli.run_start import RunStart, begin
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
+from tltool.cli.trainer_section import check_accelerator
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
@@ -186,6 +187,7 @@ def run_experiment(
     words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
+    check_accelerator(config.trainer.accelerator)
     try:
         if check is not None:
             check(config)

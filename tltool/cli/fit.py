@@ -15,6 +15,7 @@ from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
+from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
@@ -58,6 +59,8 @@ def fit(
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
     """
+    data = experiment.data  # Before features are computed, and a directory is there for nothing.
+    check_batch_size(data.batch_size, len(data.samples("train")))
     with locked_run_dir(experiment.run_dir):
         _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
 
