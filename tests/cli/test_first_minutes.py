@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,3 +152,17 @@ def test_a_notice_appears_once_a_warning_each_time(capsys):
         logging.getLogger("tltool.data").warning("fault")
     err = capsys.readouterr().err
     assert (err.count("license"), err.count("fault")) == (1, 2)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_an_accelerator_that_is_not_there_is_said_before_anything_is_read(run_tltool, command):
+    words = ["--trainer.accelerator", "tpu", "--ckpt_path", "none.ckpt", "--data.root", "nowhere"]
+    status, _, err = run_tltool(command, *words)
+    assert (status, "--trainer.accelerator auto" in err) == (1, True)
+
+
+def test_fewer_images_than_a_batch_are_said_before_the_probe_and_a_run(run_tltool, images):
+    words = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+    status, out, err = run_tltool("fit", images, *words, "--data.num_workers", "0")
+    assert (status, "probe" in out, list(Path.cwd().iterdir())) == (1, False, [])
+    assert "error: The batch size 32 is larger than the " in err

@@ -23,7 +23,7 @@ from tltool.cli.run_start import RunStart, begin
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
-from tltool.cli.trainer_section import steps_per_epoch, world_size
+from tltool.cli.trainer_section import check_accelerator, steps_per_epoch, world_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
@@ -197,6 +197,7 @@ def run_experiment(
     words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
+    check_accelerator(config.trainer.accelerator)
     try:
         if check is not None:
             check(config)

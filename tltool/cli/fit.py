@@ -10,11 +10,12 @@ from torch import nn
 
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
+from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
+from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
@@ -63,6 +64,8 @@ def fit(
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
     """
+    data = experiment.data  # Before features are computed, and a directory is there for nothing.
+    check_batch_size(data.batch_size, len(data.samples("train")))
     with locked_run_dir(experiment.run_dir):
         _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
 
@@ -111,7 +114,9 @@ def _train(
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
     if gain:
-        print_gain(gain, time.monotonic() - start)
+        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
+    elif trainer.is_global_zero and not is_try:
+        print("unknown  whether it won: no probe was measured to compare it with")
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:

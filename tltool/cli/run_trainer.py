@@ -30,6 +30,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.callbacks.same_run import SameRun
 from tltool.training.callbacks.signal_stop import SignalStop
+from tltool.training.callbacks.step_trace import StepTrace
 from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
@@ -73,6 +74,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             Finetuning(experiment.strategy),
             made.features,
             made.health,
+            StepTrace(experiment.plain_config),
             BestCheckpoint(run_dir / "checkpoints", monitor),
             *_soup_checkpoints(made.ending, run_dir / "checkpoints", monitor),
             last,

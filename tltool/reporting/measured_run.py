@@ -60,5 +60,6 @@ class MeasuredRun:
     @property
     def best_epoch(self) -> str:
         """The sentence that says which epoch was best; empty where no validation chose one."""
-        best, name = self.record.best_epoch, CURVES[self.record.monitor]
+        metric = self.record.monitor.removeprefix("val/")
+        best, name = self.record.best_epoch, CURVES.get(metric, metric)
         return "" if best is None else f"The best validation {name} was in epoch {best + 1}."

@@ -194,7 +194,7 @@ class WandbTracking(Callback):
         if self._logger is None or self._run is None or len(predictions) == 0:
             return
         self._last = predictions
-        if self._best is None or predictions.accuracy > self._best.accuracy:
+        if self._best is None or _goodness(predictions) > _goodness(self._best):
             self._best = predictions
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
@@ -241,3 +241,8 @@ class WandbTracking(Callback):
 
     def _sends(self, what: str) -> bool:
         return bool(getattr(self._logger, f"log_{what}", False))
+
+
+def _goodness(predictions: PredictionSet) -> tuple[float, float]:
+    """Return what epochs are ordered by: the accuracy, of equal ones the loss, as `best.ckpt`."""
+    return predictions.accuracy, float(predictions.of_label.double().log().mean())
