@@ -26,6 +26,7 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
+from tltool.training.image_task import ImageTask
 from tltool.training.run_lock import locked_run_dir
 
 
@@ -169,9 +170,18 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
         print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
-    predict = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER")
-    print(f"look     {shell_command('tltool', 'report', run_dir)}")
-    print(f"predict  {predict}")
+    own = _own_modules(experiment.task)
+    predict = ("predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
+    print(f"predict  {shell_command('tltool', *predict)}")
+
+
+def _own_modules(task: ImageTask) -> list[str]:
+    """Return the option that names the modules of the user whose classes the checkpoint needs."""
+    paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
+    names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
+    own = [name for name in names if name.partition(".")[0] != "tltool"]
+    return ["--modules", own[0] if len(own) == 1 else f"[{', '.join(own)}]"] if own else []
 
 
 def _count(module: nn.Module) -> int:
