@@ -1,5 +1,6 @@
 """The public names of tltool, for type checkers, editors and `lazy_loader`."""
 
+from .cli.fit_call import fit as fit
 from .comparison.compare import compare_heads as compare_heads
 from .data.datamodules.digits import DigitsDataModule as DigitsDataModule
 from .data.datamodules.elpv import ELPVDataModule as ELPVDataModule

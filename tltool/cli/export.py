@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tltool._plain_text import one_line
 from tltool.cli.build import make_section
@@ -31,6 +31,7 @@ def export(
     max_images: int = 64,
     modules: list[str] | None = None,
     tolerance: float | None = None,
+    resize: Literal["graph", "runner"] | None = None,
     fold_norms: bool = False,
     no_measure: bool = False,
 ) -> None:
@@ -45,6 +46,8 @@ def export(
         max_images: Compare on so many of them at most, taken evenly.
         modules: Your own modules whose classes the checkpoint needs, such as my_heads.
         tolerance: The largest difference of a probability that is no error, for onnx; else 0.001.
+        resize: Who resizes and crops images, for onnx: the graph, or the runner beside it. Both
+            give the pixels of training; the runner is quicker where images are large.
         fold_norms: Fold batch norms into the layers in front, for onnx and torch-export.
         no_measure: Write the card without predicting the test or validation images of the run.
 
@@ -52,7 +55,8 @@ def export(
         tltool export best.ckpt --to onnx --images new_images
     """
     import_own_modules(modules=modules)
-    options: dict[str, Any] = {"tolerance": tolerance, "fold_norms": fold_norms or None}
+    options: dict[str, Any] = {"tolerance": tolerance, "resize": resize}
+    options["fold_norms"] = fold_norms or None
     if images or "images" in FORMATS[to].options:
         paths = _listed(images) if images else _validation_images(checkpoint)
         options["images"] = paths[:: max(1, -(-len(paths) // max_images))]

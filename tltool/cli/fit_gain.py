@@ -1,15 +1,20 @@
 """The closed-form probe in front of a fit, and behind it the gain over that probe."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
+from tltool.diagnostics.health.alarms import Alarm
+from tltool.diagnostics.health.phase_loss import CAUSE
 from tltool.evaluation.accuracy import AccuracyInterval
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
 from tltool.training.backbone_start import calibrate_backbone_
+from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
@@ -76,8 +81,14 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     return gain
 
 
-def print_gain(gain: RunGain, seconds: float) -> None:
-    """Print what the probe, the run and their difference are, and the time that it took."""
+def print_gain(gain: RunGain, seconds: float, lost: Sequence[Alarm] = ()) -> None:
+    """Print what the probe, the run and their difference are, the time that it took, the outcome.
+
+    Args:
+        gain: The run beside the probe.
+        seconds: What it took.
+        lost: The alarms of phases that began by losing accuracy.
+    """
     difference, (low, high) = gain.difference.estimate, gain.difference.estimate.interval
     proven = "" if gain.difference.is_finding else ", not provable on these images"
     print(f"probe    {_words(gain.probe.accuracy)}")
@@ -88,6 +99,41 @@ def print_gain(gain: RunGain, seconds: float) -> None:
     else:
         print(f"on       {_images(gain.probe)}, which chose nothing")
     print(f"took     {_duration(seconds)}")
+    print(outcome(gain, lost))
+
+
+def lost_phases(trainer: Trainer) -> list[Alarm]:
+    """Return the alarms of phases that began by losing accuracy."""
+    monitor = find_callback(trainer, HealthMonitor)
+    return [alarm for alarm in monitor.alarms if alarm.cause == CAUSE] if monitor else []
+
+
+def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
+    """Return in one line whether a run won or lost against the probe, and where it lost.
+
+    Args:
+        gain: The run beside the probe.
+        lost: The alarms of phases that began by losing accuracy.
+
+    Example:
+        >>> import torch
+        >>> right = torch.arange(100)
+        >>> probe = ProbeBaseline("val", right < 94, None)
+        >>> outcome(RunGain(probe, right < 70, is_optimistic=True))
+        'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
+    """
+    difference, (low, high) = gain.difference, gain.difference.estimate.interval
+    mean = difference.estimate.mean
+    word = "even"
+    if difference.is_finding:
+        word = "won" if mean > 0 else "lost"
+    falls = (f"; in {alarm.layer} {alarm.message.partition('. ')[0]}" for alarm in lost)
+    hint = "".join(falls) if mean < 0 else ""
+    return (
+        f"{word:<9}this run {gain.accuracy.accuracy:.3f}, the probe without training "
+        f"{gain.probe.accuracy.accuracy:.3f}: {mean:+.3f} (95 % interval {low:+.3f} to "
+        f"{high:+.3f}){hint}"
+    )
 
 
 def _images(probe: ProbeBaseline) -> str:

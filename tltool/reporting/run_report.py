@@ -1,6 +1,7 @@
 """Report on one run: schedule, curves, health, confusion matrix, classes, mistakes, calibration."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
@@ -49,15 +50,20 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
         images: Whether to show images; else their names only, for they may be private.
     """
     found, plan = run.evaluation, run.plan
-    starts = []
-    if isinstance(plan, Plan):
-        starts = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
     return Report(
         run.title,
         run.verdict,
         [
+            *([Section("What was trained", table=run.card)] if run.card else []),
             _schedule_section(plan, run.epochs_done),
-            curve_section("Learning curves", run.record.curves, run.best_epoch, starts),
+            curve_section(
+                "Learning curves",
+                run.record.curves,
+                run.best_epoch,
+                phases=run.phase_starts,
+                levels=run.baseline_levels,
+                best_epoch=run.record.best_epoch,
+            ),
             health_section(run.record.health, run.record.alarms),
             *(predictions_sections(found, run if images else None) if found else []),
         ],
@@ -77,8 +83,15 @@ def _schedule_section(plan: Plan | str, epochs_done: float) -> Section:
     )
 
 
-def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float] = ()) -> Section:
-    """Return a picture of each metric over the epochs, with its last values in words."""
+def curve_section(title: str, curves: Curves, note: str, **marks: Any) -> Section:
+    """Return a picture of each metric over the epochs, with its last values in words.
+
+    Args:
+        title: Of the section.
+        curves: What was measured.
+        note: Small print below.
+        **marks: Phases, baselines and the best epoch, see `draw_curves`.
+    """
     if not curves:
         sentences = ["Nothing was measured: no epoch was finished."]
         return Section(title, sentences, dashboard="result")
@@ -86,7 +99,7 @@ def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float]
     for label, series in curves.items():
         ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
         words = f"The {label} over the epochs; at the end {ends}."
-        pictures.append(picture(draw_curves({label: series}, phases=phases), words))
+        pictures.append(picture(draw_curves({label: series}, **marks), words))
     return Section(title, pictures=pictures, note=note, dashboard="result")
 
 

@@ -59,7 +59,8 @@ def file(tmp_path):
     facts = {
         "class_names": ["ants", "bees"],
         "objective": "single_label",
-        "preprocessing": {"decode": decode, "resize": "graph"},
+        "decode": decode,
+        "resize": "graph",
         "tolerance": 1e-3,
         "versions": package_versions(RUNNERS),
         "golden_images": golden_facts(session),

@@ -14,6 +14,7 @@ import torch
 from tltool._atomic_write import whole_file, write_whole
 from tltool.data.files.image_sources import ImageSource
 from tltool.inference.export.exported_model import exported_model
+from tltool.inference.export.facts import export_facts
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.graph_preprocessing import GraphPreprocessing, Normalization
 from tltool.inference.export.onnx_contents import content_hashes
@@ -40,19 +41,17 @@ class OnnxAgreement(NamedTuple):
 
     Attributes:
         difference: The largest one of a probability; of a regression, of a standardized value.
-        num_changed: Images whose most probable class is another.
+        num_changed: Images whose most probable class is another; ``None`` of a regression.
         num_images: Images that were compared.
     """
 
     difference: float
-    num_changed: int
+    num_changed: int | None
     num_images: int
 
     def __str__(self) -> str:
-        return (
-            f"largest difference {self.difference:.1e}, {self.num_changed} of {self.num_images} "
-            "images with another class"
-        )
+        changed = "" if self.num_changed is None else f", {self.num_changed} changed top-1"
+        return f"largest difference {self.difference:.1e}{changed}, on {self.num_images} images"
 
 
 def write_onnx(
@@ -107,10 +106,9 @@ def write_onnx(
                 "is allowed. Nothing was written. Set a larger --tolerance if you can bear it."
             )
     write_whole(runner, runner_source())
-    kind = "given" if images else "generated"
     return [
         *exported.changes,
-        f"onnxruntime beside the checkpoint, on {len(sources)} {kind} images: {found}.",
+        f"onnxruntime beside the checkpoint: {found}{'' if images else ', generated ones'}.",
         f"{output}, and to use it without torch: {runner}",
     ]
 
@@ -122,9 +120,10 @@ def compare_onnx(
     index = 0 if model.is_regression else 1  # Values of a regression have units.
     expected = _predicted(predictor, images)[index]
     found = model.outputs(images)[index]
+    changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
     return OnnxAgreement(
         difference=float(np.abs(found - expected).max()),
-        num_changed=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+        num_changed=None if model.is_regression else changed,
         num_images=len(images),
     )
 
@@ -153,16 +152,12 @@ def _facts(
     predictor: Predictor, golden: Mapping[str, bytes], *, tolerance: float, resize: str
 ) -> dict[str, Any]:
     """Return what a file says about itself, as plain data."""
-    task = predictor.task
-    kept = {name: value for name, value in task.data_config.items() if name != "mean_image"}
     logits, predicted = _predicted(predictor, list(golden.values()))
     return {
-        "class_names": task.class_names,
-        "objective": task.objective,
-        "thresholds": task.thresholds,
+        **export_facts(predictor),
         "temperature": temperature_of(predictor),
-        "backbone": task.backbone.name,
-        "preprocessing": {**kept, "decode": predictor.transform.decode_options, "resize": resize},
+        "decode": predictor.transform.decode_options,
+        "resize": resize,
         "tolerance": tolerance,
         "versions": package_versions(_PACKAGES),
         "golden_images": [

@@ -85,10 +85,9 @@ class OnnxModel:
 
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return an image as the graph takes it: 8-bit pixels ``(H, W, C)``."""
-        preprocessing = self.facts["preprocessing"]
-        decoded = read_image(image, **preprocessing["decode"])
-        if preprocessing["resize"] == "runner":
-            decoded = cropped(decoded, preprocessing)
+        decoded = read_image(image, **self.facts["decode"])
+        if self.facts["resize"] == "runner":
+            decoded = cropped(decoded, self.facts["data_config"])
         return np.atleast_3d(np.asarray(decoded))
 
     def outputs(
