@@ -181,7 +181,7 @@ def _own_modules(task: ImageTask) -> list[str]:
     paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
     names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
     own = [name for name in names if name.partition(".")[0] != "tltool"]
-    return ["--modules", own[0] if len(own) == 1 else f"[{', '.join(own)}]"] if own else []
+    return ["--modules", *own] if own else []
 
 
 def _count(module: nn.Module) -> int:
