@@ -6,6 +6,7 @@ from typing import Any
 
 from tltool._plain_text import one_line
 from tltool.cli.build import make_section
+from tltool.cli.export_card import write_card
 from tltool.cli.process import set_up_process
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
@@ -31,8 +32,9 @@ def export(
     modules: list[str] | None = None,
     tolerance: float | None = None,
     fold_norms: bool = False,
+    no_measure: bool = False,
 ) -> None:
-    """Write a checkpoint in a format that needs no tltool, and compare it with the checkpoint.
+    """Write a checkpoint in another format, compare both, and write a model card beside it.
 
     Args:
         checkpoint: The checkpoint, such as best.ckpt.
@@ -43,7 +45,8 @@ def export(
         max_images: Compare on so many of them at most, taken evenly.
         modules: Your own modules whose classes the checkpoint needs, such as my_heads.
         tolerance: The largest difference of a probability that is no error, for onnx; else 0.001.
-        fold_norms: Fold batch norms into the layers in front, for torch-export.
+        fold_norms: Fold batch norms into the layers in front, for onnx and torch-export.
+        no_measure: Write the card without predicting the test or validation images of the run.
 
     Example:
         tltool export best.ckpt --to onnx --images new_images
@@ -57,6 +60,9 @@ def export(
     exported = export_checkpoint(checkpoint, to=to, output=output, **given)
     for line in exported.lines:
         print(one_line(line))
+    card = write_card(checkpoint, exported, to, measures=not no_measure)
+    print(f"wrote    {one_line(exported.path)}")
+    print(f"card     {one_line(card)}")
 
 
 def _listed(given: Sequence[Path]) -> list[Path]:

@@ -10,16 +10,18 @@ from torch import Tensor
 
 from tltool.models.weights.safetensors_file import read_description
 
-_TASK = "whole_task"  # how to rebuild the task
+# How to rebuild the task; what its probabilities rest on.
+_TASK, _CALIBRATION = "whole_task", "calibration"
 
 
-def task_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+def task_facts(config: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the description of a file must hold so that `read_task` rebuilds its task.
 
     Args:
         config: The `task_config` of the task.
+        calibration: What a checkpoint of it keeps under this name; empty for nothing.
     """
-    return {_TASK: dict(config)}
+    return {_TASK: dict(config), _CALIBRATION: dict(calibration)}
 
 
 def is_task_file(path: Path) -> bool:
@@ -39,3 +41,9 @@ def read_task(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"'{path}' cannot be read: {error}. Write it anew.") from error
     config: dict[str, Any] = read_description(path)[_TASK]
     return config, state
+
+
+def read_task_calibration(path: Path) -> dict[str, Any]:
+    """Return what the file of a task says of its probabilities; empty for nothing."""
+    found: dict[str, Any] = read_description(path).get(_CALIBRATION, {})
+    return found

@@ -1,5 +1,7 @@
 """A checkpoint as one safetensors file, which tltool loads in its place."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tltool.inference.export import weights_file
 from tltool.inference.export.agreement import example_images
 from tltool.inference.export.weights_file import write_weights
 from tltool.models.backbone import Backbone
+from tltool.training.checkpoint_io import read_checkpoint
 
 CASES = {
     "linear": {},
@@ -54,6 +57,14 @@ def test_the_file_is_a_source_of_weights(make_predictor, tmp_path):
     images = example_images(predictor.task)
     torch.testing.assert_close(backbone(images), predictor.task.backbone(images))
     assert backbone.data_config["mean"] == [0.1, 0.2, 0.3]
+
+
+def test_what_probabilities_rest_on_goes_along(make_predictor, tmp_path):
+    predictor = make_predictor()
+    predictor.task.calibration = SimpleNamespace(state_dict=lambda: {"temperature": 1.5})
+    write_weights(predictor, tmp_path / "model.safetensors")
+    found = read_checkpoint(tmp_path / "model.safetensors")
+    assert found["calibration"] == {"temperature": 1.5}
 
 
 def test_a_damaged_file_is_named(make_predictor, tmp_path):

@@ -10,7 +10,7 @@ from tltool.inference.export.onnx_file import write_onnx
 from tltool.inference.export.timm_folder import write_timm
 from tltool.inference.export.torch_program import write_torch_program
 from tltool.inference.export.weights_file import write_weights
-from tltool.inference.predictor import load
+from tltool.inference.predictor import Predictor, load
 
 FormatName = Literal["onnx", "timm", "safetensors", "torch-export"]
 
@@ -30,7 +30,9 @@ class ExportFormat(NamedTuple):
 
 
 FORMATS: dict[str, ExportFormat] = {
-    "onnx": ExportFormat(write_onnx, ".onnx", frozenset({"images", "tolerance"})),
+    "onnx": ExportFormat(
+        write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
+    ),
     "timm": ExportFormat(write_timm, ""),
     "safetensors": ExportFormat(write_weights, ".safetensors"),
     "torch-export": ExportFormat(write_torch_program, ".pt2", frozenset({"fold_norms"})),
@@ -43,10 +45,12 @@ class Exported(NamedTuple):
     Attributes:
         path: The file or the folder.
         lines: What is to be known of it, such as the largest difference from the checkpoint.
+        predictor: The checkpoint.
     """
 
     path: Path
     lines: list[str]
+    predictor: Predictor
 
 
 def export(
@@ -84,7 +88,7 @@ def export(
     check_output_file(
         path, "--output", suffixes=suffixes, example=f"model{chosen.suffix}", is_new=True
     )
-    return Exported(path, chosen.write(predictor, path, **options))
+    return Exported(path, chosen.write(predictor, path, **options), predictor)
 
 
 def _check_options(to: str, chosen: ExportFormat, options: Mapping[str, object]) -> None:

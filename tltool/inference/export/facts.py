@@ -3,6 +3,7 @@
 from typing import Any
 
 import tltool
+from tltool.inference.export.output_layer import temperature_of
 from tltool.inference.predictor import Predictor
 from tltool.models.serialization import plain
 
@@ -10,6 +11,7 @@ from tltool.models.serialization import plain
 def export_facts(predictor: Predictor) -> dict[str, Any]:
     """Return as plain data how images are prepared and what the outputs mean."""
     task = predictor.task
+    temperature = temperature_of(predictor)
     thresholds = {} if task.thresholds is None else {"thresholds": task.thresholds}
     return {
         "tltool": tltool.__version__,
@@ -18,4 +20,5 @@ def export_facts(predictor: Predictor) -> dict[str, Any]:
         "objective": task.objective,
         "class_names": task.class_names,
         **thresholds,
+        **({} if temperature == 1 else {"temperature": temperature}),
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from tltool.inference.export.pillow_resize import (
     resize_weights,
     resized,
 )
-
-Resize = Literal["graph", "runner"]
-"""Who resizes and crops: the graph, or the runner that feeds it."""
 
 
 class Normalization(nn.Module):

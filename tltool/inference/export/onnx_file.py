@@ -1,38 +1,83 @@
-"""ONNX file: takes 8-bit images, and was compared with its checkpoint before it was written."""
+"""ONNX file: takes 8-bit images, was compared with its checkpoint, and can test itself."""
 
+import base64
 import importlib
 import importlib.util
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from torch import nn
+import torch
 
-from tltool._atomic_write import whole_file
-from tltool.data.files.image_sources import ImageSource, read_image
+from tltool._atomic_write import whole_file, write_whole
+from tltool.data.files.image_sources import ImageSource
 from tltool.inference.export.exported_model import exported_model
-from tltool.inference.export.graph_preprocessing import GraphPreprocessing
-from tltool.inference.export.onnx_network import INPUT, ImageNetwork, onnx_model
+from tltool.inference.export.golden_images import golden_images
+from tltool.inference.export.graph_preprocessing import GraphPreprocessing, Normalization
+from tltool.inference.export.onnx_contents import content_hashes
+from tltool.inference.export.onnx_network import ImageNetwork, onnx_model
+from tltool.inference.export.onnx_runner import (
+    RUNNERS,
+    OnnxModel,
+    floats_as_text,
+    package_versions,
+)
+from tltool.inference.export.output_layer import OutputLayer, temperature_of
+from tltool.inference.export.runner_file import MARK, runner_source
 from tltool.inference.predictor import Predictor
 
 TOLERANCE = 1e-3
 """The largest difference of a probability that is taken for rounding."""
+
+_LARGEST = 2**31 - 2**20  # Bytes of a file of protocol buffers, with room for its metadata
+_PACKAGES = ("torch", "timm", *RUNNERS)
+
+
+class OnnxAgreement(NamedTuple):
+    """How far a file is from its checkpoint.
+
+    Attributes:
+        difference: The largest one of a probability; of a regression, of a standardized value.
+        num_changed: Images whose most probable class is another.
+        num_images: Images that were compared.
+    """
+
+    difference: float
+    num_changed: int
+    num_images: int
+
+    def __str__(self) -> str:
+        return (
+            f"largest difference {self.difference:.1e}, {self.num_changed} of {self.num_images} "
+            "images with another class"
+        )
 
 
 def write_onnx(
     predictor: Predictor,
     output: Path,
     *,
-    images: Sequence[ImageSource],
+    images: Sequence[ImageSource] | None = None,
     tolerance: float = TOLERANCE,
+    resize: Literal["graph", "runner"] = "graph",
+    fold_norms: bool = False,
 ) -> list[str]:
-    """Write an ONNX file that takes 8-bit images, and compare it with the checkpoint.
+    """Write an ONNX file that takes 8-bit images, and a runner beside it that needs no torch.
+
+    The file takes its place only after it has agreed with the checkpoint. It holds generated golden
+    images with what the checkpoint predicts of them, for `verify_export`.
 
     Args:
         predictor: The checkpoint.
         output: The file.
-        images: Images to compare on.
-        tolerance: The largest difference of a probability that is no error.
+        images: Images to compare on; ``None`` for generated ones.
+        tolerance: The largest difference of a probability that is no error; of a regression, of a
+            standardized value.
+        resize: Let the graph resize and crop; or the runner, and the graph takes images of the size
+            of the crop. Both give the pixels of training.
+        fold_norms: Fold batch norms into the layers in front.
 
     Returns:
         Lines that say how far it is from the checkpoint.
@@ -42,26 +87,46 @@ def write_onnx(
         ValueError: If torch cannot export a layer, or the file differs more; then there is none.
     """
     check_packages()
-    config = predictor.task.data_config
-    network = ImageNetwork(
-        GraphPreprocessing(config), exported_model(predictor.task), nn.Softmax(dim=-1)
-    ).eval()
-    content = onnx_model(network, config, "probabilities").SerializeToString()
-    session = importlib.import_module("onnxruntime").InferenceSession(content)
-    expected = predictor.logits(images).softmax(dim=-1).numpy()
-    found = []
-    for image in images:
-        decoded = np.asarray(read_image(image, **predictor.transform.decode_options))
-        pixels = decoded.reshape(1, *decoded.shape[:2], -1)
-        found.append(session.run(["probabilities"], {INPUT: pixels})[0][0])
-    difference = float(np.abs(np.stack(found) - expected).max())
-    changed = int((np.stack(found).argmax(1) != expected.argmax(1)).sum())
-    said = f"largest difference of a probability {difference:.1e}, {changed} changed top-1"
-    if difference > tolerance:
-        raise ValueError(f"onnxruntime disagrees with the checkpoint: {said}.")
+    runner = output.with_name(f"{output.stem}_runner.py")
+    _check_runner(runner)
+    golden = golden_images()
+    sources = list(images or golden.values())
+    exported = exported_model(predictor.task, fold_norms=fold_norms)
+    config, outputs = predictor.task.data_config, OutputLayer(predictor)
+    preprocessing = (GraphPreprocessing if resize == "graph" else Normalization)(config)
+    network = ImageNetwork(preprocessing, exported, outputs).eval()
+    _check_size(network)
+    model = onnx_model(network, config, outputs.name)
+    facts = _facts(predictor, golden, tolerance=tolerance, resize=resize)
     with whole_file(output) as partial:
-        partial.write_bytes(content)
-    return [f"onnxruntime beside the checkpoint, on {len(images)} images: {said}.", str(output)]
+        partial.write_bytes(_with_facts(model, facts))
+        found = compare_onnx(predictor, OnnxModel(partial), sources)
+        if not found.difference <= tolerance:  # Which NaN is not either.
+            raise ValueError(
+                f"onnxruntime gives other predictions than the checkpoint: {found}; {tolerance:g} "
+                "is allowed. Nothing was written. Set a larger --tolerance if you can bear it."
+            )
+    write_whole(runner, runner_source())
+    kind = "given" if images else "generated"
+    return [
+        *exported.changes,
+        f"onnxruntime beside the checkpoint, on {len(sources)} {kind} images: {found}.",
+        f"{output}, and to use it without torch: {runner}",
+    ]
+
+
+def compare_onnx(
+    predictor: Predictor, model: OnnxModel, images: Sequence[ImageSource]
+) -> OnnxAgreement:
+    """Compare the predictions of a checkpoint and of its file."""
+    index = 0 if model.is_regression else 1  # Values of a regression have units.
+    expected = _predicted(predictor, images)[index]
+    found = model.outputs(images)[index]
+    return OnnxAgreement(
+        difference=float(np.abs(found - expected).max()),
+        num_changed=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+        num_images=len(images),
+    )
 
 
 def check_packages() -> None:
@@ -75,3 +140,62 @@ def check_packages() -> None:
             raise ModuleNotFoundError(
                 f"ONNX needs {name}, which is not installed. Type: pip install 'tltool[export]'"
             )
+
+
+@torch.inference_mode()
+def _predicted(predictor: Predictor, images: Sequence[ImageSource]) -> tuple[Any, Any]:
+    """Return the logits of a checkpoint, and its probabilities or values."""
+    logits = predictor.logits(images)
+    return logits.numpy(), OutputLayer(predictor)(logits).numpy()
+
+
+def _facts(
+    predictor: Predictor, golden: Mapping[str, bytes], *, tolerance: float, resize: str
+) -> dict[str, Any]:
+    """Return what a file says about itself, as plain data."""
+    task = predictor.task
+    kept = {name: value for name, value in task.data_config.items() if name != "mean_image"}
+    logits, predicted = _predicted(predictor, list(golden.values()))
+    return {
+        "class_names": task.class_names,
+        "objective": task.objective,
+        "thresholds": task.thresholds,
+        "temperature": temperature_of(predictor),
+        "backbone": task.backbone.name,
+        "preprocessing": {**kept, "decode": predictor.transform.decode_options, "resize": resize},
+        "tolerance": tolerance,
+        "versions": package_versions(_PACKAGES),
+        "golden_images": [
+            {
+                "name": name,
+                "image": base64.b64encode(content).decode(),
+                "logits": floats_as_text(logits[number]),
+                "output": floats_as_text(predicted[number]),
+            }
+            for number, (name, content) in enumerate(golden.items())
+        ],
+    }
+
+
+def _with_facts(model: Any, facts: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file with what it says about itself, and hashes of all that."""
+    texts = {name: json.dumps(value) for name, value in facts.items()}
+    texts["contents"] = json.dumps(content_hashes(model.SerializeToString(), texts))
+    for name, text in texts.items():
+        model.metadata_props.add(key=name, value=text)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _check_size(network: ImageNetwork) -> None:
+    size = sum(each.nbytes for each in network.state_dict().values())
+    if size > _LARGEST:
+        raise ValueError(
+            f"An ONNX file holds up to 2 GB, and this network has {size / 1e9:.1f} GB of weights. "
+            "Choose another format, such as --to torch-export."
+        )
+
+
+def _check_runner(runner: Path) -> None:
+    if runner.exists() and not runner.read_text(encoding="utf-8").startswith(MARK):
+        raise FileExistsError(f"{str(runner)!r} exists, and is no runner. Name another --output.")
