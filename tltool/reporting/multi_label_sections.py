@@ -25,7 +25,8 @@ def multi_label_sections(
         predictions: Its predictions.
         run: Decodes the images of the worst mistakes; ``None`` leaves them out.
     """
-    names, classes = found.class_names, predictions.classes(found.class_names)
+    names = found.class_names
+    classes = predictions.classes(names, found.groups)
     bars = picture(
         draw_average_precision(classes, len(predictions)),
         "The average precision of each class with its 95 % interval, beside that of chance.",
