@@ -8,6 +8,7 @@ from torchmetrics import MetricCollection
 
 from tltool._objective import MONITORS
 from tltool.data.loading.labels import TargetStats
+from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.models.backbone import Backbone
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
@@ -80,6 +81,12 @@ class MeasuredClassifier(Classifier):
             value=loss.detach(), weight=len(labels), preds=predicted, target=hard_labels
         )
         return loss, predicted
+
+    @property
+    def prediction_kind(self) -> PredictionKind:
+        """What makes predictions of its outputs and of labels."""
+        levels = None if self.target_stats is None else self.target_stats.levels
+        return PredictionKind(len(self.class_names), self.objective, self.thresholds, levels)
 
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""

@@ -21,7 +21,7 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, average="none")
 
-    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # named
+    def update(self, preds: Tensor, target: Tensor) -> None:
         """Note a batch: probabilities and labels, both ``(B, num_classes)``."""
         super().update(preds, target.long())
 
