@@ -115,7 +115,8 @@ def strata(labels: Tensor, num_folds: int) -> Tensor:
             found = labels.argsort().argsort() * number // len(labels)
     few = found.bincount()[found] < num_folds
     found[few] = found.max() + 1
-    return torch.unique(found, return_inverse=True)[1]
+    _, numbers = torch.unique(found, return_inverse=True)
+    return numbers
 
 
 def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:

@@ -88,7 +88,7 @@ class MultiLabelPredictions:
     @property
     def predicted(self) -> Tensor:
         """Whether each image is said to have each class, ``(N, num_classes)``."""
-        return self.probabilities >= self.thresholds
+        return predicted_classes(self.probabilities, self.thresholds)
 
     @property
     def exact(self) -> Tensor:
@@ -188,6 +188,25 @@ class MultiLabelPredictions:
         rows = self.predicted[index], self.targets[index] > 0
         said, true = (joined_names(row, class_names) or NONE for row in rows)
         return said, true
+
+
+def predicted_classes(
+    probabilities: Tensor, thresholds: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """Return whether images are said to have classes.
+
+    Args:
+        probabilities: ``(..., num_classes)``.
+        thresholds: From which probability on, ``(num_classes,)``; ``None`` for
+            `DEFAULT_THRESHOLD`.
+
+    Example:
+        >>> predicted_classes(torch.tensor([0.5, 0.4]), [0.6, 0.4]).tolist()
+        [False, True]
+    """
+    return probabilities >= torch.as_tensor(
+        DEFAULT_THRESHOLD if thresholds is None else thresholds, dtype=probabilities.dtype
+    )
 
 
 def joined_names(chosen: Tensor, class_names: Sequence[str]) -> str:
