@@ -71,6 +71,7 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
 
 def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.int64]:
     """Return the pairs ``(P, 2)`` of images whose split or label differs."""
-    first, other = np.array(values)[pairs].T
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    first, other = np.array([numbers[value] for value in values], dtype=np.int64)[pairs].T
     differs: NDArray[np.bool_] = first != other
     return pairs[differs]
