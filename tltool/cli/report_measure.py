@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tltool._plain_text import shell_command
 from tltool.cli.build import make_section
+from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder, decode_with
@@ -43,7 +44,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         section, trainer = record.config["data"], record.config["trainer"]
         given = {"data_config": task.data_config, "class_names": None}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
-        data.given_class_names = task.class_names  # The parser takes minutes for thousands.
+        take_labels_(data, task)
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)

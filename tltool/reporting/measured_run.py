@@ -7,7 +7,7 @@ from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
-from tltool.reporting.run_record import RunRecord
+from tltool.reporting.run_record import CURVES, RunRecord
 from tltool.reporting.run_verdict import Verdict, judge_run
 
 
@@ -60,5 +60,5 @@ class MeasuredRun:
     @property
     def best_epoch(self) -> str:
         """The sentence that says which epoch was best; empty where no validation chose one."""
-        best = self.record.best_epoch
-        return "" if best is None else f"The best validation accuracy was in epoch {best + 1}."
+        best, name = self.record.best_epoch, CURVES[self.record.monitor]
+        return "" if best is None else f"The best validation {name} was in epoch {best + 1}."

@@ -11,6 +11,18 @@ from tltool._csv_rows import read_rows
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
 
+CURVES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "map": "mAP",
+    "f1_macro": "macro F1",
+    "exact_match": "exact match",
+    "mae": "MAE",
+    "spearman": "Spearman",
+}
+"""What is drawn over the epochs of what was measured, by its name, of any objective."""
+_MONITORS = {"map": max, "mae": min, "accuracy": max}  # The others may have an accuracy too.
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -58,15 +70,22 @@ class RunRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 0, with the best validation accuracy: that of the best checkpoint."""
-        points = self.metrics.get("val/accuracy", [])
-        return max(points, key=lambda point: point[1])[0] if points and self.has_best else None
+        """The epoch, from 0, with the best validation score: that of the best checkpoint."""
+        points = self.metrics.get(f"val/{self.monitor}", [])
+        if not (points and self.has_best):
+            return None
+        return _MONITORS[self.monitor](points, key=lambda point: point[1])[0]
+
+    @property
+    def monitor(self) -> str:
+        """What chose the best epoch, without the stage in front."""
+        return next((name for name in _MONITORS if f"val/{name}" in self.metrics), "accuracy")
 
     @property
     def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """What was measured in training and validation, by label of the metric and stage."""
         found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-        for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy")):
+        for name, label in CURVES.items():
             for stage in ("train", "val"):
                 if points := self.metrics.get(f"{stage}/{name}"):
                     found.setdefault(label, {})[stage] = points
