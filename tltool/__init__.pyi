@@ -3,6 +3,7 @@
 from .comparison.compare import compare_heads as compare_heads
 from .data.datamodules.digits import DigitsDataModule as DigitsDataModule
 from .data.datamodules.elpv import ELPVDataModule as ELPVDataModule
+from .data.datamodules.hf_dataset import HFDataModule as HFDataModule
 from .data.datamodules.image_datamodule import ImageDataModule as ImageDataModule
 from .data.datamodules.image_folder import ImageFolderDataModule as ImageFolderDataModule
 from .data.datamodules.manifest import ManifestDataModule as ManifestDataModule
