@@ -10,8 +10,10 @@ from .data.datamodules.manifest import ManifestDataModule as ManifestDataModule
 from .data.datamodules.records import ImageRecord as ImageRecord
 from .data.datamodules.torchvision_datasets import TorchvisionDataModule as TorchvisionDataModule
 from .diagnostics.advice.strategy_choice import choose_strategy as choose_strategy
+from .evaluation.neighbors import nearest_neighbors as nearest_neighbors
 from .features.cache import cached_features as cached_features
 from .features.extraction import extract_features as extract_features
+from .features.feature_table import write_features as write_features
 from .finetuning.phase import Phase as Phase
 from .finetuning.phase import Until as Until
 from .finetuning.schedule import Schedule as Schedule
