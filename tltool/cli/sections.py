@@ -16,6 +16,7 @@ from tltool.cli.parser import Classes, Parser
 from tltool.cli.signature_options import add_options_of
 from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.hf_dataset import HFDataModule
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.datamodules.manifest import ManifestDataModule
@@ -34,6 +35,7 @@ from tltool.training.task_optimizer import OptimizerFactory
 DATAMODULES = (
     DigitsDataModule,
     ELPVDataModule,
+    HFDataModule,
     ImageFolderDataModule,
     ManifestDataModule,
     TorchvisionDataModule,
