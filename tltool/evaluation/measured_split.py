@@ -27,6 +27,8 @@ class MeasuredSplit:
         groups: The group of each image, where the data has groups.
         baselines: Whether each baseline is right, ``(N,)``, by its name.
         majority: The class that most training images have.
+        uncalibrated: The predictions at temperature 1, where ``predictions`` are at another.
+        calibration: What the temperature of the checkpoint rests on, in words.
     """
 
     split: Literal["train", "val", "test"]
@@ -37,6 +39,8 @@ class MeasuredSplit:
     groups: list[int] | None
     baselines: Mapping[str, Tensor]
     majority: str
+    uncalibrated: PredictionSet | None = None
+    calibration: str = ""
 
     @property
     def accuracies(self) -> dict[str, AccuracyInterval]:

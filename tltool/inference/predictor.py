@@ -23,6 +23,7 @@ from tltool.evaluation.per_class import class_metrics
 from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
+from tltool.training.metrics import SCALED
 
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
@@ -73,6 +74,11 @@ class Predictor:
         return self.task.class_names
 
     @property
+    def temperature(self) -> float:
+        """What divides the logits in front of the probabilities, see `fit_temperature`."""
+        return self.task.calibration.temperature
+
+    @property
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.task.device
@@ -87,9 +93,10 @@ class Predictor:
         few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         source = "" if self.source is None else f"{os.fspath(self.source)!r}, "
         size = pixel_size(self.task.data_config["input_size"])
+        scaled = "" if self.temperature == 1 else f"temperature {self.temperature:.2f}, "
         return (
             f"Predictor({source}{self.task.backbone.name}, {size} px, {len(names)} classes ({few}),"
-            f" on {self.device})"
+            f" {scaled}on {self.device})"
         )
 
     @overload
@@ -227,6 +234,9 @@ class Predictor:
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer.
 
+        The calibration error at the checkpoint's temperature is among the metrics, unless images of
+        the split have fitted it.
+
         Raises:
             ValueError: If the network gives no numbers for the images.
         """
@@ -235,6 +245,8 @@ class Predictor:
         loss = values[f"{split}/loss"]
         if not math.isfinite(loss):
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
+        if self.task.calibration.num_shared(data.splits, split):
+            values = {name: value for name, value in values.items() if not name.endswith(SCALED)}
         confusion = self.task.confusion
         classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)

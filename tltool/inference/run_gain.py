@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.evaluation.accuracy import AccuracyInterval, accuracy_interval
 from tltool.evaluation.baselines import (
@@ -18,8 +17,8 @@ from tltool.evaluation.baselines import (
 )
 from tltool.evaluation.paired_differences import Difference, number_groups
 from tltool.evaluation.predictions import PredictionSet
-from tltool.features.extraction import AUTOCAST
 from tltool.inference.split_features import split_features
+from tltool.inference.split_logits import logit_batches
 from tltool.models.backbone import Backbone
 from tltool.training.image_task import ImageTask
 
@@ -96,7 +95,6 @@ def measure_probe(
     return ProbeBaseline(split, correct, number_groups(measured.groups))
 
 
-@torch.inference_mode()
 def measure_gain(
     task: ImageTask,
     data: ImageDataModule,
@@ -114,13 +112,8 @@ def measure_gain(
         precision: As in Lightning's Trainer.
         is_optimistic: Whether the same images have chosen the weights of the task.
     """
-    task.eval()
-    device, autocast = task.device, AUTOCAST.get(precision)
-    loader = data.evaluation_dataloader(probe.split)
-    parts = []
-    for batch in with_progress(loader, f"{probe.split} images", total=len(loader)):
-        images = batch["images"].to(device, next(task.parameters()).dtype)
-        with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            probabilities = task(images).float().softmax(dim=1).cpu()
-        parts.append(PredictionSet.from_probabilities(probabilities, batch["labels"]))
+    parts = [
+        PredictionSet.from_probabilities(logits.softmax(dim=1), labels)
+        for logits, labels in logit_batches(task, data, probe.split, precision=precision)
+    ]
     return RunGain(probe, PredictionSet.joined(parts).correct, is_optimistic)

@@ -11,6 +11,7 @@ from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_c
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.temperature import rescale
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
@@ -38,12 +39,18 @@ def measure_split(
     labels = torch.tensor(samples.labels)
     paths: list[str] = []
 
-    def measure(batch: list[str], probabilities: Tensor) -> PredictionSet:
+    temperature, calibration = predictor.temperature, predictor.task.calibration
+
+    def measure(batch: list[str], probabilities: Tensor) -> list[PredictionSet]:
         expected = labels[len(paths) : len(paths) + len(batch)]
         paths.extend(batch)
-        return PredictionSet.from_probabilities(probabilities, expected)
+        raw = probabilities if temperature == 1 else rescale(probabilities, 1 / temperature)
+        return [PredictionSet.from_probabilities(each, expected) for each in (probabilities, raw)]
 
-    predictions = PredictionSet.joined(predictor.predict_batches(data, measure, split))
+    batches = predictor.predict_batches(data, measure, split)
+    scaled, raw = (PredictionSet.joined(parts) for parts in zip(*batches, strict=True))
+    # What a temperature is worth, the images that fitted it do not say.
+    is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
     majority = majority_class(train_labels)
     baselines = {MAJORITY: labels == majority}
@@ -58,10 +65,12 @@ def measure_split(
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
-        predictions=predictions,
+        predictions=scaled if is_shown else raw,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),
         baselines=baselines,
         majority=data.class_names[majority],
+        uncalibrated=raw if is_shown else None,
+        calibration=calibration.describe(data.splits, split),
     )

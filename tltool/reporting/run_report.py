@@ -172,5 +172,11 @@ def _calibration_section(found: MeasuredSplit) -> Section:
         f"{'overconfident' if sure > right else 'underconfident'} by {abs(sure - right):.3f}. "
         f"Expected calibration error, over {NUM_BINS} bins: {calibration_error(bins):.3f}."
     )
-    diagram = picture(draw_reliability(bins), "Accuracy over confidence (reliability diagram).")
-    return Section("Calibration", [words], run_tables.reliability_table(bins), [diagram])
+    title = "Accuracy over confidence (reliability diagram)"
+    pictures = [picture(draw_reliability(bins), f"{title}.")]
+    if found.uncalibrated is not None:
+        raw = found.uncalibrated.bins
+        words += f" Without the temperature it is {calibration_error(raw):.3f}."
+        pictures.append(picture(draw_reliability(raw), f"{title}, without the temperature."))
+    sentences = [words, *filter(None, [found.calibration])]
+    return Section("Calibration", sentences, run_tables.reliability_table(bins), pictures)

@@ -17,6 +17,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
 from tltool.models.serialization import build_serializable
+from tltool.training.calibration import Calibration
 from tltool.training.class_frequencies import (
     balance_warning,
     start_from_log_prior_,
@@ -135,6 +136,7 @@ class ImageTask(MeasuredClassifier):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit":
             self.l2_sp.reset()
+            self.calibration = Calibration()  # That of a loaded task is of its old weights.
         if isinstance(data, ImageDataModule):
             self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":

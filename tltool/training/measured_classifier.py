@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError
 
+from tltool.evaluation.calibration import NUM_BINS
 from tltool.models.backbone import Backbone
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
-from tltool.training.metrics import Stage, stage_metrics
+from tltool.training.metrics import SCALED, Stage, stage_metrics
 
 
 class MeasuredClassifier(Classifier):
@@ -46,6 +48,7 @@ class MeasuredClassifier(Classifier):
         self.train_metrics = stage_metrics(len(class_names), "train")
         self.val_metrics = stage_metrics(len(class_names), "val")
         self.test_metrics = stage_metrics(len(class_names), "test")
+        self.scaled_calibration = MulticlassCalibrationError(len(class_names), n_bins=NUM_BINS)
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
 
@@ -68,11 +71,26 @@ class MeasuredClassifier(Classifier):
             loss = self.training_loss(logits, labels)
         else:  # Without smoothing and weights, so that runs can be compared.
             loss = functional.cross_entropy(logits, labels)
+            self._measure_scaled(logits, hard_labels)
         probabilities = logits.detach().float().softmax(dim=-1)
         self.metrics_of(stage).update(
             value=loss.detach(), weight=len(labels), preds=probabilities, target=hard_labels
         )
         return loss, probabilities
+
+    def _measure_scaled(self, logits: Tensor, labels: Tensor) -> None:
+        temperature = self.calibration.temperature
+        if temperature != 1:
+            probabilities = (logits.detach().float() / temperature).softmax(dim=-1)
+            self.scaled_calibration.update(probabilities, labels)
+
+    def _take_scaled(self, stage: Stage) -> dict[str, Tensor]:
+        """Return the calibration error at the checkpoint's temperature, and begin anew."""
+        if self.calibration.temperature == 1:
+            return {}
+        error = self.scaled_calibration.compute()
+        self.scaled_calibration.reset()
+        return {f"{stage}/{SCALED}": error}
 
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
@@ -94,7 +112,8 @@ class MeasuredClassifier(Classifier):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        probabilities = self.logits(batch).float().softmax(dim=-1).cpu()
+        temperature = self.calibration.temperature
+        probabilities = (self.logits(batch).float() / temperature).softmax(dim=-1).cpu()
         return {"paths": batch["paths"], "probabilities": probabilities}
 
     def on_train_epoch_end(self) -> None:
@@ -114,6 +133,7 @@ class MeasuredClassifier(Classifier):
         values = metrics.compute()
         if stage != "train":
             metrics.reset()
+            values |= self._take_scaled(stage)
         self.confusion = values.pop(f"{stage}/confusion", None)
         on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
         for name, value in values.items():

@@ -18,6 +18,9 @@ from tltool.evaluation.confusion import confusion_matrix
 
 Stage = Literal["train", "val", "test"]
 
+#: The name of the calibration error at the temperature of the checkpoint.
+SCALED = "calibration_error_scaled"
+
 #: The area under the curve keeps all probabilities; above this many classes it is left out.
 MAX_CLASSES_FOR_AUROC = 100
 
