@@ -1,5 +1,8 @@
 """The temperature of a checkpoint: fitted at the end of fit, kept, applied, reported on others."""
 
+import csv
+import json
+
 import pytest
 import torch
 
@@ -46,7 +49,7 @@ def checkpoint(folder):
 
 def test_fit_keeps_a_temperature_of_the_validation_images_as_plain_data(checkpoint):
     stored = read_checkpoint(checkpoint)["calibration"]
-    assert {type(value) for value in stored.values()} == {float, str, int}
+    assert json.loads(json.dumps(stored)) == stored
     assert (stored["split"], stored["num_images"]) == ("val", 60)
 
 
@@ -99,3 +102,44 @@ def test_it_can_be_turned_off(folder, tmp_path):
     assert main(["fit", *args, *FIT, "--calibrate", "false"]) == 0
     best = tmp_path / "images" / "0" / "checkpoints" / "best.ckpt"
     assert "calibration" not in read_checkpoint(best)
+
+
+def predicted(checkpoint, folder, output, *words):
+    args = ["--ckpt_path", str(checkpoint), "--data.root", str(folder / "images" / "test")]
+    assert main(["predict", *args, "--data.num_workers", "0", "--output", str(output), *words]) == 0
+    return list(csv.DictReader(output.read_text().splitlines()))
+
+
+def test_what_is_less_sure_than_the_threshold_is_marked(checkpoint, folder, tmp_path):
+    rows = predicted(checkpoint, folder, tmp_path / "table.csv", "--reject_below", "0.7")
+    sure = [max(float(row["probability:blue"]), float(row["probability:red"])) for row in rows]
+    assert {row["rejected"] for row in rows} == {"true", "false"}
+    assert [row["rejected"] for row in rows] == [str(each < 0.7).lower() for each in sure]
+
+
+def test_a_target_risk_gives_the_threshold_of_the_validation_images(checkpoint, folder, tmp_path):
+    threshold = tltool.load(checkpoint).rejection_threshold(0.4)
+    by_risk = predicted(checkpoint, folder, tmp_path / "a.csv", "--reject_risk", "0.4")
+    given = predicted(checkpoint, folder, tmp_path / "b.csv", "--reject_below", str(threshold))
+    assert by_risk == given
+
+
+def test_a_target_risk_does_not_hold_for_averaged_views(checkpoint):
+    with pytest.raises(ValueError, match="without test-time augmentation"):
+        tltool.load(checkpoint, tta="flip").rejection_threshold(0.4)
+
+
+def test_overlays_are_written_for_the_first_images(checkpoint, folder, tmp_path):
+    words = ["--overlays", str(tmp_path / "overlays"), "--num_overlays", "2"]
+    predicted(checkpoint, folder, tmp_path / "table.csv", *words)
+    names = sorted(path.name for path in (tmp_path / "overlays").iterdir())
+    assert names == ["000001_00.png", "000002_01.png"]
+
+
+def test_the_report_shows_calibration_rejection_and_where_the_network_looks(folder, capsys):
+    run = folder / "runs" / "images" / "0"
+    assert main(["report", str(run), "--overlays", "3"]) == 0
+    page = (run / "report.html").read_text()
+    assert "Without the temperature it is" in page
+    assert "The mean risk over all coverages" in page
+    assert "Where the network looks" in page

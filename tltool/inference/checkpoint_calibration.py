@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.evaluation.paired_differences import number_groups
+from tltool.evaluation.rejection import rejection_curve
 from tltool.evaluation.temperature import LEAST_IMAGES, TemperatureFit, choose_temperature
 from tltool.inference.split_logits import logit_batches
 from tltool.training.calibration import CALIBRATION, Calibration
@@ -61,8 +62,14 @@ def calibrate_checkpoint(
     groups = number_groups(samples.groups)
     fit = choose_temperature(logits, labels, groups and groups[::step])
     checkpoint = read_checkpoint(path)
+    confidence, predicted = (logits / fit.temperature).softmax(dim=1).max(dim=1)
     calibration = Calibration(
-        fit.temperature, _SPLIT, fit.num_images, fit.error_before, fit.error_after
+        temperature=fit.temperature,
+        split=_SPLIT,
+        num_images=fit.num_images,
+        error_before=fit.error_before,
+        error_after=fit.error_after,
+        curve=rejection_curve(confidence, predicted == labels),
     )
     checkpoint[CALIBRATION] = calibration.state_dict()
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)

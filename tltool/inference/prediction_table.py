@@ -18,12 +18,15 @@ SUFFIXES = (".csv", ".parquet")
 TOP = 5
 """So many of the most probable classes have columns where classes are many."""
 
+REJECTED = "rejected"
+"""The column that says whether a prediction is too unsure."""
+
 NUMBER = "probability"
 """How the columns begin that hold numbers."""
 
 _CELLS = 4_000_000
 
-PredictionRow = dict[str, str | float]
+PredictionRow = dict[str, str | float | bool]
 
 
 class RankedImages(NamedTuple):
@@ -101,7 +104,7 @@ def rank_classes(paths: list[str], probabilities: Tensor, num_shown: int | None)
 
 
 def prediction_columns(
-    class_names: Sequence[str], *, labeled: bool, num_shown: int | None
+    class_names: Sequence[str], *, labeled: bool, num_shown: int | None, rejecting: bool = False
 ) -> list[str]:
     """Return the columns of a table.
 
@@ -112,12 +115,14 @@ def prediction_columns(
         class_names: Names of the classes.
         labeled: Whether there is a column ``label``.
         num_shown: See `num_shown_classes`.
+        rejecting: Whether there is a column ``rejected``.
 
     Example:
         >>> prediction_columns(["ants", "bees"], labeled=False, num_shown=1)
         ['path', 'prediction', 'top1', 'probability1']
     """
     first = ["path", *(["label"] if labeled else []), "prediction"]
+    first += [REJECTED] if rejecting else []
     if num_shown is None:
         return [*first, *(f"probability:{name}" for name in class_names)]
     numbers = range(1, num_shown + 1)
@@ -129,6 +134,8 @@ def prediction_rows(
     columns: Sequence[str],
     class_names: Sequence[str],
     labels: Mapping[str, str] | None = None,
+    *,
+    reject_below: float | None = None,
 ) -> Iterator[PredictionRow]:
     """Yield a row for each image.
 
@@ -138,6 +145,7 @@ def prediction_rows(
         class_names: Names of the classes.
         labels: True class by path. Where it is known for any image there is a column ``label``,
             empty for the others.
+        reject_below: The confidence below which a prediction is ``rejected``; ``None`` for none.
     """
     is_ranked = "top1" in columns
     for batch in batches:
@@ -146,7 +154,8 @@ def prediction_rows(
             known = [labels.get(path, "")] if labels else []
             names = [class_names[label] for label in ranked]
             values = chain(*zip(names, probabilities, strict=True)) if is_ranked else probabilities
-            row = [printable(path), *known, names[0], *values]
+            too_unsure = [] if reject_below is None else [max(probabilities) < reject_below]
+            row = [printable(path), *known, names[0], *too_unsure, *values]
             yield dict(zip(columns, row, strict=True))
 
 
@@ -163,8 +172,7 @@ def write_prediction_table(
             with whole_file(output) as partial:
                 _write_parquet(partial, columns, iter(rows))
         else:
-            short = ({k: f"{v:.6g}" if type(v) is float else v for k, v in r.items()} for r in rows)
-            write_rows(output, columns, short)
+            write_rows(output, columns, ({k: _cell(v) for k, v in r.items()} for r in rows))
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(
@@ -172,11 +180,21 @@ def write_prediction_table(
         ) from error
 
 
+def _cell(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterator[PredictionRow]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = (pa.float64() if name.startswith(NUMBER) else pa.string() for name in columns)
+    others = {REJECTED: pa.bool_()}
+    types = (
+        pa.float64() if name.startswith(NUMBER) else others.get(name, pa.string())
+        for name in columns
+    )
     schema = pa.schema(list(zip(columns, types, strict=True)))
     in_group = max(1, _CELLS // len(columns))  # All rows of many classes would fill the memory.
     with pq.ParquetWriter(path, schema) as writer:

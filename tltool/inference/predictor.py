@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tltool._lookup import lookup
 from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.files.directory_listing import check_folder, list_images
@@ -20,6 +21,7 @@ from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.per_class import class_metrics
+from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
 from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
@@ -54,6 +56,8 @@ class Predictor:
         value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
             those of the training.
         source: The checkpoint that it comes from, for messages.
+        tta: Test-time augmentation: average the probabilities of each image and its mirror image
+            (``flip``), or of it and its four corners (``five_crops``); see `VIEWS`.
     """
 
     def __init__(
@@ -62,9 +66,12 @@ class Predictor:
         *,
         value_range: Sequence[float] | None = None,
         source: str | Path | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> None:
         self.task = task.eval()
         self.source = source
+        self.tta = tta
+        self._views = lookup(VIEWS, tta, kind="augmentation")
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
@@ -82,6 +89,29 @@ class Predictor:
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.task.device
+
+    def rejection_threshold(self, risk: float) -> float:
+        """Return the confidence below which to reject, so that the rest is wrong at most so often.
+
+        See `RejectionCurve.threshold_for`; the curve is of the validation images of the run.
+
+        Raises:
+            ValueError: If the checkpoint has no such curve, the images do not show that risk, or
+                probabilities are averaged over views, of which it knows nothing.
+        """
+        curve = self.task.calibration.curve
+        if self.tta != "none":
+            raise ValueError(
+                f"The risk was measured without test-time augmentation. Leave out `tta: {self.tta}`"
+                ", or set a threshold of your own."
+            )
+        if curve is None:
+            raise ValueError(
+                f"{self._name} does not know how often it is wrong: it was fitted with `calibrate: "
+                "false`, by an older version, or with fewer than 40 validation images. Set a "
+                "threshold of your own (--reject_below 0.9)."
+            )
+        return curve.threshold_for(risk)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device, such as ``cuda``; images follow by themselves."""
@@ -224,6 +254,7 @@ class Predictor:
             return keep(paths, probabilities)
 
         kept = _KeepBatches(keep_numbers)
+        self.task.views = self._views  # Another predictor may share the task.
         trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
         try:
             trainer.predict(self.task, return_predictions=False, **where)
@@ -255,6 +286,7 @@ class Predictor:
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch = {"images": pixels.to(self.device), "paths": images}
+        self.task.views = self._views
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
         self._check_numbers(images, found)
         predictions = []
@@ -291,13 +323,19 @@ def single_device_trainer() -> Trainer:
     return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
 
 
-def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
+def load(
+    checkpoint_path: str | Path,
+    *,
+    value_range: Sequence[float] | None = None,
+    tta: TestTimeAugmentation = "none",
+) -> Predictor:
     """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
 
     Args:
         checkpoint_path: The file.
         value_range: The pixel values of black and of white, where the model was trained without
             them, and the images are of more bits than those that it knows.
+        tta: Test-time augmentation, see `Predictor`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -310,4 +348,4 @@ def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = N
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
     task = ImageTask.load_from_checkpoint(checkpoint_path)
-    return Predictor(task, value_range=value_range, source=checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
+from PIL.Image import Image
+
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
 from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.rejection import rejection_curve
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.figures.risk_coverage import draw_risk_coverage
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
 from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
@@ -143,7 +147,9 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         else Section("Most frequent mistakes", ["There is none: all images are predicted right."]),
         Section("Per-class metrics", table=class_table(classes, MOST_CLASSES)),
         *([_worst_section(found, run)] if mistakes.rows else []),
+        *([_overlay_section(found, run.overlays)] if run and run.overlays else []),
         _calibration_section(found),
+        _rejection_section(found),
     ]
 
 
@@ -162,6 +168,32 @@ def _worst_section(found: MeasuredSplit, run: MeasuredRun | None) -> Section:
         for index, (name, predicted, label) in zip(worst, table.cells, strict=True)
     ]
     return Section(title, pictures=pictures, note=note, is_private=True)
+
+
+def _overlay_section(found: MeasuredSplit, overlays: Mapping[int, Image]) -> Section:
+    rows = run_tables.prediction_table(found, list(overlays)).cells
+    right = found.predictions.correct
+    pictures = []
+    for (index, image), (name, predicted, label) in zip(overlays.items(), rows, strict=True):
+        mark = "\N{CHECK MARK}" if right[index] else "\N{MULTIPLICATION X}"
+        pictures.append(thumbnail(image, f"{mark} {predicted}, is {label}: {name}"))
+    note = (
+        "Bright is what speaks for the predicted class (Grad-CAM, Selvaraju et al., 2017): the "
+        "worst mistakes first, then the least sure predictions."
+    )
+    return Section("Where the network looks", pictures=pictures, note=note, is_private=True)
+
+
+def _rejection_section(found: MeasuredSplit) -> Section:
+    predictions = found.predictions
+    curve = rejection_curve(predictions.confidence, predictions.correct)
+    figure = draw_risk_coverage(curve)
+    words = (
+        f"The mean risk over all coverages is {curve.area:.3f}, that of all images "
+        f"{curve.risk[-1]:.3f}. To reject: tltool predict --reject_below, or --reject_risk."
+    )
+    shown = [picture(figure, "Risk over coverage: how often the surer predictions are wrong.")]
+    return Section("Rejection", [words], run_tables.rejection_table(curve), shown)
 
 
 def _calibration_section(found: MeasuredSplit) -> Section:

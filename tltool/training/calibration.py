@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tltool.data.loading.samples import Splits
+from tltool.evaluation.rejection import RejectionCurve
 from tltool.training.resume_facts import image_hashes
 
 CALIBRATION = "calibration"  # The key of a checkpoint.
@@ -20,6 +21,7 @@ class Calibration:
         num_images: How many they are.
         error_before: Their expected calibration error at temperature 1.
         error_after: The same at the temperature that other images of theirs fit.
+        curve: Risk over coverage of these images at the temperature; ``None`` if not known.
         images: A number for the name of each of them, see `image_hashes`; empty if not known.
     """
 
@@ -28,6 +30,7 @@ class Calibration:
     num_images: int = 0
     error_before: float = 0.0
     error_after: float = 0.0
+    curve: RejectionCurve | None = None
     images: frozenset[int] = field(default=frozenset(), repr=False)
 
     @classmethod
@@ -38,7 +41,9 @@ class Calibration:
             return cls()
         hashes = checkpoint.get("run_facts", {}).get("images", {}).get(stored["split"])
         images = frozenset() if hashes is None else frozenset(hashes.tolist())
-        return cls(**stored, images=images)
+        curve = stored.get("curve")
+        known = {"curve": None if curve is None else RejectionCurve.from_state(curve)}
+        return cls(**{**stored, **known}, images=images)
 
     def state_dict(self) -> dict[str, Any]:
         """Return it as plain data; the images are among the facts of the run."""

@@ -1,5 +1,6 @@
 """A classifier whose steps count loss and metrics of training, validation and test."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,8 @@ class MeasuredClassifier(Classifier):
         self.val_metrics = stage_metrics(len(class_names), "val")
         self.test_metrics = stage_metrics(len(class_names), "test")
         self.scaled_calibration = MulticlassCalibrationError(len(class_names), n_bins=NUM_BINS)
+        #: Makes the views of images whose probabilities a prediction averages.
+        self.views: Callable[[Tensor], Sequence[Tensor]] = lambda images: [images]
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
 
@@ -112,9 +115,10 @@ class MeasuredClassifier(Classifier):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        temperature = self.calibration.temperature
-        probabilities = (self.logits(batch).float() / temperature).softmax(dim=-1).cpu()
-        return {"paths": batch["paths"], "probabilities": probabilities}
+        found = [self(view).float() for view in self.views(batch["images"])]
+        scaled = torch.stack(found) / self.calibration.temperature  # (views, B, num_classes)
+        probabilities = scaled.softmax(dim=-1).mean(dim=0)
+        return {"paths": batch["paths"], "probabilities": probabilities.cpu()}
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
