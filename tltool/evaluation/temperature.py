@@ -80,7 +80,7 @@ def cross_fitted_probabilities(
     shuffled = torch.randperm(int(numbers.max()) + 1, generator=torch.Generator().manual_seed(0))
     folds = shuffled[numbers] % NUM_FOLDS
     found = torch.empty_like(logits)
-    for fold in folds.unique():
+    for fold in range(NUM_FOLDS):
         others = folds != fold
         temperature = fit_temperature(logits[others], labels[others])
         found[~others] = (logits[~others] / temperature).softmax(dim=1)

@@ -46,8 +46,10 @@ def with_corners(images: Tensor) -> list[Tensor]:
         for rows in (slice(height), slice(-height, None))
         for columns in (slice(width), slice(-width, None))
     ]
-    options = {"mode": "bilinear", "antialias": True, "align_corners": False}
-    return [images, *(functional.interpolate(each, size, **options) for each in corners)]
+    resized = [
+        functional.interpolate(corner, size, mode="bilinear", antialias=True) for corner in corners
+    ]
+    return [images, *resized]
 
 
 VIEWS: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {

@@ -86,8 +86,8 @@ def predict_to_file(
     prediction.run(predictor, data)
     ranks.wait("predicted", prediction.say)
     if launch.rank == 0:
-        kept = {"shown": shown, "reject_below": reject_below}
-        _write(output, chunks, predictor.class_names, labels, **kept)
+        names = predictor.class_names
+        _write(output, chunks, names, labels, shown=shown, reject_below=reject_below)
         chunks.remove()
     return len(chunks.paths)
 

@@ -1,6 +1,6 @@
 """The last feature map of a backbone: the module that makes it, and where its channels are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,11 +40,11 @@ def last_feature_map(backbone: Backbone) -> FeatureMap:
         True
     """
     model = backbone.model
-    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
-    prefix = getattr(model, "num_prefix_tokens", None)
-    last = model.blocks[-1] if grid and prefix is not None and hasattr(model, "blocks") else None
-    if hasattr(last, "norm1"):
-        return FeatureMap(last.norm1, lambda tokens: _grid_of(tokens, prefix, *grid))
+    if all(hasattr(model, name) for name in ("patch_embed", "num_prefix_tokens", "blocks")):
+        grid, last = getattr(model.patch_embed, "grid_size", None), model.blocks[-1]
+        if grid and hasattr(last, "norm1"):
+            prefix: int = model.num_prefix_tokens
+            return FeatureMap(last.norm1, lambda tokens: _grid_of(tokens, prefix, grid))
     module, output = _last_output(backbone)
     if output is None or output.ndim != 4:
         raise ValueError(
@@ -56,8 +56,10 @@ def last_feature_map(backbone: Backbone) -> FeatureMap:
     return FeatureMap(module, lambda features: features)
 
 
-def _grid_of(tokens: Tensor, num_prefix: int, height: int, width: int) -> Tensor:
-    return tokens[:, num_prefix:].unflatten(1, (height, width)).permute(0, 3, 1, 2)
+def _grid_of(tokens: Tensor, num_prefix: int, grid: Sequence[int]) -> Tensor:
+    height, width = grid
+    patches = tokens[:, num_prefix:].transpose(1, 2)  # (B, C, H * W)
+    return patches.reshape(*patches.shape[:2], height, width)
 
 
 @torch.no_grad()
