@@ -10,6 +10,7 @@ from torch import nn
 
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.fit_calibration import calibrate_fit, print_calibration
 from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
@@ -108,6 +109,9 @@ def _train(
         ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
+    calibration = calibrate_fit(
+        experiment, trainer
+    )  # In front of what fits the head on its images.
     gain = probe and measure_fit(experiment, trainer, probe)
     finish(trainer)
     _check_trained(experiment, trainer)
@@ -118,6 +122,8 @@ def _train(
         print_gain(gain, time.monotonic() - start, lost_phases(trainer))
     elif trainer.is_global_zero and not is_try:
         print("unknown  whether it won: no probe was measured to compare it with")
+    if calibration:
+        print_calibration(calibration)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:

@@ -38,6 +38,8 @@ def _measure(setup: Setup, split: SplitName) -> None:
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
+    if sentence := predictor.task.calibration.describe(setup.data.splits, split):
+        print(sentence)
     if classes:
         plain_console().print(rich_table(_class_table(classes)))
 

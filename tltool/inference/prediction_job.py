@@ -46,6 +46,7 @@ def predict_to_file(
     output: str | Path,
     *,
     top_k: int | Literal["all"] | None = None,
+    reject_below: float | None = None,
     trainer: Trainer | None = None,
     ranks: RankWatch | None = None,
 ) -> int:
@@ -60,6 +61,8 @@ def predict_to_file(
         data: The images.
         output: The .csv or .parquet file.
         top_k: See `num_shown_classes`.
+        reject_below: The confidence below which the column ``rejected`` is true; ``None`` for no
+            such column.
         trainer: Runs it, on one device; ``None`` for one without a logger.
         ranks: Those that share the images, as an entered context, each with a trainer of its own;
             ``None`` for this process alone. Rank 0 writes the file.
@@ -87,7 +90,7 @@ def predict_to_file(
     prediction.run(predictor, data)
     ranks.wait("predicted", prediction.say)
     if launch.rank == 0:
-        _write(output, chunks, predictor, labels, shown)
+        _write(output, chunks, predictor, labels, shown=shown, reject_below=reject_below)
         chunks.remove()
     return len(chunks.paths)
 
@@ -180,7 +183,9 @@ def _find_chunks(
     """Return the chunks of a prediction, of which a run before may have finished some."""
     batch_size = per_device_batch_size(data.batch_size, 1)
     paths = _limited(list(data.unlabeled.paths), batch_size, trainer)
-    facts = prediction_facts(predictor.task, data, paths, trainer=trainer, num_shown=shown)
+    facts = prediction_facts(
+        predictor.task, data, paths, trainer=trainer, num_shown=shown, tta=predictor.tta
+    )
     ranks.check_same(facts)
     folder = chunks_folder(output)
     chunks = PredictionChunks(folder / facts_name(facts), paths, batch_size)
@@ -206,11 +211,20 @@ def _write(
     chunks: PredictionChunks,
     predictor: Predictor,
     labels: Mapping[str, str],
+    *,
     shown: int | None,
+    reject_below: float | None,
 ) -> None:
     names, objective = predictor.class_names, predictor.objective
-    columns = prediction_columns(names, labeled=bool(labels), num_shown=shown, objective=objective)
+    columns = prediction_columns(
+        names,
+        labeled=bool(labels),
+        num_shown=shown,
+        objective=objective,
+        rejecting=reject_below is not None,
+    )
     places = with_progress(range(len(chunks)), f"Writing {output.name}")
-    rows = prediction_rows(map(chunks.read, places), columns, names, labels)
+    read = map(chunks.read, places)
+    rows = prediction_rows(read, columns, names, labels, reject_below=reject_below)
     numbers = [target_column(names[0])] if objective == "regression" else []
     write_prediction_table(output, columns, rows, numbers)

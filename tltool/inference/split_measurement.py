@@ -16,6 +16,8 @@ from tltool.evaluation.baselines import (
 )
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
+from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.temperature import rescale
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
@@ -43,14 +45,22 @@ def measure_split(
     labels = torch.tensor(samples.labels)
     paths: list[str] = []
 
-    kind, kept = predictor.task.prediction_kind, list[Tensor]()
+    kind, kept, unscaled = predictor.task.prediction_kind, list[Tensor](), list[Tensor]()
+    temperature, calibration = predictor.temperature, predictor.task.calibration
 
     def measure(batch: list[str], outputs: Tensor) -> None:
-        kept.append(kind.columns(outputs, labels[len(paths) : len(paths) + len(batch)]))
+        expected = labels[len(paths) : len(paths) + len(batch)]
         paths.extend(batch)
+        kept.append(kind.columns(outputs, expected))
+        if temperature != 1:
+            unscaled.append(kind.columns(rescale(outputs, 1 / temperature), expected))
 
     predictor.predict_batches(data, measure, split)
-    predictions = kind.from_columns(torch.cat(kept), torch.arange(len(labels)))
+    positions = torch.arange(len(labels))
+    scaled = kind.from_columns(torch.cat(kept), positions)
+    raw = kind.from_columns(torch.cat(unscaled), positions) if unscaled else scaled
+    # What a temperature is worth, the images that fitted it do not say.
+    is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
     baselines = constant_baselines(train_labels, labels, kind.objective)
     if with_probe:
@@ -64,10 +74,12 @@ def measure_split(
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
-        predictions=predictions,
+        predictions=scaled if is_shown else raw,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),
         baselines=baselines,
         majority=data.class_names[majority_class(train_labels)] if MAJORITY in baselines else "",
+        uncalibrated=raw if is_shown and isinstance(raw, PredictionSet) else None,
+        calibration=calibration.describe(data.splits, split),
     )
