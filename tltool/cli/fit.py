@@ -177,9 +177,9 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
     own = _own_modules(experiment.task)
-    predict = ("predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    command = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
     print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
-    print(f"predict  {shell_command('tltool', *predict)}")
+    print(f"predict  {command}")
 
 
 def _own_modules(task: ImageTask) -> list[str]:

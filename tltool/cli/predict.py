@@ -58,6 +58,7 @@ def predict(
     """
     _check_input(setup)
     predictor = Predictor(setup.task, source=setup.ckpt_path, tta=tta)
+    _check_objective(predictor, rejects=reject_below or reject_risk, overlays=overlays)
     threshold = _threshold(predictor, reject_below, reject_risk)
     if overlays is not None:  # What cannot be is said before the work.
         check_can_map()
@@ -79,6 +80,16 @@ def predict(
     if overlays is not None:
         number = write_overlays(predictor, setup, overlays, num_overlays)
         print(f"{number} overlays: {one_line(overlays)}")
+
+
+def _check_objective(predictor: Predictor, **asked: object) -> None:
+    """Refuse what is of one class for each image alone."""
+    kind = {"multi_label": "several classes", "regression": "a number"}.get(predictor.objective)
+    if kind and any(asked.values()):
+        raise ValueError(
+            f"This checkpoint predicts {kind} for each image; --reject_below, --reject_risk and "
+            "--overlays are of one class. Leave them out."
+        )
 
 
 def write_overlays(predictor: Predictor, setup: Setup, folder: Path, most: int) -> int:
