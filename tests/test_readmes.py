@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
+import timm
 import yaml
 from PIL import Image
+from timm.models._hub import save_for_hf
 
 CHECKOUT = Path(__file__).parent.parent
 LANGUAGE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -66,6 +69,11 @@ def make_desk(folder):
                 rows.append(f"{place}/{index}.jpg,{Path(place).name},{index // 4}")
     (folder / "images.csv").write_text("\n".join(rows))
     (folder / "configs").symlink_to(CHECKOUT / "configs")
+    save_for_hf(timm.create_model("test_resnet"), folder / "my_network")
+    labels = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(2)})
+    paths = sorted(map(str, (folder / "images").glob("*/*.jpg")))
+    table = {"image": paths, "label": [number // 24 for number in range(48)]}
+    datasets.Dataset.from_dict(table, labels).save_to_disk(folder / "flowers")
     return folder
 
 

@@ -4,14 +4,17 @@ from .cli.fit_call import fit as fit
 from .comparison.compare import compare_heads as compare_heads
 from .data.datamodules.digits import DigitsDataModule as DigitsDataModule
 from .data.datamodules.elpv import ELPVDataModule as ELPVDataModule
+from .data.datamodules.hf_dataset import HFDataModule as HFDataModule
 from .data.datamodules.image_datamodule import ImageDataModule as ImageDataModule
 from .data.datamodules.image_folder import ImageFolderDataModule as ImageFolderDataModule
 from .data.datamodules.manifest import ManifestDataModule as ManifestDataModule
 from .data.datamodules.records import ImageRecord as ImageRecord
 from .data.datamodules.torchvision_datasets import TorchvisionDataModule as TorchvisionDataModule
 from .diagnostics.advice.strategy_choice import choose_strategy as choose_strategy
+from .evaluation.neighbors import nearest_neighbors as nearest_neighbors
 from .features.cache import cached_features as cached_features
 from .features.extraction import extract_features as extract_features
+from .features.feature_table import write_features as write_features
 from .finetuning.phase import Phase as Phase
 from .finetuning.phase import Until as Until
 from .finetuning.schedule import Schedule as Schedule

@@ -2,6 +2,7 @@
 
 import os
 
+import pyarrow.parquet
 import pytest
 
 from tltool.features.directory_lock import lock_directory
@@ -128,3 +129,44 @@ def test_packed_features_are_one_file_and_the_same(features, compute, folder):
 def test_an_unknown_action_is_refused_with_the_nearest(features):
     assert "Did you mean 'compute'?" in features("computed")[2]
     assert "verify" in features()[1]
+
+
+def test_features_are_written_as_a_table(compute, tmp_path):
+    path = tmp_path / "features.parquet"
+    status, out, _ = compute("--to", path)
+    table = pyarrow.parquet.read_table(path)
+    assert (status, len(table)) == (0, 24)
+    assert f"24 rows in '{path}'" in out
+    assert set(table["label"].to_pylist()) == {"blue", "red"}
+    assert len(table["features"][0]) == 96
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to", "features.csv"], "has to end in .parquet"),
+        (["--to", "none/features.parquet"], "There is no folder 'none'"),
+        (["--to", "parquet", "--num_views", "2"], "one row for each image"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused_first(compute, words, said):
+    status, out, err = compute(*words)
+    assert (status, out) == (1, "")
+    assert said in err
+
+
+def test_the_neighbors_of_an_image_are_listed_without_itself(features, images):
+    query = images / "red" / "00.png"
+    status, out, _ = features(
+        "neighbors", query, "--data.root", images, "--num_neighbors", "3", *SMALL
+    )
+    rows = [line.split() for line in out.splitlines() if "red/" in line or "blue/" in line]
+    assert (status, len(rows)) == (0, 3)
+    assert str(query) not in out
+    assert float(rows[0][0]) >= float(rows[2][0])
+
+
+def test_an_image_that_is_not_there_is_named(features, images):
+    status, _, err = features("neighbors", "no.png", "--data.root", images, *SMALL)
+    assert status == 1
+    assert "Cannot read 'no.png': it does not exist" in err

@@ -69,6 +69,7 @@ GIVEN = {
     "runs_dir": ["--runs_dir", "elsewhere"],
     "name": ["--name", "mine"],
     "monitor": ["--monitor", "val/loss"],
+    "calibrate": ["--calibrate", "false"],
     "save_every_n_steps": ["--save_every_n_steps", "1"],
     "save_every": ["--save_every", "10m"],
     "grace_period": ["--grace_period", "2m"],

@@ -223,7 +223,8 @@ def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
     if config.trainer.fast_dev_run or max_epochs is None or max_epochs < 0:
         return  # `Finetuning` says what is wrong, if anything is.
     backbone = config.model.backbone.init_args
-    options = {key: backbone[key] for key in ("name", "in_chans", "img_size", "stop_at")}
+    kept = ("name", "weights", "in_chans", "img_size", "stop_at", "model_args")
+    options = {key: backbone[key] for key in kept}
     groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
     strategy.resolved_schedule(groups, max_epochs)
 

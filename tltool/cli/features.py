@@ -1,4 +1,4 @@
-"""`tltool features`: compute, list, verify, prune and pack the features of frozen backbones."""
+"""`tltool features`: compute, search, list, verify, prune and pack features of backbones."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +39,10 @@ def main(argv: Sequence[str]) -> int:
         from tltool.cli import features_compute
 
         return features_compute.main(action, words)
+    if action == "neighbors":
+        from tltool.cli import features_neighbors
+
+        return features_neighbors.main(words)
     functions: dict[str, Callable[..., int | None]]
     functions = {"list": list_features, "prune": prune, "pack": pack}
     return run_function(f"features {action}", functions[action], words)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 from tltool._plain_text import one_line
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.frozen_backbone import (
@@ -14,25 +16,52 @@ from tltool.cli.frozen_backbone import (
 )
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.data.loading.image_dataset import ImageDataset
+from tltool.data.loading.labels import label_text
+from tltool.features.feature_table import FeatureSplit, check_table_path, write_features
 from tltool.features.verification import Verification, verify_features
 
 
 def main(action: str, words: Sequence[str]) -> int:
     """Run ``tltool features compute`` or ``verify``."""
-    run = compute if action == "compute" else verify
-    return run_experiment(f"features {action}", words, run, defaults=FROZEN_BACKBONE)
+    run, check = (compute, _check_table) if action == "compute" else (verify, None)
+    command = f"features {action}"
+    return run_experiment(command, words, run, check=check, defaults=FROZEN_BACKBONE)
 
 
-def compute(experiment: Experiment, *, cache: Path | None = None, num_views: int = 0) -> None:
+def _check_table(config: Namespace) -> None:
+    if config.to is None:
+        return
+    check_table_path(_table_path(config.to))
+    if config.num_views:
+        raise ValueError(
+            "A table has one row for each image, and `num_views` makes several. Leave one out."
+        )
+
+
+def _table_path(to: str) -> Path:
+    """Return the file of a table: of ``parquet`` alone, one in the working directory."""
+    return Path("features.parquet" if to == "parquet" else to).expanduser()
+
+
+def compute(
+    experiment: Experiment,
+    *,
+    cache: Path | None = None,
+    num_views: int = 0,
+    to: str | None = None,
+) -> None:
     """Compute the features of your images that are missing, and say where they are.
 
     Args:
         experiment: The backbone and the images.
         cache: Directory of the cache; without it TLTOOL_CACHE, or ~/.cache/tltool/features.
         num_views: Augmented views of each training image; 0 for the image as it is.
+        to: Write them as a table too, such as features.parquet: path, split, label and features of
+            each image.
     """
     options = set_up_frozen_backbone(experiment, cache)
     print(f"data      {one_line(experiment.data.summary())}")
+    table = dict[str, FeatureSplit]()
     for split, images, views in _splits(experiment, num_views):
         start = time.monotonic()
         features = features_of(experiment, images, num_views=views, **options)
@@ -44,6 +73,15 @@ def compute(experiment: Experiment, *, cache: Path | None = None, num_views: int
             f"{split:<9} {len(features):,} images{in_views}, {features.num_computed:,} rows "
             f"computed in {time.monotonic() - start:.1f} s, kept {place}"
         )
+        names = experiment.data.class_names
+        labels = [label_text(label, names) for label in images.samples.labels or []]
+        table[split] = FeatureSplit(images.samples.paths, labels, features)
+    if to is not None:
+        backbone = experiment.backbone
+        facts = {"backbone": backbone.name, "weights": backbone.weights}
+        path = _table_path(to)
+        rows = write_features(path, table, facts=facts)
+        print(f"table     {rows:,} rows in '{one_line(path)}'")
 
 
 def verify(experiment: Experiment, *, cache: Path | None = None, num_views: int = 0) -> int:

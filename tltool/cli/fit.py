@@ -10,6 +10,7 @@ from torch import nn
 
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.fit_calibration import calibrate_fit, print_calibration
 from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
@@ -108,6 +109,9 @@ def _train(
         ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
+    calibration = calibrate_fit(
+        experiment, trainer
+    )  # In front of what fits the head on its images.
     gain = probe and measure_fit(experiment, trainer, probe)
     finish(trainer)
     _check_trained(experiment, trainer)
@@ -118,6 +122,8 @@ def _train(
         print_gain(gain, time.monotonic() - start, lost_phases(trainer))
     elif trainer.is_global_zero and not is_try:
         print("unknown  whether it won: no probe was measured to compare it with")
+    if calibration:
+        print_calibration(calibration)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
@@ -171,9 +177,9 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
     own = _own_modules(experiment.task)
-    predict = ("predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    command = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
     print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
-    print(f"predict  {shell_command('tltool', *predict)}")
+    print(f"predict  {command}")
 
 
 def _own_modules(task: ImageTask) -> list[str]:
@@ -181,7 +187,7 @@ def _own_modules(task: ImageTask) -> list[str]:
     paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
     names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
     own = [name for name in names if name.partition(".")[0] != "tltool"]
-    return ["--modules", own[0] if len(own) == 1 else f"[{', '.join(own)}]"] if own else []
+    return ["--modules", *own] if own else []
 
 
 def _count(module: nn.Module) -> int:

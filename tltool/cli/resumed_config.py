@@ -8,6 +8,7 @@ import yaml
 
 from tltool.cli.parser import Parser
 from tltool.models.weights.loading import resolve_auto
+from tltool.models.weights.model_folder import LOCAL
 from tltool.training.adapter_file import is_adapter_file
 from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
 from tltool.training.epoch_position import read_position
@@ -88,12 +89,18 @@ def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     backbone = model.get("backbone", {})
     init_args = backbone.get("init_args", {})
     if "weights" in init_args:
-        init_args = {**init_args, "weights": _source(init_args["weights"], init_args["name"])}
+        name = _folder_alone(init_args["name"])
+        init_args = {**init_args, "weights": _source(init_args["weights"], name), "name": name}
         result["model"] = {**model, "backbone": {**backbone, "init_args": init_args}}
     return result
 
 
+def _folder_alone(name: str) -> str:
+    """Return a backbone's name, of a folder only that it is one; the task says its model."""
+    return "a folder" if name.startswith(LOCAL) else name
+
+
 def _source(weights: str, name: str) -> str:
     """Return where weights come from: of files only that, for a file may have moved."""
-    source = resolve_auto(weights, name)
+    source = "a file" if name == "a folder" and weights == "auto" else resolve_auto(weights, name)
     return source if source.startswith(_NO_FILES) else "a file"

@@ -31,6 +31,8 @@ class MeasuredSplit:
             right, ``(N,)``, by its name.
         majority: The class that most training images have; empty where labels are no classes, or
             several.
+        uncalibrated: The predictions at temperature 1, where ``predictions`` are at another.
+        calibration: What the temperature of the checkpoint rests on, in words.
     """
 
     split: Literal["train", "val", "test"]
@@ -41,6 +43,8 @@ class MeasuredSplit:
     groups: list[int] | None
     baselines: Mapping[str, Tensor]
     majority: str = ""
+    uncalibrated: PredictionSet | None = None
+    calibration: str = ""
 
     @property
     def score(self) -> Score:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tltool._lookup import lookup
+from tltool._objective import Objective
 from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.files.directory_listing import check_folder, list_images
@@ -19,10 +21,18 @@ from tltool.data.files.image_sources import ImageSource, are_several, describe_s
 from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.per_class import class_metrics
-from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics
+from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
+from tltool.inference.prediction import (
+    PredictedImages,
+    Prediction,
+    SplitMetrics,
+    make_prediction,
+)
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
+from tltool.training.metrics import SCALED
 
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
@@ -42,7 +52,7 @@ class _KeepBatches(Callback, Generic[Kept]):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
     ) -> None:
         """Keep what is needed of a batch."""
-        self.kept.append(self.keep(outputs["paths"], outputs["probabilities"]))
+        self.kept.append(self.keep(outputs["paths"], _numbers(outputs)))
 
 
 class Predictor:
@@ -53,6 +63,8 @@ class Predictor:
         value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
             those of the training.
         source: The checkpoint that it comes from, for messages.
+        tta: Test-time augmentation: average the probabilities of each image and its mirror image
+            (``flip``), or of it and its four corners (``five_crops``); see `VIEWS`.
     """
 
     def __init__(
@@ -61,9 +73,12 @@ class Predictor:
         *,
         value_range: Sequence[float] | None = None,
         source: str | Path | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> None:
         self.task = task.eval()
         self.source = source
+        self.tta = tta
+        self._views = lookup(VIEWS, tta, kind="augmentation")
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
@@ -73,9 +88,42 @@ class Predictor:
         return self.task.class_names
 
     @property
+    def objective(self) -> Objective:
+        """What is predicted: one class for each image, several, or a number."""
+        return self.task.objective
+
+    @property
+    def temperature(self) -> float:
+        """What divides the logits in front of the probabilities, see `fit_temperature`."""
+        return self.task.calibration.temperature
+
+    @property
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.task.device
+
+    def rejection_threshold(self, risk: float) -> float:
+        """Return the confidence below which to reject, so that the rest is wrong at most so often.
+
+        See `RejectionCurve.threshold_for`; the curve is of the validation images of the run.
+
+        Raises:
+            ValueError: If the checkpoint has no such curve, the images do not show that risk, or
+                probabilities are averaged over views, of which it knows nothing.
+        """
+        curve = self.task.calibration.curve
+        if self.tta != "none":
+            raise ValueError(
+                f"The risk was measured without test-time augmentation. Leave out `tta: {self.tta}`"
+                ", or set a threshold of your own."
+            )
+        if curve is None:
+            raise ValueError(
+                f"{self._name} does not know how often it is wrong: it was fitted with `calibrate: "
+                "false`, by an older version, or with fewer than 40 validation images. Set a "
+                "threshold of your own (--reject_below 0.9)."
+            )
+        return curve.threshold_for(risk)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device, such as ``cuda``; images follow by themselves."""
@@ -87,9 +135,10 @@ class Predictor:
         few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         source = "" if self.source is None else f"{os.fspath(self.source)!r}, "
         size = pixel_size(self.task.data_config["input_size"])
+        scaled = "" if self.temperature == 1 else f"temperature {self.temperature:.2f}, "
         return (
             f"Predictor({source}{self.task.backbone.name}, {size} px, {len(names)} classes ({few}),"
-            f" on {self.device})"
+            f" {scaled}on {self.device})"
         )
 
     @overload
@@ -217,6 +266,7 @@ class Predictor:
             return keep(paths, probabilities)
 
         kept = _KeepBatches(keep_numbers)
+        self.task.views = self._views  # Another predictor may share the task.
         trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
         try:
             trainer.predict(self.task, return_predictions=False, **where)
@@ -227,6 +277,9 @@ class Predictor:
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer.
 
+        The calibration error at the checkpoint's temperature is among the metrics, unless images of
+        the split have fitted it.
+
         Raises:
             ValueError: If the network gives no numbers for the images.
         """
@@ -235,22 +288,37 @@ class Predictor:
         loss = values[f"{split}/loss"]
         if not math.isfinite(loss):
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
-        confusion = self.task.confusion
+        confusion, outcomes = self.task.confusion, self.task.outcomes
+        if outcomes is not None:
+            return self._measured_labels(split, dict(values), outcomes)
+        if self.task.calibration.num_shared(data.splits, split):
+            values = {name: value for name, value in values.items() if not name.endswith(SCALED)}
         classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)
+
+    def _measured_labels(
+        self, split: SplitName, values: dict[str, float], outcomes: Tensor
+    ) -> SplitMetrics:
+        """Return the metrics of several classes for each image, see `LabelOutcomes`."""
+        probabilities, targets = outcomes.unbind(dim=2)
+        found = MultiLabelPredictions.of(probabilities, targets, self.task.thresholds)
+        if self.task.thresholds is not None:  # The metrics of training are at one of .5.
+            values[f"{split}/f1_macro_at_thresholds"] = found.macro_f1
+            values[f"{split}/exact_match_at_thresholds"] = float(found.exact.double().mean())
+        return SplitMetrics(values, found.classes(self.class_names))
 
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch = {"images": pixels.to(self.device), "paths": images}
-        found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        self.task.views = self._views
+        found = _numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
         self._check_numbers(images, found)
-        predictions = []
-        for image, probabilities in zip(images, found.tolist(), strict=True):
-            named = zip(self.class_names, probabilities, strict=True)
-            ranked = sorted(named, key=lambda pair: -pair[1])
-            predictions.append(Prediction(ranked[0][0], dict(ranked), source_path(image)))
-        return predictions
+        kind, names = self.task.prediction_kind, self.class_names
+        return [
+            make_prediction(output, names, kind, source_path(image))
+            for image, output in zip(images, found, strict=True)
+        ]
 
     @property
     def _name(self) -> str:
@@ -266,6 +334,14 @@ class Predictor:
             )
 
 
+def _numbers(outputs: Mapping[str, Any]) -> Tensor:
+    """Return the probabilities of a batch ``(B, num_classes)``, or its numbers ``(B, 1)``."""
+    numbers: Tensor = (
+        outputs["values"][:, None] if "values" in outputs else outputs["probabilities"]
+    )
+    return numbers
+
+
 def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {size}.")
@@ -279,13 +355,19 @@ def single_device_trainer() -> Trainer:
     return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
 
 
-def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
+def load(
+    checkpoint_path: str | Path,
+    *,
+    value_range: Sequence[float] | None = None,
+    tta: TestTimeAugmentation = "none",
+) -> Predictor:
     """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
 
     Args:
         checkpoint_path: The file.
         value_range: The pixel values of black and of white, where the model was trained without
             them, and the images are of more bits than those that it knows.
+        tta: Test-time augmentation, see `Predictor`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -298,4 +380,4 @@ def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = N
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
     task = ImageTask.load_from_checkpoint(checkpoint_path)
-    return Predictor(task, value_range=value_range, source=checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)

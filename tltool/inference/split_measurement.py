@@ -1,4 +1,4 @@
-"""Measure a checkpoint on a split beside the baselines: predictions, majority class, probe."""
+"""Measure a checkpoint on a split beside the baselines: predictions, constant ones, the probe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,17 @@ import torch
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_correct
+from tltool.evaluation.baselines import (
+    MAJORITY,
+    PROBE,
+    constant_baselines,
+    majority_class,
+    probe_predictions,
+)
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.temperature import rescale
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
@@ -38,15 +45,24 @@ def measure_split(
     labels = torch.tensor(samples.labels)
     paths: list[str] = []
 
-    def measure(batch: list[str], probabilities: Tensor) -> PredictionSet:
+    kind, kept, unscaled = predictor.task.prediction_kind, list[Tensor](), list[Tensor]()
+    temperature, calibration = predictor.temperature, predictor.task.calibration
+
+    def measure(batch: list[str], outputs: Tensor) -> None:
         expected = labels[len(paths) : len(paths) + len(batch)]
         paths.extend(batch)
-        return PredictionSet.from_probabilities(probabilities, expected)
+        kept.append(kind.columns(outputs, expected))
+        if temperature != 1:
+            unscaled.append(kind.columns(rescale(outputs, 1 / temperature), expected))
 
-    predictions = PredictionSet.joined(predictor.predict_batches(data, measure, split))
+    predictor.predict_batches(data, measure, split)
+    positions = torch.arange(len(labels))
+    scaled = kind.from_columns(torch.cat(kept), positions)
+    raw = kind.from_columns(torch.cat(unscaled), positions) if unscaled else scaled
+    # What a temperature is worth, the images that fitted it do not say.
+    is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
-    majority = majority_class(train_labels)
-    baselines = {MAJORITY: labels == majority}
+    baselines = constant_baselines(train_labels, labels, kind.objective)
     if with_probe:
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
@@ -54,14 +70,16 @@ def measure_split(
         calibrate_backbone_(backbone, data)
         train = split_features(backbone, data, "train", caching=caching or {}), train_labels
         test = split_features(backbone, data, split, caching=caching or {}), labels
-        baselines[PROBE] = probe_correct(train, test, data.num_classes)
+        baselines[PROBE] = probe_predictions(train, test, kind).per_image
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
-        predictions=predictions,
+        predictions=scaled if is_shown else raw,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),
         baselines=baselines,
-        majority=data.class_names[majority],
+        majority=data.class_names[majority_class(train_labels)] if MAJORITY in baselines else "",
+        uncalibrated=raw if is_shown and isinstance(raw, PredictionSet) else None,
+        calibration=calibration.describe(data.splits, split),
     )

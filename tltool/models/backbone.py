@@ -1,9 +1,9 @@
 """Backbone: a timm model without its classifier, its weights loaded and its layers edited."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ from tltool.models.weights.loading import (
     create_with_weights,
     resolve_auto,
 )
+from tltool.models.weights.model_folder import find_origin
 from tltool.models.weights.safetensors_file import own_preprocessing
 from tltool.surgery.edits import EditReport
 from tltool.surgery.module_replacement import shortened
@@ -63,11 +64,14 @@ class Backbone(EditedModel):
 
     Args:
         name: A timm model, for example ``resnet18`` or ``vit_tiny_patch16_224.augreg_in21k``; or
-            ``pixels`` for no network: the image as it is, resized to ``img_size`` and flattened.
+            ``pixels`` for no network: the image as it is, resized to ``img_size`` and flattened; or
+            ``local-dir:FOLDER`` or ``hf-hub:ORGANIZATION/NAME``, whose ``config.json`` says it.
         weights: ``pretrained`` (downloaded from timm's hub, then cached), a ``.safetensors`` or
-            ``.pth`` file, ``package:NAME`` (an installed Python package that carries them), or
-            ``random``. ``auto`` takes an installed package that is known to carry this model's
-            weights, else ``pretrained``.
+            ``.pth`` file, ``local-dir:FOLDER`` (weights and their preprocessing, as timm writes
+            them), ``hf-hub:ORGANIZATION/NAME`` (the same from the hub, with ``@REVISION`` for an
+            older one), ``package:NAME`` (an installed Python package that carries them), or
+            ``random``. ``auto`` takes those of the folder that ``name`` names, an installed package
+            that is known to carry this model's weights, or else ``pretrained``.
         weights_key: Which weights to take of a file that holds several, such as ``state_dict``
             instead of ``state_dict_ema``. ``None`` for those that fit the model best, and of
             weights and their moving average (EMA) the average.
@@ -89,6 +93,8 @@ class Backbone(EditedModel):
         compile: Compile the model with ``torch.compile``; state-dict keys stay as they are.
         allow_partial: Patterns (``re.fullmatch``) of parameter names that the weights may lack or
             have beyond the model's. Everything else must match; the classifier is always left out.
+        model_args: Further arguments of the timm model, such as ``{global_pool: token}``. Of a
+            folder those in its ``config.json`` are taken, and these on top.
 
     Shape:
         - Input: ``(B, in_chans, H, W)``
@@ -121,20 +127,36 @@ class Backbone(EditedModel):
         compile: bool = False,  # noqa: A002  # torch's own word
         allow_partial: Sequence[str] = (),
         weights_key: str | None = None,
+        model_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        origin = find_origin(name, weights)
+        self.name = name = origin.name
         check_name(name)
-        self.name = name
         self.channels_last = channels_last
-        options = model_options(name, in_chans, img_size, drop_rate, drop_path_rate)
+        img_size = origin.img_size if img_size is None else img_size
+        model_args = origin.model_args | (model_args or {})
+        options = model_options(
+            name, in_chans, img_size, drop_rate, drop_path_rate, model_args=model_args
+        )
         self._options = options
         blueprint = on_meta_device(name, options)
         #: Where the weights came from, with ``auto`` resolved.
-        self.weights = resolve_auto(weights, name)
+        self.weights = resolve_auto(origin.weights, name)
+        #: What a checkpoint keeps in the place of arguments, for a folder may be gone then.
+        self.resolved_args = {
+            "name": name,
+            "weights": origin.weights,
+            "img_size": img_size,
+            "model_args": model_args or None,
+        }
         #: The preprocessing that the weights expect: input_size, mean, std, interpolation,
         #: crop_pct, crop_mode.
         self.data_config: dict[str, Any] = data_config_of(
-            blueprint, in_chans, height_and_width(img_size), own_preprocessing(self.weights, name)
+            blueprint,
+            in_chans,
+            height_and_width(img_size),
+            origin.preprocessing or own_preprocessing(self.weights, name),
         )
         self.stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
         if self.stop is not None:
@@ -153,8 +175,8 @@ class Backbone(EditedModel):
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
             check_rates(name, blueprint, features, size, **rates)
         # Any: the type of nn.Module does not know the methods of timm's models.
-        self.model = cast(
-            Any, create_with_weights(name, self.weights, options, allow_partial, weights_key)
+        self.model: Any = create_with_weights(
+            name, self.weights, options, allow_partial, weights_key, input_size=origin.input_size
         )
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
@@ -266,22 +288,34 @@ class Backbone(EditedModel):
 
 
 def find_group_names(
-    name: str, *, in_chans: int = 3, img_size: ImageSize = None, stop_at: str | None = None
+    name: str,
+    weights: str = "random",
+    *,
+    in_chans: int = 3,
+    img_size: ImageSize = None,
+    stop_at: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the names of a backbone's layer groups without building it.
 
     Args:
         name: See `Backbone`.
+        weights: See `Backbone`.
         in_chans: See `Backbone`.
         img_size: See `Backbone`.
         stop_at: See `Backbone`.
+        model_args: See `Backbone`.
 
     Example:
         >>> find_group_names("test_resnet", stop_at="layer2")
         ['stem', 'layer1', 'layer2']
     """
+    origin = find_origin(name, weights)
+    name = origin.name
+    img_size = origin.img_size if img_size is None else img_size
     check_name(name)
-    blueprint = on_meta_device(name, model_options(name, in_chans, img_size, 0.0, 0.0))
+    model_args = origin.model_args | (model_args or {})
+    blueprint = on_meta_device(name, model_options(name, in_chans, img_size, model_args=model_args))
     stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
     if stop is not None:
         drop_behind_(blueprint, stop)

@@ -49,6 +49,8 @@ def serializable(cls: type[M]) -> type[M]:
 def describe_as(module: nn.Module, *args: Any, **kwargs: Any) -> None:
     """Record that a module was made by calling its class with these arguments.
 
+    Where the module has ``resolved_args``, these are recorded in the place of what was given.
+
     Raises:
         TypeError: If the class does not take them, or one is not plain data.
 
@@ -66,6 +68,7 @@ def describe_as(module: nn.Module, *args: Any, **kwargs: Any) -> None:
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= arguments.pop(name)
+    arguments |= getattr(module, "resolved_args", {})
     where = f"{cls.__name__}({{}}=...)"
     description = {
         "class_path": f"{cls.__module__}.{cls.__qualname__}",

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -15,6 +15,15 @@ from tltool.models.timm_models import on_meta_device, output_on_meta
 
 ImageSize = int | Sequence[int] | None
 """Height and width in pixels, or one number for both; ``None`` for the size of the weights."""
+
+#: What a backbone sets by arguments of its own.
+BACKBONE_OPTIONS = {"num_classes", "in_chans", "img_size", "drop_rate", "drop_path_rate"}
+# What timm's `create_model` does beside building a model: nothing that a file may ask for.
+_NO_OPTIONS = {
+    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args"),
+    *("checkpoint_path", "cache_dir", "features_only", "out_indices", "device", "dtype"),
+    *("scriptable", "exportable", "no_jit", "pretrained_strict"),
+}
 
 
 def height_and_width(img_size: ImageSize) -> tuple[int, int] | None:
@@ -39,16 +48,29 @@ def height_and_width(img_size: ImageSize) -> tuple[int, int] | None:
 
 
 def model_options(
-    name: str, in_chans: int, img_size: ImageSize, drop_rate: float, drop_path_rate: float
+    name: str,
+    in_chans: int,
+    img_size: ImageSize,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    *,
+    model_args: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the keyword arguments for ``create_model``, without those at their default."""
+    """Return the keyword arguments for ``create_model``, without those at their default.
+
+    Raises:
+        ValueError: If the model does not take one.
+    """
     options: dict[str, Any] = {"num_classes": 0, "in_chans": in_chans}
+    if model_args:
+        _check_model_args(name, model_args)
+        options |= model_args
     for option, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
         if not 0 <= rate < 1:
             raise ValueError(f"`{option}` must be in [0, 1), got {rate}.")
         options |= {option: rate} if rate else {}
     cls = model_class(name)
-    for option in options:
+    for option in options.keys() - (model_args or {}).keys():
         if not takes_option(cls, option):
             raise ValueError(f"{name} has no `{option}`. Leave it out, or choose another backbone.")
     # A convolutional network takes any size; a transformer is built for one.
@@ -56,6 +78,24 @@ def model_options(
     if size is not None and takes_option(cls, "img_size"):
         options["img_size"] = size if size[0] != size[1] else size[0]  # Some take squares alone.
     return options
+
+
+def _check_model_args(name: str, model_args: Mapping[str, Any]) -> None:
+    """Refuse what is an argument of the backbone itself, or none of the model."""
+    refused = sorted((BACKBONE_OPTIONS | _NO_OPTIONS) & model_args.keys())
+    if refused:
+        raise ValueError(
+            f"`model_args` of {name} sets {refused[0]}, which is not for the model alone to say. "
+            "Leave it out, or set the argument of the backbone that has its name."
+        )
+    try:
+        on_meta_device(name, {"num_classes": 0, **model_args})
+    except (TypeError, ValueError, AssertionError, RuntimeError, LookupError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"timm cannot make {name} with `model_args` {dict(model_args)}: {reason}. Leave out "
+            "what it does not take."
+        ) from error
 
 
 @functools.cache

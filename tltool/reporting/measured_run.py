@@ -1,7 +1,10 @@
 """A run with what was measured of it afterwards: predictions, phases, verdict."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from PIL.Image import Image
 
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder
@@ -21,6 +24,7 @@ class MeasuredRun:
         plan: Its phases in numbers, or the sentence that says why they are not known.
         evaluation: Its predictions; ``None`` where there are none.
         card: What it is, see `run_card`; ``None`` without a checkpoint.
+        overlays: Images with what speaks for the predicted class, by their number in the split.
         missing: What could not be found out and why, in sentences.
         measured: Which checkpoint the predictions are of, in words.
         decode: Makes an image from a path.
@@ -39,6 +43,7 @@ class MeasuredRun:
     has_ended: bool = False
     card: FactTable | None = None
     missing: list[str] = field(default_factory=list)
+    overlays: Mapping[int, Image] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:

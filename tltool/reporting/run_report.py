@@ -3,20 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL.Image import Image
+
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
 from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.regression import RegressionPredictions
+from tltool.evaluation.rejection import rejection_curve
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.figures.risk_coverage import draw_risk_coverage
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
-from tltool.reporting.html.images import picture
+from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.multi_label_sections import multi_label_sections
@@ -166,8 +170,36 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         else Section("Most frequent mistakes", ["There is none: all images are predicted right."]),
         Section("Per-class metrics", table=class_table(classes, MOST_CLASSES)),
         *([worst_section(found, run)] if mistakes.rows else []),
+        *([_overlay_section(found, run.overlays)] if run and run.overlays else []),
         _calibration_section(found),
+        _rejection_section(found),
     ]
+
+
+def _overlay_section(found: MeasuredSplit, overlays: Mapping[int, Image]) -> Section:
+    rows = run_tables.prediction_table(found, list(overlays)).cells
+    right = found.single_label.correct
+    pictures = []
+    for (index, image), (name, predicted, label) in zip(overlays.items(), rows, strict=True):
+        mark = "\N{CHECK MARK}" if right[index] else "\N{MULTIPLICATION X}"
+        pictures.append(thumbnail(image, f"{mark} {predicted}, is {label}: {name}"))
+    note = (
+        "Bright is what speaks for the predicted class (Grad-CAM, Selvaraju et al., 2017): the "
+        "worst mistakes first, then the least sure predictions."
+    )
+    return Section("Where the network looks", pictures=pictures, note=note, is_private=True)
+
+
+def _rejection_section(found: MeasuredSplit) -> Section:
+    predictions = found.single_label
+    curve = rejection_curve(predictions.confidence, predictions.correct)
+    figure = draw_risk_coverage(curve)
+    words = (
+        f"The mean risk over all coverages is {curve.area:.3f}, that of all images "
+        f"{curve.risk[-1]:.3f}. To reject: tltool predict --reject_below, or --reject_risk."
+    )
+    shown = [picture(figure, "Risk over coverage: how often the surer predictions are wrong.")]
+    return Section("Rejection", [words], run_tables.rejection_table(curve), shown)
 
 
 def _calibration_section(found: MeasuredSplit) -> Section:
@@ -179,5 +211,11 @@ def _calibration_section(found: MeasuredSplit) -> Section:
         f"{'overconfident' if sure > right else 'underconfident'} by {abs(sure - right):.3f}. "
         f"Expected calibration error, over {NUM_BINS} bins: {calibration_error(bins):.3f}."
     )
-    diagram = picture(draw_reliability(bins), "Accuracy over confidence (reliability diagram).")
-    return Section("Calibration", [words], run_tables.reliability_table(bins), [diagram])
+    title = "Accuracy over confidence (reliability diagram)"
+    pictures = [picture(draw_reliability(bins), f"{title}.")]
+    if found.uncalibrated is not None:
+        raw = found.uncalibrated.bins
+        words += f" Without the temperature it is {calibration_error(raw):.3f}."
+        pictures.append(picture(draw_reliability(raw), f"{title}, without the temperature."))
+    sentences = [words, *filter(None, [found.calibration])]
+    return Section("Calibration", sentences, run_tables.reliability_table(bins), pictures)

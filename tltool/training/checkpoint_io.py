@@ -10,7 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tltool._atomic_write import whole_file
 from tltool.models.weights.torch_files import read_torch_file
-from tltool.training.adapter_file import is_adapter_file, read_adapters
+from tltool.training.adapter_file import is_adapter_file, read_adapters, read_calibration
 from tltool.training.task_file import is_task_file, read_task, read_task_calibration
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
@@ -54,7 +54,8 @@ def read_checkpoint(
         _check_is_file(Path(checkpoint_path))
         if is_adapter_file(Path(checkpoint_path)):
             config, state = read_adapters(Path(checkpoint_path))
-            return {TASK: config, "state_dict": state}
+            calibration = read_calibration(Path(checkpoint_path))
+            return {TASK: config, "state_dict": state, "calibration": calibration}
         if is_task_file(Path(checkpoint_path)):
             config, state = read_task(Path(checkpoint_path))
             calibration = read_task_calibration(Path(checkpoint_path))

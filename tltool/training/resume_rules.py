@@ -91,6 +91,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "runs_dir": "",
         "name": "",
         "budget": "",  # Turned into epochs when the run began.
+        "calibrate": "",
         "save_every_n_steps": "",
         "save_every": "",
         "grace_period": "",

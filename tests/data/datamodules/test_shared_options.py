@@ -6,13 +6,14 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.data.datamodules.elpv import ELPVDataModule
+from tltool.data.datamodules.hf_dataset import HFDataModule
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.datamodules.manifest import ManifestDataModule
 from tltool.data.datamodules.shared_options import FileOptions
 from tltool.data.datamodules.torchvision_datasets import TorchvisionDataModule
 
-OF_FILES = [ImageFolderDataModule, ManifestDataModule, ELPVDataModule]
+OF_FILES = [ImageFolderDataModule, ManifestDataModule, ELPVDataModule, HFDataModule]
 ALL = [*OF_FILES, DigitsDataModule, TorchvisionDataModule]
 
 

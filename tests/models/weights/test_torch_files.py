@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from lightning.fabric.utilities.data import AttributeDict
 from safetensors.torch import save, save_file
 
 from tltool.models.weights.torch_files import read_torch_file
@@ -86,6 +87,12 @@ def test_the_plain_data_of_other_tools_is_read(options):
     file = io.BytesIO(torch_bytes(WEIGHTS | content, **options))
     read = read_torch_file(file, "Weights file")
     assert (read["args"].lr, read["best"], str(read["out"])) == (0.1, 0.9, "runs")
+
+
+def test_the_hyperparameters_of_lightning_are_read_as_a_dictionary():
+    content = {"hyper_parameters": AttributeDict(lr=0.1, model=AttributeDict(name="vit"))}
+    read = read_torch_file(io.BytesIO(torch_bytes(content)), "Weights file")
+    assert read["hyper_parameters"] == {"lr": 0.1, "model": {"name": "vit"}}
 
 
 class Hyperparameters:

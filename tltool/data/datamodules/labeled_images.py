@@ -210,7 +210,8 @@ class LabeledImages:
         if self.broken_files == "stop":
             return paths
         what, show = "Looking for broken images", self._is_rank_zero
-        results = map_in_threads(is_readable, paths, description=what, show_progress=show)
+        can_read = functools.partial(is_readable, decode=self.decoder)
+        results = map_in_threads(can_read, paths, description=what, show_progress=show)
         readable = dict(zip(paths, results, strict=True))
         broken = [path for path in paths if not readable[path]]
         if broken:

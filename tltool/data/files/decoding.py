@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -113,15 +113,21 @@ def read_content(path: str | os.PathLike[str]) -> bytes:
         raise _broken(path, error) from error
 
 
-def is_readable(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file can be decoded, though its range of values may not be known.
+def is_readable(
+    path: str | os.PathLike[str], decode: Callable[..., Image.Image] | None = None
+) -> bool:
+    """Return whether an image can be decoded, though its range of values may not be known.
+
+    Args:
+        path: The file, or what a decoder knows the image by.
+        decode: The decoder; ``None`` for `decode_image`.
 
     Example:
         >>> is_readable("missing.jpg")
         False
     """
     try:
-        decode_image(path)
+        (decode or decode_image)(path, mode="RGB", size=None)
     except UnknownRangeError:
         return True
     except BrokenImageError:

@@ -1,6 +1,7 @@
 """Survey of pixel values: whether the images of a data set use the range that their type has."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,32 +169,41 @@ def _spread(paths: Sequence[str], most: int) -> list[str]:
 
 
 def _is_deep(path: str, decode: Callable[..., Image.Image]) -> bool:
-    if decode is not decode_image:
-        source = _source(path, decode)
-        if isinstance(source, Image.Image):
-            return has_deep_channels(source)
+    source = _source(path, decode)
+    if isinstance(source, Image.Image):
+        return has_deep_channels(source)
+    if not isinstance(source, str | bytes):
         return np.asarray(source).dtype.itemsize > 1
     try:
-        with opened(path) as image:
+        with _opened(path, source) as image:
             return has_deep_channels(image)
     except BrokenImageError:
         return False  # Said where it is decoded.
 
 
 def _source(path: str, decode: Callable[..., Image.Image]) -> Any:
-    """Return an image that lies in no file as its source has it."""
+    """Return the path of an image, or what its source has where it lies in no file."""
+    if decode is decode_image:
+        return path
     if isinstance(decode, InMemoryDecoder):
         return decode.image(path)
     return decode(path, mode="RGB", size=None)
 
 
+def _opened(path: str, source: str | bytes) -> AbstractContextManager[Image.Image]:
+    """Open an image by its path, or the encoded bytes that are known by that."""
+    return opened(path, source) if isinstance(source, bytes) else opened(source)
+
+
 def _values(path: str, decode: Callable[..., Image.Image]) -> NDArray[Any] | None:
     """Return the values of an image as its source has them; ``None`` if it cannot be read."""
-    if decode is not decode_image:
-        source = _source(path, decode)
-        return shown_values(source) if isinstance(source, Image.Image) else np.asarray(source)
+    source = _source(path, decode)
+    if isinstance(source, Image.Image):
+        return shown_values(source)
+    if not isinstance(source, str | bytes):
+        return np.asarray(source)
     try:
-        with opened(path) as image:
+        with _opened(path, source) as image:
             image.draft(None, (_JPEG_EDGE, _JPEG_EDGE))
             return shown_values(image)
     except BrokenImageError:

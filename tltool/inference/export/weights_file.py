@@ -36,9 +36,8 @@ def write_weights(predictor: Predictor, path: Path) -> list[str]:
     if has_lora(task.backbone):
         task = copy.deepcopy(task).merge_adapters_()
         lines.append("The adapters (LoRA) are merged into the weights.")
-    calibration = getattr(task, "calibration", None)
-    kept = {} if calibration is None else calibration.state_dict()
-    description = {**export_facts(predictor), **task_facts(task.task_config, kept)}
+    calibration = task.calibration.state_dict()
+    description = {**export_facts(predictor), **task_facts(task.task_config, calibration)}
     found = list[Agreement]()
     check = partial(_check, task=predictor.task, found=found)
     save_weights(path, task.state_dict(), description, check=check)

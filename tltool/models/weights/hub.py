@@ -89,8 +89,8 @@ def check_reachable(url: str, model_name: str) -> None:
     raise ConnectionError(
         f"Cannot download the pretrained weights of {model_name}: {url} does not answer "
         f"({failure[0] if failure else f'{HUB_TIMEOUT:.0f} s'}). Without a network, set `weights` "
-        "to a file (weights: model.safetensors), to an installed package (weights: "
-        f"package:{package}), or to random."
+        "to a file (weights: model.safetensors), to a folder (weights: local-dir:FOLDER), to an "
+        f"installed package (weights: package:{package}), or to random."
     )
 
 

@@ -12,6 +12,7 @@ from tltool.models import pixel_backbone
 from tltool.models.non_finite import listed_tensors, non_finite_tensors
 from tltool.models.timm_models import on_meta_device
 from tltool.models.weights import hub
+from tltool.models.weights.model_folder import is_model_folder, weights_path
 from tltool.models.weights.packages import installed_package_for, read_package
 from tltool.models.weights.state_dict_files import read_file
 from tltool.models.weights.tensor_checks import check_tensors
@@ -48,8 +49,19 @@ def create_with_weights(
     options: dict[str, Any],
     allow_partial: Sequence[str],
     weights_key: str | None = None,
+    *,
+    input_size: Sequence[int] | None = None,
 ) -> nn.Module:
     """Make a model with its weights.
+
+    Args:
+        name: The model.
+        weights: See `Backbone`, with ``auto`` resolved.
+        options: What it is made with.
+        allow_partial: See `Backbone`.
+        weights_key: See `Backbone`.
+        input_size: Channels, height and width that the weights were trained with, for timm to adapt
+            them from; ``None`` for those that timm knows.
 
     Raises:
         ValueError: If the weights belong to another model, or hold NaN.
@@ -71,7 +83,7 @@ def create_with_weights(
     if missing:  # Listed as absent: they keep their random initial values.
         random = timm.create_model(name, **options).state_dict()
         kept |= {key: random[key] for key in missing}
-    model = with_finite_weights(_create(name, weights, options, kept), weights)
+    model = with_finite_weights(_create(name, weights, options, kept, input_size), weights)
     rest = f"left out: {_listed(sorted(left_out))}; random: {_listed(missing)}"
     loaded = len(own) - len(missing)
     log.info("Loaded %d of %d tensors of %s from %s; %s.", loaded, len(own), name, weights, rest)
@@ -132,7 +144,8 @@ def _read(
         keys = list(on_meta_device(name, {}).state_dict())
         return read_package(weights.removeprefix("package:"), name, keys)
     if weights != "pretrained":
-        return read_file(weights, own, key)
+        path = weights_path(weights) if is_model_folder(weights) else weights
+        return read_file(path, own, key)
     cached = hub.find_cached(name)
     if cached is not None:
         return read_file(cached, own)  # timm would ask the hub first, and wait for it.
@@ -152,12 +165,18 @@ def _download(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _create(
-    name: str, weights: str, options: dict[str, Any], state_dict: dict[str, Tensor]
+    name: str,
+    weights: str,
+    options: dict[str, Any],
+    state_dict: dict[str, Tensor],
+    input_size: Sequence[int] | None,
 ) -> nn.Module:
     """Let timm adapt the first layer and the position embedding, and load all or nothing."""
     # num_classes=0 in the overlay makes timm load strictly; otherwise it loads what fits, in
     # silence.
     overlay = {"state_dict": state_dict, "num_classes": 0, "custom_load": False}
+    if input_size is not None:
+        overlay["input_size"] = tuple(input_size)
     try:
         model: nn.Module = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, **options

@@ -14,7 +14,8 @@ from tltool.models.weights.packages import ORDERED_PACKAGES
 from tltool.models.weights.state_dict_files import checksum_path, sha256_of
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
-_PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+#: The keys that say how images are prepared, as timm names them.
+PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 def save_weights(
@@ -103,4 +104,4 @@ def own_preprocessing(weights: str, name: str) -> dict[str, Any]:
             f"--model.backbone.name {saved_from}."
         )
     config = description.get("data_config", {})
-    return {key: config[key] for key in _PREPROCESSING if key in config}
+    return {key: config[key] for key in PREPROCESSING if key in config}

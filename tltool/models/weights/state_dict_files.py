@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ from tltool.models.weights.torch_files import read_torch_file
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 # How the hub of Hugging Face names the weights in a folder, the safer format first.
-_FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
-_INDEX = ".index.json"  # behind the name of a file that is split into shards
+_FOLDER_FILES = (
+    *("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+)
+INDEX = ".index.json"
+"""Behind the name of a file that is split into shards."""
 
 
 def has_weights_suffix(path: Path) -> bool:
@@ -33,6 +37,12 @@ def name_without_suffix(path: Path) -> str:
     longest_first = sorted(SUFFIXES, key=len, reverse=True)
     found = next((end for end in longest_first if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(found)]
+
+
+def folder_files() -> Iterator[str]:
+    """Yield the names that the weights in a folder may have, the one to prefer first."""
+    for name in _FOLDER_FILES:
+        yield from (name, name + INDEX)
 
 
 def read_file(
@@ -121,21 +131,20 @@ def _existing_file(path: Path) -> Path:
 
 
 def _file_in(folder: Path) -> Path:
-    names = [name + end for name in _FOLDER_FILES for end in ("", _INDEX)]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    found = next((folder / name for name in folder_files() if (folder / name).is_file()), None)
     if found is None:
         there = sorted(path.name for path in folder.iterdir() if has_weights_suffix(path))
         such = f", such as {str(folder / there[0])!r}" if there else ""
         raise IsADirectoryError(
-            f"{str(folder)!r} is a folder without {' or '.join(_FOLDER_FILES)}. Set `weights` to a "
-            f"file{such}."
+            f"{str(folder)!r} is a folder without {' or '.join(_FOLDER_FILES[:2])}. Set `weights` "
+            f"to a file{such}."
         )
     return found
 
 
 def _shards(path: Path) -> list[Path]:
     """Return the files that an index names; any other file alone."""
-    if not path.name.endswith(_INDEX):
+    if not path.name.endswith(INDEX):
         return [path]
     try:
         names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())

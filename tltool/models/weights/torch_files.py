@@ -4,6 +4,7 @@ import re
 import struct
 from _codecs import encode
 from argparse import Namespace
+from collections import OrderedDict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError  # the error alone: nothing is unpickled here
 from typing import IO, Any
@@ -30,6 +31,14 @@ _INERT: list[Any] = [
     (PurePosixPath, "pathlib._local.PosixPath"),
     (PureWindowsPath, "pathlib.WindowsPath"),
     (PureWindowsPath, "pathlib._local.WindowsPath"),
+    # Lightning's hyperparameters, which are a plain dictionary here.
+    *(
+        (OrderedDict, f"{module}.AttributeDict")
+        for module in (
+            *("lightning.fabric.utilities.data", "lightning_fabric.utilities.data"),
+            *("lightning.pytorch.utilities.parsing", "pytorch_lightning.utilities.parsing"),
+        )
+    ),
 ]
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 

@@ -1,6 +1,7 @@
 """Learning curves: metrics over epochs, a panel each, with the phases marked."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,11 +17,11 @@ from tltool.reporting.figures.axes import (
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """(epoch, value) pairs by the name of a series, by the label of the metric; epochs from 0."""
-_LEVEL_STYLES = (
+_LEVEL_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "0.25", "linestyle": (0, (6, 2)), "linewidth": 1.0},
     {"color": "0.55", "linestyle": (0, (2, 2)), "linewidth": 1.0},
 )
-_BEST_STYLE = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}
+_BEST_STYLE: dict[str, Any] = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}
 MOST_MARKED = 7
 """Series whose points are marked, and named inside the panel."""
 
