@@ -76,8 +76,9 @@ def test_a_directory_behind_data_is_its_root(run_tltool, images):
 def test_a_head_of_ones_own_trains_and_its_checkpoint_predicts(run_tltool, images, own_module):
     own_module("heads_of_mine", HEAD)
     head = ["--model.head", "heads_of_mine.MyHead", "--model.head.scale", "0.5"]
-    status, _, _ = run_tltool("fit", images, *RESNET, *head, *SMALL)
+    status, out, _ = run_tltool("fit", images, *RESNET, *head, *SMALL)
     assert status == 0
+    assert "tltool report runs/images/0 --modules heads_of_mine\n" in out
     assert recipe()["head"]["class_path"] == "heads_of_mine.MyHead"
     assert recipe()["head"]["init_args"]["scale"] == 0.5
     sys.modules.pop("heads_of_mine")

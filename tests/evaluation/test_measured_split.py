@@ -15,8 +15,8 @@ def test_a_run_is_compared_with_each_baseline_on_the_same_images(measured_split)
 
 
 def test_the_accuracies_are_those_of_baselines_and_run(measured_split):
-    found = measured_split(run=90, probe=80).accuracies
-    assert {name: each.accuracy for name, each in found.items()} == pytest.approx(
+    found = measured_split(run=90, probe=80).results
+    assert {name: each.value for name, each in found.items()} == pytest.approx(
         {MAJORITY: 0.5, PROBE: 0.8, RUN: 0.9}
     )
 

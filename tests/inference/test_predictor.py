@@ -1,4 +1,7 @@
+import contextlib
 import csv
+import io
+import itertools
 import os
 import shutil
 import subprocess
@@ -109,6 +112,102 @@ def test_bytes_arrays_and_tensors_are_predicted_as_their_file(checkpoint, images
     assert found == [predictor.predict(path)] * 3
 
 
+def ways(path, stack):
+    """Return an image in each form that a predictor takes."""
+    content, array = path.read_bytes(), pixels_of(path)
+    return {
+        "path": path,
+        "name": str(path),
+        "bytes": content,
+        "bytearray": bytearray(content),
+        "file": stack.enter_context(path.open("rb")),
+        "stream": io.BytesIO(content),
+        "open image": stack.enter_context(Image.open(path)),
+        "loaded image": ImageOps.exif_transpose(stack.enter_context(Image.open(path))),
+        "array": array,
+        "tensor": torch.from_numpy(np.atleast_3d(array).transpose(2, 0, 1)),
+    }
+
+
+def pixels_of(path):
+    """Return what NumPy makes of an image; of CMYK, four channels would be taken for RGBA."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+    return np.array(image.convert("RGB") if image.mode == "CMYK" else image)
+
+
+def jpeg(path):
+    gradient().save(path.with_suffix(".jpg"))
+
+
+def cmyk(path):
+    gradient().convert("CMYK").save(path.with_suffix(".jpg"))
+
+
+@pytest.mark.parametrize("write", [jpeg, cmyk, turned, transparent, sixteen_bits])
+def test_an_image_is_predicted_alike_whichever_way_it_is_given(checkpoint, tmp_path, write):
+    write(tmp_path / "image.png")
+    (path,) = tmp_path.iterdir()
+    predictor = tltool.load(checkpoint)
+    with contextlib.ExitStack() as stack:
+        found = {name: predictor.predict(way) for name, way in ways(path, stack).items()}
+    assert {name: one for name, one in found.items() if one != found["path"]} == {}
+
+
+def test_a_large_jpeg_in_memory_is_predicted_nearly_as_its_file(checkpoint, tmp_path):
+    gradient().resize((900, 600)).save(tmp_path / "large.jpg")
+    predictor = tltool.load(checkpoint)
+    of_file = predictor.predict(tmp_path / "large.jpg")
+    of_pixels = predictor.predict(pixels_of(tmp_path / "large.jpg"))
+    assert of_pixels.probabilities == pytest.approx(of_file.probabilities, abs=5e-3)
+
+
+def test_a_generator_is_predicted_in_batches(checkpoint, images, monkeypatch):
+    predictor, sizes = tltool.load(checkpoint), []
+    paths = sorted((images / "red").iterdir())[:5]
+    step = predictor.task.predict_step
+    note = lambda batch, number: sizes.append(len(batch["images"])) or step(batch, number)  # noqa: E731
+    monkeypatch.setattr(predictor.task, "predict_step", note)
+    found = predictor.predict((path for path in paths), batch_size=2)
+    assert [one.path for one in found] == list(map(str, paths))
+    assert sizes == [2, 2, 1]
+
+
+def test_an_endless_stream_is_predicted_as_it_comes(checkpoint, images):
+    path = images / "red" / "00.png"
+    stream = tltool.load(checkpoint).predict_each(itertools.repeat(path), batch_size=2)
+    assert next(stream) == next(stream)
+
+
+def test_a_directory_is_predicted_by_predict_too(checkpoint, images):
+    predictor = tltool.load(checkpoint)
+    found = predictor.predict(images, batch_size=7)
+    assert {one.path: one for one in found} == predictor.predict_folder(images, batch_size=7)
+
+
+def test_a_directory_without_images_is_refused(checkpoint, tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no images"):
+        tltool.load(checkpoint).predict(tmp_path)
+
+
+def test_an_image_of_many_that_is_none_is_named_by_its_position(checkpoint, images):
+    good = (images / "red" / "00.png").read_bytes()
+    with pytest.raises(ValueError, match=r"Image 2, counted from 0: a bytes of 4 bytes"):
+        tltool.load(checkpoint).predict([good, good, b"none"], batch_size=2)
+
+
+def test_a_predictor_says_what_it_is(checkpoint):
+    text = repr(tltool.load(checkpoint).to("cpu"))
+    assert text.endswith("test_efficientnet, 32 px, 2 classes (blue, red), on cpu)")
+
+
+def test_logits_have_the_probabilities(checkpoint, images):
+    predictor, path = tltool.load(checkpoint), images / "red" / "00.png"
+    probabilities = predictor.logits([path]).softmax(dim=1)[0].tolist()
+    found = predictor.predict(path).probabilities
+    assert [found["blue"], found["red"]] == pytest.approx(probabilities, abs=1e-6)
+
+
 def test_an_array_of_four_dimensions_is_several_images(checkpoint):
     arrays = np.zeros((5, 32, 32, 3), dtype=np.uint8)
     assert len(tltool.load(checkpoint).predict(arrays, batch_size=2)) == 5
@@ -205,6 +304,23 @@ def test_a_manifest_is_predicted_with_its_labels(checkpoint, images, tmp_path):
     assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
     table = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [row["label"] for row in table] == [path.split(",")[1] for path in rows]
+
+
+def test_paths_on_standard_input_are_predicted_in_order(checkpoint, images, tmp_path, monkeypatch):
+    paths = [str(images / name) for name in ("red/05.png", "blue/01.png", "red/00.png")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(paths)))
+    args = ["--ckpt_path", str(checkpoint), "--data.root", "-", "--data.num_workers", "0"]
+    assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
+    table = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert [row["path"] for row in table] == paths
+
+
+def test_a_path_on_standard_input_without_a_file_is_named(checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("no/such.png\n"))
+    assert main(["predict", "--ckpt_path", str(checkpoint), "--data.root", "-"]) == 1
+    assert "1 of 1 paths on standard input are no files, such as 'no/such.png'" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

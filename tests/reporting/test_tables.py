@@ -10,7 +10,7 @@ from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.report import render_report
 from tltool.reporting.run_record import read_run
 from tltool.reporting.run_report import run_report
-from tltool.reporting.run_tables import accuracy_table
+from tltool.reporting.run_tables import score_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 from tltool.reporting.wandb.saved_report import markdown_table
 
@@ -27,7 +27,7 @@ def run(finished, measured_split):
 
 
 def test_page_terminal_and_report_on_wandb_show_the_same_accuracies(run):
-    table = accuracy_table(run.evaluation, run.measured)
+    table = score_table(run.evaluation, run.measured)
     report = run_report(run, images=False)
     page, markdown = render_report(report, made_with=""), markdown_table(report.table)
     for cell in (row[1] for row in table.cells):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace, dict_to_namespace
 
+from tltool._objective import MONITORS
 from tltool.cli.trainer_section import uses_gpu, world_size
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
@@ -15,7 +16,6 @@ from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import Auto, ChosenGroups, FinetuningStrategy, LinearProbe
 from tltool.finetuning.strategies.auto import num_epochs
-from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR
 from tltool.training.callbacks.ending import Ending
 from tltool.training.distributed.fsdp2 import is_sharding
 
@@ -102,6 +102,8 @@ def fill_defaults(config: Namespace, strategy: FinetuningStrategy) -> None:
         defaults = _TUNING | _LOSS  # The augmentation depends on what it chooses.
     elif not trains_head_alone(strategy):
         defaults = _LOSS | {"data.init_args.augmentation": AUGMENTATION}
+    if config.model.objective != "single_label":
+        defaults.pop("model.label_smoothing", None)
     for key, value in defaults.items():
         if config[key] is None:
             config[key] = value
@@ -182,7 +184,9 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts
     if config.monitor is None:
-        config.monitor = "val/f1" if max(counts) > UNBALANCED * min(counts) else DEFAULT_MONITOR
+        objective = data.objective
+        is_uneven = objective == "single_label" and max(counts) > UNBALANCED * min(counts)
+        config.monitor = "val/f1" if is_uneven else MONITORS[objective]
     if data.augmentation is None and not trains_head_alone(strategy):
         config.data.init_args.augmentation = AUGMENTATION
         data.augmentation = AUGMENTATION

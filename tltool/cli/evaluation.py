@@ -13,6 +13,7 @@ from tltool.cli.sections import DEFAULTS as FIT_DEFAULTS
 from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
+from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import check_accelerator
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.training.distributed.launch import find_launch
@@ -67,7 +68,7 @@ def run_evaluation(
         task = ImageTask.load_from_checkpoint(config.ckpt_path)
         config.data.init_args.data_config = task.data_config
         made = parser.instantiate(config)
-        made.data.given_class_names = task.class_names  # The parser takes minutes for thousands.
+        take_labels_(made.data, task)
         trainer = evaluation_trainer(made.trainer, launch, is_apart=is_apart)
         setup = Setup(config.ckpt_path, task, made.data, trainer, ranks)
         run(setup, **{name: config[name] for name in options})

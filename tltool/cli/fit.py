@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -26,22 +26,28 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
+from tltool.training.image_task import ImageTask
 from tltool.training.run_lock import locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
-    shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
+    has_file = any(word.startswith(("-c", "--config")) for word in words)
+    return run_fit(words, fit, shows_yaml=not has_file)
+
+
+def run_fit(words: Sequence[str], run: Callable[..., None], *, shows_yaml: bool) -> int:
+    """Read a configuration, watch the other ranks, and train, unless the run is over.
+
+    Args:
+        words: What stands behind ``fit`` on a command line.
+        run: Takes what `fit` takes.
+        shows_yaml: See `fit`.
+    """
     with RankWatch(find_launch()) as ranks:
         return run_experiment(
-            "fit",
-            words,
-            fit,
-            check=_check,
-            trains=True,
-            shows_yaml=shows_yaml,
-            ranks=ranks,
+            "fit", words, run, check=_check, trains=True, shows_yaml=shows_yaml, ranks=ranks
         )
 
 
@@ -164,9 +170,18 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
         print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
-    predict = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER")
-    print(f"look     {shell_command('tltool', 'report', run_dir)}")
-    print(f"predict  {predict}")
+    own = _own_modules(experiment.task)
+    predict = ("predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
+    print(f"predict  {shell_command('tltool', *predict)}")
+
+
+def _own_modules(task: ImageTask) -> list[str]:
+    """Return the option that names the modules of the user whose classes the checkpoint needs."""
+    paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
+    names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
+    own = [name for name in names if name.partition(".")[0] != "tltool"]
+    return ["--modules", own[0] if len(own) == 1 else f"[{', '.join(own)}]"] if own else []
 
 
 def _count(module: nn.Module) -> int:

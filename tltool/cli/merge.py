@@ -17,6 +17,7 @@ from tltool.cli.process import set_up_process
 from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
+from tltool.cli.task_labels import take_labels_
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.evaluation.candidates import Choice
 from tltool.inference.merge_sources import MergeAverage, MergeSources, read_sources
@@ -110,7 +111,7 @@ def _images(sources: MergeSources, given: dict[str, Any] | None) -> ImageDataMod
     arguments = {"data_config": sources.task.data_config, "class_names": None}
     arguments = {**section["init_args"], **arguments}
     data: ImageDataModule = make_section("data", {**section, "init_args": arguments})
-    data.given_class_names = sources.task.class_names  # The parser takes minutes for thousands.
+    take_labels_(data, sources.task)
     return data
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tltool._plain_text import one_line
 from tltool.cli.evaluation import Setup, run_evaluation
+from tltool.data.files.path_stream import STANDARD_INPUT
 from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
 
@@ -33,6 +34,7 @@ def predict(
         top_k: How many of the most probable classes have columns, or all for a column for each
             class; all, but 5 of more than 1,000.
     """
+    _check_input(setup)
     predictor = Predictor(setup.task, source=setup.ckpt_path)
     num_images = predict_to_file(
         predictor,
@@ -44,3 +46,12 @@ def predict(
     )
     if setup.ranks.launch.rank == 0:
         print(f"{num_images} predictions: {one_line(output)}")
+
+
+def _check_input(setup: Setup) -> None:
+    root = getattr(setup.data, "root", None)
+    if str(root) == STANDARD_INPUT and setup.ranks.launch.world_size > 1:
+        raise ValueError(
+            "Paths on standard input reach one process. Write them into a table with a column "
+            "path: --data ManifestDataModule --data.manifest paths.csv."
+        )

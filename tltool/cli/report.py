@@ -20,7 +20,7 @@ from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.report import render_report
 from tltool.reporting.run_pictures import write_pictures
 from tltool.reporting.run_report import run_report
-from tltool.reporting.run_tables import accuracy_table
+from tltool.reporting.run_tables import score_table
 from tltool.reporting.runs_report import runs_report, runs_table
 from tltool.reporting.tables import rich_table
 
@@ -98,7 +98,7 @@ def _print_run(run: MeasuredRun, *, images: bool) -> None:
         print(f"missing      {one_line(sentence)}")
     if found is not None:
         number = len(found.predictions)
-        print(f"{one_line(folder)}: accuracy on {number} {found.split} images")
-        plain_console().print(rich_table(accuracy_table(found, run.measured)))
+        print(f"{one_line(folder)}: {found.score.name} on {number} {found.split} images")
+        plain_console().print(rich_table(score_table(found, run.measured)))
     for name, file in write_pictures(run, images=images).items():
         print(f"{name:<13}{one_line(file)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tltool._plain_text import shell_command
 from tltool.cli.build import make_section
+from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder, decode_with
@@ -14,8 +15,10 @@ from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_card import run_card
 from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.distributed.run_status import read_status
 from tltool.training.image_task import ImageTask
 
 
@@ -43,7 +46,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         section, trainer = record.config["data"], record.config["trainer"]
         given = {"data_config": task.data_config, "class_names": None}
         data = make_section("data", {**section, "init_args": {**section["init_args"], **given}})
-        data.given_class_names = task.class_names  # The parser takes minutes for thousands.
+        take_labels_(data, task)
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
@@ -76,8 +79,21 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
         epochs_done=num_steps / steps if steps else record.epochs_done,
         has_ended=isinstance(plan, Plan) and plan.phases[-1].phase.name in ended,
+        card=run_card(
+            record.config,
+            newest,
+            images="" if data is None else data.summary(),
+            input_size=task.data_config["input_size"],
+            seconds=_seconds(folder),
+        ),
         missing=missing,
     )
+
+
+def _seconds(folder: Path) -> float | None:
+    """Return how long a run has run, over all starts; ``None`` where it has not said so."""
+    status = read_status(folder)
+    return status.seconds if status and status.seconds else None
 
 
 def _plan(

@@ -9,14 +9,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from tltool._objective import MONITORS
 from tltool.cli.build import Experiment
+from tltool.cli.trainer_section import log_interval
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
 from tltool.training.callbacks.agreed_epochs import AgreedEpochs
 from tltool.training.callbacks.agreed_start import AgreedStart
 from tltool.training.callbacks.checkpoints import (
-    DEFAULT_MONITOR,
     BestCheckpoint,
     EpochCheckpoints,
     LastCheckpoint,
@@ -58,8 +59,10 @@ def run_trainer(experiment: Experiment) -> Trainer:
         )
     run_dir = experiment.run_dir
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
-    monitor = config.monitor or DEFAULT_MONITOR
+    monitor = config.monitor or MONITORS[made.model.objective]
     given: dict[str, Any] = dict(made.trainer)
+    if given.get("log_every_n_steps") is None:
+        given["log_every_n_steps"] = log_interval(experiment.steps_per_epoch)
     last = LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],

@@ -57,8 +57,9 @@ class RunOptions:
         name: Name of the run; null for the data's name.
         budget: Time that training may take, such as 10m, if the strategy is Auto: max_epochs
             follows from measured steps. The run keeps that, and a resumed one too.
-        monitor: Metric that chooses best.ckpt, such as val/f1; null for val/accuracy, or for the
-            macro F1 where the strategy is Auto and classes are unbalanced.
+        monitor: Metric that chooses best.ckpt, such as val/f1; null for val/accuracy (of
+            several classes val/map, of numbers val/mae), or for the macro F1 where the strategy is
+            Auto and classes are unbalanced.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
         save_every: Write last.ckpt after so much time too, such as 10m; null for never.
@@ -137,12 +138,19 @@ def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
 def _link(parser: Parser) -> None:
     """Keep any value from being given twice: what one section knows, the others are told."""
     parser.link_arguments("optimizer", "model.optimizer")
+    parser.link_arguments("model.objective", "data.init_args.objective")
     for source, target, of in (
         ("model.backbone", "data.init_args.data_config", lambda backbone: backbone.data_config),
         ("data", "model.num_classes", lambda data: data.num_classes),
         ("data", "model.class_names", lambda data: data.class_names),
         ("data", "model.data_config", lambda data: data.resolved_data_config()),
         ("data", "model.class_counts", lambda data: data.drawn_class_counts),
+        ("data", "model.num_images", lambda data: len(data.samples("train"))),
+        (
+            "data",
+            "model.target_stats",
+            lambda data: data.target_stats and data.target_stats.plain(),
+        ),
     ):
         parser.link_arguments(source, target, of, apply_on="instantiate")
 

@@ -114,6 +114,18 @@ def steps_per_epoch(trainer: Mapping[str, Any], num_images: int, batch_size: int
     return math.ceil(batches / accumulated)
 
 
+def log_interval(steps_per_epoch: int) -> int:
+    """Return after how many steps to log, where a user does not say: ten times in an epoch.
+
+    Lightning's 50 would log nothing of a run with fewer steps.
+
+    Example:
+        >>> log_interval(8), log_interval(200), log_interval(10_000)
+        (1, 20, 50)
+    """
+    return min(max(steps_per_epoch // 10, 1), 50)
+
+
 def max_steps(trainer: Mapping[str, Any]) -> int | None:
     """Return after how many optimizer steps training ends at the latest; ``None`` for no limit."""
     steps: int = trainer.get("max_steps", -1)

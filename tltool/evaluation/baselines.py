@@ -1,18 +1,56 @@
-"""Baselines that need no training: the majority class and a closed-form probe of the features."""
+"""Baselines that need no training: constant predictions and a closed-form probe of the features."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from tltool._objective import Objective
+from tltool.evaluation.average_precision import mean_average_precision
 from tltool.evaluation.paired_differences import Difference, judge
+from tltool.evaluation.regression_scores import absolute_errors
+from tltool.evaluation.score import ACCURACY, Score
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
 
 MAJORITY, PROBE, RUN = "majority class", "closed-form probe", "this run"
+FREQUENCIES, MEDIAN, MEAN = "class frequencies", "median", "mean"
 
 
 def majority_class(train_labels: Tensor) -> int:
     """Return the most frequent class of training labels ``(N,)``."""
     return int(train_labels.mode().values)
+
+
+def constant_baselines(
+    train_labels: Tensor, labels: Tensor, objective: Objective
+) -> dict[str, Tensor]:
+    """Return what each image contributes to the score of predictions that are the same for all.
+
+    The majority class of training; of several labels the frequency of each class, whose average
+    precision is the share of images that have it; of numbers the median of training, which has the
+    least absolute error, and the mean.
+
+    Args:
+        train_labels: Of the training images: ``(M,)``, or ``(M, num_classes)`` of several labels.
+        labels: Of the images that measure, alike.
+        objective: What is learned.
+
+    Returns:
+        ``(N,)`` by name.
+
+    Example:
+        >>> import torch
+        >>> train, test = torch.tensor([0.0, 0.0, 3.0]), torch.tensor([0.0, 1.0])
+        >>> constant_baselines(train, test, "regression")["median"].tolist()
+        [0.0, 1.0]
+    """
+    if objective == "single_label":
+        return {MAJORITY: labels == majority_class(train_labels)}
+    if objective == "multi_label":
+        constant = train_labels.double().mean(dim=0).expand(len(labels), -1)
+        return {FREQUENCIES: mean_average_precision(constant, labels)[1]}
+    values = train_labels.double()
+    constants = {MEDIAN: values.quantile(0.5), MEAN: values.mean()}
+    return {name: absolute_errors(labels, each) for name, each in constants.items()}
 
 
 def is_cheap_probe(features: Tensor) -> bool:
@@ -36,17 +74,22 @@ def probe_correct(
 
 
 def compare_with_baselines(
-    correct: Tensor, baselines: Mapping[str, Tensor], groups: Sequence[int] | None = None
+    per_image: Tensor,
+    baselines: Mapping[str, Tensor],
+    groups: Sequence[int] | None = None,
+    *,
+    score: Score = ACCURACY,
 ) -> dict[str, Difference]:
-    """Return an accuracy less that of each baseline, paired over the images.
+    """Return a score less that of each baseline, paired over the images.
 
     Each is judged by itself: who claims to be better than both needs both, so that their number
     makes no claim more likely by chance.
 
     Args:
-        correct: Whether each image is predicted right, ``(N,)``.
-        baselines: Whether each baseline is right, ``(N,)``, by its name.
+        per_image: What each image contributes to the score, such as whether it is right, ``(N,)``.
+        baselines: The same of each baseline, ``(N,)``, by its name.
         groups: The group of each image, where images of one group are alike.
+        score: What it is.
 
     Example:
         >>> import torch
@@ -55,7 +98,8 @@ def compare_with_baselines(
         >>> estimate.mean, estimate.standard_error
         (0.25, 0.25)
     """
-    return {
-        name: judge({RUN: correct[None], name: baseline[None]}, name, groups)[0]
-        for name, baseline in baselines.items()
-    }
+    found = {}
+    for name, baseline in baselines.items():
+        pair = {RUN: per_image[None], name: baseline[None]}
+        found[name] = judge(pair, name, groups, score=score)[0]
+    return found

@@ -8,10 +8,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from tltool.evaluation.accuracy import AccuracyInterval, accuracy_interval
 from tltool.evaluation.baselines import RUN, compare_with_baselines
+from tltool.evaluation.multi_label import MultiLabelPredictions, joined_names
 from tltool.evaluation.paired_differences import Difference
-from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.predictions import Predictions, PredictionSet
+from tltool.evaluation.score import Score
+from tltool.evaluation.score_interval import ScoreInterval
 
 
 @dataclass(frozen=True)
@@ -20,57 +22,83 @@ class MeasuredSplit:
 
     Attributes:
         split: Which images these are.
-        class_names: Names of the classes.
+        class_names: Names of the classes; of the target alone where labels are numbers.
         predictions: Of all images, in order.
         paths: Where the images lie.
         names: Their paths from the data's root on.
         groups: The group of each image, where the data has groups.
-        baselines: Whether each baseline is right, ``(N,)``, by its name.
-        majority: The class that most training images have.
+        baselines: What each image contributes to the score of each baseline, such as whether it is
+            right, ``(N,)``, by its name.
+        majority: The class that most training images have; empty where labels are no classes, or
+            several.
     """
 
     split: Literal["train", "val", "test"]
     class_names: list[str]
-    predictions: PredictionSet
+    predictions: Predictions
     paths: list[str]
     names: list[str]
     groups: list[int] | None
     baselines: Mapping[str, Tensor]
-    majority: str
+    majority: str = ""
 
     @property
-    def accuracies(self) -> dict[str, AccuracyInterval]:
-        """The accuracies of the baselines and of the run, by name."""
-        all_correct = {**self.baselines, RUN: self.predictions.correct}
-        return {name: accuracy_interval(each, self.groups) for name, each in all_correct.items()}
+    def score(self) -> Score:
+        """What the network and the baselines are compared by."""
+        return self.predictions.score
 
     @property
-    def accuracy(self) -> AccuracyInterval:
-        """The accuracy of the run."""
-        return accuracy_interval(self.predictions.correct, self.groups)
+    def results(self) -> dict[str, ScoreInterval]:
+        """The scores of the baselines and of the run, by name."""
+        scores = {**self.baselines, RUN: self.predictions.per_image}
+        return {name: self.predictions.interval(each, self.groups) for name, each in scores.items()}
+
+    @property
+    def result(self) -> ScoreInterval:
+        """The score of the run."""
+        return self.predictions.interval(self.predictions.per_image, self.groups)
 
     @property
     def differences(self) -> dict[str, Difference]:
-        """The run's accuracy less that of each baseline, see `compare_with_baselines`."""
-        return compare_with_baselines(self.predictions.correct, self.baselines, self.groups)
+        """The run's score less that of each baseline, see `compare_with_baselines`."""
+        return compare_with_baselines(
+            self.predictions.per_image,
+            self.baselines,
+            self.groups,
+            score=self.score,
+        )
 
     @property
     def by_name(self) -> tuple[Tensor, list[int] | None]:
-        """Whether each image is predicted right, ``(N,)``, and its group, in order of the names."""
+        """What each image contributes to the score, ``(N,)``, and its group, by order of names."""
         order = sorted(range(len(self.names)), key=self.names.__getitem__)
         groups = self.groups and [self.groups[index] for index in order]
-        return self.predictions.correct[order], groups
+        return self.predictions.per_image[order], groups
+
+    @property
+    def single_label(self) -> PredictionSet:
+        """The predictions, where each image has one class."""
+        assert isinstance(self.predictions, PredictionSet)  # noqa: S101  # the caller looked
+        return self.predictions
 
     @property
     def confusion(self) -> Tensor:
         """The confusion matrix, ``(num_classes, num_classes)``, rows are labels."""
-        return self.predictions.confusion(len(self.class_names))
+        return self.single_label.confusion(len(self.class_names))
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the images' names and classes: equal only where the same images measure."""
-        labels = [self.class_names[label] for label in self.predictions.labels.tolist()]
-        return fingerprint(self.names, labels)
+        """A hash of the images' names and labels: equal only where the same images measure."""
+        found = self.predictions
+        if isinstance(found, PredictionSet):
+            labels = [self.class_names[label] for label in found.labels.tolist()]
+            return fingerprint(self.names, labels)
+        if isinstance(found, MultiLabelPredictions):
+            labels = [joined_names(row > 0, self.class_names) for row in found.targets]
+        else:
+            labels = [repr(value) for value in found.targets.tolist()]
+        # Equal labels may be measured by another score, which cannot be compared.
+        return fingerprint([*self.names, ""], [*labels, self.score.name])
 
 
 def fingerprint(names: Sequence[str], labels: Sequence[str]) -> str:

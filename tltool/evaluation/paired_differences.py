@@ -10,6 +10,8 @@ import torch
 from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
+from tltool.evaluation.score import ACCURACY, Score
+
 CONFIDENCE = 0.95
 POWER = 0.8
 """Probability with which a difference that exists is to be found."""
@@ -69,28 +71,35 @@ class MeanEstimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of one head less that of another, paired over seeds and images."""
+    """The score of one head less that of another, paired over seeds and images."""
 
     name: str
     reference: str
     estimate: MeanEstimate
     p_value: float
     """After Holm's correction for all differences of the comparison."""
+    score: Score = ACCURACY
 
     @property
     def is_finding(self) -> bool:
         """Whether it is beyond noise."""
         return self.p_value < 1 - CONFIDENCE
 
+    @property
+    def gain(self) -> float:
+        """By how much it is better: the mean difference, of an error the other way round."""
+        return -self.estimate.mean if self.score.smaller_is_better else self.estimate.mean
+
 
 def estimate_mean(scores: Tensor, groups: Sequence[int] | None = None) -> MeanEstimate:
     """Return the mean of scores, with an error that counts both images and seeds as a sample.
 
-    Scores are right or wrong (1 or 0), or differences of them. Images and seeds are crossed random
-    effects, as cases and readers are in medicine: the variance of the mean is ``(MS_seed +
-    max(MS_image - MS_rest, 0)) / (S N)`` with the degrees of freedom of Hillis, 2007,
-    https://doi.org/10.1002/sim.2532. The variance between seeds is never taken to be negative. With
-    one seed there is no such variance to see, and the error is that of the images alone.
+    Scores are right or wrong (1 or 0), what else each image contributes to a score, or differences
+    of them. Images and seeds are crossed random effects, as cases and readers are in medicine: the
+    variance of the mean is ``(MS_seed + max(MS_image - MS_rest, 0)) / (S N)`` with the degrees of
+    freedom of Hillis, 2007, https://doi.org/10.1002/sim.2532. The variance between seeds is never
+    taken to be negative. With one seed there is no such variance to see, and the error is that of
+    the images alone.
 
     Args:
         scores: One for each seed and image, ``(S, N)``.
@@ -163,7 +172,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def judge(
-    correct: Mapping[str, Tensor], reference: str | None, groups: Sequence[int] | None = None
+    scores: Mapping[str, Tensor],
+    reference: str | None,
+    groups: Sequence[int] | None = None,
+    *,
+    score: Score = ACCURACY,
 ) -> list[Difference]:
     """Return the differences between heads, paired over seeds and images.
 
@@ -171,23 +184,24 @@ def judge(
     side: where only a few do, their variance is too small by chance, and the t test trusts it.
 
     Args:
-        correct: Whether each image is right, by the head's name, ``(num_seeds, num_images)``; the
-            same seeds and images for all.
+        scores: Whether each image is right, or what else it contributes to a score, by the head's
+            name, ``(num_seeds, num_images)``; the same seeds and images for all.
         reference: The head that all others are compared with; ``None`` for all pairs.
         groups: Group of each image, see `estimate_mean`.
+        score: What they are scores of.
     """
     pairs = (
-        [(second, first) for first, second in itertools.combinations(correct, 2)]
+        [(second, first) for first, second in itertools.combinations(scores, 2)]
         if reference is None
-        else [(name, reference) for name in correct if name != reference]
+        else [(name, reference) for name in scores if name != reference]
     )
     estimates = [
-        estimate_mean(correct[name].double() - correct[other].double(), groups)
+        estimate_mean(scores[name].double() - scores[other].double(), groups)
         for name, other in pairs
     ]
     corrected = holm([max(e.p_value, 2.0 ** (1 - e.num_differing)) for e in estimates])
     return [
-        Difference(*pair, estimate, p_value)
+        Difference(*pair, estimate, p_value, score)
         for pair, estimate, p_value in zip(pairs, estimates, corrected, strict=True)
     ]
 

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from tltool.evaluation.accuracy import accuracy_interval
 from tltool.evaluation.calibration import ReliabilityBin, reliability_bins
 from tltool.evaluation.confusion import confusion_matrix
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.per_class import ClassMetrics, class_metrics
+from tltool.evaluation.regression import RegressionPredictions
+from tltool.evaluation.score import ACCURACY, Score
+from tltool.evaluation.score_interval import ScoreInterval
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class PredictionSet:
     predicted: Tensor
     confidence: Tensor
     of_label: Tensor
+
+    score: ClassVar[Score] = ACCURACY
 
     @classmethod
     def from_probabilities(cls, probabilities: Tensor, labels: Tensor) -> "PredictionSet":
@@ -69,6 +77,26 @@ class PredictionSet:
         return float(self.correct.double().mean())
 
     @property
+    def right(self) -> Tensor:
+        """Which are shown as right ones, ``(N,)``."""
+        return self.correct
+
+    @property
+    def per_image(self) -> Tensor:
+        """What each contributes to the accuracy, ``(N,)``: whether it is right."""
+        return self.correct
+
+    def interval(self, per_image: Tensor, groups: Sequence[int] | None = None) -> ScoreInterval:
+        """Return an accuracy on these images with its 95 % interval, see `accuracy_interval`.
+
+        Args:
+            per_image: Whether each image is right, of this or of another network.
+            groups: The group of each image.
+        """
+        found = accuracy_interval(per_image, groups)
+        return ScoreInterval(found.accuracy, found.standard_error, found.interval)
+
+    @property
     def bins(self) -> list[ReliabilityBin]:
         """Accuracy by confidence, see `reliability_bins`."""
         return reliability_bins(self.confidence, self.correct)
@@ -96,3 +124,7 @@ class PredictionSet:
         wrong = (~self.correct).nonzero()[:, 0]
         indices: list[int] = wrong[order[wrong].argsort()].tolist()
         return indices
+
+
+Predictions = PredictionSet | MultiLabelPredictions | RegressionPredictions
+"""Predictions on labeled images, of each objective."""

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from tltool.evaluation.baselines import MAJORITY, PROBE
+from tltool.evaluation.baselines import FREQUENCIES, MAJORITY, MEAN, MEDIAN, PROBE
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.paired_differences import Difference
+
+CONSTANT = {
+    MAJORITY: "always saying the most frequent class",
+    FREQUENCIES: "always saying how frequent each class is",
+    MEDIAN: "always saying the median of training",
+    MEAN: "always saying the mean of training",
+}
+"""What a baseline without a network does, in words."""
 
 
 class Mark(StrEnum):
@@ -18,50 +26,58 @@ class Mark(StrEnum):
 
 
 def answer(differences: Mapping[str, Difference]) -> tuple[Mark, str]:
-    """Return whether training paid, from the differences to both baselines."""
-    majority, probe = differences[MAJORITY], differences[PROBE]
-    if not majority.is_finding and majority.estimate.mean > majority.estimate.standard_error:
+    """Return whether training paid, from the differences to the baselines.
+
+    Args:
+        differences: To the closed-form probe, and to at least one constant baseline, of which the
+            strongest counts.
+    """
+    probe, constants = differences[PROBE], [n for n in differences if n in CONSTANT]
+    name = min(constants, key=lambda name: differences[name].gain)
+    constant, words = differences[name], CONSTANT[name]
+    if not constant.is_finding and constant.gain > constant.estimate.standard_error:
         return Mark.UNKNOWN, (
-            "It cannot be told yet: it looks better than always saying the most frequent class, "
-            "but these images are too few to prove it."
+            f"It cannot be told yet: it looks better than {words}, but these images are too few to "
+            "prove it."
         )
-    if not majority.is_finding or majority.estimate.mean < 0:
-        return Mark.NO, "No: it is not provably better than always saying the most frequent class."
+    if not constant.is_finding or constant.gain < 0:
+        return Mark.NO, f"No: it is not provably better than {words}."
     if not probe.is_finding:
         return Mark.SAME, (
             "In part: it learned, but not provably more than a closed-form probe of the pretrained "
             "features gives without training."
         )
-    if probe.estimate.mean < 0:
+    if probe.gain < 0:
         return Mark.NO, (
             "No: it learned, but a closed-form probe of the pretrained features is better without "
             "training."
         )
-    return Mark.YES, "Yes: it is better than both baselines, beyond what chance explains."
+    those = "both" if len(differences) == 2 else f"all {len(differences)}"
+    return Mark.YES, f"Yes: it is better than {those} baselines, beyond what chance explains."
 
 
 def reasons(measured: MeasuredSplit) -> list[str]:
-    """Return what the answer rests on, in sentences: the accuracy, then each difference."""
-    accuracy = measured.accuracy
-    low, high = accuracy.interval
+    """Return what the answer rests on, in sentences: the score, then each difference."""
+    words, found = measured.score.words, measured.result
+    low, high = map(words, found.interval)
     of_groups = f" of {len(set(measured.groups)):,} groups" if measured.groups else ""
     return [
-        f"Accuracy {accuracy.accuracy:.3f}, 95 % interval {low:.3f} to {high:.3f}, on "
-        f"{accuracy.num_images:,} {measured.split} images{of_groups}.",
+        f"{measured.score.title} {words(found.value)}, 95 % interval {low} to {high}, on "
+        f"{len(measured.predictions):,} {measured.split} images{of_groups}.",
         *(f"{describe_difference(d, f'the {n}')}." for n, d in measured.differences.items()),
     ]
 
 
 def describe_difference(difference: Difference, other: str) -> str:
     """Return the difference to something else in words: as one only where it is beyond noise."""
-    estimate = difference.estimate
-    low, high = estimate.interval
-    relation = "Better" if estimate.mean > 0 else "Worse"
+    estimate, score = difference.estimate, difference.score
+    low, high = (score.words(bound, "+") for bound in estimate.interval)
+    relation = "Better" if difference.gain > 0 else "Worse"
     if not difference.is_finding:
         relation = "Not provably better or worse"
     return (
-        f"{relation} than {other}: {estimate.mean:+.3f}, 95 % interval "
-        f"{low:+.3f} to {high:+.3f}, p {words_of_p(difference.p_value)}"
+        f"{relation} than {other}: {score.words(estimate.mean, '+')}, 95 % interval "
+        f"{low} to {high}, p {words_of_p(difference.p_value)}"
     )
 
 

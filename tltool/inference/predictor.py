@@ -1,74 +1,34 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
-import functools
-import logging
+import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.data.files.directory_listing import list_images
-from tltool.data.files.image_sources import ImageSource, are_several, read_image
+from tltool.data.files.directory_listing import check_folder, list_images
+from tltool.data.files.folder_layout import describe_files
+from tltool.data.files.image_sources import ImageSource, are_several, describe_source
 from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
-from tltool.evaluation.per_class import ClassMetrics, class_metrics
+from tltool.evaluation.per_class import class_metrics
+from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics
+from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
-
-log = logging.getLogger(__name__)
-
-NIGHT = 16
-"""An image without a pixel as bright as this is nearly black."""
 
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
 )
 
 Kept = TypeVar("Kept")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an image shows.
-
-    Attributes:
-        label: The most probable class.
-        probabilities: Probability of each class by name, the most probable first.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-
-
-class PredictedImages(NamedTuple):
-    """Probabilities of many images, in order.
-
-    Attributes:
-        paths: Where they lie.
-        probabilities: ``(N, num_classes)``.
-    """
-
-    paths: list[str]
-    probabilities: Tensor
-
-
-class SplitMetrics(NamedTuple):
-    """What is measured on a split, over all ranks.
-
-    Attributes:
-        values: Each metric by name.
-        classes: The metrics of each class.
-    """
-
-    values: dict[str, float]
-    classes: list[ClassMetrics]
 
 
 class _KeepBatches(Callback, Generic[Kept]):
@@ -112,44 +72,95 @@ class Predictor:
         """The names of the classes, in the order of the probabilities."""
         return self.task.class_names
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.task.device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network to a device, such as ``cuda``; images follow by themselves."""
+        self.task.to(device)
+        return self
+
+    def __repr__(self) -> str:
+        names = self.class_names
+        few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        source = "" if self.source is None else f"{os.fspath(self.source)!r}, "
+        size = pixel_size(self.task.data_config["input_size"])
+        return (
+            f"Predictor({source}{self.task.backbone.name}, {size} px, {len(names)} classes ({few}),"
+            f" on {self.device})"
+        )
+
     @overload
-    def predict(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too: one file wins
+    def predict(  # type: ignore[overload-overlap]  # a str is iterable too: one file wins
         self, images: ImageSource, *, batch_size: int = ...
     ) -> Prediction: ...
     @overload
     def predict(
-        self, images: Sequence[ImageSource], *, batch_size: int = ...
+        self, images: Iterable[ImageSource], *, batch_size: int = ...
     ) -> list[Prediction]: ...
     def predict(
-        self, images: ImageSource | Sequence[ImageSource], *, batch_size: int = 32
+        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 32
     ) -> Prediction | list[Prediction]:
         """Predict the class of one image, or of several.
 
         Args:
             images: A file by its path, its bytes, or a stream of them; a Pillow image; pixels as an
-                array ``(H, W, C)`` or a tensor ``(C, H, W)``, see `image_of_pixels`; or a sequence
-                of them. All are prepared alike. For a directory, see `predict_folder`.
+                array ``(H, W, C)`` or a tensor ``(C, H, W)``, see `image_of_pixels`; or several of
+                them: a list, a generator, an array of 4 dimensions, a directory with all images
+                in it and below. All are prepared alike.
             batch_size: Number of images that pass through the network at once.
 
         Returns:
-            One prediction for one image, a list for a sequence.
+            One prediction for one image; a list for several, also of a directory.
 
         Raises:
             ValueError: If a file cannot be decoded, or the network gives no numbers for it; the
-                message names it.
+                message or a note to it names the image.
+            FileNotFoundError: If a directory has no images.
         """
+        if isinstance(images, str | os.PathLike) and os.path.isdir(images):
+            return list(self.predict_folder(images, batch_size=batch_size).values())
         if not are_several(images):
             return self._predict([cast(ImageSource, images)])[0]
-        return [
-            prediction
-            for start in range(0, len(images), batch_size)
-            for prediction in self._predict(images[start : start + batch_size])
-        ]
+        return list(self.predict_each(images, batch_size=batch_size))
+
+    def predict_each(
+        self, images: Iterable[ImageSource], *, batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """Yield the prediction of each image as soon as its batch is done, of an endless stream.
+
+        Args:
+            images: See `predict`; they are drawn from one batch at a time.
+            batch_size: See `predict`.
+        """
+        start = 0
+        for batch in _batches(images, batch_size):
+            yield from self._predict(batch, first=start)
+            start += len(batch)
 
     def predict_folder(self, folder: str | Path, *, batch_size: int = 32) -> dict[str, Prediction]:
         """Predict all images in a directory and below, by path."""
+        check_folder(Path(folder), option="the folder")
         paths = [str(path) for path in list_images(Path(folder))]
-        return dict(zip(paths, self.predict(paths, batch_size=batch_size), strict=True))
+        if not paths:
+            raise FileNotFoundError(f"'{folder}' has no images. {describe_files(Path(folder))}")
+        return dict(zip(paths, self.predict_each(paths, batch_size=batch_size), strict=True))
+
+    @torch.inference_mode()
+    def logits(self, images: Iterable[ImageSource], *, batch_size: int = 32) -> Tensor:
+        """Return the logits of images ``(N, num_classes)``, on the CPU, as the head gives them.
+
+        Args:
+            images: See `predict`; several of them.
+            batch_size: See `predict`.
+        """
+        found = []
+        for number, batch in enumerate(_batches(images, batch_size)):
+            pixels = source_pixels(batch, self.transform, first=number * batch_size)
+            found.append(self.task(pixels.to(self.device)).float().cpu())
+        return torch.cat([torch.empty(0, len(self.class_names)), *found])
 
     def predict_data(
         self,
@@ -229,24 +240,17 @@ class Predictor:
         return SplitMetrics(dict(values), classes)
 
     @torch.inference_mode()
-    def _predict(self, images: Sequence[ImageSource]) -> list[Prediction]:
-        pixels = torch.stack([self._pixels(image) for image in images])
-        batch = {"images": pixels.to(self.task.device), "paths": images}
+    def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
+        pixels = source_pixels(images, self.transform, first=first)
+        batch = {"images": pixels.to(self.device), "paths": images}
         found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
         self._check_numbers(images, found)
         predictions = []
-        for probabilities in found.tolist():
+        for image, probabilities in zip(images, found.tolist(), strict=True):
             named = zip(self.class_names, probabilities, strict=True)
             ranked = sorted(named, key=lambda pair: -pair[1])
-            predictions.append(Prediction(ranked[0][0], dict(ranked)))
+            predictions.append(Prediction(ranked[0][0], dict(ranked), source_path(image)))
         return predictions
-
-    def _pixels(self, image: ImageSource) -> Tensor:
-        decoded = read_image(image, **self.transform.decode_options)
-        brightest = np.ravel(decoded.getextrema()).max()
-        if self.transform.value_range is None and 0 < brightest < NIGHT:
-            _note_dark(image if isinstance(image, str | Path) else type(image).__name__)
-        return self.transform(decoded)
 
     @property
     def _name(self) -> str:
@@ -258,18 +262,16 @@ class Predictor:
         if wrong:
             raise ValueError(
                 f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
-                f"{images[wrong[0]]}. {_CAUSE}"
+                f"{describe_source(images[wrong[0]])}. {_CAUSE}"
             )
 
 
-@functools.cache
-def _note_dark(name: str | Path) -> None:
-    log.warning(
-        "'%s' is nearly black: no pixel is above %d of 255. If its values need fewer bits than its "
-        "type has, load the model with the range of all images: tltool.load(..., "
-        "value_range=(0, 4095)).",
-        *(name, NIGHT - 1),
-    )
+def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
+    if size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {size}.")
+    left = iter(images)
+    while batch := list(itertools.islice(left, size)):
+        yield batch
 
 
 def single_device_trainer() -> Trainer:

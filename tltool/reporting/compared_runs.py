@@ -10,6 +10,7 @@ import torch
 from tltool._plain_text import shell_command
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.paired_differences import Difference, judge
+from tltool.evaluation.score import Score
 from tltool.evaluation.verdict import Mark, describe_difference
 from tltool.reporting.config_differences import SEED, config_differences
 from tltool.reporting.measured_run import MeasuredRun
@@ -42,11 +43,13 @@ class ImageSet:
         variants: Letters of runs that differ in no more than their seed, by the variant's name.
         differences: Of the variants, paired over the images, and over seeds where all have the
             same ones.
+        score: What they are compared by.
     """
 
     name: str
     variants: dict[str, list[str]]
     differences: list[Difference]
+    score: Score
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,18 @@ def _images(evaluation: MeasuredSplit | None, names: Mapping[str, str]) -> str:
 
 def _image_set(name: str, runs: Mapping[str, MeasuredRun]) -> ImageSet:
     # The images may come in another order, for example where class names were given.
-    found = {letter: run.evaluation.by_name for letter, run in runs.items() if run.evaluation}
+    measured = {letter: run.evaluation for letter, run in runs.items() if run.evaluation}
+    found = {letter: each.by_name for letter, each in measured.items()}
+    score = next(iter(measured.values())).score  # Of other scores, the images count as others.
     variants = _variants({letter: runs[letter].record.config for letter in found})
-    correct = {
+    scores = {
         name: torch.stack([found[letter][0] for letter in letters])
         for name, letters in variants.items()
     }
-    reference = next(iter(correct)) if len(correct) > MOST_PAIRED else None
+    reference = next(iter(scores)) if len(scores) > MOST_PAIRED else None
     _, groups = next(iter(found.values()))
-    differences = judge(correct, reference, groups) if len(correct) > 1 else []
-    return ImageSet(name, variants, differences)
+    differences = judge(scores, reference, groups, score=score)
+    return ImageSet(name, variants, differences, score)
 
 
 def _variants(configs: Mapping[str, Mapping[str, object]]) -> dict[str, list[str]]:
@@ -144,7 +149,7 @@ def _verdict(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> Verdict:
     records = {run.letter: run.measured.record for run in runs}
     if findings:
         first = findings[0]
-        better = first.name if first.estimate.mean > 0 else first.reference
+        better = first.name if first.gain > 0 else first.reference
         mark, said, step = Mark.YES, "There is a difference beyond noise.", f"Use {better}:"
         commands = [records[better.partition("+")[0]].checkpoint_command("predict")]
     elif differences:
@@ -164,7 +169,7 @@ def _reasons(runs: Sequence[NamedRun], sets: Sequence[ImageSet]) -> list[str]:
     if len(sets) > 1:
         said.append(
             "The runs were measured on different images, so there is no ranking over all of them: "
-            "on other images an accuracy is another number. Train them with the same --data "
+            "on other images a score is another number. Train them with the same --data "
             "options."
         )
     for images in sets:

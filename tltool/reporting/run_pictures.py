@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from tltool._atomic_write import save_figure
 from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.figures.image_grid import draw_image_grid
 from tltool.reporting.measured_run import MeasuredRun
@@ -23,7 +24,13 @@ def write_pictures(run: MeasuredRun, *, images: bool) -> dict[str, Path]:
     """
     figures = {}
     if curves := run.record.curves:
-        figures["curves"] = draw_curves(curves, title=str(run.record.run_dir))
+        figures["curves"] = draw_curves(
+            curves,
+            phases=run.phase_starts,
+            levels=run.baseline_levels,
+            best_epoch=run.record.best_epoch,
+            title=str(run.record.run_dir),
+        )
     if images and run.evaluation is not None:
         figures["predictions"] = draw_predictions(run, run.evaluation)
     files = {name: run.record.run_dir / f"{name}.png" for name in figures}
@@ -33,15 +40,17 @@ def write_pictures(run: MeasuredRun, *, images: bool) -> dict[str, Path]:
 
 
 def draw_predictions(run: MeasuredRun, found: MeasuredSplit) -> Figure:
-    """Draw the most confident errors first, then images spread over the split."""
+    """Draw errors first, of classes the most confident ones, then images spread over the split."""
     predictions = found.predictions
-    worst = predictions.confident_errors()[: NUM_IMAGES // 2]
-    right = predictions.correct.nonzero()[:, 0].tolist()
+    is_class = isinstance(predictions, PredictionSet)
+    errors = predictions.confident_errors() if is_class else predictions.worst_errors()
+    worst = errors[: NUM_IMAGES // 2]
+    right = predictions.right.nonzero()[:, 0].tolist()
     step = max(1, len(right) // (NUM_IMAGES - len(worst)))
     chosen = worst + right[::step][: NUM_IMAGES - len(worst)]
     rows = prediction_table(found, chosen).cells
     return draw_image_grid(
         [run.decode(found.paths[index], mode=run.mode) for index in chosen],
         [f"{predicted}\n(is {label})" for _, predicted, label in rows],
-        predictions.correct[chosen].tolist(),
+        predictions.right[chosen].tolist(),
     )

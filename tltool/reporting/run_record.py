@@ -9,9 +9,21 @@ from typing import Any
 import yaml
 
 from tltool._csv_rows import read_rows
+from tltool._objective import MONITORS as USUAL_MONITORS
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
-from tltool.training.callbacks.checkpoints import DEFAULT_MONITOR, MONITORS, TIES
+from tltool.training.callbacks.checkpoints import MONITORS, TIES
+
+CURVES = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "map": "mAP",
+    "f1_macro": "macro F1",
+    "exact_match": "exact match",
+    "mae": "MAE",
+    "spearman": "Spearman",
+}
+"""What is drawn over the epochs of what was measured, by its name, of any objective."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +76,26 @@ class RunRecord:
 
         A run that chooses its monitor by itself has written it into its configuration.
         """
-        monitor = self.config.get("monitor") or DEFAULT_MONITOR
-        points = self.metrics.get(monitor, [])
+        points = self.metrics.get(self.monitor, [])
         if not points or not self.has_best:
             return None
-        sign = 1 if MONITORS.get(monitor, "max") == "max" else -1
+        sign = 1 if MONITORS.get(self.monitor, "max") == "max" else -1
         losses = dict(self.metrics.get(TIES, []))
         best = max(points, key=lambda point: (sign * point[1], -losses.get(point[0], math.inf)))
         return best[0]
 
     @property
+    def monitor(self) -> str:
+        """The metric that chose the best epoch."""
+        objective = self.config.get("model", {}).get("objective", "single_label")
+        monitor: str = self.config.get("monitor") or USUAL_MONITORS[objective]
+        return monitor
+
+    @property
     def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """What was measured in training and validation, by label of the metric and stage."""
         found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-        for name, label in (("loss", "cross-entropy loss"), ("accuracy", "accuracy")):
+        for name, label in CURVES.items():
             for stage in ("train", "val"):
                 if points := self.metrics.get(f"{stage}/{name}"):
                     found.setdefault(label, {})[stage] = points

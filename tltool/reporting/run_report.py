@@ -1,11 +1,14 @@
 """Report on one run: schedule, curves, health, confusion matrix, classes, mistakes, calibration."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
 from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.multi_label import MultiLabelPredictions
+from tltool.evaluation.regression import RegressionPredictions
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
 from tltool.reporting.figures.confusion import draw_confusion
@@ -13,16 +16,18 @@ from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
-from tltool.reporting.html.images import picture, thumbnail
+from tltool.reporting.html.images import picture
 from tltool.reporting.html.render import PictureOnPage
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.multi_label_sections import multi_label_sections
+from tltool.reporting.regression_sections import regression_sections
 from tltool.reporting.report import Report, Section
 from tltool.reporting.tables import class_table
+from tltool.reporting.worst_mistakes import worst_section
 
 MOST_IN_TABLE = 8
 """Classes whose confusion matrix fits a narrow screen as a table."""
 MOST_CLASSES = 20
-NUM_IMAGES = 12
 MOST_LAYERS = 40
 NO_ALARM = "\N{CHECK MARK} No alarm was raised."
 _LEGEND = (
@@ -45,20 +50,25 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
         images: Whether to show images; else their names only, for they may be private.
     """
     found, plan = run.evaluation, run.plan
-    starts = []
-    if isinstance(plan, Plan):
-        starts = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
     return Report(
         run.title,
         run.verdict,
         [
+            *([Section("What was trained", table=run.card)] if run.card else []),
             _schedule_section(plan, run.epochs_done),
-            curve_section("Learning curves", run.record.curves, run.best_epoch, starts),
+            curve_section(
+                "Learning curves",
+                run.record.curves,
+                run.best_epoch,
+                phases=run.phase_starts,
+                levels=run.baseline_levels,
+                best_epoch=run.record.best_epoch,
+            ),
             health_section(run.record.health, run.record.alarms),
             *(predictions_sections(found, run if images else None) if found else []),
         ],
         run.missing,
-        run_tables.accuracy_table(found, run.measured) if found else None,
+        run_tables.score_table(found, run.measured) if found else None,
     )
 
 
@@ -73,8 +83,15 @@ def _schedule_section(plan: Plan | str, epochs_done: float) -> Section:
     )
 
 
-def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float] = ()) -> Section:
-    """Return a picture of each metric over the epochs, with its last values in words."""
+def curve_section(title: str, curves: Curves, note: str, **marks: Any) -> Section:
+    """Return a picture of each metric over the epochs, with its last values in words.
+
+    Args:
+        title: Of the section.
+        curves: What was measured.
+        note: Small print below.
+        **marks: Phases, baselines and the best epoch, see `draw_curves`.
+    """
     if not curves:
         sentences = ["Nothing was measured: no epoch was finished."]
         return Section(title, sentences, dashboard="result")
@@ -82,7 +99,7 @@ def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float]
     for label, series in curves.items():
         ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
         words = f"The {label} over the epochs; at the end {ends}."
-        pictures.append(picture(draw_curves({label: series}, phases=phases), words))
+        pictures.append(picture(draw_curves({label: series}, **marks), words))
     return Section(title, pictures=pictures, note=note, dashboard="result")
 
 
@@ -122,12 +139,18 @@ def _health_picture(rows: CsvRows, column: str) -> list[PictureOnPage]:
 def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[Section]:
     """Return the confusion matrix, the metrics of each class, the worst mistakes, calibration.
 
+    Of several labels an image and of numbers, see `multi_label_sections`, `regression_sections`.
+
     Args:
         found: The split that was measured.
         run: Decodes the images of the worst mistakes; ``None`` leaves them out.
     """
+    if isinstance(found.predictions, MultiLabelPredictions):
+        return multi_label_sections(found, found.predictions, run)
+    if isinstance(found.predictions, RegressionPredictions):
+        return regression_sections(found, found.predictions, run)
     names, mistakes = found.class_names, run_tables.mistake_table(found)
-    classes = found.predictions.classes(names)
+    classes = found.single_label.classes(names)
     words = "The share of each true class (row) by predicted class (column), bright where high."
     if len(names) > MANY_CLASSES:
         words += f" Of {len(names):,} classes, those that are confused most often."
@@ -142,31 +165,15 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         if mistakes.rows
         else Section("Most frequent mistakes", ["There is none: all images are predicted right."]),
         Section("Per-class metrics", table=class_table(classes, MOST_CLASSES)),
-        *([_worst_section(found, run)] if mistakes.rows else []),
+        *([worst_section(found, run)] if mistakes.rows else []),
         _calibration_section(found),
     ]
 
 
-def _worst_section(found: MeasuredSplit, run: MeasuredRun | None) -> Section:
-    worst = found.predictions.worst_errors()[:NUM_IMAGES]
-    table, title = run_tables.prediction_table(found, worst), "Worst mistakes"
-    note = "Those whose own class got the least probability, the worst first."
-    if run is None:
-        note += " The images were left out (--no_images)."
-        return Section(title, table=table, note=note, is_private=True)
-    pictures = [
-        thumbnail(
-            run.decode(found.paths[index], mode=run.mode),
-            f"\N{MULTIPLICATION X} {predicted}, is {label}: {name}",
-        )
-        for index, (name, predicted, label) in zip(worst, table.cells, strict=True)
-    ]
-    return Section(title, pictures=pictures, note=note, is_private=True)
-
-
 def _calibration_section(found: MeasuredSplit) -> Section:
-    bins, right = found.predictions.bins, found.predictions.accuracy
-    sure = float(found.predictions.confidence.double().mean())
+    predictions = found.single_label
+    bins, right = predictions.bins, predictions.accuracy
+    sure = float(predictions.confidence.double().mean())
     words = (
         f"The mean confidence is {sure:.3f}, the accuracy {right:.3f}: "
         f"{'overconfident' if sure > right else 'underconfident'} by {abs(sure - right):.3f}. "

@@ -1,36 +1,43 @@
-"""Tables about one run: accuracies, phases, alarms, confusion matrix, mistakes, calibration."""
+"""Tables about one run: scores, phases, alarms, confusion matrix, mistakes, calibration."""
 
 from collections.abc import Mapping, Sequence
 
-from tltool.evaluation.baselines import MAJORITY, PROBE, RUN
+from tltool.evaluation.baselines import FREQUENCIES, MAJORITY, MEAN, MEDIAN, PROBE, RUN
 from tltool.evaluation.calibration import ReliabilityBin
 from tltool.evaluation.confusion import label_counts, mistakes
 from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.reporting.tables import FactTable
 
 MOST_MISTAKES = 12
 
 
-def accuracy_table(found: MeasuredSplit, measured: str) -> FactTable:
+def score_table(found: MeasuredSplit, measured: str) -> FactTable:
     """Return one row for each baseline and for the run.
 
     Args:
         found: The split that was measured.
         measured: Which checkpoint was measured, in words; empty for the best one.
     """
+    name = found.score.name
     chosen = ", on the images that chose it: slightly optimistic" if found.split == "val" else ""
+    frequencies = "Always saying how frequent each class is in training"
     meanings = {
         MAJORITY: f"Always saying {found.majority!r}; a model below it learned nothing.",
+        FREQUENCIES: f"{frequencies}; a model below it learned nothing.",
+        MEDIAN: "Always saying the median of training; a model above it learned nothing.",
+        MEAN: "Always saying the mean of training.",
         PROBE: "Ridge regression on the frozen features: what the pretraining gives without "
         "training.",
-        RUN: measured or f"The checkpoint with the best validation accuracy{chosen}.",
+        RUN: measured or f"The checkpoint with the best validation {name}{chosen}.",
     }
     rows = []
-    for name, each in found.accuracies.items():
-        low, high = each.interval
-        rows.append((name, str(each), f"{low:.3f} to {high:.3f}", meanings[name]))
-    return FactTable(("", "accuracy +- error", "95 % interval", "what it means"), rows, (1, 2))
+    words = found.score.words
+    for row, (value, error, (low, high)) in found.results.items():
+        numbers = f"{words(value)} +- {words(error)}", f"{words(low)} to {words(high)}"
+        rows.append((row, *numbers, meanings[row]))
+    return FactTable(("", f"{name} +- error", "95 % interval", "what it means"), rows, (1, 2))
 
 
 def phase_table(plan: Plan) -> FactTable:
@@ -81,14 +88,17 @@ def confusion_table(found: MeasuredSplit) -> FactTable:
 def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
     """Return one row for each of some predictions."""
     names, predictions = found.class_names, found.predictions
-    rows = [
-        (
-            found.names[index],
-            f"{names[predictions.predicted[index]]} {predictions.confidence[index]:.2f}",
-            f"{names[predictions.labels[index]]} {predictions.of_label[index]:.2f}",
-        )
-        for index in indices
-    ]
+    rows = []
+    for index in indices:
+        if isinstance(predictions, PredictionSet):
+            predicted, label = predictions.predicted[index], predictions.labels[index]
+            words = (
+                f"{names[predicted]} {predictions.confidence[index]:.2f}",
+                f"{names[label]} {predictions.of_label[index]:.2f}",
+            )
+        else:
+            words = predictions.words(index, names)
+        rows.append((found.names[index], *words))
     return FactTable(("image", "predicted", "is"), rows)
 
 

@@ -1,10 +1,11 @@
 """Report on several runs: what differs, and whether it made a difference."""
 
-from tltool.evaluation.baselines import MAJORITY
-from tltool.evaluation.verdict import words_of_p
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.verdict import CONSTANT, words_of_p
 from tltool.reporting.compared_runs import ComparedRuns, ImageSet, NamedRun
 from tltool.reporting.config_differences import config_differences
 from tltool.reporting.report import Report, Section
+from tltool.reporting.run_record import CURVES
 from tltool.reporting.run_report import NO_ALARM, curve_section
 from tltool.reporting.run_tables import alarm_table
 from tltool.reporting.run_verdict import is_cut_short
@@ -27,10 +28,10 @@ def runs_report(found: ComparedRuns) -> Report:
         found: The runs, compared.
     """
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for name in ("loss", "accuracy"):
+    for name, label in CURVES.items():
         for run in found.runs:
             if points := run.measured.record.metrics.get(f"val/{name}"):
-                curves.setdefault(f"validation {name}", {})[run.letter] = points
+                curves.setdefault(f"validation {label}", {})[run.letter] = points
     alarms = [
         {**alarm, "layer": f"run {run.letter}, {alarm['layer']}"}
         for run in found.runs
@@ -58,21 +59,29 @@ def runs_report(found: ComparedRuns) -> Report:
 
 def runs_table(found: ComparedRuns) -> FactTable:
     """Return one row for each run."""
-    columns = ("run", "accuracy", "95 % interval", MAJORITY, "images", "training", "directory")
+    measured = [each for run in found.runs if (each := run.measured.evaluation) is not None]
+    score = " or ".join(dict.fromkeys(each.score.name for each in measured)) or "score"
+    constant = " or ".join(dict.fromkeys(_constant(each)[0] for each in measured)) or "constant"
+    columns = ("run", score, "95 % interval", constant, "images", "training", "directory")
     return FactTable(columns, [_run_row(run) for run in found.runs], (1, 2, 3))
 
 
 def _run_row(run: NamedRun) -> tuple[object, ...]:
     measured, record = run.measured.evaluation, run.measured.record
-    accuracy: tuple[object, ...] = ("", "", "")
+    score: tuple[object, ...] = ("", "", "")
     if measured is not None:
-        found, (low, high) = measured.accuracy.accuracy, measured.accuracy.interval
-        majority = measured.accuracies[MAJORITY].accuracy
-        accuracy = (found, f"{low:.3f} to {high:.3f}", majority)
+        words, (value, _, (low, high)) = measured.score.words, measured.result
+        interval = f"{words(low)} to {words(high)}"
+        score = (words(value), interval, words(_constant(measured)[1]))
     is_cut = is_cut_short(record) and not run.measured.has_ended
     cut = f" of {record.max_epochs}, cut short." if is_cut else "."
     said = " ".join([f"{record.epochs_done} epochs{cut}", *run.measured.missing])
-    return (run.letter, *accuracy, run.images, said, record.run_dir)
+    return (run.letter, *score, run.images, said, record.run_dir)
+
+
+def _constant(measured: MeasuredSplit) -> tuple[str, float]:
+    """Return the first of the baselines that need no network, and its score."""
+    return next((name, each.value) for name, each in measured.results.items() if name in CONSTANT)
 
 
 def _options_section(found: ComparedRuns) -> Section:
@@ -87,12 +96,13 @@ def _options_section(found: ComparedRuns) -> Section:
 def _difference_section(found: ComparedRuns, images: ImageSet) -> Section:
     rows = []
     for difference in images.differences:
-        low, high = difference.estimate.interval
+        words, estimate = difference.score.words, difference.estimate
+        low, high = (words(bound, "+") for bound in estimate.interval)
         rows.append(
             (
                 f"{difference.name} minus {difference.reference}",
-                f"{difference.estimate.mean:+.3f}",
-                f"{low:+.3f} to {high:+.3f}",
+                words(estimate.mean, "+"),
+                f"{low} to {high}",
                 words_of_p(difference.p_value).removeprefix("= "),
                 "\N{CHECK MARK} beyond noise"
                 if difference.is_finding
@@ -105,5 +115,5 @@ def _difference_section(found: ComparedRuns, images: ImageSet) -> Section:
     return Section(
         "Differences" + (f" on {images.name}" if len(found.sets) > 1 else ""),
         table=FactTable(("", "difference", "95 % interval", "p", "verdict"), rows, (1, 2, 3)),
-        note=f"Accuracy, paired over {over}.{corrected}",
+        note=f"{images.score.title}, paired over {over}.{corrected}",
     )

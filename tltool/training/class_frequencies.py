@@ -5,14 +5,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tltool.data.datamodules.class_weights import ClassWeights, balanced_weights, class_weights
+from tltool._objective import Objective
+from tltool.data.datamodules.class_weights import (
+    ClassWeights,
+    balanced_weights,
+    class_weights,
+    positive_weights,
+)
 from tltool.data.loading.class_balance import Sampling
 from tltool.layers.log_prior import init_log_prior_
-from tltool.training.loss_options import LossOptions, loss_options
+from tltool.models.label_loss import LossOptions
+from tltool.training.loss_options import loss_options
 
 
 def weight_tensor(
-    choice: ClassWeights | None, class_counts: Sequence[int] | None, class_names: Sequence[str]
+    choice: ClassWeights | None,
+    class_counts: Sequence[int] | None,
+    class_names: Sequence[str],
+    *,
+    objective: Objective = "single_label",
+    num_images: int | None = None,
 ) -> Tensor | None:
     """Return the weight of each class in the loss ``(num_classes,)``, or ``None`` for none.
 
@@ -20,6 +32,8 @@ def weight_tensor(
         choice: See `tltool.data.datamodules.class_weights`.
         class_counts: Number of training images of each class, where they are known.
         class_names: Names of the classes.
+        objective: Of several classes, these are weights of the images that have the class.
+        num_images: Number of training images, where it is known.
 
     Raises:
         ValueError: If the choice needs counts and there are none, or is no choice.
@@ -30,7 +44,13 @@ def weight_tensor(
     """
     if choice is None:
         return None
+    if objective == "regression":
+        raise ValueError(
+            "`class_weights` are of classes, and the objective is regression. Leave them out."
+        )
     counts = _need(class_counts, "class_weights") if isinstance(choice, str) else []
+    if objective == "multi_label" and isinstance(choice, str):
+        return torch.tensor(positive_weights(choice, counts, num_images))
     return torch.tensor(class_weights(choice, counts, class_names))
 
 

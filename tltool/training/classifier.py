@@ -4,14 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from tltool._objective import Objective
+from tltool.data.loading.labels import TargetStats
 from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.models.backbone import Backbone
+from tltool.models.label_loss import RegressionLoss, label_loss, label_predictions
 from tltool.models.non_finite import check_finite
 from tltool.training.checkpoint_io import TASK, read_checkpoint
-from tltool.training.loss_options import cross_entropy, loss_options
+from tltool.training.loss_options import loss_options
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
 
@@ -23,6 +27,11 @@ class Classifier(LightningModule):
         head: Makes logits ``(B, num_classes)`` of features ``(B, num_features)``.
         class_weights: Weights of the classes in the training loss ``(num_classes,)``.
         label_smoothing: Of the training loss.
+        objective: What the labels are.
+        regression_loss: Of the training loss.
+        target_stats: Of the numbers that a regression learns; the head's output is standardized by
+            them.
+        thresholds: See `ImageTask`.
         **arguments: The other arguments from which `rebuilt` makes the task again.
 
     Raises:
@@ -30,6 +39,8 @@ class Classifier(LightningModule):
     """
 
     class_weights: Tensor | None
+    target_mean: Tensor
+    target_std: Tensor
 
     def __init__(
         self,
@@ -38,21 +49,35 @@ class Classifier(LightningModule):
         *,
         class_weights: Tensor | None,
         label_smoothing: float,
+        objective: Objective = "single_label",
+        regression_loss: RegressionLoss = "mse",
+        target_stats: TargetStats | None = None,
+        thresholds: list[float] | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.label_smoothing = label_smoothing
+        self.objective: Objective = objective
+        self.regression_loss: RegressionLoss = regression_loss
         self.register_buffer("class_weights", class_weights, persistent=False)
         #: Whether the head has yet to begin as the closed-form probe, when ``fit`` starts.
         self.closed_form_start = False
         #: Where batches of activations enter the backbone.
         self.activation_cut: ActivationCut | None = None
         weights = None if class_weights is None else class_weights.tolist()
-        loss = {"label_smoothing": label_smoothing, "class_weights": weights}
+        loss = {
+            "label_smoothing": label_smoothing,
+            "class_weights": weights,
+            "objective": objective,
+            "regression_loss": regression_loss,
+        }
         #: Plain data from which `rebuilt` makes the task again.
         self.task_config = task_config(backbone, head, **arguments, **loss)
+        self.target_stats: TargetStats | None = None
+        self._set_target_scale_(target_stats)
+        self.set_thresholds_(thresholds)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits ``(B, num_classes)`` of images ``(B, C, H, W)``."""
@@ -75,7 +100,43 @@ class Classifier(LightningModule):
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss that training minimizes, with class weights and label smoothing."""
-        return cross_entropy(logits, labels, **loss_options(self))
+        return label_loss(logits, self.standardized(labels), **loss_options(self))
+
+    def plain_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss without weights and smoothing, by which runs can be compared."""
+        return label_loss(logits, self.standardized(labels), objective=self.objective)
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        """Return what logits predict.
+
+        Returns:
+            Probabilities of the classes ``(B, num_classes)``; of a regression numbers ``(B, 1)`` in
+            the units of the target.
+        """
+        predicted = label_predictions(logits.float(), self.objective)
+        if self.objective != "regression":
+            return predicted
+        return predicted * self.target_std + self.target_mean
+
+    def standardized(self, labels: Tensor) -> Tensor:
+        """Return labels as the loss takes them: the numbers of a regression without their units."""
+        if self.objective != "regression":
+            return labels
+        return (labels - self.target_mean) / self.target_std
+
+    def set_thresholds_(self, thresholds: list[float] | None) -> None:
+        """Set the probability from which on each of several classes is predicted, in place."""
+        self.thresholds = thresholds
+        self.task_config["thresholds"] = thresholds
+
+    def _set_target_scale_(self, stats: TargetStats | None) -> None:
+        self.target_stats = stats
+        known = stats or TargetStats()
+        # Not in the state dict: an average of weights would round them. The task's configuration
+        # has them.
+        for name, value in (("target_mean", known.mean), ("target_std", known.std)):
+            self.register_buffer(name, torch.tensor(value, device=self.device), persistent=False)
+        self.task_config["target_stats"] = stats and stats.plain()
 
     def edit_backbone_(self, edits: Sequence[dict[str, Any]]) -> None:
         """Edit the backbone, before the optimizer exists; a checkpoint rebuilds it so.

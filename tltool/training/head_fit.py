@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from tltool._module_state import restored_modes
-from tltool.training.loss_options import LossOptions, cross_entropy
+from tltool.models.label_loss import LossOptions, label_loss
 
 EPOCHS = 20
 FEWEST_STEPS, MOST_STEPS = 500, 2_000
@@ -27,7 +27,7 @@ def fit_head_(
     Args:
         head: Any head; its mode is left as it was.
         features: Of the training images, ``(N, num_features)``.
-        labels: ``(N,)``.
+        labels: As `label_loss` takes them.
         **loss: See `LossOptions`.
 
     Returns:
@@ -54,7 +54,7 @@ def fit_head_(
                 order = torch.randperm(len(features)).to(features.device)
             rows = order[step % per_epoch * size :][:size]
             optimizer.zero_grad()
-            cross_entropy(head(features[rows]), labels[rows], **loss).backward()  # type: ignore[no-untyped-call]
+            label_loss(head(features[rows]), labels[rows], **loss).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             cycle.step()
     head.zero_grad()

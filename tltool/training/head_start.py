@@ -12,11 +12,13 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.features.extraction import extract_features
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
-from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.models.label_loss import LossOptions
+from tltool.models.ridge_probe import CHEAP
+from tltool.models.target_probe import fit_probe
 from tltool.training.backbone_start import start_backbone_
 from tltool.training.class_frequencies import fit_options
+from tltool.training.classifier import Classifier
 from tltool.training.head_fit import fit_head_
-from tltool.training.loss_options import LossOptions
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def start_head_(
         if starts:
             labels = torch.tensor(data.samples("train").labels, device=task.device)
             loss = fit_options(task, labels, data.sampling)
+            labels = task.standardized(labels) if isinstance(task, Classifier) else labels
             if isinstance(head, Head) and has_closed_form(head):
                 start_from_probe_(head, features, labels, **loss)
             else:
@@ -121,7 +124,7 @@ def start_from_probe_(
     Args:
         head: A linear head, its input norm fitted.
         features: Of the training images, ``(N, num_features)``.
-        labels: ``(N,)``.
+        labels: As `label_loss` takes them.
         **loss: See `LossOptions`.
 
     Returns:
@@ -151,7 +154,7 @@ def start_from_probe_(
     weights = loss.get("class_weights")
     if weights is not None:
         loss["class_weights"] = weights.cpu()
-    probe = fit_ridge_probe(features, labels, num_classes, **loss)
+    probe = fit_probe(features, labels, num_classes, **loss)
     weight, bias = probe.linear()
     head.output.weight.copy_(weight)
     head.output.bias.copy_(bias)

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tltool._objective import Objective
 from tltool.data.datamodules.class_weights import ClassWeights
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.labels import TargetStats
 from tltool.data.transforms.augmentation import crop_area_warnings
 from tltool.finetuning.penalties import L2SP
 from tltool.models.backbone import Backbone
 from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
+from tltool.models.label_loss import RegressionLoss
 from tltool.models.serialization import build_serializable
 from tltool.training.class_frequencies import (
     balance_warning,
@@ -25,6 +28,11 @@ from tltool.training.class_frequencies import (
 from tltool.training.data_config_agreement import agreed_data_config
 from tltool.training.head_start import start_head_
 from tltool.training.measured_classifier import MeasuredClassifier
+from tltool.training.objective_options import (
+    check_objective,
+    check_same_objective,
+    check_thresholds,
+)
 from tltool.training.optimizer_options import keep_changed_options_
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.task_checkpoint import TaskCheckpoint
@@ -38,29 +46,40 @@ HeadFactory = Callable[[int, int], nn.Module]
 
 
 class ImageTask(MeasuredClassifier):
-    """Learn to classify images with a pretrained backbone and a new head.
+    """Learn classes or a number of images with a pretrained backbone and a new head.
 
-    A batch is a dict with ``labels`` ``(B,)`` and ``images`` ``(B, C, H, W)``, ``features``
-    ``(B, num_features)``, or ``activations`` at its ``activation_cut``. A training batch may bring
-    a ``seed``, from which dropout draws then; a batch of evaluation may be empty. All parameters
-    are in the optimizer from the start; the ``Finetuning`` callback says which of them train.
+    A batch is a dict with ``labels``, see ``objective``, and ``images`` ``(B, C, H, W)``,
+    ``features`` ``(B, num_features)``, or ``activations`` at its ``activation_cut``. A training
+    batch may bring a ``seed``, from which dropout draws then; a batch of evaluation may be empty.
+    All parameters are in the optimizer from the start; the ``Finetuning`` callback says which of
+    them train.
     Without it everything trains at the optimizer's learning rate.
 
     Args:
         backbone: The network in front of the head.
         head: Makes the head from ``(num_features, num_classes)``: a class such as ``Head``,
             or ``functools.partial(Head, hidden_features=[256])``.
-        num_classes: Number of classes, at least 2.
+        num_classes: Number of classes, at least 2; of several classes for each image at least 1, of
+            a regression 1.
         class_names: Names of the classes in the order of their labels; ``None`` for "0", "1", ...
+            Of a regression the name of its target.
+        objective: What the labels are. ``single_label``: one class for each image, ``(B,)``.
+            ``multi_label``: any number of classes, ``(B, num_classes)`` of 0 and 1, learned by
+            binary cross-entropy. ``regression``: a number, ``(B,)``; the head's output is
+            standardized by ``target_stats``, what is predicted is in the target's units.
         data_config: Preprocessing of the images; ``None`` for that of the datamodule it is trained
             with, until then the backbone's own.
         optimizer: Makes the optimizer from parameter groups: a class of ``torch.optim`` or
             ``timm.optim`` with its arguments bound.
         class_counts: Number of training images of each class, which ``class_weights`` and
             ``log_prior`` need. The command line fills it in.
+        num_images: Number of training images, which ``class_weights: balanced`` needs where images
+            have several classes. The command line fills it in.
         class_weights: Weights of the classes in the training loss: ``balanced``,
             ``effective_number``, a weight for each class, or weights by class name. See
-            ``tltool.data.datamodules.class_weights``.
+            ``tltool.data.datamodules.class_weights``. Of several classes for each image these are
+            weights of the images that have the class, and ``balanced`` is how many do not for each
+            that does.
         log_prior: Start from the class frequencies: zero output weights and log-prior biases, so
             the first loss is the label entropy. See ``init_log_prior_``.
         closed_form_start: Let a linear head begin as the probe in closed form, see
@@ -75,6 +94,13 @@ class ImageTask(MeasuredClassifier):
             that training starts from, see `L2SP`; the backbone then has no weight decay, and the
             head keeps that of the optimizer. It is part of what training minimizes, not of
             ``train/loss``, and logged as ``train/penalty``.
+        thresholds: Of several classes for each image the probability from which on each is
+            predicted; ``None`` chooses them on the validation images when ``fit`` ends.
+        regression_loss: The training loss of a regression: ``mse``, or ``huber``, which counts
+            errors of more than a standard deviation of the target linearly.
+        target_stats: Mean, deviation and levels of the training targets of a regression, see
+            `TargetStats`; ``None`` takes those of the datamodule it is trained with. The command
+            line fills it in.
 
     Raises:
         ValueError: If the class names do not fit ``num_classes``, or an argument is out of its
@@ -94,20 +120,27 @@ class ImageTask(MeasuredClassifier):
         *,
         num_classes: int,
         class_names: Sequence[str] | None = None,
+        objective: Objective = "single_label",
         data_config: dict[str, Any] | None = None,
         # A partial holds no state of a task.
         optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
         label_smoothing: float | None = None,
         class_counts: Sequence[int] | None = None,
+        num_images: int | None = None,
         class_weights: ClassWeights | None = None,
         log_prior: bool = False,
         closed_form_start: bool = True,
         l2_sp: float = 0.0,
+        thresholds: Sequence[float] | None = None,
+        regression_loss: RegressionLoss = "mse",
+        target_stats: dict[str, Any] | None = None,
     ) -> None:
         quiet_lightning()
-        if num_classes < 2:
-            raise ValueError(f"`num_classes` must be at least 2 to tell apart, got {num_classes}.")
         label_smoothing = label_smoothing or 0.0
+        chosen = {"label_smoothing": label_smoothing, "log_prior": log_prior}
+        chosen |= {"class_weights": class_weights, "thresholds": thresholds}
+        chosen |= {"regression_loss": regression_loss if regression_loss != "mse" else None}
+        check_objective(objective, num_classes, chosen)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
         names = list(map(str, range(num_classes) if class_names is None else class_names))
@@ -118,9 +151,15 @@ class ImageTask(MeasuredClassifier):
             build_serializable(head, backbone.num_features, num_classes),
             class_names=names,
             data_config=data_config or backbone.data_config,
-            class_weights=weight_tensor(class_weights, class_counts, names),
+            class_weights=weight_tensor(
+                class_weights, class_counts, names, objective=objective, num_images=num_images
+            ),
             label_smoothing=label_smoothing,
             l2_sp=l2_sp,
+            objective=objective,
+            thresholds=check_thresholds(thresholds, num_classes),
+            regression_loss=regression_loss,
+            target_stats=target_stats and TargetStats.from_plain(target_stats),
         )
         self._given_data_config = data_config
         self.l2_sp = L2SP(l2_sp)
@@ -136,6 +175,9 @@ class ImageTask(MeasuredClassifier):
         if stage == "fit":
             self.l2_sp.reset()
         if isinstance(data, ImageDataModule):
+            check_same_objective(self.objective, data.objective)
+            if stage == "fit" and self.target_stats is None:
+                self.set_target_stats_(data.target_stats)
             self.data_config = agreed_data_config(data, self._given_data_config)
             if stage == "fit":
                 self._given_data_config = self.task_config["data_config"] = self.data_config

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchmetrics import MetricCollection
 
+from tltool._objective import MONITORS
+from tltool.data.loading.labels import TargetStats
 from tltool.models.backbone import Backbone
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
@@ -43,11 +44,17 @@ class MeasuredClassifier(Classifier):
         )
         self.class_names = class_names
         self.data_config = data_config
-        self.train_metrics = stage_metrics(len(class_names), "train")
-        self.val_metrics = stage_metrics(len(class_names), "val")
-        self.test_metrics = stage_metrics(len(class_names), "test")
+        self.set_target_stats_(self.target_stats)
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
+
+    def set_target_stats_(self, stats: TargetStats | None) -> None:
+        """Set what standardizes the targets of a regression, in place, and make its metrics."""
+        self._set_target_scale_(stats)
+        number, kind = len(self.class_names), (self.objective, stats)
+        self.train_metrics = stage_metrics(number, "train", *kind).to(self.device)
+        self.val_metrics = stage_metrics(number, "val", *kind).to(self.device)
+        self.test_metrics = stage_metrics(number, "test", *kind).to(self.device)
 
     def metrics_of(self, stage: Stage) -> MetricCollection:
         """Return the metrics of a stage; they move with the task."""
@@ -55,24 +62,24 @@ class MeasuredClassifier(Classifier):
         return metrics
 
     def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
-        """Measure a batch; return its loss and its probabilities ``(B, num_classes)``."""
+        """Measure a batch; return its loss and its `predictions`."""
         if batch.get("paths") == []:  # The share of a rank where images are too few for all.
             if is_sharded(self):  # The ranks with images gather the weights together with this one.
                 self(torch.zeros(1, *self.data_config["input_size"], device=self.device))
-            probabilities = torch.zeros(0, len(self.class_names), device=self.device)
-            return probabilities.sum(), probabilities
+            nothing = torch.zeros(0, len(self.class_names), device=self.device)
+            return nothing.sum(), nothing
         labels = batch["labels"]  # (B,), or (B, num_classes) of mixed images
         hard_labels = batch.get("hard_labels", labels)
         logits = self.logits(batch)
         if stage == "train":
             loss = self.training_loss(logits, labels)
         else:  # Without smoothing and weights, so that runs can be compared.
-            loss = functional.cross_entropy(logits, labels)
-        probabilities = logits.detach().float().softmax(dim=-1)
+            loss = self.plain_loss(logits, labels)
+        predicted = self.predictions(logits.detach())
         self.metrics_of(stage).update(
-            value=loss.detach(), weight=len(labels), preds=probabilities, target=hard_labels
+            value=loss.detach(), weight=len(labels), preds=predicted, target=hard_labels
         )
-        return loss, probabilities
+        return loss, predicted
 
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
@@ -85,17 +92,23 @@ class MeasuredClassifier(Classifier):
         return self._step(batch, "train")[0]
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Measure one validation batch; return its ``probabilities`` for callbacks."""
-        return {"probabilities": self._step(batch, "val")[1]}
+        """Measure one validation batch; return its predictions for callbacks, see `outputs`."""
+        return self.outputs(self._step(batch, "val")[1])
+
+    def outputs(self, predicted: Tensor) -> dict[str, Tensor]:
+        """Name `predictions`: ``probabilities``, or of a regression ``values`` ``(B,)``."""
+        if self.objective == "regression":
+            return {"values": predicted[:, 0]}
+        return {"probabilities": predicted}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Measure one test batch."""
         self._step(batch, "test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Return the paths and the class probabilities ``(B, num_classes)`` of one batch."""
-        probabilities = self.logits(batch).float().softmax(dim=-1).cpu()
-        return {"paths": batch["paths"], "probabilities": probabilities}
+        """Return the paths and the predictions of one batch, see `outputs`."""
+        predicted = self.predictions(self.logits(batch)).cpu()
+        return {"paths": batch["paths"], **self.outputs(predicted)}
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""
@@ -115,6 +128,6 @@ class MeasuredClassifier(Classifier):
         if stage != "train":
             metrics.reset()
         self.confusion = values.pop(f"{stage}/confusion", None)
-        on_bar = {f"{stage}/loss", f"{stage}/accuracy"}
+        on_bar = {f"{stage}/loss", f"{stage}/{MONITORS[self.objective].removeprefix('val/')}"}
         for name, value in values.items():
             self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)

@@ -13,8 +13,23 @@ from torchmetrics.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
+from tltool._objective import Objective
+from tltool.data.loading.labels import TargetStats
 from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.confusion import confusion_matrix
+from tltool.training.multi_label_metrics import (
+    ExactMatch,
+    LabelAccuracy,
+    LabelF1,
+    MeanAveragePrecision,
+)
+from tltool.training.regression_metrics import (
+    ExplainedVariance,
+    LevelAccuracy,
+    MeanError,
+    QuadraticKappa,
+    RankCorrelation,
+)
 
 Stage = Literal["train", "val", "test"]
 
@@ -22,7 +37,12 @@ Stage = Literal["train", "val", "test"]
 MAX_CLASSES_FOR_AUROC = 100
 
 
-def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
+def stage_metrics(
+    num_classes: int,
+    stage: Stage,
+    objective: Objective = "single_label",
+    target: TargetStats | None = None,
+) -> MetricCollection:
     """Return what is measured in training, or on validation and test data.
 
     In training that is the loss and top-1 accuracy of the batches, each with the weights as they
@@ -32,9 +52,14 @@ def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
     there are more than 5 classes, and the area under the ROC curve, one class against the rest, up
     to ``MAX_CLASSES_FOR_AUROC`` classes.
 
+    Of several classes for each image it is the mean average precision ``map``, macro F1
+    ``f1_macro``, the share of right decisions ``accuracy``, and that of images of which all are
+    right, ``exact_match``. Of numbers it is ``mae``, ``rmse``, ``r2`` and ``spearman``, and where
+    the target has levels the quadratic ``kappa`` and the ``accuracy`` of the nearest level.
+
     Each metric takes what it needs of ``value`` and ``weight`` (the mean loss of a batch and its
-    number of images), ``preds`` (probabilities ``(B, num_classes)``) and ``target`` (labels
-    ``(B,)``).
+    number of images), ``preds`` (probabilities ``(B, num_classes)``, or numbers ``(B, 1)``) and
+    ``target`` (the labels).
 
     Example:
         >>> metrics = stage_metrics(2, "train")
@@ -43,12 +68,21 @@ def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
         >>> metrics.compute()["train/accuracy"]
         tensor(0.5000)
     """
-    metrics: dict[str, Metric | MetricCollection] = {
-        # By itself it leaves NaN out, so that a mean hides the batches without a loss; "disable"
-        # would leave the weights out.
-        "loss": MeanMetric(nan_strategy=torch.nan),
-        "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-    }
+    if objective == "multi_label":
+        measured = _multi_label_metrics(num_classes, stage)
+    elif objective == "regression":
+        measured = _regression_metrics(stage, target)
+    else:
+        measured = _class_metrics(num_classes, stage)
+    # By itself it leaves NaN out, so that a mean hides the batches without a loss; "disable" would
+    # leave the weights out.
+    loss = MeanMetric(nan_strategy=torch.nan)
+    metrics: dict[str, Metric | MetricCollection] = {"loss": loss, **measured}
+    return MetricCollection(metrics, prefix=f"{stage}/", compute_groups=False)
+
+
+def _class_metrics(num_classes: int, stage: Stage) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
     if stage != "train":
         metrics["f1"] = MacroF1(num_classes)
         metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=NUM_BINS)
@@ -57,7 +91,28 @@ def stage_metrics(num_classes: int, stage: Stage) -> MetricCollection:
             metrics["top5_accuracy"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
         if num_classes <= MAX_CLASSES_FOR_AUROC:
             metrics["auroc"] = PresentClassesAUROC(num_classes)
-    return MetricCollection(metrics, prefix=f"{stage}/", compute_groups=False)
+    return metrics
+
+
+def _multi_label_metrics(num_classes: int, stage: Stage) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {"accuracy": LabelAccuracy(num_classes)}
+    if stage != "train":
+        metrics["map"] = MeanAveragePrecision(num_classes)
+        metrics["f1_macro"] = LabelF1(num_classes)
+        metrics["exact_match"] = ExactMatch(num_classes)
+    return metrics
+
+
+def _regression_metrics(stage: Stage, target: TargetStats | None) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {"mae": MeanError()}
+    if stage != "train":
+        metrics["rmse"] = MeanError(squared=True)
+        metrics["r2"] = ExplainedVariance()
+        metrics["spearman"] = RankCorrelation()
+        if target is not None and target.levels is not None:
+            metrics["kappa"] = QuadraticKappa(target)
+            metrics["accuracy"] = LevelAccuracy(target)
+    return metrics
 
 
 class MacroF1(Metric):

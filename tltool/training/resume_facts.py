@@ -39,6 +39,7 @@ def _model_facts(task_config: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {k: v for k, v in backbone["init_args"].items() if k not in _FROM_CHECKPOINT}
     return {
         "classes": task_config["class_names"],
+        "objective": task_config.get("objective", "single_label"),
         "preprocessing": task_config["data_config"],
         "model": {"backbone": {**backbone, "init_args": arguments}, "head": head},
     }

@@ -19,6 +19,7 @@ class Rule(Enum):
 _ROWS: dict[Rule, dict[str, str]] = {
     Rule.REFUSED: {
         "classes": "its outputs stand for these classes, in this order",
+        "objective": "its outputs stand for such labels",
         "preprocessing": "it has learned from images that were prepared so",
         "model": "its weights belong to that model",
         "model.backbone": "its weights belong to that backbone",
@@ -26,6 +27,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.backbone.init_args.weights_key": "the weights come from the checkpoint",
         "model.backbone.init_args.allow_partial": "the weights come from the checkpoint",
         "model.head": "its weights belong to that head",
+        "model.objective": "its outputs stand for such labels",
         "model.log_prior": "it sets the weights that training starts from",
         "model.closed_form_start": "it sets the weights that training starts from",
         "finetuning.init_args.rank": "its weights belong to adapters of that rank",
@@ -48,6 +50,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "commit": "the code may have changed",
         "world_size": "batch norms that train see other images together from here on; without them "
         "results differ in the last digits",
+        "model.regression_loss": "the training loss is another one from here on",
         "model.label_smoothing": "the training loss is another one from here on",
         "model.class_weights": "the training loss is another one from here on",
         "model.backbone.init_args.drop_rate": "training is regularized otherwise from here on",
@@ -76,6 +79,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "model.backbone.init_args.grad_checkpointing": "",
         "model.backbone.init_args.channels_last": "",
         "model.backbone.init_args.compile": "",
+        "model.thresholds": "",  # Of what has been learned.
         "data.init_args": "",  # Where the images lie; which ones they are is compared.
         "optimizer.init_args": "",  # lr, weight_decay, betas, ...
         "trainer": "",  # max_epochs, devices, loggers, callbacks, ...

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tltool.data.loading.labels import TargetStats
 from tltool.data.loading.samples import Splits
 from tltool.models.serialization import plain
 from tltool.training.checkpoint_io import TASK
@@ -53,6 +54,9 @@ class TaskCheckpoint:
         task, trainer = self._task, self._task._trainer
         now = {**task.task_config, "data_config": plain(task.data_config, "data_config")}
         check(model_differences(checkpoint[TASK], now), "The checkpoint")
+        stats = checkpoint[TASK].get("target_stats")
+        if stats is not None:  # Those that its head has learned, where the images are others now.
+            task.set_target_stats_(TargetStats.from_plain(stats))
         self.saved_optimizer = checkpoint.get("optimizer")
         if self._run_facts is not None:
             self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageOps
 
 from tltool.data.files.decoding import decode_image
-from tltool.data.files.image_errors import UnknownRangeError
+from tltool.data.files.image_errors import BrokenImageError, UnknownRangeError
 from tltool.data.files.image_sources import read_image
 from tltool.data.loading.image_dataset import decode_with
 from tltool.data.loading.in_memory import InMemoryDecoder
@@ -153,6 +153,23 @@ def test_floats_are_scaled_from_a_range():
 def test_an_array_with_its_channels_in_front_is_refused_with_the_cure():
     with pytest.raises(ValueError, match=r"pixels.transpose\(1, 2, 0\)"):
         read_image(np.zeros((3, 8, 8), np.uint8))
+
+
+def test_a_stream_that_was_read_before_is_refused_with_the_cure(tmp_path):
+    stream = io.BytesIO(write(tmp_path, "large").read_bytes())
+    read_image(stream)
+    with pytest.raises(BrokenImageError, match=r"stream.seek\(0\)"):
+        read_image(stream)
+
+
+def test_a_file_open_as_text_is_refused_with_the_cure(tmp_path):
+    with write(tmp_path, "large").open() as file, pytest.raises(TypeError, match="'rb'"):
+        read_image(file)
+
+
+def test_a_tensor_with_its_channels_behind_is_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"pixels.permute\(2, 0, 1\)"):
+        read_image(torch.zeros(8, 8, 3, dtype=torch.uint8))
 
 
 def test_what_is_no_image_is_refused():

@@ -54,6 +54,31 @@ def class_weights(
     return weights
 
 
+def positive_weights(choice: str, counts: Sequence[int], num_images: int | None) -> list[float]:
+    """Return the weight of the images with a class, where an image may have several.
+
+    Args:
+        choice: ``balanced``: the images with a class count as much as those without it.
+        counts: Number of training images with each class.
+        num_images: Number of training images.
+
+    Raises:
+        ValueError: If the choice is another one, or the number is not known.
+
+    Example:
+        >>> positive_weights("balanced", [25, 50, 0], 100)
+        [3.0, 1.0, 1.0]
+    """
+    lookup({"balanced": None}, choice, kind="class weights of several classes for each image")
+    if num_images is None:
+        raise ValueError(
+            "`class_weights: balanced` needs `num_images`: pass "
+            'num_images=len(data.samples("train")).'
+        )
+    # A class that no image has, or all of them, has nothing to balance.
+    return [(num_images - count) / count if 0 < count < num_images else 1.0 for count in counts]
+
+
 def _first(values: Sequence[object]) -> str:
     more = f" and {len(values) - _LISTED:,} more" if len(values) > _LISTED else ""
     return ", ".join(map(str, values[:_LISTED])) + more

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,8 @@ class DigitsDataModule(ImageDataModule):
         >>> print(DigitsDataModule().summary())
         images: 1169 train, 359 val, 269 test, 10 classes (113 to 119 images each)
     """
+
+    objectives: ClassVar = ("single_label",)
 
     def __init__(self, *, test_fraction: float = 0.15, **options: Unpack[SharedOptions]) -> None:
         super().__init__(broken_files="stop", **options)  # There are none.

@@ -3,7 +3,7 @@
 import logging
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -37,21 +37,31 @@ class ELPVDataModule(ImageDataModule):
 
     Args:
         target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the
-            four probabilities 0, 1/3, 2/3, 1 as classes.
+            four probabilities 0, 1/3, 2/3, 1 as classes, or where the objective is ``regression``
+            as numbers. ``None`` is what fits the objective, ``defective`` for classes.
         block_size: Number of neighboring images that stay together.
         test_fraction: Share of the images that tests.
     """
 
+    objectives: ClassVar = ("single_label", "regression")
+    target_name = "defect probability"
+
     def __init__(
         self,
         *,
-        target: Literal["defective", "probability"] = "defective",
+        target: Literal["defective", "probability"] | None = None,
         block_size: int = 64,
         test_fraction: float = 0.15,
         **options: Unpack[FileOptions],
     ) -> None:
         super().__init__(**options)
-        self.target = target
+        fitting = "probability" if self.objective == "regression" else "defective"
+        self.target: str = target or fitting
+        if self.target == "defective" and self.objective == "regression":
+            raise ValueError(
+                "`target: defective` has two classes, and the objective is regression. Leave it "
+                "out to learn the probability, or set --model.objective single_label."
+            )
         self.set_source("elpv", "elpv-dataset", test_fraction=test_fraction)
         self.block_size = block_size
 
@@ -73,7 +83,7 @@ class ELPVDataModule(ImageDataModule):
         folder = Path(str(package.locate_file("elpv_dataset/data")))
         rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
         return [
-            ImageRecord(str(folder / name), name, self._label(float(probability)), group=block)
+            ImageRecord(str(folder / name), name, self._label(probability), group=block)
             for (name, probability, *_), block in zip(rows, self._blocks(len(rows)), strict=True)
         ]
 
@@ -83,6 +93,9 @@ class ELPVDataModule(ImageDataModule):
         blocks = [cell // self.block_size for cell in range(number)]
         return ["twice" if block in twice else str(block) for block in blocks]
 
-    def _label(self, probability: float) -> str:
+    def _label(self, cell: str) -> str:
+        if self.objective == "regression":
+            return cell
+        probability = float(cell)
         label = probability > 0 if self.target == "defective" else round(3 * probability)
         return _CLASSES[self.target][label]

@@ -7,7 +7,9 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tltool._lookup import lookup
+from tltool._objective import Objective
 from tltool.data.datamodules.labeled_images import SplitName
+from tltool.data.datamodules.objective_options import refuse_class_options
 from tltool.data.datamodules.prepared_images import PreparedImages
 from tltool.data.datamodules.shared_options import whole_signature
 from tltool.data.datamodules.stratified_split import check_tuning_fraction
@@ -41,10 +43,11 @@ class ImageDataModule(PreparedImages, LightningDataModule):
     split, all are split, by `fractions`.
 
     A batch is a dict of ``images`` (B, C, H, W), ``labels`` (B,) where they are known, and
-    ``paths``. The last training batch may be smaller, but is never of one image, on which batch
-    norm cannot train. Order and augmentation depend on the seed of ``seed_everything``, not on the
-    number of workers or devices; a checkpoint keeps that seed, and a resumed run goes on with it. A
-    training batch has a ``seed`` too, of what its step draws.
+    ``paths``. Labels are ``(B, num_classes)`` of 0 and 1 where the objective is ``multi_label``,
+    and floats where it is ``regression``. The last training batch may be smaller, but is never of
+    one image, on which batch norm cannot train. Order and augmentation depend on the seed of
+    ``seed_everything``, not on the number of workers or devices; a checkpoint keeps that seed, and
+    a resumed run goes on with it. A training batch has a ``seed`` too, of what its step draws.
 
     Args:
         batch_size: Number of images in a step, over all devices: each takes its share.
@@ -88,7 +91,10 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         data_config: The backbone's own preprocessing, see `ImageTransform`. The command line fills
             it in.
         class_names: The classes in the order of the labels, such as those of a checkpoint; ``None``
-            takes those of the data, sorted by name, numbers in it by value.
+            takes those of the data, sorted by name, numbers in it by value. Of a regression the one
+            name of its target.
+        objective: What the labels are: ``single_label`` one class for each image, ``multi_label``
+            any number of classes, ``regression`` a number. The command line fills it in.
     """
 
     def __init_subclass__(cls) -> None:
@@ -116,8 +122,11 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         tuning_fraction: float | None = None,
         data_config: dict[str, Any] | None = None,
         class_names: list[Any] | None = None,
+        objective: Objective = "single_label",
     ) -> None:
         super().__init__()
+        kinds: dict[str, Objective] = {name: name for name in get_args(Objective)}
+        self.objective = lookup(kinds, objective, kind="objective")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.value_range = None if value_range is None else check_value_range(value_range)
@@ -137,6 +146,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         self.tuning_fraction = check_tuning_fraction(tuning_fraction)
         self.data_config = data_config
         self.given_class_names = class_names and as_names(class_names)
+        refuse_class_options(self)
         #: Positions of the images of each batch to predict; ``None`` predicts all.
         self.chosen_batches: Sequence[Sequence[int]] | None = None
         self._run_seed: int | None = None

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,7 @@ from tltool.data.datamodules.records import ImageRecord
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
 from tltool.data.files.directory_listing import as_root, check_folder, class_name, list_images
 from tltool.data.files.folder_layout import Found, describe_files, find_images, find_split_folders
+from tltool.data.files.path_stream import STANDARD_INPUT, read_paths
 from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.loading.samples import Samples
 
@@ -27,9 +29,9 @@ class ImageFolderDataModule(ImageDataModule):
       ``test`` alone is enough.
 
     Where class folders look like splits, such as ``Training`` and ``Testing``, it stops and names
-    the options that settle it. To predict, ``root`` is any folder, flat or nested, or a single
-    file. Hidden files, folders of a system, such as ``@eaDir``, and files with other suffixes than
-    those of images are left out.
+    the options that settle it. To predict, ``root`` is any folder, flat or nested, a single file,
+    or ``-`` for the paths on standard input, one on each line. Hidden files, folders of a system,
+    such as ``@eaDir``, and files with other suffixes than those of images are left out.
 
     Args:
         root: The folder.
@@ -48,6 +50,7 @@ class ImageFolderDataModule(ImageDataModule):
         images: 2 train, 2 val, 2 classes (ants 1, bees 1)
     """
 
+    objectives: ClassVar = ("single_label",)
     remedies: ClassVar = {
         "train": "Give a folder with one folder of images for each class, or with train/ and val/.",
         "val": "Put them into a folder val/<class>/, beside train/.",
@@ -82,6 +85,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     def find_unlabeled(self) -> Samples:
         """Return every image in ``root``, sorted by path, or ``root`` itself if it is a file."""
+        if str(self.root) == STANDARD_INPUT:
+            found = read_paths(sys.stdin, allow_missing=self.broken_files == "skip")
+            return Samples(self.without_broken(found))
         if self.root.is_file():
             return Samples([str(self.root)])
         check_folder(self.root)
@@ -94,6 +100,8 @@ class ImageFolderDataModule(ImageDataModule):
         """See `ImageDataModule`: an image to predict has the class whose folder it is in."""
         if self.given_class_names is None:
             return super().known_labels()
+        if str(self.root) == STANDARD_INPUT:  # No folder says which of those above are classes.
+            return {}
         known = frozenset(self.class_names)
         named = ((path, self._class_above(path, known)) for path in self.unlabeled.paths)
         return {path: name for path, name in named if name}

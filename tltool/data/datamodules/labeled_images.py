@@ -3,18 +3,21 @@
 import functools
 import logging
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from tltool._objective import Objective
+from tltool.data.datamodules.label_cells import check_cells
 from tltool.data.datamodules.record_splits import make_splits
-from tltool.data.datamodules.records import ImageRecord, check_filled
+from tltool.data.datamodules.records import ImageRecord
 from tltool.data.datamodules.stratified_split import check_fractions
 from tltool.data.files.decoding import decode_image, is_readable
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.natural_order import look_alikes
 from tltool.data.loading.class_balance import Sampling
 from tltool.data.loading.image_dataset import Decoder
+from tltool.data.loading.labels import Label, TargetStats
 from tltool.data.loading.samples import Samples, Splits
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
@@ -33,6 +36,13 @@ class LabeledImages:
     remedies: ClassVar[Mapping[str, str]] = {}
     """What to do where a split is missing: a sentence for each, for an error."""
 
+    objectives: ClassVar[tuple[Objective, ...]] = get_args(Objective)
+    """What such data can have labels for."""
+
+    target_name: str = "target"
+    """The name of the number that a regression learns."""
+
+    objective: Objective
     broken_files: Literal["stop", "skip"]
     sampling: Sampling
     seed: int
@@ -74,6 +84,7 @@ class LabeledImages:
             place=self.place,
             seed=self.seed,
             tuning=self.tuning_fraction or 0.0,
+            objective=self.objective,
         )
         for split, missing in splits.missing_classes(self.class_names).items():
             _warn("The %s images in %s have none of: %s.", split, self.place, missing)
@@ -82,9 +93,22 @@ class LabeledImages:
         return splits
 
     def check_labels(self) -> None:
-        """Raise if an image has no label."""
+        """Raise if an image has no label, or one that is not of the objective."""
+        self._check_objective()
         names = [record.name for record in self.records]
-        check_filled([record.label for record in self.records], names, "label", place=self.place)
+        # Where only one class is possible, any text is its name.
+        are_given = self.given_class_names is not None or len(self.objectives) == 1
+        cells = [record.label for record in self.records]
+        check_cells(cells, names, self.objective, place=self.place, are_given=are_given)
+
+    def _check_objective(self) -> None:
+        if self.objective not in self.objectives:
+            raise ValueError(
+                f"{self.place} has one class for each image, and the objective is "
+                f"{self.objective}. Write a manifest, a table with a row for each image (columns "
+                "path and label), and set --data.manifest FILE; or set --model.objective "
+                f"{self.objectives[0]}."
+            )
 
     def readable_records(self) -> list[ImageRecord]:
         """Return the records whose images can be decoded, or all if broken files stop the run."""
@@ -101,7 +125,7 @@ class LabeledImages:
         return self.find_unlabeled()
 
     def known_labels(self) -> dict[str, str]:
-        """Return the class name of each image, by path, where the data says it."""
+        """Return the label of each image, by path, where the data says it."""
         return self.splits.known_labels(self.class_names)
 
     @property
@@ -121,8 +145,15 @@ class LabeledImages:
 
     @property
     def train_class_counts(self) -> list[int]:
-        """The number of training images of each class."""
+        """The number of training images of each class; of a regression that of all."""
         return self.samples("train").class_counts(self.num_classes)
+
+    @property
+    def target_stats(self) -> TargetStats | None:
+        """Mean, deviation and levels of the training targets; ``None`` but for a regression."""
+        if self.objective != "regression":
+            return None
+        return TargetStats.of(self.samples("train").labels or [])
 
     @property
     def drawn_class_counts(self) -> list[int]:
@@ -132,7 +163,7 @@ class LabeledImages:
             return counts
         return [max(sum(counts) // len(counts), 1)] * len(counts)
 
-    def labels_to_balance(self) -> Sequence[int] | None:
+    def labels_to_balance(self) -> Sequence[Label] | None:
         """Return the labels that class-balanced sampling draws by; ``None`` where it is off.
 
         Raises:
@@ -161,6 +192,9 @@ class LabeledImages:
 
     @functools.cached_property
     def _found_classes(self) -> list[str]:
+        self._check_objective()
+        if self.objective == "regression":
+            return [self.target_name]
         return self.find_classes()
 
     def samples(self, split: SplitName) -> Samples:

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from tltool._lookup import lookup
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.datamodules.label_cells import found_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
 from tltool.data.files.directory_listing import as_root
 from tltool.data.files.folder_layout import WHOLE
-from tltool.data.files.natural_order import sort_classes
 from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.files.table_files import Columns, read_table
 from tltool.data.files.table_paths import local_path, missing_image_advice, path_below
@@ -27,12 +27,15 @@ class ManifestDataModule(ImageDataModule):
     split by ``seed``. A column ``group`` names what belongs together, such as images of one
     patient: no group is ever on two sides. To predict, the path is enough, and all rows are read.
 
+    Where the objective is ``multi_label``, a label is any number of classes, such as ``ants;bees``,
+    and an empty one means none of them; where it is ``regression``, it is a number.
+
     Args:
         manifest: The table.
         root: The folder that relative paths start from; ``None`` for the folder of the table.
         path_column: Name of the column with the path.
-        label_column: Name of the column with the class. Classes are sorted by name, numbers in it
-            by value.
+        label_column: Name of the column with the class, the classes or the number. Classes are
+            sorted by name, numbers in it by value.
         split_column: Name of the column with the split, if there is one.
         group_column: Name of the column with the group, if there is one.
         test_fraction: Share of the images that tests where the table has no column for the split;
@@ -79,13 +82,14 @@ class ManifestDataModule(ImageDataModule):
             "split": split_column,
             "group": group_column,
         }
+        self.target_name = "target" if label_column == "label" else label_column
         self.set_source(self.manifest.stem, f"'{self.manifest}'", test_fraction=test_fraction)
 
     def find_classes(self) -> list[str]:
         """See `ImageDataModule`. The classes of the training rows, or of all if there are none."""
         self.check_labels()
         training = [row for row in self.records if row.split in (WHOLE, "train")] or self.records
-        return sort_classes({row.label for row in training})
+        return found_classes([row.label for row in training], self.objective)
 
     def find_records(self) -> list[ImageRecord]:
         """See `ImageDataModule`.

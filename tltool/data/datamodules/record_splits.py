@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from tltool._objective import Objective
+from tltool.data.datamodules.label_cells import found_classes, strata, to_labels
 from tltool.data.datamodules.records import ImageRecord, check_groups
 from tltool.data.datamodules.stratified_split import split_by_group, split_stratified
 from tltool.data.files.folder_layout import WHOLE
@@ -22,6 +24,7 @@ def make_splits(
     place: str,
     seed: int,
     tuning: float = 0.0,
+    objective: Objective = "single_label",
 ) -> Splits:
     """Return the images of each split, labels as indices into the learned classes.
 
@@ -38,6 +41,7 @@ def make_splits(
         seed: Another seed, another split.
         tuning: Share of the training images for the tuning split; 0 for none. It is left out where
             it would have fewer than `FEWEST_TUNING` images, which could not choose.
+        objective: What the labels are; a split keeps the shares of their `strata`.
 
     Raises:
         ValueError: If a class is not learned or too small, or a group is in two splits.
@@ -52,24 +56,28 @@ def make_splits(
     for record in records:
         members_of.setdefault(record.split, []).append(record)
     check_groups(records, place=place)
-    for split, members in members_of.items():
-        check_class_names({m.label for m in members}, learned, place=place, split=split)
+    if objective != "regression":
+        for split, members in members_of.items():
+            classes = found_classes([member.label for member in members], objective)
+            check_class_names(classes, learned, place=place, split=split)
     whole = members_of.pop(WHOLE, None)
     if whole is None and "train" in members_of:
         whole = members_of.pop("train")
         fractions = {} if "val" in members_of else {"val": fractions["val"]}
-    if whole is not None:
+    if whole is not None and objective == "single_label":
         counts = Counter(record.label for record in whole)
         needed = ["train"] if whole[0].group else ["train", *fractions]
         sizes = {name: counts[name] for name in found}
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
-        members_of |= _split(whole, fractions, seed)
+    if whole is not None:
+        members_of |= _split(whole, fractions, seed, objective)
     has_tuning = "test" not in members_of and _can_tune(members_of, tuning)
     if has_tuning:
         members_of["test"] = members_of["val"]
-        members_of |= _split(members_of["train"], {"val": tuning}, seed)
-    label_of = {name: label for label, name in enumerate(learned)}
-    samples = {split: _samples(members, label_of) for split, members in members_of.items()}
+        members_of |= _split(members_of["train"], {"val": tuning}, seed, objective)
+    samples = {
+        split: _samples(members, learned, objective) for split, members in members_of.items()
+    }
     return Splits(**samples, has_tuning=has_tuning)
 
 
@@ -81,20 +89,23 @@ def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) ->
 
 
 def _split(
-    records: list[ImageRecord], fractions: Mapping[str, float], seed: int
+    records: list[ImageRecord], fractions: Mapping[str, float], seed: int, objective: Objective
 ) -> dict[str, list[ImageRecord]]:
     """Split by group if the records have one, or else each class by the same fractions."""
     if not fractions:
         return {"train": records}
-    labels, keys = zip(*((r.label, r.group or r.name) for r in records), strict=True)
+    labels = strata([record.label for record in records], objective)
+    keys = [record.group or record.name for record in records]
     split_indices = split_by_group if records[0].group else split_stratified
     indices_of = split_indices(keys, labels, fractions, seed=seed)
     return {split: [records[index] for index in indices] for split, indices in indices_of.items()}
 
 
-def _samples(records: Sequence[ImageRecord], label_of: Mapping[str, int]) -> Samples:
+def _samples(
+    records: Sequence[ImageRecord], learned: Sequence[str], objective: Objective
+) -> Samples:
     groups = [record.group for record in records]
-    labels = [label_of[record.label] for record in records]
+    labels = to_labels([record.label for record in records], learned, objective)
     return Samples([record.path for record in records], labels, groups if all(groups) else None)
 
 

@@ -3,6 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
+from tltool._objective import Objective
 from tltool.data.loading.class_balance import Sampling
 from tltool.data.transforms.augmentation import Augmentation
 from tltool.data.transforms.crop_mode import CropMode
@@ -43,6 +44,7 @@ class SharedOptions(TypedDict, total=False):
     tuning_fraction: float | None
     data_config: dict[str, Any] | None
     class_names: list[Any] | None
+    objective: Objective
 
 
 class FileOptions(SharedOptions, total=False):

@@ -4,7 +4,7 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from filelock import FileLock
 from torchvision import datasets
@@ -51,6 +51,8 @@ class TorchvisionDataModule(ImageDataModule):
         download: Whether to download what is missing.
         test_fraction: Share of the images that tests where the data set has no splits (EuroSAT).
     """
+
+    objectives: ClassVar = ("single_label",)
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Images from any source, prepared alike: files, bytes, streams, Pillow images, arrays, tensors."""
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeGuard
 
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from tltool.data.files.channel_values import unread_content
 from tltool.data.files.decoding import decode_image
-from tltool.data.files.image_errors import UnknownRangeError
+from tltool.data.files.image_errors import BrokenImageError, UnknownRangeError
 from tltool.data.files.pixel_conversion import from_values, to_eight_bits
 from tltool.data.files.value_range import ValueRange
 
-ImageSource = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor
+ImageSource = (
+    str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[Any] | Tensor
+)
 """A file by its path, its content, or a binary stream of it; an image that Pillow has opened; or
 pixels, see `image_of_pixels`."""
 
@@ -54,33 +57,50 @@ def read_image(
     options: dict[str, Any] = {"mode": mode, "value_range": value_range}
     if isinstance(source, str | os.PathLike):
         return decode_image(source, size=size, **options)
-    if isinstance(source, bytes):
-        return decode_image("the bytes", size=size, content=source, **options)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_image("the bytes", size=size, content=bytes(source), **options)
     if isinstance(source, np.ndarray | Tensor):
         return image_of_pixels(source, **options)
     if isinstance(source, Image.Image):
         return _read_pillow(source, size, options)
     if hasattr(source, "read"):
-        name = getattr(source, "name", "the stream")
-        return decode_image(str(name), size=size, content=source.read(), **options)
+        name = str(getattr(source, "name", "the stream"))
+        return decode_image(name, size=size, content=_read_stream(source, name), **options)
     raise TypeError(
         f"An image must be a path, bytes, a binary stream, a Pillow image, an array or a tensor, "
         f"got {type(source).__name__}."
     )
 
 
-def are_several(
-    source: ImageSource | Sequence[ImageSource],
-) -> TypeGuard[Sequence[ImageSource]]:
-    """Return whether it is a sequence of images, such as an array of 4 dimensions.
+def are_several(source: ImageSource | Iterable[ImageSource]) -> TypeGuard[Iterable[ImageSource]]:
+    """Return whether these are several images: a list, a generator, an array of 4 dimensions.
 
     Example:
         >>> [are_several(np.zeros(shape)) for shape in ((8, 8), (8, 8, 3), (2, 8, 8, 3))]
         [False, False, True]
+        >>> are_several("a.jpg"), are_several(path for path in ["a.jpg"])
+        (False, True)
     """
     if isinstance(source, np.ndarray | Tensor):
         return source.ndim > 3
-    return isinstance(source, Sequence) and not isinstance(source, str | bytes)
+    is_one = isinstance(source, str | bytes | bytearray | memoryview) or hasattr(source, "read")
+    return isinstance(source, Iterable) and not is_one
+
+
+def describe_source(source: ImageSource) -> str:
+    """Return what an image is, for messages: its path, or in words.
+
+    Example:
+        >>> describe_source(Path("a.jpg")), describe_source(np.zeros((8, 9, 3)))
+        ("'a.jpg'", 'an array of shape (8, 9, 3)')
+    """
+    if isinstance(source, str | os.PathLike):
+        return f"'{os.fspath(source)}'"
+    if isinstance(source, np.ndarray | Tensor):
+        kind = "an array" if isinstance(source, np.ndarray) else "a tensor"
+        return f"{kind} of shape {tuple(source.shape)}"
+    size = f" of {len(source)} bytes" if isinstance(source, Sized) else ""
+    return f"a {type(source).__name__}{size}"
 
 
 def image_of_pixels(
@@ -120,6 +140,17 @@ def image_of_pixels(
     return to_eight_bits(colors, mode=mode)
 
 
+def _read_stream(stream: BinaryIO, name: str) -> bytes:
+    if isinstance(stream, io.TextIOBase):
+        raise TypeError(f"'{name}' is open as text. Open it by open(path, 'rb').")
+    content = stream.read()
+    if not content:
+        raise BrokenImageError(
+            f"'{name}' has nothing left to read. If it was read before: stream.seek(0)."
+        )
+    return content
+
+
 def _channels_last(pixels: NDArray[Any] | Tensor) -> NDArray[Any]:
     values: NDArray[Any]
     if isinstance(pixels, Tensor):
@@ -133,10 +164,15 @@ def _channels_last(pixels: NDArray[Any] | Tensor) -> NDArray[Any]:
     if 0 in values.shape or not (
         values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
     ):
+        is_tensor = isinstance(pixels, Tensor)
+        cure = (
+            "A tensor with the channels behind: pixels.permute(2, 0, 1)."
+            if is_tensor
+            else "An array with the channels in front: pixels.transpose(1, 2, 0)."
+        )
         raise ValueError(
             f"An array of pixels must be {_FORMS}, and a tensor have its channels in front; got "
-            f"{tuple(pixels.shape)}. An array with the channels in front: "
-            "pixels.transpose(1, 2, 0)."
+            f"{tuple(pixels.shape)}. {cure}"
         )
     return np.ascontiguousarray(values)
 

@@ -1,8 +1,9 @@
 """Samples (paths, labels, groups) and the splits train, val and test."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tltool.data.loading.labels import Label, count_classes, label_text
 
 _NAMED = 6  # classes that a line has room for
 _LISTED = 20  # classes that a message names
@@ -10,7 +11,7 @@ _LISTED = 20  # classes that a message names
 
 @dataclass(frozen=True)
 class Samples:
-    """Images by name, each with the index of its class, or without labels.
+    """Images by name, each with its label, or without labels.
 
     Example:
         >>> samples = Samples(["a.jpg", "b.jpg", "c.jpg"], [0, 1, 1])
@@ -19,7 +20,8 @@ class Samples:
     """
 
     paths: Sequence[str]
-    labels: Sequence[int] | None = None
+    labels: Sequence[Label] | None = None
+    """See `Label`."""
     groups: Sequence[str] | None = None
     """What each image belongs to, such as a patient, where the data says it."""
 
@@ -34,8 +36,7 @@ class Samples:
 
     def class_counts(self, num_classes: int) -> list[int]:
         """Return the number of images of each class."""
-        counts = Counter(self.labels)
-        return [counts[label] for label in range(num_classes)]
+        return count_classes(self.labels or [], num_classes)
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class Splits:
         return {name: samples for name, samples in found.items() if samples is not None}
 
     def known_labels(self, class_names: Sequence[str]) -> dict[str, str]:
-        """Return the class name of each image that has a label, by path.
+        """Return the label of each image that has one, by path, see `label_text`.
 
         Example:
             >>> Splits(Samples(["a"], [0]), Samples(["b"], [1])).known_labels(["ants", "bees"])
             {'a': 'ants', 'b': 'bees'}
         """
         return {
-            path: class_names[label]
+            path: label_text(label, class_names)
             for samples in self.by_name().values()
             for path, label in zip(samples.paths, samples.labels or [], strict=True)
         }
@@ -93,9 +94,20 @@ class Splits:
         splits = self.by_name().items()
         sizes = ", ".join(f"{len(samples)} {name}" for name, samples in splits if samples)
         counted = self.train or self.val or self.test or Samples([], [])
-        counts = counted.class_counts(len(class_names))
-        named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
-        each = f"{min(counts)} to {max(counts)} images each"
-        classes = ", ".join(named) if len(named) <= _NAMED else each
         tuning = " (val is part of train, and test what was val)" if self.has_tuning else ""
-        return f"images: {sizes}{tuning}, {len(class_names)} classes ({classes})"
+        return f"images: {sizes}{tuning}, {_describe_labels(counted, class_names)}"
+
+
+def _describe_labels(samples: Samples, class_names: Sequence[str]) -> str:
+    """Return what the labels are, in words."""
+    labels = samples.labels or []
+    if labels and isinstance(labels[0], float):
+        numbers = [float(label) for label in labels if not isinstance(label, tuple)]
+        mean = sum(numbers) / len(numbers)
+        return f"{class_names[0]} {min(numbers):g} to {max(numbers):g} (mean {mean:.3g})"
+    counts = samples.class_counts(len(class_names))
+    named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
+    each = f"{min(counts)} to {max(counts)} images each"
+    classes = ", ".join(named) if len(named) <= _NAMED else each
+    several = ", several for an image," if labels and isinstance(labels[0], tuple) else ""
+    return f"{len(class_names)} classes{several} ({classes})"

@@ -15,7 +15,6 @@ from tltool.training.distributed.run_status import note_saved
 from tltool.training.epoch_position import ends_early
 from tltool.training.run_directory import resumed_run_dir
 
-DEFAULT_MONITOR = "val/accuracy"
 MONITORS: dict[str, Literal["min", "max"]] = {
     "val/accuracy": "max",
     "val/f1": "max",
@@ -23,6 +22,14 @@ MONITORS: dict[str, Literal["min", "max"]] = {
     "val/auroc": "max",
     "val/top5_accuracy": "max",
     "val/calibration_error": "min",
+    "val/map": "max",
+    "val/f1_macro": "max",
+    "val/exact_match": "max",
+    "val/mae": "min",
+    "val/rmse": "min",
+    "val/r2": "max",
+    "val/spearman": "max",
+    "val/kappa": "max",
 }
 """Metrics that can choose the best epoch, and whether the least or the most is best."""
 
@@ -106,10 +113,10 @@ class MonitoredCheckpoint(ModelCheckpoint):
         metrics = trainer.callback_metrics
         if self.monitor in metrics:
             super().on_train_epoch_end(trainer, pl_module)
-        elif DEFAULT_MONITOR in metrics:
+        elif "val/loss" in metrics:
             measured = [name for name in MONITORS if name in metrics]
             raise ValueError(
-                f"`monitor` is {self.monitor!r}, which is not measured with so many classes. Set "
+                f"`monitor` is {self.monitor!r}, which is not measured with such labels. Set "
                 f"--monitor to one of: {', '.join(measured)}."
             )
 
@@ -126,7 +133,7 @@ class BestCheckpoint(MonitoredCheckpoint):
         monitor: The metric that decides.
     """
 
-    def __init__(self, directory: Path, monitor: str = DEFAULT_MONITOR) -> None:
+    def __init__(self, directory: Path, monitor: str = "val/accuracy") -> None:
         super().__init__(directory, "best", monitor)
 
 
@@ -139,7 +146,7 @@ class EpochCheckpoints(MonitoredCheckpoint):
         monitor: The metric that decides.
     """
 
-    def __init__(self, directory: Path, keep: int, monitor: str = DEFAULT_MONITOR) -> None:
+    def __init__(self, directory: Path, keep: int, monitor: str = "val/accuracy") -> None:
         super().__init__(directory, "epoch_{epoch}", monitor, keep)
 
 

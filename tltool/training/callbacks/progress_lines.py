@@ -8,6 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+_MEASURES = ("loss", "accuracy", "map", "mae")  # as far as they are measured
+
 
 class EpochBar(TQDMProgressBar):
     """Show a bar that goes away at its end, for `EpochLines` leaves the numbers.
@@ -66,7 +68,7 @@ class EpochLines(Callback):
             return
         # Metrics stay where they are until the next validation.
         stages = ("train", "val") if self._has_validated else ("train",)
-        names = [f"{stage}/{name}" for stage in stages for name in ("loss", "accuracy")]
+        names = [f"{stage}/{name}" for stage in stages for name in _MEASURES]
         metrics = trainer.callback_metrics
         values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         (epoch, start), self._begun = self._begun, None
