@@ -6,6 +6,7 @@ from tltool._plain_text import one_line, plain_console
 from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.inference.predictor import Predictor
+from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 
 MAX_CLASSES_SHOWN = 20
@@ -28,11 +29,14 @@ def test(setup: Setup) -> None:
 
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
-    values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
+    values, classes, labels = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.
-    rows = [(name, f"{value:.4f}") for name, value in values.items()]
+    digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
+    rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if classes:
         plain_console().print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))
+    if labels:
+        plain_console().print(rich_table(label_table(labels, MAX_CLASSES_SHOWN, intervals=False)))

@@ -104,7 +104,8 @@ def nearest_levels(values: Tensor, levels: Tensor) -> Tensor:
         [0, 0, 1]
     """
     borders = (levels[1:] + levels[:-1]) / 2
-    return torch.bucketize(values.contiguous(), borders.to(values.dtype))
+    found: Tensor = torch.bucketize(values.contiguous(), borders.to(values.dtype))
+    return found
 
 
 def _centered_ranks(values: Tensor) -> Tensor:

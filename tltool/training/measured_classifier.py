@@ -48,6 +48,8 @@ class MeasuredClassifier(Classifier):
         self.set_target_stats_(self.target_stats)
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
+        #: Of several classes for each image, see `LabelOutcomes`, of the last evaluation.
+        self.outcomes: Tensor | None = None
 
     def set_target_stats_(self, stats: TargetStats | None) -> None:
         """Set what standardizes the targets of a regression, in place, and make its metrics."""
@@ -135,6 +137,7 @@ class MeasuredClassifier(Classifier):
         if stage != "train":
             metrics.reset()
         self.confusion = values.pop(f"{stage}/confusion", None)
+        self.outcomes = values.pop(f"{stage}/outcomes", None)
         on_bar = {f"{stage}/loss", f"{stage}/{MONITORS[self.objective].removeprefix('val/')}"}
         for name, value in values.items():
             self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)

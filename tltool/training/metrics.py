@@ -22,6 +22,7 @@ from tltool.training.multi_label_metrics import (
     ExactMatch,
     LabelAccuracy,
     LabelF1,
+    LabelOutcomes,
     MeanAveragePrecision,
 )
 from tltool.training.regression_metrics import MeanError, ScoreOfAll
@@ -95,6 +96,7 @@ def _multi_label_metrics(num_classes: int, stage: Stage) -> dict[str, Metric]:
         metrics["map"] = MeanAveragePrecision(num_classes)
         metrics["f1_macro"] = LabelF1(num_classes)
         metrics["exact_match"] = ExactMatch(num_classes)
+        metrics["outcomes"] = LabelOutcomes(num_classes)
     return metrics
 
 
