@@ -5,7 +5,8 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
-from tltool.evaluation.accuracy import AccuracyInterval
+from tltool.evaluation.score import ACCURACY, Score
+from tltool.evaluation.score_interval import ScoreInterval
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
@@ -27,12 +28,13 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     backbone = experiment.backbone.to(trainer.strategy.root_device)
     calibrate_backbone_(backbone, experiment.data)
     probe = measure_probe(
-        backbone, experiment.data, caching=vars(caching), precision=str(trainer.precision)
+        experiment.task, experiment.data, caching=vars(caching), precision=str(trainer.precision)
     )
     if probe is None:
         print("probe     left out: it would take long with so many images and features")
     else:
-        print(f"probe     {_words(probe.accuracy)}: closed form, on {_images(probe)}")
+        score = probe.predictions.score
+        print(f"probe     {_words(probe.score, score)}: closed form, on {_images(probe)}")
     return probe
 
 
@@ -64,11 +66,11 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     )
     logger = find_logger(trainer)
     if logger is not None:
-        estimate = gain.difference.estimate
+        estimate, score = gain.difference.estimate, probe.predictions.score
         logger.experiment.summary.update(
             {
-                f"{probe.split}/accuracy_of_best": gain.accuracy.accuracy,
-                f"{probe.split}/accuracy_of_probe": probe.accuracy.accuracy,
+                f"{probe.split}/{score.name.lower()}_of_best": gain.score.value,
+                f"{probe.split}/{score.name.lower()}_of_probe": probe.score.value,
                 f"{probe.split}/gain_over_probe": estimate.mean,
                 f"{probe.split}/gain_over_probe_se": estimate.standard_error,
             }
@@ -78,11 +80,14 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
 
 def print_gain(gain: RunGain, seconds: float) -> None:
     """Print what the probe, the run and their difference are, and the time that it took."""
-    difference, (low, high) = gain.difference.estimate, gain.difference.estimate.interval
+    estimate = gain.difference.estimate
     proven = "" if gain.difference.is_finding else ", not provable on these images"
-    print(f"probe    {_words(gain.probe.accuracy)}")
-    print(f"this run {_words(gain.accuracy)}")
-    print(f"gain     {difference.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}){proven}")
+    score = gain.predictions.score
+    print(f"probe    {_words(gain.probe.score, score)}")
+    print(f"this run {_words(gain.score, score)}")
+    mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
+    direction = ", less is better" if score.smaller_is_better else ""
+    print(f"gain     {mean} (95 % interval {low} to {high}){direction}{proven}")
     if gain.is_optimistic:
         print(f"on       {_images(gain.probe)}; optimistic, for the same chose the epoch")
     else:
@@ -92,12 +97,13 @@ def print_gain(gain: RunGain, seconds: float) -> None:
 
 def _images(probe: ProbeBaseline) -> str:
     of_groups = f" of {len(set(probe.groups)):,} groups" if probe.groups else ""
-    return f"{len(probe.correct):,} {probe.split} images{of_groups}"
+    return f"{len(probe.predictions):,} {probe.split} images{of_groups}"
 
 
-def _words(accuracy: AccuracyInterval) -> str:
-    low, high = accuracy.interval
-    return f"{accuracy.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+def _words(found: ScoreInterval, score: Score) -> str:
+    value, low, high = (score.words(number) for number in (found.value, *found.interval))
+    named = "" if score is ACCURACY else f"{score.name} "
+    return f"{named}{value} (95 % interval {low} to {high})"
 
 
 def _duration(seconds: float) -> str:

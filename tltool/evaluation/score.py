@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tltool._objective import Objective
+
 
 class Score(NamedTuple):
     """A number about predictions that is a mean over images, or nearly one.
@@ -34,3 +36,8 @@ class Score(NamedTuple):
 ACCURACY = Score("accuracy")
 MAP = Score("mAP")
 MAE = Score("MAE", smaller_is_better=True, digits=".4g")
+SCORE_OF: dict[Objective, Score] = {
+    "single_label": ACCURACY,
+    "multi_label": MAP,
+    "regression": MAE,
+}
