@@ -11,6 +11,7 @@ from torch import nn
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
+from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
@@ -100,6 +101,7 @@ def _train(
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
     gain = probe and measure_fit(experiment, trainer, probe)
+    trust = trust_fit(experiment, trainer)  # Behind what fits the head anew.
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
@@ -107,6 +109,8 @@ def _train(
         _print_end(experiment, trainer)
     if gain:
         print_gain(gain, time.monotonic() - start)
+    if trust:
+        print_trust(trust)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
+from tltool.inference.checkpoint_trust import read_trust
 from tltool.inference.predictor import Predictor
+from tltool.inference.split_limits import SplitLimits, listening
+from tltool.reporting.limit_tables import set_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 
 MAX_CLASSES_SHOWN = 20
@@ -28,7 +31,10 @@ def test(setup: Setup) -> None:
 
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
-    values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
+    trust = read_trust(setup.ckpt_path)
+    limits = SplitLimits(trust, len(predictor.class_names)) if trust else None
+    with listening(setup.trainer, limits):
+        values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.
     rows = [(name, f"{value:.4f}") for name, value in values.items()]
@@ -36,3 +42,8 @@ def _measure(setup: Setup, split: SplitName) -> None:
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if classes:
         plain_console().print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))
+    if limits is not None:
+        found = limits.result(setup.data, split)
+        plain_console().print(rich_table(set_table(found, predictor.class_names)))
+        for sentence in found.sentences():
+            print(one_line(sentence))

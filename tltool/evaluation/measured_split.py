@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tltool.evaluation.accuracy import AccuracyInterval, accuracy_interval
 from tltool.evaluation.baselines import RUN, compare_with_baselines
+from tltool.evaluation.measured_limits import MeasuredLimits
 from tltool.evaluation.paired_differences import Difference
 from tltool.evaluation.predictions import PredictionSet
 
@@ -27,6 +28,9 @@ class MeasuredSplit:
         groups: The group of each image, where the data has groups.
         baselines: Whether each baseline is right, ``(N,)``, by its name.
         majority: The class that most training images have.
+        limits: How the checkpoint's prediction sets and its score of unknown inputs do; ``None``
+            where it has none.
+        doubts: What was found of labels and shortcuts, in sentences.
     """
 
     split: Literal["train", "val", "test"]
@@ -37,6 +41,8 @@ class MeasuredSplit:
     groups: list[int] | None
     baselines: Mapping[str, Tensor]
     majority: str
+    limits: MeasuredLimits | None = None
+    doubts: Sequence[str] = ()
 
     @property
     def accuracies(self) -> dict[str, AccuracyInterval]:

@@ -1,5 +1,6 @@
 """Chunks of a prediction: finished parts in files of their own, from which a killed run resumes."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -73,6 +74,12 @@ class PredictionChunks:
             "probabilities": torch.cat([batch.probabilities for batch in batches]).numpy(),
             "labels": torch.cat([batch.labels for batch in batches]).to(torch.int32).numpy(),
         }
+        further: dict[str, list[str | float]] = {name: [] for name in batches[0].further}
+        for batch in batches:
+            for name, cells in batch.further.items():
+                further[name] += cells
+        if further:
+            columns["further"] = np.array(json.dumps(further))
         # Open, for numpy adds a suffix to names.
         with whole_file(self._file(number), sync=True) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **columns)
@@ -81,7 +88,8 @@ class PredictionChunks:
         """Return a chunk that is there."""
         with np.load(self._file(number)) as columns:
             tensors = (torch.from_numpy(columns[name]) for name in ("probabilities", "labels"))
-            return RankedImages([self.paths[at] for at in self.images(number)], *tensors)
+            further = json.loads(str(columns["further"])) if "further" in columns else {}
+            return RankedImages([self.paths[at] for at in self.images(number)], *tensors, further)
 
     def remove(self) -> None:
         """Remove all chunks of the output, also those of other predictions."""

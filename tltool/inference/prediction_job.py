@@ -1,5 +1,6 @@
 """Prediction of many images into one file, by one process or several ranks, with resume."""
 
+import contextlib
 import logging
 import math
 import time
@@ -17,6 +18,8 @@ from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.num_workers import resolve_num_workers
+from tltool.inference.head_features import HeadFeatures, head_features
+from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
 from tltool.inference.prediction_facts import facts_name, prediction_facts
 from tltool.inference.prediction_table import (
@@ -44,6 +47,7 @@ def predict_to_file(
     output: str | Path,
     *,
     top_k: int | Literal["all"] | None = None,
+    limits: LimitColumns | None = None,
     trainer: Trainer | None = None,
     ranks: RankWatch | None = None,
 ) -> int:
@@ -58,6 +62,7 @@ def predict_to_file(
         data: The images.
         output: The .csv or .parquet file.
         top_k: See `num_shown_classes`.
+        limits: Adds the columns of what the checkpoint knows of its limits; ``None`` for none.
         trainer: Runs it, on one device; ``None`` for one without a logger.
         ranks: Those that share the images, as an entered context, each with a trainer of its own;
             ``None`` for this process alone. Rank 0 writes the file.
@@ -77,13 +82,19 @@ def predict_to_file(
     launch = ranks.launch
     if data.num_workers is None:
         data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
-    chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, ranks=ranks)
+    chunks = _find_chunks(
+        predictor, data, output, shown=shown, limits=limits, trainer=trainer, ranks=ranks
+    )
     labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
-    prediction = _ChunkPrediction(chunks, ranks, trainer, shown)
+    prediction = _ChunkPrediction(chunks, ranks, trainer, shown, limits)
     prediction.run(predictor, data)
     ranks.wait("predicted", prediction.say)
     if launch.rank == 0:
-        _write(output, chunks, predictor.class_names, labels, shown)
+        further = () if limits is None else limits.names
+        columns = prediction_columns(
+            predictor.class_names, labeled=bool(labels), num_shown=shown, further=further
+        )
+        _write(output, chunks, columns, predictor.class_names, labels)
         chunks.remove()
     return len(chunks.paths)
 
@@ -96,15 +107,23 @@ class _ChunkPrediction:
         ranks: This one and the others.
         trainer: Runs it.
         shown: How many classes are kept of each image.
+        limits: Fills further columns.
     """
 
     def __init__(
-        self, chunks: PredictionChunks, ranks: RankWatch, trainer: Trainer, shown: int | None
+        self,
+        chunks: PredictionChunks,
+        ranks: RankWatch,
+        trainer: Trainer,
+        shown: int | None,
+        limits: LimitColumns | None,
     ) -> None:
         self.chunks = chunks
         self.ranks = ranks
         self.trainer = trainer
         self.shown = shown
+        self.limits = limits
+        self._features: HeadFeatures | None = None
         # By number, not by what is left, of which each rank may see something else.
         own = range(len(chunks))[ranks.launch.rank :: ranks.launch.world_size]
         self.left = deque(sorted(set(own) - chunks.finished()))
@@ -114,14 +133,19 @@ class _ChunkPrediction:
     def run(self, predictor: Predictor, data: ImageDataModule) -> None:
         """Predict and write them."""
         data.chosen_batches = list(chain(*map(self.chunks.batches, self.left)))
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, data, "chosen_batches", None)
+            if self.limits is not None:
+                self._features = stack.enter_context(head_features(predictor.task))
             if self.left:
                 predictor.predict_batches(data, self._keep, trainer=self.trainer)
-        finally:
-            data.chosen_batches = None
 
     def _keep(self, paths: list[str], probabilities: Tensor) -> None:
-        self._batches.append(rank_classes(paths, probabilities, self.shown))
+        batch = rank_classes(paths, probabilities, self.shown)
+        if self.limits is not None and self._features is not None:
+            cells = self.limits.cells(probabilities, self._features.take())
+            batch = batch._replace(further=cells)
+        self._batches.append(batch)
         if len(self._batches) == len(self.chunks.batches(self.left[0])):
             self.chunks.write(self.left.popleft(), self._batches)
             self._batches = []
@@ -166,6 +190,7 @@ def _find_chunks(
     output: Path,
     *,
     shown: int | None,
+    limits: LimitColumns | None,
     trainer: Trainer,
     ranks: RankWatch,
 ) -> PredictionChunks:
@@ -173,6 +198,7 @@ def _find_chunks(
     batch_size = per_device_batch_size(data.batch_size, 1)
     paths = _limited(list(data.unlabeled.paths), batch_size, trainer)
     facts = prediction_facts(predictor.task, data, paths, trainer=trainer, num_shown=shown)
+    facts |= {} if limits is None else limits.facts
     ranks.check_same(facts)
     folder = chunks_folder(output)
     chunks = PredictionChunks(folder / facts_name(facts), paths, batch_size)
@@ -196,11 +222,10 @@ def _limited(paths: list[str], batch_size: int, trainer: Trainer) -> list[str]:
 def _write(
     output: Path,
     chunks: PredictionChunks,
+    columns: Sequence[str],
     class_names: Sequence[str],
     labels: Mapping[str, str],
-    shown: int | None,
 ) -> None:
-    columns = prediction_columns(class_names, labeled=bool(labels), num_shown=shown)
     numbers = with_progress(range(len(chunks)), f"Writing {output.name}")
     rows = prediction_rows(map(chunks.read, numbers), columns, class_names, labels)
     write_prediction_table(output, columns, rows)

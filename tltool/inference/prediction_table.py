@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -18,7 +19,7 @@ SUFFIXES = (".csv", ".parquet")
 TOP = 5
 """So many of the most probable classes have columns where classes are many."""
 
-NUMBER = "probability"
+NUMBER = ("probability", "unknown_score")
 """How the columns begin that hold numbers."""
 
 _CELLS = 4_000_000
@@ -34,11 +35,13 @@ class RankedImages(NamedTuple):
         probabilities: ``(N, K)``: of the most probable classes, the highest first, or of all
             classes in their order.
         labels: The most probable class of each image, ``(N, K)``, or ``(N, 1)`` beside all classes.
+        further: The cells of further columns by their names, ``N`` in each.
     """
 
     paths: list[str]
     probabilities: Tensor
     labels: Tensor
+    further: Mapping[str, list[str | float]] = MappingProxyType({})
 
 
 def check_output(output: Path) -> None:
@@ -101,7 +104,11 @@ def rank_classes(paths: list[str], probabilities: Tensor, num_shown: int | None)
 
 
 def prediction_columns(
-    class_names: Sequence[str], *, labeled: bool, num_shown: int | None
+    class_names: Sequence[str],
+    *,
+    labeled: bool,
+    num_shown: int | None,
+    further: Sequence[str] = (),
 ) -> list[str]:
     """Return the columns of a table.
 
@@ -112,12 +119,13 @@ def prediction_columns(
         class_names: Names of the classes.
         labeled: Whether there is a column ``label``.
         num_shown: See `num_shown_classes`.
+        further: Columns behind the prediction, such as those of `LimitColumns`.
 
     Example:
         >>> prediction_columns(["ants", "bees"], labeled=False, num_shown=1)
         ['path', 'prediction', 'top1', 'probability1']
     """
-    first = ["path", *(["label"] if labeled else []), "prediction"]
+    first = ["path", *(["label"] if labeled else []), "prediction", *further]
     if num_shown is None:
         return [*first, *(f"probability:{name}" for name in class_names)]
     numbers = range(1, num_shown + 1)
@@ -142,11 +150,12 @@ def prediction_rows(
     is_ranked = "top1" in columns
     for batch in batches:
         found = (batch.paths, batch.labels.tolist(), batch.probabilities.tolist())
-        for path, ranked, probabilities in zip(*found, strict=True):
+        for number, (path, ranked, probabilities) in enumerate(zip(*found, strict=True)):
             known = [labels.get(path, "")] if labels else []
             names = [class_names[label] for label in ranked]
             values = chain(*zip(names, probabilities, strict=True)) if is_ranked else probabilities
-            row = [printable(path), *known, names[0], *values]
+            further = (cells[number] for cells in batch.further.values())
+            row = [printable(path), *known, names[0], *further, *values]
             yield dict(zip(columns, row, strict=True))
 
 
