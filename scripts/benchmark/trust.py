@@ -53,21 +53,19 @@ def main() -> None:
     results = args.place / "trust" / "results.jsonl"
     if args.verb == "run":
         folders = {name: Path(path) for name, _, path in (s.partition("=") for s in args.folders)}
-        for name in SETS:
-            sets, features = args.place / "data", args.place / "trust" / "features"
-            measure(name, set_features(name, folders, sets, features), results, args.draws)
-        measure_shortcuts(args.place / "data", results)
+        sets, features = args.place / "data", args.place / "trust" / "features"
+        found = {name: set_features(name, folders, sets, features) for name in SETS}
+        for name, images in found.items():
+            measure_predictions(name, images, results, args.draws)
+        measure_shortcuts(sets, results)
         kept(results, {"what": "time", "num_images": 20_000}, measure_time)
+        for name, images in found.items():
+            measure_labels(name, images, results, args.draws)
     print_tables(results)
 
 
-def measure(name: str, images: SetFeatures, results: Path, draws: int) -> None:
-    """Measure all that is judged on the features of a set."""
-    flips = Flips(images)
-    for draw in range(draws):
-        for kind in ("random", "similar"):
-            key = {"what": "flips", "set": name, "kind": kind, "draw": draw}
-            kept(results, key, lambda kind=kind, draw=draw: flips.measure(kind, draw))  # type: ignore[misc]
+def measure_predictions(name: str, images: SetFeatures, results: Path, draws: int) -> None:
+    """Measure unknown inputs and prediction sets on the features of a set."""
     if len(images.class_names) > 2:
         for label in range(len(images.class_names)):
             key = {"what": "unknown", "set": name, "class": label}
@@ -76,6 +74,15 @@ def measure(name: str, images: SetFeatures, results: Path, draws: int) -> None:
     for draw in range(draws):
         key = {"what": "coverage", "set": name, "draw": draw}
         kept(results, key, lambda draw=draw: coverage_of(logits(), labels, draw))  # type: ignore[misc]
+
+
+def measure_labels(name: str, images: SetFeatures, results: Path, draws: int) -> None:
+    """Measure label errors on the features of a set."""
+    flips = Flips(images)
+    for draw in range(draws):
+        for kind in ("random", "similar"):
+            key = {"what": "flips", "set": name, "kind": kind, "draw": draw}
+            kept(results, key, lambda kind=kind, draw=draw: flips.measure(kind, draw))  # type: ignore[misc]
 
 
 class Flips:

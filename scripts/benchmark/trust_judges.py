@@ -43,24 +43,19 @@ def flip_labels(
     return noisy, functional.one_hot(rows, number).sum(dim=0).bool()
 
 
-def list_quality(rows: Tensor, flipped: Tensor) -> dict[str, float]:
-    """Return how many of a list were flipped, how long it is, and how many were flipped in all.
-
-    The list is in order, so that also its first part can be judged: ``precision_at_60`` is the
-    precision of the shortest one that holds 60 % of the flips.
-    """
-    hits = flipped[rows].double().cumsum(dim=0)
-    total = int(flipped.sum())
-    reach = (hits >= 0.6 * total).nonzero()[:, 0]
-    at_60 = float(hits[reach[0]] / (reach[0] + 1)) if len(reach) else float("nan")
-    found = int(hits[-1]) if len(hits) else 0
-    return {"found": found, "listed": len(rows), "flipped": total, "precision_at_60": at_60}
+def list_quality(rows: Tensor, flipped: Tensor) -> dict[str, int]:
+    """Return how many of a list were flipped, how long it is, and how many were flipped in all."""
+    return {
+        "found": int(flipped[rows].sum()),
+        "listed": len(rows),
+        "flipped": int(flipped.sum()),
+    }
 
 
 def cleanlab_list(
     features: Tensor, probabilities: Tensor, labels: Tensor, *, with_own: bool
 ) -> dict[str, Tensor]:
-    """Return the lists of cleanlab, ordered by its score.
+    """Return the lists of cleanlab.
 
     Args:
         features: ``(N, D)``.
@@ -74,8 +69,11 @@ def cleanlab_list(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    by = "self_confidence"
-    given = {"labels": labels.numpy(), "n_jobs": 1, "return_indices_ranked_by": by}
+    given = {
+        "labels": labels.numpy(),
+        "n_jobs": 1,
+        "return_indices_ranked_by": "self_confidence",
+    }
     found = {"cleanlab": find_label_issues(pred_probs=probabilities.numpy(), **given)}
     if with_own:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))

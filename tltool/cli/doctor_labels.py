@@ -109,7 +109,7 @@ def apply_decisions(
 def _features(backbone: Backbone, data: ImageDataModule, caching: dict[str, object]) -> Tensor:
     """Return the features of all images, split by split."""
     splits = [split for split in ("train", "val", "test") if split in data.splits.by_name()]
-    parts = [split_features(backbone, data, split, caching=caching) for split in splits]  # type: ignore[arg-type]  # a literal each
+    parts = [split_features(backbone, data, split, caching=caching) for split in splits]
     return torch.cat([part.float() for part in parts])
 
 

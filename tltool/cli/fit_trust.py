@@ -32,7 +32,9 @@ def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
     if not trainer.is_global_zero or is_limited(trainer) or not path.is_file():
         return None
     if calibration_split(experiment.data) is None:
-        print(f"limits   not known: fewer than {LEAST_IMAGES} images validate")
+        print(
+            f"limits   not known: that takes {LEAST_IMAGES} images that validate, of one class each"
+        )
         return None
     trust = fit_trust(
         path,

@@ -97,5 +97,7 @@ def _solve(part: Tensor, residual: Tensor) -> Tensor:
     small = part @ part.T if rows <= columns else part.T @ part
     matrix = torch.eye(len(small), dtype=part.dtype) - small
     if rows <= columns:
-        return torch.linalg.solve(matrix, residual)
-    return residual + part @ torch.linalg.solve(matrix, part.T @ residual)
+        solved: Tensor = torch.linalg.solve(matrix, residual)
+        return solved
+    inner: Tensor = torch.linalg.solve(matrix, part.T @ residual)
+    return residual + part @ inner

@@ -37,15 +37,6 @@ class MeasuredLimits:
         """The share of images that were called unknown, though their class is known."""
         return self.num_unknown / self.num_images
 
-    @property
-    def summary(self) -> dict[str, float]:
-        """The numbers by name, for loggers."""
-        found = {"trust/unknown_share": self.unknown_share}
-        for asked, counts in self.sets.items():
-            found[f"trust/coverage_{asked:.2f}"] = counts.coverage
-            found[f"trust/set_size_{asked:.2f}"] = counts.size
-        return found
-
     def sentences(self) -> list[str]:
         """Return what the numbers rest on, and where they promise more than they hold."""
         found = [

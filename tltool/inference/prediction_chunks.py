@@ -87,9 +87,12 @@ class PredictionChunks:
     def read(self, number: int) -> RankedImages:
         """Return a chunk that is there."""
         with np.load(self._file(number)) as columns:
-            tensors = (torch.from_numpy(columns[name]) for name in ("probabilities", "labels"))
+            probabilities, labels = map(
+                torch.from_numpy, (columns["probabilities"], columns["labels"])
+            )
             further = json.loads(str(columns["further"])) if "further" in columns else {}
-            return RankedImages([self.paths[at] for at in self.images(number)], *tensors, further)
+            paths = [self.paths[at] for at in self.images(number)]
+            return RankedImages(paths, probabilities, labels, further)
 
     def remove(self) -> None:
         """Remove all chunks of the output, also those of other predictions."""

@@ -6,6 +6,7 @@ from torch import Tensor
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.diagnostics.checks.shortcuts import shortcut_check
 from tltool.evaluation.label_errors import find_label_errors
+from tltool.evaluation.paired_differences import number_groups
 
 
 def find_doubts(data: ImageDataModule, split: SplitName, features: Tensor) -> list[str]:
@@ -20,8 +21,7 @@ def find_doubts(data: ImageDataModule, split: SplitName, features: Tensor) -> li
     labels = [label for part in parts for label in part.labels or ()]
     paths = [path for part in parts for path in part.paths]
     given = [group for part in parts for group in part.groups or ()]
-    names = given if len(given) == len(paths) else paths
-    groups = torch.unique(torch.tensor([hash(name) for name in names]), return_inverse=True)[1]
+    groups = torch.tensor(number_groups(given if len(given) == len(paths) else paths))
     errors = find_label_errors(features, torch.tensor(labels), data.num_classes, groups)
     audit = shortcut_check(data, paths, labels, groups.numpy())
     remedy = " `tltool doctor --labels suspects.csv` shows them." if len(errors) else ""
