@@ -12,6 +12,7 @@ from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_calibration import calibrate_fit, print_calibration
 from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
+from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
@@ -109,10 +110,10 @@ def _train(
         ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
-    calibration = calibrate_fit(
-        experiment, trainer
-    )  # In front of what fits the head on its images.
+    # In front of what fits the head on its images.
+    calibration = calibrate_fit(experiment, trainer)
     gain = probe and measure_fit(experiment, trainer, probe)
+    trust = trust_fit(experiment, trainer)  # Behind what fits the head anew.
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
@@ -124,6 +125,8 @@ def _train(
         print("unknown  whether it won: no probe was measured to compare it with")
     if calibration:
         print_calibration(calibration)
+    if trust:
+        print_trust(trust)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:

@@ -1,5 +1,6 @@
 """`tltool predict`: a table of predictions for a folder of images, a table, or a list of paths."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,9 @@ from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.files.path_stream import STANDARD_INPUT
 from tltool.data.loading.image_dataset import decode_with
 from tltool.inference.augmented_views import TestTimeAugmentation
+from tltool.inference.checkpoint_trust import LEAST_IMAGES, read_trust
 from tltool.inference.class_maps import check_can_map, class_maps
+from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
 from tltool.models.feature_map import last_feature_map
@@ -18,6 +21,8 @@ from tltool.reporting.figures.overlay import draw_overlay
 
 MOST_OVERLAYS = 100
 """Overlays that are written without being asked for more."""
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,6 +40,8 @@ def predict(
     reject_risk: float | None = None,
     overlays: Path | None = None,
     num_overlays: int = MOST_OVERLAYS,
+    coverage: float | None = None,
+    by_class: bool = False,
 ) -> None:
     """Write the predicted class and the probabilities of each image.
 
@@ -48,6 +55,9 @@ def predict(
         output: The .csv or .parquet file to write.
         top_k: How many of the most probable classes have columns, or all for a column for each
             class; all, but 5 of more than 1,000.
+        coverage: Add a column with the set of classes that holds the true one for such a share of
+            the images, such as 0.9; null for none.
+        by_class: With --coverage: promise the share for the images of each class.
         tta: Test-time augmentation: average the probabilities of an image and its mirror image
             (flip), or of it and its four corners (five_crops).
         reject_below: A column rejected says which predictions are less probable than this.
@@ -70,6 +80,7 @@ def predict(
         output,
         top_k=top_k,
         reject_below=threshold,
+        limits=find_limits(setup, predictor, coverage=coverage, by_class=by_class),
         trainer=setup.trainer,
         ranks=setup.ranks,
     )
@@ -91,6 +102,40 @@ def _check_objective(predictor: Predictor, **asked: object) -> None:
             f"This checkpoint predicts {kind} for each image; --reject_below, --reject_risk and "
             "--overlays are of one class. Leave them out."
         )
+
+
+def find_limits(
+    setup: Setup, predictor: Predictor, *, coverage: float | None, by_class: bool
+) -> LimitColumns | None:
+    """Return the columns of what the checkpoint knows of its limits, if it knows any.
+
+    Raises:
+        ValueError: If sets are asked of one that does not, or from too few images, or of averages
+            over views, of which it knows nothing.
+    """
+    trust = read_trust(setup.ckpt_path)
+    if coverage is not None and predictor.tta != "none":
+        raise ValueError(
+            "Prediction sets rest on images without test-time augmentation. Leave out --tta or "
+            "--coverage."
+        )
+    if trust is None and coverage is not None:
+        raise ValueError(
+            f"{setup.ckpt_path} has no scores for prediction sets: `tltool fit` writes them at its "
+            f"end, where at least {LEAST_IMAGES} images validate. Leave --coverage out."
+        )
+    if trust is None or predictor.tta != "none":
+        return None
+    names = setup.task.class_names
+    limits = LimitColumns(trust, names, coverage=coverage, by_class=by_class)
+    if coverage is not None and setup.ranks.launch.rank == 0:
+        print(f"sets     {coverage:g} of them hold the class, by {trust.describe()}")
+        if limits.always_in:
+            log.warning(
+                "Too few images set a threshold for %d of %d classes, which are in every set: %s.",
+                *(len(limits.always_in), len(names), ", ".join(limits.always_in[:5])),
+            )
+    return limits
 
 
 def write_overlays(predictor: Predictor, setup: Setup, folder: Path, most: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -24,7 +25,7 @@ TOP = 5
 REJECTED = "rejected"
 """The column that says whether a prediction is too unsure."""
 
-NUMBER = "probability"
+NUMBER = ("probability", "unknown_score")
 """How the columns begin that hold numbers."""
 
 _CELLS = 4_000_000
@@ -43,12 +44,14 @@ class RankedImages(NamedTuple):
         labels: The most probable class of each image, ``(N, K)``, or ``(N, 1)`` beside all classes.
         predicted: Whether each class is predicted, ``(N, num_classes)``, where an image may have
             several.
+        further: The cells of further columns by their names, ``N`` in each.
     """
 
     paths: list[str]
     probabilities: Tensor
     labels: Tensor
     predicted: Tensor | None = None
+    further: Mapping[str, list[str | float]] = MappingProxyType({})
 
 
 def check_output(output: Path) -> None:
@@ -134,6 +137,7 @@ def prediction_columns(
     num_shown: int | None,
     objective: Objective = "single_label",
     rejecting: bool = False,
+    further: Sequence[str] = (),
 ) -> list[str]:
     """Return the columns of a table.
 
@@ -146,6 +150,7 @@ def prediction_columns(
         num_shown: See `num_shown_classes`.
         objective: What is predicted.
         rejecting: Whether there is a column ``rejected``.
+        further: Columns behind the prediction, such as those of `LimitColumns`.
 
     Example:
         >>> prediction_columns(["ants", "bees"], labeled=False, num_shown=1)
@@ -156,7 +161,7 @@ def prediction_columns(
     known = ["path", *(["label"] if labeled else [])]
     if objective == "regression":
         return [*known, target_column(class_names[0])]
-    first = [*known, "prediction", *([REJECTED] if rejecting else [])]
+    first = [*known, "prediction", *([REJECTED] if rejecting else []), *further]
     if num_shown is None:
         return [*first, *(f"probability:{name}" for name in class_names)]
     numbers = range(1, num_shown + 1)
@@ -204,7 +209,8 @@ def prediction_rows(
             if batch.predicted is not None:
                 said = joined_names(batch.predicted[index], class_names)
             too_unsure = [] if reject_below is None else [max(probabilities) < reject_below]
-            named = [said, *too_unsure] if has_names else []
+            further = (cells[index] for cells in batch.further.values())
+            named = [said, *too_unsure, *further] if has_names else []
             row = [printable(path), *known, *named, *values]
             yield dict(zip(columns, row, strict=True))
 

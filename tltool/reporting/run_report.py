@@ -22,6 +22,7 @@ from tltool.reporting.figures.risk_coverage import draw_risk_coverage
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
 from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
+from tltool.reporting.limit_tables import set_table
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.multi_label_sections import multi_label_sections
 from tltool.reporting.regression_sections import regression_sections
@@ -38,6 +39,11 @@ _LEGEND = (
     f"A ! or a cross marks what is beyond the limit of an alarm: {DEAD:.0%} dead, {FAST:.0%} of "
     f"the weights in one step. Saturation alarms from {SATURATED:.0%} on, for activations that "
     "saturate on both sides, such as tanh; relu is saturated on about half."
+)
+
+_SETS = (
+    "A prediction set holds the true class as often as asked (split conformal prediction); tltool "
+    "predict --coverage 0.9 writes them."
 )
 
 CsvRows = Sequence[Mapping[str, str]]
@@ -173,6 +179,7 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         *([_overlay_section(found, run.overlays)] if run and run.overlays else []),
         _calibration_section(found),
         _rejection_section(found),
+        trust_section(found),
     ]
 
 
@@ -200,6 +207,17 @@ def _rejection_section(found: MeasuredSplit) -> Section:
     )
     shown = [picture(figure, "Risk over coverage: how often the surer predictions are wrong.")]
     return Section("Rejection", [words], run_tables.rejection_table(curve), shown)
+
+
+def trust_section(found: MeasuredSplit) -> Section:
+    """Return what speaks for and against the images and the predictions."""
+    title, limits = "Can it be trusted?", found.limits
+    if limits is None:
+        said = "The checkpoint has no scores for prediction sets and unknown inputs: it is of a "
+        said += "run that was stopped, or with too few images to validate."
+        return Section(title, [*found.doubts, said])
+    table = set_table(limits, found.class_names)
+    return Section(title, [*found.doubts, *limits.sentences()], table, note=_SETS)
 
 
 def _calibration_section(found: MeasuredSplit) -> Section:

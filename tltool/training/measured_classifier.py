@@ -141,7 +141,10 @@ class MeasuredClassifier(Classifier):
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the predictions of one batch, see `outputs`."""
         temperature = self.calibration.temperature  # 1, but of one class for each image.
-        of_views = [self.predictions(self(v) / temperature) for v in self.views(batch["images"])]
+        views = [batch]
+        if "images" in batch:
+            views = [{"images": view} for view in self.views(batch["images"])]
+        of_views = [self.predictions(self.logits(view) / temperature) for view in views]
         predicted = torch.stack(of_views).mean(dim=0).cpu()
         return {"paths": batch["paths"], **self.outputs(predicted)}
 
