@@ -16,6 +16,8 @@ def with_progress(
 ) -> Iterable[T]:
     """Show a progress bar on the standard error, which goes when all is done.
 
+    Where that is no terminal there is none: it would leave empty lines in a log.
+
     Args:
         steps: What is looped over.
         description: What the bar says.
@@ -28,4 +30,5 @@ def with_progress(
     """
     title = escape(one_line(description))  # The bar reads markup on any console.
     console = plain_console(stderr=True)
-    return track(steps, title, total=total, console=console, transient=True, disable=not show)
+    hidden = not (show and console.is_terminal)
+    return track(steps, title, total=total, console=console, transient=True, disable=hidden)

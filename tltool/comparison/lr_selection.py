@@ -155,7 +155,11 @@ class Selection:
         jobs = [job for unit, each in lrs.items() for job in self._jobs(unit, each)]
         total = len(jobs) * self.trainings.settings.epochs
         console = plain_console(stderr=True)
-        with Progress(console=console, transient=True, disable=not self.show_progress) as progress:
+        with Progress(
+            console=console,
+            transient=True,
+            disable=not (self.show_progress and console.is_terminal),
+        ) as progress:
             bar = progress.add_task("training heads", total=total)
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
 
