@@ -11,6 +11,7 @@ from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder, decode_with
 from tltool.finetuning.plan import Plan, make_plan
+from tltool.inference.map_measurement import measure_map
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
@@ -27,7 +28,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
 
     Args:
         folder: The run's directory.
-        with_probe: Fit the closed-form probe, which needs features of all images.
+        with_probe: Fit the closed-form probe, which needs features of all images, and map those of
+            the images that measure it.
 
     Raises:
         FileNotFoundError: If it is no run's directory.
@@ -38,7 +40,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
-    data = evaluation = steps = None
+    data = evaluation = mapped = steps = None
     missing, measured = list[str](), ""
     try:
         section, trainer = record.config["data"], record.config["trainer"]
@@ -48,6 +50,8 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
+        if with_probe:
+            mapped = measure_map(predictor, data, evaluation.split, caching=caching)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
     except (OSError, ValueError) as error:  # What is wrong with the images.
@@ -72,6 +76,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         record=record,
         plan=plan,
         evaluation=evaluation,
+        feature_map=mapped,
         measured=measured,
         decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",

@@ -5,6 +5,7 @@ from typing import Literal
 
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder
+from tltool.evaluation.feature_map import FeatureMap
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting.run_record import CURVES, RunRecord
@@ -20,6 +21,7 @@ class MeasuredRun:
         plan: Its phases in numbers, or the sentence that says why they are not known.
         evaluation: Its predictions; ``None`` where there are none.
         missing: What could not be found out and why, in sentences.
+        feature_map: Where the features of these images lie; ``None`` where that was not measured.
         measured: Which checkpoint the predictions are of, in words.
         decode: Makes an image from a path.
         mode: Of the images.
@@ -30,6 +32,7 @@ class MeasuredRun:
     record: RunRecord
     plan: Plan | str
     evaluation: MeasuredSplit | None = None
+    feature_map: FeatureMap | None = None
     measured: str = ""
     decode: Decoder = decode_image
     mode: Literal["L", "RGB"] = "RGB"
