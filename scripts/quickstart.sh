@@ -13,3 +13,4 @@ else
   tltool fit --config configs/quickstart.yaml
 fi
 tltool report runs/quickstart
+echo "tltool lies at $PWD/.venv/bin/tltool. To type tltool alone: source $PWD/.venv/bin/activate"

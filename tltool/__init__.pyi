@@ -1,5 +1,6 @@
 """The public names of tltool, for type checkers, editors and `lazy_loader`."""
 
+from .cli.fit_call import fit as fit
 from .comparison.compare import compare_heads as compare_heads
 from .data.datamodules.digits import DigitsDataModule as DigitsDataModule
 from .data.datamodules.elpv import ELPVDataModule as ELPVDataModule
@@ -29,6 +30,7 @@ from .finetuning.strategies import LastBlocks as LastBlocks
 from .finetuning.strategies import LayerwiseDecay as LayerwiseDecay
 from .finetuning.strategies import LinearProbe as LinearProbe
 from .finetuning.strategies import LoRA as LoRA
+from .inference.export.exporting import export as export
 from .inference.predictor import load as load
 from .layers.activations import create_activation as create_activation
 from .layers.initializers import init_weights_ as init_weights_

@@ -14,6 +14,7 @@ import tltool
 from tltool._lookup import nearest_name
 from tltool._plain_text import plain_lines
 from tltool.cli.help_page import NAMES, PAGE, wrong_flag
+from tltool.cli.option_names import unknown_flag
 from tltool.training.distributed.launch import rank_name
 from tltool.training.distributed.run_status import UNFINISHED
 from tltool.training.distributed.signals import INTERRUPTED, SIGNALS, SignalStopped, stop_message
@@ -95,8 +96,9 @@ def quick_answer(argv: Sequence[str]) -> tuple[int, str] | None:
     if argv[0] == "fit" and argv[-1] in {"-h", "--help"}:
         return 0, PAGE
     is_fit = argv[0] == "fit"
-    near_option = wrong_flag(argv[1:], is_fit=is_fit) if argv[0] in READS_FIT else None
-    return None if near_option is None else (2, f"error: {near_option}")
+    wrong = wrong_flag(argv[1:], is_fit=is_fit) if argv[0] in READS_FIT else None
+    wrong = wrong or unknown_flag(argv[0], argv[1:])
+    return None if wrong is None else (2, f"error: {wrong}")
 
 
 def stopped(stop: KeyboardInterrupt | BrokenPipeError) -> int:

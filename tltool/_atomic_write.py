@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import platform
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -45,11 +46,7 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
         >>> path.read_text()
         '1 2 3'
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r}. Create it first.")
-    remove_abandoned(path.parent)
-    writer = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-    partial = path.with_name(f".{path.name}.{writer}{PARTIAL}")
+    partial = _partial_path(path)
     try:
         yield partial
         if sync:
@@ -59,6 +56,41 @@ def whole_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
             _sync_directory(path.parent)  # Else the name may be lost.
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write in, and let it take its own place when all of it is written.
+
+    Args:
+        path: Where the folder is to be.
+
+    Yields:
+        A folder beside it.
+
+    Raises:
+        FileNotFoundError: If the directory around it does not exist.
+        FileExistsError: If there is something already.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "export"
+        >>> with whole_folder(path) as partial:
+        ...     _ = (partial / "numbers.txt").write_text("1 2 3")
+        ...     path.exists()
+        False
+        >>> [each.name for each in path.iterdir()]
+        ['numbers.txt']
+    """
+    if path.exists():
+        raise FileExistsError(f"{str(path)!r} exists. Name a new folder, or remove it first.")
+    partial = _partial_path(path)
+    partial.mkdir()
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_whole(path: Path, content: str, *, sync: bool = False) -> None:
@@ -83,7 +115,7 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> None:
 
 
 def remove_abandoned(directory: Path) -> None:
-    """Delete half-written files of a directory whose writer is dead; leave those of a living one.
+    """Delete what is half written in a directory by a dead writer; leave that of a living one.
 
     The name of such a file tells its writer. A process of this machine is dead if none has its
     number; of another machine's that cannot be asked, so its file must be an hour old.
@@ -104,7 +136,16 @@ def remove_abandoned(directory: Path) -> None:
         with contextlib.suppress(OSError):  # Another process was quicker, or it is another user's.
             is_old = time.time() - partial.stat().st_mtime > _ABANDONED_AFTER
             if is_old or _has_dead_writer(partial):
-                partial.unlink()
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+
+
+def _partial_path(path: Path) -> Path:
+    """Return where to write what is to be at a path, and remove what killed processes left."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r}. Create it first.")
+    remove_abandoned(path.parent)
+    writer = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    return path.with_name(f".{path.name}.{writer}{PARTIAL}")
 
 
 def _has_dead_writer(partial: Path) -> bool:

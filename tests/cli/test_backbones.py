@@ -11,6 +11,7 @@ from tltool.cli.backbone_cells import parse_count, short_count
 from tltool.cli.backbone_ranking import open_data
 from tltool.diagnostics.advice.backbone_ranking import smaller_splits
 from tltool.models.backbone import Backbone
+from tltool.models.timm_catalog import GOOD_STARTS
 from tltool.models.weights.safetensors_file import save_weights
 
 MODELS = ("test_resnet", "test_vit")
@@ -57,6 +58,29 @@ def test_a_long_list_is_cut_and_says_how_to_see_the_rest(run):
     _, text, _ = run("--rows", 5)
     total = re.search(r"5 of (\d+); all: --rows \1", text)
     assert int(total[1]) > 1000
+
+
+def names(text):
+    return [line.split()[0] for line in text.splitlines() if re.match(r" +\S+ +[\d.]+[KMB] ", line)]
+
+
+def test_without_arguments_a_short_list_of_good_starts_is_shown(run):
+    _, text, _ = run()
+    assert sorted(names(text)) == sorted(GOOD_STARTS)
+    assert names(text)[0] == "tf_efficientnet_lite0"  # available locally
+    assert re.search(r"12 of (\d{4}); all: --rows \1", text)
+
+
+def test_names_that_begin_with_the_pattern_come_first(run):
+    _, text, _ = run("vit")
+    assert all(name.startswith("vit_") for name in names(text))
+    _, text, _ = run("vit", "--sort", "name")
+    assert names(text)[0] == "convit_base"
+
+
+def test_of_these_the_ones_available_locally_come_first(run, folder):
+    _, text, _ = run("test_", "--weights_dir", folder)
+    assert names(text)[:3] == ["test_resnet", "test_vit", "test_byobnet"]
 
 
 def test_models_are_sorted_by_parameters_on_demand(run):

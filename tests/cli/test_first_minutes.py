@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,8 +76,9 @@ def test_a_directory_behind_data_is_its_root(run_tltool, images):
 def test_a_head_of_ones_own_trains_and_its_checkpoint_predicts(run_tltool, images, own_module):
     own_module("heads_of_mine", HEAD)
     head = ["--model.head", "heads_of_mine.MyHead", "--model.head.scale", "0.5"]
-    status, _, _ = run_tltool("fit", images, *RESNET, *head, *SMALL)
+    status, out, _ = run_tltool("fit", images, *RESNET, *head, *SMALL)
     assert status == 0
+    assert "tltool report runs/images/0 --modules heads_of_mine\n" in out
     assert recipe()["head"]["class_path"] == "heads_of_mine.MyHead"
     assert recipe()["head"]["init_args"]["scale"] == 0.5
     sys.modules.pop("heads_of_mine")
@@ -151,3 +153,17 @@ def test_a_notice_appears_once_a_warning_each_time(capsys):
         logging.getLogger("tltool.data").warning("fault")
     err = capsys.readouterr().err
     assert (err.count("license"), err.count("fault")) == (1, 2)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_an_accelerator_that_is_not_there_is_said_before_anything_is_read(run_tltool, command):
+    words = ["--trainer.accelerator", "tpu", "--ckpt_path", "none.ckpt", "--data.root", "nowhere"]
+    status, _, err = run_tltool(command, *words)
+    assert (status, "--trainer.accelerator auto" in err) == (1, True)
+
+
+def test_fewer_images_than_a_batch_are_said_before_the_probe_and_a_run(run_tltool, images):
+    words = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+    status, out, err = run_tltool("fit", images, *words, "--data.num_workers", "0")
+    assert (status, "probe" in out, list(Path.cwd().iterdir())) == (1, False, [])
+    assert "error: The batch size 32 is larger than the " in err

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import tltool
 from tltool.__main__ import main
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.image_task import ImageTask
 
 LORA = ["--finetuning", "LoRA", "--finetuning.rank", "4", "--finetuning.batch_norm", "train"]
@@ -115,6 +116,15 @@ def test_a_file_of_adapters_stands_for_its_checkpoint(last, images, run_tltool, 
     assert (tmp_path / "adapters.safetensors.csv").read_text() == (
         last.with_name("last.ckpt.csv").read_text()
     )
+
+
+def test_a_file_of_adapters_keeps_the_temperature(last, tmp_path):
+    checkpoint = read_checkpoint(last)
+    checkpoint["calibration"] = {"temperature": 1.5, "split": "val", "num_images": 60}
+    torch.save(checkpoint, tmp_path / "calibrated.ckpt")
+    tltool.save_adapters(tmp_path / "calibrated.ckpt", tmp_path / "adapters.safetensors")
+    assert tltool.load(tmp_path / "adapters.safetensors").temperature == 1.5
+    assert tltool.load_adapters(tmp_path / "adapters.safetensors").calibration.temperature == 1.5
 
 
 def test_adapters_of_other_pretrained_weights_are_refused(last, tmp_path):

@@ -1,9 +1,13 @@
 """`tltool plan` from the command line."""
 
+import re
+
 import pytest
 import torch
 import yaml
 from PIL import Image
+
+from tltool.models.backbone import Backbone
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -80,7 +84,7 @@ def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
         *("--model.head.input_norm", "standardize"),
     )
     assert status == 0
-    assert "falls most steeply at --optimizer.lr" in out
+    assert re.search(r"take --optimizer.lr [\d.e-]+, where the loss falls most steeply", out)
     with Image.open("rates.png") as picture:
         assert picture.width > 600
 
@@ -88,6 +92,18 @@ def test_the_range_test_suggests_a_rate_and_draws_it(tltool):
 def test_the_range_test_is_of_the_phase_that_trains_the_backbone(tltool):
     words = ("plan", "--finetuning", "LPFT", "--lr_range", "--lr_range_steps", 10)
     assert "lr range phase full: " in tltool(*words)[1]
+
+
+def test_the_range_test_of_a_head_passes_each_image_once(tltool, monkeypatch):
+    passed = []
+    forward = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda *a: passed.append(len(a[1])) or forward(*a))
+    _, out, _ = tltool(
+        *("plan", "--finetuning", "LinearProbe", "--model.head.hidden_features", "[4]"),
+        *("--lr_range", "--lr_range_steps", 40),
+    )
+    assert "lr range phase" in out
+    assert sum(passed) < 30  # of 20 images; the pass of a folded copy does not count
 
 
 @pytest.mark.parametrize(

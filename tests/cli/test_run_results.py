@@ -1,11 +1,20 @@
 """What a run has not come to is never reported as its result, and its exit status says so."""
 
+import contextlib
 import csv
+import io
 import math
+import re
 import shutil
 
 import pytest
 import torch
+
+from tests.conftest import write_images
+from tltool.__main__ import main
+from tltool._csv_rows import read_rows
+from tltool.reporting.run_record import read_run
+from tltool.reporting.run_verdict import judge_run
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -29,8 +38,6 @@ def fit(run_tltool, images):
 @pytest.fixture(scope="module")
 def good_run(tmp_path_factory, images):
     """The folder of a run of one epoch."""
-    from tltool.__main__ import main
-
     folder = tmp_path_factory.mktemp("good")
     words = ["fit", "--data.root", str(images), *SMALL, "--trainer.max_epochs", "1"]
     assert main([*words, "--runs_dir", str(folder / "runs")]) == 0
@@ -206,3 +213,37 @@ def test_a_worse_epoch_of_a_moved_run_does_not_replace_the_best(run_copy, fit, t
     assert status == 0
     assert "best val/accuracy 1.0000" in out
     assert (tmp_path / BEST).read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def lost_run(tmp_path_factory):
+    """A run whose second phase loses what the first one had, and what it printed."""
+    folder = tmp_path_factory.mktemp("lost")
+    images = write_images(folder / "images", classes=("blue", "green", "red"), per_class=40)
+    words = ["--data.root", images, *SMALL, "--finetuning", "LPFT", "--trainer.max_epochs", "2"]
+    words += ["--finetuning.batch_norm", "train", "--finetuning.warmup", "0"]
+    words += ["--optimizer.lr", "0.5", "--finetuning.full_lr_scale", "1.0"]
+    words += ["--ending.choose", "last", "--runs_dir", folder]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(["fit", *map(str, words)]) == 0
+    return folder / "run" / "0", printed.getvalue()
+
+
+def test_a_run_that_lost_ends_with_a_line_that_says_so(lost_run):
+    last = lost_run[1].splitlines()[-1]
+    assert re.match(r"lost     this run \d\.\d+, the probe without training 1\.000: -0\.\d+", last)
+    assert "; in phase full val/accuracy fell from 1.000 to 0." in last
+
+
+def test_a_phase_that_begins_by_losing_is_an_alarm(lost_run):
+    alarms = read_rows(lost_run[0] / "alarms.csv")
+    [alarm] = [alarm for alarm in alarms if alarm["cause"] == "lost accuracy"]
+    assert (alarm["layer"], alarm["epoch"]) == ("phase full", "1")
+    assert "--finetuning.batch_norm eval" in alarm["message"]
+
+
+def test_the_next_step_of_a_report_names_the_phase_that_lost(lost_run, measured_split):
+    verdict = judge_run(read_run(lost_run[0]), measured_split(run=70, probe=95))
+    assert verdict.next_step.startswith("It lost in phase full: val/accuracy fell from 1.000 to 0")
+    assert verdict.commands[0].endswith("--finetuning.batch_norm eval")

@@ -28,10 +28,20 @@ def test_49_series_differ_in_color_or_line():
 
 
 def test_a_curve_begins_with_the_first_epoch_and_phases_stand_between_epochs():
-    figure = draw_curves({"loss": {"train": [(0, 2.0), (1, 1.0)]}}, phases=[0, 1])
+    figure = draw_curves({"loss": {"train": [(0, 2.0), (1, 1.0)]}}, phases={"probe": 0, "full": 1})
     curve, *marks = figure.axes[0].get_lines()
     assert list(curve.get_xdata()) == [1, 2]
     assert [mark.get_xdata()[0] for mark in marks] == [0.5, 1.5]
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["probe", "full"]
+
+
+def test_baselines_are_levels_and_the_best_epoch_is_marked():
+    curves = {"accuracy": {"val": [(0, 0.5), (1, 0.7)]}, "loss": {"val": [(0, 2.0), (1, 1.0)]}}
+    figure = draw_curves(curves, levels={"accuracy": {"probe": 0.6}}, best_epoch=1)
+    lines = [{line.get_label(): line for line in axes.get_lines()} for axes in figure.axes]
+    assert [set(each) for each in lines] == [{"val", "probe", "best epoch"}, {"val", "best epoch"}]
+    assert lines[0]["probe"].get_ydata()[0] == 0.6
+    assert lines[1]["best epoch"].get_xdata()[0] == 2
 
 
 @pytest.mark.parametrize(("number", "inside"), [(7, True), (8, False)])

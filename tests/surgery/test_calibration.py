@@ -126,6 +126,14 @@ def test_one_with_other_channels_at_each_call_is_refused(images):
         swap_activations(Twice(4), "gelu", match="moments", example=images[:1])
 
 
+def test_one_that_cannot_be_matched_stays_beside_those_that_can(images):
+    model = nn.Sequential(Twice(4), nn.Conv2d(4, 4, 1), nn.ReLU())
+    report = swap_activations(model, "gelu", match="moments", example=images[:1])
+    assert list(report.swapped) == ["2"]
+    assert report.kept == {"0.act": "out of reach of `match`: it has other channels at each call"}
+    assert report.out_of_reach == ("0.act",)
+
+
 def test_a_channel_that_becomes_constant_is_not_stretched(images):
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
     nn.init.constant_(model[0].bias, 1e3)
@@ -165,11 +173,9 @@ def test_the_shapes_of_an_uncalibrated_model_can_be_seen(matched, make_backbone,
 )
 def test_the_layer_in_front_tells_where_channels_are(layers, shape, expected):
     model = nn.Sequential(*layers, nn.Tanh())
-    try:
-        found = find_channels(model, [model[-1]], torch.zeros(shape))[model[-1]]
-    except ValueError:
-        found = None
-    assert found == expected
+    found = find_channels(model, [model[-1]], torch.zeros(shape))
+    assert found.known.get(model[-1]) == expected
+    assert (model[-1] in found.unknown) == (expected is None)
 
 
 def test_matching_needs_an_example(make_backbone):

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,12 @@ from tltool.cli.backbone_cells import parse_count, place_of, short_count
 from tltool.cli.signature_options import run_function
 from tltool.cli.simple_table import print_simple_table
 from tltool.models.surgery_coverage import describe_coverage
-from tltool.models.timm_catalog import CatalogEntry, nearest_names, search_catalog
+from tltool.models.timm_catalog import (
+    GOOD_STARTS,
+    CatalogEntry,
+    nearest_names,
+    search_catalog,
+)
 from tltool.models.weights.hub import pretrained_config
 from tltool.models.weights.local_weights import (
     LocalWeights,
@@ -38,14 +44,16 @@ def backbones(
     offline: bool = False,
     weights_dir: Path | None = None,
     all: bool = False,  # noqa: A002  # the name of the flag
-    sort: Literal["name", "parameters"] = "name",
-    rows: int = 20,
+    sort: Literal["local", "name", "parameters"] = "local",
+    rows: int | None = None,
     fetch: str | None = None,
     to: str | None = None,
     rank: str | None = None,
     max_images: int = 1000,
 ) -> None:
     """Search timm's models, rank those available locally on your images, or fetch weights.
+
+    Without arguments a short list of good starts; those whose weights are available locally first.
 
     Examples:
       tltool backbones vit --max_params 10M          small transformers
@@ -62,7 +70,8 @@ def backbones(
         offline: Only those whose weights need no download.
         weights_dir: A folder whose weights are available too.
         all: List models without weights too.
-        sort: In which order.
+        sort: In which order. With 'local', names that begin with the pattern come first, and of
+            these the ones available locally, and then good starts.
         rows: Lines to show, 20 if not given.
         fetch: Write the weights of this model to a file, for a machine without a network.
         to: The folder of that file.
@@ -97,16 +106,31 @@ def backbones(
         chosen = [weights for weights in available if weights.name.partition(".")[0] in found]
         rank_and_print(chosen, rank, max_images=max_images)
         return
-    if sort == "parameters":
-        entries.sort(key=lambda entry: entry.num_parameters)
     if len(entries) == 1:
         _print_model(entries[0], available)
-    else:
-        _print_models(entries, available, max(rows, 1))
+        return
+    filters = (pattern, family, tag, max_size, max_params, offline, all, rows)
+    shown = entries if any(filters) else [e for e in entries if e.name in GOOD_STARTS]
+    local = {weights.name.partition(".")[0] for weights in available}
+    shown.sort(key=partial(_order, sort=sort, pattern=pattern, local=local))
+    _print_models(shown[: max(rows or 20, 1)], available, len(entries))
+
+
+def _order(
+    entry: CatalogEntry, *, sort: str, pattern: str, local: Collection[str]
+) -> tuple[bool, bool, bool, int]:
+    """Return the key by which models are sorted that are in the order of their names."""
+    is_local = sort == "local"
+    return (
+        is_local and not entry.name.startswith(pattern.lower().rstrip("*")),
+        is_local and entry.name not in local,
+        is_local and entry.name not in GOOD_STARTS,
+        entry.num_parameters if sort == "parameters" else 0,
+    )
 
 
 def _print_models(
-    entries: Sequence[CatalogEntry], available: Sequence[LocalWeights], most: int
+    entries: Sequence[CatalogEntry], available: Sequence[LocalWeights], num_found: int
 ) -> None:
     places: dict[str, list[str]] = {}
     for name, weights in available:
@@ -120,13 +144,13 @@ def _print_models(
             (entry.tags or ("none",))[0] + (f" +{len(entry.tags) - 1}" * (len(entry.tags) > 1)),
             ", ".join(dict.fromkeys(places.get(entry.name, ()))),
         )
-        for entry in entries[:most]
+        for entry in entries
     ]
     columns = ("backbone", "params", "px", "family", "weights", "local")
     print_simple_table(columns, rows, numbers={"params", "px"}, flexible={"family", "weights"})
-    if most < len(entries):
+    if len(entries) < num_found:
         print(
-            f"{most} of {len(entries)}; all: --rows {len(entries)}; fewer: a part of the "
+            f"{len(entries)} of {num_found}; all: --rows {num_found}; fewer: a part of the "
             "name, --family, --tag, --max_params 10M, --max_size 224, --offline"
         )
     print(f"details  tltool backbones {entries[0].name}")

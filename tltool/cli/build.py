@@ -1,5 +1,6 @@
 """From a parsed configuration to an `Experiment`: the one builder behind all commands."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from tltool.cli.run_start import RunStart, begin
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
+from tltool.cli.trainer_section import check_accelerator, steps_per_epoch, world_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.models.backbone import Backbone, find_group_names
@@ -92,6 +95,14 @@ class Experiment:
         if self.start.run_dir is not None:
             return open_run_dir(self.start.run_dir)
         return create_run_dir(config.runs_dir, config.name or self.data.name or "run")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The optimizer steps of an epoch."""
+        devices = world_size(self.config.trainer)
+        images = math.ceil(len(self.data.samples("train")) / devices)
+        share = per_device_batch_size(self.data.batch_size, devices)
+        return steps_per_epoch(self.config.trainer, images, share)
 
     def device_trainer(self, **options: Any) -> Trainer:
         """Return a Trainer that says only where to compute.
@@ -186,6 +197,7 @@ def run_experiment(
     words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
+    check_accelerator(config.trainer.accelerator)
     try:
         if check is not None:
             check(config)

@@ -17,6 +17,7 @@ from tltool._atomic_write import save_figure
 from tltool._output_file import check_output_file
 from tltool._plain_text import one_line, pixel_size, plain_console, shell_command
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.doctor_labels import apply_decisions, check_label_options, doctor_labels
 from tltool.cli.doctor_ranks import check_ranks
 from tltool.cli.memory import memory_remedies
 from tltool.cli.trainer_section import world_size
@@ -32,7 +33,9 @@ from tltool.diagnostics.checks.image_checks import (
     only_readable,
     write_duplicate_groups,
 )
+from tltool.diagnostics.checks.label_review import Undecided
 from tltool.diagnostics.checks.model_checks import ModelChecks
+from tltool.diagnostics.checks.shortcuts import shortcut_check
 from tltool.diagnostics.checks.starting_signal import StartingSignal
 from tltool.diagnostics.checks.step_memory import device_memory
 from tltool.reporting.figures.axes import SUFFIXES
@@ -66,6 +69,7 @@ def check(config: Namespace) -> None:
         config.write_groups, "--write_groups", suffixes=(".csv",), example="groups.csv", is_new=True
     )
     check_output_file(config.plot, "--plot", suffixes=SUFFIXES, example="head.png")
+    check_label_options(config.labels, config.apply)
 
 
 def doctor(
@@ -74,6 +78,9 @@ def doctor(
     max_images: int = 4000,
     write_groups: Path | None = None,
     plot: Path | None = None,
+    labels: Path | None = None,
+    apply: Path | None = None,
+    undecided: Undecided = "keep",
     ranks: bool = False,
     time_limit: float = 120.0,
 ) -> int:
@@ -86,10 +93,19 @@ def doctor(
         max_images: Read so many images, drawn at random; all if there are fewer.
         write_groups: Read all images, and write a manifest (.csv) in which copies share a group.
         plot: Draw the outputs of the head's layers before training into this file (.png).
+        labels: Look for wrong labels instead, in all images: write those that all other images
+            contradict into this table (.csv), and a page beside it that shows them.
+        apply: Read the table of --labels with its column decision filled in, and write a manifest
+            (.csv) with what was decided, to train on.
+        undecided: With --apply: whether images without a decision keep their label, or drop out.
         ranks: Compare the processes that srun or torchrun has started instead: images, weights and
             options; and try an all-reduce and a save.
         time_limit: With --ranks: seconds that a rank waits for the others.
     """
+    if labels is not None:
+        if apply is None:
+            return doctor_labels(experiment, labels)
+        return apply_decisions(experiment.data, labels, apply, undecided=undecided)
     started_at = time.monotonic()
     data, task = experiment.data, experiment.task
     trainer = experiment.device_trainer()
@@ -99,6 +115,8 @@ def doctor(
     calibrate_backbone_(task.backbone, data)
     images = hash_images(data, None if write_groups else max_images)
     results, duplicates = check_images(images, data)
+    groups = duplicates.clusters(images.groups)
+    results.append(shortcut_check(data, images.paths, images.labels, groups))
     status = plain_console(stderr=True).status
     with status("passing images through the network"):
         checks = ModelChecks(task, only_readable(data, images), experiment.schedule)

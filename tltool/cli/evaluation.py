@@ -14,6 +14,7 @@ from tltool.cli.sections import add_data, known_classes
 from tltool.cli.short_forms import import_own_modules, rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.cli.task_labels import take_labels_
+from tltool.cli.trainer_section import check_accelerator
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
@@ -61,6 +62,7 @@ def run_evaluation(
     config = parser.parse_args(words)
     import_own_modules(modules=config.modules)
     launch = find_launch()
+    check_accelerator(config.trainer.accelerator)
     check_devices(config.trainer)
     with RankWatch(launch) as ranks:
         task = ImageTask.load_from_checkpoint(config.ckpt_path)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -10,11 +10,14 @@ from torch import nn
 
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
-from tltool.cli.fit_gain import measure_fit, print_gain, print_probe
+from tltool.cli.fit_calibration import calibrate_fit, print_calibration
+from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
+from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
+from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
@@ -25,22 +28,28 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
+from tltool.training.image_task import ImageTask
 from tltool.training.run_lock import locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``tltool fit``."""
     words = argv[1:]
-    shows_yaml = not any(word.startswith(("-c", "--config")) for word in words)
+    has_file = any(word.startswith(("-c", "--config")) for word in words)
+    return run_fit(words, fit, shows_yaml=not has_file)
+
+
+def run_fit(words: Sequence[str], run: Callable[..., None], *, shows_yaml: bool) -> int:
+    """Read a configuration, watch the other ranks, and train, unless the run is over.
+
+    Args:
+        words: What stands behind ``fit`` on a command line.
+        run: Takes what `fit` takes.
+        shows_yaml: See `fit`.
+    """
     with RankWatch(find_launch()) as ranks:
         return run_experiment(
-            "fit",
-            words,
-            fit,
-            check=_check,
-            trains=True,
-            shows_yaml=shows_yaml,
-            ranks=ranks,
+            "fit", words, run, check=_check, trains=True, shows_yaml=shows_yaml, ranks=ranks
         )
 
 
@@ -58,6 +67,8 @@ def fit(
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
     """
+    data = experiment.data  # Before features are computed, and a directory is there for nothing.
+    check_batch_size(data.batch_size, len(data.samples("train")))
     with locked_run_dir(experiment.run_dir):
         _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
 
@@ -99,14 +110,23 @@ def _train(
         ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
+    # In front of what fits the head on its images.
+    calibration = calibrate_fit(experiment, trainer)
     gain = probe and measure_fit(experiment, trainer, probe)
+    trust = trust_fit(experiment, trainer)  # Behind what fits the head anew.
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
     if gain:
-        print_gain(gain, time.monotonic() - start)
+        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
+    elif trainer.is_global_zero and not is_try:
+        print("unknown  whether it won: no probe was measured to compare it with")
+    if calibration:
+        print_calibration(calibration)
+    if trust:
+        print_trust(trust)
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
@@ -159,9 +179,18 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
         print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
-    predict = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER")
-    print(f"look     {shell_command('tltool', 'report', run_dir)}")
-    print(f"predict  {predict}")
+    own = _own_modules(experiment.task)
+    command = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
+    print(f"predict  {command}")
+
+
+def _own_modules(task: ImageTask) -> list[str]:
+    """Return the option that names the modules of the user whose classes the checkpoint needs."""
+    paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
+    names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
+    own = [name for name in names if name.partition(".")[0] != "tltool"]
+    return ["--modules", *own] if own else []
 
 
 def _count(module: nn.Module) -> int:

@@ -1,16 +1,21 @@
 """The closed-form probe in front of a fit, and behind it the gain over that probe."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
+from tltool.diagnostics.health.alarms import Alarm
+from tltool.diagnostics.health.phase_loss import CAUSE
 from tltool.evaluation.score import ACCURACY, Score
 from tltool.evaluation.score_interval import ScoreInterval
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
 from tltool.training.backbone_start import calibrate_backbone_
+from tltool.training.callbacks.health_monitor import HealthMonitor
+from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
@@ -78,8 +83,14 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     return gain
 
 
-def print_gain(gain: RunGain, seconds: float) -> None:
-    """Print what the probe, the run and their difference are, and the time that it took."""
+def print_gain(gain: RunGain, seconds: float, lost: Sequence[Alarm] = ()) -> None:
+    """Print what the probe, the run and their difference are, the time that it took, the outcome.
+
+    Args:
+        gain: The run beside the probe.
+        seconds: What it took.
+        lost: The alarms of phases that began by losing accuracy.
+    """
     estimate = gain.difference.estimate
     proven = "" if gain.difference.is_finding else ", not provable on these images"
     score = gain.predictions.score
@@ -93,6 +104,47 @@ def print_gain(gain: RunGain, seconds: float) -> None:
     else:
         print(f"on       {_images(gain.probe)}, which chose nothing")
     print(f"took     {_duration(seconds)}")
+    print(outcome(gain, lost))
+
+
+def lost_phases(trainer: Trainer) -> list[Alarm]:
+    """Return the alarms of phases that began by losing accuracy."""
+    monitor = find_callback(trainer, HealthMonitor)
+    return [alarm for alarm in monitor.alarms if alarm.cause == CAUSE] if monitor else []
+
+
+def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
+    """Return in one line whether a run won or lost against the probe, and where it lost.
+
+    Args:
+        gain: The run beside the probe.
+        lost: The alarms of phases that began by losing accuracy.
+
+    Example:
+        >>> import torch
+        >>> from tltool.evaluation.predictions import PredictionSet
+        >>> labels = torch.zeros(100, dtype=torch.long)
+        >>> def found(num_right):
+        ...     right = torch.arange(100) < num_right
+        ...     chances = torch.stack([right, ~right], dim=1).float()
+        ...     return PredictionSet.from_probabilities(chances, labels)
+        >>> outcome(RunGain(ProbeBaseline("val", found(94), None), found(70), is_optimistic=True))
+        'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
+    """
+    difference, score = gain.difference, gain.predictions.score
+    mean = difference.estimate.mean
+    is_better = (mean < 0) if score.smaller_is_better else (mean > 0)
+    word = "even"
+    if difference.is_finding:
+        word = "won" if is_better else "lost"
+    falls = (f"; in {alarm.layer} {alarm.message.partition('. ')[0]}" for alarm in lost)
+    hint = "" if is_better or not mean else "".join(falls)
+    run, probe = (score.words(each.value) for each in (gain.score, gain.probe.score))
+    change, low, high = (score.words(each, "+") for each in (mean, *difference.estimate.interval))
+    return (
+        f"{word:<9}this run {run}, the probe without training {probe}: {change} (95 % interval "
+        f"{low} to {high}){hint}"
+    )
 
 
 def _images(probe: ProbeBaseline) -> str:

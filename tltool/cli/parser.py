@@ -29,6 +29,18 @@ _CLASS_PATH = re.compile(r"\b(?:tltool|lightning|torch|timm)\.(?:[a-z_]\w*\.)+(?
 _command: ContextVar["Parser | None"] = ContextVar("command", default=None)
 
 
+class WrongUsage(SystemExit):
+    """Ends a process whose command line or configuration is wrong, with the exit code 2.
+
+    Args:
+        message: What is wrong, and what to write instead.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
 class Parser(LightningArgumentParser):
     """Lightning's parser whose help and errors fit on the screen and name the nearest option.
 
@@ -88,15 +100,20 @@ class Parser(LightningArgumentParser):
         return text.replace(_UNABLE, "")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print what is wrong and what to type instead, then exit with status 2."""
+        """Print what is wrong and what to type instead, then exit with status 2.
+
+        Raises:
+            WrongUsage: Always.
+        """
         # jsonargparse makes a parser of its own for each class; that of the command knows more.
         command = _command.get() or self
         explainer = ErrorExplainer(set(command.option_names()), command.known_classes)
-        sys.stderr.write(f"error: {plain_lines(explainer.explain(message))}\n")
+        explained = explainer.explain(message)
+        sys.stderr.write(f"error: {plain_lines(explained)}\n")
         sys.stderr.write(
             "See --help for the options, or --print_config for all keys with their defaults.\n"
         )
-        sys.exit(2)
+        raise WrongUsage(explained)
 
     def exit_with_asked_help(self, words: Sequence[str]) -> None:
         """Print the help that a command line asks for, if it asks for one, and exit.

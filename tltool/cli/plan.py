@@ -1,6 +1,5 @@
 """`tltool plan`: what a run would train when, before it takes time."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool._atomic_write import save_figure
-from tltool._module_state import restored_state
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.advise import advise_and_write, check_question
 from tltool.cli.build import Experiment, run_experiment
+from tltool.cli.lr_range import print_lr_range
 from tltool.cli.surgery_damage import check_surgery, print_damage
-from tltool.cli.trainer_section import max_steps, steps_per_epoch, world_size
+from tltool.cli.trainer_section import max_steps, world_size
 from tltool.data.loading.batch_size import per_device_batch_size
-from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
 from tltool.finetuning.freeze import module_groups
 from tltool.finetuning.plan import Plan, PlannedPhase, make_plan
 from tltool.finetuning.plan_warnings import plan_warnings
@@ -28,9 +26,6 @@ from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 from tltool.reporting.tables import FactTable, rich_table
-from tltool.training.backbone_start import calibrate_backbone_
-from tltool.training.head_start import start_head_
-from tltool.training.image_task import ImageTask
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,8 +69,7 @@ def plan(
     made = _plan(experiment)
     figure = draw_schedule(made, lr_by_parameter_group(made), width=8, named=True) if plot else None
     if lr_range:
-        found = _test_range(experiment, _decisive_phase(made), lr_range_steps)
-        figure = draw_lr_range(found)
+        figure = draw_lr_range(print_lr_range(experiment, made, lr_range_steps))
     if measure_surgery:
         figure = draw_surgery_damage(print_damage(experiment).drifts)
     if plot and figure:
@@ -85,16 +79,14 @@ def plan(
 
 def _plan(experiment: Experiment) -> Plan:
     config, task, data = experiment.config, experiment.task, experiment.data
-    devices = world_size(config.trainer)
-    share = per_device_batch_size(data.batch_size, devices)
-    images = math.ceil(len(data.samples("train")) / devices)
+    share = per_device_batch_size(data.batch_size, world_size(config.trainer))
     optimizer = task.configure_optimizers()
     made = make_plan(
         task,
         task.make_optimizer,
         optimizer,
         experiment.schedule,
-        steps_per_epoch=steps_per_epoch(config.trainer, images, share),
+        steps_per_epoch=experiment.steps_per_epoch,
         max_epochs=config.trainer.max_epochs,
         max_steps=max_steps(config.trainer),
     )
@@ -104,39 +96,6 @@ def _plan(experiment: Experiment) -> Plan:
     for warning in warnings:
         print(f"warning: {warning}")
     return made
-
-
-def _decisive_phase(made: Plan) -> PlannedPhase:
-    """Return the phase whose learning rate matters most: a linear head begins where it would end.
-
-    It is the first that trains layers of the backbone, if one does.
-    """
-    return next(
-        (each for each in made.phases if set(each.phase.trains) != {"head"}), made.phases[0]
-    )
-
-
-def _test_range(experiment: Experiment, planned: PlannedPhase, steps: int) -> LRRange:
-    """Say at which learning rate the loss of a phase falls most steeply."""
-    task, data = experiment.task, experiment.data
-    status = plain_console(stderr=True).status(f"{steps} steps at rising learning rates")
-    calibrate_backbone_(task.backbone, data)
-    with restored_state(task), status:
-        start_head_(task, data)
-        found = lr_range_test(task, planned.phase, data.train_dataloader(), num_steps=steps)
-    print(f"lr range phase {planned.phase.name}: {_describe_range(found, task)}")
-    return found
-
-
-def _describe_range(found: LRRange, task: ImageTask) -> str:
-    if not found.falls:
-        lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
-        return f"the loss falls at no rate, it begins at its least. Keep --optimizer.lr {lr:g}."
-    end = f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else "."
-    return (
-        f"the loss falls most steeply at --optimizer.lr {found.steepest:.2g}, is least at "
-        f"{found.best:.2g}{end}"
-    )
 
 
 def dump_schedule(schedule: Schedule, surgery: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -15,6 +15,7 @@ from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import open_dashboard, write_dashboard
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
+from tltool.inference.class_maps import check_can_map
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.report import render_report
@@ -37,6 +38,7 @@ def report(
     *,
     output: Path | None = None,
     no_images: bool = False,
+    overlays: int = 0,
     wandb: bool = False,
     modules: list[str] | None = None,
 ) -> None:
@@ -48,6 +50,8 @@ def report(
         output: Write the page here; else report.html in the run's directory, of several runs
             beside the newest.
         no_images: Leave the images out, which may be private, and keep their file names.
+        overlays: Show for so many images what speaks for the predicted class (Grad-CAM): the worst
+            mistakes, then the least sure of the others.
         wandb: Write a workspace and a report too, into the W&B project that the runs were logged
             to; called again, it updates them; no images are sent.
         modules: Your own modules whose classes the checkpoints need, such as my_heads.
@@ -58,7 +62,13 @@ def report(
     set_up_process()
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
-    runs = [measure_run(directory, with_probe=not several) for directory in directories]
+    if overlays:
+        check_can_map()
+    num_overlays = 0 if several or no_images else overlays
+    runs = [
+        measure_run(directory, with_probe=not several, num_overlays=num_overlays)
+        for directory in directories
+    ]
     if several:
         found = compare_runs(runs)
         newest = max(directories, key=lambda one: (one / "config.yaml").stat().st_mtime)

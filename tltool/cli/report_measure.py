@@ -4,24 +4,33 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from PIL.Image import Image
+
 from tltool._plain_text import shell_command
 from tltool.cli.build import make_section
 from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import max_steps, steps_per_epoch
+from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder, decode_with
+from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.plan import Plan, make_plan
+from tltool.inference.class_maps import class_maps
 from tltool.inference.map_measurement import measure_map
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
+from tltool.reporting.figures.overlay import draw_overlay
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.run_card import run_card
 from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.distributed.run_status import read_status
 from tltool.training.image_task import ImageTask
 
 
-def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
+def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0) -> MeasuredRun:
     """Read a run, let its checkpoint predict the images that measure it, and fit the baselines.
 
     What is not there any more, or was never written, is said in `MeasuredRun.missing`.
@@ -30,6 +39,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         folder: The run's directory.
         with_probe: Fit the closed-form probe, which needs features of all images, and map those of
             the images that measure it.
+        num_overlays: For how many images to find what speaks for the predicted class.
 
     Raises:
         FileNotFoundError: If it is no run's directory.
@@ -41,7 +51,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     data = evaluation = mapped = steps = None
-    missing, measured = list[str](), ""
+    missing, measured, overlays = list[str](), "", dict[int, Image]()
     try:
         section, trainer = record.config["data"], record.config["trainer"]
         given = {"data_config": task.data_config, "class_names": None}
@@ -52,6 +62,7 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)
+        overlays = _overlays(predictor, data, evaluation, num_overlays)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
     except (OSError, ValueError) as error:  # What is wrong with the images.
@@ -82,8 +93,40 @@ def measure_run(folder: Path, *, with_probe: bool = True) -> MeasuredRun:
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
         epochs_done=num_steps / steps if steps else record.epochs_done,
         has_ended=isinstance(plan, Plan) and plan.phases[-1].phase.name in ended,
+        card=run_card(
+            record.config,
+            newest,
+            images="" if data is None else data.summary(),
+            input_size=task.data_config["input_size"],
+            seconds=_seconds(folder),
+        ),
         missing=missing,
+        overlays=overlays,
     )
+
+
+def _seconds(folder: Path) -> float | None:
+    """Return how long a run has run, over all starts; ``None`` where it has not said so."""
+    status = read_status(folder)
+    return status.seconds if status and status.seconds else None
+
+
+def _overlays(
+    predictor: Predictor, data: ImageDataModule, found: MeasuredSplit, number: int
+) -> dict[int, Image]:
+    """Return pictures of what speaks for the predicted class, by the number of the image."""
+    if not number or not isinstance(found.predictions, PredictionSet):
+        return {}
+    predictions = found.predictions
+    least_sure = predictions.confidence.argsort().tolist()
+    chosen = list(dict.fromkeys([*predictions.worst_errors(), *least_sure]))[:number]
+    if not chosen:
+        return {}
+    paths = [found.paths[index] for index in chosen]
+    labels = [found.class_names[predictions.predicted[index]] for index in chosen]
+    maps = class_maps(predictor, paths, labels, decode=partial(decode_with, data.decoder))
+    pictures = [draw_overlay(each.image, each.values) for each in maps]
+    return dict(zip(chosen, pictures, strict=True))
 
 
 def _plan(

@@ -62,10 +62,14 @@ class ResumedConfig:
         Raises:
             ValueError: If that cannot be changed.
         """
-        before, now = (_comparable(one) for one in (self.config, config))
-        found = compare(before, now)
+        found = self.changes(config)
         check(found, self.name)
         return found
+
+    def changes(self, config: Mapping[str, Any]) -> list[Difference]:
+        """Return what a configuration changes, be it allowed or not; see `differences`."""
+        before, now = (_comparable(one) for one in (self.config, config))
+        return compare(before, now)
 
     def check_task(self, task: ImageTask) -> None:
         """Raise if the weights are of another model, or of other classes or preprocessing."""

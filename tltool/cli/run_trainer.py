@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from tltool._objective import MONITORS
 from tltool.cli.build import Experiment
+from tltool.cli.trainer_section import log_interval
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.average_start import AverageStart
@@ -30,6 +31,7 @@ from tltool.training.callbacks.label_thresholds import LabelThresholds
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.callbacks.same_run import SameRun
 from tltool.training.callbacks.signal_stop import SignalStop
+from tltool.training.callbacks.step_trace import StepTrace
 from tltool.training.checkpoint_io import AtomicCheckpointIO
 from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
@@ -60,6 +62,8 @@ def run_trainer(experiment: Experiment) -> Trainer:
     loggers = [CSVMetrics(run_dir), wandb_logger(run_dir, **config.wandb)]
     monitor = config.monitor or MONITORS[made.model.objective]
     given: dict[str, Any] = dict(made.trainer)
+    if given.get("log_every_n_steps") is None:
+        given["log_every_n_steps"] = log_interval(experiment.steps_per_epoch)
     last = LastCheckpoint(run_dir / "checkpoints", config.save_every_n_steps)
     own = {
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
@@ -71,6 +75,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             Finetuning(experiment.strategy),
             made.features,
             made.health,
+            StepTrace(experiment.plain_config),
             BestCheckpoint(run_dir / "checkpoints", monitor),
             *_soup_checkpoints(made.ending, run_dir / "checkpoints", monitor),
             last,

@@ -62,6 +62,9 @@ class RunOptions:
         monitor: Metric that chooses best.ckpt, such as val/f1; null for val/accuracy (of
             several classes val/map, of numbers val/mae), or for the macro F1 where the strategy is
             Auto and classes are unbalanced.
+        calibrate: Fit a temperature at the end (Guo et al., 2017), so that probabilities agree with
+            how often they are right: on the images that validate, at least 40. It is kept in
+            best.ckpt, changes no class, and is left out where it does not help.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
         save_every: Write last.ckpt after so much time too, such as 10m; null for never.
@@ -77,6 +80,7 @@ class RunOptions:
     name: str | None = None
     budget: str | None = None
     monitor: str | None = None
+    calibrate: bool = True
     save_every_n_steps: int | None = None
     save_every: str | None = None
     grace_period: str = GRACE_PERIOD

@@ -30,7 +30,7 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
     head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
     saved = ("save_every_n_steps", "save_every", "grace_period")
-    run = {key: config[key] for key in ("runs_dir", "name", "monitor", *saved)}
+    run = {key: config[key] for key in ("runs_dir", "name", "monitor", "calibrate", *saved)}
     usual = {key.removeprefix("trainer."): value for key, value in DEFAULTS.items()}
     chosen = {
         "seed_everything": config["seed_everything"],

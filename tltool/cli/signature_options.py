@@ -40,9 +40,9 @@ def add_options_of(
 ) -> list[str]:
     """Add an option for each keyword of a function, and return their names.
 
-    What may be given by position too is an argument without a flag. A ``bool`` is a flag without a
-    value, a ``list`` takes several values, a dataclass is a section. Parsers of
-    jsonargparse check all types, those of argparse make a ``str``, a number or a `Path`.
+    What may be given by position too is an argument without a flag. A ``bool`` that is false by
+    default is a flag without a value, a ``list`` takes several values, a dataclass is a section.
+    Parsers of jsonargparse check all types, those of argparse make a ``str``, a number or a `Path`.
 
     Args:
         function: Its docstring says what each argument is.
@@ -79,7 +79,7 @@ def add_options_of(
         options: dict[str, Any] = {"help": " ".join((doc.description or "").split())}
         if parameters[name].default is not inspect.Parameter.empty:
             options["default"] = parameters[name].default
-        if hint is bool:
+        if hint is bool and not options.get("default"):
             options["action"] = "store_true"
         else:
             options |= _type_options(hint, is_plain=is_plain)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch.accelerators import AcceleratorRegistry
 
 from tltool.data.loading.batch_size import batches_per_epoch
 from tltool.training.distributed.launch import check_launch
@@ -27,6 +28,29 @@ def take_launch(trainer: Namespace) -> None:
     if launch.launcher:
         trainer.num_nodes = launch.num_nodes
         trainer.devices = launch.per_node if is_left_out else trainer.devices
+
+
+def check_accelerator(accelerator: object) -> None:
+    """Raise if the accelerator that was asked for is not there, before anything takes time.
+
+    Raises:
+        ValueError: With what to type.
+
+    Example:
+        >>> check_accelerator("auto")
+    """
+    words = str(accelerator).lower()
+    # Its `get` makes one, which needs its packages.
+    known = AcceleratorRegistry[words] if words in AcceleratorRegistry else None  # noqa: SIM401
+    is_there = known is None or known["accelerator"].is_available()
+    if words == "gpu":
+        is_there = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if not is_there:
+        raise ValueError(
+            f"`trainer.accelerator: {accelerator}` is not there, or torch {torch.__version__} "
+            "cannot use it. Leave it out, or set --trainer.accelerator auto, which takes what is "
+            "there: a GPU before the CPU."
+        )
 
 
 def world_size(trainer: Mapping[str, Any]) -> int:
@@ -88,6 +112,18 @@ def steps_per_epoch(trainer: Mapping[str, Any], num_images: int, batch_size: int
         batches = int(batches * limit)
     accumulated: int = trainer.get("accumulate_grad_batches", 1)
     return math.ceil(batches / accumulated)
+
+
+def log_interval(steps_per_epoch: int) -> int:
+    """Return after how many steps to log, where a user does not say: ten times in an epoch.
+
+    Lightning's 50 would log nothing of a run with fewer steps.
+
+    Example:
+        >>> log_interval(8), log_interval(200), log_interval(10_000)
+        (1, 20, 50)
+    """
+    return min(max(steps_per_epoch // 10, 1), 50)
 
 
 def max_steps(trainer: Mapping[str, Any]) -> int | None:

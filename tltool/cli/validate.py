@@ -7,7 +7,10 @@ from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.evaluation.multi_label import LabelMetrics
 from tltool.evaluation.per_class import ClassMetrics
+from tltool.inference.checkpoint_trust import read_trust
 from tltool.inference.predictor import Predictor
+from tltool.inference.split_limits import SplitLimits, listening
+from tltool.reporting.limit_tables import set_table
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 
@@ -31,15 +34,25 @@ def test(setup: Setup) -> None:
 
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
-    values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
+    trust = read_trust(setup.ckpt_path)
+    limits = SplitLimits(trust, len(predictor.class_names)) if trust else None
+    with listening(setup.trainer, limits):
+        values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.
     digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
+    if sentence := predictor.task.calibration.describe(setup.data.splits, split):
+        print(sentence)
     if classes:
         plain_console().print(rich_table(_class_table(classes)))
+    if limits is not None:
+        found = limits.result(setup.data, split)
+        plain_console().print(rich_table(set_table(found, predictor.class_names)))
+        for sentence in found.sentences():
+            print(one_line(sentence))
 
 
 def _class_table(classes: list[ClassMetrics] | list[LabelMetrics]) -> FactTable:

@@ -51,14 +51,16 @@ def phase_optimizer(task: Any, phase: Phase) -> Optimizer:
 def train_steps(
     task: Any, optimizer: Optimizer, batches: Iterable[Mapping[str, Any]]
 ) -> Iterator[float]:
-    """Yield the loss on each batch of ``images`` and ``labels``, before the step that it makes.
+    """Yield the loss on each batch, before the step that it makes.
 
+    A batch has ``labels``, and ``images`` or, where the head alone trains, ``features``.
     Gradients are there when a loss is yielded; the step follows when the next one is asked for.
     """
     for batch in batches:
         optimizer.zero_grad()
         with torch.enable_grad():
-            logits = task(batch["images"].to(task.device))
+            inputs = {name: batch[name] for name in ("images", "features") if name in batch}
+            logits = task.logits({name: each.to(task.device) for name, each in inputs.items()})
             loss = task.training_loss(logits, batch["labels"].to(task.device))
             if loss.requires_grad:  # Else nothing that trains is on the way to it.
                 loss.backward()

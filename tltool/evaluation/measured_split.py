@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from tltool.evaluation.baselines import RUN, compare_with_baselines
+from tltool.evaluation.measured_limits import MeasuredLimits
 from tltool.evaluation.multi_label import MultiLabelPredictions, joined_names
 from tltool.evaluation.paired_differences import Difference
 from tltool.evaluation.predictions import Predictions, PredictionSet
@@ -31,6 +32,11 @@ class MeasuredSplit:
             right, ``(N,)``, by its name.
         majority: The class that most training images have; empty where labels are no classes, or
             several.
+        uncalibrated: The predictions at temperature 1, where ``predictions`` are at another.
+        calibration: What the temperature of the checkpoint rests on, in words.
+        limits: How the checkpoint's prediction sets and its score of unknown inputs do; ``None``
+            where it has none.
+        doubts: What was found of labels and shortcuts, in sentences.
     """
 
     split: Literal["train", "val", "test"]
@@ -41,6 +47,10 @@ class MeasuredSplit:
     groups: list[int] | None
     baselines: Mapping[str, Tensor]
     majority: str = ""
+    uncalibrated: PredictionSet | None = None
+    calibration: str = ""
+    limits: MeasuredLimits | None = None
+    doubts: Sequence[str] = ()
 
     @property
     def score(self) -> Score:

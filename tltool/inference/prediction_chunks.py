@@ -1,5 +1,6 @@
 """Chunks of a prediction: finished parts in files of their own, from which a killed run resumes."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from tltool.inference.prediction_table import RankedImages
 MOST_IMAGES = 1024
 """Number of images in a chunk, where there are very many: about what a kill may lose per rank."""
 
+FURTHER = "further"  # The name of the cells of further columns, as JSON.
 _CHUNKS = 64  # So that few images are shared by many ranks, too.
 
 
@@ -76,6 +78,12 @@ class PredictionChunks:
         predicted = [each for batch in batches if (each := batch.predicted) is not None]
         if predicted:
             columns["predicted"] = torch.cat(predicted).numpy()
+        further: dict[str, list[str | float]] = {name: [] for name in batches[0].further}
+        for batch in batches:
+            for name, cells in batch.further.items():
+                further[name] += cells
+        if further:
+            columns[FURTHER] = np.array(json.dumps(further))
         # Open, for numpy adds a suffix to names.
         with whole_file(self._file(number), sync=True) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **columns)
@@ -83,8 +91,12 @@ class PredictionChunks:
     def read(self, number: int) -> RankedImages:
         """Return a chunk that is there."""
         with np.load(self._file(number)) as columns:
-            tensors = {name: torch.from_numpy(columns[name]) for name in columns.files}
-            return RankedImages([self.paths[at] for at in self.images(number)], **tensors)
+            tensors = {
+                name: torch.from_numpy(columns[name]) for name in columns.files if name != FURTHER
+            }
+            further = json.loads(str(columns[FURTHER])) if FURTHER in columns else {}
+            paths = [self.paths[at] for at in self.images(number)]
+            return RankedImages(paths, **tensors, further=further)
 
     def remove(self) -> None:
         """Remove all chunks of the output, also those of other predictions."""

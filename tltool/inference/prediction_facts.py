@@ -22,6 +22,7 @@ def prediction_facts(
     *,
     trainer: Trainer,
     num_shown: int | None,
+    tta: str = "none",
 ) -> dict[str, Any]:
     """Return what decides the numbers of a prediction, as plain data.
 
@@ -33,6 +34,7 @@ def prediction_facts(
         paths: The images.
         trainer: Where they are predicted, and how exactly.
         num_shown: How many classes are kept of each image; ``None`` for all.
+        tta: The views whose probabilities are averaged.
     """
     device = trainer.strategy.root_device.type
     prepared = {"data": data.resolved_data_config(), "device": device}
@@ -44,6 +46,8 @@ def prediction_facts(
         "batch_size": data.batch_size,
         "top_k": num_shown,
         "thresholds": task.thresholds,
+        "tta": tta,
+        "temperature": task.calibration.temperature,
     }
 
 

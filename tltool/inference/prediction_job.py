@@ -1,11 +1,12 @@
 """Prediction of many images into one file, by one process or several ranks, with resume."""
 
+import contextlib
 import functools
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.num_workers import resolve_num_workers
+from tltool.inference.head_features import HeadFeatures, head_features
+from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
 from tltool.inference.prediction_facts import facts_name, prediction_facts
 from tltool.inference.prediction_table import (
@@ -46,6 +49,8 @@ def predict_to_file(
     output: str | Path,
     *,
     top_k: int | Literal["all"] | None = None,
+    reject_below: float | None = None,
+    limits: LimitColumns | None = None,
     trainer: Trainer | None = None,
     ranks: RankWatch | None = None,
 ) -> int:
@@ -60,6 +65,9 @@ def predict_to_file(
         data: The images.
         output: The .csv or .parquet file.
         top_k: See `num_shown_classes`.
+        reject_below: The confidence below which the column ``rejected`` is true; ``None`` for no
+            such column.
+        limits: Adds the columns of what the checkpoint knows of its limits; ``None`` for none.
         trainer: Runs it, on one device; ``None`` for one without a logger.
         ranks: Those that share the images, as an entered context, each with a trainer of its own;
             ``None`` for this process alone. Rank 0 writes the file.
@@ -80,14 +88,24 @@ def predict_to_file(
     launch = ranks.launch
     if data.num_workers is None:
         data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
-    chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, ranks=ranks)
+    chunks = _find_chunks(
+        predictor, data, output, shown=shown, limits=limits, trainer=trainer, ranks=ranks
+    )
     labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
     rank = functools.partial(rank_classes, num_shown=shown, kind=kind)
-    prediction = _ChunkPrediction(chunks, ranks, trainer, rank)
+    prediction = _ChunkPrediction(chunks, ranks, trainer, rank, limits)
     prediction.run(predictor, data)
     ranks.wait("predicted", prediction.say)
     if launch.rank == 0:
-        _write(output, chunks, predictor, labels, shown)
+        columns = prediction_columns(
+            predictor.class_names,
+            labeled=bool(labels),
+            num_shown=shown,
+            objective=predictor.objective,
+            rejecting=reject_below is not None,
+            further=() if limits is None else limits.names,
+        )
+        _write(output, chunks, predictor, columns, labels=labels, reject_below=reject_below)
         chunks.remove()
     return len(chunks.paths)
 
@@ -100,6 +118,7 @@ class _ChunkPrediction:
         ranks: This one and the others.
         trainer: Runs it.
         rank: Makes what is kept of each batch, see `rank_classes`.
+        limits: Fills further columns.
     """
 
     def __init__(
@@ -108,11 +127,14 @@ class _ChunkPrediction:
         ranks: RankWatch,
         trainer: Trainer,
         rank: Callable[[list[str], Tensor], RankedImages],
+        limits: LimitColumns | None,
     ) -> None:
         self.chunks = chunks
         self.ranks = ranks
         self.trainer = trainer
         self.rank = rank
+        self.limits = limits
+        self._features: HeadFeatures | None = None
         # By number, not by what is left, of which each rank may see something else.
         own = range(len(chunks))[ranks.launch.rank :: ranks.launch.world_size]
         self.left = deque(sorted(set(own) - chunks.finished()))
@@ -122,14 +144,19 @@ class _ChunkPrediction:
     def run(self, predictor: Predictor, data: ImageDataModule) -> None:
         """Predict and write them."""
         data.chosen_batches = list(chain(*map(self.chunks.batches, self.left)))
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, data, "chosen_batches", None)
+            if self.limits is not None:
+                self._features = stack.enter_context(head_features(predictor.task))
             if self.left:
                 predictor.predict_batches(data, self._keep, trainer=self.trainer)
-        finally:
-            data.chosen_batches = None
 
     def _keep(self, paths: list[str], probabilities: Tensor) -> None:
-        self._batches.append(self.rank(paths, probabilities))
+        batch = self.rank(paths, probabilities)
+        if self.limits is not None and self._features is not None:
+            cells = self.limits.cells(probabilities, self._features.take())
+            batch = batch._replace(further=cells)
+        self._batches.append(batch)
         if len(self._batches) == len(self.chunks.batches(self.left[0])):
             self.chunks.write(self.left.popleft(), self._batches)
             self._batches = []
@@ -174,13 +201,17 @@ def _find_chunks(
     output: Path,
     *,
     shown: int | None,
+    limits: LimitColumns | None,
     trainer: Trainer,
     ranks: RankWatch,
 ) -> PredictionChunks:
     """Return the chunks of a prediction, of which a run before may have finished some."""
     batch_size = per_device_batch_size(data.batch_size, 1)
     paths = _limited(list(data.unlabeled.paths), batch_size, trainer)
-    facts = prediction_facts(predictor.task, data, paths, trainer=trainer, num_shown=shown)
+    facts = prediction_facts(
+        predictor.task, data, paths, trainer=trainer, num_shown=shown, tta=predictor.tta
+    )
+    facts |= {} if limits is None else limits.facts
     ranks.check_same(facts)
     folder = chunks_folder(output)
     chunks = PredictionChunks(folder / facts_name(facts), paths, batch_size)
@@ -205,12 +236,14 @@ def _write(
     output: Path,
     chunks: PredictionChunks,
     predictor: Predictor,
+    columns: Sequence[str],
+    *,
     labels: Mapping[str, str],
-    shown: int | None,
+    reject_below: float | None,
 ) -> None:
-    names, objective = predictor.class_names, predictor.objective
-    columns = prediction_columns(names, labeled=bool(labels), num_shown=shown, objective=objective)
+    names = predictor.class_names
     places = with_progress(range(len(chunks)), f"Writing {output.name}")
-    rows = prediction_rows(map(chunks.read, places), columns, names, labels)
-    numbers = [target_column(names[0])] if objective == "regression" else []
+    read = map(chunks.read, places)
+    rows = prediction_rows(read, columns, names, labels, reject_below=reject_below)
+    numbers = [target_column(names[0])] if predictor.objective == "regression" else []
     write_prediction_table(output, columns, rows, numbers)

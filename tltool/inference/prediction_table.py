@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -21,12 +22,15 @@ SUFFIXES = (".csv", ".parquet")
 TOP = 5
 """So many of the most probable classes have columns where classes are many."""
 
-NUMBER = "probability"
+REJECTED = "rejected"
+"""The column that says whether a prediction is too unsure."""
+
+NUMBER = ("probability", "unknown_score")
 """How the columns begin that hold numbers."""
 
 _CELLS = 4_000_000
 
-PredictionRow = dict[str, str | float]
+PredictionRow = dict[str, str | float | bool]
 
 
 class RankedImages(NamedTuple):
@@ -40,12 +44,14 @@ class RankedImages(NamedTuple):
         labels: The most probable class of each image, ``(N, K)``, or ``(N, 1)`` beside all classes.
         predicted: Whether each class is predicted, ``(N, num_classes)``, where an image may have
             several.
+        further: The cells of further columns by their names, ``N`` in each.
     """
 
     paths: list[str]
     probabilities: Tensor
     labels: Tensor
     predicted: Tensor | None = None
+    further: Mapping[str, list[str | float]] = MappingProxyType({})
 
 
 def check_output(output: Path) -> None:
@@ -130,6 +136,8 @@ def prediction_columns(
     labeled: bool,
     num_shown: int | None,
     objective: Objective = "single_label",
+    rejecting: bool = False,
+    further: Sequence[str] = (),
 ) -> list[str]:
     """Return the columns of a table.
 
@@ -141,6 +149,8 @@ def prediction_columns(
         labeled: Whether there is a column ``label``.
         num_shown: See `num_shown_classes`.
         objective: What is predicted.
+        rejecting: Whether there is a column ``rejected``.
+        further: Columns behind the prediction, such as those of `LimitColumns`.
 
     Example:
         >>> prediction_columns(["ants", "bees"], labeled=False, num_shown=1)
@@ -151,7 +161,7 @@ def prediction_columns(
     known = ["path", *(["label"] if labeled else [])]
     if objective == "regression":
         return [*known, target_column(class_names[0])]
-    first = [*known, "prediction"]
+    first = [*known, "prediction", *([REJECTED] if rejecting else []), *further]
     if num_shown is None:
         return [*first, *(f"probability:{name}" for name in class_names)]
     numbers = range(1, num_shown + 1)
@@ -173,6 +183,8 @@ def prediction_rows(
     columns: Sequence[str],
     class_names: Sequence[str],
     labels: Mapping[str, str] | None = None,
+    *,
+    reject_below: float | None = None,
 ) -> Iterator[PredictionRow]:
     """Yield a row for each image.
 
@@ -184,6 +196,7 @@ def prediction_rows(
         class_names: Names of the classes.
         labels: True class by path. Where it is known for any image there is a column ``label``,
             empty for the others.
+        reject_below: The confidence below which a prediction is ``rejected``; ``None`` for none.
     """
     is_ranked, has_names = "top1" in columns, "prediction" in columns
     for batch in batches:
@@ -195,7 +208,10 @@ def prediction_rows(
             said = names[0]
             if batch.predicted is not None:
                 said = joined_names(batch.predicted[index], class_names)
-            row = [printable(path), *known, *([said] if has_names else []), *values]
+            too_unsure = [] if reject_below is None else [max(probabilities) < reject_below]
+            further = (cells[index] for cells in batch.further.values())
+            named = [said, *too_unsure, *further] if has_names else []
+            row = [printable(path), *known, *named, *values]
             yield dict(zip(columns, row, strict=True))
 
 
@@ -221,13 +237,18 @@ def write_prediction_table(
             with whole_file(output) as partial:
                 _write_parquet(partial, columns, iter(rows), numbers)
         else:
-            short = ({k: f"{v:.6g}" if type(v) is float else v for k, v in r.items()} for r in rows)
-            write_rows(output, columns, short)
+            write_rows(output, columns, ({k: _cell(v) for k, v in r.items()} for r in rows))
     except OSError as error:
         reason = error.strerror or error
         raise PermissionError(
             f"Cannot write {str(output)!r}: {reason}. Set --output to another file."
         ) from error
+
+
+def _cell(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _write_parquet(
@@ -236,8 +257,9 @@ def _write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    others = {REJECTED: pa.bool_(), **dict.fromkeys(numbers, pa.float64())}
     types = (
-        pa.float64() if name in numbers or name.startswith(NUMBER) else pa.string()
+        pa.float64() if name.startswith(NUMBER) else others.get(name, pa.string())
         for name in columns
     )
     schema = pa.schema(list(zip(columns, types, strict=True)))

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tltool._lookup import lookup
 from tltool._objective import Objective
 from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
@@ -22,6 +23,7 @@ from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.per_class import class_metrics
+from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
 from tltool.inference.prediction import (
     PredictedImages,
     Prediction,
@@ -30,6 +32,7 @@ from tltool.inference.prediction import (
 )
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
+from tltool.training.metrics import SCALED
 
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
@@ -60,6 +63,8 @@ class Predictor:
         value_range: The pixel values of black and of white, see `ImageDataModule`; ``None`` for
             those of the training.
         source: The checkpoint that it comes from, for messages.
+        tta: Test-time augmentation: average the probabilities of each image and its mirror image
+            (``flip``), or of it and its four corners (``five_crops``); see `VIEWS`.
     """
 
     def __init__(
@@ -68,9 +73,12 @@ class Predictor:
         *,
         value_range: Sequence[float] | None = None,
         source: str | Path | None = None,
+        tta: TestTimeAugmentation = "none",
     ) -> None:
         self.task = task.eval()
         self.source = source
+        self.tta = tta
+        self._views = lookup(VIEWS, tta, kind="augmentation")
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))
 
@@ -85,9 +93,37 @@ class Predictor:
         return self.task.objective
 
     @property
+    def temperature(self) -> float:
+        """What divides the logits in front of the probabilities, see `fit_temperature`."""
+        return self.task.calibration.temperature
+
+    @property
     def device(self) -> torch.device:
         """Where the network computes."""
         return self.task.device
+
+    def rejection_threshold(self, risk: float) -> float:
+        """Return the confidence below which to reject, so that the rest is wrong at most so often.
+
+        See `RejectionCurve.threshold_for`; the curve is of the validation images of the run.
+
+        Raises:
+            ValueError: If the checkpoint has no such curve, the images do not show that risk, or
+                probabilities are averaged over views, of which it knows nothing.
+        """
+        curve = self.task.calibration.curve
+        if self.tta != "none":
+            raise ValueError(
+                f"The risk was measured without test-time augmentation. Leave out `tta: {self.tta}`"
+                ", or set a threshold of your own."
+            )
+        if curve is None:
+            raise ValueError(
+                f"{self._name} does not know how often it is wrong: it was fitted with `calibrate: "
+                "false`, by an older version, or with fewer than 40 validation images. Set a "
+                "threshold of your own (--reject_below 0.9)."
+            )
+        return curve.threshold_for(risk)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device, such as ``cuda``; images follow by themselves."""
@@ -99,9 +135,10 @@ class Predictor:
         few = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         source = "" if self.source is None else f"{os.fspath(self.source)!r}, "
         size = pixel_size(self.task.data_config["input_size"])
+        scaled = "" if self.temperature == 1 else f"temperature {self.temperature:.2f}, "
         return (
             f"Predictor({source}{self.task.backbone.name}, {size} px, {len(names)} classes ({few}),"
-            f" on {self.device})"
+            f" {scaled}on {self.device})"
         )
 
     @overload
@@ -229,6 +266,7 @@ class Predictor:
             return keep(paths, probabilities)
 
         kept = _KeepBatches(keep_numbers)
+        self.task.views = self._views  # Another predictor may share the task.
         trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
         try:
             trainer.predict(self.task, return_predictions=False, **where)
@@ -238,6 +276,9 @@ class Predictor:
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer.
+
+        The calibration error at the checkpoint's temperature is among the metrics, unless images of
+        the split have fitted it.
 
         Raises:
             ValueError: If the network gives no numbers for the images.
@@ -250,6 +291,8 @@ class Predictor:
         confusion, outcomes = self.task.confusion, self.task.outcomes
         if outcomes is not None:
             return self._measured_labels(split, dict(values), outcomes)
+        if self.task.calibration.num_shared(data.splits, split):
+            values = {name: value for name, value in values.items() if not name.endswith(SCALED)}
         classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)
 
@@ -268,6 +311,7 @@ class Predictor:
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch = {"images": pixels.to(self.device), "paths": images}
+        self.task.views = self._views
         found = _numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
         self._check_numbers(images, found)
         kind, names = self.task.prediction_kind, self.class_names
@@ -311,13 +355,19 @@ def single_device_trainer() -> Trainer:
     return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
 
 
-def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = None) -> Predictor:
+def load(
+    checkpoint_path: str | Path,
+    *,
+    value_range: Sequence[float] | None = None,
+    tta: TestTimeAugmentation = "none",
+) -> Predictor:
     """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
 
     Args:
         checkpoint_path: The file.
         value_range: The pixel values of black and of white, where the model was trained without
             them, and the images are of more bits than those that it knows.
+        tta: Test-time augmentation, see `Predictor`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -330,4 +380,4 @@ def load(checkpoint_path: str | Path, *, value_range: Sequence[float] | None = N
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
     task = ImageTask.load_from_checkpoint(checkpoint_path)
-    return Predictor(task, value_range=value_range, source=checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.evaluation.baselines import (
     PROBE,
@@ -17,8 +16,8 @@ from tltool.evaluation.baselines import (
 from tltool.evaluation.paired_differences import Difference, number_groups
 from tltool.evaluation.predictions import Predictions
 from tltool.evaluation.score_interval import ScoreInterval
-from tltool.features.extraction import AUTOCAST
 from tltool.inference.split_features import split_features
+from tltool.inference.split_logits import logit_batches
 from tltool.training.image_task import ImageTask
 
 
@@ -100,7 +99,6 @@ def measure_probe(
     return ProbeBaseline(split, predictions, number_groups(measured.groups))
 
 
-@torch.inference_mode()
 def measure_gain(
     task: ImageTask,
     data: ImageDataModule,
@@ -118,14 +116,9 @@ def measure_gain(
         precision: As in Lightning's Trainer.
         is_optimistic: Whether the same images have chosen the weights of the task.
     """
-    task.eval()
-    device, autocast = task.device, AUTOCAST.get(precision)
-    loader = data.evaluation_dataloader(probe.split)
     outputs, labels = [], []
-    for batch in with_progress(loader, f"{probe.split} images", total=len(loader)):
-        images = batch["images"].to(device, next(task.parameters()).dtype)
-        with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            outputs.append(task.predictions(task(images)).cpu())
-        labels.append(batch["labels"])
+    for logits, expected in logit_batches(task, data, probe.split, precision=precision):
+        outputs.append(task.predictions(logits.to(task.device)).cpu())
+        labels.append(expected)
     found = task.prediction_kind.predictions(torch.cat(outputs), torch.cat(labels))
     return RunGain(probe, found, is_optimistic)

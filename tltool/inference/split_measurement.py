@@ -16,8 +16,14 @@ from tltool.evaluation.baselines import (
 )
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
+from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.temperature import rescale
+from tltool.inference.checkpoint_trust import read_trust
+from tltool.inference.head_features import head_features
 from tltool.inference.predictor import Predictor
+from tltool.inference.split_doubts import find_doubts
 from tltool.inference.split_features import split_features
+from tltool.inference.split_limits import SplitLimits
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 from tltool.training.backbone_start import calibrate_backbone_
@@ -42,17 +48,32 @@ def measure_split(
     samples = data.samples(split)
     labels = torch.tensor(samples.labels)
     paths: list[str] = []
+    trust = None if predictor.source is None else read_trust(predictor.source)
+    limits = None if trust is None else SplitLimits(trust, data.num_classes)
 
-    kind, kept = predictor.task.prediction_kind, list[Tensor]()
+    kind, kept, unscaled = predictor.task.prediction_kind, list[Tensor](), list[Tensor]()
+    temperature, calibration = predictor.temperature, predictor.task.calibration
 
     def measure(batch: list[str], outputs: Tensor) -> None:
-        kept.append(kind.columns(outputs, labels[len(paths) : len(paths) + len(batch)]))
+        expected = labels[len(paths) : len(paths) + len(batch)]
         paths.extend(batch)
+        kept.append(kind.columns(outputs, expected))
+        if temperature != 1:
+            unscaled.append(kind.columns(rescale(outputs, 1 / temperature), expected))
+        seen = features.take()
+        if limits is not None:
+            limits.add(outputs, seen, expected)
 
-    predictor.predict_batches(data, measure, split)
-    predictions = kind.from_columns(torch.cat(kept), torch.arange(len(labels)))
+    with head_features(predictor.task) as features:
+        predictor.predict_batches(data, measure, split)
+    positions = torch.arange(len(labels))
+    scaled = kind.from_columns(torch.cat(kept), positions)
+    raw = kind.from_columns(torch.cat(unscaled), positions) if unscaled else scaled
+    # What a temperature is worth, the images that fitted it do not say.
+    is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
     baselines = constant_baselines(train_labels, labels, kind.objective)
+    doubts = list[str]()
     if with_probe:
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
@@ -61,13 +82,19 @@ def measure_split(
         train = split_features(backbone, data, "train", caching=caching or {}), train_labels
         test = split_features(backbone, data, split, caching=caching or {}), labels
         baselines[PROBE] = probe_predictions(train, test, kind).per_image
+        if kind.objective == "single_label":
+            doubts = find_doubts(data, split, torch.cat([train[0], test[0]]))
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
-        predictions=predictions,
+        predictions=scaled if is_shown else raw,
         paths=paths,
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),
         baselines=baselines,
         majority=data.class_names[majority_class(train_labels)] if MAJORITY in baselines else "",
+        uncalibrated=raw if is_shown and isinstance(raw, PredictionSet) else None,
+        calibration=calibration.describe(data.splits, split),
+        limits=None if limits is None else limits.result(data, split),
+        doubts=doubts,
     )

@@ -65,6 +65,17 @@ def create_input_norm(spec: Spec | None, num_features: int) -> nn.Module | None:
     return None if factory is None else build(factory, name, arguments, num_features)
 
 
+def is_foldable(input_norm: nn.Module) -> bool:
+    """Tell whether a normalization in evaluation mode is a fixed affine map of each feature vector.
+
+    Example:
+        >>> is_foldable(Center(2)), is_foldable(UnitLength())
+        (True, False)
+    """
+    is_plain_batch_norm = isinstance(input_norm, BatchNorm) and not input_norm.affine
+    return isinstance(input_norm, FittedNorm) or is_plain_batch_norm
+
+
 @torch.no_grad()
 def fold_into_linear(input_norm: nn.Module, linear: nn.Linear) -> nn.Linear:
     """Return one linear layer that does what a normalization and the linear layer behind it do.

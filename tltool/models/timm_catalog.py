@@ -15,6 +15,23 @@ import torch
 
 from tltool.models.pixel_backbone import NAME as PIXELS
 
+#: Where to begin, by parameters: from a phone's network to a base transformer. From the field's own
+#: experience; here only the first one was measured.
+GOOD_STARTS = (
+    "tf_efficientnet_lite0",
+    "mobilenetv4_conv_small",
+    "efficientnet_b0",
+    "resnet18",
+    "resnet50",
+    "tf_efficientnetv2_s",
+    "vit_small_patch16_224",
+    "vit_small_patch14_dinov2",
+    "convnext_tiny",
+    "swin_tiny_patch4_window7_224",
+    "convnext_small",
+    "vit_base_patch16_clip_224",
+)
+
 
 @dataclass(frozen=True)
 class CatalogEntry:

@@ -1,7 +1,10 @@
 """A run with what was measured of it afterwards: predictions, phases, verdict."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from PIL.Image import Image
 
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder
@@ -10,6 +13,7 @@ from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting.run_record import CURVES, RunRecord
 from tltool.reporting.run_verdict import Verdict, judge_run
+from tltool.reporting.tables import FactTable
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class MeasuredRun:
         record: What lies in its run directory.
         plan: Its phases in numbers, or the sentence that says why they are not known.
         evaluation: Its predictions; ``None`` where there are none.
+        card: What it is, see `run_card`; ``None`` without a checkpoint.
+        overlays: Images with what speaks for the predicted class, by their number in the split.
         missing: What could not be found out and why, in sentences.
         feature_map: Where the features of these images lie; ``None`` where that was not measured.
         measured: Which checkpoint the predictions are of, in words.
@@ -38,7 +44,9 @@ class MeasuredRun:
     mode: Literal["L", "RGB"] = "RGB"
     epochs_done: float = 0
     has_ended: bool = False
+    card: FactTable | None = None
     missing: list[str] = field(default_factory=list)
+    overlays: Mapping[int, Image] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -63,5 +71,25 @@ class MeasuredRun:
     @property
     def best_epoch(self) -> str:
         """The sentence that says which epoch was best; empty where no validation chose one."""
-        best, name = self.record.best_epoch, CURVES[self.record.monitor]
+        metric = self.record.monitor.removeprefix("val/")
+        best, name = self.record.best_epoch, CURVES.get(metric, metric)
         return "" if best is None else f"The best validation {name} was in epoch {best + 1}."
+
+    @property
+    def phase_starts(self) -> dict[str, float]:
+        """The epoch in front of which each phase begins, by its name."""
+        plan = self.plan
+        if not isinstance(plan, Plan):
+            return {}
+        return {each.phase.name: each.span.start / plan.steps_per_epoch for each in plan.phases}
+
+    @property
+    def baseline_levels(self) -> dict[str, dict[str, float]]:
+        """The scores of the baselines, by name, by the label of the metric in `CURVES`."""
+        found = self.evaluation
+        if found is None:
+            return {}
+        label = CURVES.get(self.record.monitor.removeprefix("val/"), "")
+        images = "" if found.split == "val" else f", {found.split} images"
+        scores = {f"{name}{images}": found.results[name].value for name in found.baselines}
+        return {label: scores} if label == found.score.name else {}

@@ -24,7 +24,13 @@ def write_pictures(run: MeasuredRun, *, images: bool) -> dict[str, Path]:
     """
     figures = {}
     if curves := run.record.curves:
-        figures["curves"] = draw_curves(curves, title=str(run.record.run_dir))
+        figures["curves"] = draw_curves(
+            curves,
+            phases=run.phase_starts,
+            levels=run.baseline_levels,
+            best_epoch=run.record.best_epoch,
+            title=str(run.record.run_dir),
+        )
     if images and run.evaluation is not None:
         figures["predictions"] = draw_predictions(run, run.evaluation)
     files = {name: run.record.run_dir / f"{name}.png" for name in figures}

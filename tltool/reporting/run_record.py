@@ -1,5 +1,6 @@
 """Record of a run, read from its run directory: configuration, metrics, health, checkpoint."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import yaml
 
 from tltool._csv_rows import read_rows
+from tltool._objective import MONITORS as USUAL_MONITORS
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
+from tltool.training.callbacks.checkpoints import MONITORS, TIES
 
 CURVES = {
     "loss": "loss",
@@ -21,7 +24,6 @@ CURVES = {
     "spearman": "Spearman",
 }
 """What is drawn over the epochs of what was measured, by its name, of any objective."""
-_MONITORS = {"map": max, "mae": min, "accuracy": max}  # The others may have an accuracy too.
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,24 @@ class RunRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 0, with the best validation score: that of the best checkpoint."""
-        points = self.metrics.get(f"val/{self.monitor}", [])
-        if not (points and self.has_best):
+        """The epoch, from 0, of the best checkpoint: by the run's monitor, of equal ones by loss.
+
+        A run that chooses its monitor by itself has written it into its configuration.
+        """
+        points = self.metrics.get(self.monitor, [])
+        if not points or not self.has_best:
             return None
-        return _MONITORS[self.monitor](points, key=lambda point: point[1])[0]
+        sign = 1 if MONITORS.get(self.monitor, "max") == "max" else -1
+        losses = dict(self.metrics.get(TIES, []))
+        best = max(points, key=lambda point: (sign * point[1], -losses.get(point[0], math.inf)))
+        return best[0]
 
     @property
     def monitor(self) -> str:
-        """What chose the best epoch, without the stage in front."""
-        return next((name for name in _MONITORS if f"val/{name}" in self.metrics), "accuracy")
+        """The metric that chose the best epoch."""
+        objective = self.config.get("model", {}).get("objective", "single_label")
+        monitor: str = self.config.get("monitor") or USUAL_MONITORS[objective]
+        return monitor
 
     @property
     def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:

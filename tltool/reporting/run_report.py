@@ -1,6 +1,9 @@
 """Report on one run: schedule, curves, health, confusion matrix, classes, mistakes, calibration."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL.Image import Image
 
 from tltool.diagnostics.health.alarms import DEAD, FAST, SATURATED
 from tltool.evaluation.calibration import NUM_BINS, calibration_error
@@ -8,15 +11,18 @@ from tltool.evaluation.confusion import MANY_CLASSES
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.regression import RegressionPredictions
+from tltool.evaluation.rejection import rejection_curve
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
+from tltool.reporting.figures.risk_coverage import draw_risk_coverage
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
-from tltool.reporting.html.images import picture
+from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
+from tltool.reporting.limit_tables import set_table
 from tltool.reporting.map_section import map_section
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.multi_label_sections import multi_label_sections
@@ -36,6 +42,11 @@ _LEGEND = (
     "saturate on both sides, such as tanh; relu is saturated on about half."
 )
 
+_SETS = (
+    "A prediction set holds the true class as often as asked (split conformal prediction); tltool "
+    "predict --coverage 0.9 writes them."
+)
+
 CsvRows = Sequence[Mapping[str, str]]
 
 
@@ -50,15 +61,20 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
         images: Whether to show images; else their names only, for they may be private.
     """
     found, plan = run.evaluation, run.plan
-    starts = []
-    if isinstance(plan, Plan):
-        starts = [planned.span.start / plan.steps_per_epoch for planned in plan.phases]
     return Report(
         run.title,
         run.verdict,
         [
+            *([Section("What was trained", table=run.card)] if run.card else []),
             _schedule_section(plan, run.epochs_done),
-            curve_section("Learning curves", run.record.curves, run.best_epoch, starts),
+            curve_section(
+                "Learning curves",
+                run.record.curves,
+                run.best_epoch,
+                phases=run.phase_starts,
+                levels=run.baseline_levels,
+                best_epoch=run.record.best_epoch,
+            ),
             health_section(run.record.health, run.record.alarms),
             *(predictions_sections(found, run if images else None) if found else []),
             *([map_section(found, run.feature_map)] if found and run.feature_map else []),
@@ -79,8 +95,15 @@ def _schedule_section(plan: Plan | str, epochs_done: float) -> Section:
     )
 
 
-def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float] = ()) -> Section:
-    """Return a picture of each metric over the epochs, with its last values in words."""
+def curve_section(title: str, curves: Curves, note: str, **marks: Any) -> Section:
+    """Return a picture of each metric over the epochs, with its last values in words.
+
+    Args:
+        title: Of the section.
+        curves: What was measured.
+        note: Small print below.
+        **marks: Phases, baselines and the best epoch, see `draw_curves`.
+    """
     if not curves:
         sentences = ["Nothing was measured: no epoch was finished."]
         return Section(title, sentences, dashboard="result")
@@ -88,7 +111,7 @@ def curve_section(title: str, curves: Curves, note: str, phases: Sequence[float]
     for label, series in curves.items():
         ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in series.items())
         words = f"The {label} over the epochs; at the end {ends}."
-        pictures.append(picture(draw_curves({label: series}, phases=phases), words))
+        pictures.append(picture(draw_curves({label: series}, **marks), words))
     return Section(title, pictures=pictures, note=note, dashboard="result")
 
 
@@ -155,8 +178,48 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         else Section("Most frequent mistakes", ["There is none: all images are predicted right."]),
         Section("Per-class metrics", table=class_table(classes, MOST_CLASSES)),
         *([worst_section(found, run)] if mistakes.rows else []),
+        *([_overlay_section(found, run.overlays)] if run and run.overlays else []),
         _calibration_section(found),
+        _rejection_section(found),
+        trust_section(found),
     ]
+
+
+def _overlay_section(found: MeasuredSplit, overlays: Mapping[int, Image]) -> Section:
+    rows = run_tables.prediction_table(found, list(overlays)).cells
+    right = found.single_label.correct
+    pictures = []
+    for (index, image), (name, predicted, label) in zip(overlays.items(), rows, strict=True):
+        mark = "\N{CHECK MARK}" if right[index] else "\N{MULTIPLICATION X}"
+        pictures.append(thumbnail(image, f"{mark} {predicted}, is {label}: {name}"))
+    note = (
+        "Bright is what speaks for the predicted class (Grad-CAM, Selvaraju et al., 2017): the "
+        "worst mistakes first, then the least sure predictions."
+    )
+    return Section("Where the network looks", pictures=pictures, note=note, is_private=True)
+
+
+def _rejection_section(found: MeasuredSplit) -> Section:
+    predictions = found.single_label
+    curve = rejection_curve(predictions.confidence, predictions.correct)
+    figure = draw_risk_coverage(curve)
+    words = (
+        f"The mean risk over all coverages is {curve.area:.3f}, that of all images "
+        f"{curve.risk[-1]:.3f}. To reject: tltool predict --reject_below, or --reject_risk."
+    )
+    shown = [picture(figure, "Risk over coverage: how often the surer predictions are wrong.")]
+    return Section("Rejection", [words], run_tables.rejection_table(curve), shown)
+
+
+def trust_section(found: MeasuredSplit) -> Section:
+    """Return what speaks for and against the images and the predictions."""
+    title, limits = "Can it be trusted?", found.limits
+    if limits is None:
+        said = "The checkpoint has no scores for prediction sets and unknown inputs: it is of a "
+        said += "run that was stopped, or with too few images to validate."
+        return Section(title, [*found.doubts, said])
+    table = set_table(limits, found.class_names)
+    return Section(title, [*found.doubts, *limits.sentences()], table, note=_SETS)
 
 
 def _calibration_section(found: MeasuredSplit) -> Section:
@@ -168,5 +231,11 @@ def _calibration_section(found: MeasuredSplit) -> Section:
         f"{'overconfident' if sure > right else 'underconfident'} by {abs(sure - right):.3f}. "
         f"Expected calibration error, over {NUM_BINS} bins: {calibration_error(bins):.3f}."
     )
-    diagram = picture(draw_reliability(bins), "Accuracy over confidence (reliability diagram).")
-    return Section("Calibration", [words], run_tables.reliability_table(bins), [diagram])
+    title = "Accuracy over confidence (reliability diagram)"
+    pictures = [picture(draw_reliability(bins), f"{title}.")]
+    if found.uncalibrated is not None:
+        raw = found.uncalibrated.bins
+        words += f" Without the temperature it is {calibration_error(raw):.3f}."
+        pictures.append(picture(draw_reliability(raw), f"{title}, without the temperature."))
+    sentences = [words, *filter(None, [found.calibration])]
+    return Section("Calibration", sentences, run_tables.reliability_table(bins), pictures)

@@ -7,10 +7,12 @@ from tltool.evaluation.calibration import ReliabilityBin
 from tltool.evaluation.confusion import label_counts, mistakes
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.rejection import RejectionCurve
 from tltool.finetuning.plan import Plan, PlannedPhase
 from tltool.reporting.tables import FactTable
 
 MOST_MISTAKES = 12
+_COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
 
 
 def score_table(found: MeasuredSplit, measured: str) -> FactTable:
@@ -105,6 +107,15 @@ def prediction_table(found: MeasuredSplit, indices: Sequence[int]) -> FactTable:
 def reliability_table(bins: Sequence[ReliabilityBin]) -> FactTable:
     """Return one row for each bin of the confidence."""
     return FactTable(("mean confidence", "accuracy", "images"), bins, (0, 1, 2))
+
+
+def rejection_table(curve: RejectionCurve) -> FactTable:
+    """Return one row for each of some coverages."""
+    rows = [
+        (f"{curve.coverage[at]:.0%}", f"{curve.risk[at]:.3f}", f"{curve.thresholds[at]:.3f}")
+        for at in dict.fromkeys(map(curve.at_coverage, _COVERAGES))
+    ]
+    return FactTable(("not rejected", "of these wrong", "from a probability of"), rows, (0, 1, 2))
 
 
 def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:

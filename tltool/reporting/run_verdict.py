@@ -1,8 +1,12 @@
 """Verdict on a run: did it work, against what, how sure is that, and what to type next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tltool._plain_text import shell_command
+from tltool.diagnostics.health.alarms import messages
+from tltool.diagnostics.health.phase_loss import CAUSE
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.verdict import Mark, answer, reasons
 from tltool.reporting.run_record import RunRecord
@@ -79,8 +83,30 @@ def _resume(run: RunRecord) -> tuple[str, list[str]]:
     return "Train it anew:", [run.fit_command()]
 
 
+def _change_phase(run: RunRecord, alarm: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Name the phase that has lost what the one before it had, and what to change in it."""
+    options: Mapping[str, Any] = run.config["finetuning"].get("init_args", {})
+    if messages()["lost by batch statistics"] in alarm["message"]:
+        # A strategy of own phases says it in each.
+        command = run.fit_command("--finetuning.batch_norm", "eval")
+        if "batch_norm" not in options:
+            command = shell_command("tltool", "plan", "--config", run.run_dir / "config.yaml")
+        return f"{_sentence(alarm)} Keep the running statistics of batch norms:", [command]
+    lr = run.config.get("optimizer", {}).get("init_args", {}).get("lr")
+    words = ("--optimizer.lr", f"{lr / 10:g}") if isinstance(lr, float) else ()
+    return f"{_sentence(alarm)} Train with a lower learning rate:", [run.fit_command(*words)]
+
+
+def _sentence(alarm: Mapping[str, str]) -> str:
+    what = alarm["message"].partition(". ")[0]
+    return f"It lost in {alarm['layer']}: {what}."
+
+
 def _next(run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None) -> tuple[str, list[str]]:
     plan = shell_command("tltool", "plan", "--config", run.run_dir / "config.yaml")
+    lost = [alarm for alarm in run.alarms if alarm["cause"] == CAUSE]
+    if lost and mark in {Mark.NO, Mark.SAME}:
+        return _change_phase(run, lost[0])
     if mark == Mark.NO:
         return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.SAME:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -22,7 +22,7 @@ from tltool.surgery.activation_replacement import (
 )
 from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.calibration import computing_old
-from tltool.surgery.channel_layout import find_channels
+from tltool.surgery.channel_layout import Channels, find_channels
 from tltool.surgery.function_kinds import canonical
 from tltool.surgery.module_replacement import check_patterns, matches, replace_modules
 
@@ -87,10 +87,14 @@ def swap_activations(
         lookup(MATCHES, match, kind="match")
     found = find_activations(model)
     fates = _fates(model, found, name, create_activation(to), only=only, old=old)
-    chosen = {each.module: each for each, why in fates if why is None and each.module is not None}
     _check_any(model, name, fates)
     with computing_old(model):
-        channels = find_channels(model, chosen, example, forward) if match else {}
+        channels: dict[nn.Module, Channels] = {}
+        if match:
+            modules = [each.module for each, why in fates if why is None and each.module]
+            channels, unknown = find_channels(model, modules, example, forward)
+            fates = _matchable(fates, unknown)
+        chosen = {e.module: e for e, why in fates if why is None and e.module is not None}
         if not match and chosen and has_scaled_convolutions(model):
             of_layers = {name for each in found if each.why_kept is None for name in each.names}
             follow_in_convolutions_(
@@ -198,3 +202,19 @@ def _check_any(model: nn.Module, name: str, fates: Fates) -> None:
         found = [each for each, _ in fates]
         rest = f" {type(model).__name__} has: {summarize(found)}." if selected != found else ""
         raise ValueError(f"Cannot swap activations for {name}: {reason}.{rest}")
+
+
+def _matchable(fates: Fates, unknown: Mapping[nn.Module, str]) -> Fates:
+    """Let those stay whose channels are not known, and raise where that is all of them."""
+    left: list[tuple[FoundActivation, str | None]] = []
+    for each, why in fates:
+        reason = unknown.get(each.module) if each.module else None
+        left.append((each, why or (f"out of reach of `match`: {reason}" if reason else None)))
+    matched = [each for each, why in left if why is None]
+    if unknown and not matched:
+        refused = next(each for each, _ in left if each.module in unknown)
+        raise ValueError(
+            f"No activation can be matched. The channels of {refused.names[0]} are not known: "
+            f"{next(iter(unknown.values()))}. Leave `match` out, and let the layers train."
+        )
+    return left

@@ -31,6 +31,13 @@ class Channels(NamedTuple):
     dim: int
 
 
+class FoundChannels(NamedTuple):
+    """The channels of what modules put out, and of which modules they are not known, and why."""
+
+    known: dict[nn.Module, Channels]
+    unknown: dict[nn.Module, str]
+
+
 class _Layer(NamedTuple):
     """A layer that has begun to compute."""
 
@@ -45,7 +52,7 @@ def find_channels(
     modules: Collection[nn.Module],
     example: Tensor | None,
     forward: Callable[[Tensor], object] | None = None,
-) -> dict[nn.Module, Channels]:
+) -> FoundChannels:
     """Return the channels of what some modules of a model put out.
 
     They are where the layer puts them that last began to compute: a convolution or batch norm in
@@ -59,12 +66,11 @@ def find_channels(
         forward: What passes the image; ``None`` for the model itself.
 
     Raises:
-        ValueError: If there is no example, or a module does not run, or has no channels that can be
-            found, or other channels at each of its calls.
+        ValueError: If there is no example.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
-        >>> find_channels(model, [model[1]], torch.zeros(1, 3, 8, 8))[model[1]]
+        >>> find_channels(model, [model[1]], torch.zeros(1, 3, 8, 8)).known[model[1]]
         Channels(num=8, dim=1)
     """
     if example is None:
@@ -84,7 +90,10 @@ def find_channels(
             hook = module.register_forward_hook(_look(begun, channels))
             stack.callback(hook.remove)
         (forward or model)(example)
-    return {module: _only(channels, names[module]) for module, channels in found.items()}
+    reasons = {module: _why_unknown(channels) for module, channels in found.items()}
+    unknown = {module: reason for module, reason in reasons.items() if reason}
+    known = {m: each for m, all_ in found.items() if m not in unknown for each in all_ if each}
+    return FoundChannels(known, unknown)
 
 
 def _layer_kinds(layer: nn.Module) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -125,12 +134,10 @@ def _channels_of(shape: torch.Size, begun: Sequence[_Layer]) -> Channels | None:
     return None
 
 
-def _only(found: set[Channels | None], name: str) -> Channels:
-    """Return the channels that all calls of a module agree on."""
-    if found == {None} or len(found) != 1:
-        reason = "it has other channels at each call" if found else "it does not run"
-        reason = "no layer in front of it tells where its channels are" if None in found else reason
-        raise ValueError(f"The channels of {name} are not known: {reason}. Leave it out by `only`.")
-    (channels,) = found
-    assert channels is not None  # noqa: S101  # refused above
-    return channels
+def _why_unknown(found: set[Channels | None]) -> str | None:
+    """Return why the calls of a module do not tell its channels; ``None`` if they agree."""
+    if not found:
+        return "it does not run"
+    if None in found:
+        return "no layer in front of it tells where its channels are"
+    return "it has other channels at each call" if len(found) > 1 else None

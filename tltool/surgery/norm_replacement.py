@@ -257,7 +257,10 @@ def _find_inputs(
         with evaluation_mode(model), torch.no_grad():
             (forward or model)(example)
         channels = find_channels(model, list(num_values), example, forward)
-    return {norm: _Input(each, num_values[norm] // each.num) for norm, each in channels.items()}
+    for norm, reason in channels.unknown.items():
+        name = next(name for name, module in model.named_modules() if module is norm)
+        raise ValueError(f"The channels of {name} are not known: {reason}. Leave it out by `only`.")
+    return {norm: _Input(c, num_values[norm] // c.num) for norm, c in channels.known.items()}
 
 
 def _groups(given: _Input, num_groups: int | None) -> int:

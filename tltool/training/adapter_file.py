@@ -15,20 +15,33 @@ from tltool.models.serialization import rebuild
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.safetensors_file import read_description, save_weights
 
-_TASK, _BASE = "task_config", "base_hash"  # how to rebuild the task; which pretrained weights
+# How to rebuild the task; which pretrained weights; what the probabilities rest on.
+_TASK, _BASE, _CALIBRATION = "task_config", "base_hash", "calibration"
 
 
-def write_adapters(path: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+def write_adapters(
+    path: Path,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    calibration: Mapping[str, Any],
+) -> None:
     """Write what the weights of a task have beyond the pretrained ones, see `save_adapters`."""
     base = _pretrained(config)
     own = _state_of(base)
     changed = {key: value for key, value in state.items() if not _is_same(value, own.get(key))}
-    save_weights(path, changed, {_TASK: dict(config), _BASE: hash_weights(base)})
+    description = {_TASK: dict(config), _BASE: hash_weights(base)}
+    save_weights(path, changed, description | {_CALIBRATION: dict(calibration)})
 
 
 def is_adapter_file(path: Path) -> bool:
     """Tell whether a file is one of `write_adapters`."""
     return path.suffix == ".safetensors" and _BASE in read_description(path)
+
+
+def read_calibration(path: Path) -> dict[str, Any]:
+    """Return what a file of `write_adapters` says of the probabilities; empty for nothing."""
+    found: dict[str, Any] = read_description(path).get(_CALIBRATION, {})
+    return found
 
 
 def read_adapters(

@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import IO
 
-from tltool.training.adapter_file import is_adapter_file, read_adapters, write_adapters
+from tltool.training.adapter_file import (
+    is_adapter_file,
+    read_adapters,
+    read_calibration,
+    write_adapters,
+)
+from tltool.training.calibration import CALIBRATION, Calibration
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.image_task import ImageTask
 
@@ -31,7 +37,9 @@ def save_adapters(checkpoint_path: str | Path | IO[bytes], path: str | Path) -> 
     if path.suffix != ".safetensors":
         raise ValueError(f"'{path}' must end in .safetensors: that is what it will be.")
     checkpoint = read_checkpoint(checkpoint_path)
-    write_adapters(path, checkpoint[TASK], checkpoint["state_dict"])
+    write_adapters(
+        path, checkpoint[TASK], checkpoint["state_dict"], checkpoint.get(CALIBRATION, {})
+    )
     return path
 
 
@@ -58,7 +66,9 @@ def load_adapters(path: str | Path, *, weights: str | None = None) -> ImageTask:
             f"'{path}' is no file of `save_adapters`. A checkpoint is loaded by `tltool.load`."
         )
     config, state = read_adapters(path, weights)
-    return ImageTask.rebuilt(config, state)
+    task = ImageTask.rebuilt(config, state)
+    task.calibration = Calibration.of_checkpoint({CALIBRATION: read_calibration(path)})
+    return task
 
 
 def merge_adapters(task: ImageTask) -> ImageTask:

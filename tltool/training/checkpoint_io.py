@@ -10,7 +10,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tltool._atomic_write import whole_file
 from tltool.models.weights.torch_files import read_torch_file
-from tltool.training.adapter_file import is_adapter_file, read_adapters
+from tltool.training.adapter_file import is_adapter_file, read_adapters, read_calibration
+from tltool.training.task_file import is_task_file, read_task, read_task_calibration
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
 CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
@@ -41,7 +42,8 @@ def read_checkpoint(
     """Read a checkpoint of tltool, unpickling nothing but tensors and plain data.
 
     Args:
-        checkpoint_path: The file; or one of `save_adapters`, which stands for it.
+        checkpoint_path: The file; or one of `save_adapters` or of `tltool export --to safetensors`,
+            which stands for it.
         map_location: Where its tensors go; with ``meta`` they are not read.
 
     Raises:
@@ -52,7 +54,12 @@ def read_checkpoint(
         _check_is_file(Path(checkpoint_path))
         if is_adapter_file(Path(checkpoint_path)):
             config, state = read_adapters(Path(checkpoint_path))
-            return {TASK: config, "state_dict": state}
+            calibration = read_calibration(Path(checkpoint_path))
+            return {TASK: config, "state_dict": state, "calibration": calibration}
+        if is_task_file(Path(checkpoint_path)):
+            config, state = read_task(Path(checkpoint_path))
+            calibration = read_task_calibration(Path(checkpoint_path))
+            return {TASK: config, "state_dict": state, "calibration": calibration}
     checkpoint = read_torch_file(checkpoint_path, "Checkpoint", map_location=map_location)
     if not (isinstance(checkpoint, Mapping) and _is_own(checkpoint)):
         raise ValueError(

@@ -14,6 +14,7 @@ from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.models.backbone import Backbone
 from tltool.models.label_loss import RegressionLoss, label_loss, label_predictions
 from tltool.models.non_finite import check_finite
+from tltool.training.calibration import Calibration
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.loss_options import loss_options
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
@@ -64,6 +65,8 @@ class Classifier(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         #: Whether the head has yet to begin as the closed-form probe, when ``fit`` starts.
         self.closed_form_start = False
+        #: The temperature of its probabilities in prediction; training never uses it.
+        self.calibration = Calibration()
         #: Where batches of activations enter the backbone.
         self.activation_cut: ActivationCut | None = None
         weights = None if class_weights is None else class_weights.tolist()
@@ -183,6 +186,7 @@ class Classifier(LightningModule):
         """
         checkpoint = read_checkpoint(checkpoint_path)
         task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
+        task.calibration = Calibration.of_checkpoint(checkpoint)
         check_finite(task, checkpoint_path)
         return task
 

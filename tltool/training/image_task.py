@@ -20,6 +20,7 @@ from tltool.models.head_warnings import head_batch_warnings
 from tltool.models.heads import Head
 from tltool.models.label_loss import RegressionLoss
 from tltool.models.serialization import build_serializable
+from tltool.training.calibration import Calibration
 from tltool.training.class_frequencies import (
     balance_warning,
     start_from_log_prior_,
@@ -174,6 +175,7 @@ class ImageTask(MeasuredClassifier):
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit":
             self.l2_sp.reset()
+            self.calibration = Calibration()  # That of a loaded task is of its old weights.
         if isinstance(data, ImageDataModule):
             check_same_objective(self.objective, data.objective)
             if stage == "fit" and self.target_stats is None:

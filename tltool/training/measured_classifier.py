@@ -1,18 +1,21 @@
 """A classifier whose steps count loss and metrics of training, validation and test."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError
 
 from tltool._objective import MONITORS
 from tltool.data.loading.labels import TargetStats
+from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.models.backbone import Backbone
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
-from tltool.training.metrics import Stage, stage_metrics
+from tltool.training.metrics import SCALED, Stage, stage_metrics
 
 
 class MeasuredClassifier(Classifier):
@@ -46,6 +49,12 @@ class MeasuredClassifier(Classifier):
         self.class_names = class_names
         self.data_config = data_config
         self.set_target_stats_(self.target_stats)
+        #: Of one class for each image, at the temperature of the checkpoint.
+        self.scaled_calibration = MulticlassCalibrationError(
+            max(len(class_names), 2), n_bins=NUM_BINS
+        )
+        #: Makes the views of images whose predictions are averaged.
+        self.views: Callable[[Tensor], Sequence[Tensor]] = lambda images: [images]
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
         #: Of several classes for each image, see `LabelOutcomes`, of the last evaluation.
@@ -78,6 +87,7 @@ class MeasuredClassifier(Classifier):
             loss = self.training_loss(logits, labels)
         else:  # Without smoothing and weights, so that runs can be compared.
             loss = self.plain_loss(logits, labels)
+            self._measure_scaled(logits, hard_labels)
         predicted = self.predictions(logits.detach())
         self.metrics_of(stage).update(
             value=loss.detach(), weight=len(labels), preds=predicted, target=hard_labels
@@ -89,6 +99,20 @@ class MeasuredClassifier(Classifier):
         """What makes predictions of its outputs and of labels."""
         levels = None if self.target_stats is None else self.target_stats.levels
         return PredictionKind(len(self.class_names), self.objective, self.thresholds, levels)
+
+    def _measure_scaled(self, logits: Tensor, labels: Tensor) -> None:
+        temperature = self.calibration.temperature
+        if temperature != 1:
+            probabilities = (logits.detach().float() / temperature).softmax(dim=-1)
+            self.scaled_calibration.update(probabilities, labels)
+
+    def _take_scaled(self, stage: Stage) -> dict[str, Tensor]:
+        """Return the calibration error at the checkpoint's temperature, and begin anew."""
+        if self.calibration.temperature == 1:
+            return {}
+        error = self.scaled_calibration.compute()
+        self.scaled_calibration.reset()
+        return {f"{stage}/{SCALED}": error}
 
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
@@ -116,7 +140,12 @@ class MeasuredClassifier(Classifier):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the paths and the predictions of one batch, see `outputs`."""
-        predicted = self.predictions(self.logits(batch)).cpu()
+        temperature = self.calibration.temperature  # 1, but of one class for each image.
+        views = [batch]
+        if "images" in batch:
+            views = [{"images": view} for view in self.views(batch["images"])]
+        of_views = [self.predictions(self.logits(view) / temperature) for view in views]
+        predicted = torch.stack(of_views).mean(dim=0).cpu()
         return {"paths": batch["paths"], **self.outputs(predicted)}
 
     def on_train_epoch_end(self) -> None:
@@ -136,6 +165,7 @@ class MeasuredClassifier(Classifier):
         values = metrics.compute()
         if stage != "train":
             metrics.reset()
+            values |= self._take_scaled(stage)
         self.confusion = values.pop(f"{stage}/confusion", None)
         self.outcomes = values.pop(f"{stage}/outcomes", None)
         on_bar = {f"{stage}/loss", f"{stage}/{MONITORS[self.objective].removeprefix('val/')}"}

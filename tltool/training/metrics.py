@@ -29,6 +29,9 @@ from tltool.training.regression_metrics import MeanError, ScoreOfAll
 
 Stage = Literal["train", "val", "test"]
 
+#: The name of the calibration error at the temperature of the checkpoint.
+SCALED = "calibration_error_scaled"
+
 #: The area under the curve keeps all probabilities; above this many classes it is left out.
 MAX_CLASSES_FOR_AUROC = 100
 

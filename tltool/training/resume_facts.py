@@ -77,13 +77,17 @@ class RunFacts:
         Args:
             before: The `state_dict` in it; an empty one for a checkpoint without.
         """
+        for difference in self.differences(before):
+            _warn("Resumed: %s.", difference)
+
+    def differences(self, before: Mapping[str, Any]) -> list[Difference]:
+        """Return what has changed since a checkpoint was written, see `warn_of_differences`."""
         facts = {key: now for key, now in vars(self).items() if None not in (now, before.get(key))}
         images = facts.pop("images", None)
         found = compare({key: before[key] for key in facts}, facts)
         if images is not None:
             found += image_differences(before["images"], images)
-        for difference in found:
-            _warn("Resumed: %s.", difference)
+        return found
 
 
 def package_versions() -> dict[str, str]:
@@ -117,6 +121,23 @@ def image_hashes(splits: Splits) -> dict[str, Tensor]:
         split: torch.tensor([_hash(path.removeprefix(root)) for path in samples.paths])
         for split, samples in splits.by_name().items()
     }
+
+
+def new_images(before: Mapping[str, Tensor], splits: Splits) -> list[str]:
+    """Return the names of the images that a run did not have, from its `image_hashes`.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> old = Splits(Samples(["/here/a/1.jpg", "/here/b/1.jpg"]))
+        >>> now = Splits(Samples(["/there/a/1.jpg", "/there/b/1.jpg", "/there/b/2.jpg"]))
+        >>> new_images(image_hashes(old), now)
+        ['/b/2.jpg']
+    """
+    root = common_folder(splits)
+    known = {number for hashes in before.values() for number in hashes.tolist()}
+    paths = [path for samples in splits.by_name().values() for path in samples.paths]
+    names = (path.removeprefix(root) for path in paths)
+    return [name for name in names if _hash(name) not in known]
 
 
 def common_folder(splits: Splits) -> str:

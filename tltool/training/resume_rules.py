@@ -91,6 +91,7 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "runs_dir": "",
         "name": "",
         "budget": "",  # Turned into epochs when the run began.
+        "calibrate": "",
         "save_every_n_steps": "",
         "save_every": "",
         "grace_period": "",
@@ -121,11 +122,15 @@ class Difference:
         """What it does."""
         return find_rule(self.key)[0]
 
+    @property
+    def words(self) -> str:
+        """The key and both values."""
+        return f"{self.key} was {_shown(self.before)} and is {_shown(self.now)}"
+
     def __str__(self) -> str:
         """Name the key, both values, and what follows from the difference."""
         why = find_rule(self.key)[1]
-        changed = f"{self.key} was {_shown(self.before)} and is {_shown(self.now)}"
-        return f"{changed}: {why}" if why else changed
+        return f"{self.words}: {why}" if why else self.words
 
 
 def find_rule(key: str) -> tuple[Rule, str]:

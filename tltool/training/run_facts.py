@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import common_folder, git_commit
 
+_DATA_FACTS = (
+    *("global_batch", "data", "split", "augmentation", "img_size"),
+    *("num_classes", "num_train", "num_val", "num_test"),
+)
+
 
 def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
     """Return one flat block of facts about a run, for the columns of the table of runs.
@@ -32,8 +38,11 @@ def run_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
         "lr": trainer.optimizers[0].defaults.get("lr") if trainer.optimizers else None,
         "seed": None if seed is None else int(seed),
         "devices": trainer.world_size,
+        "accelerator": trainer.accelerator.name(),
+        "max_epochs": trainer.max_epochs,
         **_data_facts(trainer),
         "commit": git_commit(Path.cwd()),
+        **{f"{name}_version": version(name) for name in ("tltool", "torch", "timm", "lightning")},
     }
 
 
@@ -111,12 +120,18 @@ def _training_facts(trainer: Trainer, task: ImageTask) -> dict[str, Any]:
 def _data_facts(trainer: Trainer) -> dict[str, Any]:
     data = getattr(trainer, "datamodule", None)
     if not isinstance(data, ImageDataModule):
-        return dict.fromkeys(("global_batch", "data", "split"))
-    return {
+        return dict.fromkeys(_DATA_FACTS)
+    sizes = {f"num_{name}": len(samples) for name, samples in data.splits.by_name().items()}
+    values = {
         "global_batch": data.batch_size * trainer.accumulate_grad_batches,
         "data": data.name or type(data).__name__,
         "split": split_fingerprint(data.splits, data.class_names),
+        "augmentation": data.augmentation,
+        "img_size": list((data.data_config or {}).get("input_size", ())[1:]),
+        "num_classes": data.num_classes,
+        **sizes,
     }
+    return {name: values.get(name) for name in _DATA_FACTS}
 
 
 def _in_words(choice: Any) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 from tltool.data.loading.labels import TargetStats
 from tltool.data.loading.samples import Splits
 from tltool.models.serialization import plain
+from tltool.training.calibration import CALIBRATION
 from tltool.training.checkpoint_io import TASK
 from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.measured_classifier import MeasuredClassifier
@@ -36,6 +37,8 @@ class TaskCheckpoint:
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add everything to a checkpoint."""
         checkpoint[TASK] = self._task.task_config
+        if self._task.calibration.num_images:
+            checkpoint[CALIBRATION] = self._task.calibration.state_dict()
         trainer = self._task._trainer
         if trainer is not None:
             checkpoint["train_metrics"] = gather_sums(self._task.train_metrics)

@@ -67,7 +67,7 @@ def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) ->
     Returns:
         That, or where it would take time, the reason why it is left out.
     """
-    features, val_features = (_cached_features(loader) for loader in (train, val))
+    features, val_features = (cached_features_of(loader) for loader in (train, val))
     if features is None or val_features is None:
         return "training does not begin with cached features"
     if not is_cheap_probe(features):
@@ -75,7 +75,8 @@ def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) ->
     return probe_correct((features, _labels(train)), (val_features, _labels(val)), num_classes)
 
 
-def _cached_features(loader: BatchLoader) -> Tensor | None:
+def cached_features_of(loader: BatchLoader) -> Tensor | None:
+    """Return the features that a loader gives in the place of images, in order, if it does."""
     cached = loader.substitute
     rows = cached.views[0] if isinstance(cached, FeatureLoader) and cached.cut is None else None
     return rows if isinstance(rows, Tensor) else None

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from tltool.data.transforms import crop_window
+from tltool.data.transforms import crop_geometry
 from tltool.data.transforms.image_transform import ImageTransform
 
 STRIPS = [(1, 20000), (20000, 1), (3, 5000), (5000, 2)]
@@ -54,7 +54,7 @@ def test_no_image_in_between_is_large_in_training(data_config, resized, augmenta
 def test_the_window_equals_timm_within_rounding(
     data_config, monkeypatch, crop_mode, interpolation, size, input_size
 ):
-    monkeypatch.setattr(crop_window, "MOST_PIXELS", 0)  # Always the window.
+    monkeypatch.setattr(crop_geometry, "MOST_PIXELS", 0)  # Always the window.
     config = data_config | {
         "crop_mode": crop_mode,
         "interpolation": interpolation,

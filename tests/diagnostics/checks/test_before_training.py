@@ -53,12 +53,22 @@ def test_settled_statistics_agree_and_wrong_ones_do_not():
     assert batch_norm_agrees(gap, 64, trains=False).status == "failed"
 
 
-def test_statistics_of_other_images_are_a_warning_only_where_they_stay():
+@pytest.mark.parametrize(("mean", "found"), [(2.0, ["warning"] * 2), (0.5, ["ok"] * 2)])
+def test_statistics_of_other_images_are_a_warning_be_they_kept_or_trained(mean, found):
+    norm = nn.BatchNorm1d(4)
+    norm.running_mean.fill_(mean)
+    gap = batch_norm_gap(norm, torch.randn(99, 4, generator=torch.Generator().manual_seed(0)))
+    results = [batch_norm_agrees(gap, 99, trains=trains) for trains in (False, True)]
+    assert [result.status for result in results] == found
+
+
+def test_the_remedy_of_other_statistics_depends_on_whether_they_stay():
     norm = nn.BatchNorm1d(4)
     norm.running_mean.fill_(2.0)
     gap = batch_norm_gap(norm, torch.randn(99, 4, generator=torch.Generator().manual_seed(0)))
-    results = [batch_norm_agrees(gap, 99, trains=trains).status for trains in (False, True)]
-    assert results == ["warning", "ok"]
+    stays, moves = (batch_norm_agrees(gap, 99, trains=trains).remedy for trains in (False, True))
+    assert "--finetuning BatchNormOnly" in stays
+    assert "--finetuning.batch_norm eval" in moves
 
 
 def test_looking_at_batch_norm_changes_nothing():

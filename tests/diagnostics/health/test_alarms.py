@@ -15,7 +15,7 @@ def units(**changes):
 
 def healthy(**changes):
     """A healthy layer, but for some changes."""
-    usual = {"activation": "relu", "units": units(), "one_sign": 1.0, "mean_energy": 0.8}
+    usual = {"activation": "relu", "units": units(), "one_sign": 1.0, "gradient_along_mean": 0.8}
     usual |= {"update_cosine": 0.9, "gradient": 1.0, "update": 1e-3, "largest_update": 0.02}
     return LayerHealth("head.hidden.0", **{**usual, **changes})
 
@@ -39,7 +39,7 @@ def test_a_healthy_layer_raises_nothing():
         ({"units": units(std=float("nan"))}, "not finite"),
         ({"gradient": float("inf")}, "not finite"),
         ({"largest_update": 0.2}, "large updates"),
-        ({"mean_energy": 0.8, "update_cosine": -0.9}, "zig-zag"),
+        ({"gradient_along_mean": 0.8, "update_cosine": -0.9}, "zig-zag"),
     ],
 )
 def test_what_is_wrong_has_its_alarm(changes, cause):
@@ -51,8 +51,8 @@ def test_what_is_wrong_has_its_alarm(changes, cause):
     [
         {"units": units(dead=0.6, num_rows=64)},  # too few rows to know
         {"units": units(saturated=0.7)},  # what relu is for
-        {"mean_energy": 0.9, "update_cosine": 0.5},  # one sign without turning back
-        {"mean_energy": 0.1, "update_cosine": -0.9},  # turning back for another reason
+        {"gradient_along_mean": 0.9, "update_cosine": 0.5},  # one sign without turning back
+        {"gradient_along_mean": 0.1, "update_cosine": -0.9},  # turning back for another reason
     ],
 )
 def test_what_only_looks_ill_has_none(changes):

@@ -80,7 +80,7 @@ def test_steps_that_turn_back_have_a_negative_cosine():
         step(head, watch, ones, lr=0.2 / 2)
     health = watch.close()[0][0]
     assert health.update_cosine == pytest.approx(-1)
-    assert health.mean_energy == pytest.approx(1)
+    assert health.gradient_along_mean == pytest.approx(1)
 
 
 def test_steps_that_are_not_sampled_leave_no_trace(features):

@@ -15,7 +15,7 @@ from tltool.__main__ import main
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
-    *("--wandb.project", "test", "--trainer.log_every_n_steps", "1"),
+    *("--wandb.project", "test"),
 ]
 BLOCK, HEADER, FILE_HEADER = 32768, 7, 7
 

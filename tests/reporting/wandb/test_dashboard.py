@@ -173,8 +173,9 @@ def test_the_workspace_has_a_section_for_each_question(written):
     assert {"gain_over_probe", "train/loss", "val/accuracy"} <= by_name["result"]
     assert {"lr/head", "phase"} <= by_name["schedule"]
     assert {"health/layers", "health/update_largest"} <= by_name["health"]
-    assert by_name["system"] == {"system/cpu", "system/gpu.0.gpu"}
+    assert by_name["system"] == {"step/images_per_second", "system/cpu", "system/gpu.0.gpu"}
     assert "best/confusion" in by_name["classes"]
+    assert "step/loss" in by_name["result"]
 
 
 def test_every_panel_shows_what_the_run_really_logged(written, folder, offline_runs):

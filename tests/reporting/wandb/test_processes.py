@@ -31,7 +31,9 @@ def test_two_ranks_are_one_run_with_all_images_in_it(run_two_ranks, offline_runs
     (table,) = [row["last/classes"] for row in run.history if "last/classes" in row]
     rows = json.loads((run.files / table["path"]).read_text())["data"]
     assert [row[:2] for row in rows] == [["blue", 2], ["red", 2]]
-    assert run.summary["best/accuracy"] == pytest.approx(run.summary["val/accuracy"]["max"])
+    assert run.summary["best/accuracy"] == max(
+        row["val/accuracy"] for row in run.history if "val/accuracy" in row
+    )
     assert run.summary["baseline/probe_accuracy"] == 1.0
 
 

@@ -81,3 +81,24 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_directory_without_a_status_gets_none(tmp_path):
     note_saved(tmp_path, 5, 0)
     assert read_status(tmp_path) is None
+
+
+def test_seconds_add_up_over_starts_and_count_what_a_kill_leaves(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    with StatusOf(tmp_path):
+        now[0] += 30
+    killed = StatusOf(tmp_path)
+    killed.__enter__()
+    now[0] += 10
+    note_saved(tmp_path, step=1, epoch=0)
+    now[0] += 500  # Lost: killed here, and started again later.
+    with StatusOf(tmp_path):
+        now[0] += 2
+    assert read_status(tmp_path).seconds == 42
+
+
+def test_a_status_of_an_older_version_counts_from_now_on(tmp_path):
+    RunStatus("running", step=1).write(tmp_path)
+    note_saved(tmp_path, step=2, epoch=0)
+    assert read_status(tmp_path).seconds == 0

@@ -72,6 +72,12 @@ class HashedImages:
         """The label of each of them."""
         return [label for samples in self.samples.values() for label in samples.labels or ()]
 
+    @property
+    def groups(self) -> list[str]:
+        """The group of each of them; empty where the data do not say it of all."""
+        groups = [group for samples in self.samples.values() for group in samples.groups or ()]
+        return groups if len(groups) == len(self.paths) else []
+
 
 def hash_images(data: "ImageDataModule", max_images: int | None) -> HashedImages:
     """Read images and keep their hashes.
@@ -166,8 +172,7 @@ def write_duplicate_groups(
             f"The images of {data.place} are no files that a manifest could name. Leave "
             "--write_groups out."
         )
-    groups = [group for samples in images.samples.values() for group in samples.groups or ()]
-    clusters = duplicates.clusters(groups if len(groups) == len(images.paths) else ())
+    clusters = duplicates.clusters(images.groups)
     rows = [
         {
             "path": os.path.abspath(path),

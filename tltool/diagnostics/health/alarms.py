@@ -136,7 +136,7 @@ def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 def _zigzag(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     for layer in layers:
-        share, turn = layer.mean_energy or 0.0, layer.update_cosine or 0.0
+        share, turn = layer.gradient_along_mean or 0.0, layer.update_cosine or 0.0
         if share >= ZIGZAG_ENERGY and turn <= ZIGZAG_COSINE:
             yield _alarm("zig-zag", layer.layer, cosine=turn, share=share)
 

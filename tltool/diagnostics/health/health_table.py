@@ -10,7 +10,7 @@ from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
 NAME = "health.csv"
 COLUMNS = (
     *("step", "epoch", "layer", "activation", "rows", "dead", "dead_is_exact", "saturated"),
-    *("mean", "std", "gain", "effective_rank", "one_sign", "mean_energy", "update_cosine"),
+    *("mean", "std", "gain", "effective_rank", "one_sign", "gradient_along_mean", "update_cosine"),
     *("gradient", "update", "largest_update", "signal_to_noise", "norm_shift", "norm_factor"),
 )
 
@@ -48,7 +48,7 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
         "health/dead_worst": [layer.dead for layer in layers],
         "health/saturated_worst": [each.saturated for each in units],
         "health/update_largest": [layer.largest_update for layer in layers],
-        "health/mean_energy_worst": [layer.mean_energy for layer in layers],
+        "health/gradient_along_mean_worst": [layer.gradient_along_mean for layer in layers],
         "health/norm_shift_worst": [norm.shift for norm in norms],
     }
     found = {name: [v for v in values if v is not None] for name, values in columns.items()}

@@ -33,7 +33,7 @@ class LayerHealth:
         dead_in_epoch: Share of units that were dead on every training image of an epoch.
         gain: Standard deviation of the outputs over that of the watched layer before.
         one_sign: Share of its inputs that have one sign on all rows of a batch.
-        mean_energy: Share of its weight gradient's energy along the mean input.
+        gradient_along_mean: Share of its weight gradient's energy along the mean input.
         update_cosine: Cosine between two successive updates of its weights.
         gradient: Norm of its weights' gradient.
         update: Norm of an update of its weights, as a share of their norm.
@@ -48,7 +48,7 @@ class LayerHealth:
     dead_in_epoch: float | None = None
     gain: float | None = None
     one_sign: float | None = None
-    mean_energy: float | None = None
+    gradient_along_mean: float | None = None
     update_cosine: float | None = None
     gradient: float | None = None
     update: float | None = None

@@ -45,7 +45,9 @@ class WeightWatch:
         total = self._gradient_sum
         self._gradient_sum = gradient.clone() if total is None else total + gradient
         if self._input_mean is not None:
-            self._values["mean_energy"].append(stats.energy_along(gradient, self._input_mean))
+            self._values["gradient_along_mean"].append(
+                stats.energy_along(gradient, self._input_mean)
+            )
             self._input_mean = None
 
     def after_step(self, *, is_sampled: bool) -> None:

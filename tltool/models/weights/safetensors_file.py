@@ -1,7 +1,7 @@
 """A ``.safetensors`` file that says of which model its weights are, and how to prepare images."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,11 @@ PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop
 
 
 def save_weights(
-    path: Path, state_dict: Mapping[str, Tensor], description: Mapping[str, Any]
+    path: Path,
+    state_dict: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    *,
+    check: Callable[[Path], None] | None = None,
 ) -> str:
     """Write weights with their description, whole or not at all, and a checksum beside them.
 
@@ -29,6 +33,7 @@ def save_weights(
         path: The file; its folder is made where it is missing.
         state_dict: The weights.
         description: Plain data: ``name``, ``data_config``, and whatever else is worth knowing.
+        check: Gets the written file before it takes its place, and raises where it shall not.
 
     Returns:
         The checksum.
@@ -43,6 +48,8 @@ def save_weights(
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, sync=True) as partial:
             save_file(tensors, partial, {"format": "pt", _KEY: json.dumps(dict(description))})
+            if check is not None:
+                check(partial)
             checksum = sha256_of(partial)
             # Weights without a checksum are better than new ones with that of the old.
             beside.unlink(missing_ok=True)

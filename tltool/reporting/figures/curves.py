@@ -1,25 +1,46 @@
 """Learning curves: metrics over epochs, a panel each, with the phases marked."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tltool._plain_text import one_line
-from tltool.reporting.figures.axes import draw_legend, draw_series, mark_phase, new_figure
+from tltool.reporting.figures.axes import (
+    draw_legend,
+    draw_series,
+    legend_label,
+    mark_phase,
+    new_figure,
+)
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """(epoch, value) pairs by the name of a series, by the label of the metric; epochs from 0."""
+_LEVEL_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "0.25", "linestyle": (0, (6, 2)), "linewidth": 1.0},
+    {"color": "0.55", "linestyle": (0, (2, 2)), "linewidth": 1.0},
+)
+_BEST_STYLE: dict[str, Any] = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}
 MOST_MARKED = 7
 """Series whose points are marked, and named inside the panel."""
 
 
-def draw_curves(panels: Curves, *, phases: Sequence[float] = (), title: str = "") -> Figure:
+def draw_curves(
+    panels: Curves,
+    *,
+    phases: Mapping[str, float] | None = None,
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+    best_epoch: int | None = None,
+    title: str = "",
+) -> Figure:
     """Draw metrics over epochs.
 
     Args:
         panels: A panel for each label of a metric.
-        phases: The epoch in front of which each phase begins.
+        phases: The epoch in front of which each phase begins, by name.
+        levels: What to compare with, such as baselines: values by name, by label of the metric.
+        best_epoch: The epoch, from 0, whose weights were kept.
         title: Of all panels.
     """
     most = max(len(series) for series in panels.values())
@@ -30,8 +51,12 @@ def draw_curves(panels: Curves, *, phases: Sequence[float] = (), title: str = ""
             epochs, values = zip(*((epoch + 1, value) for epoch, value in points), strict=True)
             marks = most <= MOST_MARKED or len(points) == 1
             draw_series(axes, epochs, values, label=name, number=number, markers=marks)
-        for number, start in enumerate(phases, start=1):
-            mark_phase(axes, start + 0.5, str(number))
+        for name, start in (phases or {}).items():
+            mark_phase(axes, start + 0.5, name)
+        for number, (name, level) in enumerate((levels or {}).get(label, {}).items()):
+            axes.axhline(level, label=legend_label(name), **_LEVEL_STYLES[number % 2])
+        if best_epoch is not None:
+            axes.axvline(best_epoch + 1, label="best epoch", **_BEST_STYLE)
         axes.set_xlabel("epoch")
         axes.set_ylabel(one_line(label), parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""Budget of charts: which metrics the W&B dashboard shows by itself, with which summary."""
+"""Budget of charts: which metrics the W&B dashboard shows by itself."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,13 +6,10 @@ from typing import NamedTuple
 
 # Charts that a dashboard has at most by itself; the rest is logged, and found by search.
 MOST_CHARTS = 40
-_MEDIA = 10  # Charts that `media` may add.
-_ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7, "others": MOST_CHARTS - _MEDIA - 27}
+_MEDIA = 11  # Charts that `media` may add.
+_OF_SECTIONS = {"val": 6, "train": 3, "step": 3, "lr": 8, "health": 6}
+_ROOM = {**_OF_SECTIONS, "others": MOST_CHARTS - _MEDIA - sum(_OF_SECTIONS.values())}
 _AXES = {"epoch", "trainer/global_step"}
-_BEST = {
-    **dict.fromkeys(("accuracy", "top5_accuracy", "f1", "auroc"), "max"),
-    **dict.fromkeys(("loss", "calibration_error"), "min"),
-}
 
 
 class Chart(NamedTuple):
@@ -21,12 +18,10 @@ class Chart(NamedTuple):
     Attributes:
         name: The metric; the part in front of its slash is the section.
         hidden: Whether it has no chart of its own.
-        summary: What the table of runs says of it; ``None`` for the last value.
     """
 
     name: str
     hidden: bool
-    summary: str | None
 
 
 class ChartBudget:
@@ -38,8 +33,7 @@ class ChartBudget:
     Example:
         >>> budget = ChartBudget()
         >>> budget.charts(["val/loss", "epoch"])
-        [Chart(name='val/loss', hidden=False, summary='min,last'),
-         Chart(name='epoch', hidden=True, summary=None)]
+        [Chart(name='val/loss', hidden=False), Chart(name='epoch', hidden=True)]
         >>> budget.charts(["val/loss"])
         []
         >>> sum(not chart.hidden for chart in budget.charts([f"lr/{i}" for i in range(50)]))
@@ -65,10 +59,4 @@ class ChartBudget:
             self._left[pool] -= number
             last = max(number - 1, 1)
             shown.update(found[i * (len(found) - 1) // last] for i in range(number))
-        return [Chart(name, name not in shown, _summary(name)) for name in new]
-
-
-def _summary(name: str) -> str | None:
-    section, _, metric = name.partition("/")
-    # With the best alone, W&B takes the plain value away.
-    return f"{_BEST[metric]},last" if section in {"val", "test"} and metric in _BEST else None
+        return [Chart(name, name not in shown) for name in new]

@@ -68,17 +68,22 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> dict[str, list[Panel]]:
             Panel("bars", "best accuracy beside the baselines", _ACCURACIES),
             Panel("lines", "loss", _LOSSES),
             Panel("lines", "accuracy", _LEARNED),
+            Panel("lines", "loss of single steps", ("step/loss",)),
             *_each("lines", val[:_MOST_OF_VAL]),
         ],
-        "schedule": [lr, Panel("lines", "phase", ("phase",))],
+        "schedule": [
+            lr,
+            Panel("lines", "norm of the gradient", ("step/gradient_norm",), True),
+            Panel("lines", "phase", ("phase",)),
+        ],
         "health": [
             Panel("pictures", "health of the layers over time", ("health/layers",)),
             *_each("lines", health),
         ],
         "classes": [*_each("table", ["best/classes"]), *_each("pictures", _PICTURES)],
         "system": [
-            Panel("lines", title, tuple(name for name in system if name.endswith(end)))
-            for end, title in _MACHINE.items()
+            Panel("lines", "images a second", ("step/images_per_second",)),
+            *_machine_panels(system),
         ],
     }
     panels = {
@@ -95,6 +100,13 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> dict[str, list[Panel]]:
     room = MOST_CHARTS - sum(map(len, panels.values()))
     panels["others"] = [Panel("lines", name, (name,)) for name in own[:room]]
     return {name: each for name, each in panels.items() if each}
+
+
+def _machine_panels(names: Sequence[str]) -> list[Panel]:
+    return [
+        Panel("lines", title, tuple(name for name in names if name.endswith(end)))
+        for end, title in _MACHINE.items()
+    ]
 
 
 def _begin_with(prefix: str, names: Iterable[str]) -> tuple[str, ...]:

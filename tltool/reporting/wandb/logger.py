@@ -39,8 +39,9 @@ def wandb_logger(
         run_dir: The run directory; W&B keeps its files there.
         project: Project to log to; ``None`` turns W&B off, but in a sweep takes the sweep's.
         entity: User or team; ``None`` for the account's default.
-        group: Runs with one group are shown together.
-        job_type: What the run is in its group, such as ``baseline``.
+        group: Runs with one group are shown together; ``None`` for the name of the run, which
+            runs of the same data share, but in a sweep for none.
+        job_type: What the run is in its group, such as ``baseline``; ``None`` for ``fit``.
         tags: Labels to filter by.
         offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does
             so where no account is set up.
@@ -65,8 +66,8 @@ def wandb_logger(
         identity=identity,
         project=project,
         entity=entity,
-        group=group,
-        job_type=job_type,
+        group=group or (None if "WANDB_SWEEP_ID" in os.environ else run_dir.parent.name or None),
+        job_type=job_type or "fit",
         tags=tags,
         mode=wandb_mode(run_dir, offline=offline),
         log_images=log_images,

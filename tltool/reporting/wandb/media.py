@@ -34,7 +34,8 @@ def log_predictions(
 ) -> None:
     """Log a table of the classes, the confusion matrix and the reliability diagram.
 
-    Of more than `MANY_CLASSES`, the table has those with the lowest F1.
+    Of more than `MANY_CLASSES`, the table has those with the lowest F1, and no confusion matrix can
+    be filtered in the browser.
 
     Args:
         run: The run on W&B.
@@ -53,6 +54,14 @@ def log_predictions(
         table = wandb.Table(columns=list(classes.columns), data=list(map(list, classes.rows)))
         images = {f"{section}/{name}": wandb.Image(as_image(f)) for name, f in figures.items()}
         run.log({f"{section}/classes": table, **images})
+        if section == "best" and len(class_names) <= MANY_CLASSES:
+            chart = wandb.plot.confusion_matrix(
+                y_true=predictions.labels.tolist(),
+                preds=predictions.predicted.tolist(),
+                class_names=list(class_names),
+                title="confusion matrix, best epoch",
+            )
+            run.log({f"{section}/confusion_chart": chart})
 
 
 def log_health(run: Any, path: Path) -> None:

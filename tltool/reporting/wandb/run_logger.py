@@ -18,7 +18,7 @@ _AXIS = "trainer/global_step"
 
 
 class RunLogger(WandbLogger):
-    """Log to Weights & Biases, at most `MOST_CHARTS` charts by itself, and the best of each metric.
+    """Log to Weights & Biases, at most `MOST_CHARTS` charts by itself, epochs counted from 1.
 
     See `wandb_logger`, which makes one.
 
@@ -68,8 +68,9 @@ class RunLogger(WandbLogger):
                 step_metric=own_axis,
                 step_sync=own_axis and True,
                 hidden=chart.hidden or None,
-                summary=chart.summary,
             )
+        if "epoch" in metrics:  # Lightning counts them from 0.
+            metrics = {**metrics, "epoch": metrics["epoch"] + 1}
         super().log_metrics(metrics, step)
 
     @without_lost_service

@@ -14,6 +14,7 @@ from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.wandb import media
 from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
+from tltool.reporting.wandb.step_metrics import StepMetrics
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.health_monitor import HealthMonitor
@@ -33,11 +34,11 @@ log = logging.getLogger(__name__)
 class WandbTracking(Callback):
     """Log what the metrics of a run on Weights & Biases leave out.
 
-    Its configuration, whole and as a flat block; a name that says what differs; the phases; the
-    alarms of `HealthMonitor`; the baselines and the gain over them; and at the end per-class
-    metrics. It does nothing where the trainer has no ``WandbLogger``. Images and checkpoints are
-    sent only if `wandb_logger` was asked to. It stands behind `FeatureCaching` and `HealthMonitor`
-    in the list of callbacks.
+    Its configuration, whole and as a flat block; a name that says what differs; the phases; loss,
+    gradient and throughput by step; the alarms of `HealthMonitor`; the baselines and the gain over
+    them; the metrics of the best epoch; and at the end per-class metrics. It does nothing where the
+    trainer has no ``WandbLogger``. Images and checkpoints are sent only if `wandb_logger` was asked
+    to. It stands behind `FeatureCaching` and `HealthMonitor` in the list of callbacks.
 
     Args:
         config: The whole configuration, as plain data; ``None`` for the flat block alone.
@@ -52,6 +53,7 @@ class WandbTracking(Callback):
         self._logger: WandbLogger | None = None
         self._run: Any = None  # on the first rank only, as the task
         self._task: ImageTask | None = None
+        self._steps = StepMetrics()
         self._phase: str | None = None
         self._num_alarms = 0
         self._collector: PredictionCollector | None = None
@@ -133,9 +135,28 @@ class WandbTracking(Callback):
             self._logger.log_metrics({"phase": number}, trainer.global_step)
             self._run.summary["phase_name"] = phase.name
 
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Count images and seconds anew."""
+        self._steps.begin_clock()
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any
+    ) -> None:
+        """Note the norm of the gradients, on all ranks."""
+        if self._logger is not None:
+            self._steps.before_optimizer_step(trainer, pl_module)
+
     @without_lost_service
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Send new alarms."""
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
+    ) -> None:
+        """Log the metrics of a step, and send new alarms."""
+        metrics = self._steps.after_batch(trainer, outputs, batch)
+        if self._logger is not None and metrics is not None:  # Only the first rank's logs.
+            self._logger.log_metrics(metrics, trainer.global_step - 1)
+        self._send_alarms(trainer)
+
+    def _send_alarms(self, trainer: Trainer) -> None:
         monitor = find_callback(trainer, HealthMonitor)
         if self._run is None or monitor is None:
             return
@@ -145,9 +166,10 @@ class WandbTracking(Callback):
             self._run.alert(title=title, text=str(alarm), level="WARN")
         self._num_alarms = len(monitor.alarms)
 
+    @without_lost_service
     def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
         """Send new alarms."""
-        self.on_train_batch_end(trainer)
+        self._send_alarms(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to collect the predictions."""
@@ -167,7 +189,8 @@ class WandbTracking(Callback):
 
     @without_lost_service
     def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
-        """Keep the best epoch, and log its gain over the baselines."""
+        """Keep the best epoch and its metrics, and log its gain over the baselines."""
+        self._steps.begin_clock()
         if self._collector is None:
             return
         predictions = self._collector.gather(trainer)
@@ -175,12 +198,17 @@ class WandbTracking(Callback):
         if self._logger is None or self._run is None or len(predictions) == 0:
             return
         self._last = predictions
-        if self._best is None or predictions.accuracy > self._best.accuracy:
+        if self._best is None or _goodness(predictions) > _goodness(self._best):
             self._best = predictions
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
             compared = gains_over_baselines(predictions, references, groups)
-            self._summary = {"best/epoch": trainer.current_epoch, **compared}
+            best = {
+                name.replace("val/", "best/"): float(value)
+                for name, value in trainer.callback_metrics.items()
+                if name.startswith("val/")
+            }
+            self._summary = {**best, "best/epoch": trainer.current_epoch + 1, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
         self._logger.log_metrics(best, trainer.global_step - 1)  # As Lightning counts in logs.
@@ -217,3 +245,8 @@ class WandbTracking(Callback):
 
     def _sends(self, what: str) -> bool:
         return bool(getattr(self._logger, f"log_{what}", False))
+
+
+def _goodness(predictions: PredictionSet) -> tuple[float, float]:
+    """Return what epochs are ordered by: the accuracy, of equal ones the loss, as `best.ckpt`."""
+    return predictions.accuracy, float(predictions.of_label.double().log().mean())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tltool.reporting.markdown import markdown_table
 from tltool.reporting.report import Report, Section
 from tltool.reporting.tables import FactTable
 from tltool.reporting.wandb.account import readable_errors, without_save_messages
@@ -13,8 +14,6 @@ from tltool.reporting.wandb.panels import make_panel
 from tltool.reporting.wandb.workspace import SavedView
 
 _LONGEST_TITLE = 128  # W&B's own limit.
-# An underscore inside a word is no markup.
-_MARKUP = re.compile(r"[\\`*\[\]$~|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write_report(api: Any, runs: Sequence[LoggedRun], report: Report) -> SavedView:
@@ -110,26 +109,6 @@ def _grid(runs: Sequence[LoggedRun], panels: list[Any]) -> Any:
         filters=ws.And(ws.Metric("ID").isin([run.id for run in runs])),
     )
     return wr.PanelGrid(runsets=[runset], panels=panels)
-
-
-def markdown_table(facts: FactTable) -> str:
-    r"""Return a table in Markdown, with what would end a cell, or begin markup or HTML, escaped.
-
-    Example:
-        >>> print(markdown_table(FactTable(["class", "p"], [["a|b", "< 0.001"], ["*[x](y)", 1]])))
-        | class | p |
-        | --- | --- |
-        | a\|b | &lt; 0.001 |
-        | \*\[x\](y) | 1 |
-    """
-    head, *rows = ([_cell(text) for text in row] for row in [facts.headings, *facts.cells])
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join([*lines, *(["", _cell(facts.note)] if facts.note else [])])
-
-
-def _cell(text: str) -> str:
-    text = _MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
-    return " ".join(text.split())
 
 
 def _slug(title: str) -> str:

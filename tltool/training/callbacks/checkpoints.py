@@ -1,11 +1,13 @@
 """Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from tltool._lookup import lookup
 from tltool._plain_text import shell_command
@@ -35,8 +37,13 @@ MONITORS: dict[str, Literal["min", "max"]] = {
 _SAME_NAME: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
 
 
+TIES = "val/loss"
+"""Which of two epochs with one value of the metric is better: that with the smaller loss, for
+probabilities of an early epoch are often worse where the share of right images is the same."""
+
+
 class MonitoredCheckpoint(ModelCheckpoint):
-    """Keep the epochs with the best values of a metric of the validation.
+    """Keep the epochs with the best values of a metric of the validation, of equal ones by `TIES`.
 
     Args:
         directory: Where the files lie.
@@ -52,16 +59,54 @@ class MonitoredCheckpoint(ModelCheckpoint):
         mode = lookup(MONITORS, monitor, kind="monitor")
         chosen: dict[str, Any] = {"monitor": monitor, "mode": mode, "save_top_k": keep}
         super().__init__(directory, filename, **chosen, **_SAME_NAME)
+        self._losses = dict[str, float]()  # of the kept epochs, by name of the file
 
     @property
     def state_key(self) -> str:
         """The same for each metric, so that a run can be resumed with another one."""
         return type(self).__qualname__
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best scores, and the losses beside them."""
+        return {**super().state_dict(), "losses": self._losses}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best scores, unless they are of another metric."""
         if state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
+            self._losses = dict(state_dict.get("losses", {}))
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Tell whether an epoch is to be kept: also where it is as good, with a smaller loss."""
+        if super().check_monitor_top_k(trainer, current) or current is None:
+            return current is not None
+        worst = self.kth_best_model_path
+        is_better = bool(current == self.best_k_models[worst]) and (
+            _loss(trainer) < self._losses.get(Path(worst).name, -math.inf)
+        )
+        return trainer.strategy.reduce_boolean_decision(is_better)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Save an epoch that is kept, once it is known which of equal ones is the best."""
+        if filepath in self.best_k_models:
+            kept = {Path(path).name for path in self.best_k_models}
+            losses = {**self._losses, Path(filepath).name: _loss(trainer)}
+            self._losses = {name: losses[name] for name in losses.keys() & kept}
+            self._order_equal()
+        super()._save_checkpoint(trainer, filepath)
+
+    def _order_equal(self) -> None:
+        """Choose the best and the worst of the kept epochs by the metric, of equal ones by loss."""
+        sign = 1 if self.mode == "max" else -1
+
+        def goodness(path: str) -> tuple[float, float]:
+            loss = self._losses.get(Path(path).name, math.inf)
+            return sign * float(self.best_k_models[path]), -loss
+
+        self.best_model_path = max(self.best_k_models, key=goodness)
+        self.best_model_score = self.best_k_models[self.best_model_path]
+        if self.kth_best_model_path:
+            self.kth_best_model_path = min(self.best_k_models, key=goodness)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose, where there was a validation; Lightning would warn in each epoch without one."""
@@ -74,6 +119,10 @@ class MonitoredCheckpoint(ModelCheckpoint):
                 f"`monitor` is {self.monitor!r}, which is not measured with such labels. Set "
                 f"--monitor to one of: {', '.join(measured)}."
             )
+
+
+def _loss(trainer: Trainer) -> float:
+    return float(trainer.callback_metrics.get(TIES, math.nan))
 
 
 class BestCheckpoint(MonitoredCheckpoint):

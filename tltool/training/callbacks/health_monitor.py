@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from tltool.data.loading.batch_loader import BatchLoader
 from tltool.diagnostics.health.alarm_table import AlarmTable
 from tltool.diagnostics.health.alarms import SETTLED_AFTER, Alarm, find_alarms
 from tltool.diagnostics.health.health_table import HealthTable, worst
 from tltool.diagnostics.health.health_watch import Watch
+from tltool.diagnostics.health.phase_loss import PhaseLoss
 from tltool.diagnostics.health.unit_window import EVERY, is_sampled
+from tltool.finetuning.phase import KEEPS_STATISTICS, Phase
+from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.distributed.collectives import sum_over_ranks
+from tltool.training.find_callback import find_callback
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +31,8 @@ class HealthMonitor(Callback):
     window is a row of ``health.csv`` in the run directory, and each alarm one of ``alarms.csv``;
     the worst layer goes to the loggers. While the head reads cached features, every step notes
     which units were live, so that the share of dead units is exact: never active on any training
-    image of the epoch. Otherwise it is an estimate over the window.
+    image of the epoch. Otherwise it is an estimate over the window. A phase that begins by losing
+    accuracy of the validation raises an alarm too, see `PhaseLoss`.
 
     Args:
         enabled: Whether it does anything.
@@ -45,6 +52,7 @@ class HealthMonitor(Callback):
         #: All alarms of the run, each cause once.
         self.alarms: list[Alarm] = []
         self._watches: list[Watch] = []
+        self._phase_loss = PhaseLoss()
         self._tables: tuple[HealthTable, AlarmTable] | None = None
         self._is_whole_epoch = False
         self._step = -1
@@ -115,13 +123,32 @@ class HealthMonitor(Callback):
         if self._watches:
             self._close(trainer, exact=self._is_whole_epoch)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look whether a phase has begun by losing accuracy."""
+        finetuning = find_callback(trainer, Finetuning)
+        phase = finetuning.phase if finetuning else None
+        if not self._watches or trainer.sanity_checking or phase is None:
+            return
+        loader = trainer.val_dataloaders
+        num_images = len(loader.images.dataset) if isinstance(loader, BatchLoader) else None  # type: ignore[arg-type]
+        alarm = self._phase_loss.look(
+            phase.name,
+            trainer.callback_metrics,
+            num_images=num_images,
+            by_batch=_normalizes_by_batch(phase, pl_module),
+        )
+        if alarm is not None and trainer.is_global_zero:
+            self._raise(trainer, trainer.global_step - 1, [alarm])
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the alarms, so that a resumed run does not repeat them."""
-        return {"alarms": [[a.cause, a.layer, a.message] for a in self.alarms]}
+        """Return the last validation, and the alarms, which a resumed run does not repeat."""
+        alarms = [[a.cause, a.layer, a.message] for a in self.alarms]
+        return {"alarms": alarms, "phase_loss": vars(self._phase_loss).copy()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the alarms of the run that is resumed."""
+        """Take over the alarms of the run that is resumed, and its last validation."""
         self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
+        self._phase_loss = PhaseLoss(**state_dict.get("phase_loss", {}))
 
     def _close(self, trainer: Trainer, *, exact: bool) -> None:
         """Sum up the window over the ranks, write it to the tables, and raise alarms."""
@@ -145,10 +172,22 @@ class HealthMonitor(Callback):
         settled = is_at_end or trainer.global_step >= SETTLED_AFTER
         known = {alarm.cause for alarm in self.alarms}
         new = [a for a in find_alarms(layers, norms if settled else ()) if a.cause not in known]
+        if self._tables is not None:
+            self._tables[0].add(step, trainer.current_epoch, layers, norms)
+        self._raise(trainer, step, new)
+
+    def _raise(self, trainer: Trainer, step: int, new: list[Alarm]) -> None:
+        """Keep new alarms, and say them; the first rank does."""
         self.alarms += new
         if self._tables is not None:
-            health_table, alarm_table = self._tables
-            health_table.add(step, trainer.current_epoch, layers, norms)
-            alarm_table.add(step, trainer.current_epoch, new)
+            self._tables[1].add(step, trainer.current_epoch, new)
         for alarm in new:
             log.warning("Health: %s", alarm)
+
+
+def _normalizes_by_batch(phase: Phase, pl_module: LightningModule) -> bool:
+    """Tell whether batch norms of the backbone get statistics in a phase that it was not given."""
+    backbone = pl_module.get_submodule("backbone")
+    has_norms = any(isinstance(module, _BatchNorm) for module in backbone.modules())
+    trains_backbone = any(group != "head" for group in phase.groups)
+    return has_norms and trains_backbone and phase.batch_norm not in KEEPS_STATISTICS

@@ -93,7 +93,7 @@ def check_same_weights(module: nn.Module) -> None:
     named = [(n, p) for n, p in module.named_parameters() if type(p.data) is Tensor]
     if not named or not is_distributed():
         return
-    sums = torch.stack([_checksum(parameter) for _, parameter in named])  # (num_parameters,)
+    sums = torch.stack([weight_checksum(parameter) for _, parameter in named])  # (num_parameters,)
     of_rank_0 = sums.clone()
     dist.broadcast(of_rank_0, src=0)
     differs = (sums != of_rank_0).to(torch.int64)
@@ -128,8 +128,8 @@ def average_batch_norm_(norms: Iterable[_BatchNorm]) -> None:
         buffer.copy_(mean.view_as(buffer))
 
 
-def _checksum(parameter: nn.Parameter) -> Tensor:
-    """Return the sum of a parameter's bits, weighted by place; in integers, so it is exact."""
+def weight_checksum(parameter: Tensor) -> Tensor:
+    """Return the sum of a tensor's bits, weighted by place; in integers, so it is exact."""
     bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32}.get(
         parameter.element_size(), torch.int64
     )

@@ -1,7 +1,8 @@
 """Run status: how far a run is and whether it is over, in the ``status.json`` of its directory."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -32,6 +33,8 @@ class RunStatus:
         epoch: The epoch that they have come to, counted from 0.
         why: The signal or the error that has ended it.
         starts: How often it has been started since it came to this step.
+        seconds: How long it has run up to its last save or its end, over all starts.
+        since: When that was counted last, in seconds since 1970.
     """
 
     state: State
@@ -39,6 +42,14 @@ class RunStatus:
     epoch: int = 0
     why: str = ""
     starts: int = 0
+    seconds: float = field(default=0.0, compare=False, repr=False)
+    since: float = field(default=0.0, compare=False, repr=False)
+
+    def counted(self) -> "RunStatus":
+        """Return it with the time that has passed since that was counted last."""
+        now = time.time()
+        passed = max(0.0, now - self.since) if self.since else 0.0
+        return replace(self, seconds=self.seconds + passed, since=now)
 
     def write(self, run_dir: Path) -> None:
         """Write ``status.json``, whole or not at all."""
@@ -80,7 +91,7 @@ def note_saved(run_dir: Path, step: int, epoch: int) -> None:
     status = read_status(run_dir)
     if status is not None and status.state == "running":
         starts = 0 if step > status.step else status.starts
-        replace(status, step=step, epoch=epoch, starts=starts).write(run_dir)
+        replace(status.counted(), step=step, epoch=epoch, starts=starts).write(run_dir)
 
 
 class StatusOf:
@@ -119,7 +130,8 @@ class StatusOf:
             )
             replace(before, state="failed", why=message).write(self.run_dir)
             raise ValueError(message)
-        replace(before, state="running", why="", starts=before.starts + 1).write(self.run_dir)
+        begun = replace(before, starts=before.starts + 1, since=time.time())
+        replace(begun, state="running", why="").write(self.run_dir)
 
     def __exit__(
         self,
@@ -130,7 +142,7 @@ class StatusOf:
         """Say how it has ended."""
         before = read_status(self.run_dir) or RunStatus("running")
         state, why = _outcome(error)
-        replace(before, state=state, why=why).write(self.run_dir)
+        replace(before.counted(), state=state, why=why).write(self.run_dir)
 
 
 def _outcome(error: BaseException | None) -> tuple[State, str]:

@@ -1,0 +1,73 @@
+"""What a fit knows of its limits at its end, and what predict, validate and report say of it."""
+
+import csv
+
+import pytest
+
+from tests.conftest import write_images
+from tltool.__main__ import main
+from tltool.inference.checkpoint_trust import read_trust
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
+    *("--trainer.accelerator", "cpu", "--finetuning", "LinearProbe", "--trainer.max_epochs", "1"),
+    *("--health.enabled", "false", "--data.val_fraction", "0.4"),
+]
+EVALUATION = ["--data.num_workers", "0", "--trainer.accelerator", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("limits") / "images", per_class=30)
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """Return the directory of a run that validates on 24 images."""
+    run_dir = folder.parent / "run"
+    words = ["fit", *SMALL, "--data.root", folder, "--run_dir", run_dir]
+    assert main([str(word) for word in words]) == 0
+    return run_dir
+
+
+@pytest.fixture
+def best(run):
+    return run / "checkpoints" / "best.ckpt"
+
+
+def test_a_fit_keeps_what_it_knows_of_its_limits(best):
+    trust = read_trust(best)
+    assert (trust.split, len(trust.scores.labels), trust.has_chosen) == ("val", 24, True)
+
+
+def test_predict_writes_sets_and_says_what_they_rest_on(best, folder, run_tltool, tmp_path):
+    words = ("--ckpt_path", best, "--data.root", folder, "--coverage", "0.9", *EVALUATION)
+    status, out, errors = run_tltool("predict", *words)
+    assert status == 0, errors
+    assert "sets     0.9 of them hold the class, by 24 val images, which chose the" in out
+    header = next(csv.reader((tmp_path / "predictions.csv").read_text().splitlines()))
+    assert {"is_unknown", "unknown_score", "prediction_set"} < set(header)
+
+
+def test_a_coverage_that_the_images_cannot_promise_is_one_line(best, folder, run_tltool):
+    words = ("--ckpt_path", best, "--data.root", folder, "--coverage", "0.99", *EVALUATION)
+    status, _, errors = run_tltool("predict", *words)
+    assert status != 0
+    assert "needs at least 99 images that chose nothing, and there are 24" in errors
+
+
+def test_validate_prints_coverage_and_that_these_images_set_it(best, folder, run_tltool):
+    words = ("--ckpt_path", best, "--data.root", folder, "--data.val_fraction", "0.4", *EVALUATION)
+    status, out, _ = run_tltool("validate", *words)
+    assert status == 0
+    assert "asked coverage" in out
+    assert "24 of these images are among them" in out
+
+
+def test_the_report_says_whether_it_can_be_trusted(run, run_tltool):
+    status, _, errors = run_tltool("report", run)
+    page = (run / "report.html").read_text()
+    assert status == 0, errors
+    said = page.split("Can it be trusted?")[1]
+    assert all(word in said for word in ("Labels: ", "Shortcuts: ", "asked coverage"))

@@ -1,0 +1,65 @@
+"""The temperature that is fitted behind a fit, on the images that validate."""
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from tltool.cli.build import Experiment
+from tltool.data.loading.batch_loader import BatchLoader
+from tltool.evaluation.temperature import TemperatureFit
+from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
+from tltool.models.weight_averaging import differing_tensors
+from tltool.reporting.wandb.run_logger import find_logger
+from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.head_start import is_limited
+from tltool.training.val_predictions import cached_features_of
+
+
+def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | None:
+    """Fit the temperature of the best checkpoint of a fit, and log it.
+
+    Returns:
+        ``None`` where it is turned off, nothing was trained, training is a try, or too few images
+        validate; and on other ranks than the first.
+    """
+    path = experiment.run_dir / "checkpoints" / "best.ckpt"
+    is_wanted = trainer.is_global_zero and experiment.config.calibrate and not is_limited(trainer)
+    is_wanted = is_wanted and experiment.task.objective == "single_label"
+    if not (is_wanted and path.is_file() and can_calibrate(experiment.data)):
+        return None
+    fit = calibrate_checkpoint(
+        path,
+        experiment.data,
+        device=trainer.strategy.root_device,
+        precision=str(trainer.precision),
+        features=_features(experiment, trainer),
+    )
+    logger = find_logger(trainer)
+    if logger is not None:
+        logger.experiment.summary.update(
+            {"temperature": fit.temperature, "val/calibration_error_scaled": fit.error_after}
+        )
+    return fit
+
+
+def print_calibration(fit: TemperatureFit) -> None:
+    """Print the temperature and what it does to images that did not fit it."""
+    change = f"calibration error {fit.error_before:.3f} to {fit.error_after:.3f}"
+    on = f"on {fit.num_images:,} val images, each by a fit to others"
+    if fit.temperature == 1:
+        print(f"sure     as the network says: temperature {fit.proposed:.2f} did not help ({on})")
+    else:
+        print(f"sure     temperature {fit.temperature:.2f}: {change} ({on})")
+
+
+def _features(experiment: Experiment, trainer: Trainer) -> Tensor | None:
+    """Return the features that training has read, if they are those of the best checkpoint."""
+    loader = trainer.val_dataloaders
+    features = cached_features_of(loader) if isinstance(loader, BatchLoader) else None
+    if features is None:
+        return None
+    path = experiment.run_dir / "checkpoints" / "best.ckpt"
+    own, best = experiment.task.state_dict(), read_checkpoint(path)["state_dict"]
+    names = [name for name in own if name.startswith("backbone.")]
+    states = [{name: state[name].cpu() for name in names} for state in (own, best)]
+    return None if differing_tensors(states) else torch.as_tensor(features)

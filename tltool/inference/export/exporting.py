@@ -1,0 +1,102 @@
+"""Export of a checkpoint into a format by name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tltool._lookup import lookup
+from tltool._output_file import check_output_file
+from tltool.inference.export.onnx_file import write_onnx
+from tltool.inference.export.timm_folder import write_timm
+from tltool.inference.export.torch_program import write_torch_program
+from tltool.inference.export.weights_file import write_weights
+from tltool.inference.predictor import Predictor, load
+
+FormatName = Literal["onnx", "timm", "safetensors", "torch-export"]
+
+
+class ExportFormat(NamedTuple):
+    """A format that a checkpoint can be exported to.
+
+    Attributes:
+        write: Writes a `Predictor` to a path, with the options below, and returns lines to print.
+        suffix: The end of the name of the file; empty for a folder.
+        options: The keywords of ``write`` that are its own.
+    """
+
+    write: Callable[..., list[str]]
+    suffix: str
+    options: frozenset[str] = frozenset()
+
+
+FORMATS: dict[str, ExportFormat] = {
+    "onnx": ExportFormat(
+        write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
+    ),
+    "timm": ExportFormat(write_timm, ""),
+    "safetensors": ExportFormat(write_weights, ".safetensors"),
+    "torch-export": ExportFormat(write_torch_program, ".pt2", frozenset({"fold_norms"})),
+}
+
+
+class Exported(NamedTuple):
+    """What an export has written.
+
+    Attributes:
+        path: The file or the folder.
+        lines: What is to be known of it, such as the largest difference from the checkpoint.
+        predictor: The checkpoint.
+    """
+
+    path: Path
+    lines: list[str]
+    predictor: Predictor
+
+
+def export(
+    checkpoint: str | Path,
+    *,
+    to: FormatName = "onnx",
+    output: str | Path | None = None,
+    **options: Any,
+) -> Exported:
+    """Write a checkpoint in a format that needs no tltool.
+
+    Args:
+        checkpoint: The file.
+        to: The format, see `FORMATS`.
+        output: What to write; ``None`` for a file or folder beside the checkpoint.
+        **options: Those of the format, see `write_onnx` and `write_torch_program`.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint, or no folder for the output.
+        FileExistsError: If the output exists.
+        ValueError: If the format or an option is unknown, or what was written disagrees with the
+            checkpoint.
+
+    Example:
+        >>> export("no/such.ckpt", to="onnx")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
+    """
+    chosen = lookup(FORMATS, to, kind="format")
+    _check_options(to, chosen, options)
+    predictor = load(checkpoint)
+    path = Path(checkpoint).with_suffix(chosen.suffix) if output is None else Path(output)
+    suffixes = {chosen.suffix} if chosen.suffix else ()
+    check_output_file(
+        path, "--output", suffixes=suffixes, example=f"model{chosen.suffix}", is_new=True
+    )
+    return Exported(path, chosen.write(predictor, path, **options), predictor)
+
+
+def _check_options(to: str, chosen: ExportFormat, options: Mapping[str, object]) -> None:
+    """Refuse an option of another format."""
+    for name in set(options) - chosen.options:
+        fitting = [other for other, each in FORMATS.items() if name in each.options]
+        has = ", ".join(sorted(chosen.options)) or "none"
+        raise ValueError(
+            f"`{name}` is no option of the format {to!r}, which has: {has}."
+            + (f" It is one of: {', '.join(fitting)}." if fitting else "")
+        )
