@@ -9,6 +9,7 @@ from tltool.evaluation.confusion import confusion_matrix
 from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import draw_curves
+from tltool.reporting.figures.feature_map import draw_feature_map
 from tltool.reporting.figures.layer_health import draw_layer_health
 from tltool.reporting.figures.palette import series_style
 from tltool.reporting.figures.reliability import draw_reliability
@@ -110,3 +111,19 @@ def test_the_damage_of_surgery_has_two_bars_for_each_layer_from_the_input_down()
     assert [bar.get_width() for bar in right.patches] == [0.9, -0.2]
     assert [label.get_text() for label in left.get_yticklabels()] == list(drifts)
     assert left.yaxis_inverted()
+
+
+def test_a_map_marks_what_is_wrong_and_names_each_class():
+    classes = [f"class{number}" for number in range(9) for _ in range(9 - number)]
+    points = torch.randn(45, 2, generator=torch.Generator().manual_seed(0))
+    figure = draw_feature_map(points, classes, [number != 3 for number in range(45)])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["other classes", *(f"class{number}" for number in range(6)), "wrong"]
+    crosses = figure.axes[0].collections[-1].get_offsets()
+    torch.testing.assert_close(torch.tensor(crosses.data).float(), points[3:4])
+
+
+def test_a_map_of_numbers_has_a_scale_and_no_wrong():
+    figure = draw_feature_map(torch.randn(4, 2), [0.0, 0.5, 1.0, 1.5], [True] * 4)
+    assert [axes.get_ylabel() for axes in figure.axes][1:] == ["true value"]
+    assert as_image(figure).size[0] > 100

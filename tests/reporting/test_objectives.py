@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tltool.evaluation.baselines import FREQUENCIES, MEAN, MEDIAN, PROBE, constant_baselines
+from tltool.evaluation.feature_map import map_features
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.regression import RegressionPredictions
@@ -14,6 +15,7 @@ from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.joint_errors import draw_joint_errors
 from tltool.reporting.figures.label_metrics import draw_average_precision, draw_precision_recall
 from tltool.reporting.figures.regression import draw_predicted, draw_residuals
+from tltool.reporting.map_section import map_section
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.report import render_report
@@ -150,3 +152,11 @@ def test_the_mean_prediction_of_each_level_is_drawn(numbers):
 def test_all_residuals_are_counted(numbers):
     right = draw_residuals(numbers.predictions, "defect").axes[1]
     assert sum(bar.get_height() for bar in right.patches) == 80
+
+
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
+def test_a_map_shows_other_labels_than_one_class(kind, request):
+    found = request.getfixturevalue(kind)
+    mapped = map_features(torch.randn(40, 6), range(40))
+    section = map_section(found, mapped)
+    assert "A point for each image (40 of 80 test)" in section.pictures[0].description

@@ -77,6 +77,11 @@ def test_the_command_that_comes_next_can_be_typed(page, odd_images, tmp_path):
     assert main([*first, *output]) == 0
 
 
+def test_a_page_maps_the_features_of_the_images_that_measure(page):
+    assert "<h2>Map of the features</h2>" in page
+    assert "A point for each image (4 val)" in page
+
+
 def test_names_of_classes_are_escaped(page):
     assert "&lt;b&gt;blue" in page
     assert "<b>blue" not in page

@@ -17,6 +17,7 @@ from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.inference.class_maps import class_maps
+from tltool.inference.map_measurement import measure_map
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
@@ -36,7 +37,8 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
 
     Args:
         folder: The run's directory.
-        with_probe: Fit the closed-form probe, which needs features of all images.
+        with_probe: Fit the closed-form probe, which needs features of all images, and map those of
+            the images that measure it.
         num_overlays: For how many images to find what speaks for the predicted class.
 
     Raises:
@@ -48,7 +50,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
-    data = evaluation = steps = None
+    data = evaluation = mapped = steps = None
     missing, measured, overlays = list[str](), "", dict[int, Image]()
     try:
         section, trainer = record.config["data"], record.config["trainer"]
@@ -58,6 +60,8 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
+        if with_probe:
+            mapped = measure_map(predictor, data, evaluation.split, caching=caching)
         overlays = _overlays(predictor, data, evaluation, num_overlays)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
@@ -83,6 +87,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         record=record,
         plan=plan,
         evaluation=evaluation,
+        feature_map=mapped,
         measured=measured,
         decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",

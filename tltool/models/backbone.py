@@ -174,10 +174,10 @@ class Backbone(EditedModel):
             features = partial(self._features, blueprint)
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
             check_rates(name, blueprint, features, size, **rates)
-        # Any: the type of nn.Module does not know the methods of timm's models.
-        self.model: Any = create_with_weights(
+        model: Any = create_with_weights(
             name, self.weights, options, allow_partial, weights_key, input_size=origin.input_size
         )
+        self.model = model  # Any: the type of nn.Module does not know the methods of timm's models.
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
             log.info("Stopped %s early: dropped %s.", name, dropped)
@@ -314,7 +314,7 @@ def find_group_names(
     name = origin.name
     img_size = origin.img_size if img_size is None else img_size
     check_name(name)
-    model_args = origin.model_args | (model_args or {})
+    model_args = {**origin.model_args, **(model_args or {})}
     blueprint = on_meta_device(name, model_options(name, in_chans, img_size, model_args=model_args))
     stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
     if stop is not None:

@@ -8,6 +8,7 @@ from PIL.Image import Image
 
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder
+from tltool.evaluation.feature_map import FeatureMap
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.finetuning.plan import Plan
 from tltool.reporting.run_record import CURVES, RunRecord
@@ -26,6 +27,7 @@ class MeasuredRun:
         card: What it is, see `run_card`; ``None`` without a checkpoint.
         overlays: Images with what speaks for the predicted class, by their number in the split.
         missing: What could not be found out and why, in sentences.
+        feature_map: Where the features of these images lie; ``None`` where that was not measured.
         measured: Which checkpoint the predictions are of, in words.
         decode: Makes an image from a path.
         mode: Of the images.
@@ -36,6 +38,7 @@ class MeasuredRun:
     record: RunRecord
     plan: Plan | str
     evaluation: MeasuredSplit | None = None
+    feature_map: FeatureMap | None = None
     measured: str = ""
     decode: Decoder = decode_image
     mode: Literal["L", "RGB"] = "RGB"

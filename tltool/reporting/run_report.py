@@ -23,6 +23,7 @@ from tltool.reporting.figures.schedule import draw_schedule, lr_by_group
 from tltool.reporting.html.images import picture, thumbnail
 from tltool.reporting.html.render import PictureOnPage
 from tltool.reporting.limit_tables import set_table
+from tltool.reporting.map_section import map_section
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.multi_label_sections import multi_label_sections
 from tltool.reporting.regression_sections import regression_sections
@@ -76,6 +77,7 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
             ),
             health_section(run.record.health, run.record.alarms),
             *(predictions_sections(found, run if images else None) if found else []),
+            *([map_section(found, run.feature_map)] if found and run.feature_map else []),
         ],
         run.missing,
         run_tables.score_table(found, run.measured) if found else None,

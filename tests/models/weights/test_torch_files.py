@@ -1,8 +1,12 @@
 import io
 import pathlib
 import random
+import sys
+import types
+import typing
 import zipfile
 from argparse import Namespace
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -93,6 +97,29 @@ def test_the_hyperparameters_of_lightning_are_read_as_a_dictionary():
     content = {"hyper_parameters": AttributeDict(lr=0.1, model=AttributeDict(name="vit"))}
     read = read_torch_file(io.BytesIO(torch_bytes(content)), "Weights file")
     assert read["hyper_parameters"] == {"lr": 0.1, "model": {"name": "vit"}}
+
+
+def test_a_configuration_of_omegaconf_is_read_without_its_classes(monkeypatch):
+    # As much of its classes as decides how they are pickled.
+    names = {"dictconfig": ["DictConfig"], "base": ["ContainerMetadata"], "nodes": ["AnyNode"]}
+    monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+    made = {}
+    for module, classes in names.items():
+        place = types.ModuleType(f"omegaconf.{module}")
+        for name in classes:
+            made[name] = type(name, (), {"__module__": place.__name__})
+            setattr(place, name, made[name])
+        monkeypatch.setitem(sys.modules, place.__name__, place)
+    config, metadata, node = (made[n] for n in ("DictConfig", "ContainerMetadata", "AnyNode"))
+    whole = config()
+    whole.__dict__ |= {"_metadata": metadata(), "_content": {"lr": node()}, "_parent": None}
+    whole._metadata.__dict__ |= {"element_type": typing.Any, "resolver_cache": defaultdict(dict)}
+    whole._content["lr"].__dict__ |= {"_val": 0.1, "_parent": whole}
+    content = torch_bytes({"hyper_parameters": whole, "state_dict": WEIGHTS})
+    monkeypatch.undo()
+    read = read_torch_file(io.BytesIO(content), "Weights file")
+    assert type(read["hyper_parameters"]) is Namespace
+    torch.testing.assert_close(read["state_dict"], WEIGHTS)
 
 
 class Hyperparameters:

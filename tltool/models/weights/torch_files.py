@@ -4,7 +4,7 @@ import re
 import struct
 from _codecs import encode
 from argparse import Namespace
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError  # the error alone: nothing is unpickled here
 from typing import IO, Any
@@ -17,6 +17,10 @@ from torch.serialization import safe_globals
 
 from tltool.models.weights.file_formats import file_format
 
+_OMEGACONF = (
+    *("base.Metadata", "base.ContainerMetadata", "dictconfig.DictConfig", "listconfig.ListConfig"),
+    *(f"nodes.{kind}Node" for kind in ("Any", "String", "Integer", "Float", "Boolean", "Path")),
+)
 _scalar = np.float64(0).__reduce__()[0]  # how NumPy makes a number again
 # Plain data too, and common in checkpoints of other tools: making them runs no code of the file.
 _INERT: list[Any] = [
@@ -39,6 +43,9 @@ _INERT: list[Any] = [
             *("lightning.pytorch.utilities.parsing", "pytorch_lightning.utilities.parsing"),
         )
     ),
+    # Configurations of OmegaConf, as Hydra's users keep them there: their attributes alone.
+    *((Namespace, f"omegaconf.{name}") for name in _OMEGACONF),
+    *((Namespace, "typing.Any"), defaultdict, dict, list, int, float, str, bool),
 ]
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 
