@@ -50,7 +50,7 @@ def test_it_lowers_the_calibration_error_of_images_that_did_not_fit_it():
 
 
 def test_a_temperature_that_does_not_help_others_is_not_taken():
-    logits, labels = sample(40, 1.0, seed=0)
+    logits, labels = sample(100, 1.0, seed=0)
     fit = choose_temperature(logits, labels)
     assert fit.temperature == 1
     assert fit.proposed != 1
@@ -73,8 +73,8 @@ def test_images_of_one_group_do_not_take_part_in_their_temperature():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(ValueError, match="at least 40 images, got 39"):
-        choose_temperature(*sample(39, 1.0))
+    with pytest.raises(ValueError, match="at least 100 images, got 99"):
+        choose_temperature(*sample(99, 1.0))
 
 
 def test_probabilities_are_rescaled_as_their_logits_are():

@@ -63,7 +63,7 @@ class RunOptions:
             several classes val/map, of numbers val/mae), or for the macro F1 where the strategy is
             Auto and classes are unbalanced.
         calibrate: Fit a temperature at the end (Guo et al., 2017), so that probabilities agree with
-            how often they are right: on the images that validate, at least 40. It is kept in
+            how often they are right: on the images that validate, at least 100. It is kept in
             best.ckpt, changes no class, and is left out where it does not help.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from tltool.evaluation.calibration import calibration_error, reliability_bins
+from tltool.evaluation.paired_differences import estimate_mean
 
 NUM_FOLDS = 5
-LEAST_IMAGES = 40
-"""Of fewer images a temperature would be mostly luck."""
+LEAST_IMAGES = 100
+"""Of fewer images a temperature is mostly luck: two mistakes more or less double it."""
 
 _BOUNDS = (0.05, 20.0)
 
@@ -23,8 +24,8 @@ class TemperatureFit(NamedTuple):
 
     Attributes:
         temperature: Divides the logits; 1 changes nothing.
-        proposed: The temperature with the least loss on all images. It is not taken where it would
-            raise the loss of images that did not fit it.
+        proposed: The temperature with the least loss on all images. It is not taken where it does
+            not lower the loss of images that did not fit it by more than a standard error.
         num_images: Number of images that fitted it.
         error_before: Their expected calibration error at temperature 1.
         error_after: The same with the proposed temperature, each image by that of the other folds.
@@ -92,6 +93,8 @@ def choose_temperature(
 ) -> TemperatureFit:
     """Fit a temperature, and take it if it lowers the loss of images that did not fit it.
 
+    By more than a standard error: of few images a temperature can be far off, and make it worse.
+
     Args:
         logits: ``(N, num_classes)``, of images that are not those that report.
         labels: ``(N,)``.
@@ -108,7 +111,8 @@ def choose_temperature(
     logits = logits.float()
     proposed = fit_temperature(logits, labels)
     before, after = logits.softmax(dim=1), cross_fitted_probabilities(logits, labels, groups)
-    is_better = _log_loss(after, labels) < _log_loss(before, labels)
+    gain = estimate_mean((_losses(before, labels) - _losses(after, labels))[None], groups)
+    is_better = gain.mean > gain.standard_error
     errors = (_calibration_error(each, labels) for each in (before, after))
     return TemperatureFit(proposed if is_better else 1.0, proposed, len(labels), *errors)
 
@@ -128,9 +132,9 @@ def _loss(logits: Tensor, labels: Tensor) -> float:
     return functional.cross_entropy(logits, labels).item()
 
 
-def _log_loss(probabilities: Tensor, labels: Tensor) -> float:
+def _losses(probabilities: Tensor, labels: Tensor) -> Tensor:
     tiny = torch.finfo(probabilities.dtype).tiny
-    return functional.nll_loss(probabilities.clamp_min(tiny).log(), labels).item()
+    return functional.nll_loss(probabilities.clamp_min(tiny).log(), labels, reduction="none")
 
 
 def _calibration_error(probabilities: Tensor, labels: Tensor) -> float:

@@ -23,6 +23,7 @@ from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.per_class import class_metrics
+from tltool.evaluation.temperature import LEAST_IMAGES
 from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
 from tltool.inference.prediction import (
     PredictedImages,
@@ -120,8 +121,8 @@ class Predictor:
         if curve is None:
             raise ValueError(
                 f"{self._name} does not know how often it is wrong: it was fitted with `calibrate: "
-                "false`, by an older version, or with fewer than 40 validation images. Set a "
-                "threshold of your own (--reject_below 0.9)."
+                f"false`, by an older version, or with fewer than {LEAST_IMAGES} validation images."
+                " Set a threshold of your own (--reject_below 0.9)."
             )
         return curve.threshold_for(risk)
 
