@@ -88,10 +88,11 @@ def _validation_images(checkpoint: Path) -> list[Path]:
         return []
     task = content[TASK]
     known = {"data_config": task["data_config"], "class_names": None}
-    root = section["init_args"].get("root")
-    if root is not None and not Path(root).is_dir():
-        print(f"The images of the run are not there any more: {one_line(root)}")
+    try:
+        data = make_section("data", {**section, "init_args": {**section["init_args"], **known}})
+        data.given_class_names = task["class_names"]
+        paths = data.samples("val").paths
+    except (OSError, ValueError) as error:  # They have moved, or their folder has changed.
+        print(f"The run's images cannot be read: {one_line(error)} Generated ones are compared.")
         return []
-    data = make_section("data", {**section, "init_args": {**section["init_args"], **known}})
-    data.given_class_names = task["class_names"]
-    return [path for path in map(Path, data.samples("val").paths) if path.is_file()]
+    return [path for path in map(Path, paths) if path.is_file()]

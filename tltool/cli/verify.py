@@ -1,4 +1,4 @@
-"""`tltool verify`: replay some steps of a run, and say whether the bits are the same."""
+"""`tltool verify`: replay some steps of a run, or the golden images of an exported file."""
 
 import argparse
 import logging
@@ -20,6 +20,7 @@ from tltool.cli.run_trainer import run_trainer
 from tltool.cli.sections import experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
+from tltool.inference.export.verification import verify_export
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.callbacks.config_file import ConfigFile
 from tltool.training.callbacks.early_end import EarlyEnd
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool verify``."""
     parser = argparse.ArgumentParser(
         "tltool verify",
-        usage="tltool verify [-h] RUN [options of fit]",
+        usage="tltool verify [-h] RUN [options of fit]\n       tltool verify FILE.onnx",
         description=docstring_parser.parse(verify.__doc__ or "").short_description,
         epilog="Options of fit say what has moved since, such as --data.root FOLDER.",
         allow_abbrev=False,
@@ -57,14 +58,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def verify(run: Path, *, changes: Sequence[str] = ()) -> int:
-    """Replay some steps of a run, and say whether the bits are the same, else what differs.
+    """Replay steps of a run, or golden images of an .onnx file, and name what differs.
 
-    Nothing is written into the run. Trained again are the first steps behind a checkpoint that is
-    not the last, or those of the start: the weights in front of each, what it reads and its loss
-    are compared with what the run has kept.
+    Of a file see `verify_export`. Nothing is written into a run. Trained again are the first steps
+    behind a checkpoint that is not the last, or those of the start: the weights in front of each,
+    what it reads and its loss are compared with what the run has kept.
 
     Args:
-        run: A run's directory, such as runs/images/0.
+        run: A run's directory, such as runs/images/0; or a file of tltool export.
         changes: Options of ``fit`` in place of those of the run.
 
     Returns:
@@ -74,6 +75,10 @@ def verify(run: Path, *, changes: Sequence[str] = ()) -> int:
         ValueError: If the run cannot be replayed here.
     """
     set_up_process()
+    if run.suffix == ".onnx":
+        check = verify_export(run)
+        print("\n".join(map(one_line, check.lines())))
+        return 0 if check.agrees else 1
     logging.getLogger("tltool").setLevel(logging.ERROR)  # A replay tells no story of a training.
     replay = find_replay(run)
     num_ranks = replay.facts.get("world_size", 1)

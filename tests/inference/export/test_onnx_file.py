@@ -13,10 +13,11 @@ from torch import nn
 
 import tltool
 from tltool.__main__ import main
-from tltool.inference.export import onnx_file
+from tltool.inference.export import onnx_file, output_layer
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.onnx_file import check_packages, write_onnx
 from tltool.inference.export.onnx_runner import OnnxModel
+from tltool.inference.export.output_layer import OutputLayer
 from tltool.inference.export.verification import verify_export
 from tltool.models.serialization import serializable
 
@@ -131,7 +132,6 @@ def test_a_network_of_any_kind_agrees_with_its_file(make_predictor, tmp_path, op
 
 @pytest.mark.slow
 def test_a_file_that_disagrees_is_not_left_behind(make_predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_file, "temperature_of", lambda predictor: 1.0)
     predictor = make_predictor()
     logits = predictor.logits
     monkeypatch.setattr(predictor, "logits", lambda images: logits(images) + torch.eye(3)[:1])
@@ -141,16 +141,15 @@ def test_a_file_that_disagrees_is_not_left_behind(make_predictor, tmp_path, monk
 
 
 @serializable
-class Undecided(nn.Module):
-    """A head that does what its values say."""
+class Undecided(nn.Linear):
+    """A head whose operations depend on its values."""
 
     def __init__(self, num_features, num_classes):
-        super().__init__()
-        self.output = nn.Linear(num_features, num_classes)
+        super().__init__(num_features, num_classes)
         self.gate = Gate()
 
     def forward(self, features):
-        return self.gate(self.output(features))
+        return self.gate(super().forward(features))
 
 
 class Gate(nn.Module):
@@ -163,6 +162,14 @@ def test_a_layer_that_torch_cannot_export_is_named(make_predictor, tmp_path):
     with pytest.raises(ValueError, match=r"cannot export the layer head.gate \(Gate\) to ONNX"):
         write_onnx(make_predictor(head=Undecided), tmp_path / "m.onnx", resize="runner")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("objective", ["single_label", "multi_label"])
+def test_the_temperature_divides_the_logits(make_predictor, monkeypatch, objective):
+    monkeypatch.setattr(output_layer, "temperature_of", lambda predictor: 2.0)
+    logits, predictor = torch.tensor([[1.0, 2.0, 4.0]]), make_predictor(objective=objective)
+    expected = predictor.task.predictions(logits / 2)
+    assert torch.equal(OutputLayer(predictor)(logits), expected)
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch):

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from tltool.__main__ import main
 from tltool.inference.export import onnx_runner
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.onnx_contents import content_hashes
@@ -168,3 +169,11 @@ def test_no_name_of_the_runner_is_defined_twice():
     lines = runner_source().splitlines()
     names = [line.split("(")[0] for line in lines if line.startswith(("def ", "class "))]
     assert len(names) == len(set(names)) > 40
+
+
+def test_the_command_verifies_a_file_and_its_status_says_so(file, capsys):
+    assert main(["verify", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("as exported\n")
+    edit(file, lambda model: setattr(model.graph.node[3], "op_type", "LogSoftmax"))
+    assert main(["verify", str(file)]) == 1
+    assert "changed: graph" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 _SIZE = (72, 96)
@@ -37,7 +38,7 @@ def golden_images() -> dict[str, bytes]:
     }
 
 
-def _pattern(seed: int) -> np.ndarray:
+def _pattern(seed: int) -> NDArray[np.uint8]:
     """Return smooth waves of random directions ``(H, W, 3)``, which small files hold well."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[0 : _SIZE[0], 0 : _SIZE[1]] / _SIZE[1]
@@ -46,7 +47,8 @@ def _pattern(seed: int) -> np.ndarray:
         wave = np.sin(12 * (across * columns + down * rows) + 6 * phase)
         waves += wave[..., None] * weights
     low, high = waves.min(), waves.max()
-    return np.round((waves - low) * (255 / (high - low))).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.round((waves - low) * (255 / (high - low))).astype(np.uint8)
+    return pixels
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -24,8 +24,8 @@ def content_hashes(content: bytes, metadata: Mapping[str, str]) -> dict[str, str
     for number, value in _fields(memoryview(content)):
         for inner, part in _fields(value) if number == _GRAPH else ():
             if inner == _INITIALIZER:
-                name = next(bytes(each) for field, each in _fields(part) if field == _TENSOR_NAME)
-                hashes[f"weight {name.decode()}"] = _short(hashlib.sha256(part))
+                weight = next(bytes(each) for n, each in _fields(part) if n == _TENSOR_NAME)
+                hashes[f"weight {weight.decode()}"] = _short(hashlib.sha256(part))
             else:
                 rest.update(part)
     hashes["graph"] = _short(rest)

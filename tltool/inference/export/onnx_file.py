@@ -109,7 +109,7 @@ def write_onnx(
     return [
         *exported.changes,
         f"onnxruntime beside the checkpoint: {found}{'' if images else ', generated ones'}.",
-        f"{output}, and to use it without torch: {runner}",
+        f"It runs without torch by {runner.name}, which stands beside it.",
     ]
 
 
