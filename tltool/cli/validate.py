@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
+from tltool.evaluation.multi_label import LabelMetrics
+from tltool.evaluation.per_class import ClassMetrics
 from tltool.inference.predictor import Predictor
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
@@ -29,7 +31,7 @@ def test(setup: Setup) -> None:
 
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
-    values, classes, labels = predictor.measure(setup.data, split, trainer=setup.trainer)
+    values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.
     digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
@@ -37,6 +39,13 @@ def _measure(setup: Setup, split: SplitName) -> None:
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if classes:
-        plain_console().print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))
+        plain_console().print(rich_table(_class_table(classes)))
+
+
+def _class_table(classes: list[ClassMetrics] | list[LabelMetrics]) -> FactTable:
+    """Return one row for each class, or for those that are predicted worst."""
+    labels = [each for each in classes if isinstance(each, LabelMetrics)]
     if labels:
-        plain_console().print(rich_table(label_table(labels, MAX_CLASSES_SHOWN, intervals=False)))
+        return label_table(labels, MAX_CLASSES_SHOWN, intervals=False)
+    single = [each for each in classes if isinstance(each, ClassMetrics)]
+    return class_table(single, MAX_CLASSES_SHOWN)

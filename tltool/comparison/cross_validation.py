@@ -115,7 +115,7 @@ def strata(labels: Tensor, num_folds: int) -> Tensor:
             found = labels.argsort().argsort() * number // len(labels)
     few = found.bincount()[found] < num_folds
     found[few] = found.max() + 1
-    _, numbers = torch.unique(found, return_inverse=True)
+    numbers: Tensor = torch.unique(found, return_inverse=True)[1]
     return numbers
 
 

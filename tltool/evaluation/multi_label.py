@@ -79,7 +79,9 @@ class MultiLabelPredictions:
             thresholds: Of each class; ``None`` for `DEFAULT_THRESHOLD`.
         """
         usual = [DEFAULT_THRESHOLD] * targets.shape[1]
-        chosen = torch.tensor(usual if thresholds is None else list(thresholds))
+        chosen = torch.tensor(
+            usual if thresholds is None else list(thresholds), dtype=torch.float64
+        )
         return cls(torch.arange(len(targets)), targets, probabilities, chosen)
 
     def __len__(self) -> int:

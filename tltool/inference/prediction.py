@@ -53,13 +53,11 @@ class SplitMetrics(NamedTuple):
 
     Attributes:
         values: Each metric by name.
-        classes: The metrics of each class, where each image has one.
-        labels: The metrics of each class, where an image may have several.
+        classes: The metrics of each class; none where labels are numbers.
     """
 
     values: dict[str, float]
-    classes: list[ClassMetrics]
-    labels: list[LabelMetrics] = []  # noqa: RUF012  # nothing adds to it
+    classes: list[ClassMetrics] | list[LabelMetrics]
 
 
 def make_prediction(

@@ -262,7 +262,7 @@ class Predictor:
         if self.task.thresholds is not None:  # The metrics of training are at one of .5.
             values[f"{split}/f1_macro_at_thresholds"] = found.macro_f1
             values[f"{split}/exact_match_at_thresholds"] = float(found.exact.double().mean())
-        return SplitMetrics(values, [], found.classes(self.class_names))
+        return SplitMetrics(values, found.classes(self.class_names))
 
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
