@@ -102,7 +102,7 @@ def train(folder, run_dir, objective, *, ckpt_path=None, devices=1, max_epochs=2
             FeatureCaching(),
             BestCheckpoint(directory, MONITORS[objective]),
             LastCheckpoint(directory),
-            Saves(run_dir),
+            Saves(directory),
             Ending(average="wise_ft", points=[0, 0.5, 1], choose="one_standard_error"),
             LabelThresholds(),
         ],

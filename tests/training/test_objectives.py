@@ -2,6 +2,7 @@
 
 import csv
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,14 @@ def test_a_checkpoint_alone_rebuilds_what_is_predicted(runs, objective):
 @pytest.mark.parametrize("step", job["STEPS"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_resumed_run_ends_as_a_straight_one(runs, tables, tmp_path, objective, step):
-    straight, _, _ = runs[objective]
-    train(tables, tmp_path, objective, ckpt_path=straight / f"step {step}.ckpt")
-    one, other = (stored(folder, "last.ckpt")["state_dict"] for folder in (straight, tmp_path))
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    straight, resumed = runs[objective][0], tmp_path / "run"
+    shutil.copytree(straight, resumed)
+    train(tables, resumed, objective, ckpt_path=resumed / "checkpoints" / f"step {step}.ckpt")
+    for name in ("last.ckpt", "best.ckpt"):
+        one, other = stored(straight, name), stored(resumed, name)
+        weights = other["state_dict"]
+        assert all(torch.equal(each, weights[key]) for key, each in one["state_dict"].items())
+        assert one[TASK] == other[TASK]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -55,6 +55,16 @@ class NamedStep:
     tensors: Sequence[str]
 
 
+def has_inputs(batch: Mapping[str, Any]) -> bool:
+    """Tell whether a batch has images, or what stands for them, with labels: see `input_digests`.
+
+    Example:
+        >>> has_inputs({"images": [], "paths": []})
+        False
+    """
+    return len(batch.get("labels", ())) > 0 and any(name in batch for name in _INPUTS)
+
+
 def input_digests(batch: Mapping[str, Any]) -> list[str]:
     """Return a digest of each image, or of its features, with its label.
 

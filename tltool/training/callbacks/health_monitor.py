@@ -126,7 +126,7 @@ class HealthMonitor(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look whether a phase has begun by losing accuracy."""
         finetuning = find_callback(trainer, Finetuning)
-        phase = finetuning and finetuning.phase
+        phase = finetuning.phase if finetuning else None
         if not self._watches or trainer.sanity_checking or phase is None:
             return
         loader = trainer.val_dataloaders

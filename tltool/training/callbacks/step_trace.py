@@ -12,6 +12,7 @@ from tltool.training.step_records import (
     NamedStep,
     StepRecord,
     config_digest,
+    has_inputs,
     input_digests,
     weight_digests,
 )
@@ -60,8 +61,7 @@ class StepTrace(Callback):
     ) -> None:
         """Look at the weights, and at what the step reads."""
         self._begun = None
-        is_known = isinstance(batch, Mapping) and "labels" in batch and len(batch["labels"]) > 0
-        if batch_idx >= STEPS or not is_known:
+        if batch_idx >= STEPS or not (isinstance(batch, Mapping) and has_inputs(batch)):
             return
         weights = weight_digests(pl_module)
         record = StepRecord(
@@ -72,13 +72,14 @@ class StepTrace(Callback):
             weights="".join(weights.values()),
             inputs="".join(input_digests(batch)),
         )
-        self._begun = NamedStep(record, batch["paths"], list(weights))
+        images = batch.get("paths") or [f"image {place}" for place in range(len(batch["labels"]))]
+        self._begun = NamedStep(record, images, list(weights))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the step, with its loss."""
-        if self._begun is None or outputs is None:
+        if self._begun is None or not (isinstance(outputs, Mapping) and "loss" in outputs):
             return
         record = replace(self._begun.record, loss=float(outputs["loss"]).hex())
         self.named.append(replace(self._begun, record=record))
