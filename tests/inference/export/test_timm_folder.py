@@ -12,6 +12,7 @@ from timm.data.config import resolve_model_data_config
 from tltool.inference.export import timm_folder
 from tltool.inference.export.agreement import compare, example_images
 from tltool.inference.export.timm_folder import write_timm
+from tltool.models.backbone import Backbone
 from tltool.models.timm_classifier import load_timm_folder, timm_classifier
 
 WITHOUT_TLTOOL = """
@@ -128,6 +129,17 @@ def test_the_folder_knows_the_classes_and_claims_no_license_of_timms_weights(
     assert config["label_names"] == ["ants", "bees", "wasps"]
     assert config["num_classes"] == 3
     assert not {"license", "tag", "origin_url", "paper_ids"} & config["pretrained_cfg"].keys()
+
+
+def test_the_folder_comes_in_again_as_it_left(make_predictor, tmp_path):
+    predictor = make_predictor(in_chans=1, img_size=64, name="test_vit")
+    predictor.task.data_config |= {"mean": [0.2]}
+    write_timm(predictor, tmp_path / "model")
+    backbone = Backbone(f"local-dir:{tmp_path / 'model'}", in_chans=1).eval()
+    images = example_images(predictor.task)
+    torch.testing.assert_close(backbone(images), predictor.task.backbone(images))
+    assert backbone.data_config["mean"] == [0.2]
+    assert backbone.data_config["input_size"] == [1, 64, 64]
 
 
 def test_a_folder_that_disagrees_is_not_kept(make_predictor, tmp_path, monkeypatch):

@@ -1,7 +1,5 @@
 """A checkpoint as one safetensors file, which tltool loads in its place."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from tltool.inference.export import weights_file
 from tltool.inference.export.agreement import example_images
 from tltool.inference.export.weights_file import write_weights
 from tltool.models.backbone import Backbone
-from tltool.training.checkpoint_io import read_checkpoint
+from tltool.training.calibration import Calibration
 
 CASES = {
     "linear": {},
@@ -61,10 +59,10 @@ def test_the_file_is_a_source_of_weights(make_predictor, tmp_path):
 
 def test_what_probabilities_rest_on_goes_along(make_predictor, tmp_path):
     predictor = make_predictor()
-    predictor.task.calibration = SimpleNamespace(state_dict=lambda: {"temperature": 1.5})
+    predictor.task.calibration = Calibration(temperature=1.5, split="val", num_images=90)
     write_weights(predictor, tmp_path / "model.safetensors")
-    found = read_checkpoint(tmp_path / "model.safetensors")
-    assert found["calibration"] == {"temperature": 1.5}
+    found = tltool.load(tmp_path / "model.safetensors").task.calibration
+    assert (found.temperature, found.num_images) == (1.5, 90)
 
 
 def test_a_damaged_file_is_named(make_predictor, tmp_path):
