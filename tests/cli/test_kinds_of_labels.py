@@ -112,6 +112,6 @@ def test_a_merge_chooses_by_the_score_of_its_labels(run_tltool, trained, objecti
 
 
 def test_advice_for_one_class_refuses_other_labels(run_tltool, trained):
-    status, _, err = run_tltool("plan", *SMALL, *words(trained, "regression"), "--advise", "true")
+    status, _, err = run_tltool("plan", *SMALL, *words(trained, "regression"), "--advise")
     assert status == 1
     assert "Advice is for one class of each image, and the objective is regression" in err

@@ -11,7 +11,8 @@ _ROOM = {"val": 8, "train": 4, "lr": 8, "health": 7, "others": MOST_CHARTS - _ME
 _AXES = {"epoch", "trainer/global_step"}
 _BEST = {
     **dict.fromkeys(("accuracy", "top5_accuracy", "f1", "auroc"), "max"),
-    **dict.fromkeys(("loss", "calibration_error"), "min"),
+    **dict.fromkeys(("map", "f1_macro", "exact_match", "r2", "spearman", "kappa"), "max"),
+    **dict.fromkeys(("loss", "calibration_error", "mae", "rmse"), "min"),
 }
 
 
