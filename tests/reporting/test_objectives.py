@@ -9,6 +9,7 @@ from tltool.evaluation.baselines import FREQUENCIES, MEAN, MEDIAN, PROBE, consta
 from tltool.evaluation.feature_map import map_features
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.multi_label import MultiLabelPredictions
+from tltool.evaluation.predictions import PredictionSet
 from tltool.evaluation.regression import RegressionPredictions
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.figures.axes import as_image
@@ -100,10 +101,12 @@ def test_the_table_of_scores_names_each_baseline(labels, numbers):
     assert score_table(numbers, "").columns[1] == "MAE +- error"
 
 
-def test_the_same_labels_under_another_score_are_other_images(labels):
-    classes = torch.zeros(len(labels.predictions), dtype=torch.long)
-    numbers = RegressionPredictions.of(classes.float(), classes.float())
-    assert split_of(numbers, ["x"], {}).fingerprint != labels.fingerprint
+def test_the_same_labels_under_another_score_are_other_images():
+    labels, names = torch.tensor([0, 1]), ["0.0", "1.0"]
+    classes = PredictionSet.from_probabilities(torch.eye(2), labels)
+    numbers = RegressionPredictions.of(labels.float(), labels.float())
+    both = [split_of(each, names, {}).fingerprint for each in (classes, numbers)]
+    assert both[0] != both[1]
 
 
 def test_the_run_with_the_smaller_error_is_to_be_used(numbers):
