@@ -73,6 +73,7 @@ class CardFacts:
     def data_name(self) -> str:
         """The data in a word: the data set, the folder, or the kind of data."""
         arguments = self.data.get("init_args") or {}
-        named = arguments.get("name") or str(arguments.get("root") or "").rstrip("/")
+        keys = ("name", "manifest", "root")
+        named = next((arguments[key] for key in keys if arguments.get(key)), "")
         kind = str(self.data.get("class_path", "")).rpartition(".")[2]
-        return str(named).rpartition("/")[2] or kind or "unknown"
+        return str(named).rstrip("/").rpartition("/")[2] or kind or "unknown"

@@ -115,6 +115,7 @@ def _metrics(facts: CardFacts) -> list[str]:
         f"On {len(found.paths):,} {found.split} images{of_groups}, {chose}.",
         "",
         markdown_table(table),
+        *(["", markdown_text(found.calibration)] if found.calibration else []),
     ]
 
 
