@@ -97,8 +97,8 @@ def calibration_split(data: ImageDataModule) -> SplitName | None:
     """Return the images that say what a checkpoint is worth: those that chose nothing, if any.
 
     Where a tuning split chose, these are the validation images of the data, which `Splits` calls
-    ``test``. A test split of the data's own is left alone. ``None`` where they are too few, or where
-    an image has not one class alone.
+    ``test``. A test split of the data's own is left alone. ``None`` where they are too few, or an
+    image has not one class alone.
     """
     if getattr(data, "objective", "single_label") != "single_label":
         return None
