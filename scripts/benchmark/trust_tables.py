@@ -94,7 +94,7 @@ def shortcut_rows(found: Results) -> list[str]:
     groups: dict[str, list[Sequence[str]]] = defaultdict(list)
     for key, result in found["planted"]:
         groups[f"{key['set']}, {key['kind']}"].append(result["found"])
-    groups["clean halves of a class"] = [result["found"] for _, result in found["clean halves"]]
+    groups["clean halves of one class"] = [result["found"] for _, result in found["clean halves"]]
     for name, lists in groups.items():
         named = ", ".join(sorted({kind for each in lists for kind in each}))
         lines.append(f"| {name} | {len(lists)} | {sum(map(bool, lists))} | {named} |")

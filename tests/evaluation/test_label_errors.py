@@ -29,6 +29,15 @@ def test_nothing_is_listed_where_all_labels_are_right(clusters):
     assert len(find_label_errors(*clusters, 3)) == 0
 
 
+def test_images_between_classes_are_not_suspicious():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(150) % 3
+    features = 2.5 * torch.eye(3, 16)[labels] + torch.randn(150, 16, generator=generator)
+    found = find_label_errors(features, labels, 3)
+    assert found.accuracy < 0.95  # Some are nearer to another class.
+    assert len(found) <= 2
+
+
 def test_the_most_suspicious_comes_first(clusters):
     features, labels = clusters
     labels[[3, 40, 77]] = (labels[[3, 40, 77]] + 1) % 3
