@@ -1,9 +1,11 @@
 import logging
 from argparse import Namespace
 
+import numpy as np
 import pytest
 import timm
 import torch
+from timm.utils import CheckpointSaver, ModelEmaV3
 
 from tltool.models.backbone import Backbone
 from tltool.models.weights.safetensors_file import save_weights
@@ -35,6 +37,18 @@ def test_a_checkpoint_of_timms_script_gives_its_average(load, stored):
     average = with_prefix(stored, "module.", 0.5)
     content = {"state_dict": stored, "state_dict_ema": average, "args": Namespace(lr=0.1)}
     torch.testing.assert_close(load(content).conv1[0].weight, stored["conv1.0.weight"] * 0.5)
+
+
+def test_what_timm_itself_saves_while_it_trains_gives_the_average(tmp_path):
+    network = timm.create_model("test_resnet", num_classes=3)
+    average = ModelEmaV3(network)
+    torch.nn.init.constant_(average.module.conv1[0].weight, 0.25)
+    optimizer = torch.optim.AdamW(network.parameters())
+    args = Namespace(model="test_resnet", lr=0.1, mean=None)
+    saver = CheckpointSaver(network, optimizer, args, average, checkpoint_dir=str(tmp_path))
+    saver.save_checkpoint(0, metric=np.float64(0.5))
+    weights = Backbone("test_resnet", str(tmp_path / "last.pth.tar")).model.conv1[0].weight
+    assert torch.equal(weights.unique(), torch.tensor([0.25]))
 
 
 def test_another_set_of_weights_is_taken_by_its_key(load, stored):
