@@ -13,13 +13,14 @@ from torch import nn
 
 import tltool
 from tltool.__main__ import main
-from tltool.inference.export import onnx_file, output_layer
+from tltool.inference.export import onnx_file
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.onnx_file import check_packages, write_onnx
 from tltool.inference.export.onnx_runner import OnnxModel
 from tltool.inference.export.output_layer import OutputLayer
 from tltool.inference.export.verification import verify_export
 from tltool.models.serialization import serializable
+from tltool.training.calibration import Calibration
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -164,11 +165,10 @@ def test_a_layer_that_torch_cannot_export_is_named(make_predictor, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("objective", ["single_label", "multi_label"])
-def test_the_temperature_divides_the_logits(make_predictor, monkeypatch, objective):
-    monkeypatch.setattr(output_layer, "temperature_of", lambda predictor: 2.0)
-    logits, predictor = torch.tensor([[1.0, 2.0, 4.0]]), make_predictor(objective=objective)
-    expected = predictor.task.predictions(logits / 2)
+def test_the_temperature_divides_the_logits(make_predictor):
+    logits, predictor = torch.tensor([[1.0, 2.0, 4.0]]), make_predictor()
+    predictor.task.calibration = Calibration(temperature=2.0)
+    expected = torch.softmax(logits / 2, dim=-1)
     assert torch.equal(OutputLayer(predictor)(logits), expected)
 
 

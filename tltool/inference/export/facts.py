@@ -3,7 +3,6 @@
 from typing import Any
 
 import tltool
-from tltool.inference.export.output_layer import temperature_of
 from tltool.inference.predictor import Predictor
 from tltool.models.serialization import plain
 
@@ -11,7 +10,6 @@ from tltool.models.serialization import plain
 def export_facts(predictor: Predictor) -> dict[str, Any]:
     """Return as plain data how images are prepared and what the outputs mean."""
     task = predictor.task
-    temperature = temperature_of(predictor)
     thresholds = {} if task.thresholds is None else {"thresholds": task.thresholds}
     return {
         "tltool": tltool.__version__,
@@ -20,5 +18,5 @@ def export_facts(predictor: Predictor) -> dict[str, Any]:
         "objective": task.objective,
         "class_names": task.class_names,
         **thresholds,
-        **({} if temperature == 1 else {"temperature": temperature}),
+        **({} if predictor.temperature == 1 else {"temperature": predictor.temperature}),
     }

@@ -25,7 +25,7 @@ from tltool.inference.export.onnx_runner import (
     floats_as_text,
     package_versions,
 )
-from tltool.inference.export.output_layer import OutputLayer, temperature_of
+from tltool.inference.export.output_layer import OutputLayer
 from tltool.inference.export.runner_file import MARK, runner_source
 from tltool.inference.predictor import Predictor
 
@@ -145,7 +145,8 @@ def check_packages() -> None:
 def _predicted(predictor: Predictor, images: Sequence[ImageSource]) -> tuple[Any, Any]:
     """Return the logits of a checkpoint, and its probabilities or values."""
     logits = predictor.logits(images)
-    return logits.numpy(), OutputLayer(predictor)(logits).numpy()
+    predicted = predictor.task.predictions(logits / predictor.temperature)
+    return logits.numpy(), predicted.numpy()
 
 
 def _facts(
@@ -155,7 +156,7 @@ def _facts(
     logits, predicted = _predicted(predictor, list(golden.values()))
     return {
         **export_facts(predictor),
-        "temperature": temperature_of(predictor),
+        "temperature": predictor.temperature,
         "decode": predictor.transform.decode_options,
         "resize": resize,
         "tolerance": tolerance,

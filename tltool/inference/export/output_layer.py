@@ -30,7 +30,7 @@ class OutputLayer(nn.Module):
         task = predictor.task
         self.objective = task.objective
         self.name = "values" if task.objective == "regression" else "probabilities"
-        self.register_buffer("temperature", torch.tensor(temperature_of(predictor)))
+        self.register_buffer("temperature", torch.tensor(predictor.temperature))
         self.register_buffer("target_mean", task.target_mean.detach().clone().cpu())
         self.register_buffer("target_std", task.target_std.detach().clone().cpu())
 
@@ -39,8 +39,3 @@ class OutputLayer(nn.Module):
         if self.objective == "regression":
             return logits * self.target_std + self.target_mean
         return label_predictions(logits / self.temperature, self.objective)
-
-
-def temperature_of(predictor: Predictor) -> float:
-    """Return what logits are divided by, 1 where nothing was fitted."""
-    return float(getattr(predictor, "temperature", 1.0))
