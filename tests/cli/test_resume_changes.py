@@ -28,6 +28,7 @@ GIVEN = {
     "model.backbone.init_args.grad_checkpointing": ["--model.backbone.grad_checkpointing", "true"],
     "model.backbone.init_args.channels_last": ["--model.backbone.channels_last", "false"],
     "model.head": ["--model.head.hidden_features", "[8]"],
+    "model.objective": ["--model.objective", "multi_label"],
     "model.log_prior": ["--model.log_prior", "true"],
     "model.label_smoothing": ["--model.label_smoothing", "0.1"],
     "model.l2_sp": ["--model.l2_sp", "0.1"],
@@ -75,10 +76,22 @@ GIVEN = {
 }
 # Compared as facts, whatever the configuration says; or no other value can be given here.
 TESTED_BELOW = {
-    *("model", "classes", "preprocessing", "images", "versions", "commit", "data", "world_size")
+    *(
+        "model",
+        "classes",
+        "objective",
+        "preprocessing",
+        "images",
+        "versions",
+        "commit",
+        "data",
+        "world_size",
+    )
 }
 NOT_COMPARED = {"ckpt_path", "config", "budget", "run_dir"}
 NEEDS_MORE = {  # a compiler; views; a datamodule with a test split; adapters (test_lora.py)
+    "model.regression_loss",  # other labels, as the next (test_kinds_of_labels.py)
+    "model.thresholds",
     "finetuning.init_args.rank",
     "finetuning.init_args.alpha",
     "finetuning.init_args.only",

@@ -58,20 +58,20 @@ def test_the_test_split_chooses_nothing(compare, clouds):
     one, other = (compare(data=(features, y), splits=SPLITS) for y in (labels, wrong))
     for first, second in zip(one.rows, other.rows, strict=True):
         assert (first.lr, first.val_losses) == (second.lr, second.val_losses)
-        assert first.accuracy.mean > 0.6 > 0.3 > second.accuracy.mean
+        assert first.result.mean > 0.6 > 0.3 > second.result.mean
 
 
 def test_in_cross_validation_every_image_is_tested_for_each_seed(compare):
     found = compare(seeds=[3, 5])
-    assert found.correct["relu"].shape == (2, 90)
+    assert found.per_image["relu"].shape == (2, 90)
     assert found.protocol.startswith("2 times 3 stratified folds of 90 images: one tests, the")
 
 
 def test_groups_are_what_is_sampled(compare):
     by_image, by_group = compare(), compare(groups=[row // 3 for row in range(90)])
     assert by_group.protocol.startswith("2 times 3 group-wise folds")
-    assert by_group.rows[0].accuracy.images_per_unit == 3
-    assert by_image.rows[0].accuracy.images_per_unit == 1
+    assert by_group.rows[0].result.images_per_unit == 3
+    assert by_image.rows[0].result.images_per_unit == 1
 
 
 def test_a_fixed_lr_leaves_validation_to_test(compare):
@@ -98,9 +98,7 @@ def test_each_head_has_its_own_lr(compare):
 def test_heads_come_out_the_same_in_any_company(compare):
     heads = TWO | {"relu, zeros": Variant(SMALL | {"initializer": "zeros"})}
     alone, together = compare({"relu": TWO["relu"]}), compare(heads)
-    assert together.row("relu").accuracy.mean == pytest.approx(
-        alone.rows[0].accuracy.mean, abs=0.02
-    )
+    assert together.row("relu").result.mean == pytest.approx(alone.rows[0].result.mean, abs=0.02)
     torch.testing.assert_close(
         together.row("relu").train_losses, alone.row("relu").train_losses, rtol=0, atol=1e-5
     )
@@ -132,7 +130,7 @@ def test_the_table_has_all_that_a_row_knows(compare, tmp_path):
     found.write_csv(tmp_path / "compare.csv")
     with (tmp_path / "compare.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
-    assert float(first["accuracy"]) == pytest.approx(found.rows[0].accuracy.mean)
+    assert float(first["accuracy"]) == pytest.approx(found.rows[0].result.mean)
     assert float(second["p_holm"]) == pytest.approx(found.differences[0].p_value)
     assert {"epochs_to_loss", "sensitivity", "dead_units", "seconds"} < set(first)
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from tltool.evaluation.confusion import MANY_CLASSES
+from tltool.evaluation.prediction_kind import PredictionKind
+from tltool.inference.prediction_chunks import PredictionChunks
 from tltool.inference.prediction_table import (
     num_shown_classes,
     prediction_columns,
@@ -44,3 +46,33 @@ def test_of_very_many_classes_the_most_probable_have_columns(table):
 
 def test_of_equal_probabilities_the_first_class_is_predicted(table):
     assert table([0.0] * (MANY_CLASSES + 1))["prediction"] == "class 0"
+
+
+def labels_of(tmp_path, top_k=None):
+    """Return the row of an image that may have several of three classes, read from a chunk."""
+    kind = PredictionKind(3, "multi_label", thresholds=[0.5, 0.9, 0.2])
+    names, shown = ["ants", "bees", "wasps"], num_shown_classes(top_k, 3, "multi_label")
+    batch = rank_classes(["a.jpg"], torch.tensor([[0.5, 0.75, 0.25]]), shown, kind)
+    chunks = PredictionChunks(tmp_path, ["a.jpg"], batch_size=1)
+    chunks.write(0, [batch])
+    columns = prediction_columns(names, labeled=False, num_shown=shown, objective="multi_label")
+    return next(prediction_rows([chunks.read(0)], columns, names))
+
+
+def test_several_classes_are_those_above_their_thresholds(tmp_path):
+    row = labels_of(tmp_path)
+    assert row["prediction"] == "ants;wasps"
+    assert [row[f"probability:{name}"] for name in ("ants", "bees", "wasps")] == [0.5, 0.75, 0.25]
+
+
+def test_several_classes_do_not_depend_on_how_many_are_shown(tmp_path):
+    row = labels_of(tmp_path, top_k=1)
+    assert (row["prediction"], row["top1"], row["probability1"]) == ("ants;wasps", "bees", 0.75)
+
+
+def test_a_number_has_one_column_with_the_name_of_its_target():
+    kind = PredictionKind(1, "regression")
+    batch = rank_classes(["a.jpg"], torch.tensor([[12.5]]), None, kind)
+    columns = prediction_columns(["age"], labeled=True, num_shown=None, objective="regression")
+    (row,) = prediction_rows([batch], columns, ["age"], {"a.jpg": "11.0"})
+    assert row == {"path": "a.jpg", "label": "11.0", "age": 12.5}

@@ -9,6 +9,7 @@ from tltool.evaluation.baselines import FREQUENCIES, MEAN, MEDIAN, PROBE, consta
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.regression import RegressionPredictions
+from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.joint_errors import draw_joint_errors
 from tltool.reporting.figures.label_metrics import draw_average_precision, draw_precision_recall
@@ -19,6 +20,7 @@ from tltool.reporting.report import render_report
 from tltool.reporting.run_record import RunRecord
 from tltool.reporting.run_report import predictions_sections, run_report
 from tltool.reporting.run_tables import score_table
+from tltool.reporting.runs_report import runs_table
 
 NAMES = ["ants", "$bees", "wasps"]
 
@@ -39,7 +41,7 @@ def split_of(predictions, class_names, baselines):
 def measured(split):
     record = RunRecord(
         run_dir=Path("runs/images/0"),
-        config={"trainer": {"max_epochs": 1}, "seed_everything": 0},
+        config={"trainer": {"max_epochs": 1}, "data": {}},
         metrics={"train/loss": [(0, 1.0)], "val/map": [(0, 0.5)]},
         steps={0: 1},
         health=None,
@@ -100,6 +102,17 @@ def test_the_same_labels_under_another_score_are_other_images(labels):
     classes = torch.zeros(len(labels.predictions), dtype=torch.long)
     numbers = RegressionPredictions.of(classes.float(), classes.float())
     assert split_of(numbers, ["x"], {}).fingerprint != labels.fingerprint
+
+
+def test_the_run_with_the_smaller_error_is_to_be_used(numbers):
+    targets = numbers.predictions.targets
+    worse = RegressionPredictions.of(numbers.predictions.predicted + 0.3, targets)
+    splits = [split_of(worse, ["defect"], numbers.baselines), numbers]
+    found = compare_runs([measured(split) for split in splits])
+    assert found.verdict.next_step == "Use B:"
+    (images,) = found.sets
+    assert images.differences[0].estimate.mean < 0
+    assert runs_table(found).columns[1:4] == ("MAE", "95 % interval", MEDIAN)
 
 
 def test_of_many_classes_the_worst_are_listed(labels):

@@ -23,6 +23,7 @@ collect_ignore = [
     "distributed/two_ranks_job.py",
     "backbone_start_job.py",
     "ending_job.py",
+    "labels_job.py",
 ]  # scripts of tests
 
 

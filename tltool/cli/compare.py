@@ -33,6 +33,7 @@ from tltool.cli.short_forms import rewrite
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes
+from tltool.data.loading.labels import label_tensor
 from tltool.finetuning.strategies import LinearProbe
 from tltool.lecture.catalog import EXPERIMENTS
 from tltool.lecture.claim import Claim
@@ -147,6 +148,7 @@ def compare(
             lookup(variants, name, kind="head")
         settings = _training_settings(experiment)
     else:
+        check_lecture(experiment)
         claims = chosen_experiments(lecture)
     options = set_up_frozen_backbone(experiment, cache)
     if data.is_random:
@@ -189,6 +191,16 @@ def compare(
         print(f"wandb     {len(found.rows)} runs in the group {group}")
 
 
+def check_lecture(experiment: Experiment) -> None:
+    """Raise unless the images have one class each, which is what the lecture is about."""
+    objective = experiment.data.objective
+    if objective != "single_label":
+        raise ValueError(
+            f"The lecture is about images of one class each, and the objective is {objective}. "
+            "Leave out --model.objective, or --lecture."
+        )
+
+
 def _heads(experiment: Experiment, axes: Axes) -> tuple[dict[str, Variant], str]:
     """Return the heads by name, and which is the reference; refuse what cannot be built."""
     config = experiment.plain_config
@@ -213,13 +225,14 @@ def _features(
     experiment: Experiment, options: Mapping[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor, list[str], list[int] | None]:
     """Return features, labels, the split and the group of all images."""
-    features, splits, groups = [], list[str](), list[str]()
+    features, labels_of_splits, splits, groups = [], list[torch.Tensor](), list[str](), list[str]()
     for split in split_names(experiment.data):
         images = experiment.data.dataset(split)
         features.append(features_of(experiment, images, **options))
+        labels_of_splits.append(label_tensor(images.samples.labels or []))
         splits += [split] * len(images)
         groups += images.samples.groups or [""] * len(images)
-    labels = torch.cat([each.labels for each in features if each.labels is not None])
+    labels = torch.cat(labels_of_splits)
     number_of = {group: number for number, group in enumerate(sorted(set(groups)))}
     numbers = [number_of[group] for group in groups] if all(groups) else None
     return torch.cat([each.tensor().float() for each in features]), labels, splits, numbers
@@ -248,4 +261,6 @@ def _training_settings(experiment: Experiment) -> TrainingSettings:
         class_weights=None if weights is None else weights.tolist(),
         log_prior=experiment.config.model.log_prior,
         sampling=experiment.data.sampling,
+        objective=task.objective,
+        regression_loss=task.regression_loss,
     )

@@ -8,7 +8,8 @@ from lightning.pytorch import Trainer
 from tltool.cli.build import Experiment
 from tltool.diagnostics.health.alarms import Alarm
 from tltool.diagnostics.health.phase_loss import CAUSE
-from tltool.evaluation.accuracy import AccuracyInterval
+from tltool.evaluation.score import ACCURACY, Score
+from tltool.evaluation.score_interval import ScoreInterval
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
@@ -32,12 +33,13 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     backbone = experiment.backbone.to(trainer.strategy.root_device)
     calibrate_backbone_(backbone, experiment.data)
     probe = measure_probe(
-        backbone, experiment.data, caching=vars(caching), precision=str(trainer.precision)
+        experiment.task, experiment.data, caching=vars(caching), precision=str(trainer.precision)
     )
     if probe is None:
         print("probe     left out: it would take long with so many images and features")
     else:
-        print(f"probe     {_words(probe.accuracy)}: closed form, on {_images(probe)}")
+        score = probe.predictions.score
+        print(f"probe     {_words(probe.score, score)}: closed form, on {_images(probe)}")
     return probe
 
 
@@ -69,11 +71,11 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     )
     logger = find_logger(trainer)
     if logger is not None:
-        estimate = gain.difference.estimate
+        estimate, score = gain.difference.estimate, probe.predictions.score
         logger.experiment.summary.update(
             {
-                f"{probe.split}/accuracy_of_best": gain.accuracy.accuracy,
-                f"{probe.split}/accuracy_of_probe": probe.accuracy.accuracy,
+                f"{probe.split}/{score.name.lower()}_of_best": gain.score.value,
+                f"{probe.split}/{score.name.lower()}_of_probe": probe.score.value,
                 f"{probe.split}/gain_over_probe": estimate.mean,
                 f"{probe.split}/gain_over_probe_se": estimate.standard_error,
             }
@@ -89,11 +91,14 @@ def print_gain(gain: RunGain, seconds: float, lost: Sequence[Alarm] = ()) -> Non
         seconds: What it took.
         lost: The alarms of phases that began by losing accuracy.
     """
-    difference, (low, high) = gain.difference.estimate, gain.difference.estimate.interval
+    estimate = gain.difference.estimate
     proven = "" if gain.difference.is_finding else ", not provable on these images"
-    print(f"probe    {_words(gain.probe.accuracy)}")
-    print(f"this run {_words(gain.accuracy)}")
-    print(f"gain     {difference.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}){proven}")
+    score = gain.predictions.score
+    print(f"probe    {_words(gain.probe.score, score)}")
+    print(f"this run {_words(gain.score, score)}")
+    mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
+    direction = ", less is better" if score.smaller_is_better else ""
+    print(f"gain     {mean} (95 % interval {low} to {high}){direction}{proven}")
     if gain.is_optimistic:
         print(f"on       {_images(gain.probe)}; optimistic, for the same chose the epoch")
     else:
@@ -117,33 +122,39 @@ def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
 
     Example:
         >>> import torch
-        >>> right = torch.arange(100)
-        >>> probe = ProbeBaseline("val", right < 94, None)
-        >>> outcome(RunGain(probe, right < 70, is_optimistic=True))
+        >>> from tltool.evaluation.predictions import PredictionSet
+        >>> labels = torch.zeros(100, dtype=torch.long)
+        >>> def right(number):
+        ...     sure = torch.where(torch.arange(100) < number, 0.9, 0.1)
+        ...     return PredictionSet.from_probabilities(torch.stack([sure, 1 - sure], 1), labels)
+        >>> probe = ProbeBaseline("val", right(94), None)
+        >>> outcome(RunGain(probe, right(70), is_optimistic=True))
         'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
     """
-    difference, (low, high) = gain.difference, gain.difference.estimate.interval
-    mean = difference.estimate.mean
+    score, estimate = gain.predictions.score, gain.difference.estimate
+    is_better = (estimate.mean < 0) == score.smaller_is_better
     word = "even"
-    if difference.is_finding:
-        word = "won" if mean > 0 else "lost"
+    if gain.difference.is_finding:
+        word = "won" if is_better else "lost"
     falls = (f"; in {alarm.layer} {alarm.message.partition('. ')[0]}" for alarm in lost)
-    hint = "".join(falls) if mean < 0 else ""
+    hint = "" if is_better or not estimate.mean else "".join(falls)
+    run, probe = (score.words(each.score.value) for each in (gain, gain.probe))
+    mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
     return (
-        f"{word:<9}this run {gain.accuracy.accuracy:.3f}, the probe without training "
-        f"{gain.probe.accuracy.accuracy:.3f}: {mean:+.3f} (95 % interval {low:+.3f} to "
-        f"{high:+.3f}){hint}"
+        f"{word:<9}this run {run}, the probe without training {probe}: {mean} "
+        f"(95 % interval {low} to {high}){hint}"
     )
 
 
 def _images(probe: ProbeBaseline) -> str:
     of_groups = f" of {len(set(probe.groups)):,} groups" if probe.groups else ""
-    return f"{len(probe.correct):,} {probe.split} images{of_groups}"
+    return f"{len(probe.predictions):,} {probe.split} images{of_groups}"
 
 
-def _words(accuracy: AccuracyInterval) -> str:
-    low, high = accuracy.interval
-    return f"{accuracy.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+def _words(found: ScoreInterval, score: Score) -> str:
+    value, low, high = (score.words(number) for number in (found.value, *found.interval))
+    named = "" if score is ACCURACY else f"{score.name} "
+    return f"{named}{value} (95 % interval {low} to {high})"
 
 
 def _duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import docstring_parser
 from lightning.pytorch import Trainer
 
+from tltool._objective import MONITORS
 from tltool._output_file import check_output_file
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.build import make_section
@@ -62,7 +63,7 @@ def merge(
     points: list[float] | None = None,
     share: float | None = None,
     choose: Choice = "best",
-    monitor: str = "val/accuracy",
+    monitor: str | None = None,
     output: Path = Path("merged.ckpt"),
     data: dict[str, Any] | None = None,
     trainer: dict[str, Any] | None = None,
@@ -78,7 +79,7 @@ def merge(
         share: Take this share of the end, and choose nothing; then no images are needed.
         choose: The best; or the start, unless the gain over it is more than one_standard_error; or
             the best that was trained, unless the start gains more than that over it.
-        monitor: The metric to choose by.
+        monitor: The metric to choose by; null for that which training chooses by.
         output: The checkpoint to write; there must be none yet.
         data: What the section ``data`` says; ``None`` for the data of the checkpoint's run.
         trainer: What the section ``trainer`` says.
@@ -99,7 +100,8 @@ def merge(
         monitor=monitor,
     )
     save_merge(sources, found, output)
-    _print(found, images, monitor)
+    usual = MONITORS[sources.task.objective]
+    _print(found, images, usual, monitor or usual)
     print(f"{one_line(found.name)}: {one_line(output)}")
 
 
@@ -115,8 +117,15 @@ def _images(sources: MergeSources, given: dict[str, Any] | None) -> ImageDataMod
     return data
 
 
-def _print(found: Merge, data: ImageDataModule | None, monitor: str) -> None:
-    """Print what was measured, and on which images."""
+def _print(found: Merge, data: ImageDataModule | None, usual: str, monitor: str) -> None:
+    """Print what was measured, and on which images.
+
+    Args:
+        found: The merge.
+        data: The images; ``None`` where nothing was measured.
+        usual: The metric that the objective is judged by.
+        monitor: The one that chose.
+    """
     if found.num_averaged_norms:
         print(
             f"Running statistics of {found.num_averaged_norms} batch norms are averaged too, which "
@@ -124,9 +133,10 @@ def _print(found: Merge, data: ImageDataModule | None, monitor: str) -> None:
         )
     if data is None or found.chosen is None:
         return
-    tests = {str(each): each.metrics["val/accuracy"] for each in found.tested}
-    names = list(dict.fromkeys(["val/loss", "val/accuracy", monitor]))
-    columns = ["candidate", *names, *(["test/accuracy"] if tests else []), ""]
+    tests = {str(each): each.metrics[usual] for each in found.tested}
+    names = list(dict.fromkeys(["val/loss", usual, monitor]))
+    tested_as = usual.replace("val/", "test/")
+    columns = ["candidate", *names, *([tested_as] if tests else []), ""]
     rows: list[list[object]] = []
     for each in found.measured:
         words = str(each.candidate)

@@ -24,9 +24,10 @@ def predict(
 ) -> None:
     """Write the predicted class and the probabilities of each image.
 
-    There is a column for each class; of more than 1,000, for the five most probable ones. Started
-    by torchrun or srun, the processes share the images. A run that was killed goes on where it
-    stopped.
+    There is a column for each class; of more than 1,000, for the five most probable ones. Where
+    an image may have several, the predicted ones are joined by a semicolon; a number has one column
+    with the name of its target. Started by torchrun or srun, the processes share the images. A run
+    that was killed goes on where it stopped.
 
     Args:
         setup: The checkpoint and the images.

@@ -27,6 +27,7 @@ from tltool.training.callbacks.divergence import Divergence
 from tltool.training.callbacks.early_end import EarlyEnd
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.callbacks.label_thresholds import LabelThresholds
 from tltool.training.callbacks.progress_lines import EpochBar, EpochLines
 from tltool.training.callbacks.same_run import SameRun
 from tltool.training.callbacks.signal_stop import SignalStop
@@ -85,6 +86,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
             *_as_list(given.get("callbacks")),
             EarlyEnd(),
             made.ending,  # Behind those that change weights when training ends.
+            LabelThresholds(),
             WandbTracking(experiment.plain_config),  # It sends what the end has chosen.
             ConfigFile(run_dir / "config.yaml", experiment.parser.dump(config, skip_unset=False)),
         ],

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
+from tltool.evaluation.multi_label import LabelMetrics
+from tltool.evaluation.per_class import ClassMetrics
 from tltool.inference.predictor import Predictor
+from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 
 MAX_CLASSES_SHOWN = 20
@@ -31,8 +34,18 @@ def _measure(setup: Setup, split: SplitName) -> None:
     values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.
-    rows = [(name, f"{value:.4f}") for name, value in values.items()]
+    digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
+    rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if classes:
-        plain_console().print(rich_table(class_table(classes, MAX_CLASSES_SHOWN)))
+        plain_console().print(rich_table(_class_table(classes)))
+
+
+def _class_table(classes: list[ClassMetrics] | list[LabelMetrics]) -> FactTable:
+    """Return one row for each class, or for those that are predicted worst."""
+    labels = [each for each in classes if isinstance(each, LabelMetrics)]
+    if labels:
+        return label_table(labels, MAX_CLASSES_SHOWN, intervals=False)
+    single = [each for each in classes if isinstance(each, ClassMetrics)]
+    return class_table(single, MAX_CLASSES_SHOWN)

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tltool.comparison.cross_validation import SplitRows, cross_validation, split_rows
+from tltool._objective import Objective
+from tltool.comparison.cross_validation import SplitRows, cross_validation, split_rows, strata
+from tltool.comparison.head_outputs import num_outputs
 from tltool.comparison.lr_selection import Selection
 from tltool.comparison.result import Comparison
 from tltool.comparison.training_settings import TrainingSettings
@@ -40,7 +42,7 @@ def compare_heads(
 
     Args:
         features: Features of a frozen backbone, ``(N, num_features)``.
-        labels: Their classes, ``(N,)``.
+        labels: Their classes, ``(N,)``; see the objective of the settings.
         variants: The heads by name, for example from `cross_axes`.
         reference: The head that the others are compared with; ``None`` for the first.
         splits: ``train``, ``val`` or ``test`` for each row; ``None`` for cross-validation.
@@ -68,24 +70,30 @@ def compare_heads(
         >>> heads = {"relu": Variant(small), "gelu": Variant(small | {"activation": "gelu"})}
         >>> short = TrainingSettings(epochs=2)
         >>> found = compare_heads(features, labels, heads, num_folds=3, seeds=3, settings=short)
-        >>> [row.name for row in found.rows], found.correct["gelu"].shape
+        >>> [row.name for row in found.rows], found.per_image["gelu"].shape
         (['relu', 'gelu'], torch.Size([3, 60]))
     """
     settings = settings or TrainingSettings()
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     reference = next(iter(variants), "") if reference is None else reference
-    _check_data(features, labels, seeds, lr)
+    _check_data(features, labels, seeds, lr, settings.objective)
     if reference not in variants:
         names = ", ".join(variants) or "none"
         raise ValueError(f"The reference {reference!r} is not among the heads: {names}.")
     for variant in variants.values():
-        check_variant(variant, features.shape[1], int(labels.max()) + 1)
-    folds, protocol = _fixed_split(splits or [], seeds, lr)
+        outputs = num_outputs(labels, settings.objective)
+        check_variant(variant, features.shape[1], outputs)
+    folds, protocol = _fixed_split(splits or [], seeds, lr, settings.score.name)
     if not folds:
         kind = "stratified" if groups is None else "group-wise"
         chooses = "the next one chooses the lr" if lr is None else f"lr {lr:g}"
         folds = cross_validation(
-            labels, seeds, num_folds=num_folds, groups=groups, choose=lr is None
+            strata(labels, num_folds),
+            seeds,
+            num_folds=num_folds,
+            groups=groups,
+            choose=lr is None,
+            are_classes=settings.objective == "single_label",
         )
         words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images"
         protocol = f"{words}: one tests, {chooses}"
@@ -94,7 +102,7 @@ def compare_heads(
     selection.run()
     images = torch.unique(torch.cat([fold.test for fold in folds]))
     sampled = None if groups is None else [groups[row] for row in images.tolist()]
-    correct = {name: selection.correct(name, images) for name in variants}
+    scores = {name: selection.per_image(name, images) for name in variants}
     if target_loss is None:
         target_loss = selection.loss_half_way(reference)
     if sampled is not None:
@@ -102,24 +110,34 @@ def compare_heads(
     return Comparison(
         variants=dict(variants),
         reference=reference,
-        rows=[selection.row(name, correct[name], sampled, target_loss) for name in variants],
-        differences=judge(correct, None if all_pairs else reference, sampled),
-        correct=correct,
+        rows=[selection.row(name, scores[name], sampled, target_loss) for name in variants],
+        differences=judge(scores, None if all_pairs else reference, sampled, score=settings.score),
+        per_image=scores,
         images=images,
         protocol=protocol,
         target_loss=target_loss,
         seeds=seeds,
+        score=settings.score,
     )
 
 
-def _check_data(features: Tensor, labels: Tensor, seeds: Sequence[int], lr: float | None) -> None:
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
+def _check_data(
+    features: Tensor,
+    labels: Tensor,
+    seeds: Sequence[int],
+    lr: float | None,
+    objective: Objective,
+) -> None:
+    several = objective == "multi_label"
+    if features.ndim != 2 or labels.ndim != 1 + several or len(labels) != len(features):
+        wanted = "labels (N, num_classes)" if several else "labels (N,)"
         raise ValueError(
-            "A comparison takes features (N, num_features) and labels (N,), got "
+            f"A comparison takes features (N, num_features) and {wanted}, got "
             f"{tuple(features.shape)} and {tuple(labels.shape)}."
         )
-    if len(torch.unique(labels)) < 2:
-        raise ValueError("A comparison needs images of at least 2 classes to tell apart.")
+    if len(torch.unique(labels, dim=0)) < 2:
+        what = "values" if objective == "regression" else "classes"
+        raise ValueError(f"A comparison needs images of at least 2 {what} to tell apart.")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
     if lr is not None and not lr > 0:
@@ -127,7 +145,7 @@ def _check_data(features: Tensor, labels: Tensor, seeds: Sequence[int], lr: floa
 
 
 def _fixed_split(
-    splits: Sequence[str], seeds: Sequence[int], lr: float | None
+    splits: Sequence[str], seeds: Sequence[int], lr: float | None, score: str
 ) -> tuple[list[SplitRows], str]:
     """Return what trains, tunes and tests, and that in words; nothing if a split is missing."""
     train, val, test = (split_rows(splits, split) for split in ("train", "val", "test"))
@@ -137,5 +155,5 @@ def _fixed_split(
     if not (len(train) and len(test) and (len(val) or lr is not None)):
         return [], ""
     chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
-    words = f"{len(train)} training images; {chooses}; accuracy on {len(test)} {tests}"
+    words = f"{len(train)} training images; {chooses}; {score} on {len(test)} {tests}"
     return [SplitRows(train, val, test, tuple(range(len(seeds))))], words

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from tltool.data.loading.labels import MOST_LEVELS
+
+_BINS = 10  # quantiles of numbers that folds keep the shares of
+
 
 @dataclass(frozen=True)
 class SplitRows:
@@ -41,6 +45,7 @@ def cross_validation(
     num_folds: int,
     groups: Sequence[int] | None = None,
     choose: bool = True,
+    are_classes: bool = True,
 ) -> list[SplitRows]:
     """Return splits in which each image is tested once for each seed, by heads that never saw it.
 
@@ -49,11 +54,12 @@ def cross_validation(
     https://www.jmlr.org/papers/v11/cawley10a.html).
 
     Args:
-        labels: Class of each image, ``(N,)``.
+        labels: Class of each image, ``(N,)``, see `strata`.
         seeds: Seeds of the folds.
         num_folds: Number of folds, at least 3; 2 if nothing is chosen.
         groups: Group of each image; a group is never in two folds. ``None`` for stratified folds.
         choose: Keep a fold as tuning split; else it trains too.
+        are_classes: Whether each fold needs an image of each.
 
     Raises:
         ValueError: If there are too few images or groups.
@@ -63,7 +69,8 @@ def cross_validation(
         >>> len(splits), [len(rows) for rows in (splits[0].train, splits[0].val, splits[0].test)]
         (6, [4, 4, 4])
     """
-    _check_folds(labels, num_folds, groups, 3 if choose else 2)
+    least = 3 if choose else 2
+    _check_folds(labels if are_classes else torch.zeros_like(labels), num_folds, groups, least)
     splits = []
     for position, seed in enumerate(seeds):
         generator = Generator().manual_seed(seed)
@@ -78,6 +85,38 @@ def cross_validation(
             train, val, test = (mask.nonzero()[:, 0] for mask in masks)
             splits.append(SplitRows(train, val, test, seeds=(position,)))
     return splits
+
+
+def strata(labels: Tensor, num_folds: int) -> Tensor:
+    """Return what folds keep the shares of, ``(N,)``: where there are no classes, bins of labels.
+
+    Of several classes that is the rarest one that an image has; of numbers the level, or of more
+    than `MOST_LEVELS` the quantile. What fewer images have than there are folds is one stratum.
+
+    Args:
+        labels: Classes ``(N,)`` are left as they are; several classes ``(N, num_classes)``, or
+            numbers ``(N,)``.
+        num_folds: Number of folds.
+
+    Example:
+        >>> strata(torch.tensor([0.5, 2.5, 0.5, 2.5]), num_folds=2)
+        tensor([0, 1, 0, 1])
+    """
+    if not labels.is_floating_point():
+        return labels
+    if labels.ndim == 2:
+        counts = labels.sum(dim=0)
+        rarest = torch.where(labels > 0, counts, torch.inf).argmin(dim=1)
+        found = torch.where(labels.any(dim=1), rarest, labels.shape[1])
+    else:
+        levels, found = torch.unique(labels, return_inverse=True)
+        if len(levels) > MOST_LEVELS:
+            number = min(max(len(labels) // num_folds, 1), _BINS)
+            found = labels.argsort().argsort() * number // len(labels)
+    few = found.bincount()[found] < num_folds
+    found[few] = found.max() + 1
+    numbers: Tensor = torch.unique(found, return_inverse=True)[1]
+    return numbers
 
 
 def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:

@@ -1,6 +1,7 @@
 """Stack of heads of one shape that train together, each with a learning rate of its own."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional
 
+from tltool._objective import Objective
 from tltool._spec import Spec
 from tltool.comparison.cross_validation import SplitRows
+from tltool.comparison.head_outputs import image_losses, kept_outputs, per_image
 from tltool.comparison.optimizers import StackedOptimizer
 from tltool.comparison.training_settings import TrainingSettings
 
@@ -26,17 +28,24 @@ class TrainedHead:
         state: The state dict of the trained head.
         train_losses: Mean loss of the batches of each epoch, as they came.
         val_losses: Loss on the validation rows after each epoch; empty if there are none.
-        val_accuracy: Accuracy on them at the end; NaN if there are none.
-        correct: Whether each test row is right at the end.
+        val_score: Accuracy, mean average precision or mean absolute error on them at the end; NaN
+            if there are none.
+        outputs: What is kept of each test row at the end, see `kept_outputs`: whether it is right,
+            or what is predicted.
         seconds: Its share of the time that the stack trained.
     """
 
     state: dict[str, Tensor]
     train_losses: list[float]
     val_losses: list[float]
-    val_accuracy: float
-    correct: Tensor
+    val_score: float
+    outputs: Tensor
     seconds: float
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each test row is right, where each has one class."""
+        return self.outputs
 
 
 class HeadStack:
@@ -70,18 +79,24 @@ class HeadStack:
         self.template.train(mode)
 
     @torch.no_grad()
-    def measure(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of each head ``(H,)``, and whether each row is right ``(H, N)``."""
+    def measure(
+        self, features: Tensor, labels: Tensor, objective: Objective = "single_label"
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of each head ``(H,)``, and what it gives for each row, ``(H, N, ...)``.
+
+        Args:
+            features: ``(N, num_features)``.
+            labels: See `image_losses`.
+            objective: What is learned.
+        """
         self.train(False)
-        losses, correct = [], []
+        losses, outputs = [], []
         tensors = (torch.split(each, ROWS_AT_ONCE) for each in (features, labels))
-        chunks = zip(*tensors, strict=True)
-        for rows, wanted in chunks:
-            logits = self(rows)  # (H, n, C)
-            targets = wanted.expand(len(logits), -1)
-            losses += [functional.cross_entropy(logits.mT, targets, reduction="none")]
-            correct.append(logits.argmax(dim=2) == wanted)
-        return torch.cat(losses, dim=1).mean(dim=1), torch.cat(correct, dim=1)
+        for rows, wanted in zip(*tensors, strict=True):
+            logits = self(rows)  # (H, n, K)
+            losses.append(image_losses(logits, wanted, objective))
+            outputs.append(kept_outputs(logits, wanted, objective))
+        return torch.cat(losses, dim=1).mean(dim=1), torch.cat(outputs, dim=1)
 
     def state(self, position: int) -> dict[str, Tensor]:
         """Return the state dict of one head."""
@@ -109,7 +124,7 @@ def train_head_stack(
     Args:
         heads: The heads; they are left as they are.
         features: Features of all rows, ``(N, num_features)``.
-        labels: Labels of all rows, ``(N,)``.
+        labels: Labels of all rows, ``(N,)``, or ``(N, num_classes)`` of several classes.
         split: Which rows train, tune and test.
         lrs: Learning rate of each head.
         seeds: Seed of the batch order of each head.
@@ -122,7 +137,9 @@ def train_head_stack(
     stack = HeadStack(heads)
     optimizer_steps = StackedOptimizer(optimizer, list(stack.parameters.values()), lrs)
     train_losses, val_losses = [], []
-    accuracies = torch.full((len(heads),), torch.nan)
+    objective, (mean, scale) = settings.objective, settings.target_scale(labels[split.train])
+    targets = (labels - mean) / scale if objective == "regression" else labels
+    scores = [math.nan] * len(heads)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(sum(seeds))  # of dropout
         for epoch in range(settings.epochs):
@@ -130,26 +147,30 @@ def train_head_stack(
             batches = _batches(labels, split, seeds, settings, epoch)
             total = torch.zeros(len(heads))
             for step, rows in enumerate(batches):
-                losses = settings.losses(stack(features[rows]), labels[rows])
+                losses = settings.losses(stack(features[rows]), targets[rows])
                 losses.sum().backward()  # type: ignore[no-untyped-call]  # torch's own
                 progress = (epoch + step / len(batches)) / settings.epochs
                 optimizer_steps.step(settings.phase.lr_factor(progress))
                 total += losses.detach() * rows.shape[1] / len(split.train)
             train_losses.append(total)
             if len(split.val):
-                val_loss, correct = stack.measure(features[split.val], labels[split.val])
+                val = features[split.val], targets[split.val]
+                val_loss, outputs = stack.measure(*val, objective)
                 val_losses.append(val_loss)
-                accuracies = correct.double().mean(dim=1)
             on_epoch(len(heads))
+    if len(split.val):
+        outputs = outputs * scale + mean if objective == "regression" else outputs
+        scores = [float(per_image(row, labels[split.val], objective).mean()) for row in outputs]
     seconds = (time.perf_counter() - start) / len(heads)
-    _, correct = stack.measure(features[split.test], labels[split.test])
+    _, outputs = stack.measure(features[split.test], targets[split.test], objective)
+    outputs = outputs * scale + mean if objective == "regression" else outputs
     return [
         TrainedHead(
             state=stack.state(position),
             train_losses=[float(loss[position]) for loss in train_losses],
             val_losses=[float(loss[position]) for loss in val_losses],
-            val_accuracy=float(accuracies[position]),
-            correct=correct[position],
+            val_score=scores[position],
+            outputs=outputs[position],
             seconds=seconds,
         )
         for position in range(len(heads))

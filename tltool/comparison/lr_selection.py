@@ -12,6 +12,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from tltool._plain_text import plain_console
+from tltool.comparison.head_outputs import per_image
 from tltool.comparison.optimizers import base_lr
 from tltool.comparison.result import HeadResult
 from tltool.comparison.trainings import Job, Outcome, Trainings
@@ -90,14 +91,21 @@ class Selection:
                 f"{min(job.lr for job in jobs):g} on. Set a lower --lr, or leave it out."
             )
 
-    def correct(self, name: str, images: Tensor) -> Tensor:
-        """Return whether each image is right for each seed, ``(S, len(images))``."""
-        trainings = self.trainings
-        correct = torch.zeros(len(trainings.seeds), len(trainings.labels), dtype=torch.float64)
-        for job in self._chosen_jobs(name):
-            rows = trainings.splits[job.split].test
-            correct[job.seed, rows] = self.outcomes[job].correct.double()
-        return correct[:, images]
+    def per_image(self, name: str, images: Tensor) -> Tensor:
+        """Return what each image contributes to the score for each seed, ``(S, len(images))``.
+
+        Of a cross-validation the predictions of all folds count together.
+        """
+        trainings, jobs = self.trainings, self._chosen_jobs(name)
+        kept = self.outcomes[jobs[0]].outputs.shape[1:]
+        shape = (len(trainings.seeds), len(trainings.labels), *kept)
+        outputs = torch.zeros(shape, dtype=torch.float64)
+        for job in jobs:
+            outputs[job.seed, trainings.splits[job.split].test] = self.outcomes[
+                job
+            ].outputs.double()
+        labels, objective = trainings.labels[images], trainings.settings.objective
+        return torch.stack([per_image(each[images], labels, objective) for each in outputs])
 
     def loss_half_way(self, name: str) -> float:
         """Return the mean training loss of a head after half of its epochs."""
@@ -105,7 +113,7 @@ class Selection:
         return losses[(len(losses) - 1) // 2]
 
     def row(
-        self, name: str, correct: Tensor, groups: Sequence[int] | None, target_loss: float
+        self, name: str, scores: Tensor, groups: Sequence[int] | None, target_loss: float
     ) -> HeadResult:
         """Return what a head came to at its choices."""
         jobs = self._chosen_jobs(name)
@@ -115,7 +123,7 @@ class Selection:
         epochs = statistics.median(_epochs_to(target_loss, each.train_losses) for each in found)
         return HeadResult(
             name=name,
-            accuracy=estimate_mean(correct, groups),
+            result=estimate_mean(scores, groups),
             lr=Counter(self.chosen[unit] for unit in units).most_common(1)[0][0],
             at_edge=sum(edges) / len(edges),
             num_parameters=self.trainings.num_parameters(name),
@@ -152,7 +160,7 @@ class Selection:
             self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
 
     def _choose(self, unit: Unit) -> float:
-        """Return the learning rate with the highest accuracy, among equals with the least loss.
+        """Return the learning rate with the best score, among equals with the least loss.
 
         One at which a training diverged comes last: the accuracy there is that of the first class.
         """
@@ -177,18 +185,23 @@ class Selection:
         ]
 
     def _score(self, unit: Unit, lr: float) -> tuple[float, float]:
-        """Return accuracy and negative loss on the tuning split, as means over the seeds."""
+        """Return score and negative loss on the tuning split, as means over the seeds.
+
+        Both are the larger the better: of an error it is the negative.
+        """
         found = [self.outcomes[job] for job in self._jobs(unit, [lr])]
         loss = statistics.fmean(outcome.val_losses[-1] for outcome in found)
-        accuracy = statistics.fmean(outcome.val_accuracy for outcome in found)
-        return accuracy, -math.inf if math.isnan(loss) else -loss
+        score = statistics.fmean(outcome.val_score for outcome in found)
+        if self.trainings.settings.score.smaller_is_better:
+            score = -score
+        return score, -math.inf if math.isnan(loss) else -loss
 
     def _chosen_jobs(self, name: str) -> list[Job]:
         chosen = [(unit, lr) for unit, lr in self.chosen.items() if unit[0] == name]
         return [job for unit, lr in chosen for job in self._jobs(unit, [lr])]
 
     def _sensitivity(self, units: Sequence[Unit]) -> float | None:
-        """Return how much the validation accuracy differs over the grid that all heads share."""
+        """Return how much the validation score differs over the grid that all heads share."""
         grid = self.grids[units[0][0]]
         if len(grid) == 1:
             return None

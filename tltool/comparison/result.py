@@ -10,6 +10,7 @@ from torch import Tensor
 from tltool._csv_rows import write_rows
 from tltool.comparison.variants import Variant
 from tltool.evaluation.paired_differences import Difference, MeanEstimate, images_needed
+from tltool.evaluation.score import ACCURACY, Score
 
 ONE_POINT = 0.01
 #: Columns of ``compare.csv`` that are not named as in `HeadResult`.
@@ -22,13 +23,14 @@ class HeadResult:
 
     Attributes:
         name: Name of the head.
-        accuracy: Accuracy on the test split.
+        result: Its score on the test split: accuracy, mean average precision or mean absolute
+            error.
         lr: The learning rate chosen most often.
         at_edge: Share of the choices that lay at the edge of the learning rates tried.
         num_parameters: Number of trained parameters.
         epochs_to_loss: Epochs until the training loss is as low as `Comparison.target_loss`, as the
             median over trainings; ``None`` if most never came there.
-        sensitivity: Largest less smallest validation accuracy over the first of the grid;
+        sensitivity: Largest less smallest validation score over the first of the grid;
             ``None`` if the learning rate was fixed.
         dead: Share of hidden units that no image teaches anything, see `hidden_activity`.
         saturated: Share of pairs of image and hidden unit that are saturated.
@@ -39,7 +41,7 @@ class HeadResult:
     """
 
     name: str
-    accuracy: MeanEstimate
+    result: MeanEstimate
     lr: float
     at_edge: float
     num_parameters: int
@@ -62,22 +64,25 @@ class Comparison:
         reference: The name of the head that the others are compared with.
         rows: What each came to, in the same order.
         differences: To the reference, or of all pairs.
-        correct: Whether each image is right, by name, ``(num_seeds, num_images)``.
-        images: The rows of the features that `correct` is about, ``(num_images,)``.
+        per_image: Whether each image is right, or what else it contributes to the score, by name,
+            ``(num_seeds, num_images)``.
+        images: The rows of the features that `per_image` is about, ``(num_images,)``.
         protocol: In words, what was trained, chosen and reported on.
         target_loss: The training loss of `HeadResult.epochs_to_loss`.
         seeds: The seeds.
+        score: What the heads are compared by.
     """
 
     variants: Mapping[str, Variant]
     reference: str
     rows: Sequence[HeadResult]
     differences: Sequence[Difference]
-    correct: Mapping[str, Tensor]
+    per_image: Mapping[str, Tensor]
     images: Tensor
     protocol: str
     target_loss: float
     seeds: Sequence[int]
+    score: Score = ACCURACY
 
     @property
     def findings(self) -> list[Difference]:
@@ -87,8 +92,8 @@ class Comparison:
     @property
     def recommended(self) -> str:
         """The name of the best head that is beyond noise better than the reference, or its own."""
-        better = [d for d in self.findings if d.reference == self.reference and d.estimate.mean > 0]
-        best = max(better, key=lambda difference: difference.estimate.mean, default=None)
+        better = [d for d in self.findings if d.reference == self.reference and d.gain > 0]
+        best = max(better, key=lambda difference: difference.gain, default=None)
         return best.name if best else self.reference
 
     def row(self, name: str) -> HeadResult:
@@ -103,8 +108,8 @@ class Comparison:
             return f"No difference beyond noise. {self._images_needed()}"
         found = sorted(self.findings, key=lambda d: -abs(d.estimate.mean))
         words = [
-            f"{d.name} is {'better' if d.estimate.mean > 0 else 'worse'} than {d.reference} "
-            f"({d.estimate.mean:+.3f}, p {d.p_value:.2g})"
+            f"{d.name} is {'better' if d.gain > 0 else 'worse'} than {d.reference} "
+            f"({self.score.words(d.estimate.mean, '+')}, p {d.p_value:.2g})"
             for d in found[:3]
         ]
         more = f"; {len(found) - 3} more in the table" if len(found) > 3 else ""
@@ -113,10 +118,13 @@ class Comparison:
     def _images_needed(self) -> str:
         largest = max(self.differences, key=lambda d: abs(d.estimate.mean))
         mean, num_images, num_seeds = largest.estimate.mean, len(self.images), len(self.seeds)
-        what = "one of 0.01"
-        if abs(mean) >= ONE_POINT:
-            what = f"the largest one seen ({largest.name}, {mean:+.3f})"
-        effect = max(abs(mean), ONE_POINT)
+        point = ONE_POINT
+        if self.score.smaller_is_better:  # A hundredth of the error of the reference.
+            point *= abs(self.row(self.reference).result.mean) or 1.0
+        what = f"one of {point:.2g}"
+        if abs(mean) >= point:
+            what = f"the largest one seen ({largest.name}, {self.score.words(mean, '+')})"
+        effect = max(abs(mean), point)
         needed = images_needed(largest.estimate, effect, len(self.differences))
         if needed is None or needed <= num_images:  # Few seeds tell their own variance badly.
             here = f"here are {num_seeds}, on {num_images:,} images"
@@ -127,7 +135,9 @@ class Comparison:
     def table(self) -> list[dict[str, Any]]:
         """Return the rows as plain data, as in ``compare.csv``."""
         of = {d.name: d for d in self.differences if d.reference == self.reference}
-        return [_plain(row, self.variants[row.name], of.get(row.name)) for row in self.rows]
+        return [
+            _plain(row, self.variants[row.name], of.get(row.name), self.score) for row in self.rows
+        ]
 
     def write_csv(self, path: str | Path) -> None:
         """Write the table to a file, whole or not at all."""
@@ -136,11 +146,14 @@ class Comparison:
         write_rows(Path(path), list(columns), rows)
 
 
-def _plain(row: HeadResult, variant: Variant, difference: Difference | None) -> dict[str, Any]:
-    plain = {"head": row.name, **variant.settings, **_estimate("accuracy", row.accuracy)}
+def _plain(
+    row: HeadResult, variant: Variant, difference: Difference | None, score: Score
+) -> dict[str, Any]:
+    name = score.name.lower()
+    plain = {"head": row.name, **variant.settings, **_estimate(name, row.result)}
     if difference is not None:
         plain |= _estimate("difference", difference.estimate) | {"p_holm": difference.p_value}
-    left_out = {"name", "accuracy", "train_losses", "val_losses"}
+    left_out = {"name", "result", "train_losses", "val_losses"}
     shown = {name: value for name, value in vars(row).items() if name not in left_out}
     rest = {COLUMNS.get(name, name.removeprefix("num_")): shown[name] for name in shown}
     return plain | rest | {"warnings": " ".join(row.warnings)}

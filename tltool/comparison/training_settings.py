@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tltool._objective import Objective
 from tltool.data.loading.class_balance import Sampling, class_balanced_positions
+from tltool.data.loading.labels import TargetStats
+from tltool.evaluation.score import SCORE_OF, Score
 from tltool.finetuning.phase import Decay, Phase
+from tltool.models.label_loss import RegressionLoss
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,15 @@ class TrainingSettings:
         batch_size: Number of images in a step.
         warmup: Share of the training over which the learning rate rises from zero, in ``[0, 1)``.
         decay: How the learning rate falls afterwards.
-        label_smoothing: Share of the target probability that is spread over all classes.
-        class_weights: Weight of each class in the training loss; ``None`` for one weight.
+        label_smoothing: Share of the target probability that is spread over all classes, or of
+            several classes for each image over having one and not.
+        class_weights: Weight of each class in the training loss; ``None`` for one weight. Of
+            several classes for each image, that of the images that have it.
         log_prior: Start from the class frequencies. See ``init_log_prior_``.
         sampling: What an epoch draws, see `ImageDataModule`.
+        objective: What the labels are: classes ``(N,)``, several of them ``(N, num_classes)`` of 0
+            and 1, or numbers ``(N,)``, which heads learn standardized.
+        regression_loss: The loss of numbers.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -38,6 +47,8 @@ class TrainingSettings:
     class_weights: Sequence[float] | None = None
     log_prior: bool = False
     sampling: Sampling = "shuffled"
+    objective: Objective = "single_label"
+    regression_loss: RegressionLoss = "mse"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -52,15 +63,35 @@ class TrainingSettings:
         """The course of the learning rate."""
         return Phase("compare", ("head",), warmup=self.warmup, decay=self.decay)
 
+    @property
+    def score(self) -> Score:
+        """What heads are compared by."""
+        return SCORE_OF[self.objective]
+
+    def target_scale(self, labels: Tensor) -> tuple[float, float]:
+        """Return mean and deviation of training labels that are numbers; of others 0 and 1."""
+        if self.objective != "regression":
+            return 0.0, 1.0
+        stats = TargetStats.of(labels.tolist())
+        return stats.mean, stats.std
+
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the training loss of each head of a stack.
+        """Return the training loss of each head of a stack, see `label_loss`.
 
         Shape:
-            - logits: ``(H, B, C)``
-            - labels: ``(H, B)``
+            - logits: ``(H, B, K)``
+            - labels: ``(H, B)``, or ``(H, B, K)`` of several classes; numbers are standardized
             - Output: ``(H,)``
         """
         weight = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        if self.objective == "regression":
+            is_huber = self.regression_loss == "huber"
+            function = functional.huber_loss if is_huber else functional.mse_loss
+            return function(logits[..., 0], labels, reduction="none").mean(dim=1)
+        if self.objective == "multi_label":
+            targets = labels * (1 - self.label_smoothing) + self.label_smoothing / 2
+            binary = functional.binary_cross_entropy_with_logits
+            return binary(logits, targets, pos_weight=weight, reduction="none").mean(dim=(1, 2))
         options: dict[str, Any] = {"weight": weight, "label_smoothing": self.label_smoothing}
         flat, wanted = logits.flatten(0, 1), labels.flatten()
         losses = functional.cross_entropy(flat, wanted, reduction="none", **options).view_as(labels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tltool.comparison.cross_validation import SplitRows
+from tltool.comparison.head_outputs import num_outputs
 from tltool.comparison.head_stack import TrainedHead, train_head_stack
 from tltool.comparison.hidden_activity import hidden_activity
 from tltool.comparison.shapes import head_shape, stacks_of
@@ -45,7 +46,7 @@ class Trainings:
 
     Args:
         features: ``(N, num_features)``.
-        labels: ``(N,)``.
+        labels: ``(N,)``, or ``(N, num_classes)`` of several classes.
         variants: The heads, by name.
         splits: The splits.
         seeds: The seeds.
@@ -61,8 +62,8 @@ class Trainings:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes."""
-        return int(self.labels.max()) + 1
+        """The number of classes, or of a head's outputs."""
+        return num_outputs(self.labels, self.settings.objective)
 
     def num_parameters(self, name: str) -> int:
         """Return the number of trained parameters of a head."""

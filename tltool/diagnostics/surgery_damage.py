@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tltool._module_state import evaluation_mode
+from tltool.data.datamodules.objective_options import need_one_class
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.subsample import at_most
@@ -106,6 +107,7 @@ def measure_damage(backbone: Backbone, data: "ImageDataModule") -> SurgeryDamage
         backbone: Edited and calibrated, on the device that computes.
         data: The images, with that backbone's ``data_config``.
     """
+    need_one_class(data, "--measure_surgery")
     small = copy.copy(data)
     train, val = at_most(data.samples("train"), MOST_TRAIN), at_most(data.samples("val"), MOST_VAL)
     small.splits = Splits(train, val, data.splits.test)

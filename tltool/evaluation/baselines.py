@@ -7,9 +7,13 @@ from torch import Tensor
 from tltool._objective import Objective
 from tltool.evaluation.average_precision import mean_average_precision
 from tltool.evaluation.paired_differences import Difference, judge
+from tltool.evaluation.prediction_kind import PredictionKind
+from tltool.evaluation.predictions import Predictions
 from tltool.evaluation.regression_scores import absolute_errors
 from tltool.evaluation.score import ACCURACY, Score
+from tltool.models.label_loss import label_predictions
 from tltool.models.ridge_probe import CHEAP, fit_ridge_probe
+from tltool.models.target_probe import fit_probe, probe_logits
 
 MAJORITY, PROBE, RUN = "majority class", "closed-form probe", "this run"
 FREQUENCIES, MEDIAN, MEAN = "class frequencies", "median", "mean"
@@ -71,6 +75,22 @@ def probe_correct(
     """
     features, labels = test
     return fit_ridge_probe(*train, num_classes).predict(features) == labels
+
+
+def probe_predictions(
+    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], kind: PredictionKind
+) -> Predictions:
+    """Return what a probe of frozen features predicts, of any objective, see `fit_probe`.
+
+    Args:
+        train: Features ``(M, D)`` and labels that the probe is fitted on.
+        test: Features ``(N, D)`` and labels that it predicts.
+        kind: What is predicted.
+    """
+    features, labels = test
+    probe = fit_probe(*train, kind.num_classes, objective=kind.objective)
+    outputs = label_predictions(probe_logits(probe, features), kind.objective)
+    return kind.predictions(outputs.float(), labels)
 
 
 def compare_with_baselines(

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from tltool._lookup import lookup
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.paired_differences import MeanEstimate, estimate_mean, number_groups
-from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.predictions import Predictions
+from tltool.evaluation.regression import RegressionPredictions
 
 #: How one of several candidates is chosen.
 Choice = Literal["best", "one_standard_error", "trained"]
@@ -28,7 +30,7 @@ class Candidate:
     Attributes:
         name: What they are, such as ``start`` or ``best epoch``.
         share: The share of the end, on the line from the start to it; ``None`` for other averages.
-        metrics: What was measured, by name, among them ``val/loss`` and ``val/accuracy``.
+        metrics: What was measured, by name, among them ``val/loss``.
         predictions: On the images.
         statistics: Its running statistics of batch norms.
     """
@@ -36,7 +38,7 @@ class Candidate:
     name: str
     share: float | None
     metrics: Mapping[str, float]
-    predictions: PredictionSet
+    predictions: Predictions
     statistics: Statistics = "own"
 
     def __str__(self) -> str:
@@ -89,6 +91,7 @@ def choose_candidate(
         groups: What each image of the split belongs to, where images of one group are alike.
 
     Example:
+        >>> from tltool.evaluation.predictions import PredictionSet
         >>> labels = torch.tensor([0, 1, 1])
         >>> def candidate(name, share, probabilities):
         ...     found = PredictionSet.from_probabilities(torch.tensor(probabilities), labels)
@@ -120,19 +123,21 @@ def paired_gain(
     candidate: Candidate,
     reference: Candidate,
     *,
-    monitor: str = "val/accuracy",
+    monitor: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> MeanEstimate:
     """Return the gain of a candidate over another one on the same images, with its error.
 
     Of a candidate that is chosen by its loss, the mean difference of losses; else that of being
-    right. Averages of weights are less sure of themselves than what they are made of, so their loss
-    moves where no prediction does, and a few confident mistakes decide about it.
+    right, of several classes for each image that in mean average precision, and of numbers that in
+    errors, squared ones unless the mean absolute error is monitored. Positive is better. Averages
+    of weights are less sure of themselves than what they are made of, so their loss moves where no
+    prediction does, and a few confident mistakes decide about it.
 
     Args:
         candidate: The one.
         reference: The other.
-        monitor: The metric that is chosen by.
+        monitor: The metric that is chosen by; ``None`` for the usual one of such predictions.
         groups: See `choose_candidate`.
     """
     scores = [_scores(each.predictions, monitor) for each in (candidate, reference)]
@@ -141,8 +146,26 @@ def paired_gain(
     return estimate_mean((scores[0] - scores[1])[None], numbers)
 
 
-def _scores(predictions: PredictionSet, monitor: str) -> Tensor:
-    if monitor.endswith("/loss"):
+def _scores(predictions: Predictions, monitor: str | None) -> Tensor:
+    """Return what each image adds to how good predictions are, ``(N,)``."""
+    if isinstance(predictions, MultiLabelPredictions):
+        of_labels = {
+            "val/loss": _log_likelihood(predictions),
+            "val/accuracy": (predictions.predicted == (predictions.targets > 0)).double().mean(1),
+            "val/exact_match": predictions.exact.double(),
+        }
+        return of_labels.get(monitor or "", predictions.per_image)
+    if isinstance(predictions, RegressionPredictions):
+        errors = predictions.per_image
+        return -errors if monitor in (None, "val/mae") else -errors.square()
+    if monitor is not None and monitor.endswith("/loss"):
         smallest = torch.finfo(torch.float32).tiny
         return predictions.of_label.double().clamp_min(smallest).log()
     return predictions.correct.double()
+
+
+def _log_likelihood(predictions: MultiLabelPredictions) -> Tensor:
+    probabilities = predictions.probabilities.double()
+    has = predictions.targets > 0
+    of_label = torch.where(has, probabilities, 1 - probabilities)
+    return of_label.clamp_min(torch.finfo(torch.float32).tiny).log().mean(dim=1)

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from tltool._objective import SEPARATOR
 from tltool.evaluation.average_precision import average_precision, mean_average_precision
 from tltool.evaluation.score import MAP, Score
 from tltool.evaluation.score_interval import ScoreInterval, score_interval
@@ -78,7 +79,9 @@ class MultiLabelPredictions:
             thresholds: Of each class; ``None`` for `DEFAULT_THRESHOLD`.
         """
         usual = [DEFAULT_THRESHOLD] * targets.shape[1]
-        chosen = torch.tensor(usual if thresholds is None else list(thresholds))
+        chosen = torch.tensor(
+            usual if thresholds is None else list(thresholds), dtype=torch.float64
+        )
         return cls(torch.arange(len(targets)), targets, probabilities, chosen)
 
     def __len__(self) -> int:
@@ -87,7 +90,7 @@ class MultiLabelPredictions:
     @property
     def predicted(self) -> Tensor:
         """Whether each image is said to have each class, ``(N, num_classes)``."""
-        return self.probabilities >= self.thresholds
+        return predicted_classes(self.probabilities, self.thresholds)
 
     @property
     def exact(self) -> Tensor:
@@ -122,8 +125,15 @@ class MultiLabelPredictions:
         """
         return score_interval(per_image, groups, most=int((self.targets > 0).sum()))
 
-    def classes(self, class_names: Sequence[str]) -> list[LabelMetrics]:
-        """Return the metrics of each class."""
+    def classes(
+        self, class_names: Sequence[str], groups: Sequence[int] | None = None
+    ) -> list[LabelMetrics]:
+        """Return the metrics of each class.
+
+        Args:
+            class_names: Names of the classes.
+            groups: The group of each image, where images of one group are alike.
+        """
         predicted, targets = self.predicted, self.targets > 0
         right = (predicted & targets).sum(dim=0)
         said, labeled = predicted.sum(dim=0), targets.sum(dim=0)
@@ -135,15 +145,15 @@ class MultiLabelPredictions:
         )
         rows = zip(class_names, labeled.tolist(), *columns, strict=True)
         return [
-            LabelMetrics(name, number, *self._area(index), *row)
+            LabelMetrics(name, number, *self._area(index, groups), *row)
             for index, (name, number, *row) in enumerate(rows)
         ]
 
-    def _area(self, label: int) -> tuple[float, tuple[float, float]]:
+    def _area(self, label: int, groups: Sequence[int] | None) -> tuple[float, tuple[float, float]]:
         """Return the average precision of a class with its interval."""
         targets = self.targets[:, label]
         value, moves = average_precision(self.probabilities[:, label], targets)
-        found = score_interval(value + moves, most=int((targets > 0).sum()))
+        found = score_interval(value + moves, groups, most=int((targets > 0).sum()))
         return value, found.interval
 
     @property
@@ -182,6 +192,25 @@ class MultiLabelPredictions:
         return said, true
 
 
+def predicted_classes(
+    probabilities: Tensor, thresholds: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """Return whether images are said to have classes.
+
+    Args:
+        probabilities: ``(..., num_classes)``.
+        thresholds: From which probability on, ``(num_classes,)``; ``None`` for
+            `DEFAULT_THRESHOLD`.
+
+    Example:
+        >>> predicted_classes(torch.tensor([0.5, 0.4]), [0.6, 0.4]).tolist()
+        [False, True]
+    """
+    return probabilities >= torch.as_tensor(
+        DEFAULT_THRESHOLD if thresholds is None else thresholds, dtype=probabilities.dtype
+    )
+
+
 def joined_names(chosen: Tensor, class_names: Sequence[str]) -> str:
     """Return the names of some classes as one cell of a table, empty for none.
 
@@ -193,4 +222,4 @@ def joined_names(chosen: Tensor, class_names: Sequence[str]) -> str:
         >>> joined_names(torch.tensor([True, False, True]), ["ants", "bees", "wasps"])
         'ants;wasps'
     """
-    return ";".join(class_names[label] for label in chosen.nonzero()[:, 0].tolist())
+    return SEPARATOR.join(class_names[label] for label in chosen.nonzero()[:, 0].tolist())

@@ -104,14 +104,16 @@ def nearest_levels(values: Tensor, levels: Tensor) -> Tensor:
         [0, 0, 1]
     """
     borders = (levels[1:] + levels[:-1]) / 2
-    return torch.bucketize(values.contiguous(), borders.to(values.dtype))
+    found: Tensor = torch.bucketize(values.contiguous(), borders.to(values.dtype))
+    return found
 
 
 def _centered_ranks(values: Tensor) -> Tensor:
     """Return ranks as shares of the images, less their mean; equal values share theirs."""
     _, places, counts = torch.unique(values, return_inverse=True, return_counts=True)
     middle = counts.double().cumsum(0) - counts.double() / 2
-    return middle[places] / len(values) - 0.5
+    ranks: Tensor = middle[places] / len(values) - 0.5
+    return ranks
 
 
 def _mean_above(values: Tensor, numbers: Tensor) -> Tensor:
@@ -119,4 +121,5 @@ def _mean_above(values: Tensor, numbers: Tensor) -> Tensor:
     _, places, counts = torch.unique(values, return_inverse=True, return_counts=True)
     sums = torch.zeros(len(counts), dtype=torch.float64).index_add(0, places, numbers)
     above = sums.flip(0).cumsum(0).flip(0) - sums / 2
-    return above[places] / len(values)
+    means: Tensor = above[places] / len(values)
+    return means

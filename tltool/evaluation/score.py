@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tltool._objective import Objective
+
 
 class Score(NamedTuple):
     """A number about predictions that is a mean over images, or nearly one.
@@ -25,7 +27,7 @@ class Score(NamedTuple):
         """Return a value, or with ``sign="+"`` a difference of two, in words.
 
         Example:
-            >>> ACCURACY.words(0.9), MAE.words(1234.5678), MAE.words(-0.00012345, "+")
+            >>> ACCURACY.words(0.9), MAE.words(1234.5678), MAE.words(-0.00012346, "+")
             ('0.900', '1235', '-0.0001235')
         """
         return f"{value:{sign}{self.digits}}"
@@ -34,3 +36,8 @@ class Score(NamedTuple):
 ACCURACY = Score("accuracy")
 MAP = Score("mAP")
 MAE = Score("MAE", smaller_is_better=True, digits=".4g")
+SCORE_OF: dict[Objective, Score] = {
+    "single_label": ACCURACY,
+    "multi_label": MAP,
+    "regression": MAE,
+}

@@ -108,11 +108,13 @@ class FeatureMixing:
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
         kind = "features" if "features" in batch else "activations"
         features, labels = batch[kind], batch["labels"]
-        one_hot = functional.one_hot(labels, self.num_classes).float()
-        mixed = share * one_hot + (1 - share) * one_hot.roll(1, dims=0)
+        several = labels.ndim == 2
+        shares = labels if several else functional.one_hot(labels, self.num_classes).float()
+        mixed = share * shares + (1 - share) * shares.roll(1, dims=0)
         return {
             **batch,
             kind: share * features + (1 - share) * features.roll(1, dims=0),
             "labels": mixed,
-            "hard_labels": mixed.argmax(dim=1),  # the larger share
+            # The larger share; of several classes those of the image that has it.
+            "hard_labels": (mixed > 0.5).float() if several else mixed.argmax(dim=1),
         }

@@ -8,10 +8,15 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from tltool._lookup import lookup
+from tltool._objective import MONITORS as OBJECTIVE_MONITORS
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.evaluation.candidates import Candidate, Choice, paired_gain
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.paired_differences import MeanEstimate
+from tltool.evaluation.thresholds import choose_thresholds
 from tltool.inference.merge_sources import MergeAverage, MergeSources
+from tltool.training.callbacks.checkpoints import MONITORS
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
 from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
@@ -27,7 +32,6 @@ from tltool.training.weight_blends import (
 )
 
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SMALL = ("loss", "calibration_error")
 # What a merged checkpoint keeps beside its weights: it is of no point of a training.
 _KEPT = ("epoch", "global_step", "pytorch-lightning_version", TASK, CONFIG)
 
@@ -74,7 +78,7 @@ def merge_weights(
     data: ImageDataModule | None = None,
     trainer: Trainer | None = None,
     choose: Choice = "best",
-    monitor: str = "val/accuracy",
+    monitor: str | None = None,
 ) -> Merge:
     """Average the weights of checkpoints, and choose among the averages on validation images.
 
@@ -90,7 +94,7 @@ def merge_weights(
         data: Images with the preprocessing of ``sources.task.data_config``.
         trainer: Says on which device to compute; ``None`` for the default one.
         choose: See `choose_candidate`.
-        monitor: The metric to choose by: the larger the better, but for losses and errors.
+        monitor: The metric to choose by, one of `MONITORS`; ``None`` for that of the objective.
 
     Raises:
         ValueError: If there is nothing to choose by.
@@ -122,7 +126,8 @@ def merge_weights(
     # The order of the training images, so that a merge equals the end of its run.
     data.load_state_dict(sources.base.get(type(data).__qualname__) or {"seed": 0})
     train = data.train_dataloader() if norms_of(task, changed) else None
-    mode = "min" if monitor.endswith(_SMALL) else "max"
+    monitor = monitor or OBJECTIVE_MONITORS[task.objective]
+    mode = lookup(MONITORS, monitor, kind="monitor")
     with restored_task(task, [], changed):
         trial = CandidateTrial(task, trainer, data.val_dataloader(), train, changed)
         if forced is None and average == "soup":
@@ -151,6 +156,10 @@ def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     base = sources.base
     checkpoint = {key: base[key] for key in _KEPT if key in base}
     checkpoint["state_dict"] = {**base["state_dict"], **merge.weights}
+    predictions = merge.chosen.candidate.predictions if merge.chosen else None
+    if isinstance(predictions, MultiLabelPredictions):
+        thresholds = choose_thresholds(predictions.probabilities, predictions.targets)
+        checkpoint[TASK] = {**checkpoint[TASK], "thresholds": thresholds}
     metrics = merge.chosen.candidate.metrics if merge.chosen else {}
     checkpoint[ENDING] = {"candidate": merge.name, **metrics}
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)

@@ -73,6 +73,9 @@ class PredictionChunks:
             "probabilities": torch.cat([batch.probabilities for batch in batches]).numpy(),
             "labels": torch.cat([batch.labels for batch in batches]).to(torch.int32).numpy(),
         }
+        predicted = [each for batch in batches if (each := batch.predicted) is not None]
+        if predicted:
+            columns["predicted"] = torch.cat(predicted).numpy()
         # Open, for numpy adds a suffix to names.
         with whole_file(self._file(number), sync=True) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **columns)
@@ -80,8 +83,8 @@ class PredictionChunks:
     def read(self, number: int) -> RankedImages:
         """Return a chunk that is there."""
         with np.load(self._file(number)) as columns:
-            tensors = (torch.from_numpy(columns[name]) for name in ("probabilities", "labels"))
-            return RankedImages([self.paths[at] for at in self.images(number)], *tensors)
+            tensors = {name: torch.from_numpy(columns[name]) for name in columns.files}
+            return RankedImages([self.paths[at] for at in self.images(number)], **tensors)
 
     def remove(self) -> None:
         """Remove all chunks of the output, also those of other predictions."""

@@ -43,6 +43,7 @@ def prediction_facts(
         "images": hash_listing(paths),
         "batch_size": data.batch_size,
         "top_k": num_shown,
+        "thresholds": task.thresholds,
     }
 
 

@@ -1,10 +1,11 @@
 """Prediction of many images into one file, by one process or several ranks, with resume."""
 
+import functools
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from tltool.inference.prediction_table import (
     prediction_columns,
     prediction_rows,
     rank_classes,
+    target_column,
     write_prediction_table,
 )
 from tltool.inference.predictor import Predictor, single_device_trainer
@@ -72,18 +74,20 @@ def predict_to_file(
     """
     output = Path(output)
     check_output(output)
-    shown = num_shown_classes(top_k, len(predictor.class_names))
+    kind = predictor.task.prediction_kind
+    shown = num_shown_classes(top_k, len(predictor.class_names), kind.objective)
     trainer, ranks = trainer or single_device_trainer(), ranks or RankWatch(Launch())
     launch = ranks.launch
     if data.num_workers is None:
         data.num_workers = resolve_num_workers(None, launch.per_node)  # The trainer knows of one.
     chunks = _find_chunks(predictor, data, output, shown=shown, trainer=trainer, ranks=ranks)
     labels = data.known_labels() if launch.rank == 0 else {}  # Errors come before the work.
-    prediction = _ChunkPrediction(chunks, ranks, trainer, shown)
+    rank = functools.partial(rank_classes, num_shown=shown, kind=kind)
+    prediction = _ChunkPrediction(chunks, ranks, trainer, rank)
     prediction.run(predictor, data)
     ranks.wait("predicted", prediction.say)
     if launch.rank == 0:
-        _write(output, chunks, predictor.class_names, labels, shown)
+        _write(output, chunks, predictor, labels, shown)
         chunks.remove()
     return len(chunks.paths)
 
@@ -95,16 +99,20 @@ class _ChunkPrediction:
         chunks: All of them.
         ranks: This one and the others.
         trainer: Runs it.
-        shown: How many classes are kept of each image.
+        rank: Makes what is kept of each batch, see `rank_classes`.
     """
 
     def __init__(
-        self, chunks: PredictionChunks, ranks: RankWatch, trainer: Trainer, shown: int | None
+        self,
+        chunks: PredictionChunks,
+        ranks: RankWatch,
+        trainer: Trainer,
+        rank: Callable[[list[str], Tensor], RankedImages],
     ) -> None:
         self.chunks = chunks
         self.ranks = ranks
         self.trainer = trainer
-        self.shown = shown
+        self.rank = rank
         # By number, not by what is left, of which each rank may see something else.
         own = range(len(chunks))[ranks.launch.rank :: ranks.launch.world_size]
         self.left = deque(sorted(set(own) - chunks.finished()))
@@ -121,7 +129,7 @@ class _ChunkPrediction:
             data.chosen_batches = None
 
     def _keep(self, paths: list[str], probabilities: Tensor) -> None:
-        self._batches.append(rank_classes(paths, probabilities, self.shown))
+        self._batches.append(self.rank(paths, probabilities))
         if len(self._batches) == len(self.chunks.batches(self.left[0])):
             self.chunks.write(self.left.popleft(), self._batches)
             self._batches = []
@@ -196,11 +204,13 @@ def _limited(paths: list[str], batch_size: int, trainer: Trainer) -> list[str]:
 def _write(
     output: Path,
     chunks: PredictionChunks,
-    class_names: Sequence[str],
+    predictor: Predictor,
     labels: Mapping[str, str],
     shown: int | None,
 ) -> None:
-    columns = prediction_columns(class_names, labeled=bool(labels), num_shown=shown)
-    numbers = with_progress(range(len(chunks)), f"Writing {output.name}")
-    rows = prediction_rows(map(chunks.read, numbers), columns, class_names, labels)
-    write_prediction_table(output, columns, rows)
+    names, objective = predictor.class_names, predictor.objective
+    columns = prediction_columns(names, labeled=bool(labels), num_shown=shown, objective=objective)
+    places = with_progress(range(len(chunks)), f"Writing {output.name}")
+    rows = prediction_rows(map(chunks.read, places), columns, names, labels)
+    numbers = [target_column(names[0])] if objective == "regression" else []
+    write_prediction_table(output, columns, rows, numbers)

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from tltool._objective import Objective
 from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.files.directory_listing import check_folder, list_images
@@ -19,8 +20,14 @@ from tltool.data.files.image_sources import ImageSource, are_several, describe_s
 from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.per_class import class_metrics
-from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics
+from tltool.inference.prediction import (
+    PredictedImages,
+    Prediction,
+    SplitMetrics,
+    make_prediction,
+)
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.training.image_task import ImageTask
 
@@ -42,7 +49,7 @@ class _KeepBatches(Callback, Generic[Kept]):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
     ) -> None:
         """Keep what is needed of a batch."""
-        self.kept.append(self.keep(outputs["paths"], outputs["probabilities"]))
+        self.kept.append(self.keep(outputs["paths"], _numbers(outputs)))
 
 
 class Predictor:
@@ -71,6 +78,11 @@ class Predictor:
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the probabilities."""
         return self.task.class_names
+
+    @property
+    def objective(self) -> Objective:
+        """What is predicted: one class for each image, several, or a number."""
+        return self.task.objective
 
     @property
     def device(self) -> torch.device:
@@ -235,22 +247,34 @@ class Predictor:
         loss = values[f"{split}/loss"]
         if not math.isfinite(loss):
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
-        confusion = self.task.confusion
+        confusion, outcomes = self.task.confusion, self.task.outcomes
+        if outcomes is not None:
+            return self._measured_labels(split, dict(values), outcomes)
         classes = [] if confusion is None else class_metrics(confusion, self.class_names)
         return SplitMetrics(dict(values), classes)
+
+    def _measured_labels(
+        self, split: SplitName, values: dict[str, float], outcomes: Tensor
+    ) -> SplitMetrics:
+        """Return the metrics of several classes for each image, see `LabelOutcomes`."""
+        probabilities, targets = outcomes.unbind(dim=2)
+        found = MultiLabelPredictions.of(probabilities, targets, self.task.thresholds)
+        if self.task.thresholds is not None:  # The metrics of training are at one of .5.
+            values[f"{split}/f1_macro_at_thresholds"] = found.macro_f1
+            values[f"{split}/exact_match_at_thresholds"] = float(found.exact.double().mean())
+        return SplitMetrics(values, found.classes(self.class_names))
 
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch = {"images": pixels.to(self.device), "paths": images}
-        found = self.task.predict_step(batch, 0)["probabilities"]  # (B, num_classes)
+        found = _numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
         self._check_numbers(images, found)
-        predictions = []
-        for image, probabilities in zip(images, found.tolist(), strict=True):
-            named = zip(self.class_names, probabilities, strict=True)
-            ranked = sorted(named, key=lambda pair: -pair[1])
-            predictions.append(Prediction(ranked[0][0], dict(ranked), source_path(image)))
-        return predictions
+        kind, names = self.task.prediction_kind, self.class_names
+        return [
+            make_prediction(output, names, kind, source_path(image))
+            for image, output in zip(images, found, strict=True)
+        ]
 
     @property
     def _name(self) -> str:
@@ -264,6 +288,14 @@ class Predictor:
                 f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
                 f"{describe_source(images[wrong[0]])}. {_CAUSE}"
             )
+
+
+def _numbers(outputs: Mapping[str, Any]) -> Tensor:
+    """Return the probabilities of a batch ``(B, num_classes)``, or its numbers ``(B, 1)``."""
+    numbers: Tensor = (
+        outputs["values"][:, None] if "values" in outputs else outputs["probabilities"]
+    )
+    return numbers
 
 
 def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:

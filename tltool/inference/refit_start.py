@@ -45,10 +45,11 @@ def refit_start(
     head = task.head
     if not isinstance(head, Head) or not has_closed_form(head) or not leaves_start(head):
         return False
-    options: dict[str, Any] = {"caching": caching, "precision": precision}
-    rows = [split_features(task.backbone, data, split, **options).float() for split in _SPLITS]
+    reads: dict[str, Any] = {"caching": caching, "precision": precision}
+    rows = [split_features(task.backbone, data, split, **reads).float() for split in _SPLITS]
     labels = torch.cat([torch.tensor(data.samples(split).labels) for split in _SPLITS])
-    start_from_probe_(head, torch.cat(rows), labels, **fit_options(task, labels, data.sampling))
+    options = fit_options(task, labels, data.sampling)
+    start_from_probe_(head, torch.cat(rows), task.standardized(labels), **options)
     checkpoint["state_dict"] |= {
         f"head.{name}": tensor for name, tensor in head.state_dict().items()
     }

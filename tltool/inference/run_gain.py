@@ -5,22 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.evaluation.accuracy import AccuracyInterval, accuracy_interval
 from tltool.evaluation.baselines import (
     PROBE,
     compare_with_baselines,
     is_cheap_probe,
-    probe_correct,
+    probe_predictions,
 )
 from tltool.evaluation.paired_differences import Difference, number_groups
-from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.predictions import Predictions
+from tltool.evaluation.score_interval import ScoreInterval
 from tltool.features.extraction import AUTOCAST
 from tltool.inference.split_features import split_features
-from tltool.models.backbone import Backbone
 from tltool.training.image_task import ImageTask
 
 
@@ -30,18 +28,18 @@ class ProbeBaseline:
 
     Attributes:
         split: The images that it was measured on.
-        correct: Whether each is right, ``(N,)``.
+        predictions: Of each of them.
         groups: The group of each image, where the data has groups.
     """
 
     split: SplitName
-    correct: Tensor
+    predictions: Predictions
     groups: list[int] | None
 
     @property
-    def accuracy(self) -> AccuracyInterval:
-        """Its accuracy."""
-        return accuracy_interval(self.correct, self.groups)
+    def score(self) -> ScoreInterval:
+        """Its accuracy, mean average precision or mean absolute error."""
+        return self.predictions.interval(self.predictions.per_image, self.groups)
 
 
 @dataclass(frozen=True)
@@ -50,33 +48,38 @@ class RunGain:
 
     Attributes:
         probe: The baseline.
-        correct: Whether the task is right on each of its images, ``(N,)``.
+        predictions: Of the task for each of its images.
         is_optimistic: Whether the same images have chosen the weights of the task.
     """
 
     probe: ProbeBaseline
-    correct: Tensor
+    predictions: Predictions
     is_optimistic: bool
 
     @property
-    def accuracy(self) -> AccuracyInterval:
-        """The accuracy of the task."""
-        return accuracy_interval(self.correct, self.probe.groups)
+    def score(self) -> ScoreInterval:
+        """The score of the task."""
+        return self.predictions.interval(self.predictions.per_image, self.probe.groups)
 
     @property
     def difference(self) -> Difference:
-        """The task's accuracy less that of the probe, paired over the images."""
-        baselines = {PROBE: self.probe.correct}
-        return compare_with_baselines(self.correct, baselines, self.probe.groups)[PROBE]
+        """The task's score less that of the probe, paired over the images."""
+        baselines = {PROBE: self.probe.predictions.per_image}
+        return compare_with_baselines(
+            self.predictions.per_image,
+            baselines,
+            self.probe.groups,
+            score=self.predictions.score,
+        )[PROBE]
 
 
 def measure_probe(
-    backbone: Backbone, data: ImageDataModule, *, caching: Mapping[str, Any], precision: str
+    task: ImageTask, data: ImageDataModule, *, caching: Mapping[str, Any], precision: str
 ) -> ProbeBaseline | None:
     """Fit the closed-form probe and measure it on the test images, or else those that validate.
 
     Args:
-        backbone: The network as it is before training.
+        task: Its backbone is as it is before training.
         data: Its images.
         caching: The options of the feature cache.
         precision: As in Lightning's Trainer.
@@ -87,13 +90,14 @@ def measure_probe(
     split: SplitName = "test" if data.splits.test else "val"
     train, measured = data.samples("train"), data.samples(split)
     options: dict[str, Any] = {"caching": caching, "precision": precision}
-    features = split_features(backbone, data, "train", **options).float()
+    features = split_features(task.backbone, data, "train", **options).float()
     if not is_cheap_probe(features):
         return None
-    found = split_features(backbone, data, split, **options).float()
+    found = split_features(task.backbone, data, split, **options).float()
     labels, found_labels = (torch.tensor(samples.labels) for samples in (train, measured))
-    correct = probe_correct((features, labels), (found, found_labels), data.num_classes)
-    return ProbeBaseline(split, correct, number_groups(measured.groups))
+    kind = task.prediction_kind
+    predictions = probe_predictions((features, labels), (found, found_labels), kind)
+    return ProbeBaseline(split, predictions, number_groups(measured.groups))
 
 
 @torch.inference_mode()
@@ -117,10 +121,11 @@ def measure_gain(
     task.eval()
     device, autocast = task.device, AUTOCAST.get(precision)
     loader = data.evaluation_dataloader(probe.split)
-    parts = []
+    outputs, labels = [], []
     for batch in with_progress(loader, f"{probe.split} images", total=len(loader)):
         images = batch["images"].to(device, next(task.parameters()).dtype)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            probabilities = task(images).float().softmax(dim=1).cpu()
-        parts.append(PredictionSet.from_probabilities(probabilities, batch["labels"]))
-    return RunGain(probe, PredictionSet.joined(parts).correct, is_optimistic)
+            outputs.append(task.predictions(task(images)).cpu())
+        labels.append(batch["labels"])
+    found = task.prediction_kind.predictions(torch.cat(outputs), torch.cat(labels))
+    return RunGain(probe, found, is_optimistic)

@@ -1,4 +1,4 @@
-"""Measure a checkpoint on a split beside the baselines: predictions, majority class, probe."""
+"""Measure a checkpoint on a split beside the baselines: predictions, constant ones, the probe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,15 @@ import torch
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.evaluation.baselines import MAJORITY, PROBE, majority_class, probe_correct
+from tltool.evaluation.baselines import (
+    MAJORITY,
+    PROBE,
+    constant_baselines,
+    majority_class,
+    probe_predictions,
+)
 from tltool.evaluation.measured_split import MeasuredSplit, names_from_root
 from tltool.evaluation.paired_differences import number_groups
-from tltool.evaluation.predictions import PredictionSet
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
@@ -38,15 +43,16 @@ def measure_split(
     labels = torch.tensor(samples.labels)
     paths: list[str] = []
 
-    def measure(batch: list[str], probabilities: Tensor) -> PredictionSet:
-        expected = labels[len(paths) : len(paths) + len(batch)]
-        paths.extend(batch)
-        return PredictionSet.from_probabilities(probabilities, expected)
+    kind, kept = predictor.task.prediction_kind, list[Tensor]()
 
-    predictions = PredictionSet.joined(predictor.predict_batches(data, measure, split))
+    def measure(batch: list[str], outputs: Tensor) -> None:
+        kept.append(kind.columns(outputs, labels[len(paths) : len(paths) + len(batch)]))
+        paths.extend(batch)
+
+    predictor.predict_batches(data, measure, split)
+    predictions = kind.from_columns(torch.cat(kept), torch.arange(len(labels)))
     train_labels = torch.tensor(data.samples("train").labels)
-    majority = majority_class(train_labels)
-    baselines = {MAJORITY: labels == majority}
+    baselines = constant_baselines(train_labels, labels, kind.objective)
     if with_probe:
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
@@ -54,7 +60,7 @@ def measure_split(
         calibrate_backbone_(backbone, data)
         train = split_features(backbone, data, "train", caching=caching or {}), train_labels
         test = split_features(backbone, data, split, caching=caching or {}), labels
-        baselines[PROBE] = probe_correct(train, test, data.num_classes)
+        baselines[PROBE] = probe_predictions(train, test, kind).per_image
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
@@ -63,5 +69,5 @@ def measure_split(
         names=names_from_root(paths, getattr(data, "root", None)),
         groups=number_groups(samples.groups),
         baselines=baselines,
-        majority=data.class_names[majority],
+        majority=data.class_names[majority_class(train_labels)] if MAJORITY in baselines else "",
     )

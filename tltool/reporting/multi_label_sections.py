@@ -25,7 +25,8 @@ def multi_label_sections(
         predictions: Its predictions.
         run: Decodes the images of the worst mistakes; ``None`` leaves them out.
     """
-    names, classes = found.class_names, predictions.classes(found.class_names)
+    names = found.class_names
+    classes = predictions.classes(names, found.groups)
     bars = picture(
         draw_average_precision(classes, len(predictions)),
         "The average precision of each class with its 95 % interval, beside that of chance.",
@@ -50,8 +51,16 @@ def multi_label_sections(
     return [*sections, worst_section(found, run)] if predictions.worst_errors() else sections
 
 
-def label_table(classes: Sequence[LabelMetrics], most: int | None = None) -> FactTable:
+def label_table(
+    classes: Sequence[LabelMetrics], most: int | None = None, *, intervals: bool = True
+) -> FactTable:
     """Return one row for each class; of more than ``most``, the lowest average precisions.
+
+    Args:
+        classes: The metrics of each class.
+        most: How many are shown.
+        intervals: Whether that of the average precision is known: it is not, where images of one
+            group may be alike.
 
     Example:
         >>> ants = LabelMetrics("ants", 2, 0.5, (0.1, 0.9), 1.0, 0.5, 2 / 3, 0.4)
@@ -68,6 +77,8 @@ def label_table(classes: Sequence[LabelMetrics], most: int | None = None) -> Fac
     for each in classes:
         low, high = each.interval
         area = (each.average_precision, f"{low:.3f} to {high:.3f}") if each.num_images else ("", "")
-        rows.append((each.name, each.num_images, *area, *each[4:]))
-    columns = "class", "images", "average precision", "95 % interval", "precision", "recall"
-    return FactTable((*columns, "F1", "threshold"), rows, range(1, 8), note)
+        shown = area if intervals else area[:1]
+        rows.append((each.name, each.num_images, *shown, *each[4:]))
+    known = ("95 % interval",) if intervals else ()
+    columns = ("class", "images", "average precision", *known, "precision", "recall")
+    return FactTable((*columns, "F1", "threshold"), rows, range(1, 7 + len(known)), note)

@@ -42,9 +42,10 @@ def write_pictures(run: MeasuredRun, *, images: bool) -> dict[str, Path]:
 def draw_predictions(run: MeasuredRun, found: MeasuredSplit) -> Figure:
     """Draw errors first, of classes the most confident ones, then images spread over the split."""
     predictions = found.predictions
-    is_class = isinstance(predictions, PredictionSet)
-    errors = predictions.confident_errors() if is_class else predictions.worst_errors()
-    worst = errors[: NUM_IMAGES // 2]
+    if isinstance(predictions, PredictionSet):
+        worst = predictions.confident_errors()[: NUM_IMAGES // 2]
+    else:
+        worst = predictions.worst_errors()[: NUM_IMAGES // 2]
     right = predictions.right.nonzero()[:, 0].tolist()
     step = max(1, len(right) // (NUM_IMAGES - len(worst)))
     chosen = worst + right[::step][: NUM_IMAGES - len(worst)]

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tltool._module_state import restored_modes
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.candidates import Candidate, Statistics
-from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.predictions import Predictions
 from tltool.features.feature_loader import FeatureLoader
 from tltool.models.weight_averaging import State
 from tltool.training.distributed.rank_agreement import average_batch_norm_
@@ -83,16 +83,17 @@ class CandidateTrial:
         names = [f"{norm}.running_{kind}" for norm in self.norms for kind in ("mean", "var")]
         return {name: state[name].cpu().clone() for name in names}
 
-    def _validate(self) -> tuple[dict[str, float], PredictionSet]:
+    def _validate(self) -> tuple[dict[str, float], Predictions]:
         metrics = self.task.val_metrics
         metrics.reset()
-        collector = PredictionCollector(self.val, self.task.device)
+        collector = PredictionCollector(self.val, self.task.device, self.task.prediction_kind)
         with restored_modes(self.task), self.trainer.precision_plugin.val_step_context():
             self.task.eval()
             for number, batch in enumerate(map(self._moved, self.val)):
                 found = self.task.validation_step(batch, number)
                 if "labels" in batch:  # Not in the share of a rank without an image.
-                    collector.add(found["probabilities"], batch["labels"], number)
+                    (outputs,) = found.values()
+                    collector.add(outputs, batch["labels"], number)
         measured = {key: value for key, value in metrics.compute().items() if value.ndim == 0}
         metrics.reset()
         values = {key: float(value) for key, value in measured.items()}

@@ -137,7 +137,7 @@ class ImageTask(MeasuredClassifier):
     ) -> None:
         quiet_lightning()
         label_smoothing = label_smoothing or 0.0
-        chosen = {"label_smoothing": label_smoothing, "log_prior": log_prior}
+        chosen: dict[str, Any] = {"label_smoothing": label_smoothing, "log_prior": log_prior}
         chosen |= {"class_weights": class_weights, "thresholds": thresholds}
         chosen |= {"regression_loss": regression_loss if regression_loss != "mse" else None}
         check_objective(objective, num_classes, chosen)

@@ -8,6 +8,7 @@ from torchmetrics import MetricCollection
 
 from tltool._objective import MONITORS
 from tltool.data.loading.labels import TargetStats
+from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.models.backbone import Backbone
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
@@ -47,6 +48,8 @@ class MeasuredClassifier(Classifier):
         self.set_target_stats_(self.target_stats)
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.
         self.confusion: Tensor | None = None
+        #: Of several classes for each image, see `LabelOutcomes`, of the last evaluation.
+        self.outcomes: Tensor | None = None
 
     def set_target_stats_(self, stats: TargetStats | None) -> None:
         """Set what standardizes the targets of a regression, in place, and make its metrics."""
@@ -80,6 +83,12 @@ class MeasuredClassifier(Classifier):
             value=loss.detach(), weight=len(labels), preds=predicted, target=hard_labels
         )
         return loss, predicted
+
+    @property
+    def prediction_kind(self) -> PredictionKind:
+        """What makes predictions of its outputs and of labels."""
+        levels = None if self.target_stats is None else self.target_stats.levels
+        return PredictionKind(len(self.class_names), self.objective, self.thresholds, levels)
 
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
@@ -128,6 +137,7 @@ class MeasuredClassifier(Classifier):
         if stage != "train":
             metrics.reset()
         self.confusion = values.pop(f"{stage}/confusion", None)
+        self.outcomes = values.pop(f"{stage}/outcomes", None)
         on_bar = {f"{stage}/loss", f"{stage}/{MONITORS[self.objective].removeprefix('val/')}"}
         for name, value in values.items():
             self.log(name, value, prog_bar=name in on_bar, rank_zero_only=False, sync_dist=False)

@@ -17,19 +17,15 @@ from tltool._objective import Objective
 from tltool.data.loading.labels import TargetStats
 from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.confusion import confusion_matrix
+from tltool.evaluation.regression_scores import quadratic_kappa, r_squared, spearman
 from tltool.training.multi_label_metrics import (
     ExactMatch,
     LabelAccuracy,
     LabelF1,
+    LabelOutcomes,
     MeanAveragePrecision,
 )
-from tltool.training.regression_metrics import (
-    ExplainedVariance,
-    LevelAccuracy,
-    MeanError,
-    QuadraticKappa,
-    RankCorrelation,
-)
+from tltool.training.regression_metrics import MeanError, ScoreOfAll
 
 Stage = Literal["train", "val", "test"]
 
@@ -100,6 +96,7 @@ def _multi_label_metrics(num_classes: int, stage: Stage) -> dict[str, Metric]:
         metrics["map"] = MeanAveragePrecision(num_classes)
         metrics["f1_macro"] = LabelF1(num_classes)
         metrics["exact_match"] = ExactMatch(num_classes)
+        metrics["outcomes"] = LabelOutcomes(num_classes)
     return metrics
 
 
@@ -107,11 +104,11 @@ def _regression_metrics(stage: Stage, target: TargetStats | None) -> dict[str, M
     metrics: dict[str, Metric] = {"mae": MeanError()}
     if stage != "train":
         metrics["rmse"] = MeanError(squared=True)
-        metrics["r2"] = ExplainedVariance()
-        metrics["spearman"] = RankCorrelation()
+        metrics["r2"] = ScoreOfAll(r_squared)
+        metrics["spearman"] = ScoreOfAll(spearman)
         if target is not None and target.levels is not None:
-            metrics["kappa"] = QuadraticKappa(target)
-            metrics["accuracy"] = LevelAccuracy(target)
+            metrics["kappa"] = ScoreOfAll(quadratic_kappa, target)
+            metrics["accuracy"] = ScoreOfAll(torch.eq, target)
     return metrics
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAveragePrecision
+from torchmetrics.utilities import dim_zero_cat
 
 
 class MeanAveragePrecision(MultilabelAveragePrecision):
@@ -21,7 +22,7 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes, average="none")
 
-    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # named
+    def update(self, preds: Tensor, target: Tensor) -> None:
         """Note a batch: probabilities and labels, both ``(B, num_classes)``."""
         super().update(preds, target.long())
 
@@ -101,3 +102,34 @@ class LabelF1(_ClassCounts):
         occurs = labeled + predicted > 0
         f1: Tensor = (2 * both[occurs] / (labeled + predicted)[occurs]).mean()
         return f1
+
+
+class LabelOutcomes(Metric):
+    """The probability and the label of each class for each image, ``(N, num_classes, 2)``.
+
+    From them follow the metrics of each class, see `MultiLabelPredictions`.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    pairs: list[Tensor]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.add_state("pairs", [], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Note a batch: probabilities and labels, both ``(B, num_classes)``."""
+        self.pairs.append(torch.stack([preds.float(), target.float()], dim=2))
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Join the ranks; one without an image brings a list of the type of the others."""
+        if not self.pairs:
+            self.pairs.append(torch.empty(0, self.num_classes, 2, device=self.device))
+        super().sync(*args, **kwargs)
+
+    def compute(self) -> Tensor:
+        """Return them on the CPU."""
+        return dim_zero_cat(self.pairs).cpu()

@@ -1,5 +1,6 @@
 """Metrics of numbers: errors, explained variance, rank correlation; of levels kappa too."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from tltool.data.loading.labels import TargetStats
+from tltool.evaluation.regression_scores import nearest_levels
 
 
 class MeanError(Metric):
@@ -57,76 +59,26 @@ class _AllPairs(Metric):
             self.pairs.append(torch.empty(0, 2, device=self.device))
         super().sync(*args, **kwargs)
 
-    def _columns(self) -> tuple[Tensor, Tensor]:
-        predicted, target = dim_zero_cat(self.pairs).cpu().double().T
-        return predicted, target
 
-
-class ExplainedVariance(_AllPairs):
-    """R squared, the share of the variance that is explained; NaN where the targets are all one."""
-
-    def compute(self) -> Tensor:
-        """Return the share."""
-        predicted, target = self._columns()
-        total = (target - target.mean()).square().sum()
-        left = (target - predicted).square().sum()
-        return (1 - left / total).float() if total > 0 else torch.tensor(torch.nan)
-
-
-class RankCorrelation(_AllPairs):
-    """Spearman's rank correlation; NaN where the targets or the predictions are all one."""
-
-    def compute(self) -> Tensor:
-        """Return the correlation."""
-        ranks = torch.stack([mean_ranks(column) for column in self._columns()])
-        if len(ranks[0]) < 2 or not (ranks.std(dim=1) > 0).all():
-            return torch.tensor(torch.nan)
-        return torch.corrcoef(ranks)[0, 1].float()
-
-
-def mean_ranks(values: Tensor) -> Tensor:
-    """Return the rank of each value ``(N,)``; equal ones share the mean of theirs.
-
-    Example:
-        >>> mean_ranks(torch.tensor([3.0, 1.0, 3.0, 2.0]))
-        tensor([3.5000, 1.0000, 3.5000, 2.0000], dtype=torch.float64)
-    """
-    _, place, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(dim=0).double()
-    return (last - (counts - 1) / 2)[place]
-
-
-class LevelAccuracy(_AllPairs):
-    """The share of predictions whose nearest level is that of the target.
+class ScoreOfAll(_AllPairs):
+    """A score of all predictions, such as R squared or Spearman's rank correlation.
 
     Args:
-        target: With levels.
+        score: What each image contributes to it, ``(N,)``, of targets and predictions.
+        target: With levels, where it is of the nearest levels.
     """
 
-    def __init__(self, target: TargetStats) -> None:
+    def __init__(
+        self, score: Callable[[Tensor, Tensor], Tensor], target: TargetStats | None = None
+    ) -> None:
         super().__init__()
+        self.score = score
         self.target = target
 
     def compute(self) -> Tensor:
-        """Return the share."""
-        predicted, label = (self.target.nearest_level(column) for column in self._columns())
-        return (predicted == label).float().mean()
-
-
-class QuadraticKappa(LevelAccuracy):
-    """Cohen's kappa of the nearest levels, an error weighted by the square of its steps.
-
-    Cohen, 1968, https://doi.org/10.1037/h0026256. 1 is agreement, 0 what chance brings; NaN where
-    targets and predictions are all of one level.
-    """
-
-    def compute(self) -> Tensor:
-        """Return kappa."""
-        predicted, label = (self.target.nearest_level(column) for column in self._columns())
-        predicted, label = predicted.double(), label.double()
-        # The mean square of the steps between each prediction and each label.
-        means = predicted.mean() * label.mean()
-        expected = predicted.square().mean() - 2 * means + label.square().mean()
-        if expected <= 0:
-            return torch.tensor(torch.nan)
-        return (1 - (predicted - label).square().mean() / expected).float()
+        """Return the score; NaN where it is not defined, as where all targets are one."""
+        predicted, targets = dim_zero_cat(self.pairs).cpu().double().T
+        if self.target is not None and self.target.levels is not None:
+            levels = torch.tensor(self.target.levels, dtype=torch.float64)
+            predicted, targets = (nearest_levels(each, levels) for each in (predicted, targets))
+        return self.score(targets, predicted).double().mean().float()

@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.labels import label_text
 from tltool.data.loading.samples import Splits
 from tltool.finetuning.plan import trained_by
 from tltool.models.layer_groups import layer_groups
@@ -78,7 +79,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         True
     """
     rows = [
-        (split, path, class_names[label])
+        (split, path, label_text(label, class_names))
         for split, samples in splits.by_name().items()
         for path, label in zip(samples.paths, samples.labels or [], strict=True)
     ]

@@ -16,7 +16,8 @@ from tltool.evaluation.baselines import (
     probe_correct,
 )
 from tltool.evaluation.paired_differences import number_groups
-from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.prediction_kind import PredictionKind
+from tltool.evaluation.predictions import Predictions, PredictionSet
 from tltool.features.feature_loader import FeatureLoader
 
 
@@ -26,31 +27,33 @@ class PredictionCollector:
     Args:
         loader: A loader of `ImageDataModule`, which says which images a batch holds.
         device: Where the ranks' results meet.
+        kind: What is predicted; ``None`` for one class of each image.
     """
 
-    def __init__(self, loader: BatchLoader, device: torch.device) -> None:
+    def __init__(
+        self, loader: BatchLoader, device: torch.device, kind: PredictionKind | None = None
+    ) -> None:
+        self.kind = kind or PredictionKind(2)
         self.loader = loader
         self.dataset = _dataset(loader)
-        # One column says whether an image was seen, four what was predicted; also on a rank that
-        # gets no image, for all of them join in the sum.
-        self._rows = torch.zeros(len(self.dataset), 5, device=device)
+        # One column says whether an image was seen, the others what was predicted; also on a rank
+        # that gets no image, for all of them join in the sum.
+        self._rows = torch.zeros(len(self.dataset), 1 + self.kind.num_columns, device=device)
 
-    def add(self, probabilities: Tensor, labels: Tensor, batch_idx: int) -> None:
-        """Note one batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
+    def add(self, outputs: Tensor, labels: Tensor, batch_idx: int) -> None:
+        """Note one batch, see `PredictionKind.predictions`."""
         batches: Any = self.loader.batch_sampler
-        found = PredictionSet.from_probabilities(probabilities, labels)
-        seen = torch.ones_like(found.confidence)
-        columns = (seen, found.labels, found.predicted, found.confidence, found.of_label)
-        self._rows[batches[batch_idx]] = torch.stack([each.float() for each in columns], dim=1)
+        columns = self.kind.columns(outputs, labels).float()
+        seen = torch.ones_like(columns[:, :1])
+        self._rows[batches[batch_idx]] = torch.cat([seen, columns], dim=1)
 
-    def gather(self, trainer: Trainer) -> PredictionSet:
+    def gather(self, trainer: Trainer) -> Predictions:
         """Return the predictions of all ranks, of the images that were seen; all must call it."""
         # Each image is on one rank only, so the sum over the ranks joins them.
         rows = trainer.strategy.reduce(self._rows, reduce_op="sum")
         assert isinstance(rows, Tensor)  # noqa: S101  # as given
         positions = rows[:, 0].cpu().nonzero()[:, 0]
-        _, labels, predicted, confidence, of_label = rows.cpu()[positions].T
-        return PredictionSet(positions, labels.long(), predicted.long(), confidence, of_label)
+        return self.kind.from_columns(rows.cpu()[positions, 1:], positions)
 
 
 def val_majority_correct(train: BatchLoader, val: BatchLoader) -> Tensor:

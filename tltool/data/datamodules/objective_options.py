@@ -40,3 +40,20 @@ def refuse_class_options(data: Any) -> None:
                 f"`class_names` are {len(names)} names, and a regression has one target, no "
                 "classes. Leave them out."
             )
+
+
+def need_one_class(data: Any, what: str) -> None:
+    """Raise unless each image of a datamodule has one class.
+
+    Args:
+        data: The datamodule.
+        what: What needs it, as the sentence begins.
+
+    Raises:
+        ValueError: It names the objective.
+    """
+    if data.objective != "single_label":
+        raise ValueError(
+            f"{what} is for one class of each image, and the objective is {data.objective}. Leave "
+            "it out."
+        )

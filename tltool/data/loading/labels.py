@@ -104,9 +104,3 @@ class TargetStats:
         """Return plain data, for a checkpoint."""
         levels = None if self.levels is None else list(self.levels)
         return {**asdict(self), "levels": levels}
-
-    def nearest_level(self, values: Tensor) -> Tensor:
-        """Return the number of the level that is nearest to each value ``(N,)``."""
-        assert self.levels is not None  # noqa: S101  # the caller asks first
-        levels = values.new_tensor(self.levels)
-        return (values[:, None] - levels).abs().argmin(dim=1)

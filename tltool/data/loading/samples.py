@@ -109,5 +109,5 @@ def _describe_labels(samples: Samples, class_names: Sequence[str]) -> str:
     named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
     each = f"{min(counts)} to {max(counts)} images each"
     classes = ", ".join(named) if len(named) <= _NAMED else each
-    several = ", several for an image," if labels and isinstance(labels[0], tuple) else ""
+    several = ", several for an image" if labels and isinstance(labels[0], tuple) else ""
     return f"{len(class_names)} classes{several} ({classes})"

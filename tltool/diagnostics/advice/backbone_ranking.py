@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from tltool.data.datamodules.objective_options import need_one_class
 from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.logme import logme
 from tltool.diagnostics.advice.subsample import at_most
@@ -68,6 +69,7 @@ def rank_backbone(weights: LocalWeights, data: "ImageDataModule") -> RankedBackb
         ValueError: If the weights do not fit.
         OSError: If they cannot be read.
     """
+    need_one_class(data, "The ranking of backbones")
     backbone = Backbone(weights.name, weights.weights)
     data.data_config = backbone.data_config
     start, found = time.perf_counter(), {}

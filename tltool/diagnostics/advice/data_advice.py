@@ -4,6 +4,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from tltool._plain_text import plain_console
+from tltool.data.datamodules.objective_options import need_one_class
 from tltool.data.loading.samples import Splits
 from tltool.diagnostics.advice.layer_probes import LayerProbes, probe_layers
 from tltool.diagnostics.advice.learning_curve import LearningCurve, learning_curve
@@ -31,6 +32,7 @@ def advise_on(
     Returns:
         The advice, and what it rests on.
     """
+    need_one_class(data, "Advice")
     counts, splits = data.train_class_counts, data.splits
     data = copy.copy(data)
     data.splits = Splits(at_most(data.samples("train"), MOST_IMAGES), splits.val, splits.test)

@@ -9,10 +9,15 @@ from tltool.data.loading.samples import Samples
 def draw_stratified(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Return the indices of a share of the images of each class, at random, at least one of each.
 
+    Where labels are several classes ``(N, num_classes)`` or numbers, those of all images.
+
     Example:
         >>> draw_stratified(torch.tensor([0] * 4 + [1] * 2), 0.5, torch.Generator()).shape
         torch.Size([3])
     """
+    if labels.ndim > 1 or labels.is_floating_point():
+        order = torch.randperm(len(labels), generator=generator)
+        return order[: max(round(len(labels) * share), 1)].sort().values
     chosen = []
     for label in labels.bincount().nonzero().flatten():
         members = (labels == label).nonzero().flatten()

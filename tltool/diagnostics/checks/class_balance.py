@@ -12,19 +12,22 @@ UNEVEN = 10
 CHECK = Check("class balance")
 
 
-def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> CheckResult:
+def class_balance(
+    counts: Mapping[str, Sequence[int]], class_names: Sequence[str], *, several: bool = False
+) -> CheckResult:
     """Look at the number of images of each class.
 
     Args:
         counts: Number of images of each class, by split of the data; ``train`` is one of them.
         class_names: The classes, in the order of the counts.
+        several: Whether an image may have several.
 
     Example:
         >>> class_balance({"train": [90, 3]}, ["ants", "bees"]).status
         'warning'
     """
     train = counts["train"]
-    seen = describe_counts(train, class_names)
+    seen = describe_counts(train, class_names, several=several)
     for split, numbers in counts.items():
         empty = [name for name, count in zip(class_names, numbers, strict=True) if not count]
         if empty and split == "train":
@@ -39,7 +42,9 @@ def class_balance(counts: Mapping[str, Sequence[int]], class_names: Sequence[str
     return CHECK.ok(seen)
 
 
-def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
+def describe_counts(
+    counts: Sequence[int], class_names: Sequence[str], *, several: bool = False
+) -> str:
     """Return the counts in words, with the share of the largest class.
 
     Example:
@@ -48,6 +53,8 @@ def describe_counts(counts: Sequence[int], class_names: Sequence[str]) -> str:
     """
     total, largest = sum(counts), max(counts)
     sizes = " to ".join(f"{count:,}" for count in sorted({min(counts), largest}))
+    if several:
+        return f"{len(counts)} classes of {sizes} training images, of which some share images"
     majority = class_names[list(counts).index(largest)]
     return (
         f"{len(counts)} classes of {sizes} training images; always saying {majority!r} is right "

@@ -15,6 +15,7 @@ from tltool.data.files.decoding import decode_image, read_content
 from tltool.data.files.decoding_threads import map_in_threads
 from tltool.data.files.image_errors import BrokenImageError
 from tltool.data.loading.image_dataset import decode_with
+from tltool.data.loading.labels import Label, label_text
 from tltool.data.loading.samples import Samples, Splits
 from tltool.diagnostics.checks.check_result import Check, CheckResult, listed
 from tltool.diagnostics.checks.class_balance import class_balance
@@ -67,7 +68,7 @@ class HashedImages:
         return [split for split, samples in self.samples.items() for _ in samples.paths]
 
     @property
-    def labels(self) -> list[int]:
+    def labels(self) -> list[Label]:
         """The label of each of them."""
         return [label for samples in self.samples.values() for label in samples.labels or ()]
 
@@ -102,11 +103,18 @@ def check_images(
     counts = {split: each.class_counts(data.num_classes) for split, each in splits if each}
     results = [
         images_are_readable(images),
-        class_balance(counts, data.class_names),
+        *_balance(counts, data),
         exact_duplicates(duplicates, images.names, images.splits, images.labels),
         near_duplicates(duplicates, images.names, images.splits),
     ]
     return results, duplicates
+
+
+def _balance(counts: dict[str, list[int]], data: "ImageDataModule") -> list[CheckResult]:
+    """Return the check of the classes; numbers have none."""
+    if data.objective == "regression":
+        return []
+    return [class_balance(counts, data.class_names, several=data.objective == "multi_label")]
 
 
 def images_are_readable(images: HashedImages) -> CheckResult:
@@ -161,7 +169,11 @@ def write_duplicate_groups(
     groups = [group for samples in images.samples.values() for group in samples.groups or ()]
     clusters = duplicates.clusters(groups if len(groups) == len(images.paths) else ())
     rows = [
-        {"path": os.path.abspath(path), "label": data.class_names[label], "group": f"g{cluster}"}
+        {
+            "path": os.path.abspath(path),
+            "label": label_text(label, data.class_names),
+            "group": f"g{cluster}",
+        }
         for path, label, cluster in zip(images.paths, images.labels, clusters, strict=True)
     ]
     write_rows(Path(file), ["path", "label", "group"], rows)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tltool.data.loading.labels import Label
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 from tltool.diagnostics.checks.duplicates import Duplicates, pairs_of_equal
 
@@ -15,7 +16,7 @@ MOST_NEAR = 0.01
 
 
 def exact_duplicates(
-    found: Duplicates, paths: Sequence[str], splits: Sequence[str], labels: Sequence[int]
+    found: Duplicates, paths: Sequence[str], splits: Sequence[str], labels: Sequence[Label]
 ) -> CheckResult:
     """Look for the same content in two splits of the data, or under two labels.
 
@@ -23,7 +24,7 @@ def exact_duplicates(
         found: Which images are the same.
         paths: Of each image.
         splits: The split that each belongs to.
-        labels: The class of each.
+        labels: The label of each.
 
     Example:
         >>> found = Duplicates(np.array([0, 0, 1]), np.empty((0, 2), int), 0)
@@ -70,6 +71,7 @@ def near_duplicates(found: Duplicates, paths: Sequence[str], splits: Sequence[st
 
 def _pairs_across(pairs: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.int64]:
     """Return the pairs ``(P, 2)`` of images whose split or label differs."""
-    first, other = np.array(values)[pairs].T
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    first, other = np.array([numbers[value] for value in values], dtype=np.int64)[pairs].T
     differs: NDArray[np.bool_] = first != other
     return pairs[differs]

@@ -78,7 +78,13 @@ class ModelChecks:
         counts = self.data.drawn_class_counts if log_prior else None
         with torch.no_grad():
             logits = task.head(self.features)
-        yield starting_loss(logits, self.labels, task.training_loss, class_counts=counts)
+        yield starting_loss(
+            logits,
+            self.labels,
+            task.training_loss,
+            class_counts=counts,
+            objective=self.data.objective,
+        )
         yield starting_signal.starting_signal_is_sound(self.signals)
         trains = any(
             phase.batch_norm not in KEEPS_STATISTICS
@@ -149,6 +155,7 @@ class ModelChecks:
             learner, inputs, limits = task.head, self.features[:HEAD_IMAGES], overfitting.HEAD
         else:
             learner, inputs, limits = task, self.images[:NUM_TRIED], overfitting.NETWORK
-        labels = self.labels[: len(inputs)]
-        fit = overfitting.overfit_one_batch(learner, inputs, labels, limits)
+        labels = self.task.standardized(self.labels[: len(inputs)])
+        objective = self.data.objective
+        fit = overfitting.overfit_one_batch(learner, inputs, labels, limits, objective)
         return overfitting.overfits_one_batch(fit, len(labels), on_features=on_features)

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tltool._module_state import disable_dropout_
+from tltool._objective import Objective
 from tltool.diagnostics.checks.check_result import Check, CheckResult
+from tltool.models.label_loss import label_loss
 
 
 class Limits(NamedTuple):
@@ -59,16 +60,51 @@ class OneBatchFit:
     is_complete: bool
 
 
+class Batch(NamedTuple):
+    """A few images and their labels.
+
+    Attributes:
+        inputs: ``(B, ...)``.
+        labels: As `label_loss` takes them.
+        objective: What the labels are.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    objective: Objective
+
+    def accuracy(self, logits: Tensor) -> float:
+        """Return the share of right ones; of numbers those that are off by less than a half."""
+        if self.objective == "multi_label":
+            right = ((logits > 0) == (self.labels > 0)).all(dim=1)
+        elif self.objective == "regression":
+            right = (logits[:, 0] - self.labels).abs() < 0.5  # standard deviations
+        else:
+            right = logits.argmax(dim=1) == self.labels
+        return float(right.double().mean())
+
+    def loss_of_guess(self, logits: Tensor) -> float:
+        """Return the loss of who knows nothing about an image."""
+        if self.objective == "regression":
+            return 1.0
+        return math.log(2 if self.objective == "multi_label" else logits.shape[1])
+
+
 def overfit_one_batch(
-    learner: nn.Module, inputs: Tensor, labels: Tensor, limits: Limits
+    learner: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    limits: Limits,
+    objective: Objective = "single_label",
 ) -> OneBatchFit:
     """Train copies on one batch, without dropout and weight decay, one learning rate after another.
 
     Args:
         learner: From inputs to logits, ``(B, num_classes)``; what requires a gradient trains.
         inputs: ``(B, ...)``.
-        labels: ``(B,)``.
+        labels: As `label_loss` takes them.
         limits: Learning rates, steps and seconds.
+        objective: What the labels are.
 
     Example:
         >>> inputs, labels = torch.eye(4), torch.tensor([0, 1, 0, 1])
@@ -76,9 +112,10 @@ def overfit_one_batch(
         True
     """
     end = time.monotonic() + limits.seconds
+    batch = Batch(inputs, labels, objective)
     fits: list[OneBatchFit] = []
     for lr in limits.lrs:
-        *_, last = _fits(copy.deepcopy(learner), (inputs, labels), lr, limits.num_steps, end)
+        *_, last = _fits(copy.deepcopy(learner), batch, lr, limits.num_steps, end)
         fits.append(last)
         if last.is_learned or not last.is_complete:
             break
@@ -100,20 +137,19 @@ def overfits_one_batch(fit: OneBatchFit, num_images: int, *, on_features: bool) 
 
 
 def _fits(
-    learner: nn.Module, batch: tuple[Tensor, Tensor], lr: float, num_steps: int, end: float
+    learner: nn.Module, batch: "Batch", lr: float, num_steps: int, end: float
 ) -> Iterator[OneBatchFit]:
     """Yield how well a batch is fitted before each step, until it is, or time is up."""
-    inputs, labels = batch
     disable_dropout_(learner)
     parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=lr)
     for step in range(1, num_steps + 1):
         with torch.enable_grad():
-            logits: Tensor = learner(inputs)
-            loss = functional.cross_entropy(logits, labels)
-        accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+            logits: Tensor = learner(batch.inputs)
+            loss = label_loss(logits, batch.labels, objective=batch.objective)
+        accuracy, guess = batch.accuracy(logits), batch.loss_of_guess(logits)
         value = float(loss.detach())
-        is_learned = accuracy == 1 and value < LEARNED * math.log(logits.shape[1])
+        is_learned = accuracy == 1 and value < LEARNED * guess
         is_complete = step == num_steps or time.monotonic() <= end
         fit = OneBatchFit(value, accuracy, is_learned, lr, step, is_complete)
         yield fit

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from tltool._objective import Objective
 from tltool.diagnostics.checks.check_result import Check, CheckResult
 
 #: Above the loss of a guess: logits of standard deviation 1, as weights that keep the variance give
@@ -17,6 +18,11 @@ SURE = 1.5
 #: it is not that sure of it: with less it knows the labels already.
 KNOWS = 0.1
 
+_GUESS: dict[str, str] = {
+    "single_label": "a guess among {num_classes} classes has ln {num_classes}",
+    "multi_label": "a guess of .5 for each class has",
+    "regression": "always saying the mean has",
+}
 CHECK = Check("loss at the start")
 
 
@@ -26,6 +32,7 @@ def starting_loss(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     *,
     class_counts: Sequence[int] | None = None,
+    objective: Objective = "single_label",
 ) -> CheckResult:
     """Compare the first loss with that of a guess: ln C, or the label entropy from a log prior.
 
@@ -35,6 +42,7 @@ def starting_loss(
         loss_of: The training loss of logits and labels.
         class_counts: Of the training images as an epoch draws them, where the head starts from
             them (``log_prior``).
+        objective: What the labels are.
 
     Example:
         >>> from torch.nn.functional import cross_entropy
@@ -43,7 +51,7 @@ def starting_loss(
     """
     num_classes = logits.shape[1]
     guess = torch.zeros_like(logits)
-    words = f"a guess among {num_classes} classes has ln {num_classes}"
+    words = _GUESS[objective].format(num_classes=num_classes)
     if class_counts is not None:
         guess = guess + logits.new_tensor(class_counts).log()
         words = "a guess by the class frequencies has the label entropy"

@@ -1,4 +1,4 @@
-"""Accuracy of compared heads over two axes, with a frame around what is beyond noise."""
+"""Score of compared heads over two axes, with a frame around what is beyond noise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from tltool.reporting.figures.palette import COLORMAP
 
 
 def draw_accuracy_heatmap(found: Comparison) -> Figure:
-    """Draw the accuracy of all heads over their first axis and the product of the others.
+    """Draw the score of all heads over their first axis and the product of the others.
 
-    What differs from the reference beyond noise has a frame. The colors span the error of an
-    accuracy at least, so that noise is not painted as a difference.
+    What differs from the reference beyond noise has a frame. The colors span the error of a
+    score at least, so that noise is not painted as a difference.
     """
     settings = {row.name: found.variants[row.name].settings for row in found.rows}
     first = next((axis for each in settings.values() for axis in each), "")
@@ -29,10 +29,10 @@ def draw_accuracy_heatmap(found: Comparison) -> Figure:
     for row in found.rows:
         x = columns.index(_cell(first, settings[row.name]))
         y = lines.index(_rest(first, settings[row.name]))
-        values[y][x] = row.accuracy.mean
+        values[y][x] = row.result.mean
         is_finding = row.name in findings
         frame = {"boxstyle": "round", "fc": "white", "ec": "black" if is_finding else "none"}
-        text = f"{row.accuracy.mean:.3f}"
+        text = found.score.words(row.result.mean)
         axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
     low, high = _color_range(found)
     image = axes.imshow(values, cmap=COLORMAP, aspect="auto", vmin=low, vmax=high)
@@ -40,7 +40,7 @@ def draw_accuracy_heatmap(found: Comparison) -> Figure:
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", **plain)
     axes.set_yticks(range(len(lines)), lines, **plain)
     axes.set_title(one_line(f"frame: beyond noise unlike {found.reference}"), **plain)
-    figure.colorbar(image, label="accuracy")
+    figure.colorbar(image, label=found.score.name)
     return figure
 
 
@@ -55,9 +55,9 @@ def comparison_curves(found: Comparison) -> dict[str, dict[str, list[tuple[int, 
 
 
 def _color_range(found: Comparison) -> tuple[float, float]:
-    means = [row.accuracy.mean for row in found.rows]
+    means = [row.result.mean for row in found.rows]
     center = (min(means) + max(means)) / 2
-    error = max(row.accuracy.interval[1] - row.accuracy.mean for row in found.rows)
+    error = max(row.result.interval[1] - row.result.mean for row in found.rows)
     half = max(max(means) - center, error)
     return center - half, center + half
 

@@ -79,7 +79,7 @@ def _binned(found: RegressionPredictions) -> tuple[list[float], list[float]]:
     groups = [order[rows] for rows in torch.arange(len(found)).tensor_split(_NUM_BINS) if len(rows)]
     if found.levels:
         places = found.in_levels[0]
-        groups = [(places == place).nonzero()[:, 0] for place in places.unique()]
+        groups = [(places == place).nonzero()[:, 0] for place in torch.unique(places)]
     columns = found.targets.double(), found.predicted.double()
     true, predicted = ([float(values[group].mean()) for group in groups] for values in columns)
     return true, predicted

@@ -113,6 +113,8 @@ class WandbTracking(Callback):
             return
         if self._sends("images"):
             media.log_augmented(self._run, train, self._task.data_config)
+        if self._task.objective != "single_label":
+            return  # The tables are of one class for each image.
         self._majority = val_majority_correct(train, val)
         if self._probe is None or len(self._probe) != len(self._majority):
             probe = val_probe_correct(train, val, len(self._task.class_names))
@@ -174,7 +176,8 @@ class WandbTracking(Callback):
         loader = trainer.val_dataloaders
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
-        if self._logger is not None and counts and isinstance(loader, BatchLoader):
+        is_single = self._task is not None and self._task.objective == "single_label"
+        if self._logger is not None and counts and is_single and isinstance(loader, BatchLoader):
             self._collector = PredictionCollector(loader, pl_module.device)
 
     def on_validation_batch_end(
@@ -191,6 +194,7 @@ class WandbTracking(Callback):
         if self._collector is None:
             return
         predictions = self._collector.gather(trainer)
+        assert isinstance(predictions, PredictionSet)  # noqa: S101  # no other is collected
         if self._logger is None or self._run is None or len(predictions) == 0:
             return
         self._last = predictions

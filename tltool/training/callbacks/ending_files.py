@@ -25,7 +25,10 @@ def write_candidates(
     path: Path, measured: Sequence[MeasuredBlend], chosen: MeasuredBlend, monitor: str
 ) -> None:
     """Write a table with a row for each candidate, whole or not at all."""
-    metrics = dict.fromkeys(["val/loss", "val/accuracy", monitor])
+    known = measured[0].candidate.metrics
+    metrics = [
+        name for name in dict.fromkeys(["val/loss", "val/accuracy", monitor]) if name in known
+    ]
     measures = [name.removeprefix("val/") for name in metrics]
     columns = ["candidate", "share", "statistics", *measures, "chosen"]
     rows = []

@@ -106,6 +106,11 @@ class FeatureCaching(Callback):
         data = getattr(trainer, "datamodule", None)
         if not (self.enabled and isinstance(data, ImageDataModule)) or shards_weights(trainer):
             return
+        if self.mixup and data.objective == "regression":
+            raise ValueError(
+                "`features.mixup` mixes the classes of two images, and the objective is "
+                "regression. Set --features.mixup 0."
+            )
         backbone = pl_module.get_submodule("backbone")
         if not isinstance(backbone, Backbone):  # `start_head_` says what it needs.
             return

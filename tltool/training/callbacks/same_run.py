@@ -10,6 +10,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.loading.labels import label_text
 from tltool.data.loading.samples import Splits
 from tltool.training.distributed.collectives import is_distributed
 from tltool.training.distributed.launch import node_name
@@ -70,7 +71,7 @@ def describe_listing(splits: Splits, class_names: list[str]) -> str:
     """
     root, digest = common_folder(splits), hashlib.sha256()
     for split, samples in splits.by_name().items():
-        names = [class_names[label] for label in samples.labels or []]
+        names = [label_text(label, class_names) for label in samples.labels or []]
         for path, name in zip(samples.paths, names, strict=True):
             line = f"{split}\t{path.removeprefix(root)}\t{name}\n"
             digest.update(line.encode(errors="surrogateescape"))
