@@ -124,26 +124,25 @@ def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
         >>> import torch
         >>> from tltool.evaluation.predictions import PredictionSet
         >>> labels = torch.zeros(100, dtype=torch.long)
-        >>> def found(num_right):
-        ...     right = torch.arange(100) < num_right
-        ...     chances = torch.stack([right, ~right], dim=1).float()
-        ...     return PredictionSet.from_probabilities(chances, labels)
-        >>> outcome(RunGain(ProbeBaseline("val", found(94), None), found(70), is_optimistic=True))
+        >>> def right(number):
+        ...     sure = torch.where(torch.arange(100) < number, 0.9, 0.1)
+        ...     return PredictionSet.from_probabilities(torch.stack([sure, 1 - sure], 1), labels)
+        >>> probe = ProbeBaseline("val", right(94), None)
+        >>> outcome(RunGain(probe, right(70), is_optimistic=True))
         'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
     """
-    difference, score = gain.difference, gain.predictions.score
-    mean = difference.estimate.mean
-    is_better = (mean < 0) if score.smaller_is_better else (mean > 0)
+    score, estimate = gain.predictions.score, gain.difference.estimate
+    is_better = (estimate.mean < 0) == score.smaller_is_better
     word = "even"
-    if difference.is_finding:
+    if gain.difference.is_finding:
         word = "won" if is_better else "lost"
     falls = (f"; in {alarm.layer} {alarm.message.partition('. ')[0]}" for alarm in lost)
-    hint = "" if is_better or not mean else "".join(falls)
-    run, probe = (score.words(each.value) for each in (gain.score, gain.probe.score))
-    change, low, high = (score.words(each, "+") for each in (mean, *difference.estimate.interval))
+    hint = "" if is_better or not estimate.mean else "".join(falls)
+    run, probe = (score.words(each.score.value) for each in (gain, gain.probe))
+    mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
     return (
-        f"{word:<9}this run {run}, the probe without training {probe}: {change} (95 % interval "
-        f"{low} to {high}){hint}"
+        f"{word:<9}this run {run}, the probe without training {probe}: {mean} "
+        f"(95 % interval {low} to {high}){hint}"
     )
 
 

@@ -91,6 +91,7 @@ def choose_candidate(
         groups: What each image of the split belongs to, where images of one group are alike.
 
     Example:
+        >>> from tltool.evaluation.predictions import PredictionSet
         >>> labels = torch.tensor([0, 1, 1])
         >>> def candidate(name, share, probabilities):
         ...     found = PredictionSet.from_probabilities(torch.tensor(probabilities), labels)

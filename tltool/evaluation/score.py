@@ -27,7 +27,7 @@ class Score(NamedTuple):
         """Return a value, or with ``sign="+"`` a difference of two, in words.
 
         Example:
-            >>> ACCURACY.words(0.9), MAE.words(1234.5678), MAE.words(-0.00012345, "+")
+            >>> ACCURACY.words(0.9), MAE.words(1234.5678), MAE.words(-0.00012346, "+")
             ('0.900', '1235', '-0.0001235')
         """
         return f"{value:{sign}{self.digits}}"

@@ -18,8 +18,8 @@ def choose_thresholds(probabilities: Tensor, targets: Tensor) -> list[float]:
         targets: Which classes each image has, ``(N, num_classes)``.
 
     Example:
-        >>> choose_thresholds(torch.tensor([[0.1], [0.3], [0.2]]), torch.tensor([[0], [1], [0]]))
-        [0.25]
+        >>> choose_thresholds(torch.tensor([[0.1], [0.75], [0.5]]), torch.tensor([[0], [1], [0]]))
+        [0.625]
     """
     pairs = zip(probabilities.double().T, targets.T, strict=True)
     return [_best_threshold(column, labels > 0) for column, labels in pairs]
