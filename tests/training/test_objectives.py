@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tltool.features.cache import cached_features
 from tltool.models.target_probe import fit_probe, probe_logits
+from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.checkpoint_io import TASK
 from tltool.training.head_start import start_head_
 from tltool.training.image_task import ImageTask
@@ -82,6 +83,14 @@ def test_best_ckpt_holds_the_candidate_with_the_best_score(runs, objective):
     start = next(float(row[score]) for row in rows if row["candidate"] == "start")
     chosen = next(row for row in rows if row["chosen"] == "yes")
     assert float(chosen[score]) in (best, start)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [("val/mae", "min"), ("val/rmse", "min"), ("val/map", "max"), ("val/r2", "max")],
+)
+def test_errors_are_best_where_they_are_least(tmp_path, monitor, mode):
+    assert BestCheckpoint(tmp_path, monitor).mode == mode
 
 
 def test_thresholds_are_chosen_on_validation_images_and_stored_as_a_plain_list(runs):
