@@ -18,7 +18,7 @@ def content_hashes(content: bytes, metadata: Mapping[str, str]) -> dict[str, str
 
     Example:
         >>> content_hashes(b"", {"objective": '"single_label"'})
-        {'graph': 'e3b0c44298fc1c14', 'metadata objective': 'fd1f99cc9c8d9b2a'}
+        {'graph': 'e3b0c44298fc1c14', 'metadata objective': '304440c905151fef'}
     """
     rest, hashes = hashlib.sha256(), dict[str, str]()
     for number, value in _fields(memoryview(content)):
