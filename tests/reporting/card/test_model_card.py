@@ -103,6 +103,12 @@ def test_a_class_that_is_provably_weaker_is_marked(measured_split):
     assert [row[-1] for row in table.rows] == ["yes", ""]
 
 
+def test_a_class_that_chance_may_have_made_weaker_is_not_marked(measured_split):
+    found = measured_split(run=100, probe=50)
+    found.predictions.predicted[0] = 1  # One of 50 ants.
+    assert [row[-1] for row in weak_classes(found).rows] == ["", ""]
+
+
 def test_several_labels_have_average_precisions_of_classes():
     targets = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 1]] * 10)
     found = of_kind(MultiLabelPredictions.of(targets * 0.8 + 0.1, targets), ["ants", "bees"])
