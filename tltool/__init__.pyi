@@ -31,7 +31,7 @@ from .finetuning.strategies import LayerwiseDecay as LayerwiseDecay
 from .finetuning.strategies import LinearProbe as LinearProbe
 from .finetuning.strategies import LoRA as LoRA
 from .inference.export.exporting import export as export
-from .inference.predictor import load as load
+from .inference.loading import load as load
 from .layers.activations import create_activation as create_activation
 from .layers.initializers import init_weights_ as init_weights_
 from .layers.input_norms import create_input_norm as create_input_norm

@@ -17,7 +17,7 @@ from image_sets import val_labels
 from results import FOLDER, Row
 
 from tltool.finetuning.strategies import STRATEGIES, Auto, ChosenGroups
-from tltool.inference.predictor import load
+from tltool.inference.loading import load
 from tltool.models.backbone import Backbone
 from tltool.reporting.run_record import read_run
 

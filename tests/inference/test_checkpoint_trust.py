@@ -11,9 +11,10 @@ from tests.conftest import write_images
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.loading.samples import Samples, Splits
 from tltool.inference.checkpoint_trust import calibration_split, fit_trust, read_trust
+from tltool.inference.data_prediction import single_device_trainer
 from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_job import predict_to_file
-from tltool.inference.predictor import Predictor, single_device_trainer
+from tltool.inference.predictor import Predictor
 from tltool.inference.split_limits import SplitLimits, listening
 from tltool.models.backbone import Backbone
 from tltool.training.image_task import ImageTask

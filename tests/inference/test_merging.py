@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tltool.inference.loading import load
 from tltool.inference.merge_sources import read_sources
 from tltool.inference.merging import merge_weights, save_merge
-from tltool.inference.predictor import load
 from tltool.models.weight_averaging import average_weights, interpolate_weights
 from tltool.training.callbacks.ending import Ending
 

@@ -6,7 +6,8 @@ import pytest
 import timm
 import torch
 
-from tltool.models.backbone import Backbone, find_group_names
+from tltool.models.backbone import Backbone
+from tltool.models.group_names import find_group_names
 from tltool.models.unused_parameters import modules_of
 
 STOPS = {"crossvit_tiny_240": "blocks.1", "coat_tiny": "parallel_blocks"}

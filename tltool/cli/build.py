@@ -28,7 +28,8 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
-from tltool.models.backbone import Backbone, find_group_names
+from tltool.models.backbone import Backbone
+from tltool.models.group_names import find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask

@@ -13,7 +13,8 @@ from tltool.cli.fit import fit as train
 from tltool.cli.fit import run_fit
 from tltool.cli.parser import WrongUsage
 from tltool.cli.report import PAGE, report
-from tltool.inference.predictor import Predictor, load
+from tltool.inference.loading import load
+from tltool.inference.predictor import Predictor
 from tltool.models.serialization import plain
 from tltool.training.distributed.signals import SIGNALS, SignalStopped, stop_message
 

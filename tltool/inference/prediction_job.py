@@ -19,6 +19,7 @@ from tltool._progress import with_progress
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.data.loading.num_workers import resolve_num_workers
+from tltool.inference.data_prediction import single_device_trainer
 from tltool.inference.head_features import HeadFeatures, head_features
 from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_chunks import PredictionChunks, chunks_folder
@@ -33,7 +34,7 @@ from tltool.inference.prediction_table import (
     target_column,
     write_prediction_table,
 )
-from tltool.inference.predictor import Predictor, single_device_trainer
+from tltool.inference.predictor import Predictor
 from tltool.training.distributed.launch import Launch
 from tltool.training.distributed.rank_watch import RankWatch
 

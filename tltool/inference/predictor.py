@@ -3,12 +3,12 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar, cast, overload
+from typing import Self, cast, overload
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from tltool._lookup import lookup
@@ -21,10 +21,9 @@ from tltool.data.files.image_sources import ImageSource, are_several, describe_s
 from tltool.data.files.value_range import check_value_range
 from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
-from tltool.evaluation.multi_label import MultiLabelPredictions
-from tltool.evaluation.per_class import class_metrics
 from tltool.evaluation.temperature import LEAST_IMAGES
 from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
+from tltool.inference.data_prediction import Kept, keep_batches, output_numbers
 from tltool.inference.prediction import (
     PredictedImages,
     Prediction,
@@ -32,28 +31,12 @@ from tltool.inference.prediction import (
     make_prediction,
 )
 from tltool.inference.source_pixels import source_path, source_pixels
+from tltool.inference.split_metrics import split_metrics
 from tltool.training.image_task import ImageTask
-from tltool.training.metrics import SCALED
 
 _CAUSE = (
     "Its weights are too large: take an earlier checkpoint, or train with a lower learning rate."
 )
-
-Kept = TypeVar("Kept")
-
-
-class _KeepBatches(Callback, Generic[Kept]):
-    """Keep something of each batch; all probabilities of many classes would fill the memory."""
-
-    def __init__(self, keep: Callable[[list[str], Tensor], Kept]) -> None:
-        self.keep = keep
-        self.kept: list[Kept] = []
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        """Keep what is needed of a batch."""
-        self.kept.append(self.keep(outputs["paths"], _numbers(outputs)))
 
 
 class Predictor:
@@ -250,30 +233,13 @@ class Predictor:
             split: See `predict_data`.
             trainer: See `predict_data`.
         """
-        trainer = trainer or single_device_trainer()
-        if trainer.world_size > 1:
-            raise ValueError(
-                "Each process predicts on one device: leave out --trainer.devices and "
-                "--trainer.num_nodes. For several devices, start a process for each: "
-                f"`torchrun --standalone --nproc_per_node {trainer.num_devices} -m tltool predict "
-                "...`, or srun."
-            )
-        where: dict[str, Any] = {"datamodule": data}
-        if split is not None:
-            where = {"dataloaders": data.evaluation_dataloader(split)}
 
         def keep_numbers(paths: list[str], probabilities: Tensor) -> Kept:
             self._check_numbers(paths, probabilities)
             return keep(paths, probabilities)
 
-        kept = _KeepBatches(keep_numbers)
         self.task.views = self._views  # Another predictor may share the task.
-        trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
-        try:
-            trainer.predict(self.task, return_predictions=False, **where)
-        finally:
-            trainer.callbacks.remove(kept)  # type: ignore[attr-defined]
-        return kept.kept
+        return keep_batches(self.task, data, keep_numbers, split, trainer=trainer)
 
     def measure(self, data: ImageDataModule, split: SplitName, *, trainer: Trainer) -> SplitMetrics:
         """Measure the task on the validation or the test split, on all devices of the trainer.
@@ -289,31 +255,14 @@ class Predictor:
         loss = values[f"{split}/loss"]
         if not math.isfinite(loss):
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
-        confusion, outcomes = self.task.confusion, self.task.outcomes
-        if outcomes is not None:
-            return self._measured_labels(split, dict(values), outcomes)
-        if self.task.calibration.num_shared(data.splits, split):
-            values = {name: value for name, value in values.items() if not name.endswith(SCALED)}
-        classes = [] if confusion is None else class_metrics(confusion, self.class_names)
-        return SplitMetrics(dict(values), classes)
-
-    def _measured_labels(
-        self, split: SplitName, values: dict[str, float], outcomes: Tensor
-    ) -> SplitMetrics:
-        """Return the metrics of several classes for each image, see `LabelOutcomes`."""
-        probabilities, targets = outcomes.unbind(dim=2)
-        found = MultiLabelPredictions.of(probabilities, targets, self.task.thresholds)
-        if self.task.thresholds is not None:  # The metrics of training are at one of .5.
-            values[f"{split}/f1_macro_at_thresholds"] = found.macro_f1
-            values[f"{split}/exact_match_at_thresholds"] = float(found.exact.double().mean())
-        return SplitMetrics(values, found.classes(self.class_names))
+        return split_metrics(self.task, data, split, values)
 
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch = {"images": pixels.to(self.device), "paths": images}
         self.task.views = self._views
-        found = _numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
+        found = output_numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
         self._check_numbers(images, found)
         kind, names = self.task.prediction_kind, self.class_names
         return [
@@ -335,50 +284,9 @@ class Predictor:
             )
 
 
-def _numbers(outputs: Mapping[str, Any]) -> Tensor:
-    """Return the probabilities of a batch ``(B, num_classes)``, or its numbers ``(B, 1)``."""
-    numbers: Tensor = (
-        outputs["values"][:, None] if "values" in outputs else outputs["probabilities"]
-    )
-    return numbers
-
-
 def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {size}.")
     left = iter(images)
     while batch := list(itertools.islice(left, size)):
         yield batch
-
-
-def single_device_trainer() -> Trainer:
-    """Return a trainer for one device that writes nothing."""
-    return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
-
-
-def load(
-    checkpoint_path: str | Path,
-    *,
-    value_range: Sequence[float] | None = None,
-    tta: TestTimeAugmentation = "none",
-) -> Predictor:
-    """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
-
-    Args:
-        checkpoint_path: The file.
-        value_range: The pixel values of black and of white, where the model was trained without
-            them, and the images are of more bits than those that it knows.
-        tta: Test-time augmentation, see `Predictor`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
-
-    Example:
-        >>> load("no/such.ckpt")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
-    """
-    task = ImageTask.load_from_checkpoint(checkpoint_path)
-    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)

@@ -1,7 +1,7 @@
 """Backbone: a timm model without its classifier, its weights loaded and its layers edited."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,6 @@ from tltool.models.timm_models import (
     on_meta_device,
 )
 from tltool.models.timm_options import (
-    ImageSize,
     check_grad_checkpointing,
     check_rates,
     height_and_width,
@@ -285,41 +284,3 @@ class Backbone(EditedModel):
         """Return names of parameters that the model's authors exclude from weight decay."""
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else set()
         return {f"model.{name}" for name in names}
-
-
-def find_group_names(
-    name: str,
-    weights: str = "random",
-    *,
-    in_chans: int = 3,
-    img_size: ImageSize = None,
-    stop_at: str | None = None,
-    model_args: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """Return the names of a backbone's layer groups without building it.
-
-    Args:
-        name: See `Backbone`.
-        weights: See `Backbone`.
-        in_chans: See `Backbone`.
-        img_size: See `Backbone`.
-        stop_at: See `Backbone`.
-        model_args: See `Backbone`.
-
-    Example:
-        >>> find_group_names("test_resnet", stop_at="layer2")
-        ['stem', 'layer1', 'layer2']
-    """
-    origin = find_origin(name, weights)
-    name = origin.name
-    img_size = origin.img_size if img_size is None else img_size
-    check_name(name)
-    model_args = {**origin.model_args, **(model_args or {})}
-    blueprint = on_meta_device(name, model_options(name, in_chans, img_size, model_args=model_args))
-    stop = None if stop_at is None else find_stop(blueprint, stop_at, name)
-    if stop is not None:
-        drop_behind_(blueprint, stop)
-    size = data_config_of(blueprint, in_chans, height_and_width(img_size), {})["input_size"]
-    output = features_on_meta(name, blueprint, stop, size)
-    freeze_as_buffers_(blueprint, unused_parameters(blueprint, output))
-    return list(layer_groups_of(blueprint, coarse=True))

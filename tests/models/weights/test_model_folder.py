@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 from timm.models._hub import save_for_hf
 
-from tltool.models.backbone import Backbone, find_group_names
+from tltool.models.backbone import Backbone
+from tltool.models.group_names import find_group_names
 from tltool.models.serialization import rebuild
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,8 @@ from tltool.inference.export.onnx_file import write_onnx
 from tltool.inference.export.timm_folder import write_timm
 from tltool.inference.export.torch_program import write_torch_program
 from tltool.inference.export.weights_file import write_weights
-from tltool.inference.predictor import Predictor, load
+from tltool.inference.loading import load
+from tltool.inference.predictor import Predictor
 
 FormatName = Literal["onnx", "timm", "safetensors", "torch-export"]
 

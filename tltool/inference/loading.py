@@ -1,0 +1,36 @@
+"""`tltool.load`: a checkpoint as a `Predictor`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tltool.inference.augmented_views import TestTimeAugmentation
+from tltool.inference.predictor import Predictor
+from tltool.training.image_task import ImageTask
+
+
+def load(
+    checkpoint_path: str | Path,
+    *,
+    value_range: Sequence[float] | None = None,
+    tta: TestTimeAugmentation = "none",
+) -> Predictor:
+    """Load a checkpoint for prediction. It alone is enough: no configuration, no download.
+
+    Args:
+        checkpoint_path: The file.
+        value_range: The pixel values of black and of white, where the model was trained without
+            them, and the images are of more bits than those that it knows.
+        tta: Test-time augmentation, see `Predictor`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
+
+    Example:
+        >>> load("no/such.ckpt")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
+    """
+    task = ImageTask.load_from_checkpoint(checkpoint_path)
+    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)
