@@ -100,7 +100,7 @@ def calibration_split(data: ImageDataModule) -> SplitName | None:
     ``test``. A test split of the data's own is left alone. ``None`` where they are too few, or
     where an image has not one class alone.
     """
-    if getattr(data, "objective", "single_label") != "single_label":
+    if data.objective != "single_label":
         return None
     split: SplitName = "test" if data.splits.has_tuning else "val"
     samples = data.splits.by_name().get(split)
