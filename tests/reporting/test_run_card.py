@@ -20,12 +20,12 @@ def test_a_card_says_what_was_trained_on_what():
     card = run_card(CONFIG, CHECKPOINT, images="10 train", input_size=(3, 64, 32), seconds=90)
     assert dict(card.rows) == {
         "backbone": "resnet18, weights random, 64 x 32 px",
-        "head": "Head(activation=gelu)",
+        "head": "linear()",
         "objective": "single label",
         "fine-tuning": "LPFT()",
         "optimizer": "SGD(lr=0.1)",
         "batch": "32 images on all devices together",
-        "augmentation": "crop",
+        "augmented": "crop",
         "images": "10 train",
         "seed": "3",
         "devices": "2 of NVIDIA H200",
@@ -33,6 +33,13 @@ def test_a_card_says_what_was_trained_on_what():
         "versions": "torch 2.14.1",
         "commit": "abc",
     }
+
+
+def test_a_head_with_hidden_layers_is_shown_as_it_is_called():
+    head = {"class_path": "tltool.Head", "init_args": {"hidden_features": [4], "norm": "batch"}}
+    model = CONFIG["model"] | {"head": head}
+    card = dict(run_card(CONFIG | {"model": model}, {}, input_size=(3, 64, 64)).rows)
+    assert card["head"] == "Head(hidden_features=[4], norm=batch)"
 
 
 def test_what_is_not_known_is_said():

@@ -85,11 +85,15 @@ class MeasuredRun:
 
     @property
     def baseline_levels(self) -> dict[str, dict[str, float]]:
-        """The scores of the baselines, by name, by the label of the metric in `CURVES`."""
+        """The score of the strongest baseline, by its name, by the label of the metric in `CURVES`.
+
+        A weak one, far below, would leave no room for the curves.
+        """
         found = self.evaluation
-        if found is None:
+        if found is None or not found.baselines:
             return {}
         label = CURVES.get(self.record.monitor.removeprefix("val/"), "")
         images = "" if found.split == "val" else f", {found.split} images"
-        scores = {f"{name}{images}": found.results[name].value for name in found.baselines}
-        return {label: scores} if label == found.score.name else {}
+        name = list(found.baselines)[-1]  # The probe, if it was fitted.
+        score = {f"{name}{images}": found.results[name].value}
+        return {label: score} if label == found.score.name else {}

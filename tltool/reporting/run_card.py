@@ -6,6 +6,7 @@ from typing import Any
 from tltool._plain_text import pixel_size
 from tltool.reporting.tables import FactTable
 from tltool.training.callbacks.step_trace import StepTrace
+from tltool.training.checkpoint_io import TASK
 
 _UNKNOWN = "unknown"
 
@@ -32,19 +33,20 @@ def run_card(
     machine: Mapping[str, Any] = trace.get("machine", {})
     model, data = config["model"], config["data"]["init_args"]
     backbone = model["backbone"]["init_args"]
+    built = checkpoint.get(TASK, {}).get("backbone", {}).get("init_args", backbone)
     ranks = facts.get("world_size") or 1
     devices = f"{ranks} of {machine['device']}" if machine else f"{ranks}"
     rows = {
         "backbone": ", ".join(
-            [backbone["name"], f"weights {backbone['weights']}", f"{pixel_size(input_size)} px"]
+            [built["name"], f"weights {built['weights']}", f"{pixel_size(input_size)} px"]
         ),
         "surgery": "; ".join(next(iter(edit)) for edit in backbone.get("surgery") or []),
-        "head": _call(model["head"]),
+        "head": _head(model["head"]),
         "objective": model.get("objective", "single_label").replace("_", " "),
         "fine-tuning": _call(config["finetuning"]),
         "optimizer": _call(config["optimizer"]),
         "batch": f"{data.get('batch_size', _UNKNOWN)} images on all devices together",
-        "augmentation": str(data.get("augmentation") or "none"),
+        "augmented": str(data.get("augmentation") or "none"),
         "images": images or _UNKNOWN,
         "seed": str(config.get("seed_everything")),
         "devices": devices,
@@ -53,6 +55,15 @@ def run_card(
         "commit": str(facts.get("commit") or _UNKNOWN),
     }
     return FactTable(("", ""), [(name, value) for name, value in rows.items() if value])
+
+
+def _head(section: Mapping[str, Any]) -> str:
+    """Return a head as a call; of a linear one without what is of hidden layers."""
+    given = section.get("init_args") or {}
+    if section["class_path"].rpartition(".")[2] != "Head" or given.get("hidden_features"):
+        return _call(section)
+    own = {name: given.get(name) for name in ("input_norm", "dropout")}
+    return _call({"class_path": "linear", "init_args": own})
 
 
 def _call(section: Mapping[str, Any] | str) -> str:
