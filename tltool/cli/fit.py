@@ -12,6 +12,7 @@ from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_calibration import calibrate_fit, print_calibration
 from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
+from tltool.cli.fit_seeds import SeedRuns, check_seeds, train_seeds, without_seeds
 from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
@@ -19,6 +20,7 @@ from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
+from tltool.inference.run_gain import RunGain
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
@@ -33,54 +35,93 @@ from tltool.training.run_lock import locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``tltool fit``."""
+    """Run ``tltool fit``, with one seed or several."""
     words = argv[1:]
     has_file = any(word.startswith(("-c", "--config")) for word in words)
-    return run_fit(words, fit, shows_yaml=not has_file)
+    asked, gains = list[SeedRuns](), list[RunGain]()
+    status = run_fit(words, fit, shows_yaml=not has_file, asked=asked, gains=gains)
+    if status or not asked or asked[0].number == 1:
+        return status
+
+    def train(options: Sequence[str]) -> RunGain | None:
+        own = list[RunGain]()
+        run_fit([*without_seeds(words), *options], fit, shows_yaml=False, gains=own)
+        return own[0] if own else None
+
+    train_seeds(asked[0], gains[0] if gains else None, train)
+    return 0
 
 
-def run_fit(words: Sequence[str], run: Callable[..., None], *, shows_yaml: bool) -> int:
+def run_fit(
+    words: Sequence[str],
+    run: Callable[..., None],
+    *,
+    shows_yaml: bool,
+    asked: list[SeedRuns] | None = None,
+    gains: list[RunGain] | None = None,
+) -> int:
     """Read a configuration, watch the other ranks, and train, unless the run is over.
 
     Args:
         words: What stands behind ``fit`` on a command line.
         run: Takes what `fit` takes.
         shows_yaml: See `fit`.
+        asked: Takes what is asked of seeds.
+        gains: See `fit`.
     """
+
+    def check(config: Namespace) -> None:
+        take_launch(config.trainer)
+        (asked if asked is not None else []).append(check_seeds(config))
+
     with RankWatch(find_launch()) as ranks:
         return run_experiment(
-            "fit", words, run, check=_check, trains=True, shows_yaml=shows_yaml, ranks=ranks
+            "fit",
+            words,
+            run,
+            check=check,
+            trains=True,
+            shows_yaml=shows_yaml,
+            ranks=ranks,
+            gains=gains,
         )
 
 
-def _check(config: Namespace) -> None:
-    take_launch(config.trainer)
-
-
 def fit(
-    experiment: Experiment, *, shows_yaml: bool = False, ranks: RankWatch | None = None
+    experiment: Experiment,
+    *,
+    seeds: int = 1,
+    shows_yaml: bool = False,
+    ranks: RankWatch | None = None,
+    gains: list[RunGain] | None = None,
 ) -> None:
     """Train, and say before what, and after how well.
 
     Args:
         experiment: What to train.
+        seeds: Train with so many seeds, from --seed_everything on, each in a directory of its own,
+            and say how far the results spread.
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
+        gains: Takes the gain over the probe, if it is measured.
     """
+    del seeds  # This is one of them: `main` trains the others.
     data = experiment.data  # Before features are computed, and a directory is there for nothing.
     check_batch_size(data.batch_size, len(data.samples("train")))
     with locked_run_dir(experiment.run_dir):
-        _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
+        gain = _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
+    if gain is not None and gains is not None:
+        gains.append(gain)
 
 
-def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -> None:
+def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -> RunGain | None:
     """Train, and keep in `status.json` how the run is and how it ends."""
     SIGNALS.check()
     trainer = run_trainer(experiment)
     is_kept = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
     with StatusOf(experiment.run_dir) if is_kept else contextlib.nullcontext():
         try:
-            _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
+            return _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
         except SignalStopped as stop:
             SIGNALS.defer()
             finish(trainer)
@@ -91,7 +132,7 @@ def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -
 
 def _train(
     experiment: Experiment, trainer: Trainer, *, shows_yaml: bool, ranks: RankWatch | None
-) -> None:
+) -> RunGain | None:
     if trainer.is_global_zero:
         _print_start(experiment, trainer)
         if shows_yaml:
@@ -112,7 +153,7 @@ def _train(
     )
     # In front of what fits the head on its images.
     calibration = calibrate_fit(experiment, trainer)
-    gain = probe and measure_fit(experiment, trainer, probe)
+    gain = measure_fit(experiment, trainer, probe) if probe else None
     trust = trust_fit(experiment, trainer)  # Behind what fits the head anew.
     finish(trainer)
     _check_trained(experiment, trainer)
@@ -127,6 +168,7 @@ def _train(
         print_calibration(calibration)
     if trust:
         print_trust(trust)
+    return gain
 
 
 def _check_trained(experiment: Experiment, trainer: Trainer) -> None:
