@@ -176,7 +176,8 @@ class WandbTracking(Callback):
         loader = trainer.val_dataloaders
         counts = trainer.state.fn == "fit" and not trainer.sanity_checking
         self._collector = None
-        is_single = self._task is not None and self._task.objective == "single_label"
+        # Of the module, which all ranks know: they collect together, or none of them does.
+        is_single = isinstance(pl_module, ImageTask) and pl_module.objective == "single_label"
         if self._logger is not None and counts and is_single and isinstance(loader, BatchLoader):
             self._collector = PredictionCollector(loader, pl_module.device)
 
