@@ -64,10 +64,11 @@ def test_the_first_screen_says_whether_it_worked_how_sure_that_is_and_what_to_ty
 
 def test_the_terminal_ends_with_the_answer_and_the_command_of_the_page(finished, capsys):
     report(finished)
-    verdict, step = capsys.readouterr().out.splitlines()[-2:]
+    verdict, advice, step = capsys.readouterr().out.splitlines()[-3:]
     page = html.unescape((finished / "report.html").read_text())
     assert verdict.startswith("verdict ")
     assert verdict.removeprefix("verdict").strip() in page
+    assert advice.removeprefix("advice").strip() in page
     assert f"<pre>{step.removeprefix('next').strip()}</pre>" in page
 
 

@@ -198,10 +198,11 @@ def run_experiment(
     words = rewrite(argv)
     parser.exit_with_asked_help(words)
     config = parser.parse_args(words)
-    check_accelerator(config.trainer.accelerator)
     try:
         if check is not None:
             check(config)
+        if command != "plan":  # It may stand for another machine, as on a login node.
+            check_accelerator(config.trainer.accelerator)
         start = begin(parser, config)
         end = find_end(start, config) if trains else None
         if end is not None:

@@ -160,14 +160,14 @@ def _train(
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
     if trainer.is_global_zero and not is_try:
         _print_end(experiment, trainer)
-    if gain:
-        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
-    elif trainer.is_global_zero and not is_try:
-        print("unknown  whether it won: no probe was measured to compare it with")
     if calibration:
         print_calibration(calibration)
     if trust:
         print_trust(trust)
+    if gain:
+        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
+    elif trainer.is_global_zero and not is_try:
+        print("unknown  whether it won: no probe was measured to compare it with")
     return gain
 
 

@@ -87,7 +87,8 @@ def report(
         write_dashboard(dashboard, told)
     if not several:
         print(f"verdict      {runs[0].verdict.answer}")
-    print(f"next         {one_line(verdict.next_step)} {verdict.commands[0]}")
+    print(f"advice       {one_line(verdict.next_step.rstrip(':'))}")
+    print(f"next         {verdict.commands[0]}")
 
 
 def made_with() -> str:

@@ -51,7 +51,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     data = evaluation = mapped = steps = None
-    missing, measured, overlays = list[str](), "", dict[int, Image]()
+    images, missing, measured, overlays = "", list[str](), "", dict[int, Image]()
     try:
         section, trainer = record.config["data"], record.config["trainer"]
         given = {"data_config": task.data_config, "class_names": None}
@@ -65,6 +65,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         overlays = _overlays(predictor, data, evaluation, num_overlays)
         # As on one device.
         steps = steps_per_epoch(trainer, len(data.samples("train")), data.batch_size)
+        images = data.summary()
     except (OSError, ValueError) as error:  # What is wrong with the images.
         # A loader's worker sends its error as text, with the traceback in front.
         reason = str(error).strip().splitlines()[-1]
@@ -96,7 +97,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         card=run_card(
             record.config,
             newest,
-            images="" if data is None else data.summary(),
+            images=images,
             input_size=task.data_config["input_size"],
             seconds=_seconds(folder),
         ),

@@ -226,9 +226,10 @@ def test_of_several_runs_all_are_pinned_and_the_first_is_the_baseline(written_of
 def test_the_report_answers_first_whether_it_worked_and_second_what_next(written, folder):
     blocks = written.latest("runs")["blocks"]
     headings = [texts(block).strip() for block in blocks if block["type"] == "heading"]
-    assert headings[:3] == [
+    assert headings[:4] == [
         "Did it work, and how sure is that?",
         "What next?",
+        "What was trained",
         "Fine-tuning schedule",
     ]
     answer = next(block for block in blocks if block["type"] == "callout-block")
