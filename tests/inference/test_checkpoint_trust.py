@@ -81,7 +81,7 @@ def test_the_table_has_score_mark_and_set(checkpoint, images, tmp_path):
     rows = rows_of(checkpoint, images, tmp_path / "a.csv", coverage=0.9)
     names = ["is_unknown", "unknown_score", "prediction_set"]
     assert list(rows[0])[2:6] == ["prediction", *names] or list(rows[0])[3:6] == names
-    assert {row["is_unknown"] for row in rows} <= {"yes", "no"}
+    assert {row["is_unknown"] for row in rows} <= {"true", "false"}
     assert all(row["prediction"] in row["prediction_set"].split(" | ") for row in rows)
 
 
@@ -103,7 +103,7 @@ def test_noise_is_unknown(checkpoint, tmp_path):
         pixels = torch.randint(0, 256, (48, 48, 3), generator=torch.Generator().manual_seed(seed))
         Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{seed}.png")
     rows = rows_of(checkpoint, folder, tmp_path / "a.csv")
-    assert [row["is_unknown"] for row in rows] == ["yes"] * 4
+    assert [row["is_unknown"] for row in rows] == ["true"] * 4
 
 
 def test_the_checkpoint_stays_plain_data_and_loads_as_before(checkpoint, task):

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from tltool.evaluation.prediction_sets import prediction_sets
 from tltool.inference.checkpoint_trust import Trust
+from tltool.inference.prediction_table import UNKNOWN
 
-SCORE, UNKNOWN, SET = "unknown_score", "is_unknown", "prediction_set"
+SCORE, SET = "unknown_score", "prediction_set"
 SEPARATOR = " | "
 
-Cells = dict[str, list[str | float]]
+Cells = dict[str, list[str | float | bool]]
 
 
 class LimitColumns:
@@ -72,7 +73,7 @@ class LimitColumns:
         scores = self.trust.unknown.score(features, probabilities)
         marks = self.trust.is_unknown(scores).tolist()
         found: Cells = {
-            UNKNOWN: ["yes" if mark else "no" for mark in marks],
+            UNKNOWN: marks,
             SCORE: scores.tolist(),
         }
         if self.thresholds is not None:

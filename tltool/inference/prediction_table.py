@@ -22,8 +22,8 @@ SUFFIXES = (".csv", ".parquet")
 TOP = 5
 """So many of the most probable classes have columns where classes are many."""
 
-REJECTED = "rejected"
-"""The column that says whether a prediction is too unsure."""
+REJECTED, UNKNOWN = "rejected", "is_unknown"
+"""The columns that say whether a prediction is too unsure, and an image of none of the classes."""
 
 NUMBER = ("probability", "unknown_score")
 """How the columns begin that hold numbers."""
@@ -51,7 +51,7 @@ class RankedImages(NamedTuple):
     probabilities: Tensor
     labels: Tensor
     predicted: Tensor | None = None
-    further: Mapping[str, list[str | float]] = MappingProxyType({})
+    further: Mapping[str, list[str | float | bool]] = MappingProxyType({})
 
 
 def check_output(output: Path) -> None:
@@ -257,7 +257,7 @@ def _write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    others = {REJECTED: pa.bool_(), **dict.fromkeys(numbers, pa.float64())}
+    others = {REJECTED: pa.bool_(), UNKNOWN: pa.bool_(), **dict.fromkeys(numbers, pa.float64())}
     types = (
         pa.float64() if name.startswith(NUMBER) else others.get(name, pa.string())
         for name in columns
