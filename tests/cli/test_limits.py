@@ -41,6 +41,13 @@ def test_a_fit_keeps_what_it_knows_of_its_limits(best):
     assert (trust.split, len(trust.scores.labels), trust.has_chosen) == ("val", 24, True)
 
 
+def test_without_calibration_there_are_no_limits(folder, run_tltool, tmp_path):
+    words = (*SMALL, "--data.root", folder, "--run_dir", "bare", "--calibrate", "false")
+    status, out, _ = run_tltool("fit", *words)
+    assert (status, "limits " in out) == (0, False)
+    assert read_trust(tmp_path / "bare" / "checkpoints" / "best.ckpt") is None
+
+
 def test_predict_writes_sets_and_says_what_they_rest_on(best, folder, run_tltool, tmp_path):
     words = ("--ckpt_path", best, "--data.root", folder, "--coverage", "0.9", *EVALUATION)
     status, out, errors = run_tltool("predict", *words)

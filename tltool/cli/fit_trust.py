@@ -25,11 +25,12 @@ def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
     It stands behind all that changes the checkpoint.
 
     Returns:
-        ``None`` where nothing was trained, training is a try, or too few images validate; and on
-        other ranks than the first.
+        ``None`` where it is turned off, nothing was trained, training is a try, or too few images
+        validate; and on other ranks than the first.
     """
     path = experiment.run_dir / "checkpoints" / "best.ckpt"
-    if not trainer.is_global_zero or is_limited(trainer) or not path.is_file():
+    is_wanted = trainer.is_global_zero and experiment.config.calibrate and not is_limited(trainer)
+    if not (is_wanted and path.is_file()):
         return None
     if calibration_split(experiment.data) is None:
         print(

@@ -64,7 +64,8 @@ class RunOptions:
             Auto and classes are unbalanced.
         calibrate: Fit a temperature at the end (Guo et al., 2017), so that probabilities agree with
             how often they are right: on the images that validate, at least 100. It is kept in
-            best.ckpt, changes no class, and is left out where it does not help.
+            best.ckpt, changes no class, and is left out where it does not help. From the same
+            images, at least 20, come limits: what is unlike all classes, and prediction sets.
         save_every_n_steps: Write last.ckpt in the middle of an epoch too; null for at its end
             only.
         save_every: Write last.ckpt after so much time too, such as 10m; null for never.
