@@ -2,15 +2,17 @@
 
 Both decode with the same workers in the same batches on one device; the loop keeps probabilities
 and does nothing else. They take turns, and each turn is a whole pass, also the start of workers.
-What the file of predictions takes on top is measured too. Target: at least .95 of the loop.
+What the file of predictions takes on top is measured too, and an exported ONNX file in one process
+on onnxruntime, which decodes and resizes by itself. Target: at least .95 of the loop.
 
-Run: python scripts/benchmark/predict_throughput.py best.ckpt FOLDER [--rounds 5] [--batch_size 32]
+Run: python scripts/benchmark/predict_throughput.py best.ckpt FOLDER [--onnx best.onnx] [--rounds 5]
 """
 
 import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +20,7 @@ import torch
 
 import tltool
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.inference.export.onnx_runner import OnnxModel
 from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
 
@@ -50,11 +53,19 @@ WAYS: dict[str, Callable[[Predictor, ImageFolderDataModule], int]] = {
 }
 
 
-def measure(predictor: Predictor, data: ImageFolderDataModule, rounds: int) -> dict[str, float]:
+def by_onnxruntime(model: OnnxModel, predictor: Predictor, data: ImageFolderDataModule) -> int:
+    """Predict all images by an exported file; return their number."""
+    return len(model.predict(data.unlabeled.paths))
+
+
+def measure(
+    predictor: Predictor, data: ImageFolderDataModule, rounds: int, model: OnnxModel | None = None
+) -> dict[str, float]:
     """Return the images a second of each way, the median over rounds in which they take turns."""
-    speeds: dict[str, list[float]] = {name: [] for name in WAYS}
+    ways = WAYS | ({"exported, onnxruntime": partial(by_onnxruntime, model)} if model else {})
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, way in WAYS.items():
+        for name, way in ways.items():
             predictor.to("cuda" if torch.cuda.is_available() else "cpu")
             start = time.perf_counter()
             number = way(predictor, data)
@@ -67,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint")
     parser.add_argument("folder")
+    parser.add_argument("--onnx")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--num_workers", type=int)
@@ -79,7 +91,8 @@ def main() -> None:
         data_config=predictor.task.data_config,
         class_names=predictor.class_names,
     )
-    found = measure(predictor, data, given.rounds)
+    model = OnnxModel(given.onnx) if given.onnx else None
+    found = measure(predictor, data, given.rounds, model)
     for name, speed in found.items():
         print(f"{name:<24}{speed:8.1f} images/s{speed / found['plain PyTorch loop']:7.3f} of it")
 
