@@ -1,18 +1,13 @@
 """The temperature that is fitted behind a fit, on the images that validate."""
 
-import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
 
 from tltool.cli.build import Experiment
-from tltool.data.loading.batch_loader import BatchLoader
+from tltool.cli.kept_features import kept_features
 from tltool.evaluation.temperature import TemperatureFit
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
-from tltool.models.weight_averaging import differing_tensors
 from tltool.reporting.wandb.run_logger import find_logger
-from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.head_start import is_limited
-from tltool.training.val_predictions import cached_features_of
 
 
 def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | None:
@@ -32,7 +27,7 @@ def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | 
         experiment.data,
         device=trainer.strategy.root_device,
         precision=str(trainer.precision),
-        features=_features(experiment, trainer),
+        features=kept_features(experiment, trainer.val_dataloaders),
     )
     logger = find_logger(trainer)
     if logger is not None:
@@ -50,16 +45,3 @@ def print_calibration(fit: TemperatureFit) -> None:
         print(f"sure     as the network says: temperature {fit.proposed:.2f} did not help ({on})")
     else:
         print(f"sure     temperature {fit.temperature:.2f}: {change} ({on})")
-
-
-def _features(experiment: Experiment, trainer: Trainer) -> Tensor | None:
-    """Return the features that training has read, if they are those of the best checkpoint."""
-    loader = trainer.val_dataloaders
-    features = cached_features_of(loader) if isinstance(loader, BatchLoader) else None
-    if features is None:
-        return None
-    path = experiment.run_dir / "checkpoints" / "best.ckpt"
-    own, best = experiment.task.state_dict(), read_checkpoint(path)["state_dict"]
-    names = [name for name in own if name.startswith("backbone.")]
-    states = [{name: state[name].cpu() for name in names} for state in (own, best)]
-    return None if differing_tensors(states) else torch.as_tensor(features)

@@ -1,10 +1,9 @@
 """What the best checkpoint of a fit knows of its limits: unknown inputs and prediction sets."""
 
 from lightning.pytorch import Trainer
-from torch import Tensor
 
 from tltool.cli.build import Experiment
-from tltool.data.loading.batch_loader import BatchLoader
+from tltool.cli.kept_features import kept_features
 from tltool.inference.checkpoint_trust import (
     KNOWN_SHARE,
     LEAST_IMAGES,
@@ -12,11 +11,8 @@ from tltool.inference.checkpoint_trust import (
     calibration_split,
     fit_trust,
 )
-from tltool.models.weight_averaging import differing_tensors
 from tltool.reporting.wandb.run_logger import find_logger
-from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.head_start import is_limited
-from tltool.training.val_predictions import cached_features_of
 
 
 def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
@@ -41,7 +37,7 @@ def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
         path,
         experiment.data,
         device=trainer.strategy.root_device,
-        train_features=_known_features(experiment, trainer),
+        train_features=kept_features(experiment, trainer.train_dataloader),
         has_chosen=experiment.made.ending.choose != "last",
     )
     logger = find_logger(trainer)
@@ -64,16 +60,3 @@ def print_trust(trust: Trust) -> None:
         "images are; prediction sets by --coverage: from ".replace("%", " %")
         + trust.describe()
     )
-
-
-def _known_features(experiment: Experiment, trainer: Trainer) -> Tensor | None:
-    """Return the features that training has read, if they are those of the best checkpoint."""
-    loader = trainer.train_dataloader
-    features = cached_features_of(loader) if isinstance(loader, BatchLoader) else None
-    if features is None:
-        return None
-    path = experiment.run_dir / "checkpoints" / "best.ckpt"
-    own, best = experiment.task.state_dict(), read_checkpoint(path)["state_dict"]
-    names = [name for name in own if name.startswith("backbone.")]
-    states = [{name: state[name].cpu() for name in names} for state in (own, best)]
-    return None if differing_tensors(states) else features
