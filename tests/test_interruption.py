@@ -67,6 +67,7 @@ def test_an_ended_run_goes_on_from_its_last_checkpoint(images, tmp_path, signal_
     assert not list(tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_epoch_ends_can_be_resumed(images, tmp_path):
     process = start(images, tmp_path, "--trainer.max_epochs", "1000")
     last = tmp_path / "run" / "0" / "checkpoints" / "last.ckpt"

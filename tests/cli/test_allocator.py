@@ -25,6 +25,7 @@ def page_faults(mode):
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is a function of glibc on Linux")
 def test_freed_memory_is_taken_again_without_new_pages():
     assert page_faults("keep") < page_faults("default") / 4

@@ -128,6 +128,7 @@ def test_two_lengths_of_training_are_refused(run_tltool, base):
     assert "Leave out one of them" in err
 
 
+@pytest.mark.slow
 def test_few_images_are_trained_on_for_more_epochs(run_tltool, base, tmp_path):
     status, out, err = run_tltool("fit", *base, "--data.batch_size", 100)
     assert status == 0, err

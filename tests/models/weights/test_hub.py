@@ -11,6 +11,7 @@ def test_a_hub_that_refuses_is_reported_at_once():
         check_reachable("http://127.0.0.1:9", "tf_efficientnet_lite0")
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_given_up_within_ten_seconds():
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()

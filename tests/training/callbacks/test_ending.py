@@ -284,6 +284,7 @@ def test_without_best_ckpt_it_is_refused(hard_images):
         trainer.fit(task, data)
 
 
+@pytest.mark.slow
 def test_two_ranks_choose_alike_and_count_each_image_once(hard_images, tmp_path, run_two_ranks):
     run_two_ranks(JOB, tmp_path, hard_images)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1))
