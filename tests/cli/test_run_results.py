@@ -78,7 +78,7 @@ def test_no_checkpoint_of_a_diverged_network_is_written(fit, tmp_path, options):
 
 
 def test_a_loss_that_overflows_on_finite_weights_is_no_best_epoch(fit, tmp_path):
-    step = ["--data.batch_size", "20", "--optimizer", "SGD", "--optimizer.lr", "3e38"]
+    step = ["--trainer.limit_train_batches", "1", "--optimizer", "SGD", "--optimizer.lr", "3e38"]
     status, _, err = fit(*step, "--model.head.hidden_features", "[4]", "--health.enabled", "false")
     assert status == 1
     assert "the validation loss is nan. Nothing was saved from there" in err

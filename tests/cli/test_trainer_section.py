@@ -1,7 +1,11 @@
 """Devices and steps are counted from the configuration as the Trainer counts them."""
 
-import pytest
+from typing import Union
 
+import pytest
+from lightning.pytorch import Trainer
+
+from tltool.cli.sections import experiment_parser
 from tltool.cli.trainer_section import check_accelerator, num_devices, steps_per_epoch
 
 
@@ -29,3 +33,11 @@ def test_an_accelerator_that_is_not_there_names_auto(accelerator, monkeypatch):
 @pytest.mark.parametrize("accelerator", ["auto", "cpu", "my_own", None])
 def test_an_accelerator_that_is_there_or_the_user_s_own_passes(accelerator):
     check_accelerator(accelerator)
+
+
+@pytest.mark.parametrize("name", ["limit_train_batches", "overfit_batches", "val_check_interval"])
+def test_one_batch_stays_one_whatever_was_imported_before(monkeypatch, name):
+    swapped = Trainer.__init__.__annotations__ | {name: Union[float, int, None]}  # noqa: UP007
+    monkeypatch.setattr(Trainer.__init__, "__annotations__", swapped)
+    config = experiment_parser("fit").parse_args(["--data.root", ".", f"--trainer.{name}", "1"])
+    assert type(config.trainer[name]) is int

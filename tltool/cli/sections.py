@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.signature_options import add_options_of
+from tltool.cli.trainer_section import read_whole_numbers_first_
 from tltool.data.datamodules.digits import DigitsDataModule
 from tltool.data.datamodules.elpv import ELPVDataModule
 from tltool.data.datamodules.hf_dataset import HFDataModule
@@ -127,6 +128,7 @@ def experiment_parser(command: str, classes: Classes | None = None) -> Parser:
     """
     parser = Parser(prog=f"tltool {command}", known_classes={**known_classes(), **(classes or {})})
     parser.add_argument("-c", "--config", action="config", help="A YAML file; later ones win.")
+    read_whole_numbers_first_()
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(ImageTask, "model")
     add_data(parser)

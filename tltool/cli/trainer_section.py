@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import NoneType
+from typing import Any, Union, get_args
 
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import AcceleratorRegistry
 
 from tltool.data.loading.batch_size import batches_per_epoch
@@ -13,6 +15,18 @@ from tltool.training.distributed.launch import check_launch
 from tltool.training.distributed.strategies import check_strategy
 
 _ALL_DEVICES = ("auto", "-1", -1)  # no set, for a list has no hash
+
+
+def read_whole_numbers_first_() -> None:
+    """Let Lightning's limits, such as ``limit_train_batches: 1``, stay one batch and not all.
+
+    Python takes ``Optional[Union[float, int]]`` for ``Optional[Union[int, float]]`` where another
+    package has made it before Lightning is imported, and a parser then reads 1 as 1.0.
+    """
+    hints = Trainer.__init__.__annotations__
+    for name, hint in hints.items():
+        if set(get_args(hint)) == {int, float, NoneType}:
+            hints[name] = Union[int, float, None]  # noqa: UP007  # in this order
 
 
 def take_launch(trainer: Namespace) -> None:
