@@ -38,6 +38,29 @@ def evaluation_mode(module: M) -> Iterator[M]:
 
 
 @contextmanager
+def restored_freezing(module: M) -> Iterator[M]:
+    """Restore what requires a gradient, and the mode of each submodule.
+
+    Gradients are ``None`` afterwards.
+
+    Example:
+        >>> linear = nn.Linear(2, 1)
+        >>> with restored_freezing(linear):
+        ...     _ = linear.requires_grad_(False).eval()
+        >>> linear.weight.requires_grad, linear.training
+        (True, True)
+    """
+    gradients = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    with restored_modes(module):
+        try:
+            yield module
+        finally:
+            for parameter, requires_grad in gradients.items():
+                parameter.requires_grad_(requires_grad)
+                parameter.grad = None
+
+
+@contextmanager
 def restored_state(module: M) -> Iterator[M]:
     """Restore weights, buffers, modes, what requires a gradient, and the random numbers.
 
@@ -52,15 +75,11 @@ def restored_state(module: M) -> Iterator[M]:
         (True, True)
     """
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    gradients = {parameter: parameter.requires_grad for parameter in module.parameters()}
-    with torch.random.fork_rng(), restored_modes(module):
+    with torch.random.fork_rng(), restored_freezing(module):
         try:
             yield module
         finally:
             module.load_state_dict(state)
-            for parameter, requires_grad in gradients.items():
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = None
 
 
 def disable_dropout_(module: M) -> M:

@@ -166,6 +166,22 @@ def test_with_sharded_weights_no_averages_compete(base):
     assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")
 
 
+def test_from_random_weights_no_start_and_no_averages_compete(base):
+    parser = experiment_parser("fit")
+    words = [*base, "--model.backbone.weights", "random", "--trainer.max_epochs", 2]
+    config = parser.parse_args([str(word) for word in words])
+    experiment = build(parser, config, begin(parser, config))
+    assert config.finetuning.class_path.endswith(".FullFinetuning")
+    assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")
+
+
+def test_with_mixup_the_chosen_layers_train_on_images(run_tltool, base):
+    words = ["--data.mixup", 0.2, "--trainer.max_epochs", 1]
+    _, out, err = run_tltool("fit", *base, *words)
+    assert re.search(r"^chosen +LastBlocks\(", out, re.M)
+    assert "mixup and cutmix mix images, so these are read in each epoch" in out + err
+
+
 @pytest.mark.parametrize(
     ("words", "augmentation", "smoothing"),
     [

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.features.extraction import extract_features
 from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.layers.fitted_norms import Standardize
 from tltool.models.backbone import Backbone
@@ -98,9 +99,10 @@ def test_features_that_are_no_numbers_are_refused():
 def start(images, make_trainer):
     """Fit for no epoch, and return the task."""
 
-    def run(head=Head, strategy=None, **options):
+    def run(head=Head, strategy=None, weights="random", **options):
         torch.manual_seed(0)
         backbone = Backbone("test_resnet", weights="random", img_size=32)
+        backbone.weights = weights
         task = ImageTask(backbone, head, num_classes=2, **options)
         data = ImageFolderDataModule(
             images, batch_size=4, num_workers=0, data_config=backbone.data_config
@@ -119,6 +121,17 @@ def test_validation_before_the_first_step_is_that_of_the_probe(start):
     (metrics,) = trainer.validate(task, data, verbose=False)
     assert changed
     assert metrics["val/accuracy"] == 1.0
+
+
+def test_its_logits_before_the_first_step_are_those_of_the_probe(start):
+    _, task, data, _ = start()
+    rows, labels = extract_features(
+        task.backbone, data.evaluation_dataloader("train"), description=""
+    )
+    probe = fit_ridge_probe(rows, labels, 2)
+    weight, bias = probe.linear()
+    expected = rows.double() @ weight.T + bias
+    torch.testing.assert_close(task.head(rows).double(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_head_with_hidden_layers_begins_with_its_initializer_where_it_trains_alone(start):
@@ -153,3 +166,11 @@ def test_a_resumed_run_does_not_begin_again(start, make_trainer, tmp_path):
     fresh = make_trainer(Finetuning(FullFinetuning()), max_epochs=1, max_steps=0)
     fresh.fit(other, data, ckpt_path=tmp_path / "start.ckpt", weights_only=True)
     assert torch.equal(other.head.output.weight, task.head.output.weight)
+
+
+def test_from_random_weights_under_batch_statistics_it_begins_with_its_initializer(start):
+    assert not start(strategy=FullFinetuning(batch_norm="train"))[-1]
+
+
+def test_pretrained_weights_under_batch_statistics_begin_as_the_probe(start):
+    assert start(strategy=FullFinetuning(batch_norm="train"), weights="a file")[-1]

@@ -177,7 +177,9 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
     if ending.average is None and ending.choose is None and not ending.include_start:
         # Without a test split the validation images report, and must not choose.
         chooses = data.splits.test is not None
-        averages = chooses and not is_sharding(experiment.made.trainer.strategy)
+        # Between random weights and trained ones there is nothing to find.
+        averages = chooses and experiment.backbone.weights != "random"
+        averages &= not is_sharding(experiment.made.trainer.strategy)
         ending.average = "wise_ft" if averages else "none"
         ending.choose = _CHOICES[chooses, averages]
         experiment.made.ending = Ending(**vars(ending))

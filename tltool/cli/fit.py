@@ -11,6 +11,7 @@ from torch import nn
 from tltool._plain_text import one_line, pixel_size, shell_command
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_calibration import calibrate_fit, print_calibration
+from tltool.cli.fit_features import best_features, fit_front
 from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
 from tltool.cli.fit_seeds import SeedRuns, check_seeds, train_seeds, without_seeds
 from tltool.cli.fit_trust import print_trust, trust_fit
@@ -141,7 +142,8 @@ def _train(
             print(text)
     start = time.monotonic()
     print_surgery(experiment, trainer)
-    probe = print_probe(experiment, trainer)
+    front = fit_front(experiment, trainer)
+    probe = print_probe(experiment, trainer, front)
     SIGNALS.check()
     if ranks is not None:
         ranks.wait("probe")  # It may take longer than a process group may wait.
@@ -151,10 +153,11 @@ def _train(
         ckpt_path=experiment.start.ckpt_path,
         weights_only=True,  # Nothing but tensors and plain data is unpickled.
     )
+    best = best_features(experiment, trainer, front)
     # In front of what fits the head on its images.
-    calibration = calibrate_fit(experiment, trainer)
-    gain = measure_fit(experiment, trainer, probe) if probe else None
-    trust = trust_fit(experiment, trainer)  # Behind what fits the head anew.
+    calibration = calibrate_fit(experiment, trainer, best)
+    gain = measure_fit(experiment, trainer, probe, best) if probe else None
+    trust = trust_fit(experiment, trainer, best)  # Behind what fits the head anew.
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it

@@ -3,15 +3,22 @@
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
-from tltool.cli.kept_features import kept_features
 from tltool.evaluation.temperature import TemperatureFit
+from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
 from tltool.reporting.wandb.run_logger import find_logger
 from tltool.training.head_start import is_limited
 
 
-def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | None:
+def calibrate_fit(
+    experiment: Experiment, trainer: Trainer, best: BestFeatures | None
+) -> TemperatureFit | None:
     """Fit the temperature of the best checkpoint of a fit, and log it.
+
+    Args:
+        experiment: What was trained.
+        trainer: Its Trainer.
+        best: See `best_features`.
 
     Returns:
         ``None`` where it is turned off, nothing was trained, training is a try, or too few images
@@ -27,7 +34,7 @@ def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | 
         experiment.data,
         device=trainer.strategy.root_device,
         precision=str(trainer.precision),
-        features=kept_features(experiment, trainer.val_dataloaders),
+        features=None if best is None else best.of("val"),
     )
     logger = find_logger(trainer)
     if logger is not None:

@@ -10,6 +10,8 @@ from tltool.diagnostics.health.alarms import Alarm
 from tltool.diagnostics.health.phase_loss import CAUSE
 from tltool.evaluation.score import ACCURACY, Score
 from tltool.evaluation.score_interval import ScoreInterval
+from tltool.features.frozen_front import FrozenFront
+from tltool.inference.best_features import BestFeatures
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import find_logger
@@ -20,8 +22,15 @@ from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
 
-def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | None:
+def print_probe(
+    experiment: Experiment, trainer: Trainer, front: FrozenFront | None = None
+) -> ProbeBaseline | None:
     """Measure the closed-form probe before training, and print its accuracy.
+
+    Args:
+        experiment: What will be trained.
+        trainer: Its Trainer.
+        front: See `fit_front`.
 
     Returns:
         ``None`` where features are not cached, training is a try, or the fit would take long; and
@@ -33,7 +42,11 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     backbone = experiment.backbone.to(trainer.strategy.root_device)
     calibrate_backbone_(backbone, experiment.data)
     probe = measure_probe(
-        experiment.task, experiment.data, caching=vars(caching), precision=str(trainer.precision)
+        experiment.task,
+        experiment.data,
+        caching=vars(caching),
+        precision=str(trainer.precision),
+        front=front,
     )
     if probe is None:
         print("probe     left out: it would take long with so many images and features")
@@ -43,14 +56,23 @@ def print_probe(experiment: Experiment, trainer: Trainer) -> ProbeBaseline | Non
     return probe
 
 
-def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) -> RunGain | None:
+def measure_fit(
+    experiment: Experiment, trainer: Trainer, probe: ProbeBaseline, best: BestFeatures | None
+) -> RunGain | None:
     """Measure the best checkpoint of a fit beside the probe, and log the gain.
+
+    Args:
+        experiment: What was trained.
+        trainer: Its Trainer.
+        probe: What it is compared with.
+        best: See `best_features`.
 
     Returns:
         ``None`` where nothing was trained.
     """
-    best = experiment.run_dir / "checkpoints" / "best.ckpt"
-    path = best if best.is_file() else best.with_name("last.ckpt")
+    path = experiment.run_dir / "checkpoints" / "best.ckpt"
+    is_best = path.is_file()
+    path = path if is_best else path.with_name("last.ckpt")
     if not path.is_file():
         return None
     options: dict[str, Any] = {
@@ -59,7 +81,7 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
     }
     model = experiment.config.model
     begins_as_probe = model.closed_form_start and not model.log_prior
-    if path == best and begins_as_probe and refit_start(path, experiment.data, **options):
+    if is_best and begins_as_probe and refit_start(path, experiment.data, **options):
         print("best.ckpt holds the start, its head fitted anew on training and tuning images")
     task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
     gain = measure_gain(
@@ -68,6 +90,7 @@ def measure_fit(experiment: Experiment, trainer: Trainer, probe: ProbeBaseline) 
         probe,
         precision=options["precision"],
         is_optimistic=probe.split == "val" and experiment.made.ending.choose != "last",
+        features=None if best is None else best.of(probe.split),
     )
     logger = find_logger(trainer)
     if logger is not None:

@@ -3,22 +3,28 @@
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
-from tltool.cli.kept_features import kept_features
+from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_trust import (
     KNOWN_SHARE,
     LEAST_IMAGES,
     Trust,
     calibration_split,
+    drawn_rows,
     fit_trust,
 )
 from tltool.reporting.wandb.run_logger import find_logger
 from tltool.training.head_start import is_limited
 
 
-def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
+def trust_fit(experiment: Experiment, trainer: Trainer, best: BestFeatures | None) -> Trust | None:
     """Fit what the best checkpoint of a fit knows of its limits, and log it.
 
     It stands behind all that changes the checkpoint.
+
+    Args:
+        experiment: What was trained.
+        trainer: Its Trainer.
+        best: See `best_features`.
 
     Returns:
         ``None`` where it is turned off, nothing was trained, training is a try, or too few images
@@ -28,7 +34,8 @@ def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
     is_wanted = trainer.is_global_zero and experiment.config.calibrate and not is_limited(trainer)
     if not (is_wanted and path.is_file()):
         return None
-    if calibration_split(experiment.data) is None:
+    split = calibration_split(experiment.data)
+    if split is None:
         print(
             f"limits   not known: that takes {LEAST_IMAGES} images that validate, of one class each"
         )
@@ -37,7 +44,8 @@ def trust_fit(experiment: Experiment, trainer: Trainer) -> Trust | None:
         path,
         experiment.data,
         device=trainer.strategy.root_device,
-        train_features=kept_features(experiment, trainer.train_dataloader),
+        train_features=None if best is None else best.of_training(drawn_rows(experiment.data)),
+        features=None if best is None else best.of(split),
         has_chosen=experiment.made.ending.choose != "last",
     )
     logger = find_logger(trainer)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tltool._objective import SEPARATOR
 from tltool.evaluation.average_precision import average_precision, mean_average_precision
+from tltool.evaluation.per_class import macro_f1
 from tltool.evaluation.score import MAP, Score
 from tltool.evaluation.score_interval import ScoreInterval, score_interval
 
@@ -160,9 +161,8 @@ class MultiLabelPredictions:
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur, in the labels or in the predictions."""
         predicted, targets = self.predicted, self.targets > 0
-        both = (predicted.sum(dim=0) + targets.sum(dim=0)).double()
-        right = (predicted & targets).sum(dim=0).double()
-        return float((2 * right / both)[both > 0].mean())
+        counts = (each.sum(dim=0).double() for each in (targets, predicted, predicted & targets))
+        return float(macro_f1(*counts))
 
     def confused(self) -> Tensor:
         """Return how often a class (rows) was missed where another (columns) was said wrongly.

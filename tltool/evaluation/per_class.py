@@ -32,6 +32,25 @@ class ClassMetrics(NamedTuple):
     num_confused: int
 
 
+def macro_f1(labeled: Tensor, predicted: Tensor, right: Tensor) -> Tensor:
+    """Return the mean F1 score of the classes that occur, in the labels or in the predictions.
+
+    Args:
+        labeled: Images of each class, ``(num_classes,)``.
+        predicted: Images that are said to be of it.
+        right: Those that are.
+
+    Example:
+        >>> import torch
+        >>> macro_f1(torch.tensor([2, 2, 0]), torch.tensor([1, 3, 0]), torch.tensor([1, 2, 0]))
+        tensor(0.7333)
+    """
+    both = labeled + predicted
+    occurs = both > 0
+    f1: Tensor = (2 * right[occurs] / both[occurs]).mean()
+    return f1
+
+
 def class_metrics(
     counts: Tensor, class_names: Sequence[str], confidence: Sequence[float] | None = None
 ) -> list[ClassMetrics]:

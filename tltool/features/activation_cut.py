@@ -101,6 +101,28 @@ def features_behind(
         return backbone._features(backbone.model, images)
 
 
+class LayersBehind(nn.Module):
+    """The layers of a backbone behind a cut, from rows of activations to features.
+
+    Args:
+        backbone: The network.
+        cut: From `find_cut`.
+
+    Shape:
+        - Input: ``(B, cut.size)``
+        - Output: ``(B, num_features)``
+    """
+
+    def __init__(self, backbone: Backbone, cut: ActivationCut) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.cut = cut
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the features of rows."""
+        return features_behind(self.backbone, self.cut, rows.view(-1, *self.cut.shape))
+
+
 @contextmanager
 def _replaced(
     backbone: Backbone,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.extraction import frozen_pass
@@ -98,6 +98,8 @@ def cached_features(
     num_views: int = 1,
     show_progress: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
+    network: nn.Module | None = None,
+    shares_work: bool = True,
 ) -> Features:
     """Return the features of all images, of which only those are computed that are not there.
 
@@ -121,6 +123,8 @@ def cached_features(
             is one.
         show_progress: Whether there is a progress bar.
         is_stopped: Asked behind each batch whether to stop the pass.
+        network: What makes the features of what ``images`` gives; ``None`` for the backbone.
+        shares_work: Whether the ranks share the work; else one alone may call this.
 
     Raises:
         ValueError: If ``num_views`` is below 1, or an image cannot be decoded.
@@ -159,6 +163,7 @@ def cached_features(
     )
     lookup = RowLookup(images, store, num_views)
     is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    is_distributed = is_distributed and shares_work
     rank = torch.distributed.get_rank() if is_distributed else 0
     world_size = torch.distributed.get_world_size() if is_distributed else 1
     num_computed = 0
@@ -166,7 +171,7 @@ def cached_features(
     for share in (range(rank, len(images), world_size), range(len(images))):
         refusal: Exception | None = None
         try:
-            with frozen_pass(backbone, precision) as features_of:
+            with frozen_pass(network or backbone, precision) as features_of:
                 pending = lookup.pending(share, batch_size)
                 num_computed += lookup.compute(
                     pending, features_of, num_workers, show_progress, is_stopped

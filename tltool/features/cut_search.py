@@ -17,7 +17,7 @@ from tltool.features.activation_cut import (
 from tltool.models.backbone import Backbone
 
 
-def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
+def find_cut(backbone: Backbone, images: Tensor | None = None) -> ActivationCut | str:
     """Find where the frozen layers of a backbone end.
 
     A layer is frozen that has no gradients and is in evaluation mode as a whole, as
@@ -28,7 +28,7 @@ def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
 
     Args:
         backbone: The network.
-        images: ``(B, C, H, W)``, at least 2.
+        images: ``(B, C, H, W)``, at least 2; ``None`` for noise.
 
     Returns:
         The cut, or the reason why there is none.
@@ -42,6 +42,8 @@ def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
     obstacle = _obstacle(backbone)
     if obstacle is not None:
         return obstacle
+    if images is None:
+        images = _noise(backbone)
     frozen, others = _layers(backbone)
     with evaluation_mode(backbone), torch.inference_mode():
         calls = _calls(backbone, frozen, others, images)
@@ -59,6 +61,13 @@ def find_cut(backbone: Backbone, images: Tensor) -> ActivationCut | str:
                     return cut
             reasons.append(cut if isinstance(cut, str) else "layers behind it read more than that")
     return f"behind {calls[first - 1][0]}, {reasons[0]}"
+
+
+def _noise(backbone: Backbone) -> Tensor:
+    """Return two images of the size that a backbone takes, on its device."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn((2, *backbone.data_config["input_size"]), generator=generator)
+    return images.to(next(backbone.parameters()).device)
 
 
 def _cut_at(calls: Sequence[tuple[str, Any]], end: int, num_images: int) -> ActivationCut | str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tltool._lookup import lookup
 from tltool._module_state import evaluation_mode
 from tltool._progress import with_progress
+from tltool.features.activation_cut import LayersBehind
 from tltool.features.folding import fold_batch_norms
 from tltool.features.frozen_front import FrozenFront
 from tltool.models.backbone import WHOLE, Backbone
@@ -70,7 +71,8 @@ def frozen_pass(
 def _folded(backbone: nn.Module, images: Tensor) -> nn.Module | None:
     if isinstance(backbone, FrozenFront):
         return backbone.folded(images)
-    return fold_batch_norms(backbone, images)
+    # Behind a cut it was not tried: layers in front, which do not run there, may be merged with it.
+    return None if isinstance(backbone, LayersBehind) else fold_batch_norms(backbone, images)
 
 
 def extract_features(

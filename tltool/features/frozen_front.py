@@ -1,5 +1,6 @@
 """The frozen layers in front of a cut as a network of their own: from images to rows to keep."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -72,6 +73,21 @@ class FrozenFront(nn.Module):
                 f"{torch.finfo(rows.dtype).max:.6g}. Keep activations in bf16."
             )
         return rows
+
+    def is_shared_by(self, state: Mapping[str, Tensor]) -> bool:
+        """Tell whether a backbone of other weights has these layers, bit for bit.
+
+        Args:
+            state: Its state dict.
+        """
+        held = {id(tensor) for tensor in (*self.parameters(), *self.buffers())}
+        whole = self._whole[0]
+        own = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+        return all(
+            torch.equal(tensor.cpu(), state[name].cpu())
+            for name, tensor in own.items()
+            if id(tensor) in held and name in state
+        )
 
     def in_dtype(self, dtype: ActivationDtype) -> "FrozenFront":
         """Return the same layers with rows of another type."""

@@ -50,12 +50,7 @@ def calibrate_checkpoint(
         ValueError: If the images are too few, see `can_calibrate`.
     """
     task = ImageTask.load_from_checkpoint(path).to(device)
-    if features is None:
-        batches: Iterable[tuple[Tensor, Tensor]] = logit_batches(
-            task, data, _SPLIT, precision=precision
-        )
-    else:
-        batches = [_logits_of(task, features, data)]
+    batches = logit_batches(task, data, _SPLIT, precision=precision, features=features)
     samples = data.samples(_SPLIT)
     step = -(-len(samples) * len(task.class_names) // _MOST_VALUES)
     logits, labels = _every(batches, step)
@@ -74,12 +69,6 @@ def calibrate_checkpoint(
     checkpoint[CALIBRATION] = calibration.state_dict()
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     return fit
-
-
-@torch.inference_mode()
-def _logits_of(task: ImageTask, features: Tensor, data: ImageDataModule) -> tuple[Tensor, Tensor]:
-    logits = task.logits({"features": features.to(task.device).float()}).float().cpu()
-    return logits, torch.tensor(data.samples(_SPLIT).labels)
 
 
 def _every(batches: Iterable[tuple[Tensor, Tensor]], step: int) -> tuple[Tensor, Tensor]:

@@ -113,6 +113,7 @@ def fit_trust(
     *,
     device: str | torch.device = "cpu",
     train_features: Tensor | None = None,
+    features: Tensor | None = None,
     has_chosen: bool = True,
 ) -> Trust:
     """Fit what a checkpoint knows of its limits, and keep it in the file, whole or not at all.
@@ -121,7 +122,9 @@ def fit_trust(
         path: The checkpoint, in its last state: of other weights all this would be wrong.
         data: The images of its run.
         device: Where to compute.
-        train_features: Of all training images, in order, ``(N, D)``, where they are known.
+        train_features: Of the training images that `drawn_rows` names, ``(n, D)``, where they are
+            known.
+        features: Of the images of `calibration_split`, in order, where they are known.
         has_chosen: Whether a choice was made on the validation images.
 
     Raises:
@@ -136,14 +139,7 @@ def fit_trust(
     task = ImageTask.load_from_checkpoint(path).to(device)
     distance = fit_feature_distance(*_train_features(task, data, train_features))
     labels = torch.tensor(data.samples(split).labels)
-    loader = data.evaluation_dataloader(split)
-    parts = []
-    with head_features(task) as features, torch.inference_mode():
-        for batch in with_progress(loader, f"{split} images", total=len(loader)):
-            batch["images"] = batch["images"].to(device, next(task.parameters()).dtype)
-            found = task.predict_step(batch, 0)["probabilities"]
-            parts.append((found, features.take()))
-    probabilities, rows = (torch.cat(each) for each in zip(*parts, strict=True))
+    probabilities, rows = _predictions(task, data, split, features)
     unknown = fit_unknown_score(distance, rows, probabilities)
     scores = unknown.score(rows, probabilities)
     conformal = ConformalScores.of(probabilities, labels)
@@ -163,19 +159,42 @@ def fit_trust(
     return trust
 
 
+def drawn_rows(data: ImageDataModule) -> Sequence[int]:
+    """Return the numbers of the training images whose features are looked at, in order."""
+    number = len(data.samples("train"))
+    if number <= MOST_IMAGES:
+        return range(number)
+    drawn = np.random.default_rng(0).choice(number, MOST_IMAGES, replace=False)
+    return sorted(drawn.tolist())
+
+
+def _predictions(
+    task: ImageTask, data: ImageDataModule, split: SplitName, known: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return probabilities ``(N, num_classes)`` and features ``(N, D)`` of a split."""
+    if known is not None:
+        batch = {"features": known.float().to(task.device), "paths": []}
+        with torch.inference_mode():
+            return task.predict_step(batch, 0)["probabilities"], known.float().cpu()
+    loader = data.evaluation_dataloader(split)
+    parts = []
+    with head_features(task) as features, torch.inference_mode():
+        for batch in with_progress(loader, f"{split} images", total=len(loader)):
+            batch["images"] = batch["images"].to(task.device, next(task.parameters()).dtype)
+            found = task.predict_step(batch, 0)["probabilities"]
+            parts.append((found, features.take()))
+    probabilities, rows = (torch.cat(each) for each in zip(*parts, strict=True))
+    return probabilities, rows
+
+
 def _train_features(
     task: ImageTask, data: ImageDataModule, known: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return features ``(n, D)`` and labels ``(n,)`` of training images, or of some of many."""
-    samples = data.samples("train")
-    rows: Sequence[int] = range(len(samples))
-    if len(samples) > MOST_IMAGES:
-        drawn = np.random.default_rng(0).choice(len(samples), MOST_IMAGES, replace=False)
-        rows = sorted(drawn.tolist())
-    drawn_samples = samples.subset(rows)
+    samples = data.samples("train").subset(drawn_rows(data))
     if known is not None:
-        return known[torch.tensor(rows)].float(), torch.tensor(drawn_samples.labels)
+        return known.float(), torch.tensor(samples.labels)
     smaller = copy.copy(data)
-    smaller.splits = Splits(drawn_samples)
+    smaller.splits = Splits(samples)
     loader = smaller.evaluation_dataloader("train")
     return extract_features(task.backbone, loader, description="train images", total=len(loader))

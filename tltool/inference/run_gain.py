@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.evaluation.baselines import (
@@ -16,6 +17,7 @@ from tltool.evaluation.baselines import (
 from tltool.evaluation.paired_differences import Difference, number_groups
 from tltool.evaluation.predictions import Predictions
 from tltool.evaluation.score_interval import ScoreInterval
+from tltool.features.frozen_front import FrozenFront
 from tltool.inference.split_features import split_features
 from tltool.inference.split_logits import logit_batches
 from tltool.training.image_task import ImageTask
@@ -73,7 +75,12 @@ class RunGain:
 
 
 def measure_probe(
-    task: ImageTask, data: ImageDataModule, *, caching: Mapping[str, Any], precision: str
+    task: ImageTask,
+    data: ImageDataModule,
+    *,
+    caching: Mapping[str, Any],
+    precision: str,
+    front: FrozenFront | None = None,
 ) -> ProbeBaseline | None:
     """Fit the closed-form probe and measure it on the test images, or else those that validate.
 
@@ -82,13 +89,14 @@ def measure_probe(
         data: Its images.
         caching: The options of the feature cache.
         precision: As in Lightning's Trainer.
+        front: See `split_features`.
 
     Returns:
         ``None`` where the fit would take long, see `is_cheap_probe`.
     """
     split: SplitName = "test" if data.splits.test else "val"
     train, measured = data.samples("train"), data.samples(split)
-    options: dict[str, Any] = {"caching": caching, "precision": precision}
+    options: dict[str, Any] = {"caching": caching, "precision": precision, "front": front}
     features = split_features(task.backbone, data, "train", **options).float()
     if not is_cheap_probe(features):
         return None
@@ -106,6 +114,7 @@ def measure_gain(
     *,
     precision: str,
     is_optimistic: bool,
+    features: Tensor | None = None,
 ) -> RunGain:
     """Measure a trained task on the images that the probe was measured on.
 
@@ -115,9 +124,11 @@ def measure_gain(
         probe: See `measure_probe`.
         precision: As in Lightning's Trainer.
         is_optimistic: Whether the same images have chosen the weights of the task.
+        features: Of these images, where they are known, see `logit_batches`.
     """
     outputs, labels = [], []
-    for logits, expected in logit_batches(task, data, probe.split, precision=precision):
+    batches = logit_batches(task, data, probe.split, precision=precision, features=features)
+    for logits, expected in batches:
         outputs.append(task.predictions(logits.to(task.device)).cpu())
         labels.append(expected)
     found = task.prediction_kind.predictions(torch.cat(outputs), torch.cat(labels))

@@ -1,7 +1,7 @@
 """Metrics of training, validation and test, from torchmetrics."""
 
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,13 +11,14 @@ from torchmetrics.classification import (
     MulticlassAUROC,
     MulticlassCalibrationError,
 )
-from torchmetrics.utilities import dim_zero_cat
 
 from tltool._objective import Objective
 from tltool.data.loading.labels import TargetStats
 from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.confusion import confusion_matrix
+from tltool.evaluation.per_class import macro_f1
 from tltool.evaluation.regression_scores import quadratic_kappa, r_squared, spearman
+from tltool.training.list_metric import ListMetric, RowMetric
 from tltool.training.multi_label_metrics import (
     ExactMatch,
     LabelAccuracy,
@@ -141,43 +142,31 @@ class MacroF1(Metric):
 
     def compute(self) -> Tensor:
         """Return the mean."""
-        labeled, predicted, right = self.counts
-        occurs = labeled + predicted > 0
-        f1: Tensor = (2 * right[occurs] / (labeled + predicted)[occurs]).mean()
-        return f1
+        return macro_f1(*self.counts)
 
 
-class ConfusionMatrix(Metric):
+class ConfusionMatrix(RowMetric):
     """The confusion matrix, see `confusion_matrix`: its memory grows with images, not with classes.
 
     Args:
         num_classes: Number of classes.
     """
 
-    pairs: list[Tensor]
-
     def __init__(self, num_classes: int) -> None:
-        super().__init__()
+        super().__init__((2,), torch.long)
         self.num_classes = num_classes
-        self.add_state("pairs", [], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Note a batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
-        self.pairs.append(torch.stack([target, preds.argmax(dim=1)], dim=1))
-
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Join the ranks; one without an image brings a list of the type of the others."""
-        if not self.pairs:
-            self.pairs.append(torch.empty(0, 2, dtype=torch.long, device=self.device))
-        super().sync(*args, **kwargs)
+        self.rows.append(torch.stack([target, preds.argmax(dim=1)], dim=1))
 
     def compute(self) -> Tensor:
         """Return the matrix, ``(num_classes, num_classes)``, on the CPU."""
-        labels, predicted = dim_zero_cat(self.pairs).cpu().T  # Not all devices know sparse ones.
+        labels, predicted = self.joined_rows().T  # Not all devices know sparse ones.
         return confusion_matrix(labels, predicted, self.num_classes)
 
 
-class PresentClassesAUROC(MulticlassAUROC):
+class PresentClassesAUROC(ListMetric, MulticlassAUROC):
     """The mean area under the ROC curve over the classes that occur, each against the rest.
 
     torchmetrics counts a class without an image as 0, which hides how good the others are. NaN
@@ -191,12 +180,10 @@ class PresentClassesAUROC(MulticlassAUROC):
         super().__init__(num_classes, average="none")
         self.num_classes = num_classes
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Join the ranks; one without an image brings lists of the type and shape of the others."""
-        if not self.preds:
-            self.preds.append(torch.empty(0, self.num_classes, device=self.device))
-            self.target.append(torch.empty(0, dtype=torch.long, device=self.device))
-        super().sync(*args, **kwargs)
+    def empty_states(self) -> dict[str, Tensor]:
+        """See `ListMetric`."""
+        labels = torch.empty(0, dtype=torch.long)
+        return {"preds": torch.empty(0, self.num_classes), "target": labels}
 
     def compute(self) -> Tensor:  # type: ignore[override]  # as in MulticlassAUROC itself
         """Return the mean over the classes that occur."""

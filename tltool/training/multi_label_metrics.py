@@ -1,16 +1,17 @@
 """Metrics of several classes for each image: mean average precision, macro F1, accuracy."""
 
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAveragePrecision
-from torchmetrics.utilities import dim_zero_cat
+
+from tltool.evaluation.per_class import macro_f1
+from tltool.training.list_metric import ListMetric, RowMetric
 
 
-class MeanAveragePrecision(MultilabelAveragePrecision):
+class MeanAveragePrecision(ListMetric, MultilabelAveragePrecision):
     """The mean over the classes that occur of the average precision of each, macro mAP.
 
     NaN where no class occurs.
@@ -26,14 +27,10 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
         """Note a batch: probabilities and labels, both ``(B, num_classes)``."""
         super().update(preds, target.long())
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Join the ranks; one without an image brings lists of the type and shape of the others."""
-        if not self.preds:
-            self.preds.append(torch.empty(0, self.num_labels, device=self.device))
-            self.target.append(
-                torch.empty(0, self.num_labels, dtype=torch.long, device=self.device)
-            )
-        super().sync(*args, **kwargs)
+    def empty_states(self) -> dict[str, Tensor]:
+        """See `ListMetric`."""
+        probabilities = torch.empty(0, self.num_labels)
+        return {"preds": probabilities, "target": probabilities.long()}
 
     def compute(self) -> Tensor:  # type: ignore[override]  # as in the class itself
         """Return the mean."""
@@ -98,13 +95,10 @@ class LabelF1(_ClassCounts):
 
     def compute(self) -> Tensor:
         """Return the mean."""
-        labeled, predicted, both = self.counts
-        occurs = labeled + predicted > 0
-        f1: Tensor = (2 * both[occurs] / (labeled + predicted)[occurs]).mean()
-        return f1
+        return macro_f1(*self.counts)
 
 
-class LabelOutcomes(Metric):
+class LabelOutcomes(RowMetric):
     """The probability and the label of each class for each image, ``(N, num_classes, 2)``.
 
     From them follow the metrics of each class, see `MultiLabelPredictions`.
@@ -113,23 +107,13 @@ class LabelOutcomes(Metric):
         num_classes: Number of classes.
     """
 
-    pairs: list[Tensor]
-
     def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.add_state("pairs", [], dist_reduce_fx="cat")
+        super().__init__((num_classes, 2))
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Note a batch: probabilities and labels, both ``(B, num_classes)``."""
-        self.pairs.append(torch.stack([preds.float(), target.float()], dim=2))
-
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Join the ranks; one without an image brings a list of the type of the others."""
-        if not self.pairs:
-            self.pairs.append(torch.empty(0, self.num_classes, 2, device=self.device))
-        super().sync(*args, **kwargs)
+        self.rows.append(torch.stack([preds.float(), target.float()], dim=2))
 
     def compute(self) -> Tensor:
         """Return them on the CPU."""
-        return dim_zero_cat(self.pairs).cpu()
+        return self.joined_rows()

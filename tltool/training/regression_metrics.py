@@ -1,15 +1,14 @@
 """Metrics of numbers: errors, explained variance, rank correlation; of levels kappa too."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from tltool.data.loading.labels import TargetStats
 from tltool.evaluation.regression_scores import nearest_levels
+from tltool.training.list_metric import RowMetric
 
 
 class MeanError(Metric):
@@ -40,27 +39,7 @@ class MeanError(Metric):
         return mean.sqrt() if self.squared else mean
 
 
-class _AllPairs(Metric):
-    """What needs all predictions and targets at once."""
-
-    pairs: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("pairs", [], dist_reduce_fx="cat")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Note a batch: predictions ``(B,)`` or ``(B, 1)``, and targets ``(B,)``."""
-        self.pairs.append(torch.stack([preds.flatten().float(), target.float()], dim=1))
-
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Join the ranks; one without an image brings a list of the type of the others."""
-        if not self.pairs:
-            self.pairs.append(torch.empty(0, 2, device=self.device))
-        super().sync(*args, **kwargs)
-
-
-class ScoreOfAll(_AllPairs):
+class ScoreOfAll(RowMetric):
     """A score of all predictions, such as R squared or Spearman's rank correlation.
 
     Args:
@@ -71,13 +50,17 @@ class ScoreOfAll(_AllPairs):
     def __init__(
         self, score: Callable[[Tensor, Tensor], Tensor], target: TargetStats | None = None
     ) -> None:
-        super().__init__()
+        super().__init__((2,))
         self.score = score
         self.target = target
 
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Note a batch: predictions ``(B,)`` or ``(B, 1)``, and targets ``(B,)``."""
+        self.rows.append(torch.stack([preds.flatten().float(), target.float()], dim=1))
+
     def compute(self) -> Tensor:
         """Return the score; NaN where it is not defined, as where all targets are one."""
-        predicted, targets = dim_zero_cat(self.pairs).cpu().double().T
+        predicted, targets = self.joined_rows().double().T
         if self.target is not None and self.target.levels is not None:
             levels = torch.tensor(self.target.levels, dtype=torch.float64)
             predicted, targets = (nearest_levels(each, levels) for each in (predicted, targets))

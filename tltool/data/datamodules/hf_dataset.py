@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
@@ -24,7 +24,7 @@ from tltool.data.files.hf_columns import (
     label_texts,
 )
 from tltool.data.files.hf_folder import known_splits, open_hf_folder
-from tltool.data.files.value_range import ValueRange
+from tltool.data.files.image_sources import ImageSource
 from tltool.data.loading.in_memory import InMemoryDecoder
 from tltool.data.loading.samples import Samples
 
@@ -191,17 +191,8 @@ class StoredImages:
 class StoredImageDecoder(InMemoryDecoder):
     """An `InMemoryDecoder` of stored bytes, whose errors name the image."""
 
-    def __call__(
-        self,
-        path: str,
-        *,
-        mode: Literal["RGB", "L"] = "RGB",
-        size: int | None = None,
-        value_range: ValueRange | None = None,
-    ) -> Image.Image:
-        """Return the image of a name, see `decode_image`."""
-        stored = self.image(path)
-        options: dict[str, Any] = {"mode": mode, "size": size, "value_range": value_range}
-        if isinstance(stored, bytes):
-            return decode_image(path, content=stored, **options)
-        return decode_image(str(stored), **options)
+    def read(self, path: str, image: ImageSource, **options: Any) -> Image.Image:
+        """Return what is stored under a name as an image, see `decode_image`."""
+        if isinstance(image, bytes):
+            return decode_image(path, content=image, **options)
+        return decode_image(str(image), **options)

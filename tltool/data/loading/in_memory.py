@@ -34,7 +34,11 @@ class InMemoryDecoder:
         value_range: ValueRange | None = None,
     ) -> Image.Image:
         """Return the image of a name, see `read_image`."""
-        return read_image(self.image(path), mode=mode, size=size, value_range=value_range)
+        return self.read(path, self.image(path), mode=mode, size=size, value_range=value_range)
+
+    def read(self, path: str, image: ImageSource, **options: Any) -> Image.Image:
+        """Return what is stored under a name as an image, see `read_image`."""
+        return read_image(image, **options)
 
     def image(self, path: str) -> ImageSource:
         """Return the image of a name as its source has it."""

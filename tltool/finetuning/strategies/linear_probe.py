@@ -13,7 +13,9 @@ class LinearProbe(WarmupDecayStrategy):
     """Train the head alone, on features of a frozen backbone.
 
     How well such a probe does tells how good the features are (Alain & Bengio, 2016,
-    https://arxiv.org/abs/1610.01644). It cannot distort them, and suits small data.
+    https://arxiv.org/abs/1610.01644). It cannot distort them, and suits small data: with 10 images
+    of each class of brain scans a probe has .617, what `Auto` trains .614, and a plain loop of
+    LP-FT .488 (`scripts/benchmark/README.md`).
 
     Example:
         >>> LinearProbe().schedule(["backbone.stem", "head"], max_epochs=5).phases[0].trains

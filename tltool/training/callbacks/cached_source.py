@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.filesize import decimal
@@ -98,10 +97,7 @@ class CachedSource:
         self, trainer: Trainer, backbone: Backbone, loaders: Sequence[BatchLoader]
     ) -> FrozenFront | None:
         """Return the frozen layers of a backbone in front of those that train, if it can be cut."""
-        generator = torch.Generator().manual_seed(0)
-        size = (2, *backbone.data_config["input_size"])
-        images = torch.randn(size, generator=generator).to(next(backbone.parameters()).device)
-        cut = trainer.strategy.broadcast(find_cut(backbone, images))
+        cut = trainer.strategy.broadcast(find_cut(backbone))
         if isinstance(cut, str):
             self.say(trainer, f"Images are read in each epoch: {cut}.")
             return None

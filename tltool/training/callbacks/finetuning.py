@@ -35,6 +35,7 @@ from tltool.training.phase_progress import PhaseProgress, copy_trained, restore_
 from tltool.training.phase_rates import PhaseRates
 from tltool.training.position_state import PositionState
 from tltool.training.quiet_lightning import quiet_lightning
+from tltool.training.scratch_start import leave_out_start_
 from tltool.training.strategy_surgery import edit_for_strategy_
 from tltool.training.trainer_checks import check_trainer
 from tltool.training.trainer_timeline import (
@@ -131,6 +132,11 @@ class Finetuning(Callback):
             for warning in schedule_warnings(self.schedule, pl_module, batch_per_device=share):
                 log.warning("%s", warning)
         self._set_trainable(pl_module, self.schedule.phases[0])
+        if leave_out_start_(pl_module) and trainer.is_global_zero:
+            log.info(
+                "The weights are random and batch norms learn their statistics, so the head begins "
+                "as its initializer says, not as the probe."
+            )
         self._reduced = _trained(pl_module)
         for name in ("backbone", "head"):  # Lightning warns of eval mode before `on_train_start`.
             pl_module.get_submodule(name).train()
