@@ -6,7 +6,7 @@ from tltool.cli.build import Experiment
 from tltool.cli.kept_features import kept_features
 from tltool.evaluation.temperature import TemperatureFit
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
-from tltool.reporting.wandb.run_logger import find_logger
+from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.head_start import is_limited
 
 
@@ -29,11 +29,8 @@ def calibrate_fit(experiment: Experiment, trainer: Trainer) -> TemperatureFit | 
         precision=str(trainer.precision),
         features=kept_features(experiment, trainer.val_dataloaders),
     )
-    logger = find_logger(trainer)
-    if logger is not None:
-        logger.experiment.summary.update(
-            {"temperature": fit.temperature, "val/calibration_error_scaled": fit.error_after}
-        )
+    values = {"temperature": fit.temperature, "val/calibration_error_scaled": fit.error_after}
+    log_summary(trainer, values)
     return fit
 
 
