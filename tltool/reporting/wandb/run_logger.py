@@ -150,4 +150,5 @@ def finish(trainer: Trainer) -> None:
         try:
             logger.experiment.finish()
         finally:
-            unset_globals()  # A run that is lost would stay the one of this process.
+            # A run that is lost would stay the one of this process.
+            unset_globals()  # type: ignore[no-untyped-call]
