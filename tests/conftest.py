@@ -38,6 +38,18 @@ def feature_cache(tmp_path_factory):
     os.environ["TLTOOL_CACHE"] = str(tmp_path_factory.mktemp("features"))
 
 
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine"),
+]
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=ON_GPU)])
+def accelerator(request):
+    """Where a test computes: each that has a case on a GPU has the same one on the CPU."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """A folder of 12 blue and 12 red images."""

@@ -22,10 +22,9 @@ TINY = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
     *("--model.backbone.img_size", "32", "--data.batch_size", "8", "--data.num_workers", "0"),
 ]
-CPU = [
-    *("--trainer.accelerator", "cpu"),
-    *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
-]
+SHORT = ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
+CPU = ["--trainer.accelerator", "cpu", *SHORT]
+PLACES = {"cpu": CPU, "gpu": SHORT}  # On a GPU a file runs as it is.
 
 
 def fragments(room):
@@ -72,17 +71,19 @@ ON_MANY = [path for path in fragments("trainer") if path not in ON_ONE]
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
 @pytest.mark.parametrize("path", ON_ONE, ids=lambda path: path.stem)
-def test_a_fragment_of_the_trainer_for_one_device_runs_on_a_cpu(path, desk):
+def test_a_fragment_of_the_trainer_for_one_device_runs(path, desk, accelerator):
     words = ["--data.root", "images", "--trainer.max_epochs", 1, "--trainer.devices", 1]
-    assert fit("--config", path, *TINY, *CPU, *words) == 0
+    assert fit("--config", path, *TINY, *PLACES[accelerator], *words) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ON_MANY, ids=lambda path: path.stem)
-def test_a_fragment_of_the_trainer_for_many_devices_runs_on_two_cpus(path, desk):
-    command = [sys.executable, "-m", "tltool", "fit", "--config", str(path), *TINY, *CPU]
+def test_a_fragment_of_the_trainer_for_many_devices_runs(path, desk, accelerator):
+    command = [sys.executable, "-m", "tltool", "fit", "--config", str(path), *TINY]
+    command += PLACES[accelerator]
     command += ["--data.root", "images", "--trainer.max_epochs", "1"]
-    command += ["--trainer.num_nodes", "1", "--trainer.devices", "2"]
+    command += ["--trainer.num_nodes", "1"]
+    command += ["--trainer.devices", "2" if accelerator == "cpu" else "-1"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

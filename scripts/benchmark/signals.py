@@ -23,11 +23,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 
 from tltool.training.distributed.run_status import MOST_STARTS, UNFINISHED, read_status
+from tltool.training.distributed.signals import INTERRUPTED
 
 FIELDS = ("try", "signal", "target", "ranks", "workers", "moment", "after", "seconds", "code")
 FIELDS += ("status", "step", "verdict")
@@ -35,6 +37,14 @@ MOMENTS = ("imports", "building", "training", "training")
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
 TARGETS = ("first", "last", "all", "every process")
 TRIES_OF_A_RUN = 5
+
+
+class RunFiles(NamedTuple):
+    """What the files of a run say: its status, the step of ``last.ckpt``, and its metrics."""
+
+    state: str
+    step: int
+    metrics: str
 
 
 def main() -> None:
@@ -70,46 +80,51 @@ def run_once(
     status = read_status(run)
     if number % TRIES_OF_A_RUN == 0 or (status and status.starts >= MOST_STARTS):
         shutil.rmtree(run, ignore_errors=True)
-        status = None
-    before, log = saved_step(run), run.with_name(f"{number:03d}.log")
+    before, log = look(run), run.with_name(f"{number:03d}.log")
     process = start(images, run, log, ranks, workers)
     wait_until(lambda: has_come_to(moment, log) or process.poll() is not None, 10 * grace)
     after = draw.uniform(0.5, longest)
     time.sleep(after)
-    for pid in targets(process.pid, target):
+    pids = [process.pid, *descendants(process.pid)]
+    for pid in targets(pids, target):
         with contextlib.suppress(ProcessLookupError):  # It has ended by now.
             os.kill(pid, signal.Signals[name])
     began = time.monotonic()
     wait_until(lambda: process.poll() is not None, grace)
     seconds, code = time.monotonic() - began, process.poll()
-    has_left = wait_until(lambda: not is_there(process.pid), grace - seconds + 1)
+    has_left = wait_until(lambda: not is_there(process.pid, pids), grace - seconds + 1)
     if not has_left:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     found = {"try": number, "signal": name, "target": target, "ranks": ranks, "workers": workers}
     found |= {"moment": moment, "after": round(after, 2), "seconds": round(seconds, 2)}
-    found |= judge(code, name, run, before, status.state if status else "none")
+    found |= judge(code, name, before, look(run), has_spoken=log.stat().st_size > 0)
     return found if has_left or code is None else found | {"verdict": "STAYS"}
 
 
-def judge(code: int | None, name: str, run: Path, before: int, state: str) -> dict[str, object]:
+def judge(
+    code: int | None, name: str, before: RunFiles, after: RunFiles, *, has_spoken: bool
+) -> dict[str, object]:
     """Return what the files of a run say, and whether that is right behind what they said."""
-    status, step = read_status(run), saved_step(run)
-    said = status.state if status else "none"
+    has_trained, states = after.metrics != before.metrics, {"unfinished", before.state}
+    is_said = is_unfinished(code, name, has_spoken=has_spoken, has_trained=has_trained)
+    # Rows that a fault has left behind are none that this try has lost.
+    logged = logged_steps(after.metrics) if has_trained else 0
     verdict = "ok"
     if code is None:
         verdict = "HANGS"
-    elif said not in {"unfinished", state} or not is_unfinished(code, name):
+    elif after.state not in states or not is_said:
         verdict = "WRONG"
-    elif step < max(before, logged_steps(run / "metrics.csv")):
+    elif after.step < max(before.step, logged):
         verdict = "LOST"
-    return {"code": code, "status": said, "step": step, "verdict": verdict}
+    return {"code": code, "status": after.state, "step": after.step, "verdict": verdict}
 
 
-def is_unfinished(code: int, name: str) -> bool:
+def is_unfinished(code: int | None, name: str, *, has_spoken: bool, has_trained: bool) -> bool:
     """Tell whether a code says that a run is to be started again, or was never begun."""
-    is_interrupt = name == "SIGINT" and code == 130  # In front of the first batch.
-    return code == UNFINISHED or is_interrupt or code == -signal.Signals[name]
+    is_interrupt = name == "SIGINT" and code == INTERRUPTED and not has_trained
+    is_too_early = code == -signal.Signals[name] and not has_spoken  # For any handler.
+    return code == UNFINISHED or is_interrupt or is_too_early
 
 
 def start(
@@ -140,10 +155,9 @@ def has_come_to(moment: str, log: Path) -> bool:
     return sign in log.read_text(errors="replace")
 
 
-def targets(pid: int, target: str) -> list[int]:
+def targets(pids: list[int], target: str) -> list[int]:
     """Return the processes that get the signal: a rank, all ranks, or all that there are."""
-    pids = [pid, *descendants(pid)]
-    ranks = [each for each in pids if each == pid or is_rank(each)]
+    ranks = [pids[0], *filter(is_rank, pids[1:])]
     return {"first": ranks[:1], "last": ranks[-1:], "all": ranks, "every process": pids}[target]
 
 
@@ -166,9 +180,9 @@ def is_rank(pid: int) -> bool:
     return b"fit" in words and environment != own
 
 
-def is_there(group: int) -> bool:
-    """Tell whether a group has a process that is not dead."""
-    words = ["ps", "-o", "stat=", "-s", str(group)]
+def is_there(group: int, pids: list[int]) -> bool:
+    """Tell whether a group, or a list, has a process that is not dead."""
+    words = ["ps", "-o", "stat=", "-s", str(group), "-p", ",".join(map(str, pids))]
     found = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
     return any(not state.startswith("Z") for state in found)
 
@@ -181,18 +195,18 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> bool:
     return is_so()
 
 
-def saved_step(run: Path) -> int:
-    """Return the step of ``last.ckpt``."""
-    last = run / "checkpoints" / "last.ckpt"
-    return int(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else 0
+def look(run: Path) -> RunFiles:
+    """Read the files of a run."""
+    status, last, metrics = read_status(run), run / "checkpoints/last.ckpt", run / "metrics.csv"
+    step = int(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else 0
+    text = metrics.read_text() if metrics.is_file() else ""
+    return RunFiles(status.state if status else "none", step, text)
 
 
-def logged_steps(metrics: Path) -> int:
-    """Return how many steps a run has logged."""
-    if not metrics.is_file():
-        return 0
-    with metrics.open(newline="") as file:
-        return max((int(row["step"]) + 1 for row in csv.DictReader(file)), default=0)
+def logged_steps(metrics: str) -> int:
+    """Return how many steps the text of ``metrics.csv`` knows."""
+    rows = csv.DictReader(metrics.splitlines())
+    return max((int(row["step"]) + 1 for row in rows), default=0)
 
 
 def write_images(root: Path) -> Path:

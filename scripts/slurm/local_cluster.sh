@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Slurm of two nodes on this machine, to try batch scripts before a cluster sees them.
 # Usage: local_cluster.sh start | stop | status
-#   start installs Debian's packages where they are missing (needs root), and prints the line that makes sbatch find it.
+#   start installs Debian's packages where they are missing, and prints the line that makes sbatch find it. It needs root.
 #   Everything listens on 127.0.0.1. All state lies in TLTOOL_SLURM_DIR (default: /tmp/tltool-slurm); stop removes it.
 set -euo pipefail
 packages=(slurmctld slurmd slurm-client munge)
@@ -14,16 +14,15 @@ install_packages() {
     command -v "$program" >/dev/null || missing=1
   done
   [ "${missing:-}" ] || return 0
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "Slurm is not installed. As root on Debian or Ubuntu: apt-get install ${packages[*]}" >&2
+  if ! command -v apt-get >/dev/null; then
+    echo "Slurm is not installed, and can be installed here on Debian or Ubuntu alone: ${packages[*]}" >&2
     exit 3
   fi
   echo "installing ${packages[*]}" >&2
   # Another start at the same time waits for the lock of the first.
   if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     -o DPkg::Lock::Timeout=300 "${packages[@]}"; } >"$state-apt.log" 2>&1; then
-    tail -n 3 "$state-apt.log" >&2
-    echo "The packages ${packages[*]} cannot be installed here." >&2
+    echo "The packages ${packages[*]} cannot be installed here: $(tail -n 1 "$state-apt.log")" >&2
     exit 3
   fi
 }
@@ -67,6 +66,10 @@ start() {
   if [ -e "$SLURM_CONF" ]; then
     echo "There is a cluster in $state already. Stop it first: $0 stop" >&2
     exit 1
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    echo "The daemons of this Slurm run as root: start it as root." >&2
+    exit 3
   fi
   missing=
   install_packages

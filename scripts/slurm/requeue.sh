@@ -7,8 +7,9 @@ done
 export PATH=$TLTOOL/.venv/bin:$PATH
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it from sbatch since Slurm 22.05.
 export WANDB_MODE=${WANDB_MODE:-offline}            # Compute nodes have no network.
-MASTER_ADDR=${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}
-export MASTER_ADDR MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
+export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
+export MASTER_ADDR=${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)}
+[[ -n $MASTER_ADDR ]] || unset MASTER_ADDR # A container may lack scontrol: each rank then asks the variables of its step.
 
 # Preemption, scancel and the end of the time limit send SIGTERM to this shell too. Slurm itself then decides
 # whether the job starts again: a job that was cancelled must not requeue itself.

@@ -117,6 +117,13 @@ def test_a_changed_lr_is_trained_with_and_the_earlier_configuration_is_kept(fit,
     ]
 
 
+def test_what_a_strategy_brings_along_is_no_change(fit):
+    full = ("--finetuning", "FullFinetuning", "--trainer.max_epochs", 1)
+    assert fit(*full, run_dir="full")[0] == 0
+    status, out, _ = fit(*full, run_dir="full")
+    assert (status, changed(out), "finished" in out) == (0, [], True)
+
+
 def test_a_change_that_comes_too_late_is_said(fit):
     status, out, _ = fit("--optimizer.lr", "0.5")
     assert (status, changed(out)) == (0, ["unused    optimizer.init_args.lr was 0.001 and is 0.5"])

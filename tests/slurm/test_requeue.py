@@ -9,7 +9,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "slurm"
 JOB = """
-RUN_DIR=$PWD TLTOOL=$PWD SLURM_JOB_ID=7 SLURM_JOB_NODELIST=node1 MASTER_ADDR=node1
+RUN_DIR=$PWD TLTOOL=$PWD SLURM_JOB_ID=7 SLURM_JOB_NODELIST=node1 {address}
 source "{requeue}"
 run bash -c '{command}; exit 85'
 """
@@ -19,12 +19,12 @@ run bash -c '{command}; exit 85'
 def job(tmp_path):
     """Return a function that runs a job whose command ends so, and gives code, calls and errors."""
 
-    def run(command, scontrol="true", **environment):
+    def run(command, scontrol="true", address="MASTER_ADDR=node1", **environment):
         programs = tmp_path / ".venv" / "bin"
         programs.mkdir(parents=True)
         (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> calls; {scontrol}\n')
         (programs / "scontrol").chmod(0o755)
-        script = JOB.format(requeue=SCRIPTS / "requeue.sh", command=command)
+        script = JOB.format(requeue=SCRIPTS / "requeue.sh", command=command, address=address)
         ended = subprocess.run(
             ["bash", "-c", script],
             cwd=tmp_path,
@@ -66,6 +66,11 @@ def test_a_job_that_slurm_ends_is_not_requeued_by_itself(job):
 def test_a_task_of_an_array_requeues_itself_and_not_the_array(job):
     array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     assert job(say("unfinished"), **array)[1] == "requeue 7_2\n"
+
+
+def test_without_scontrol_ranks_look_for_the_first_node_themselves(job):
+    errors = job("echo address: ${MASTER_ADDR-none} >&2", scontrol="exit 127", address="")[2]
+    assert "address: none\n" in errors
 
 
 def test_where_requeueing_is_forbidden_it_names_the_other_way(job):

@@ -1,10 +1,10 @@
 """The templates of scripts/slurm say what a job needs that is stopped and starts again."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "slurm"
 TEMPLATES = sorted(SCRIPTS.glob("*.sbatch"))
@@ -30,12 +30,33 @@ def test_a_batch_script_ends_all_ranks_with_the_first(file):
     assert "run srun --kill-on-bad-exit=1" in file.read_text()
 
 
-def test_the_pod_has_shared_memory_and_time_for_a_save():
-    job = yaml.safe_load((SCRIPTS / "kubernetes_job.yaml").read_text())
-    pod = job["spec"]["template"]["spec"]
-    [container] = pod["containers"]
-    memory = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
-    assert {"name": "shm", "mountPath": "/dev/shm"} in container["volumeMounts"]
-    assert memory == {"shm"}
-    [wait] = [word for word in container["command"] if word.startswith("--shutdown-timeout")]
-    assert pod["terminationGracePeriodSeconds"] > int(wait.partition("=")[2])
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
+def test_a_batch_script_has_four_lines_to_change_before_what_it_does(file):
+    lines = file.read_text().partition("source ")[0].splitlines()
+    options = [line for line in lines if line.startswith("#SBATCH --nodes")]
+    places = [line for line in lines if "=${" in line and ":-/absolute/path/of/" in line]
+    assert (len(options), len(places)) == (1, 3)
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
+def test_a_batch_script_resumes_and_saves_by_the_clock(file):
+    command = file.read_text().partition("run srun")[2]
+    assert '--run_dir "$RUN_DIR" --save_every 10m' in command
+
+
+def test_a_cluster_that_cannot_be_started_is_a_reason_to_skip(tmp_path):
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    place = {
+        "TLTOOL_SLURM_DIR": str(tmp_path / "cluster"),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    command = [SCRIPTS / "local_cluster.sh", "start"]
+    ended = subprocess.run(
+        command, env=os.environ | place, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (
+        3,
+        "The daemons of this Slurm run as root: start it as root.\n",
+    )
+    assert not (tmp_path / "cluster").exists()

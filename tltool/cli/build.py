@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 
-from tltool.cli.auto_choice import fill_defaults, with_choice
+from tltool.cli.auto_choice import fill_defaults, is_auto, with_choice
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
@@ -203,6 +203,8 @@ def run_experiment(
             check(config)
         if command != "plan":  # It may stand for another machine, as on a login node.
             check_accelerator(config.trainer.accelerator)
+        if not is_auto(config):  # In front of what compares it with that of a checkpoint.
+            fill_defaults(config, make_section("finetuning", config.finetuning.as_dict()))
         start = begin(parser, config)
         end = find_end(start, config) if trains else None
         if end is not None:

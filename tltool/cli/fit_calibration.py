@@ -6,7 +6,7 @@ from tltool.cli.build import Experiment
 from tltool.evaluation.temperature import TemperatureFit
 from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
-from tltool.reporting.wandb.run_logger import find_logger
+from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.head_start import is_limited
 
 
@@ -36,11 +36,8 @@ def calibrate_fit(
         precision=str(trainer.precision),
         features=None if best is None else best.of("val"),
     )
-    logger = find_logger(trainer)
-    if logger is not None:
-        logger.experiment.summary.update(
-            {"temperature": fit.temperature, "val/calibration_error_scaled": fit.error_after}
-        )
+    values = {"temperature": fit.temperature, "val/calibration_error_scaled": fit.error_after}
+    log_summary(trainer, values)
     return fit
 
 

@@ -14,7 +14,7 @@ from tltool.features.frozen_front import FrozenFront
 from tltool.inference.best_features import BestFeatures
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
-from tltool.reporting.wandb.run_logger import find_logger
+from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.callbacks.health_monitor import HealthMonitor
 from tltool.training.find_callback import find_callback
@@ -92,17 +92,14 @@ def measure_fit(
         is_optimistic=probe.split == "val" and experiment.made.ending.choose != "last",
         features=None if best is None else best.of(probe.split),
     )
-    logger = find_logger(trainer)
-    if logger is not None:
-        estimate, score = gain.difference.estimate, probe.predictions.score
-        logger.experiment.summary.update(
-            {
-                f"{probe.split}/{score.name.lower()}_of_best": gain.score.value,
-                f"{probe.split}/{score.name.lower()}_of_probe": probe.score.value,
-                f"{probe.split}/gain_over_probe": estimate.mean,
-                f"{probe.split}/gain_over_probe_se": estimate.standard_error,
-            }
-        )
+    estimate, score = gain.difference.estimate, probe.predictions.score
+    values = {
+        f"{probe.split}/{score.name.lower()}_of_best": gain.score.value,
+        f"{probe.split}/{score.name.lower()}_of_probe": probe.score.value,
+        f"{probe.split}/gain_over_probe": estimate.mean,
+        f"{probe.split}/gain_over_probe_se": estimate.standard_error,
+    }
+    log_summary(trainer, values)
     return gain
 
 

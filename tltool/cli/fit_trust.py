@@ -12,7 +12,7 @@ from tltool.inference.checkpoint_trust import (
     drawn_rows,
     fit_trust,
 )
-from tltool.reporting.wandb.run_logger import find_logger
+from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.head_start import is_limited
 
 
@@ -48,16 +48,13 @@ def trust_fit(experiment: Experiment, trainer: Trainer, best: BestFeatures | Non
         features=None if best is None else best.of(split),
         has_chosen=experiment.made.ending.choose != "last",
     )
-    logger = find_logger(trainer)
-    if logger is not None:
-        logger.experiment.summary.update(
-            {
-                "trust/unknown_threshold": trust.threshold,
-                "trust/set_size_0.90": trust.set_size,
-                "trust/num_images": len(trust.scores.labels),
-                "trust/has_chosen": trust.has_chosen,
-            }
-        )
+    values = {
+        "trust/unknown_threshold": trust.threshold,
+        "trust/set_size_0.90": trust.set_size,
+        "trust/num_images": len(trust.scores.labels),
+        "trust/has_chosen": trust.has_chosen,
+    }
+    log_summary(trainer, values)
     return trust
 
 

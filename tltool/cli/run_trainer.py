@@ -37,6 +37,7 @@ from tltool.training.csv_logger import CSVMetrics
 from tltool.training.distributed.cluster_environment import cluster_environment
 from tltool.training.distributed.fsdp2 import sharded_strategy
 from tltool.training.distributed.launch import find_launch
+from tltool.training.distributed.started_ranks import meet_started_ranks_
 from tltool.training.distributed.strategies import limit_time_, strategy_of
 
 
@@ -100,6 +101,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
     except (ValueError, MisconfigurationException) as error:
         raise ValueError(f"The trainer section cannot be used here: {error}") from error
     limit_time_(trainer.strategy)
+    meet_started_ranks_(trainer)
     return trainer
 
 

@@ -60,7 +60,15 @@ class Signaled(Callback):
 
 
 def train(
-    images, folder, *callbacks, ckpt_path=None, save_every=None, workers=0, epochs=3, **options
+    images,
+    folder,
+    *callbacks,
+    ckpt_path=None,
+    save_every=None,
+    workers=0,
+    epochs=3,
+    accelerator="cpu",
+    **options,
 ):
     """Train, as rank of several if the environment says so; return the task."""
     seed_everything(0)
@@ -68,7 +76,7 @@ def train(
     strategy = {"strategy": "ddp", "devices": 2} if "LOCAL_RANK" in os.environ else {}
     trainer = Trainer(
         max_epochs=epochs,
-        accelerator="cpu",
+        accelerator=accelerator,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -93,6 +93,12 @@ def test_a_run_with_workers_stops_with_all_that_it_trained_saved(images, tmp_pat
     assert came["sum"] == straight
 
 
+def test_a_run_on_a_device_stops_with_all_that_it_trained_saved(images, tmp_path, accelerator):
+    number, one = signal.SIGTERM, {"accelerator": accelerator, "devices": 1}
+    came = job["stop_and_resume"](images, tmp_path, 0, number, "training", (0,), **one)
+    assert came["saved"] == came["trained"] < 12
+
+
 def test_a_fork_passes_signals_by():
     with SIGNALS.installed():
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1,))

@@ -1,7 +1,7 @@
 """Loss of W&B's own process: training goes on without it.
 
 It is a process beside the training, and a cluster that signals all processes of a job ends it. From
-then on each call of W&B raises one of three errors. Loss of the network is no such case: that
+then on each call of W&B raises one of some errors. Loss of the network is no such case: that
 process waits for it.
 """
 
@@ -12,11 +12,21 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import wandb
+from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
+from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 log = logging.getLogger(__name__)
 
-_LOST = (ConnectionError, MailboxClosedError, HandleAbandonedError)
+LOST = (
+    ConnectionError,
+    MailboxClosedError,
+    HandleAbandonedError,
+    # While it starts.
+    ServicePollForTokenError,
+    WandbServiceConnectionError,
+)
+"""What calls of W&B raise where its process is gone."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,19 +46,24 @@ def without_lost_service(function: Callable[P, R]) -> Callable[P, R | None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return function(*args, **kwargs)
-        except _LOST:
-            _say_lost()
+        except LOST:
+            say_lost()
             return None
 
     return wrapped
 
 
+def say_lost() -> None:
+    """Warn, once in a process, that W&B's own is gone, and let the next run start another."""
+    _warn()
+    with contextlib.suppress(*LOST):  # Else it says so with a traceback at the exit.
+        wandb.teardown()
+
+
 @functools.cache
-def _say_lost() -> None:
+def _warn() -> None:
     log.warning(
         "W&B's own process is gone, perhaps ended by a signal to all processes of the job. "
         "Training goes on without it. metrics.csv holds everything; a run that is started again "
         "logs to the same W&B run."
     )
-    with contextlib.suppress(*_LOST):  # Else it says so with a traceback at the exit.
-        wandb.teardown()

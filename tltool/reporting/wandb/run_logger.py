@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
+from wandb.sdk.lib.module import unset_globals
 
 from tltool.reporting.wandb.charts import ChartBudget
-from tltool.reporting.wandb.lost_service import without_lost_service
+from tltool.reporting.wandb.lost_service import LOST, say_lost, without_lost_service
 from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
 
 _AXIS = "trainer/global_step"
@@ -57,6 +60,17 @@ class RunLogger(WandbLogger):
         self.log_checkpoints = log_checkpoints
         self._charts = ChartBudget()
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run, which begins here; one that keeps nothing where W&B's process ends meanwhile."""
+        try:
+            return super().experiment
+        except LOST:
+            say_lost()
+            self._experiment = wandb.init(mode="disabled")
+            return self._experiment
+
     @rank_zero_only
     @without_lost_service
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -83,8 +97,8 @@ class RunLogger(WandbLogger):
     @without_lost_service
     def keep_step(self) -> None:
         """Write into the run directory how far the run is."""
-        if self.identity is not None:
-            run = self.experiment
+        run = self.experiment
+        if self.identity is not None and not run.disabled:
             where = {"project": run.project or None, "entity": run.entity or None}
             keep_identity(self.run_dir, RunIdentity(self.identity.id, run.step, **where))
 
@@ -120,8 +134,21 @@ def files_beside(run: Any) -> Iterator[None]:
 
 @rank_zero_only
 @without_lost_service
-def finish(trainer: Trainer) -> None:
-    """End the run, so that a later one in this process is another."""
+def log_summary(trainer: Trainer, values: Mapping[str, Any]) -> None:
+    """Add values to the summary of the run, if there is one."""
     logger = find_logger(trainer)
     if logger is not None:
-        logger.experiment.finish()
+        logger.experiment.summary.update(dict(values))
+
+
+@rank_zero_only
+@without_lost_service
+def finish(trainer: Trainer) -> None:
+    """End the run, so that a later one in this process is another; one that never began is none."""
+    logger = find_logger(trainer)
+    if logger is not None and logger._experiment is not None:
+        try:
+            logger.experiment.finish()
+        finally:
+            # A run that is lost would stay the one of this process.
+            unset_globals()  # type: ignore[no-untyped-call]

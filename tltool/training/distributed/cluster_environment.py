@@ -62,7 +62,8 @@ def cluster_environment(launch: Launch) -> ClusterEnvironment:
     """Return the environment of a launch, so that Lightning does not look for one of its own."""
     if launch.launcher == "torchrun":
         return TorchElasticEnvironment()
-    return SlurmTasks(launch) if launch.world_size > 1 else LightningEnvironment()
+    is_task = launch.launcher == "Slurm" and launch.world_size > 1
+    return SlurmTasks(launch) if is_task else LightningEnvironment()
 
 
 def evaluation_options() -> dict[str, Any]:

@@ -26,7 +26,7 @@ class RankMeeting:
     def __init__(self, launch: Launch, time_limit: float) -> None:
         self.launch = launch
         self.time_limit = time_limit
-        self.store = open_store(launch, "doctor", timedelta(seconds=time_limit), waits=False)
+        self.store = open_store(launch, "doctor", timedelta(seconds=time_limit))
 
     def gather(self, name: str, text: str) -> list[str | None]:
         """Return the text of each rank, on rank 0; ``None`` for those that sent none in time.

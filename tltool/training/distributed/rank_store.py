@@ -1,6 +1,8 @@
 """The store at which ranks meet before there is a process group: that of torchrun or of rank 0."""
 
 import os
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -11,19 +13,20 @@ from tltool._plain_text import one_line
 from tltool.training.distributed.cluster_environment import cluster_environment
 from tltool.training.distributed.launch import Launch, rank_name
 
+_PERIOD = 0.1  # seconds between two looks at who has come
+
 
 class RankFailedError(ConnectionError):
     """Another rank has failed; the message says which, and why."""
 
 
-def open_store(launch: Launch, name: str, limit: timedelta, *, waits: bool) -> Store:
+def open_store(launch: Launch, name: str, limit: timedelta) -> Store:
     """Return the store of the ranks; the process group, on the same port, shares its server.
 
     Args:
         launch: What the launcher has started.
         name: What the store is for: each name has keys of its own.
         limit: How long rank 0 is waited for.
-        waits: Whether rank 0 waits until all have come.
 
     Raises:
         RankFailedError: If rank 0 does not come.
@@ -38,7 +41,7 @@ def open_store(launch: Launch, name: str, limit: timedelta, *, waits: bool) -> S
             world_size=launch.world_size,
             is_master=launch.rank == 0 and not has_agent,
             timeout=limit,
-            wait_for_workers=waits,
+            wait_for_workers=False,
             multi_tenant=True,
         )
     except dist.DistError as error:
@@ -50,3 +53,31 @@ def open_store(launch: Launch, name: str, limit: timedelta, *, waits: bool) -> S
     # One torchrun keeps its store over restarts; those of several nodes count differently.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if launch.num_nodes == 1 else 0
     return PrefixStore(f"tltool-{name}-{attempt}", store)
+
+
+def wait_for_all(
+    store: Store, launch: Launch, limit: timedelta, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Let rank 0 wait until all ranks have come to a store; the others go on.
+
+    A store waits too, but in a call that no signal interrupts.
+
+    Args:
+        store: Of all ranks.
+        launch: What the launcher has started.
+        limit: How long they are waited for.
+        meanwhile: Called again and again.
+
+    Raises:
+        RankFailedError: On rank 0, if they do not come.
+    """
+    count, end = store.add("here", 1), time.monotonic() + limit.total_seconds()
+    while launch.rank == 0 and count < launch.world_size:
+        if time.monotonic() > end:
+            raise RankFailedError(
+                f"{count} of {launch.world_size} ranks have come within "
+                f"{limit.total_seconds():g} s. Look for the errors of the others."
+            )
+        meanwhile()
+        time.sleep(_PERIOD)
+        count = store.add("here", 0)

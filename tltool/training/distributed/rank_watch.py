@@ -17,7 +17,7 @@ from torch.distributed.distributed_c10d import Store
 from tltool._plain_text import one_line
 from tltool.training.distributed.launch import Launch, node_name, rank_name
 from tltool.training.distributed.rank_agreement import check_same
-from tltool.training.distributed.rank_store import RankFailedError, open_store
+from tltool.training.distributed.rank_store import RankFailedError, open_store, wait_for_all
 from tltool.training.distributed.run_status import UNFINISHED
 from tltool.training.distributed.signals import SIGNALS
 from tltool.training.distributed.strategies import TIME_LIMIT
@@ -55,11 +55,12 @@ class RankWatch:
         """Meet the other ranks at the store, which rank 0 or torchrun holds.
 
         Raises:
-            RankFailedError: If rank 0 does not come.
+            RankFailedError: If rank 0, or on rank 0 another one, does not come.
         """
         if self.launch.world_size == 1:
             return self
-        self._store = open_store(self.launch, "watch", TIME_LIMIT, waits=True)
+        self._store = open_store(self.launch, "watch", TIME_LIMIT)
+        wait_for_all(self._store, self.launch, TIME_LIMIT)
         self._thread.start()
         return self
 
