@@ -3,25 +3,32 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tltool.diagnostics.health.alarms import Alarm, messages
 
+Stage = Literal["val", "train"]
 CAUSE = "lost accuracy"
-METRICS = ("val/accuracy", "val/map")
-"""Shares in [0, 1] of which the first that is measured is looked at; more is better."""
+METRICS: dict[Stage, tuple[str, ...]] = {
+    "val": ("val/accuracy", "val/map"),
+    "train": ("train/accuracy",),
+}
+"""By stage, shares in [0, 1] of which the first that is measured is looked at; more is better."""
 #: A smaller fall is none, and one within two standard errors may be chance.
 LEAST = 0.02
 
 
 @dataclass
 class PhaseLoss:
-    """Compare the first validation of each phase with the last one of the phase before.
+    """Compare the first measurement of each phase with the last one of the phase before.
+
+    That of training is the mean over an epoch, each batch with the weights as they were then.
 
     Args:
-        phase: The phase of the last validation; its fields are plain data, for a checkpoint.
+        phase: The phase of the last measurement; the fields are plain data, for a checkpoint.
         metric: What was looked at.
         value: Its value.
+        stage: What is looked at, validation or training.
 
     Example:
         >>> watch = PhaseLoss()
@@ -34,19 +41,20 @@ class PhaseLoss:
     phase: str | None = None
     metric: str = ""
     value: float = math.nan
+    stage: Stage = "val"
 
     def look(
         self, phase: str, metrics: Mapping[str, Any], *, num_images: int | None, by_batch: bool
     ) -> Alarm | None:
-        """Look at a validation; return an alarm if the phase has begun by losing accuracy.
+        """Look at a measurement; return an alarm if the phase has begun by losing accuracy.
 
         Args:
             phase: Name of the phase that trains.
             metrics: What was measured, by name.
-            num_images: Of the validation; ``None`` where that is not known.
+            num_images: That were measured; ``None`` where that is not known.
             by_batch: Whether the phase normalizes by the statistics of single batches.
         """
-        metric = next((name for name in METRICS if name in metrics), None)
+        metric = next((name for name in METRICS[self.stage] if name in metrics), None)
         if metric is None:
             return None
         before, self.metric = self.value if metric == self.metric else math.nan, metric
