@@ -125,6 +125,14 @@ def test_one_rate_for_all_leaves_no_choice(compare):
     assert {row["learning_rate"] for row in table().values()} == {"0.002"}
 
 
+def test_a_quick_comparison_is_small_and_how_long_it_takes_is_said_before(tltool):
+    words = ("--quick", "--trainer.max_epochs", 1, "--axes.activation", "relu", "gelu")
+    status, out, err = tltool("compare", *words, "--axes.width", 8)
+    assert status == 0
+    assert "Training 12 heads (2 variants x 2 seeds x 3 folds), about 1 s.\n" in err
+    assert "3 stratified folds of 24 images: one tests, the usual lr of each optimizer" in out
+
+
 @pytest.mark.slow
 def test_each_head_is_a_run_of_one_group_on_request(compare):
     status, out, _ = compare("--axes.activation", "relu", "gelu", "--wandb.project", "heads")

@@ -1,8 +1,8 @@
 """Trainings of a comparison: every head at every learning rate, in stacks that fit the cache."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from tltool.layers.input_norms import UnitLength, create_input_norm
 from tltool.layers.log_prior import init_log_prior_
 
 ACTIVITY_ROWS = 512  # that hidden units are looked at on, about
+MEASURED_STEPS = 5  # of which the time that all take is told
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,81 @@ class Trainings:
             on_epoch: Called after each epoch of a stack with the number of its heads.
         """
         outcomes: dict[Job, Outcome] = {}
-        for stack in stacks_of(jobs, shape=self._shape, num_parameters=self._size):
+        for stack in self._stacks(jobs):
             variant = self.variants[stack[0].name]
             split = self.splits[stack[0].split]
             features = self._normalized(variant, split)
-            # A head has the same start at each learning rate.
-            starts = {(job.name, job.seed): job for job in stack}
-            heads = {start: self._new_head(job) for start, job in starts.items()}
-            trained = train_head_stack(
-                [heads[job.name, job.seed] for job in stack],
-                features,
-                self.labels,
-                split,
-                lrs=[job.lr for job in stack],
-                seeds=[self._seed(job) for job in stack],
-                optimizer=variant.optimizer,
-                settings=self.settings,
-                on_epoch=on_epoch,
-            )
+            heads = self._new_heads(stack)
+            trained = self._train(stack, heads, features, split, on_epoch=on_epoch)
             rows = features[split.train[:: max(len(split.train) // ACTIVITY_ROWS, 1)]]
             region = saturated_region(variant.head.get("activation", "relu"))
-            head = next(iter(heads.values()))
+            head = heads[0]
             for job, result in zip(stack, trained, strict=True):
                 head.load_state_dict(result.state)
                 dead, saturated = hidden_activity(head, rows, region)
                 kept = vars(result) | {"state": {}}
                 outcomes[job] = Outcome(**kept, dead=dead, saturated=saturated)
         return outcomes
+
+    def estimate_seconds(self, jobs: Sequence[Job]) -> float:
+        """Return how long training takes, measured on a few steps of one stack of each kind.
+
+        Without the passes over tuning and test images, which take little.
+
+        Args:
+            jobs: What would train.
+        """
+        per_row = dict[Hashable, float]()  # of an epoch
+        total = 0.0
+        for stack in self._stacks(jobs):
+            kind = (self._shape(stack[0])[1:], len(stack))
+            if kind not in per_row:
+                per_row[kind] = self._seconds_per_row(stack)
+            num_rows = len(self.splits[stack[0].split].train)
+            total += per_row[kind] * num_rows * self.settings.epochs
+        return total
+
+    def _seconds_per_row(self, stack: Sequence[Job]) -> float:
+        split = self.splits[stack[0].split]
+        features = self._normalized(self.variants[stack[0].name], split)
+        heads, seconds = self._new_heads(stack), 0.0
+        for steps in (1, MEASURED_STEPS):  # The first step takes longer, and is not counted.
+            number = steps * self.settings.batch_size
+            rows = split.train[:: max(len(split.train) // number, 1)][:number]
+            few = SplitRows(rows, val=rows[:0], test=rows[:1], seeds=split.seeds)
+            seconds = self._train(stack, heads, features, few, epochs=1)[0].seconds / len(rows)
+        return seconds * len(stack)
+
+    def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        return stacks_of(jobs, shape=self._shape, num_parameters=self._size)
+
+    def _new_heads(self, stack: Sequence[Job]) -> list[nn.Module]:
+        """Return the heads of a stack; one has the same start at each learning rate."""
+        starts = {(job.name, job.seed): job for job in stack}
+        heads = {start: self._new_head(job) for start, job in starts.items()}
+        return [heads[job.name, job.seed] for job in stack]
+
+    def _train(
+        self,
+        stack: Sequence[Job],
+        heads: Sequence[nn.Module],
+        features: Tensor,
+        split: SplitRows,
+        *,
+        epochs: int | None = None,
+        on_epoch: Callable[[int], object] = lambda num_heads: None,
+    ) -> list[TrainedHead]:
+        return train_head_stack(
+            heads,
+            features,
+            self.labels,
+            split,
+            lrs=[job.lr for job in stack],
+            seeds=[self._seed(job) for job in stack],
+            optimizer=self.variants[stack[0].name].optimizer,
+            settings=replace(self.settings, epochs=epochs or self.settings.epochs),
+            on_epoch=on_epoch,
+        )
 
     def _size(self, job: Job) -> int:
         return self.num_parameters(job.name)
