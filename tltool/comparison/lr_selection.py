@@ -87,7 +87,8 @@ class Selection:
         jobs = [job for unit, lrs in self.tried.items() for job in self._jobs(unit, lrs)]
         seconds = self.trainings.estimate_seconds(jobs) if self.show_progress else 0.0
         about = f", about {describe_duration(max(seconds, 1))}" if seconds else ""
-        more = "; choices at the edge of the learning rates add some" if self.chooses else ""
+        more = "; choices at the edge of the learning rates add two thirds at most"
+        more = more if self.chooses else ""
         log.info("Training %d heads (%s)%s%s.", len(jobs), self._describe(), about, more)
         self._train(self.tried)
         wider = {unit: wider_lrs(self._choose(unit), lrs) for unit, lrs in self.tried.items()}

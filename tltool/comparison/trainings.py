@@ -99,31 +99,33 @@ class Trainings:
     def estimate_seconds(self, jobs: Sequence[Job]) -> float:
         """Return how long training takes, measured on a few steps of one stack of each kind.
 
-        Without the passes over tuning and test images, which take little.
-
         Args:
             jobs: What would train.
         """
-        per_row = dict[Hashable, float]()  # of an epoch
-        total = 0.0
-        for stack in self._stacks(jobs):
-            kind = (self._shape(stack[0])[1:], len(stack))
-            if kind not in per_row:
-                per_row[kind] = self._seconds_per_row(stack)
-            num_rows = len(self.splits[stack[0].split].train)
-            total += per_row[kind] * num_rows * self.settings.epochs
-        return total
+        per_epoch = dict[Hashable, float]()
+        stacks = list(self._stacks(jobs))
+        kinds = [(self._shape(stack[0])[1:], len(stack)) for stack in stacks]
+        for kind, stack in zip(kinds, stacks, strict=True):
+            if kind not in per_epoch:
+                per_epoch[kind] = self._seconds_per_epoch(stack)
+        return self.settings.epochs * sum(per_epoch[kind] for kind in kinds)
 
-    def _seconds_per_row(self, stack: Sequence[Job]) -> float:
-        split = self.splits[stack[0].split]
+    def _seconds_per_epoch(self, stack: Sequence[Job]) -> float:
+        split, batch = self.splits[stack[0].split], self.settings.batch_size
         features = self._normalized(self.variants[stack[0].name], split)
-        heads, seconds = self._new_heads(stack), 0.0
-        for steps in (1, MEASURED_STEPS):  # The first step takes longer, and is not counted.
-            number = steps * self.settings.batch_size
+        heads, none = self._new_heads(stack), split.val[:0]
+
+        def measure(steps: int, val: Tensor) -> tuple[float, int]:
+            number = steps * batch
             rows = split.train[:: max(len(split.train) // number, 1)][:number]
-            few = SplitRows(rows, val=rows[:0], test=rows[:1], seeds=split.seeds)
-            seconds = self._train(stack, heads, features, few, epochs=1)[0].seconds / len(rows)
-        return seconds * len(stack)
+            few = SplitRows(rows, val, split.test[:1], split.seeds)
+            trained = self._train(stack, heads, features, few, epochs=1)
+            return len(stack) * trained[0].seconds, len(rows)
+
+        measure(1, none)  # The first step takes longer, and is not counted.
+        seconds, num_rows = measure(MEASURED_STEPS, none)
+        with_val, _ = measure(MEASURED_STEPS, split.val)
+        return seconds * len(split.train) / num_rows + max(with_val - seconds, 0.0)
 
     def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         return stacks_of(jobs, shape=self._shape, num_parameters=self._size)
