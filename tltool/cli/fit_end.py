@@ -53,7 +53,7 @@ def print_next(run_dir: Path, gain: RunGain | None, own: Sequence[str] = ()) -> 
     command = shell_command("tltool", "predict", "--ckpt_path", kept, "--data.root", "FOLDER", *own)
     print(f"predict  {command}")
     print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
-    difference = gain and gain.difference
+    difference = None if gain is None else gain.difference
     if difference is None or (difference.is_finding and difference.gain > 0):
         return  # There is nothing to repair, or nothing is known.
     mark = Mark.NO if difference.is_finding else Mark.SAME

@@ -41,3 +41,4 @@ def test_a_task_without_accuracy_is_left_alone():
 @pytest.mark.parametrize(("metric", "found"), [("train/accuracy", ["phase full"]), ("val/map", [])])
 def test_training_is_looked_at_by_itself(metric, found):
     assert alarms(("probe", 0.8), ("full", 0.7), metric=metric, stage="train") == found
+    assert alarms(("probe", 1.0), ("full", 0.96), metric=metric, stage="train") == []

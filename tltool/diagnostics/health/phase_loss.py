@@ -14,8 +14,10 @@ METRICS: dict[Stage, tuple[str, ...]] = {
     "train": ("train/accuracy",),
 }
 """By stage, shares in [0, 1] of which the first that is measured is looked at; more is better."""
-#: A smaller fall is none, and one within two standard errors may be chance.
-LEAST = 0.02
+#: A smaller fall is none, and one within two standard errors may be chance. Training accuracy is
+#: that of images which the head was fitted on: on ants and bees a sound LPFT fell by .03 there,
+#: while validation rose, and one with batch statistics by .28.
+LEAST: dict[Stage, float] = {"val": 0.02, "train": 0.05}
 
 
 @dataclass
@@ -60,21 +62,15 @@ class PhaseLoss:
         before, self.metric = self.value if metric == self.metric else math.nan, metric
         begins = phase != self.phase and self.phase is not None
         self.phase, self.value = phase, float(metrics[metric])
-        if not begins or not before - self.value > smallest_fall(before, num_images):
+        if not begins or not before - self.value > self._smallest_fall(before, num_images):
             return None
         remedy = messages()["lost by batch statistics" if by_batch else "lost by its steps"]
         words = {"metric": metric, "before": before, "now": self.value, "remedy": remedy}
         return Alarm(CAUSE, f"phase {phase}", messages()[CAUSE].format(**words))
 
-
-def smallest_fall(share: float, num_images: int | None) -> float:
-    """Return the smallest fall of a share that counts: two standard errors, and `LEAST`.
-
-    Example:
-        >>> smallest_fall(0.94, 10_000), round(smallest_fall(0.94, 153), 3)
-        (0.02, 0.04)
-    """
-    if num_images is None:
-        return LEAST
-    smoothed = (share * num_images + 1) / (num_images + 2)  # None wrong of few is not certain.
-    return max(LEAST, 2 * math.sqrt(smoothed * (1 - smoothed) / num_images))
+    def _smallest_fall(self, share: float, num_images: int | None) -> float:
+        least = LEAST[self.stage]
+        if num_images is None:
+            return least
+        smoothed = (share * num_images + 1) / (num_images + 2)  # None wrong of few is not certain.
+        return max(least, 2 * math.sqrt(smoothed * (1 - smoothed) / num_images))
