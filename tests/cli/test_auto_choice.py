@@ -1,5 +1,6 @@
 """`tltool fit` by itself: what Auto chooses stands in the configuration, and is chosen once."""
 
+import contextlib
 import re
 import shutil
 
@@ -40,7 +41,8 @@ def trained(base, tmp_path_factory):
     """Output and directory of a run of two epochs."""
     folder = tmp_path_factory.mktemp("trained")
     words = map(str, ["fit", *base, "--runs_dir", folder / "runs", "--trainer.max_epochs", 2])
-    assert main(list(words)) == 0
+    with (folder / "out.txt").open("w") as file, contextlib.redirect_stdout(file):
+        assert main(list(words)) == 0
     return folder
 
 
@@ -65,10 +67,17 @@ def test_the_screen_says_choice_probe_gain_and_what_it_is_measured_on(run_tltool
     begin, end = out.split("epoch 1/2")
     accuracy = r"0\.\d{3} \(95 % interval 0\.\d{3} to [01]\.\d{3}\)|1\.000 .*"
     assert re.search(rf"^probe +({accuracy}): closed form, on 24 test images", begin, re.M)
-    for row in ("probe", "this run"):
-        assert re.search(rf"^{row} +({accuracy})$", end, re.M)
-    assert re.search(r"^gain +[+-]\d\.\d{3} \(95 % interval", end, re.M)
-    assert "on       24 test images, which chose nothing" in end
+    run = r"(won |lost|even)     this run \d\.\d{3}, the probe without training \d\.\d{3}"
+    assert re.search(rf"^{run}: [+-]\d\.\d{{3}} \(95 % interval", end, re.M)
+    assert "\non       24 test images, which chose nothing" in end
+
+
+def test_the_last_screen_says_each_fact_once_and_the_next_step_last(trained):
+    end = (trained / "out.txt").read_text().split("epoch 2/2")[1].split("\n\n")[1]
+    words = [line.split()[0] for line in end.splitlines()]
+    assert len(words) == len(set(words)) <= 9
+    assert end.count("the probe") == end.count("95 % interval") == 1
+    assert words[-1] in {"look", "next"}
 
 
 def test_a_resumed_run_does_not_choose_again(trained, run_tltool, base, tmp_path):

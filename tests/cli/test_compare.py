@@ -1,6 +1,7 @@
 """`tltool compare` from the command line."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,15 @@ def test_one_rate_for_all_leaves_no_choice(compare):
     _, out, _ = compare("--axes.activation", "relu", "gelu", "--lr", 0.002)
     assert "lr 0.002" in out
     assert {row["learning_rate"] for row in table().values()} == {"0.002"}
+
+
+def test_a_quick_comparison_is_small_and_how_long_it_takes_is_said_before(tltool):
+    options = ("--quick", "--trainer.max_epochs", 1, "--axes.activation", "relu", "gelu")
+    status, out, err = tltool("compare", *options, "--axes.width", 8)
+    assert status == 0
+    words = r"Training 12 heads \(2 variants x 2 seeds x 3 folds\), about (\d+ min )?\d+ s\.\n"
+    assert re.search(words, err)
+    assert "3 stratified folds of 24 images: one tests, the usual lr of each optimizer" in out
 
 
 @pytest.mark.slow

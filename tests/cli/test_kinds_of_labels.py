@@ -60,8 +60,8 @@ def test_a_run_chooses_and_reports_by_the_score_of_its_labels(
     assert status == 0, err
     assert f"best {monitor} " in out
     score = {"multi_label": "mAP", "regression": "MAE"}[objective]
-    assert f"probe    {score} " in out
-    assert f"this run {score} " in out
+    assert f"probe     {score} " in out
+    assert f"     this run {score} " in out
 
 
 def test_the_yaml_that_is_printed_holds_the_objective(run_tltool, trained):

@@ -29,6 +29,8 @@ def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(p
     assert "because  10 images of a class" in out
     assert "doubt    The weights are random" in out
     assert "advice   --finetuning LinearProbe" in out
+    said = ("rule     Fewer than 20", "gain     fit without --finetuning gained", "lost 0.007")
+    assert all(words in out for words in said)
     assert list(tmp_path.iterdir()) == []
 
 

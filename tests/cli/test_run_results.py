@@ -231,9 +231,14 @@ def lost_run(tmp_path_factory):
 
 
 def test_a_run_that_lost_ends_with_a_line_that_says_so(lost_run):
+    [line] = [each for each in lost_run[1].splitlines() if each.startswith("lost ")]
+    assert re.match(r"lost     this run \d\.\d+, the probe without training 1\.000: -0\.\d+", line)
+
+
+def test_a_run_that_lost_says_last_which_phase_did_and_what_to_change(lost_run):
     last = lost_run[1].splitlines()[-1]
-    assert re.match(r"lost     this run \d\.\d+, the probe without training 1\.000: -0\.\d+", last)
-    assert "; in phase full val/accuracy fell from 1.000 to 0." in last
+    assert last.startswith("next     It lost in phase full: val/accuracy fell from 1.000 to 0.")
+    assert last.endswith("config.yaml --finetuning.batch_norm eval")
 
 
 def test_a_phase_that_begins_by_losing_is_an_alarm(lost_run):

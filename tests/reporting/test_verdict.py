@@ -1,7 +1,8 @@
 import pytest
 
+from tltool.evaluation.verdict import Mark
 from tltool.reporting.run_record import read_run
-from tltool.reporting.run_verdict import judge_run
+from tltool.reporting.run_verdict import judge_run, what_next
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,12 @@ def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, measured
 def test_images_that_chose_the_checkpoint_are_named_so(finished, measured_split):
     verdict = judge_run(read_run(finished), measured_split(run=95, probe=70))
     assert "slightly optimistic" in verdict.reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("objective", "option"), [("single_label", "--advise"), ("regression", "--lr_range")]
+)
+def test_the_next_step_is_one_that_the_labels_allow(finished, objective, option):
+    run = read_run(finished)
+    run.config["model"]["objective"] = objective
+    assert what_next(run, Mark.SAME)[1][0].endswith(option)

@@ -15,7 +15,7 @@ from tltool._plain_text import plain_console, shell_command
 from tltool.cli.build import Experiment
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.diagnostics.advice.data_advice import advise_on
-from tltool.diagnostics.advice.strategy_advice import TABLE, Advice, signed
+from tltool.diagnostics.advice.strategy_advice import RECORD, RULE, TABLE, Advice, signed
 from tltool.models.backbone import Backbone
 from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.tables import FactTable, rich_table
@@ -59,12 +59,14 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     )
     num_val = len(probes.correct[probes.last])
     print(f"probed   {curve.sizes[-1]:,} images, scored on {num_val:,} validation images")
+    print(f"rule     {RULE}")
     for reason in advice.reasons:
         print(f"because  {reason}")
     if backbone.weights == "random":
         print("doubt    The weights are random: no pretraining that the images could be like.")
-    for doubt in advice.doubts:
+    for doubt in [*advice.doubts, RECORD]:
         print(f"doubt    {doubt}")
+    print(f"gain     {advice.expected}")
     stop = f" --model.backbone.stop_at {advice.stop_at}" if advice.stop_at else ""
     print(f"advice   --finetuning {type(advice.strategy).__name__}{stop}")
     if advice.alternative:

@@ -31,6 +31,7 @@ from tltool.cli.lecture import (
 from tltool.cli.sections import HEAD
 from tltool.cli.short_forms import rewrite
 from tltool.comparison.compare import compare_heads
+from tltool.comparison.lr_selection import LR
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes
 from tltool.data.loading.labels import label_tensor
@@ -45,6 +46,7 @@ from tltool.training.run_directory import create_run_dir
 log = logging.getLogger(__name__)
 
 DEFAULT_AXES: dict[str, list[Any]] = {"activation": ["relu", "gelu", "tanh"], "depth": [0, 1]}
+QUICK = {"seeds": 2, "folds": 3}
 LINEAR_PROBE = LinearProbe().schedule(("head",), max_epochs=1).phases[0]
 
 
@@ -117,8 +119,9 @@ def compare(
     lecture: Literal["all"] | Claim | None = None,
     reference: str | None = None,
     all_pairs: bool = False,
-    lr: float | None = None,
+    lr: LR | None = None,
     folds: int | None = None,
+    quick: bool = False,
     write_config: Path | None = None,
     write_head: str | None = None,
     cache: Path | None = None,
@@ -133,8 +136,10 @@ def compare(
             the digits of scikit-learn or on --data.
         reference: Head to compare with, by name.
         all_pairs: Judge all pairs of heads.
-        lr: One learning rate for all; else each has its own.
+        lr: One learning rate for all, or "usual" for that of each optimizer; else each has its own.
         folds: Folds of a cross-validation over all images; 5 where no test split reports.
+        quick: A first look with 2 seeds, 3 folds, and the usual learning rate of each optimizer,
+            where these are not given: at most a seventh of the trainings.
         write_config: File for one of the heads, as YAML for fit.
         write_head: Head for --write_config; else the best one if that is a finding, or the
             reference.
@@ -154,6 +159,8 @@ def compare(
     if data.is_random:
         log.warning("Features are of the images as they are: augmentation is left for fit.")
     features, labels, splits, groups = _features(experiment, options)
+    if quick and "test" not in splits:
+        folds = folds or QUICK["folds"]  # A lr that is not chosen leaves few images to report.
     if lecture is not None:
         name = f"{data.name}, {experiment.backbone.name}, {data.summary()}"
         directory = create_run_dir(config["runs_dir"], config["name"] or "lecture")
@@ -166,8 +173,8 @@ def compare(
         reference=reference,
         splits=splits if folds is None else None,
         groups=groups,
-        seeds=axes.seed or range(5),
-        lr=lr,
+        seeds=axes.seed or range(QUICK["seeds"] if quick else 5),
+        lr="usual" if quick and lr is None else lr,
         num_folds=folds or 5,
         settings=settings,
         all_pairs=all_pairs,

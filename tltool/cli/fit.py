@@ -8,11 +8,12 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from torch import nn
 
-from tltool._plain_text import one_line, pixel_size, shell_command
+from tltool._plain_text import one_line, pixel_size
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.fit_calibration import calibrate_fit, print_calibration
+from tltool.cli.fit_end import print_best, print_next, print_outcome
 from tltool.cli.fit_features import best_features, fit_front
-from tltool.cli.fit_gain import lost_phases, measure_fit, print_gain, print_probe
+from tltool.cli.fit_gain import measure_fit, print_probe
 from tltool.cli.fit_seeds import SeedRuns, check_seeds, train_seeds, without_seeds
 from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
@@ -23,7 +24,6 @@ from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.inference.run_gain import RunGain
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
-from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
 from tltool.training.callbacks.signal_stop import leave_together
 from tltool.training.distributed.launch import find_launch
@@ -31,7 +31,6 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
-from tltool.training.image_task import ImageTask
 from tltool.training.run_lock import locked_run_dir
 
 
@@ -161,16 +160,15 @@ def _train(
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it
-    if trainer.is_global_zero and not is_try:
-        _print_end(experiment, trainer)
+    if not trainer.is_global_zero or is_try:
+        return gain
+    print_best(experiment.run_dir, trainer)
     if calibration:
         print_calibration(calibration)
     if trust:
         print_trust(trust)
-    if gain:
-        print_gain(gain, time.monotonic() - start, lost_phases(trainer))
-    elif trainer.is_global_zero and not is_try:
-        print("unknown  whether it won: no probe was measured to compare it with")
+    print_outcome(gain, time.monotonic() - start)
+    print_next(experiment.run_dir, gain, experiment.plain_config)
     return gain
 
 
@@ -211,31 +209,6 @@ def _nodes(trainer: Trainer) -> str:
     nodes, devices = trainer.num_nodes, trainer.num_devices
     words = f"{nodes} {'node' if nodes == 1 else 'nodes'}"
     return f"{words} of {devices} {'device' if devices == 1 else 'devices'}"
-
-
-def _print_end(experiment: Experiment, trainer: Trainer) -> None:
-    """Say what came out and what to type next."""
-    checkpoint = trainer.checkpoint_callback
-    assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
-    run_dir = experiment.run_dir
-    best = run_dir / "checkpoints" / "best.ckpt"
-    if not best.is_file():
-        best = best.with_name("last.ckpt")
-        print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
-    elif checkpoint.best_model_score is not None:
-        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
-    own = _own_modules(experiment.task)
-    command = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
-    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
-    print(f"predict  {command}")
-
-
-def _own_modules(task: ImageTask) -> list[str]:
-    """Return the option that names the modules of the user whose classes the checkpoint needs."""
-    paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
-    names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
-    own = [name for name in names if name.partition(".")[0] != "tltool"]
-    return ["--modules", *own] if own else []
 
 
 def _count(module: nn.Module) -> int:

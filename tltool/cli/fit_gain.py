@@ -1,13 +1,10 @@
 """The closed-form probe in front of a fit, and behind it the gain over that probe."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from tltool.cli.build import Experiment
-from tltool.diagnostics.health.alarms import Alarm
-from tltool.diagnostics.health.phase_loss import CAUSE
 from tltool.evaluation.score import ACCURACY, Score
 from tltool.evaluation.score_interval import ScoreInterval
 from tltool.features.frozen_front import FrozenFront
@@ -16,8 +13,6 @@ from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
 from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.backbone_start import calibrate_backbone_
-from tltool.training.callbacks.health_monitor import HealthMonitor
-from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
@@ -103,42 +98,8 @@ def measure_fit(
     return gain
 
 
-def print_gain(gain: RunGain, seconds: float, lost: Sequence[Alarm] = ()) -> None:
-    """Print what the probe, the run and their difference are, the time that it took, the outcome.
-
-    Args:
-        gain: The run beside the probe.
-        seconds: What it took.
-        lost: The alarms of phases that began by losing accuracy.
-    """
-    estimate = gain.difference.estimate
-    proven = "" if gain.difference.is_finding else ", not provable on these images"
-    score = gain.predictions.score
-    print(f"probe    {_words(gain.probe.score, score)}")
-    print(f"this run {_words(gain.score, score)}")
-    mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
-    direction = ", less is better" if score.smaller_is_better else ""
-    print(f"gain     {mean} (95 % interval {low} to {high}){direction}{proven}")
-    if gain.is_optimistic:
-        print(f"on       {_images(gain.probe)}; optimistic, for the same chose the epoch")
-    else:
-        print(f"on       {_images(gain.probe)}, which chose nothing")
-    print(f"took     {_duration(seconds)}")
-    print(outcome(gain, lost))
-
-
-def lost_phases(trainer: Trainer) -> list[Alarm]:
-    """Return the alarms of phases that began by losing accuracy."""
-    monitor = find_callback(trainer, HealthMonitor)
-    return [alarm for alarm in monitor.alarms if alarm.cause == CAUSE] if monitor else []
-
-
-def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
-    """Return in one line whether a run won or lost against the probe, and where it lost.
-
-    Args:
-        gain: The run beside the probe.
-        lost: The alarms of phases that began by losing accuracy.
+def outcome(gain: RunGain) -> str:
+    """Return in one line whether a run won or lost against the probe.
 
     Example:
         >>> import torch
@@ -152,18 +113,26 @@ def outcome(gain: RunGain, lost: Sequence[Alarm] = ()) -> str:
         'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
     """
     score, estimate = gain.predictions.score, gain.difference.estimate
-    is_better = (estimate.mean < 0) == score.smaller_is_better
     word = "even"
     if gain.difference.is_finding:
-        word = "won" if is_better else "lost"
-    falls = (f"; in {alarm.layer} {alarm.message.partition('. ')[0]}" for alarm in lost)
-    hint = "" if is_better or not estimate.mean else "".join(falls)
+        word = "won" if gain.difference.gain > 0 else "lost"
+    name = "" if score is ACCURACY else f"{score.name} "
     run, probe = (score.words(each.score.value) for each in (gain, gain.probe))
     mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
+    direction = ", less is better" if score.smaller_is_better else ""
     return (
-        f"{word:<9}this run {run}, the probe without training {probe}: {mean} "
-        f"(95 % interval {low} to {high}){hint}"
+        f"{word:<9}this run {name}{run}, the probe without training {probe}: {mean} "
+        f"(95 % interval {low} to {high}){direction}"
     )
+
+
+def where_measured(gain: RunGain) -> str:
+    """Return which images the outcome is of, and what makes it doubtful."""
+    chose = "; optimistic, for the same chose the epoch" if gain.is_optimistic else ""
+    difference = gain.difference
+    is_small = difference.estimate.mean != 0 and not difference.is_finding
+    chance = "; so small a difference may be chance" if is_small else ""
+    return f"{_images(gain.probe)}{chose or ', which chose nothing'}{chance}"
 
 
 def _images(probe: ProbeBaseline) -> str:
@@ -175,14 +144,3 @@ def _words(found: ScoreInterval, score: Score) -> str:
     value, low, high = (score.words(number) for number in (found.value, *found.interval))
     named = "" if score is ACCURACY else f"{score.name} "
     return f"{named}{value} (95 % interval {low} to {high})"
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in words.
-
-    Example:
-        >>> _duration(75.2)
-        '1 min 15 s'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

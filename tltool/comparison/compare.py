@@ -8,7 +8,7 @@ from torch import Tensor
 from tltool._objective import Objective
 from tltool.comparison.cross_validation import SplitRows, cross_validation, split_rows, strata
 from tltool.comparison.head_outputs import num_outputs
-from tltool.comparison.lr_selection import Selection
+from tltool.comparison.lr_selection import LR, Selection
 from tltool.comparison.result import Comparison
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.trainings import Trainings
@@ -25,7 +25,7 @@ def compare_heads(
     splits: Sequence[str] | None = None,
     groups: Sequence[int] | None = None,
     seeds: int | Sequence[int] = 5,
-    lr: float | None = None,
+    lr: LR | None = None,
     num_folds: int = 5,
     settings: TrainingSettings | None = None,
     target_loss: float | None = None,
@@ -50,14 +50,15 @@ def compare_heads(
             sampled. ``None`` if each image stands for itself.
         seeds: The seeds, or how many of them. Few seeds tell their own variance badly, and then
             only large differences are found.
-        lr: One learning rate for all heads; ``None`` for a choice.
+        lr: One learning rate for all heads, or ``usual`` for that of each optimizer; ``None`` for a
+            choice.
         num_folds: Number of folds of a cross-validation.
         settings: How all heads train.
         target_loss: Training loss to count epochs to; ``None`` for what the reference reaches in
             half of its epochs.
         all_pairs: Judge all pairs and not the differences to the reference alone; that takes
             larger differences to find any.
-        show_progress: Show a bar on the error stream.
+        show_progress: Say before how long it takes, and show on the error stream how far it is.
 
     Raises:
         ValueError: If the features do not fit the labels, a head cannot be built, or there are too
@@ -86,7 +87,7 @@ def compare_heads(
     folds, protocol = _fixed_split(splits or [], seeds, lr, settings.score.name)
     if not folds:
         kind = "stratified" if groups is None else "group-wise"
-        chooses = "the next one chooses the lr" if lr is None else f"lr {lr:g}"
+        chooses = "the next one chooses the lr" if lr is None else _name(lr)
         folds = cross_validation(
             strata(labels, num_folds),
             seeds,
@@ -125,7 +126,7 @@ def _check_data(
     features: Tensor,
     labels: Tensor,
     seeds: Sequence[int],
-    lr: float | None,
+    lr: LR | None,
     objective: Objective,
 ) -> None:
     several = objective == "multi_label"
@@ -140,12 +141,12 @@ def _check_data(
         raise ValueError(f"A comparison needs images of at least 2 {what} to tell apart.")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
-    if lr is not None and not lr > 0:
+    if isinstance(lr, float | int) and not lr > 0:
         raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for an `lr` of each head.")
 
 
 def _fixed_split(
-    splits: Sequence[str], seeds: Sequence[int], lr: float | None, score: str
+    splits: Sequence[str], seeds: Sequence[int], lr: LR | None, score: str
 ) -> tuple[list[SplitRows], str]:
     """Return what trains, tunes and tests, and that in words; nothing if a split is missing."""
     train, val, test = (split_rows(splits, split) for split in ("train", "val", "test"))
@@ -154,6 +155,10 @@ def _fixed_split(
         val, test, tests = test, val, "validation images, which chose nothing"
     if not (len(train) and len(test) and (len(val) or lr is not None)):
         return [], ""
-    chooses = f"lr chosen on {len(val)} validation images" if lr is None else f"lr {lr:g}"
+    chooses = f"lr chosen on {len(val)} validation images" if lr is None else _name(lr)
     words = f"{len(train)} training images; {chooses}; {score} on {len(test)} {tests}"
     return [SplitRows(train, val, test, tuple(range(len(seeds))))], words
+
+
+def _name(lr: LR) -> str:
+    return "the usual lr of each optimizer" if lr == "usual" else f"lr {lr:g}"

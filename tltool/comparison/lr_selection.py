@@ -6,17 +6,19 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
-from tltool._plain_text import plain_console
 from tltool.comparison.head_outputs import per_image
 from tltool.comparison.optimizers import base_lr
 from tltool.comparison.result import HeadResult
+from tltool.comparison.training_progress import training_progress
 from tltool.comparison.trainings import Job, Outcome, Trainings
+from tltool.comparison.variants import Variant
 from tltool.evaluation.paired_differences import estimate_mean
+from tltool.finetuning.durations import describe_duration
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,8 @@ FACTORS = (1 / 3, 1.0, 3.0)
 #: Beyond an edge that was chosen, the grid goes on with these factors, once.
 WIDER = (3.0, 9.0)
 
+#: One learning rate, or that of each optimizer.
+LR = float | Literal["usual"]
 #: A head and a split: there it chooses one learning rate for all seeds.
 Unit = tuple[str, int]
 
@@ -45,6 +49,12 @@ def wider_lrs(lr: float, lrs: Sequence[float]) -> list[float]:
     return [lr * factor if lr == max(lrs) else lr / factor for factor in factors]
 
 
+def _grid(variant: Variant, lr: LR | None) -> list[float]:
+    if lr is None:
+        return [factor * base_lr(variant.optimizer) for factor in FACTORS]
+    return [base_lr(variant.optimizer) if lr == "usual" else float(lr)]
+
+
 class Selection:
     """Trains every head at every learning rate and sums up what each came to at its choice.
 
@@ -53,17 +63,16 @@ class Selection:
 
     Args:
         trainings: What trains.
-        lr: One learning rate for all; ``None`` for a choice.
-        show_progress: Show a bar on the error stream.
+        lr: One learning rate for all, or the usual one of each optimizer; ``None`` for a choice.
+        show_progress: Say how long it takes, and show a bar on the error stream, or lines where it
+            is no terminal.
     """
 
-    def __init__(self, trainings: Trainings, *, lr: float | None, show_progress: bool) -> None:
+    def __init__(self, trainings: Trainings, *, lr: LR | None, show_progress: bool) -> None:
         self.trainings = trainings
         self.show_progress = show_progress
-        self.grids = {
-            name: [factor * base_lr(each.optimizer) for factor in FACTORS] if lr is None else [lr]
-            for name, each in trainings.variants.items()
-        }
+        self.grids = {name: _grid(each, lr) for name, each in trainings.variants.items()}
+        self.chooses = lr is None
         units = itertools.product(self.grids, range(len(trainings.splits)))
         self.tried: dict[Unit, list[float]] = {unit: [*self.grids[unit[0]]] for unit in units}
         self.outcomes: dict[Job, Outcome] = {}
@@ -75,9 +84,12 @@ class Selection:
         Raises:
             ValueError: If every training diverged at its choice.
         """
-        number = sum(len(self._jobs(unit, lrs)) for unit, lrs in self.tried.items())
-        words = "Training %d heads (%s); choices at the edge of the learning rates add some."
-        log.info(words, number, self._describe())
+        jobs = [job for unit, lrs in self.tried.items() for job in self._jobs(unit, lrs)]
+        seconds = self.trainings.estimate_seconds(jobs) if self.show_progress else 0.0
+        about = f", about {describe_duration(max(seconds, 1))}" if seconds else ""
+        more = "; choices at the edge of the learning rates add two thirds at most"
+        more = more if self.chooses else ""
+        log.info("Training %d heads (%s)%s%s.", len(jobs), self._describe(), about, more)
         self._train(self.tried)
         wider = {unit: wider_lrs(self._choose(unit), lrs) for unit, lrs in self.tried.items()}
         self._train(wider)
@@ -154,14 +166,8 @@ class Selection:
     def _train(self, lrs: Mapping[Unit, Sequence[float]]) -> None:
         jobs = [job for unit, each in lrs.items() for job in self._jobs(unit, each)]
         total = len(jobs) * self.trainings.settings.epochs
-        console = plain_console(stderr=True)
-        with Progress(
-            console=console,
-            transient=True,
-            disable=not (self.show_progress and console.is_terminal),
-        ) as progress:
-            bar = progress.add_task("training heads", total=total)
-            self.outcomes |= self.trainings.run(jobs, lambda heads: progress.advance(bar, heads))
+        with training_progress(total, show=self.show_progress) as advance:
+            self.outcomes |= self.trainings.run(jobs, advance)
 
     def _choose(self, unit: Unit) -> float:
         """Return the learning rate with the best score, among equals with the least loss.

@@ -1,8 +1,8 @@
 """Trainings of a comparison: every head at every learning rate, in stacks that fit the cache."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from tltool.layers.input_norms import UnitLength, create_input_norm
 from tltool.layers.log_prior import init_log_prior_
 
 ACTIVITY_ROWS = 512  # that hidden units are looked at on, about
+MEASURED_STEPS = 5  # of which the time that all take is told
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,83 @@ class Trainings:
             on_epoch: Called after each epoch of a stack with the number of its heads.
         """
         outcomes: dict[Job, Outcome] = {}
-        for stack in stacks_of(jobs, shape=self._shape, num_parameters=self._size):
+        for stack in self._stacks(jobs):
             variant = self.variants[stack[0].name]
             split = self.splits[stack[0].split]
             features = self._normalized(variant, split)
-            # A head has the same start at each learning rate.
-            starts = {(job.name, job.seed): job for job in stack}
-            heads = {start: self._new_head(job) for start, job in starts.items()}
-            trained = train_head_stack(
-                [heads[job.name, job.seed] for job in stack],
-                features,
-                self.labels,
-                split,
-                lrs=[job.lr for job in stack],
-                seeds=[self._seed(job) for job in stack],
-                optimizer=variant.optimizer,
-                settings=self.settings,
-                on_epoch=on_epoch,
-            )
+            heads = self._new_heads(stack)
+            trained = self._train(stack, heads, features, split, on_epoch=on_epoch)
             rows = features[split.train[:: max(len(split.train) // ACTIVITY_ROWS, 1)]]
             region = saturated_region(variant.head.get("activation", "relu"))
-            head = next(iter(heads.values()))
+            head = heads[0]
             for job, result in zip(stack, trained, strict=True):
                 head.load_state_dict(result.state)
                 dead, saturated = hidden_activity(head, rows, region)
                 kept = vars(result) | {"state": {}}
                 outcomes[job] = Outcome(**kept, dead=dead, saturated=saturated)
         return outcomes
+
+    def estimate_seconds(self, jobs: Sequence[Job]) -> float:
+        """Return how long training takes, measured on a few steps of one stack of each kind.
+
+        Args:
+            jobs: What would train.
+        """
+        per_epoch = dict[Hashable, float]()
+        stacks = list(self._stacks(jobs))
+        kinds = [(self._shape(stack[0])[1:], len(stack)) for stack in stacks]
+        for kind, stack in zip(kinds, stacks, strict=True):
+            if kind not in per_epoch:
+                per_epoch[kind] = self._seconds_per_epoch(stack)
+        return self.settings.epochs * sum(per_epoch[kind] for kind in kinds)
+
+    def _seconds_per_epoch(self, stack: Sequence[Job]) -> float:
+        split, batch = self.splits[stack[0].split], self.settings.batch_size
+        features = self._normalized(self.variants[stack[0].name], split)
+        heads, none = self._new_heads(stack), split.val[:0]
+
+        def measure(steps: int, val: Tensor) -> tuple[float, int]:
+            number = steps * batch
+            rows = split.train[:: max(len(split.train) // number, 1)][:number]
+            few = SplitRows(rows, val, split.test[:1], split.seeds)
+            trained = self._train(stack, heads, features, few, epochs=1)
+            return len(stack) * trained[0].seconds, len(rows)
+
+        measure(1, none)  # The first step takes longer, and is not counted.
+        seconds, num_rows = measure(MEASURED_STEPS, none)
+        with_val, _ = measure(MEASURED_STEPS, split.val)
+        return seconds * len(split.train) / num_rows + max(with_val - seconds, 0.0)
+
+    def _stacks(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        return stacks_of(jobs, shape=self._shape, num_parameters=self._size)
+
+    def _new_heads(self, stack: Sequence[Job]) -> list[nn.Module]:
+        """Return the heads of a stack; one has the same start at each learning rate."""
+        starts = {(job.name, job.seed): job for job in stack}
+        heads = {start: self._new_head(job) for start, job in starts.items()}
+        return [heads[job.name, job.seed] for job in stack]
+
+    def _train(
+        self,
+        stack: Sequence[Job],
+        heads: Sequence[nn.Module],
+        features: Tensor,
+        split: SplitRows,
+        *,
+        epochs: int | None = None,
+        on_epoch: Callable[[int], object] = lambda num_heads: None,
+    ) -> list[TrainedHead]:
+        return train_head_stack(
+            heads,
+            features,
+            self.labels,
+            split,
+            lrs=[job.lr for job in stack],
+            seeds=[self._seed(job) for job in stack],
+            optimizer=self.variants[stack[0].name].optimizer,
+            settings=replace(self.settings, epochs=epochs or self.settings.epochs),
+            on_epoch=on_epoch,
+        )
 
     def _size(self, job: Job) -> int:
         return self.num_parameters(job.name)

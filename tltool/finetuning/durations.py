@@ -1,4 +1,4 @@
-"""Durations as text, such as ``10m``."""
+"""Durations as text, such as ``10m``, and in words."""
 
 import re
 
@@ -24,3 +24,17 @@ def parse_duration(text: str) -> float:
     if not seconds:
         raise ValueError(f"{text!r} is no duration. Write 10m, 90s or 1h30m.")
     return seconds
+
+
+def describe_duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    Example:
+        >>> describe_duration(75.2), describe_duration(7260)
+        ('1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -10,6 +10,7 @@ import yaml
 
 from tltool._csv_rows import read_rows
 from tltool._objective import MONITORS as USUAL_MONITORS
+from tltool._objective import Objective
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
 from tltool.training.callbacks.checkpoints import MONITORS, TIES
@@ -85,10 +86,15 @@ class RunRecord:
         return best[0]
 
     @property
+    def objective(self) -> Objective:
+        """What kind of labels it learned."""
+        objective: Objective = self.config.get("model", {}).get("objective", "single_label")
+        return objective
+
+    @property
     def monitor(self) -> str:
         """The metric that chose the best epoch."""
-        objective = self.config.get("model", {}).get("objective", "single_label")
-        monitor: str = self.config.get("monitor") or USUAL_MONITORS[objective]
+        monitor: str = self.config.get("monitor") or USUAL_MONITORS[self.objective]
         return monitor
 
     @property

@@ -72,7 +72,7 @@ def judge_run(run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool =
         )
     if cut:
         rests_on.append(f"It stopped after {run.epochs_done} of {run.max_epochs} epochs.")
-    next_step, commands = _resume(run) if cut else _next(run, mark, evaluation)
+    next_step, commands = _resume(run) if cut else what_next(run, mark, evaluation)
     return Verdict(mark, said, next_step, commands, rests_on)
 
 
@@ -102,15 +102,24 @@ def _sentence(alarm: Mapping[str, str]) -> str:
     return f"It lost in {alarm['layer']}: {what}."
 
 
-def _next(run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None) -> tuple[str, list[str]]:
+def what_next(
+    run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None = None
+) -> tuple[str, list[str]]:
+    """Return what to do after a run, in a sentence, and what to type.
+
+    Args:
+        run: The run.
+        mark: What it achieved.
+        evaluation: Its predictions; ``None`` where there are none.
+    """
     plan = shell_command("tltool", "plan", "--config", run.run_dir / "config.yaml")
     lost = [alarm for alarm in run.alarms if alarm["cause"] == CAUSE]
     if lost and mark in {Mark.NO, Mark.SAME}:
         return _change_phase(run, lost[0])
-    if mark == Mark.NO:
-        return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
-    if mark == Mark.SAME:
+    if mark == Mark.SAME and run.objective == "single_label":
         return "Ask which strategy suits these images:", [f"{plan} --advise"]
+    if mark in {Mark.NO, Mark.SAME}:
+        return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.YES:
         seed = run.config.get("seed_everything")
         other = run.fit_command("--seed_everything", str(seed + 1 if type(seed) is int else 1))

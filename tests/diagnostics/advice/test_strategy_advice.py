@@ -1,10 +1,13 @@
 """The advice is the cell of the table that the data lies in, with its doubts."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tltool.diagnostics.advice.layer_probes import LayerProbes
 from tltool.diagnostics.advice.learning_curve import LearningCurve
+from tltool.diagnostics.advice.measured_gains import GAINS, MEAN
 from tltool.diagnostics.advice.strategy_advice import advise
 
 
@@ -88,3 +91,26 @@ def test_too_few_images_for_a_curve_are_few():
     advice = advise(LIKE, curve, [2, 2], majority=0.5)
     assert advice.amount == "few"
     assert "too few for a learning curve" in advice.reasons[0]
+
+
+def test_what_is_advised_is_not_advised_as_another_thing_to_try():
+    advice = advise(UNLIKE, STEEP, [5000, 5000], majority=0.5)
+    assert type(advice.strategy).__name__ == "FullFinetuning"
+    assert not any("FullFinetuning" in doubt for doubt in advice.doubts)
+
+
+def test_the_expected_gains_are_those_of_the_benchmark():
+    readme = Path(__file__).parents[3] / "scripts" / "benchmark" / "README.md"
+    rows = [line.strip("| \n").split(" | ") for line in readme.read_text("utf-8").splitlines()]
+    names = next(row[1:] for row in rows if row[0] == "method" and "brain_mri_10" in row)
+    gains = next(row[1:] for row in rows if row[0] == "fit less probe")
+    measured = {n: float(gain.split()[0]) for n, gain in zip(names, gains, strict=True)}
+    assert {name: gain for name, (_, gain) in GAINS.items()} == measured
+    assert pytest.approx(sum(measured.values()) / 10, abs=5e-4) == MEAN
+
+
+def test_where_nothing_is_left_to_gain_the_backbone_is_left_alone():
+    advice = advise(probes_of(100, 200), STEEP, [100, 100], majority=0.5)
+    assert type(advice.strategy).__name__ == "LinearProbe"
+    assert "right on all 200 images" in advice.reasons[-1]
+    assert advice.expected.endswith("Here at most +0.000 is left to gain.")

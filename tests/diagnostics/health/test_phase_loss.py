@@ -5,8 +5,8 @@ import pytest
 from tltool.diagnostics.health.phase_loss import PhaseLoss
 
 
-def alarms(*validations, num_images=153, metric="val/accuracy"):
-    watch = PhaseLoss()
+def alarms(*validations, num_images=153, metric="val/accuracy", stage="val"):
+    watch = PhaseLoss(stage=stage)
     found = [
         watch.look(phase, {metric: value}, num_images=num_images, by_batch=True)
         for phase, value in validations
@@ -36,3 +36,9 @@ def test_the_fewer_images_the_larger_a_fall_must_be():
 
 def test_a_task_without_accuracy_is_left_alone():
     assert alarms(("probe", 0.5), ("full", 5.0), metric="val/mae") == []
+
+
+@pytest.mark.parametrize(("metric", "found"), [("train/accuracy", ["phase full"]), ("val/map", [])])
+def test_training_is_looked_at_by_itself(metric, found):
+    assert alarms(("probe", 0.8), ("full", 0.7), metric=metric, stage="train") == found
+    assert alarms(("probe", 1.0), ("full", 0.96), metric=metric, stage="train") == []

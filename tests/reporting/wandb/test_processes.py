@@ -42,6 +42,12 @@ def chosen(parameter, index):
     return values[index % len(values)]
 
 
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_has_an_end(path):
+    sweep = yaml.safe_load(path.read_text())
+    assert sweep["method"] == "grid" or sweep["run_cap"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

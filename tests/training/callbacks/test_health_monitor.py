@@ -109,6 +109,21 @@ def test_a_healthy_run_has_no_table_of_alarms(fit, tmp_path):
     assert not (tmp_path / "digits/0/alarms.csv").exists()
 
 
+PHASES = """[
+  {name: first, trains: [head], epochs: 1},
+  {name: second, trains: [head], epochs: 1, lr_scale: 3000},
+]"""
+
+
+def test_a_phase_that_begins_by_losing_in_training_raises_an_alarm(fit, tmp_path):
+    phases = ["--finetuning", "ChosenGroups", "--finetuning.phases", PHASES]
+    fit(*phases, "--trainer.max_epochs", "2", "--trainer.limit_val_batches", "0")
+    alarms = read_rows(tmp_path / "digits/0/alarms.csv")
+    [alarm] = [alarm for alarm in alarms if alarm["cause"] == "lost accuracy"]
+    assert (alarm["layer"], alarm["epoch"]) == ("phase second", "1")
+    assert "train/accuracy fell from 0.9" in alarm["message"]
+
+
 def test_alarms_that_a_resumed_run_raises_again_are_dropped(tmp_path):
     table = AlarmTable(tmp_path)
     for step in (3, 7):

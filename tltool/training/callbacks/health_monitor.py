@@ -1,8 +1,9 @@
 """Lightning callback for network health: samples steps, writes a table, and raises alarms."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,12 +13,13 @@ from tltool.diagnostics.health.alarm_table import AlarmTable
 from tltool.diagnostics.health.alarms import SETTLED_AFTER, Alarm, find_alarms
 from tltool.diagnostics.health.health_table import HealthTable, worst
 from tltool.diagnostics.health.health_watch import Watch
-from tltool.diagnostics.health.phase_loss import PhaseLoss
+from tltool.diagnostics.health.phase_loss import PhaseLoss, Stage
 from tltool.diagnostics.health.unit_window import EVERY, is_sampled
 from tltool.finetuning.phase import KEEPS_STATISTICS, Phase
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.distributed.collectives import sum_over_ranks
 from tltool.training.find_callback import find_callback
+from tltool.training.measured_classifier import MeasuredClassifier
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class HealthMonitor(Callback):
     the worst layer goes to the loggers. While the head reads cached features, every step notes
     which units were live, so that the share of dead units is exact: never active on any training
     image of the epoch. Otherwise it is an estimate over the window. A phase that begins by losing
-    accuracy of the validation raises an alarm too, see `PhaseLoss`.
+    accuracy, of the validation or of training, raises an alarm too, see `PhaseLoss`.
 
     Args:
         enabled: Whether it does anything.
@@ -52,7 +54,7 @@ class HealthMonitor(Callback):
         #: All alarms of the run, each cause once.
         self.alarms: list[Alarm] = []
         self._watches: list[Watch] = []
-        self._phase_loss = PhaseLoss()
+        self._phase_losses = {stage: PhaseLoss(stage=stage) for stage in get_args(Stage)}
         self._tables: tuple[HealthTable, AlarmTable] | None = None
         self._is_whole_epoch = False
         self._step = -1
@@ -118,37 +120,52 @@ class HealthMonitor(Callback):
         if self._watches and self._num_images * trainer.world_size >= _WINDOW:
             self._close(trainer, exact=False)
 
-    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Close the window."""
-        if self._watches:
-            self._close(trainer, exact=self._is_whole_epoch)
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the window, and look whether a phase has begun by losing accuracy."""
+        if not self._watches:
+            return
+        self._close(trainer, exact=self._is_whole_epoch)
+        if isinstance(pl_module, MeasuredClassifier):  # It logs them behind this, from its cache.
+            self._look(trainer, pl_module, "train", pl_module.metrics_of("train").compute())
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look whether a phase has begun by losing accuracy."""
+        if self._watches and not trainer.sanity_checking:
+            self._look(trainer, pl_module, "val", trainer.callback_metrics)
+
+    def _look(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        stage: Stage,
+        metrics: Mapping[str, Any],
+    ) -> None:
         finetuning = find_callback(trainer, Finetuning)
         phase = finetuning.phase if finetuning else None
-        if not self._watches or trainer.sanity_checking or phase is None:
+        if phase is None:
             return
-        loader = trainer.val_dataloaders
-        num_images = len(loader.images.dataset) if isinstance(loader, BatchLoader) else None  # type: ignore[arg-type]
-        alarm = self._phase_loss.look(
+        loader = trainer.val_dataloaders if stage == "val" else trainer.train_dataloader
+        alarm = self._phase_losses[stage].look(
             phase.name,
-            trainer.callback_metrics,
-            num_images=num_images,
+            metrics,
+            num_images=len(loader.images.dataset) if isinstance(loader, BatchLoader) else None,  # type: ignore[arg-type]
             by_batch=_normalizes_by_batch(phase, pl_module),
         )
-        if alarm is not None and trainer.is_global_zero:
+        known = {(each.cause, each.layer) for each in self.alarms}
+        if alarm and (alarm.cause, alarm.layer) not in known and trainer.is_global_zero:
             self._raise(trainer, trainer.global_step - 1, [alarm])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the last validation, and the alarms, which a resumed run does not repeat."""
+        """Return the last accuracies, and the alarms, which a resumed run does not repeat."""
         alarms = [[a.cause, a.layer, a.message] for a in self.alarms]
-        return {"alarms": alarms, "phase_loss": vars(self._phase_loss).copy()}
+        phases = {stage: vars(loss).copy() for stage, loss in self._phase_losses.items()}
+        return {"alarms": alarms, "phase_losses": phases}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the alarms of the run that is resumed, and its last validation."""
+        """Take over the alarms of the run that is resumed, and its last accuracies."""
         self.alarms = [Alarm(*fields) for fields in state_dict["alarms"]]
-        self._phase_loss = PhaseLoss(**state_dict.get("phase_loss", {}))
+        for stage, fields in state_dict.get("phase_losses", {}).items():
+            self._phase_losses[stage] = PhaseLoss(**fields)
 
     def _close(self, trainer: Trainer, *, exact: bool) -> None:
         """Sum up the window over the ranks, write it to the tables, and raise alarms."""

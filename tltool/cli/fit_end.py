@@ -1,0 +1,66 @@
+"""The last screen of a fit: what came out, whether it won, and what to type next."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from tltool._plain_text import one_line, shell_command
+from tltool.cli.fit_gain import outcome, where_measured
+from tltool.evaluation.verdict import Mark
+from tltool.finetuning.durations import describe_duration
+from tltool.inference.run_gain import RunGain
+from tltool.reporting.run_record import read_run
+from tltool.reporting.run_verdict import what_next
+from tltool.training.callbacks.checkpoints import BestCheckpoint
+
+
+def print_best(run_dir: Path, trainer: Trainer) -> None:
+    """Print which checkpoint there is, and why it is the best."""
+    checkpoint = trainer.checkpoint_callback
+    assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
+    kept = _kept_checkpoint(run_dir)
+    if kept.name == "last.ckpt":
+        print(f"\nlast {one_line(kept)}: without a validation there is no best epoch")
+    elif checkpoint.best_model_score is not None:
+        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(kept)}")
+
+
+def print_outcome(gain: RunGain | None, seconds: float) -> None:
+    """Print the time that it took, and whether the run won or lost against the probe.
+
+    Args:
+        gain: The run beside the probe; ``None`` where no probe was measured.
+        seconds: What it took.
+    """
+    print(f"took     {describe_duration(seconds)}")
+    if gain is None:
+        print("unknown  whether it won: no probe was measured to compare it with")
+        return
+    print(outcome(gain))
+    print(f"on       {where_measured(gain)}")
+
+
+def print_next(run_dir: Path, gain: RunGain | None, own: Sequence[str] = ()) -> None:
+    """Print what to type: to use the run, and last what to do if it did not win.
+
+    Args:
+        run_dir: The directory of the run.
+        gain: The run beside the probe; ``None`` where no probe was measured.
+        own: The option that names modules of the user.
+    """
+    kept = _kept_checkpoint(run_dir)
+    command = shell_command("tltool", "predict", "--ckpt_path", kept, "--data.root", "FOLDER", *own)
+    print(f"predict  {command}")
+    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
+    difference = None if gain is None else gain.difference
+    if difference is None or (difference.is_finding and difference.gain > 0):
+        return  # There is nothing to repair, or nothing is known.
+    mark = Mark.NO if difference.is_finding else Mark.SAME
+    words, commands = what_next(read_run(run_dir), mark)
+    print(f"next     {one_line(words)} {commands[0]}")
+
+
+def _kept_checkpoint(run_dir: Path) -> Path:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    return best if best.is_file() else best.with_name("last.ckpt")
