@@ -66,8 +66,9 @@ def test_a_coverage_that_the_images_cannot_promise_is_one_line(best, folder, run
 
 def test_validate_prints_coverage_and_that_these_images_set_it(best, folder, run_tltool):
     words = ("--ckpt_path", best, "--data.root", folder, "--data.val_fraction", "0.4", *EVALUATION)
-    status, out, _ = run_tltool("validate", *words)
+    status, out, errors = run_tltool("validate", *words)
     assert status == 0
+    assert "The features of 24 images are kept: no image is read." in errors
     assert "asked coverage" in out
     assert "24 of these images are among them" in out
 
@@ -76,5 +77,6 @@ def test_the_report_says_whether_it_can_be_trusted(run, run_tltool):
     status, _, errors = run_tltool("report", run)
     page = (run / "report.html").read_text()
     assert status == 0, errors
+    assert "The features of 24 images are kept: no image is read." in errors
     said = page.split("Can it be trusted?")[1]
     assert all(word in said for word in ("Labels: ", "Shortcuts: ", "asked coverage"))

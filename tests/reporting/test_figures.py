@@ -35,6 +35,16 @@ def test_a_curve_begins_with_the_first_epoch_and_phases_stand_between_epochs():
     assert [text.get_text().strip() for text in figure.axes[0].texts] == ["probe", "full"]
 
 
+def test_a_split_has_one_style_whatever_stands_beside_it():
+    points = [(0, 1.0), (1, 0.5)]
+    panels = {"loss": {"train": points, "val": points}, "mAP": {"val": points}}
+    both, alone = (axes.get_lines() for axes in draw_curves(panels).axes)
+    looks = [
+        (line.get_color(), line.get_linestyle(), line.get_marker()) for line in (*both, *alone)
+    ]
+    assert looks[1] == looks[2] != looks[0]
+
+
 def test_baselines_are_levels_and_the_best_epoch_is_marked():
     curves = {"accuracy": {"val": [(0, 0.5), (1, 0.7)]}, "loss": {"val": [(0, 2.0), (1, 1.0)]}}
     figure = draw_curves(curves, levels={"accuracy": {"probe": 0.6}}, best_epoch=1)

@@ -191,12 +191,13 @@ def test_of_two_runs_only_what_differs_is_shown_and_their_difference(finished, f
     assert "name" not in options
     assert "B minus A" in page
     assert "no ranking" not in page
+    assert "<h2>Images on which A and B disagree</h2>" in page
 
 
 def test_runs_on_different_images_are_not_ranked(finished, fit, capsys):
     other = fit("--data.seed", "1", name="split")
     report(finished, other)
-    page = (other.parent / "report.html").read_text()
+    page = (other.parent.parent / "report.html").read_text()  # Beside both.
     assert "no ranking over all of them" in answer(page)
     assert " minus " not in page
     assert "set 1" in capsys.readouterr().out

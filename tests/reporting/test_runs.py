@@ -1,6 +1,7 @@
 """What is compared of several runs."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -8,6 +9,7 @@ from tltool.data.files.decoding import decode_image
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.config_differences import config_differences
+from tltool.reporting.disagreement_section import disagreement_sections
 from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.run_record import read_run
 
@@ -88,6 +90,52 @@ def test_an_option_that_one_class_lacks_has_a_dash():
     }
 
 
-def test_where_a_run_lies_is_no_difference():
-    places = {"runs_dir": "a", "name": "b", "ckpt_path": "c"}
-    assert config_differences([places, dict.fromkeys(places)]) == {}
+SAME = {
+    "a number as a text": ("1e-3", 0.001),
+    "numbers in a list": ([1, 2], [1.0, 2.0]),
+    "a class by two import paths": ("torch.optim.AdamW", "torch.optim.adamw.AdamW"),
+    "one file": (__file__, os.path.relpath(__file__)),
+}
+
+
+@pytest.mark.parametrize(("first", "second"), SAME.values(), ids=SAME.keys())
+def test_values_that_mean_the_same_are_no_difference(first, second):
+    assert config_differences([{"option": first}, {"option": second}]) == {}
+
+
+@pytest.mark.parametrize("off", [None, False, 0.0, []])
+def test_an_option_that_one_run_lacks_and_the_other_has_off_is_no_difference(off):
+    assert config_differences([{"option": off}, {}]) == {}
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, 1), (None, False), ("a.b.jpg", "a.jpg")])
+def test_values_that_mean_something_else_are_a_difference(first, second):
+    assert list(config_differences([{"option": first}, {"option": second}])) == ["option"]
+
+
+def test_where_a_run_lies_and_what_it_shows_is_no_difference():
+    places = {"runs_dir": "a", "name": "b", "ckpt_path": "c", "wandb": {"project": "d"}}
+    places["trainer"] = {"enable_progress_bar": False}
+    assert config_differences([places, {"trainer": {"enable_progress_bar": True}}]) == {}
+
+
+def test_images_on_which_runs_disagree_are_listed_with_both_predictions(measured):
+    (section,) = disagreement_sections(
+        compare_runs([measured(0, 0.1, 60), measured(0, 1, 90)]), images=False
+    )
+    assert section.is_private
+    assert section.sentences == [
+        "They differ on 30 of 100 images: A alone is right on 0, B alone on 30, neither on 0."
+    ]
+    assert section.note.startswith("The clearest 12; 18 more are left out.")
+    assert section.table.rows[0] == (
+        "60.png",
+        "\N{MULTIPLICATION X} bees 0.80",
+        "\N{CHECK MARK} ants 0.80",
+        "ants",
+    )
+
+
+def test_runs_that_agree_on_all_images_say_so(measured):
+    (section,) = disagreement_sections(compare_runs([measured(0, 0.1, 60), measured(0, 1, 60)]))
+    assert section.sentences == ["There is none: they predict the same of all 100 images."]

@@ -1,5 +1,6 @@
 """`tltool report`: what runs achieved, on the terminal, as one HTML page, and on W&B."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -47,8 +48,8 @@ def report(
     Args:
         run: A run's directory, such as runs/images/0; runs/images for its latest; of several, the
             first is what the others are compared with.
-        output: Write the page here; else report.html in the run's directory, of several runs
-            beside the newest.
+        output: Write the page here; else report.html in the run's directory, of several runs in the
+            directory that holds them all.
         no_images: Leave the images out, which may be private, and keep their file names.
         overlays: Show for so many images what speaks for the predicted class (Grad-CAM): the worst
             mistakes, then the least sure of the others.
@@ -71,8 +72,8 @@ def report(
     ]
     if several:
         found = compare_runs(runs)
-        newest = max(directories, key=lambda one: (one / "config.yaml").stat().st_mtime)
-        place, verdict, told = newest.parent, found.verdict, runs_report(found)
+        place, verdict = common_directory(directories), found.verdict
+        told = runs_report(found, images=not no_images)
         plain_console().print(rich_table(runs_table(found)))
         for sentence in verdict.sentences:
             print(one_line(sentence))
@@ -95,6 +96,22 @@ def made_with() -> str:
     """Return a line about what made the page."""
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return f"Made by tltool {tltool.__version__} with torch {torch.__version__}, {now}."
+
+
+def common_directory(directories: Sequence[Path]) -> Path:
+    """Return the deepest directory that holds some directories; of the last where none does.
+
+    Example:
+        >>> common_directory([Path("runs/images/0"), Path("runs/images/3")]).as_posix()
+        'runs/images'
+    """
+    ends = [Path(os.path.abspath(each)) for each in directories]
+    shared = [each for each in ends[-1].parents if all(end.is_relative_to(each) for end in ends)]
+    # The root holds all and is nobody's place; others may not be the user's.
+    is_place = bool(shared and shared[0].name and os.access(shared[0], os.W_OK))
+    place = shared[0] if is_place else ends[-1].parent
+    here = Path.cwd()
+    return place.relative_to(here) if place.is_relative_to(here) else place
 
 
 def _latest(run: Path) -> Path:

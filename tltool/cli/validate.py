@@ -13,6 +13,7 @@ from tltool.inference.split_limits import SplitLimits, listening
 from tltool.reporting.limit_tables import set_table
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
+from tltool.training.callbacks.feature_reading import caching_of, reading_features
 
 MAX_CLASSES_SHOWN = 20
 
@@ -36,7 +37,8 @@ def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
     trust = read_trust(setup.ckpt_path)
     limits = SplitLimits(trust, len(predictor.class_names)) if trust else None
-    with listening(setup.trainer, limits):
+    caching = caching_of(setup.ckpt_path)
+    with listening(setup.trainer, limits), reading_features(setup.trainer, caching):
         values, classes = predictor.measure(setup.data, split, trainer=setup.trainer)
     if not setup.trainer.is_global_zero:
         return  # All ranks know the same.

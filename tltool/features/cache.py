@@ -154,13 +154,7 @@ def cached_features(
     if num_views < 1:
         raise ValueError(f"`num_views` must be at least 1, got {num_views}.")
     num_views = num_views if images.transform.is_random else 1
-    fingerprint = make_fingerprint(backbone, images.transform.describe(), precision=precision)
-    store = FeatureStore(
-        cache_root(cache),
-        fingerprint,
-        backbone.num_features,
-        needs_disk=isinstance(backbone, FrozenFront),
-    )
+    store = _open_store(backbone, images, cache, precision)
     lookup = RowLookup(images, store, num_views)
     is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     is_distributed = is_distributed and shares_work
@@ -181,8 +175,55 @@ def cached_features(
         _raise_on_all_ranks(refusal, world_size)
         if world_size > 1:
             lookup.reload()
-    labels = None if images.samples.labels is None else torch.tensor(images.samples.labels)
-    return Features(labels, num_views, num_computed, store, lookup.rows())
+    return Features(_labels(images), num_views, num_computed, store, lookup.rows())
+
+
+def find_features(
+    backbone: Backbone,
+    images: ImageDataset,
+    *,
+    cache: str | Path | None = None,
+    precision: str = "32-true",
+) -> Features | None:
+    """Return the features of all images if all of them are kept; compute and write nothing.
+
+    Args:
+        backbone: The network, on the device that would compute.
+        images: The data set, without augmentation.
+        cache: The directory of the cache, see `cache_root`.
+        precision: Of the pass that computed them.
+
+    Returns:
+        ``None`` where a row is missing.
+    """
+    if images.transform.is_random:
+        return None
+    store = _open_store(backbone, images, cache, precision)
+    if not store.rows:
+        return None
+    lookup = RowLookup(images, store, num_views=1)
+    lookup.read_hashes()
+    if len(lookup.pending(range(len(images)), batch_size=1)):
+        return None
+    return Features(_labels(images), 1, 0, store, lookup.rows())
+
+
+def _open_store(
+    backbone: Backbone | FrozenFront,
+    images: ImageDataset,
+    cache: str | Path | None,
+    precision: str,
+) -> FeatureStore:
+    return FeatureStore(
+        cache_root(cache),
+        make_fingerprint(backbone, images.transform.describe(), precision=precision),
+        backbone.num_features,
+        needs_disk=isinstance(backbone, FrozenFront),
+    )
+
+
+def _labels(images: ImageDataset) -> Tensor | None:
+    return None if images.samples.labels is None else torch.tensor(images.samples.labels)
 
 
 def _raise_on_all_ranks(refusal: Exception | None, world_size: int) -> None:

@@ -104,6 +104,12 @@ class RowLookup:
         ]
         return PendingImages(self.images, missing, self.store.rows, self.num_views, batch_size)
 
+    def read_hashes(self) -> None:
+        """Hash the images whose content is not known yet; none is decoded."""
+        for index, digest in enumerate(self._digests):
+            if digest is None:
+                self._digests[index] = hash_content(self.images.content(index))
+
     def compute(
         self,
         pending: PendingImages,

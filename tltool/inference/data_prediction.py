@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
+from tltool.data.loading.batch_loader import BatchLoader
 from tltool.training.image_task import ImageTask
 
 Kept = TypeVar("Kept")
@@ -56,7 +57,8 @@ def keep_batches(
         )
     where: dict[str, Any] = {"datamodule": data}
     if split is not None:
-        where = {"dataloaders": data.evaluation_dataloader(split)}
+        # A `BatchLoader`, which can give features in the place of images.
+        where = {"dataloaders": BatchLoader(data.evaluation_dataloader(split))}
     kept = _KeepBatches(keep)
     trainer.callbacks.append(kept)  # type: ignore[attr-defined]  # Trainer sets it
     try:

@@ -19,6 +19,7 @@ from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.predictions import PredictionSet
 from tltool.evaluation.temperature import rescale
 from tltool.inference.checkpoint_trust import read_trust
+from tltool.inference.data_prediction import single_device_trainer
 from tltool.inference.head_features import head_features
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_doubts import find_doubts
@@ -27,6 +28,7 @@ from tltool.inference.split_limits import SplitLimits
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 from tltool.training.backbone_start import calibrate_backbone_
+from tltool.training.callbacks.feature_reading import reading_features
 
 
 def measure_split(
@@ -64,8 +66,10 @@ def measure_split(
         if limits is not None:
             limits.add(outputs, seen, expected)
 
-    with head_features(predictor.task) as features:
-        predictor.predict_batches(data, measure, split)
+    trainer, caching = single_device_trainer(), caching or {}
+    kept_in = caching if predictor.tta == "none" else {}  # They are of one view of each image.
+    with head_features(predictor.task) as features, reading_features(trainer, kept_in):
+        predictor.predict_batches(data, measure, split, trainer=trainer)
     positions = torch.arange(len(labels))
     scaled = kind.from_columns(torch.cat(kept), positions)
     raw = kind.from_columns(torch.cat(unscaled), positions) if unscaled else scaled
@@ -79,8 +83,8 @@ def measure_split(
         backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         calibrate_backbone_(backbone, data)
-        train = split_features(backbone, data, "train", caching=caching or {}), train_labels
-        test = split_features(backbone, data, split, caching=caching or {}), labels
+        train = split_features(backbone, data, "train", caching=caching), train_labels
+        test = split_features(backbone, data, split, caching=caching), labels
         baselines[PROBE] = probe_predictions(train, test, kind).per_image
         if kind.objective == "single_label":
             doubts = find_doubts(data, split, torch.cat([train[0], test[0]]))

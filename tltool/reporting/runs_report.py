@@ -4,6 +4,7 @@ from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.verdict import CONSTANT, words_of_p
 from tltool.reporting.compared_runs import ComparedRuns, ImageSet, NamedRun
 from tltool.reporting.config_differences import config_differences
+from tltool.reporting.disagreement_section import disagreement_sections
 from tltool.reporting.report import Report, Section
 from tltool.reporting.run_record import CURVES
 from tltool.reporting.run_report import NO_ALARM, curve_section
@@ -18,14 +19,15 @@ _SAME_IMAGES = (
 )
 
 
-def runs_report(found: ComparedRuns) -> Report:
+def runs_report(found: ComparedRuns, *, images: bool = True) -> Report:
     """Return what a reviewer asks about several runs, in this order.
 
     Is there a difference, and how sure is that; what next; the runs; what differs in their
-    configurations; then how they learned, and how healthy they were.
+    configurations; on which images they disagree; then how they learned, and how healthy they were.
 
     Args:
         found: The runs, compared.
+        images: Whether to show images; else their names only, for they may be private.
     """
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for name, label in CURVES.items():
@@ -42,8 +44,9 @@ def runs_report(found: ComparedRuns) -> Report:
         found.verdict,
         [
             Section("The runs", table=runs_table(found), note=_SAME_IMAGES),
-            *(_difference_section(found, images) for images in found.sets if images.differences),
+            *(_difference_section(found, each) for each in found.sets if each.differences),
             _options_section(found),
+            *disagreement_sections(found, images=images),
             curve_section(
                 "Learning curves", curves, "Validation images may differ between the runs too."
             ),

@@ -10,6 +10,7 @@ import yaml
 
 from tltool.__main__ import main
 from tltool.evaluation.verdict import Mark
+from tltool.reporting.figures.palette import SPLITS, series_style
 from tltool.reporting.report import Report
 from tltool.reporting.run_verdict import Verdict
 from tltool.reporting.wandb.account import connect, has_account
@@ -21,6 +22,7 @@ from tltool.reporting.wandb.saved_report import write_report
 from tltool.reporting.wandb.workspace import write_workspace
 
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "2")
+LOSSES = ["train/loss", "val/loss"]
 SECTIONS = ["result", "schedule", "health", "classes", "system"]
 
 
@@ -172,7 +174,7 @@ def test_the_workspace_has_a_section_for_each_question(written):
     by_name = {each["name"]: shown(each["panels"]) for each in sections(written)}
     assert {"gain_over_probe", "train/loss", "val/accuracy"} <= by_name["result"]
     assert {"lr/head", "phase"} <= by_name["schedule"]
-    assert {"health/layers", "health/update_largest"} <= by_name["health"]
+    assert {"health/layers", "health/update_to_weight_max"} <= by_name["health"]
     assert by_name["system"] == {"step/images_per_second", "system/cpu", "system/gpu.0.gpu"}
     assert "best/confusion" in by_name["classes"]
     assert "step/loss" in by_name["result"]
@@ -190,6 +192,16 @@ def test_every_panel_shows_what_the_run_really_logged(written, folder, offline_r
 def test_the_classes_have_their_table(written):
     (table,) = [panel for panel in report_panels(written) if "Weave" in panel["viewType"]]
     assert "best/classes" in str(table["config"])
+
+
+def test_training_and_validation_are_drawn_as_in_the_pictures(written, folder):
+    panels = [panel for section in sections(written) for panel in section["panels"]]
+    (loss,) = (p["config"] for p in panels if p["config"].get("metrics") == LOSSES)
+    names = [f"{identity(folder)['id']}:{name}" for name in LOSSES]
+    styles = [series_style(SPLITS[split]) for split in ("train", "val")]
+    assert [loss["overrideMarks"][name] for name in names] == [each["linestyle"] for each in styles]
+    colors = [loss["overrideColors"][name]["color"] for name in names]
+    assert colors == [each["color"] for each in styles]
 
 
 def test_lines_are_drawn_over_training_steps(written):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from lightning.pytorch import Trainer
 from PIL import Image
 
+import tltool.reporting.wandb
 from tltool.__main__ import main
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.loading.samples import Samples, Splits
@@ -24,6 +26,7 @@ from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import git_commit
 from tltool.training.run_facts import split_fingerprint
 
+README = Path(tltool.reporting.wandb.__path__[0]) / "README.md"
 COLORS = {"blue": (40, 60, 200), "red": (210, 50, 40)}  # of the images
 PHASES = ("--finetuning", "LPFT", "--finetuning.probe_epochs", "1", "--trainer.max_epochs", "3")
 FULL = ("--finetuning", "FullFinetuning", "--trainer.max_epochs", "1")
@@ -111,7 +114,7 @@ def test_the_name_says_what_the_run_is(run):
 
 def test_every_epoch_has_its_metrics(run):
     names = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1", "val/auroc"]
-    names += ["val/calibration_error", "best/accuracy", "health/update_largest"]
+    names += ["val/calibration_error", "best/accuracy", "health/update_to_weight_max"]
     assert {name: len(column(run, name)) for name in names} == dict.fromkeys(names, 3)
     assert len(column(run, "lr/head")) == 9
     assert len(column(run, "lr/backbone.layer4")) == 9
@@ -268,6 +271,15 @@ def test_an_id_from_outside_wins(tmp_path, monkeypatch):
     assert find_identity(tmp_path) == RunIdentity("kept", 5)
     monkeypatch.setenv("WANDB_RUN_ID", "given")
     assert find_identity(tmp_path) == RunIdentity("given", 0)
+
+
+def test_the_readme_says_what_each_name_means(run):
+    names = {key for row in (*run.history, run.summary) for key in row if key[0] != "_"}
+    table = README.read_text().partition("## What each name means")[2]
+    sections = {"train", "val", "best", "last", "lr", "ending", "trust", "epoch", "trainer"}
+    own = {name for name in names if name.partition("/")[0] not in sections}
+    assert len(own) > 8
+    assert {name for name in own if f"`{name}`" not in table} == set()
 
 
 def test_every_metric_has_a_chart_in_a_section_but_the_axes(run):

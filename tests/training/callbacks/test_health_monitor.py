@@ -147,9 +147,9 @@ def test_a_resumed_run_goes_on_with_its_table(fit, tmp_path):
 def test_the_worst_layer_is_logged(fit, tmp_path):
     fit(*HIDDEN, *ONE_EPOCH)
     rows = csv.DictReader((tmp_path / "digits/0/metrics.csv").read_text().splitlines())
-    logged = [row for row in rows if row["health/dead_worst"]]
+    logged = [row for row in rows if row["health/dead_units_max"]]
     assert len(logged) == 1
-    assert float(logged[0]["health/update_largest"]) > 0
+    assert float(logged[0]["health/update_to_weight_max"]) > 0
 
 
 def test_rows_that_will_be_written_again_are_dropped(tmp_path):

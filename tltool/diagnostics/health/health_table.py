@@ -13,6 +13,16 @@ COLUMNS = (
     *("mean", "std", "gain", "effective_rank", "one_sign", "gradient_along_mean", "update_cosine"),
     *("gradient", "update", "largest_update", "signal_to_noise", "norm_shift", "norm_factor"),
 )
+MEANINGS = {
+    "health/dead_units_max": "largest share of dead units in a layer",
+    "health/saturation_max": "largest share of saturated outputs in a layer",
+    "health/update_to_weight_max": "largest update of a layer as a share of its weights",
+    "health/gradient_along_mean_max": "largest share of a gradient along the mean input (zig-zag)",
+    "health/batch_norm_shift_max": "largest shift of a batch norm from its batches, in deviations",
+    "health/effective_rank_min": "smallest effective rank of the outputs of a layer",
+    "health/gradient_ratio_first_to_last": "gradient of the first layer over that of the last",
+}
+"""What the numbers on the dashboard are, by name."""
 
 
 class HealthTable(StepRows):
@@ -40,23 +50,23 @@ def worst(layers: Sequence[LayerHealth], norms: Sequence[NormHealth]) -> dict[st
     Example:
         >>> layers = [LayerHealth("a", largest_update=0.01), LayerHealth("b", largest_update=0.02)]
         >>> worst(layers, [])
-        {'health/update_largest': 0.02}
+        {'health/update_to_weight_max': 0.02}
     """
     units = [layer.units for layer in layers if layer.units is not None]
     gradients = [layer.gradient for layer in layers if layer.gradient]
     columns: dict[str, list[float | None]] = {
-        "health/dead_worst": [layer.dead for layer in layers],
-        "health/saturated_worst": [each.saturated for each in units],
-        "health/update_largest": [layer.largest_update for layer in layers],
-        "health/gradient_along_mean_worst": [layer.gradient_along_mean for layer in layers],
-        "health/norm_shift_worst": [norm.shift for norm in norms],
+        "health/dead_units_max": [layer.dead for layer in layers],
+        "health/saturation_max": [each.saturated for each in units],
+        "health/update_to_weight_max": [layer.largest_update for layer in layers],
+        "health/gradient_along_mean_max": [layer.gradient_along_mean for layer in layers],
+        "health/batch_norm_shift_max": [norm.shift for norm in norms],
     }
     found = {name: [v for v in values if v is not None] for name, values in columns.items()}
     numbers = {name: max(values) for name, values in found.items() if values}
     if units:
-        numbers["health/effective_rank_least"] = min(each.effective_rank for each in units)
+        numbers["health/effective_rank_min"] = min(each.effective_rank for each in units)
     if len(gradients) > 1:
-        numbers["health/gradient_first_to_last"] = gradients[0] / gradients[-1]
+        numbers["health/gradient_ratio_first_to_last"] = gradients[0] / gradients[-1]
     return numbers
 
 

@@ -14,6 +14,7 @@ from tltool.reporting.figures.axes import (
     mark_phase,
     new_figure,
 )
+from tltool.reporting.figures.palette import SPLITS
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """(epoch, value) pairs by the name of a series, by the label of the metric; epochs from 0."""
@@ -50,7 +51,8 @@ def draw_curves(
         for number, (name, points) in enumerate(series.items()):
             epochs, values = zip(*((epoch + 1, value) for epoch, value in points), strict=True)
             marks = most <= MOST_MARKED or len(points) == 1
-            draw_series(axes, epochs, values, label=name, number=number, markers=marks)
+            place = SPLITS.get(name, number)
+            draw_series(axes, epochs, values, label=name, number=place, markers=marks)
         for name, start in (phases or {}).items():
             mark_phase(axes, start + 0.5, name)
         for number, (name, level) in enumerate((levels or {}).get(label, {}).items()):

@@ -9,6 +9,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 COLORMAP = "cividis"
 """Dark to bright for the color-blind and in gray too."""
 BLUE, VERMILION = COLORS[:2]
+SPLITS = {"train": 0, "val": 1, "test": 2}
+"""Which series a split is in every picture, and so its color, line style and marker."""
 
 
 def series_style(number: int, *, markers: bool = True) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from tltool.diagnostics.health.health_table import MEANINGS
 from tltool.reporting.wandb.charts import MOST_CHARTS
 from tltool.reporting.wandb.logged_run import PANEL_KINDS, LoggedRun, PanelKind
 
@@ -118,8 +119,10 @@ def _each(kind: PanelKind, names: Iterable[str]) -> list[Panel]:
 
 
 def _in_words(name: str) -> str:
+    if name in MEANINGS:
+        return MEANINGS[name]
     section, _, rest = name.rpartition("/")
     words = rest.replace("_", " ")
     if section in {"best", "last"}:
         return f"{words}, {section} epoch"
-    return words if section in {"", "health", "val"} else f"{words}, {section}"
+    return words if section in {"", "val"} else f"{words}, {section}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tltool.reporting.figures.palette import SPLITS, series_style
 from tltool.reporting.wandb.dashboard_sections import Panel
 from tltool.reporting.wandb.logged_run import LoggedRun
 
@@ -15,11 +16,12 @@ _FACTS = (
 )
 
 
-def make_panel(panel: Panel, place: int = 0) -> Any:
+def make_panel(panel: Panel, runs: Sequence[LoggedRun], place: int = 0) -> Any:
     """Return a panel of a workspace or a report.
 
     Args:
         panel: What to show.
+        runs: What it is about; splits are drawn in the style that they have in all pictures.
         place: Its number among the panels of a report's grid.
     """
     import wandb_workspaces.reports.v2 as wr
@@ -40,7 +42,24 @@ def make_panel(panel: Panel, place: int = 0) -> Any:
         y=names,
         log_y=panel.is_logarithmic or None,
         layout=layout,
+        **_split_styles(panel, runs),
     )
+
+
+def _split_styles(panel: Panel, runs: Sequence[LoggedRun]) -> dict[str, dict[str, str]]:
+    """Return the style of each line that is of a split, as in `series_style`.
+
+    Of several runs the color tells the run, and W&B chooses it.
+    """
+    splits = {name: SPLITS.get(name.partition("/")[0]) for name in panel.names}
+    if len(splits) < 2:  # One line: nothing to tell apart.
+        return {}
+    styles = {name: series_style(each) for name, each in splits.items() if each is not None}
+    lines = {f"{run.id}:{name}": style for run in runs for name, style in styles.items()}
+    found = {"line_marks": {key: style["linestyle"] for key, style in lines.items()}}
+    if len(runs) == 1:
+        found["line_colors"] = {key: style["color"] for key, style in lines.items()}
+    return found
 
 
 def comparable_runs(runs: Sequence[LoggedRun]) -> Any:

@@ -65,7 +65,7 @@ def _blocks(report: Report, runs: Sequence[LoggedRun]) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     panels = {
-        name: [make_panel(panel, place) for place, panel in enumerate(each)]
+        name: [make_panel(panel, runs, place) for place, panel in enumerate(each)]
         for name, each in dashboard_sections(runs).items()
     }
     verdict = report.verdict

@@ -57,7 +57,9 @@ def write_workspace(runs: Sequence[LoggedRun]) -> SavedView:
         workspace._internal_name = f"nw-{KEY}-v"  # the library says to set it
     workspace.sections = [
         # Each open one loads its curves.
-        ws.Section(name=name, panels=[make_panel(panel) for panel in panels], is_open=number < 3)
+        ws.Section(
+            name=name, panels=[make_panel(panel, runs) for panel in panels], is_open=number < 3
+        )
         for number, (name, panels) in enumerate(dashboard_sections(runs).items())
     ]
     workspace.settings = ws.WorkspaceSettings(x_axis="trainer/global_step", max_runs=20)
