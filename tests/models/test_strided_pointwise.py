@@ -60,25 +60,21 @@ def test_other_convolutions_stay_as_they_are(safe):
     assert replace_strided_pointwise_(nn.Sequential(safe)) == []
 
 
-def train_backbone(name, image_type):
+def train_backbone(name):
     torch.set_num_threads(1)  # Threads of OpenMP do not outlive a fork.
-    backbone = Backbone(name, weights="random", img_size=64)
-    images = torch.randn(4, 3, 64, 64)
-    for _ in range(3):
-        with torch.autocast("cpu", image_type, enabled=image_type is not torch.float32):
-            features = backbone(images)
-        features.float().square().mean().backward()
+    backbone, images = Backbone(name, weights="random"), torch.randn(4, 3, 160, 160)
+    for _ in range(2):
+        backbone(images).square().mean().backward()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("image_type", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", ["mobileone_s0", "repvgg_a0", "fastvit_t8"])
-def test_networks_with_such_convolutions_train_without_a_signal(name, image_type):
-    arguments = (name, image_type)
-    process = multiprocessing.get_context("fork").Process(target=train_backbone, args=arguments)
+def test_networks_with_such_convolutions_train_without_a_signal(name):
+    process = multiprocessing.get_context("fork").Process(target=train_backbone, args=(name,))
     process.start()
-    process.join(60)
+    process.join(120)
     process.kill()
+    process.join()
     assert process.exitcode == 0
 
 

@@ -78,7 +78,8 @@ def test_a_checkpoint_of_shards_is_one_that_every_command_reads(runs, run):
     run_dir = runs / run / "fsdp2"
     task = ImageTask.load_from_checkpoint(run_dir / "checkpoints" / "best.ckpt")
     saved = read(run_dir, "best.ckpt")["state_dict"]
-    assert all(torch.equal(saved[name], value) for name, value in task.state_dict().items())
+    state = task.state_dict()  # In 32 bits, whatever a run computed in.
+    assert all(torch.equal(saved[name].to(value.dtype), value) for name, value in state.items())
 
 
 @pytest.mark.slow
