@@ -77,6 +77,12 @@ def test_a_damage_that_cannot_be_measured_is_refused(run_tltool, images, words, 
     assert (status, message in err) == (1, True)
 
 
+def test_a_swap_in_the_last_stage_alone_is_within_noise(tltool):
+    edit = "[{swap_activations: {to: gelu, only: 'layer4.*'}}]"
+    said = tltool("plan", "--model.backbone.surgery", edit, "--measure_surgery")
+    assert re.search(r"damage   [+-]0\.\d+ \+- \d\.\d+, within noise, on", said)
+
+
 def test_a_matched_swap_is_calibrated_before_it_is_measured(tltool):
     edit = "[{swap_activations: {to: gelu, match: moments}}]"
     said = tltool("plan", "--model.backbone.surgery", edit, "--measure_surgery")

@@ -22,7 +22,10 @@ def warnings_of(strategy, *surgery, name="test_resnet"):
     return [warning for warning in warnings if warning.startswith("Surgery")]
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
+FAMILIES = ["test_resnet", "test_efficientnet", "test_vit", "tf_efficientnet_lite0"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_frozen_backbone_with_other_activations_is_said_with_the_cure(name):
     (warning,) = warnings_of(LinearProbe(), {"swap_activations": "elu"}, GELU, name=name)
     assert CURE in warning

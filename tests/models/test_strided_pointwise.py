@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import multiprocessing
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from tltool.models.backbone import Backbone
-from tltool.models.strided_pointwise import replace_strided_pointwise_
+from tltool.models.strided_pointwise import StridedPointwiseConv2d, replace_strided_pointwise_
+from tltool.surgery.adapters import LowRankUpdate
 
 TRAIN = """
 import torch
@@ -58,8 +60,36 @@ def test_other_convolutions_stay_as_they_are(safe):
     assert replace_strided_pointwise_(nn.Sequential(safe)) == []
 
 
-def test_a_backbone_replaces_them_and_names_them(caplog):
+def train_backbone(name):
+    torch.set_num_threads(1)  # Threads of OpenMP do not outlive a fork.
+    backbone, images = Backbone(name, weights="random"), torch.randn(4, 3, 160, 160)
+    for _ in range(2):
+        backbone(images).square().mean().backward()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobileone_s0", "repvgg_a0", "fastvit_t8"])
+def test_networks_with_such_convolutions_train_without_a_signal(name):
+    process = multiprocessing.get_context("fork").Process(target=train_backbone, args=(name,))
+    process.start()
+    process.join(120)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_backbone_replaces_them_and_names_them(caplog, channels_last):
     with caplog.at_level(logging.INFO, logger="tltool"), torch.device("meta"):
-        backbone = Backbone("mobileone_s0", weights="random")
-    assert type(backbone.model.stem.conv_scale.conv).__name__ == "StridedPointwiseConv2d"
+        backbone = Backbone("mobileone_s0", weights="random", channels_last=channels_last)
+    assert type(backbone.model.stem.conv_scale.conv) is StridedPointwiseConv2d
     assert caplog.messages[0].startswith("stem.conv_scale.conv of mobileone_s0 skips pixels")
+
+
+def test_one_with_an_adapter_is_safe_too():
+    edit = {"add_lora": {"rank": 1, "only": "stem.*"}}
+    with torch.device("meta"):
+        backbone = Backbone("mobileone_s0", weights="random", surgery=[edit])
+    conv = backbone.model.stem.conv_scale.conv
+    assert isinstance(conv, LowRankUpdate)
+    assert isinstance(conv, StridedPointwiseConv2d)

@@ -1,6 +1,7 @@
 """Batch norms added to networks without."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -57,6 +58,12 @@ def test_a_layer_with_a_norm_right_behind_gets_none():
     assert report.kept == {"0": "with a norm right behind"}
 
 
+def test_a_layer_with_a_norm_of_another_edit_behind_gets_none():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3))
+    edits = [{"replace_norms": "group"}, "add_norms"]
+    assert apply_surgery_(model, edits, example=EXAMPLE)[1].added == ("2",)
+
+
 def test_a_network_with_a_norm_behind_each_layer_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     with pytest.raises(ValueError, match="can have a batch norm added: 1 with a norm right behind"):
@@ -95,3 +102,22 @@ def test_a_backbone_with_added_norms_is_rebuilt_bit_for_bit_without_images():
     groups = backbone.layer_groups()
     added = {name for name, _ in backbone.named_parameters() if "added_norm" in name}
     assert added <= set(groups["stages.0"])
+
+
+@pytest.mark.parametrize(("name", "num_added"), [("vgg11", 11), ("vgg11_bn", 3)])
+def test_a_vgg_gives_the_logits_it_gave_and_trains(name, num_added):
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=2, mlp_ratio=1 / 64).eval()
+    nn.init.normal_(model.head.fc.weight)
+    images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 2
+    before = model(images).detach()
+    scale = before.abs().max().item()
+    assert add_norms(model, example=images[:1]).num_added == num_added
+    calibrate_(model, images[:8])
+    torch.testing.assert_close(model(images), before, rtol=0, atol=scale * 1e-5)
+    optimizer = torch.optim.SGD(model.train().parameters(), lr=1e-3)
+    losses = [nn.functional.cross_entropy(model(images), labels)]
+    losses[0].backward()
+    optimizer.step()
+    losses.append(nn.functional.cross_entropy(model(images), labels))
+    assert losses[1] < losses[0]

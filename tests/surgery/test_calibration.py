@@ -121,16 +121,28 @@ def test_one_that_runs_twice_is_matched_over_its_calls(images):
     torch.testing.assert_close((new.mean, new.std), (old.mean, old.std), atol=1e-4, rtol=0)
 
 
-def test_one_with_other_channels_at_each_call_is_refused(images):
-    with pytest.raises(ValueError, match=r"act are not known: it has other channels at each call"):
-        swap_activations(Twice(4), "gelu", match="moments", example=images[:1])
+class Turned(nn.Module):
+    """Runs its activation on channels that stand in front, and on channels that stand last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.linear, self.act = nn.Conv2d(3, 8, 3), nn.Linear(8, 8), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.linear(self.act(self.conv(x)).movedim(1, -1))).movedim(-1, 1)
+
+
+def test_one_with_channels_in_another_place_at_each_call_is_refused(images):
+    with pytest.raises(ValueError, match=r"act are not known: its channels are in another place"):
+        swap_activations(Turned(), "gelu", match="moments", example=images[:1])
 
 
 def test_one_that_cannot_be_matched_stays_beside_those_that_can(images):
-    model = nn.Sequential(Twice(4), nn.Conv2d(4, 4, 1), nn.ReLU())
+    model = nn.Sequential(Turned(), nn.Conv2d(8, 4, 1), nn.ReLU())
     report = swap_activations(model, "gelu", match="moments", example=images[:1])
     assert list(report.swapped) == ["2"]
-    assert report.kept == {"0.act": "out of reach of `match`: it has other channels at each call"}
+    why = "out of reach of `match`: its channels are in another place at each call"
+    assert report.kept == {"0.act": why}
     assert report.out_of_reach == ("0.act",)
 
 
@@ -176,6 +188,18 @@ def test_the_layer_in_front_tells_where_channels_are(layers, shape, expected):
     found = find_channels(model, [model[-1]], torch.zeros(shape))
     assert found.known.get(model[-1]) == expected
     assert (model[-1] in found.unknown) == (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Linear(4, 2), (1, 3, 4), Channels(4, -1)),
+        (nn.Conv2d(3, 2, 1), (1, 3, 4, 4), Channels(3, 1)),
+    ],
+)
+def test_the_layer_behind_tells_where_none_in_front_does(layer, shape, expected):
+    model = nn.Sequential(nn.Tanh(), nn.Dropout(), layer)
+    assert find_channels(model, [model[0]], torch.zeros(shape)).known == {model[0]: expected}
 
 
 def test_matching_needs_an_example(make_backbone):

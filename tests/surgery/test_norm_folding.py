@@ -63,6 +63,18 @@ class Reused(nn.Module):
         return self.norm(outputs) + outputs
 
 
+class Branched(Reused):
+    """Gives it to another layer, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Conv2d(4, 4, 1)
+
+    def forward(self, images):
+        outputs = self.conv(images)
+        return self.norm(outputs) + self.other(outputs)
+
+
 def conv_norm(conv=nn.Conv2d):
     return nn.Sequential(conv(3, 4, 3, bias=False), nn.BatchNorm2d(4))
 
@@ -93,11 +105,12 @@ def test_a_layer_takes_the_norm_behind_it(model, shape):
     ("model", "shape", "reason"),
     [
         (Reused(), (3, 8, 8), "whose output something else takes too"),
+        (Branched(), (3, 8, 8), "whose output something else takes too"),
         (Scrambled(), (4, 4), "not right behind"),
         (conv_norm(StdConv2d), (3, 8, 8), "behind a StdConv2d, which computes with another weight"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(True), nn.BatchNorm2d(4)), (3, 8, 8), "someth"),
     ],
-    ids=["used twice", "over tokens", "standardized", "in place"],
+    ids=["used twice", "by a layer", "over tokens", "standardized", "in place"],
 )
 def test_what_no_layer_can_take_is_refused_with_the_reason(model, shape, reason):
     model = trained(nn.Sequential(model), *shape)

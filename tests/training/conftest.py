@@ -16,6 +16,8 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.models.layer_groups import name_groups
+from tltool.surgery.calibration import calibrate_
+from tltool.surgery.edits import apply_surgery_
 
 collect_ignore = [
     "distributed/fsdp2_job.py",
@@ -107,6 +109,15 @@ class Images(Dataset):
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
         return torch.randn(3, 32, 32, generator=generator), index % 3
+
+
+def edit_(task: Task) -> Task:
+    """Edit all norms and activations of a task, with values from the images it trains on."""
+    images = torch.stack([Images()[index][0] for index in range(len(Images()))])
+    edits = [{"replace_norms": "group"}, {"swap_activations": {"to": "gelu", "match": "moments"}}]
+    apply_surgery_(task.backbone.model, edits, example=images[:1])
+    calibrate_(task.backbone.model, images)
+    return task
 
 
 @pytest.fixture

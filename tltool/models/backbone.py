@@ -184,6 +184,7 @@ class Backbone(EditedModel):
             log.info("%s has no group matcher: its layer groups are its top-level children.", name)
         elif not has_coarse_groups(self.model):
             log.info("%s has no coarse layer groups in timm: its fine ones are its groups.", name)
+        self._protect_convolutions()
         self._freeze_unused()
         #: What each edit changed.
         self.surgery_reports: list[EditReport] = []
@@ -196,7 +197,6 @@ class Backbone(EditedModel):
             self.model.set_grad_checkpointing(True)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
-            self._protect_convolutions()
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
 

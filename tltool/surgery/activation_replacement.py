@@ -1,6 +1,5 @@
 """What takes the place of one activation: the new one, as near to the old one as it can begin."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -9,8 +8,8 @@ from tltool._spec import Spec, parse_spec
 from tltool.layers.activations import create_activation
 from tltool.surgery.activation_gamma import ScaledActivation, activation_gamma, has_gamma
 from tltool.surgery.calibrated_module import Calibrated
-from tltool.surgery.channel_layout import Channels
 from tltool.surgery.matched_activation import MatchedActivation
+from tltool.surgery.matched_calls import FoundCalls, MatchedCalls
 from tltool.surgery.module_replacement import Place
 
 WRAPPERS = (MatchedActivation, ScaledActivation)
@@ -58,26 +57,36 @@ def is_exact(to: Spec, kind: str) -> bool:
     return name == "prelu" and "init" not in arguments and kind in {"relu", "leaky_relu"}
 
 
-def replacement(place: Place, to: Spec, channels: Mapping[nn.Module, Channels]) -> nn.Module:
+def replacement(place: Place, to: Spec, found: FoundCalls | None) -> nn.Module:
     """Return what takes the place of an activation.
 
     Args:
         place: Of the old one.
         to: As for ``create_activation``.
-        channels: Of what is to be matched by its moments.
+        found: The channels of what is to be matched by its moments, if so.
     """
     old: Any = place.module
     for owner, _ in place.owners:
         if isinstance(owner, nn.TransformerEncoderLayer):
             # Its fused evaluation computes what this number says, whatever the module is.
             owner.activation_relu_or_gelu = 0
+    if found is not None and old in found.channels:
+        return _matched(old, to, found)
     new = create_like(to, old)
-    if old in channels:
-        is_waiting = isinstance(old, Calibrated) and not old.is_calibrated
-        return MatchedActivation(new, old.old if is_waiting else old, channels[old])
     if has_gamma(old):
         return ScaledActivation(new, old.gamma * activation_gamma(new) / _plain_gamma(old))
     return new
+
+
+def _matched(old: Any, to: Spec, found: FoundCalls) -> nn.Module:
+    is_waiting = isinstance(old, Calibrated) and not old.is_calibrated
+    before = old.old if is_waiting else old
+    calls = [MatchedActivation(create_like(to, old), before, each) for each in found.channels[old]]
+    if old not in found.blocks:
+        return calls[0]
+    matched = MatchedCalls(calls)
+    found.blocks[old].register_forward_pre_hook(matched.begin)
+    return matched
 
 
 def _plain_gamma(old: Any) -> float:

@@ -22,8 +22,8 @@ from tltool.surgery.activation_replacement import (
 )
 from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.calibration import computing_old
-from tltool.surgery.channel_layout import Channels, find_channels
 from tltool.surgery.function_kinds import canonical
+from tltool.surgery.matched_calls import FoundCalls, find_calls
 from tltool.surgery.module_replacement import check_patterns, matches, replace_modules
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ def swap_activations(
         old: The kind to replace, such as ``relu``; ``None`` for every kind.
         match: ``moments`` puts an affine map of each channel behind the new activation, by which it
             has the mean and deviation of the old one on calibration images, see `calibrate_`. Until
-            these have come, ``forward`` raises. ``None`` for the new activation alone.
+            these have come, ``forward`` raises. One that runs several times in its block, on other
+            channels at each call, has a map for each. ``None`` for the new activation alone.
         example: For ``match``: an image ``(1, C, H, W)`` of the size that the model takes, which
             tells how many channels there are. In a `Backbone` it is there already.
         forward: For ``match``: what passes it; ``None`` for the model itself.
@@ -89,11 +90,11 @@ def swap_activations(
     fates = _fates(model, found, name, create_activation(to), only=only, old=old)
     _check_any(model, name, fates)
     with computing_old(model):
-        channels: dict[nn.Module, Channels] = {}
+        calls: FoundCalls | None = None
         if match:
             modules = [each.module for each, why in fates if why is None and each.module]
-            channels, unknown = find_channels(model, modules, example, forward)
-            fates = _matchable(fates, unknown)
+            calls = find_calls(model, modules, example, forward)
+            fates = _matchable(fates, calls.unknown)
         chosen = {e.module: e for e, why in fates if why is None and e.module is not None}
         if not match and chosen and has_scaled_convolutions(model):
             of_layers = {name for each in found if each.why_kept is None for name in each.names}
@@ -104,7 +105,7 @@ def swap_activations(
         replace_modules(
             model,
             lambda place: place.module in chosen,
-            lambda place: replacement(place, to, channels),
+            lambda place: replacement(place, to, calls),
         )
     report = ActivationSwap(
         to=name,

@@ -11,15 +11,15 @@ from torch.nn.modules.conv import _ConvNd
 
 from tltool._module_state import evaluation_mode
 
-#: Layers that say how many channels they put out, and in which dimensions these may be. Subclasses
-#: of the last two may work on channels in front, as timm's ``LayerNorm2d`` does.
-LAYERS: dict[type[nn.Module], tuple[str, tuple[int, ...]]] = {
-    _ConvNd: ("out_channels", (1,)),
-    _NormBase: ("num_features", (1,)),
-    nn.GroupNorm: ("num_channels", (1,)),
-    nn.Linear: ("out_features", (-1,)),
-    nn.LayerNorm: ("normalized_shape", (1, -1)),
-    nn.RMSNorm: ("normalized_shape", (1, -1)),
+#: Layers that say how many channels they take and put out, and in which dimensions these may be.
+#: Subclasses of the last two may work on channels in front, as timm's ``LayerNorm2d`` does.
+LAYERS: dict[type[nn.Module], tuple[str, str, tuple[int, ...]]] = {
+    _ConvNd: ("in_channels", "out_channels", (1,)),
+    _NormBase: ("num_features", "num_features", (1,)),
+    nn.GroupNorm: ("num_channels", "num_channels", (1,)),
+    nn.Linear: ("in_features", "out_features", (-1,)),
+    nn.LayerNorm: ("normalized_shape", "normalized_shape", (1, -1)),
+    nn.RMSNorm: ("normalized_shape", "normalized_shape", (1, -1)),
 }
 
 
@@ -36,14 +36,18 @@ class FoundChannels(NamedTuple):
 
     known: dict[nn.Module, Channels]
     unknown: dict[nn.Module, str]
+    #: Call by call, of those among ``unknown`` whose calls differ only in the number of channels.
+    by_call: dict[nn.Module, tuple[Channels, ...]]
 
 
 class _Layer(NamedTuple):
     """A layer that has begun to compute."""
 
+    num_in: int
     num: int
     dims: tuple[int, ...]
-    ndim: int
+    #: Of its input.
+    shape: torch.Size
 
 
 @torch.no_grad()
@@ -57,7 +61,8 @@ def find_channels(
 
     They are where the layer puts them that last began to compute: a convolution or batch norm in
     the dimension behind the images, a linear layer in the last one. Where its number of channels
-    is not the size of that dimension, as behind a split or a view, the layer before it tells.
+    is not the size of that dimension, as behind a split or a view, the layer before it tells; and
+    where none does, as behind an attention, the layer that takes the output.
 
     Args:
         model: The model; it is passed one image in evaluation mode.
@@ -78,55 +83,81 @@ def find_channels(
             "This edit needs to know the number of channels. Pass `example`, an image of the size "
             "that the model takes: example=torch.zeros(1, 3, 224, 224)."
         )
-    names = {module: name for name, module in model.named_modules()}
-    found: dict[nn.Module, set[Channels | None]] = {module: set() for module in modules}
-    begun: list[_Layer] = []
+    seen = _Seen(modules)
     with ExitStack() as stack, evaluation_mode(model):
-        for layer in names:
-            for kind, dims in _layer_kinds(layer):
-                begin = _begin(begun, kind, dims)
+        for layer in model.modules():
+            for num_in, num, dims in _layer_kinds(layer):
+                begin = seen.begin(num_in, num, dims)
                 stack.callback(layer.register_forward_pre_hook(begin).remove)
-        for module, channels in found.items():
-            hook = module.register_forward_hook(_look(begun, channels))
-            stack.callback(hook.remove)
+        for module in modules:
+            stack.callback(module.register_forward_hook(seen.look).remove)
         (forward or model)(example)
-    reasons = {module: _why_unknown(channels) for module, channels in found.items()}
-    unknown = {module: reason for module, reason in reasons.items() if reason}
-    known = {m: each for m, all_ in found.items() if m not in unknown for each in all_ if each}
-    return FoundChannels(known, unknown)
+    unknown = {module: why for module, found in seen.calls.items() if (why := _why_unknown(found))}
+    calls = {module: [c for c in found if c] for module, found in seen.calls.items()}
+    return FoundChannels(
+        known={module: found[0] for module, found in calls.items() if module not in unknown},
+        unknown=unknown,
+        by_call={m: tuple(calls[m]) for m, why in unknown.items() if why == _OTHER_NUMBERS},
+    )
 
 
-def _layer_kinds(layer: nn.Module) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _layer_kinds(layer: nn.Module) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     channels = getattr(layer, "channels", None)  # Of a module that an edit has put there.
     if isinstance(channels, Channels):
-        yield channels.num, (channels.dim,)
+        yield channels.num, channels.num, (channels.dim,)
         return
-    for kind, (attribute, dims) in LAYERS.items():
+    for kind, (*attributes, dims) in LAYERS.items():
         if isinstance(layer, kind):
-            num: Any = getattr(layer, attribute)
-            yield num[-1] if isinstance(num, tuple) else num, dims
+            nums: list[Any] = [getattr(layer, str(name)) for name in attributes]
+            num_in, num = (num[-1] if isinstance(num, tuple) else num for num in nums)
+            yield num_in, num, dims
             return
 
 
-def _begin(begun: list[_Layer], num: int, dims: tuple[int, ...]) -> Callable[..., None]:
-    def hook(layer: nn.Module, inputs: Sequence[Any]) -> None:
-        begun.append(_Layer(num, dims, inputs[0].ndim if inputs else 0))
+class _Seen:
+    """What a pass shows of the channels of modules."""
 
-    return hook
+    def __init__(self, modules: Collection[nn.Module]) -> None:
+        self.calls: dict[nn.Module, list[Channels | None]] = {module: [] for module in modules}
+        self._begun: list[_Layer] = []
+        self._open: list[tuple[nn.Module, int, torch.Size]] = []  # what no layer has told yet
+
+    def begin(self, num_in: int, num: int, dims: tuple[int, ...]) -> Callable[..., None]:
+        """Return a hook that notes that a layer begins."""
+
+        def hook(layer: nn.Module, inputs: Sequence[Any]) -> None:
+            shape = inputs[0].shape if inputs else torch.Size()
+            self._begun.append(_Layer(num_in, num, dims, shape))
+            self._tell(self._begun[-1])
+
+        return hook
+
+    def look(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        """Note an output of a module."""
+        calls = self.calls[module]
+        calls.append(_channels_of(output.shape, self._begun))
+        if calls[-1] is None:
+            self._open.append((module, len(calls) - 1, output.shape))
+
+    def _tell(self, layer: _Layer) -> None:
+        """Let a layer tell of the outputs that it may take."""
+        for each in [*self._open]:
+            module, number, shape = each
+            dims = [dim for dim in layer.dims if shape == layer.shape and _fits(dim, layer)]
+            if len(dims) == 1:
+                self.calls[module][number] = Channels(layer.num_in, dims[0])
+                self._open.remove(each)
 
 
-def _look(begun: list[_Layer], channels: set[Channels | None]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-        channels.add(_channels_of(output.shape, begun))
-
-    return hook
+def _fits(dim: int, layer: _Layer) -> bool:
+    return len(layer.shape) > 1 and layer.shape[dim] == layer.num_in
 
 
 def _channels_of(shape: torch.Size, begun: Sequence[_Layer]) -> Channels | None:
     """Return the channels of an output behind the layers that have begun, if a layer tells."""
     if len(shape) == 2:
         return Channels(shape[1], 1)
-    alike = [layer for layer in begun if layer.ndim == len(shape)]
+    alike = [layer for layer in begun if len(layer.shape) == len(shape)]
     for layer in (*reversed(alike), *reversed(begun)):
         dims = [dim for dim in layer.dims if len(shape) > 1 and shape[dim] == layer.num]
         if len(dims) == 1:
@@ -134,10 +165,15 @@ def _channels_of(shape: torch.Size, begun: Sequence[_Layer]) -> Channels | None:
     return None
 
 
-def _why_unknown(found: set[Channels | None]) -> str | None:
+_OTHER_NUMBERS = "it has other channels at each call"
+
+
+def _why_unknown(calls: Sequence[Channels | None]) -> str | None:
     """Return why the calls of a module do not tell its channels; ``None`` if they agree."""
-    if not found:
+    if not calls:
         return "it does not run"
-    if None in found:
-        return "no layer in front of it tells where its channels are"
-    return "it has other channels at each call" if len(found) > 1 else None
+    if None in calls:
+        return "no layer around it tells where its channels are"
+    if len({channels.dim for channels in calls if channels}) > 1:
+        return "its channels are in another place at each call"
+    return _OTHER_NUMBERS if len({*calls}) > 1 else None

@@ -14,6 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tltool._module_state import evaluation_mode
 from tltool.surgery.adapters import LAYERS
 from tltool.surgery.calibration import computing_old
+from tltool.surgery.matched_norm import MatchedNorm
 from tltool.surgery.norm_kinds import is_batch_norm, norm_kind
 
 #: Functions that compute ``layer(input, weight, bias)``.
@@ -61,7 +62,7 @@ def find_norm_inputs(
         (True, 'not right behind a linear layer or convolution')
     """
     trace = _Trace(model)
-    watched = [m for m in model.modules() if norm_kind(m) or isinstance(m, LAYERS)]
+    watched = [m for m in model.modules() if _normalizes(m) or isinstance(m, LAYERS)]
     with evaluation_mode(model), ExitStack() as stack:
         for module in watched:
             stack.callback(module.register_forward_pre_hook(trace.enter).remove)
@@ -106,9 +107,9 @@ class _Trace(TorchFunctionMode):
     def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note that a layer or norm begins."""
         self._running = module
-        self._is_in_norm = norm_kind(module) is not None
+        self._is_in_norm = _normalizes(module)
         self.num_runs[module] += 1
-        if norm_kind(module) and inputs[0] in self._outputs:
+        if self._is_in_norm and inputs[0] in self._outputs:
             layer, channels = self._outputs[inputs[0]]
             self._num_uses[layer] += 1
             self.normalized.add(layer)
@@ -131,9 +132,7 @@ class _Trace(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        if isinstance(self._running, LAYERS) and name in PRODUCTS:
-            self._note_product(self._running, result, *args, **kwargs)
-        elif name in MOVES:  # Further tensors, as of ``reshape_as``, only give a shape.
+        if name in MOVES:  # Further tensors, as of ``reshape_as``, only give a shape.
             if args[0] in self._outputs:
                 layer, channels = self._outputs[args[0]]
                 self._outputs[result] = _Output(layer, func(channels, *args[1:], **kwargs))
@@ -141,6 +140,8 @@ class _Trace(TorchFunctionMode):
             tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
             outputs = [self._outputs[each] for each in tensors if each in self._outputs]
             self._num_uses.update({output.layer for output in outputs})
+        if isinstance(self._running, LAYERS) and name in PRODUCTS:
+            self._note_product(self._running, result, *args, **kwargs)
         return result
 
     def _note_product(
@@ -179,6 +180,11 @@ class _Trace(TorchFunctionMode):
             ),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _normalizes(module: nn.Module) -> bool:
+    """Tell whether a module is a norm of any kind, one that another edit has put there too."""
+    return norm_kind(module) is not None or isinstance(module, MatchedNorm)
 
 
 def _may_compute(result: Any) -> bool:

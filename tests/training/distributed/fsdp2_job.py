@@ -97,6 +97,13 @@ def train(images, run_dir, strategy, *callbacks, name="test_vit", ckpt_path=None
     return trainer
 
 
+EDITS = [
+    {"fold_norms": {"only": "layer1.*"}},
+    {"remove_norms": {"only": "layer2.*"}},
+    {"replace_norms": "group"},
+    {"add_norms": {"only": "layer2.*"}},
+    {"swap_activations": {"to": "gelu", "match": "moments"}},
+]
 OPTIONS = {
     "vit": {},
     "all options": {
@@ -107,6 +114,12 @@ OPTIONS = {
     "batch norms": {
         "name": "test_resnet",
         "batch_norm": "train",
+        "batch_size": 4,
+        "precision": "64-true",
+    },
+    "edited norms": {
+        "name": "test_resnet",
+        "backbone": {"surgery": EDITS},
         "batch_size": 4,
         "precision": "64-true",
     },

@@ -15,7 +15,8 @@ from tltool.training.distributed.rank_agreement import (
     check_same_weights,
 )
 
-Phases = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["Phases"]
+support = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
+Phases, edit_ = support["Phases"], support["edit_"]
 JOB = Path(__file__).with_name("two_ranks_job.py")
 QUICK = [
     "unfreeze resnet",
@@ -28,6 +29,7 @@ QUICK = [
     "a checkpoint",
     "a metric",
     "one and two",
+    "one and two, edited",
 ]
 SLOW = [
     "unfreeze efficientnet",
@@ -127,11 +129,16 @@ def test_ranks_that_see_another_metric_decide_alike(quick):
     assert_equal_over_ranks(rank_0["weights"], rank_1["weights"])
 
 
-def test_one_process_agrees_with_two(quick, make_task, fit):
+@pytest.mark.parametrize(
+    ("scenario", "name", "edit"),
+    [("one and two", "test_vit", lambda task: task), ("one and two, edited", "test_resnet", edit_)],
+    ids=["plain", "edited norms and activations"],
+)
+def test_one_process_agrees_with_two(quick, make_task, fit, scenario, name, edit):
     phases = Phases(Phase("probe", ("head",), epochs=1), Phase("all", ("*",), warmup=0.2))
-    task = make_task("test_vit", dropout=0.0)
+    task = edit(make_task(name, dropout=0.0))
     trainer = fit(task, Finetuning(phases), max_epochs=3)  # 4 images in a batch, twice 2 there
-    theirs, _ = quick["one and two"]
+    theirs, _ = quick[scenario]
     assert theirs["steps"] == trainer.global_step == 12
     torch.testing.assert_close(theirs["weights"], [p.detach() for p in task.parameters()])
 

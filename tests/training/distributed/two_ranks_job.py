@@ -25,7 +25,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.callbacks.same_run import SameRun
 
 support = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
-Task, Images, Phases = (support[name] for name in ("Task", "Images", "Phases"))
+Task, Images, Phases, edit_ = (support[name] for name in ("Task", "Images", "Phases", "edit_"))
 
 RANK = int(os.environ["LOCAL_RANK"])
 FOLDER = Path(sys.argv[1])
@@ -269,9 +269,9 @@ def a_metric_that_ranks_see_differently():
     return {"names": names.names, "weights": recorder.weights}
 
 
-def one_process_and_two():
+def one_process_and_two(make):
     phases = [Phase("probe", ("head",), epochs=1), Phase("all", ("*",), warmup=0.2)]
-    task = Task("test_vit", dropout=0.0)
+    task = make()
     trainer = fit(task, phases, max_epochs=3)
     return {"weights": [p.detach() for p in task.parameters()], "steps": trainer.global_step}
 
@@ -307,7 +307,10 @@ SCENARIOS = {
     "a directory": a_directory_that_rank_0_alone_knows,
     "a checkpoint": a_checkpoint_that_rank_1_does_not_see,
     "a metric": a_metric_that_ranks_see_differently,
-    "one and two": one_process_and_two,
+    "one and two": lambda: one_process_and_two(lambda: Task("test_vit", dropout=0.0)),
+    "one and two, edited": lambda: one_process_and_two(
+        lambda: edit_(Task("test_resnet", dropout=0.0))
+    ),
 }
 
 
