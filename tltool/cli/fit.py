@@ -21,6 +21,8 @@ from tltool.cli.trainer_section import take_launch
 from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.inference.run_gain import RunGain
+from tltool.models.class_paths import modules_option
+from tltool.reporting.run_record import MADE_AGAIN
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
@@ -30,7 +32,6 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
-from tltool.training.image_task import ImageTask
 from tltool.training.run_lock import locked_run_dir
 
 
@@ -221,18 +222,12 @@ def _print_end(experiment: Experiment, trainer: Trainer) -> None:
         print(f"\nlast {one_line(best)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(best)}")
-    own = _own_modules(experiment.task)
+    config = experiment.plain_config
+    own = modules_option(config["model"])
     command = shell_command("tltool", "predict", "--ckpt_path", best, "--data.root", "FOLDER", *own)
+    own = modules_option([config[section] for section in MADE_AGAIN])
     print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
     print(f"predict  {command}")
-
-
-def _own_modules(task: ImageTask) -> list[str]:
-    """Return the option that names the modules of the user whose classes the checkpoint needs."""
-    paths = [task.task_config[part]["class_path"] for part in ("backbone", "head")]
-    names = dict.fromkeys(path.rpartition(".")[0] for path in paths)
-    own = [name for name in names if name.partition(".")[0] != "tltool"]
-    return ["--modules", *own] if own else []
 
 
 def _count(module: nn.Module) -> int:
