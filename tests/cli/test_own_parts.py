@@ -282,7 +282,7 @@ def test_own_parts_train_and_predict_on_two_ranks(desk, run_tasks, monkeypatch):
     words = [word.replace("run/", "ranks/") for word in ON_DATA] + words
     codes, texts = run_tasks(lambda rank: main(["predict", *words]))
     assert codes == [0, 0], texts
-    assert len((desk.folder / "ranks.csv").read_text().splitlines()) == 25
+    assert len((desk.folder / "ranks.csv").read_text().splitlines()) == 5
 
 
 def test_a_class_of_python_stands_for_its_name(desk, monkeypatch):
