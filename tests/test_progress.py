@@ -1,6 +1,7 @@
 """Progress in a notebook: one line that changes, and goes."""
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -49,3 +50,8 @@ def test_training_has_one_bar_in_a_notebook(notebook):
     bars = [bar.init_sanity_tqdm(), bar.init_train_tqdm(), bar.init_validation_tqdm()]
     assert [each.disable for each in bars] == [True, False, True]
     assert bars[1].leave is False
+
+
+def test_a_notebook_without_widgets_is_not_told_to_install_them():
+    said = "import tltool, warnings; warnings.warn('IProgress not found. Please update')"
+    subprocess.run([sys.executable, "-W", "error", "-c", said], check=True)
