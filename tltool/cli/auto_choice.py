@@ -16,6 +16,7 @@ from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import Auto, ChosenGroups, FinetuningStrategy, LinearProbe
 from tltool.finetuning.strategies.auto import num_epochs
+from tltool.models.class_paths import check_imported
 from tltool.training.callbacks.ending import Ending
 from tltool.training.distributed.fsdp2 import is_sharding
 
@@ -51,12 +52,16 @@ def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> N
     Args:
         config: The configuration that resumes it.
         before: That in its checkpoint.
+
+    Raises:
+        ValueError: If its strategy is a class that is not imported.
     """
     if config.trainer.max_epochs is None and "trainer" in before:
         config.budget, config.trainer.max_epochs = None, before["trainer"]["max_epochs"]
     strategy = before.get("finetuning")
     if not strategy or not is_auto(config):
         return
+    check_imported(strategy, "The checkpoint")
     config.finetuning = _section(strategy["class_path"], strategy.get("init_args") or {})
     for key in _CHOSEN:
         if config.get(key) is None:

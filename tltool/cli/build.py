@@ -29,6 +29,7 @@ from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.models.backbone import Backbone
+from tltool.models.class_paths import check_imported
 from tltool.models.group_names import find_group_names
 from tltool.models.layer_groups import layer_groups
 from tltool.training.distributed.cluster_environment import evaluation_options
@@ -159,8 +160,13 @@ def make_section(name: str, config: Mapping[str, Any]) -> Any:
 
     Args:
         name: ``data``, ``finetuning`` or ``optimizer``.
-        config: ``{"class_path": ..., "init_args": ...}``.
+        config: ``{"class_path": ..., "init_args": ...}``, perhaps of a run or a checkpoint: nothing
+            is imported for it, see `check_imported`.
+
+    Raises:
+        ValueError: If a class in it is none of tltool and was not imported before.
     """
+    check_imported(dict(config), f"The run's `{name}`")
     parser = Parser(prog="tltool")
     _SECTIONS[name](parser)
     return parser.instantiate(parser.parse_object({name: dict(config)}))[name]
@@ -226,9 +232,11 @@ def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
     max_epochs = config.trainer.max_epochs
     if config.trainer.fast_dev_run or max_epochs is None or max_epochs < 0:
         return  # `Finetuning` says what is wrong, if anything is.
-    backbone = config.model.backbone.init_args
+    given = config.model.backbone.init_args.as_dict()
     kept = ("name", "weights", "in_chans", "img_size", "stop_at", "model_args")
-    options = {key: backbone[key] for key in kept}
+    if not given.keys() >= set(kept):
+        return  # A backbone of the user's own, whose groups only the network itself tells.
+    options = {key: given[key] for key in kept}
     groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
     strategy.resolved_schedule(groups, max_epochs)
 

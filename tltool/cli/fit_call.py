@@ -1,5 +1,7 @@
 """`tltool.fit`: a whole run from Python, with all that the command line makes."""
 
+import dataclasses
+import functools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from tltool.cli.fit import fit as train
 from tltool.cli.fit import run_fit
 from tltool.cli.parser import WrongUsage
 from tltool.cli.report import PAGE, report
+from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.inference.loading import load
 from tltool.inference.predictor import Predictor
 from tltool.models.serialization import plain
@@ -55,11 +58,13 @@ def fit(root: str | Path | None = None, /, **sections: Any) -> FinishedRun:
 
     Args:
         root: A directory of images; short for ``data={"root": ...}``.
-        **sections: The configuration, as a YAML file has it: plain data, classes by name.
+        **sections: The configuration, as a YAML file has it. A class stands for its name, also one
+            of your own; so does `functools.partial` of one for a name with arguments, and a
+            strategy such as ``tltool.LPFT(probe_epochs=1)`` for its own.
 
     Raises:
         ValueError: If the configuration is wrong; the message says what to write.
-        TypeError: If a value is no plain data.
+        TypeError: If a value is none of them: what is written down beside the run makes it again.
         KeyboardInterrupt: If a signal has stopped training; a call with the same ``run_dir`` goes
             on.
 
@@ -69,7 +74,7 @@ def fit(root: str | Path | None = None, /, **sections: Any) -> FinishedRun:
         ...
         ValueError: ...bakbone...
     """
-    config = plain(_without_paths(sections), "fit")
+    config = plain(_described(sections), "fit")
     if root is not None:
         config["data"] = {"root": str(root), **config.get("data", {})}
     made: list[Experiment] = []
@@ -90,9 +95,34 @@ def fit(root: str | Path | None = None, /, **sections: Any) -> FinishedRun:
     return FinishedRun(made[0].run_dir if made else Path(config["run_dir"]))
 
 
-def _without_paths(value: Any) -> Any:
+def _described(value: Any) -> Any:
+    """Return what YAML would say: paths as text, classes by name, calls of them with arguments."""
     if isinstance(value, Mapping):
-        return {key: _without_paths(each) for key, each in value.items()}
+        return {key: _described(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_paths(each) for each in value]
-    return str(value) if isinstance(value, Path) else value
+        return [_described(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
+    return _described_object(value)
+
+
+def _described_object(value: Any) -> Any:
+    if isinstance(value, type):
+        return _class_path(value)
+    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
+        return {"class_path": _class_path(value.func), "init_args": _described(value.keywords)}
+    if not dataclasses.is_dataclass(value):
+        return value  # Plain data, or refused by its place.
+    fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if not isinstance(value, FinetuningStrategy):  # A part of one, such as a phase.
+        return _described(fields)
+    return {"class_path": _class_path(type(value)), "init_args": _described(fields)}
+
+
+def _class_path(cls: type) -> str:
+    if "<locals>" in cls.__qualname__:
+        raise ValueError(
+            f"{cls.__qualname__} is a class inside a function, which nothing can import again. "
+            "Define it at the top of a module or of a notebook."
+        )
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -34,7 +34,9 @@ NEEDS = (
     "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
     "through it. Write `class {short}(tltool.ImageDataModule)` with two methods: "
     "`find_classes(self) -> list[str]` and `find_records(self) -> list[ImageRecord]`; where "
-    "images do not lie in files, `decoder` too. tltool/data/README.md has an example."
+    "images do not lie in files, `decoder` too. tltool/data/README.md has an example. "
+    "From Python, a Trainer of your own trains an ImageTask on any LightningDataModule with "
+    "batches (images, labels)."
 )
 
 

@@ -12,17 +12,20 @@ from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
 from tltool._plain_text import one_line, plain_console
 from tltool.cli.process import set_up_process
+from tltool.cli.report_log import check_log_options, print_log
 from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import open_dashboard, write_dashboard
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
 from tltool.inference.class_maps import check_can_map
 from tltool.reporting.compared_runs import compare_runs
+from tltool.reporting.lightning_log import is_lightning_log, read_lightning_log
 from tltool.reporting.measured_run import MeasuredRun
-from tltool.reporting.report import render_report
+from tltool.reporting.report import Report, render_report
 from tltool.reporting.run_pictures import write_pictures
 from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import score_table
+from tltool.reporting.run_verdict import Verdict
 from tltool.reporting.runs_report import runs_report, runs_table
 from tltool.reporting.tables import rich_table
 
@@ -47,7 +50,8 @@ def report(
 
     Args:
         run: A run's directory, such as runs/images/0; runs/images for its latest; of several, the
-            first is what the others are compared with.
+            first is what the others are compared with. Of the log directory of a plain Lightning
+            Trainer (metrics.csv), what it tells.
         output: Write the page here; else report.html in the run's directory, of several runs in the
             directory that holds them all.
         no_images: Leave the images out, which may be private, and keep their file names.
@@ -61,6 +65,13 @@ def report(
     directories = list(dict.fromkeys(_latest(each) for each in run))
     check_output_file(output, "--output", suffixes=(".html", ".htm"), example="report.html")
     set_up_process()
+    logs = [each for each in directories if is_lightning_log(each)]
+    if logs:
+        check_log_options(is_alone=len(directories) == 1, wandb=wandb, overlays=overlays)
+        told = print_log(read_lightning_log(logs[0]))
+        _write_page(told, output or logs[0] / PAGE)
+        _print_verdict(told.verdict, with_answer=True)
+        return
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
     if overlays:
@@ -81,13 +92,20 @@ def report(
         place, verdict = directories[0], runs[0].verdict
         told = run_report(runs[0], images=not no_images)
         _print_run(runs[0], images=not no_images)
-    output = output or place / PAGE
+    _write_page(told, output or place / PAGE)
+    if dashboard is not None:
+        write_dashboard(dashboard, told, runs)
+    _print_verdict(verdict, with_answer=not several)
+
+
+def _write_page(told: Report, output: Path) -> None:
     write_whole(output, render_report(told, made_with=made_with()))
     print(f"page         {one_line(output)}")
-    if dashboard is not None:
-        write_dashboard(dashboard, told)
-    if not several:
-        print(f"verdict      {runs[0].verdict.answer}")
+
+
+def _print_verdict(verdict: Verdict, *, with_answer: bool) -> None:
+    if with_answer:
+        print(f"verdict      {verdict.answer}")
     print(f"advice       {one_line(verdict.next_step.rstrip(':'))}")
     print(f"next         {verdict.commands[0]}")
 
@@ -116,8 +134,11 @@ def common_directory(directories: Sequence[Path]) -> Path:
 
 def _latest(run: Path) -> Path:
     """Return the run itself, or of a folder of numbered runs the latest."""
-    numbers = [int(p.name) for p in run.iterdir() if p.name.isdecimal()] if run.is_dir() else []
-    return run / str(max(numbers)) if numbers else run
+    places = list(run.iterdir()) if run.is_dir() else []
+    # `version_3` is Lightning's.
+    numbers = {each.name.removeprefix("version_"): each for each in places}
+    latest = max((number for number in numbers if number.isdecimal()), key=int, default=None)
+    return run if latest is None else numbers[latest]
 
 
 def _print_run(run: MeasuredRun, *, images: bool) -> None:

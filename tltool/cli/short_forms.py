@@ -17,6 +17,7 @@ _BACKBONE_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?|(local-dir|hf-hub):.+")
 _PAIRS = {"--data.value_range", "--model.backbone.img_size"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_WORD = re.compile(r"[\w.]+")
 
 
 def rewrite(words: Sequence[str]) -> list[str]:
@@ -40,7 +41,7 @@ def rewrite(words: Sequence[str]) -> list[str]:
         if not equals:
             value = words[place + 1] if place + 1 < len(words) else ""
         words[place] = f"{_written_out(flag, value)}{equals}{value if equals else ''}"
-    reach_own_modules((word.partition("=")[2] or word for word in words), Path.cwd())
+    reach_own_modules(_dotted_names(" ".join(words)), Path.cwd())
     return words
 
 
@@ -78,7 +79,7 @@ def write_out_config(config: Any, directory: Path) -> Any:
     """
     if not isinstance(config, dict):
         return config
-    reach_own_modules(re.findall(r"[\w.]+", json.dumps(config, default=str)), directory)
+    reach_own_modules(_dotted_names(json.dumps(config, default=str)), directory)
     data, model = config.get("data"), config.get("model")
     if isinstance(data, str) and _is_directory(data, directory):
         config = {**config, "data": {"root": data}}
@@ -93,13 +94,17 @@ def reach_own_modules(texts: Iterable[str], directory: Path) -> None:
     The directory comes last on the path, so that no file in it hides an installed package.
 
     Args:
-        texts: Values of options, among them perhaps ``my_module.MyHead``.
+        texts: Names, among them perhaps ``my_module.MyHead``.
         directory: The working directory.
     """
-    for top in {text.partition(".")[0] for text in texts if _DOTTED_NAME.fullmatch(text)}:
+    for top in {text.partition(".")[0] for text in texts}:
         is_here = (directory / f"{top}.py").is_file() or (directory / top / "__init__.py").is_file()
         if is_here and importlib.util.find_spec(top) is None:
             sys.path.append(str(directory))
+
+
+def _dotted_names(text: str) -> list[str]:
+    return [word for word in _WORD.findall(text) if _DOTTED_NAME.fullmatch(word)]
 
 
 def import_own_modules(*, modules: list[str] | None = None) -> None:

@@ -1,6 +1,5 @@
 """A run's configuration as the YAML that a person would write."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from tltool.cli.sections import DEFAULTS, RunOptions
+from tltool.models.class_paths import imported_or_none
 from tltool.reporting.wandb.logger import wandb_logger
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.feature_caching import FeatureCaching
@@ -26,7 +26,9 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
         weights: Where the backbone's weights came from, with ``auto`` resolved.
     """
     model = {key: value for key, value in config["model"].items() if key != "optimizer"}
-    backbone = _changed(model.pop("backbone"), keep=("name",))["init_args"] | {"weights": weights}
+    backbone = _changed(model.pop("backbone"), keep=("name", "weights"))
+    if "weights" in backbone["init_args"]:
+        backbone["init_args"]["weights"] = weights
     head = _without_class(_changed(model.pop("head")), "Head")
     data = _changed(config["data"], keep=("root", "batch_size"))
     saved = ("save_every_n_steps", "save_every", "grace_period")
@@ -35,7 +37,7 @@ def short_yaml(config: Mapping[str, Any], weights: str) -> str:
     chosen = {
         "seed_everything": config["seed_everything"],
         "model": {
-            "backbone": backbone,
+            "backbone": _without_class(backbone, "Backbone"),
             **({"head": head} if head else {}),
             **changed_arguments(ImageTask, model),
         },
@@ -65,8 +67,10 @@ def _changed(config: Any, keep: Sequence[str] = ()) -> Any:
         keep: Arguments to keep at their default too.
     """
     module, _, name = config["class_path"].rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
-    init_args = changed_arguments(cls, config.get("init_args") or {}, keep)
+    init_args = config.get("init_args") or {}
+    cls = imported_or_none(config["class_path"])  # That of a checkpoint may be of a stranger.
+    if isinstance(cls, type):
+        init_args = changed_arguments(cls, init_args, keep)
     if module.partition(".")[0] not in _HAVE_SHORT_NAMES:
         name = config["class_path"]
     return {"class_path": name, "init_args": init_args} if init_args else name

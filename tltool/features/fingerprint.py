@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ def make_fingerprint(
     facts = {
         "backbone": {
             "class": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
+            **_own_source(type(backbone)),
             **{key: value for key, value in description.items() if key not in _WITHOUT_EFFECT},
         },
         "modules": hash_content(_ADDRESS.sub("", repr(backbone)).encode()).hex(),
@@ -86,6 +88,15 @@ def hash_weights(module: nn.Module) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _own_source(cls: type) -> dict[str, str]:
+    """Return a hash of the code of a class that is none of tltool: it may change at any time."""
+    if cls.__module__.partition(".")[0] == "tltool":
+        return {}
+    with contextlib.suppress(OSError, TypeError):  # It was typed into a shell.
+        return {"source": hash_content(inspect.getsource(cls).encode()).hex()}
+    return {}
 
 
 def _versions() -> dict[str, str | None]:

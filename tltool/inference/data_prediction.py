@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.loading.batch_loader import BatchLoader
+from tltool.training.callbacks.progress_lines import EpochBar
 from tltool.training.image_task import ImageTask
 
 Kept = TypeVar("Kept")
@@ -78,4 +79,10 @@ def output_numbers(outputs: Mapping[str, Any]) -> Tensor:
 
 def single_device_trainer() -> Trainer:
     """Return a trainer for one device that writes nothing."""
-    return Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, devices=1)
+    return Trainer(
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        devices=1,
+        callbacks=[EpochBar()],
+    )

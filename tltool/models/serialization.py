@@ -1,15 +1,15 @@
 """Serializable modules: how one was made, as plain data from which a checkpoint rebuilds it."""
 
 import functools
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import dropwhile
 from typing import Any, TypeVar
 
 from torch import nn
+
+from tltool.models.class_paths import find_imported
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -138,21 +138,10 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
     Raises:
         ValueError: If the class is not there, or is no module.
     """
-    module_name, _, class_name = description["class_path"].rpartition(".")
-    if module_name.partition(".")[0] == "tltool":
-        importlib.import_module(module_name)
-    module = sys.modules.get(module_name)
-    if module is None:
-        raise ValueError(
-            f"The checkpoint needs the class {description['class_path']}, which is not part of "
-            f"tltool. Import it first: `import {module_name}`, then load the checkpoint from "
-            f"Python; or name it on the command line: --modules {module_name}."
-        )
-    cls = getattr(module, class_name, None)
+    path = description["class_path"]
+    cls = find_imported(path, "The checkpoint")
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise ValueError(
-            f"The checkpoint names {description['class_path']}, which is no torch.nn.Module."
-        )
+        raise ValueError(f"The checkpoint names {path}, which is no torch.nn.Module.")
     token = _rebuilding.set(True)
     try:
         made = cls(*args, **{**description["init_args"], **overrides})

@@ -13,7 +13,11 @@ from tltool._objective import MONITORS as USUAL_MONITORS
 from tltool._objective import Objective
 from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
+from tltool.models.class_paths import modules_option
 from tltool.training.callbacks.checkpoints import MONITORS, TIES
+
+MADE_AGAIN = ("model", "data", "finetuning", "optimizer")
+"""The sections of a run's configuration whose objects a report makes again."""
 
 CURVES = {
     "loss": "loss",
@@ -117,7 +121,8 @@ class RunRecord:
     def checkpoint_command(self, command: str) -> str:
         """Return a command on the checkpoint and images of a directory to name."""
         where = ("--ckpt_path", str(self.checkpoint), "--data.root", "DIRECTORY")
-        return shell_command("tltool", command, *where)
+        own = modules_option(self.config.get("model"))
+        return shell_command("tltool", command, *where, *own)
 
 
 def read_run(run_dir: Path) -> RunRecord:
@@ -132,11 +137,8 @@ def read_run(run_dir: Path) -> RunRecord:
         raise FileNotFoundError(
             f"{str(run_dir)!r} has no config.yaml. Name a run directory, for example runs/images/0."
         )
-    try:
-        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None  # Refused below, as any other file.
-    if not (isinstance(config, Mapping) and {"data", "trainer", "finetuning"} <= config.keys()):
+    config = _read_config(config_file)
+    if config is None:
         raise ValueError(
             f"{str(config_file)!r} is not the whole configuration of a run, as tltool fit writes "
             "it. Name another run directory."
@@ -154,10 +156,24 @@ def read_run(run_dir: Path) -> RunRecord:
     checkpoints = [run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return RunRecord(
         run_dir=run_dir,
-        config=dict(config),
+        config=config,
         metrics=points,
         steps={epoch: int(row["step"]) for epoch, row in epochs},
         health=health,
         alarms=alarms or [],
         checkpoint=next((path for path in checkpoints if path.is_file()), None),
     )
+
+
+def is_run_config(file: Path) -> bool:
+    """Tell whether a file is the whole configuration of a run, as ``fit`` writes it."""
+    return file.is_file() and _read_config(file) is not None
+
+
+def _read_config(file: Path) -> dict[str, Any] | None:
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    is_whole = isinstance(config, Mapping) and config.keys() >= {"data", "trainer", "finetuning"}
+    return dict(config) if is_whole else None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tltool._plain_text import pixel_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.models.serialization import plain
 
@@ -27,3 +28,23 @@ def agreed_data_config(data: ImageDataModule, given: Mapping[str, Any] | None) -
                 f"{given[key]!r}. Leave `data_config` of ImageTask out: it takes the images' own."
             )
     return used
+
+
+def foreign_images_warning(config: Mapping[str, Any]) -> str:
+    """Return what to say where no datamodule of tltool tells how the images were prepared.
+
+    Args:
+        config: What a checkpoint will prepare images by.
+
+    Example:
+        >>> config = {"input_size": [3, 224, 224], "mean": [0.5], "std": [0.5]}
+        >>> foreign_images_warning(config)
+        'The images come from no datamodule of tltool. ... to 224 px, mean [0.5], std [0.5]...'
+    """
+    size = pixel_size(config["input_size"])
+    return (
+        "The images come from no datamodule of tltool. Whoever predicts with the checkpoint "
+        f"resizes them to {size} px, mean {config['mean']}, std {config['std']}: prepare "
+        "those that train alike, such as by tltool's ImageTransform, or say how they are prepared: "
+        "ImageTask(data_config=...)."
+    )

@@ -26,7 +26,7 @@ from tltool.training.class_frequencies import (
     start_from_log_prior_,
     weight_tensor,
 )
-from tltool.training.data_config_agreement import agreed_data_config
+from tltool.training.data_config_agreement import agreed_data_config, foreign_images_warning
 from tltool.training.head_start import start_head_
 from tltool.training.measured_classifier import MeasuredClassifier
 from tltool.training.objective_options import (
@@ -50,8 +50,9 @@ class ImageTask(MeasuredClassifier):
     """Learn classes or a number of images with a pretrained backbone and a new head.
 
     A batch is a dict with ``labels``, see ``objective``, and ``images`` ``(B, C, H, W)``,
-    ``features`` ``(B, num_features)``, or ``activations`` at its ``activation_cut``. A training
-    batch may bring a ``seed``, from which dropout draws then; a batch of evaluation may be empty.
+    ``features`` ``(B, num_features)``, or ``activations`` at its ``activation_cut``; or a pair
+    ``(images, labels)``, as the loaders of any LightningDataModule may give it. A training batch
+    may bring a ``seed``, from which dropout draws then; a batch of evaluation may be empty.
     All parameters are in the optimizer from the start; the ``Finetuning`` callback says which of
     them train.
     Without it everything trains at the optimizer's learning rate.
@@ -187,6 +188,8 @@ class ImageTask(MeasuredClassifier):
                 warning = balance_warning(self.class_weights, data.sampling)
                 if warning and self.trainer.is_global_zero:
                     log.warning("%s", warning)
+        elif stage == "fit" and self._given_data_config is None and self.trainer.is_global_zero:
+            log.warning("%s", foreign_images_warning(self.data_config))
 
     def on_fit_start(self) -> None:
         """Fit the head's input norm, and warn of settings that do not go together."""

@@ -13,6 +13,7 @@ from tltool.data.loading.labels import TargetStats
 from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.models.backbone import Backbone
+from tltool.training.batch_format import as_named_batch
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
 from tltool.training.metrics import SCALED, Stage, stage_metrics
@@ -75,6 +76,7 @@ class MeasuredClassifier(Classifier):
 
     def _step(self, batch: dict[str, Any], stage: Stage) -> tuple[Tensor, Tensor]:
         """Measure a batch; return its loss and its `predictions`."""
+        batch = self._named(batch)  # In a loop without the hooks of a Trainer.
         if batch.get("paths") == []:  # The share of a rank where images are too few for all.
             if is_sharded(self):  # The ranks with images gather the weights together with this one.
                 self(torch.zeros(1, *self.data_config["input_size"], device=self.device))
@@ -114,6 +116,21 @@ class MeasuredClassifier(Classifier):
         self.scaled_calibration.reset()
         return {f"{stage}/{SCALED}": error}
 
+    def _apply_batch_transfer_handler(
+        self, batch: Any, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Name the parts of a pair, as other data modules give it: callbacks see the names too.
+
+        Not in a public hook: Lightning warns of it, and prefers that of a datamodule.
+        """
+        batch = super()._apply_batch_transfer_handler(batch, *args, **kwargs)
+        trainer = self._trainer
+        return self._named(batch, is_labeled=trainer is None or not trainer.predicting)
+
+    def _named(self, batch: Any, *, is_labeled: bool = True) -> dict[str, Any]:
+        kind: dict[str, Any] = {"objective": self.objective, "num_classes": len(self.class_names)}
+        return as_named_batch(batch, **kind, is_labeled=is_labeled)
+
     def on_train_epoch_start(self) -> None:
         """Begin to count anew, not at the end of the epoch: it may not be over, and be resumed."""
         self.train_metrics.reset()
@@ -139,14 +156,16 @@ class MeasuredClassifier(Classifier):
         self._step(batch, "test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """Return the paths and the predictions of one batch, see `outputs`."""
+        """Return the predictions of one batch, see `outputs`, with its paths if it has some."""
+        batch = self._named(batch, is_labeled=False)
         temperature = self.calibration.temperature  # 1, but of one class for each image.
         views = [batch]
         if "images" in batch:
             views = [{"images": view} for view in self.views(batch["images"])]
         of_views = [self.predictions(self.logits(view) / temperature) for view in views]
         predicted = torch.stack(of_views).mean(dim=0).cpu()
-        return {"paths": batch["paths"], **self.outputs(predicted)}
+        known = {"paths": batch["paths"]} if "paths" in batch else {}
+        return {**known, **self.outputs(predicted)}
 
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch."""

@@ -28,6 +28,17 @@ def test_the_datamodule_of_the_readme_splits_and_loads(own):
     assert next(iter(own.train_dataloader()))["images"].shape == (4, 3, 32, 32)
 
 
+def test_a_datamodule_shows_its_images_classes_size_and_batch(own):
+    images = "12 train, 3 val, 2 classes (ants 8, bees 4)"
+    assert repr(own) == f"FlatFolder({images}, 32 px, batch 4)"
+
+
+def test_a_datamodule_without_images_says_why():
+    shown = repr(tltool.ImageFolderDataModule("nowhere"))
+    assert shown.startswith("ImageFolderDataModule('nowhere', no images: ")
+    assert shown.endswith(", batch 32)")
+
+
 @pytest.mark.parametrize("name", ["find_classes", "find_records"])
 def test_what_a_datamodule_must_define_is_named(name):
     with pytest.raises(NotImplementedError, match=rf"must define `{name}\(\)`"):

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from tltool._lookup import lookup
 from tltool._objective import Objective
+from tltool._plain_text import one_line, pixel_size
 from tltool.data.datamodules.labeled_images import SplitName
 from tltool.data.datamodules.objective_options import refuse_class_options
 from tltool.data.datamodules.prepared_images import PreparedImages
@@ -155,6 +156,18 @@ class ImageDataModule(PreparedImages, LightningDataModule):
     def __str__(self) -> str:
         """Name the data: Lightning's own text makes loaders, and fails where images are missing."""
         return f"{type(self).__name__}({self.place})"
+
+    def __repr__(self) -> str:
+        """Show what there is to learn from; where that cannot be told, say why."""
+        try:
+            images = self.summary().removeprefix("images: ")
+        except (OSError, ValueError, ImportError, NotImplementedError) as error:
+            images = f"no images: {error}"
+        size = pixel_size((self.data_config or {}).get("input_size", ()))
+        name = type(self).__name__
+        place = "" if self.place == name else self.place
+        parts = [place, images, size and f"{size} px", f"batch {self.batch_size}"]
+        return f"{name}({one_line(', '.join(filter(None, parts)))})"
 
     def setup(self, stage: str) -> None:
         """Look the images up and check what this stage needs."""

@@ -8,20 +8,36 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from tltool._progress import is_notebook
+
 _MEASURES = ("loss", "accuracy", "map", "mae")  # as far as they are measured
 
 
 class EpochBar(TQDMProgressBar):
     """Show a bar that goes away at its end, for `EpochLines` leaves the numbers.
 
-    Where nobody watches there is no bar.
+    Where nobody watches there is no bar; in a notebook, which keeps what a second bar has left,
+    there is none of a validation.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Draw no bar into a file or a pipe."""
         super().setup(trainer, pl_module, stage)
-        if not sys.stderr.isatty():
+        if not (sys.stderr.isatty() or is_notebook()):
             self.disable()
+
+    def init_sanity_tqdm(self) -> Tqdm:
+        """Return the bar of the check before training."""
+        return Tqdm(disable=True) if is_notebook() else super().init_sanity_tqdm()
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """Return the bar of a validation."""
+        return Tqdm(disable=True) if is_notebook() else super().init_validation_tqdm()
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Count epochs from 1, as all else does."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}")
 
     def init_train_tqdm(self) -> Tqdm:
         """Return a bar that disappears at its end."""
