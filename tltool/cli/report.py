@@ -84,7 +84,7 @@ def report(
     write_whole(output, render_report(told, made_with=made_with()))
     print(f"page         {one_line(output)}")
     if dashboard is not None:
-        write_dashboard(dashboard, told)
+        write_dashboard(dashboard, told, runs)
     if not several:
         print(f"verdict      {runs[0].verdict.answer}")
     print(f"advice       {one_line(verdict.next_step.rstrip(':'))}")
