@@ -20,10 +20,10 @@ def print_tables(results: Path) -> None:
         found[row["key"]["what"]].append((row["key"], row["result"]))
     for table in (flip_rows, unknown_rows, coverage_rows, shortcut_rows):
         print("\n".join(["", *table(found)]))
-    for _, result in found["time"]:
+    for key, result in found["time"]:
         print(
-            f"\n20,000 images of 1,280 features: {result['seconds'] / 60:.1f} minutes, "
-            f"{result['megabytes']:.0f} MB beside the features."
+            f"\n{key['num_images']:,} images of 1,280 features: {result['seconds']:.0f} s, of the "
+            f"processor {result['cpu_seconds']:.0f} s, {result['megabytes']:.0f} MB beside them."
         )
 
 

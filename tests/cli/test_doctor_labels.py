@@ -2,6 +2,7 @@
 
 import csv
 import re
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,6 +53,15 @@ def test_a_wrong_label_is_listed_with_its_class_and_shown(doctor, tmp_path):
     page = (tmp_path / "suspects.html").read_text()
     assert "stray.png" in page
     assert "data:image/jpeg" in page
+
+
+def test_a_second_start_passes_no_image_through_the_network(doctor, monkeypatch):
+    with monkeypatch.context() as patch:
+        killed = Mock(side_effect=SystemExit(137))
+        patch.setattr("tltool.cli.doctor_labels.find_label_errors", killed)
+        assert doctor("--labels", "suspects.csv")[0] != 0
+    monkeypatch.setattr("tltool.models.backbone.Backbone.forward", None)
+    assert doctor("--labels", "suspects.csv")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,13 @@ def test_constant_features_predict_the_share_of_the_other_images():
     probe = LeftOutProbe(torch.ones(6, 3))
     found = probe.scores(torch.eye(2)[[0, 0, 0, 1, 1, 1]], PENALTY)
     torch.testing.assert_close(found[0], torch.tensor([0.4, 0.6], dtype=torch.float64))
+
+
+def test_rows_in_parts_are_predicted_as_all_at_once(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    features, targets = torch.randn(90, 5, generator=generator), torch.eye(3)[torch.arange(90) % 3]
+    groups = torch.arange(90) // 4
+    whole = LeftOutProbe(features, groups).probabilities(targets)
+    monkeypatch.setattr("tltool.evaluation.left_singular.AT_ONCE", 7)
+    monkeypatch.setattr("tltool.evaluation.left_out_probe.AT_ONCE", 7)
+    torch.testing.assert_close(LeftOutProbe(features, groups).probabilities(targets), whole)

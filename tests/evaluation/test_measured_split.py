@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tltool.evaluation.baselines import MAJORITY, PROBE, RUN
 from tltool.evaluation.calibration import calibration_error
+from tltool.evaluation.measured_limits import MeasuredLimits
 from tltool.evaluation.measured_split import fingerprint, names_from_root
+from tltool.evaluation.prediction_sets import SetCounts
 from tltool.evaluation.predictions import PredictionSet
 
 
@@ -18,6 +22,17 @@ def test_the_accuracies_are_those_of_baselines_and_run(measured_split):
     found = measured_split(run=90, probe=80).results
     assert {name: each.value for name, each in found.items()} == pytest.approx(
         {MAJORITY: 0.5, PROBE: 0.8, RUN: 0.9}
+    )
+
+
+def test_what_was_measured_of_trust_is_named(measured_split):
+    sets = SetCounts(*torch.tensor([[50, 50], [45, 47], [60, 60], [40, 40]]))
+    limits = MeasuredLimits({0.9: sets}, [], 3, 100, "20 val images", 0)
+    found = replace(
+        measured_split(run=90, probe=80), limits=limits, doubt_counts={"label_errors": 2}
+    )
+    assert found.trust_numbers == pytest.approx(
+        {"label_errors": 2, "unknown_rate": 0.03, "coverage_0.90": 0.92}
     )
 
 

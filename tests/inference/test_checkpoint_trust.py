@@ -7,11 +7,14 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
+import tltool
 from tests.conftest import write_images
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.loading.samples import Samples, Splits
 from tltool.inference.checkpoint_trust import calibration_split, fit_trust, read_trust
 from tltool.inference.data_prediction import single_device_trainer
+from tltool.inference.export.onnx_runner import OnnxModel
+from tltool.inference.export.verification import verify_export
 from tltool.inference.limit_columns import LimitColumns
 from tltool.inference.prediction_job import predict_to_file
 from tltool.inference.predictor import Predictor
@@ -104,6 +107,36 @@ def test_noise_is_unknown(checkpoint, tmp_path):
         Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{seed}.png")
     rows = rows_of(checkpoint, folder, tmp_path / "a.csv")
     assert [row["is_unknown"] for row in rows] == ["true"] * 4
+
+
+def test_a_loaded_checkpoint_says_of_an_image_what_the_table_says(checkpoint, images, tmp_path):
+    rows = rows_of(checkpoint, images, tmp_path / "a.csv")
+    found = tltool.load(checkpoint).predict([row["path"] for row in rows])
+    scores = [float(row["unknown_score"]) for row in rows]
+    assert [each.unknown_score for each in found] == pytest.approx(scores, rel=1e-3, abs=1e-3)
+    assert [str(each.is_unknown).lower() for each in found] == [row["is_unknown"] for row in rows]
+
+
+def test_averages_over_views_have_no_score(checkpoint, images):
+    found = tltool.load(checkpoint, tta="flip").predict(images / "red" / "00.png")
+    assert (found.unknown_score, found.is_unknown) == (None, None)
+
+
+@pytest.mark.slow
+def test_the_exported_file_gives_the_score_of_the_checkpoint(checkpoint, images, tmp_path):
+    paths = sorted((images / "red").iterdir())[:3]
+    output = tmp_path / "m.onnx"
+    exported = tltool.export(checkpoint, output=output, images=paths, resize="runner")
+    found = OnnxModel(output).unknown_scores(paths)
+    expected = [each.unknown_score for each in exported.predictor.predict(paths)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert verify_export(output).agrees
+    assert any(line.startswith("Its output unknown_score is off by") for line in exported.lines)
+
+
+def test_a_format_without_the_score_says_so(checkpoint, tmp_path):
+    lines = tltool.export(checkpoint, to="safetensors", output=tmp_path / "m.safetensors").lines
+    assert "not part of safetensors: it stays with the checkpoint" in lines[-1]
 
 
 def test_the_checkpoint_stays_plain_data_and_loads_as_before(checkpoint, task):

@@ -9,7 +9,7 @@ from tltool.cli.build import make_section
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.task_labels import take_labels_
 from tltool.evaluation.measured_split import MeasuredSplit
-from tltool.inference.export.exporting import Exported, FormatName
+from tltool.inference.export.exporting import FORMATS, Exported, FormatName
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_measurement import measure_split
 from tltool.models.weights.weights_license import weights_license
@@ -39,7 +39,7 @@ def write_card(
     config: Mapping[str, Any] = content.get(CONFIG, {})
     if not config:
         missing.append("The configuration of the training: it is not in the checkpoint.")
-    if "trust" in content:
+    if "trust" in content and not FORMATS[to].has_unknown:
         missing.append(
             "Which images are of an unknown kind: what the checkpoint has fitted to tell them "
             "apart does not leave it."

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tltool.reporting.measured_run import MeasuredRun
 from tltool.reporting.report import Report
 from tltool.reporting.run_record import read_run
 from tltool.reporting.wandb.account import connect
@@ -15,6 +16,7 @@ from tltool.reporting.wandb.logged_run import (
     where_logged,
 )
 from tltool.reporting.wandb.saved_report import write_report
+from tltool.reporting.wandb.trust_summary import write_trust_summary
 from tltool.reporting.wandb.workspace import write_workspace
 
 
@@ -58,8 +60,17 @@ def open_dashboard(folders: Sequence[Path]) -> Dashboard:
     return Dashboard(api, runs)
 
 
-def write_dashboard(dashboard: Dashboard, report: Report) -> None:
-    """Write the workspace and the report, and print their addresses."""
+def write_dashboard(dashboard: Dashboard, report: Report, measured: Sequence[MeasuredRun]) -> None:
+    """Write the workspace, the report and what was measured, and print their addresses.
+
+    Args:
+        dashboard: Where to write.
+        report: The report.
+        measured: The runs, in their order there.
+    """
+    for run, each in zip(dashboard.runs, measured, strict=True):
+        if each.evaluation is not None:
+            write_trust_summary(dashboard.api, run, each.evaluation.trust_numbers)
     workspace = write_workspace(dashboard.runs)
     saved = write_report(dashboard.api, dashboard.runs, report)
     for name, written in (("workspace", workspace), ("report", saved)):

@@ -1,15 +1,28 @@
 """Leave-one-out predictions of a closed-form probe, for images that it was not fitted on."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tltool.evaluation.left_singular import AT_ONCE, LeftSingularVectors
 from tltool.models.ridge_probe import SCALES
 from tltool.models.ridge_solution import PENALTIES
 
-_LEAST = 1e-10  # of the largest squared singular value: what is smaller is rounding
-_SMALLEST_SCALE = 0.01  # of the usual standard deviation of a feature, see `fit_ridge_probe`
 _CHOOSING = 1000  # images that penalty and factor are chosen on
+
+
+class _Part(NamedTuple):
+    """Rows that are predicted together.
+
+    Attributes:
+        rows: Their numbers, ``(n,)``; all of each group.
+        blocks: For each group of several images its place among them.
+    """
+
+    rows: Tensor
+    blocks: list[slice]
 
 
 class LeftOutProbe:
@@ -18,7 +31,8 @@ class LeftOutProbe:
     What the others predict for an image follows from one decomposition of the features (Hastie et
     al., 2009, The Elements of Statistical Learning, equation 7.52), whatever the labels are: other
     labels cost a product of matrices. Images of one group, such as copies or slices of a patient,
-    are left out together.
+    are left out together. Beside the features, memory does not grow with the number of images, but
+    for what is returned.
 
     Args:
         features: ``(N, D)``.
@@ -31,14 +45,9 @@ class LeftOutProbe:
     """
 
     def __init__(self, features: Tensor, groups: Tensor | None = None) -> None:
-        x = features.double()
-        x = x - x.mean(dim=0)
-        scale = x.square().mean(dim=0).sqrt()
-        scale = scale.clamp_min(_SMALLEST_SCALE * float(scale.square().mean().sqrt()))
-        x /= scale.clamp_min(1e-12)  # All are constant.
-        self._u, self._squares = _left_singular(x)  # (N, R), (R,)
-        self._u_squares = self._u.square()
-        self._blocks = _blocks(groups)
+        self._vectors = LeftSingularVectors(features)
+        given = torch.arange(len(features)) if groups is None else groups
+        _, self._groups = torch.unique(given, return_inverse=True)
 
     def probabilities(self, targets: Tensor) -> Tensor:
         """Return what all other groups predict for each image, ``(N, C)``.
@@ -49,47 +58,57 @@ class LeftOutProbe:
             targets: How much each image is of each class, ``(N, C)``: one-hot, or shares.
         """
         number = len(targets)
-        rows = torch.linspace(0, number - 1, min(number, _CHOOSING)).long()
-        labels = targets[rows].argmax(dim=1)
-        losses = []
-        for penalty in PENALTIES:
-            chosen = self.scores(targets, float(penalty))[rows]
-            losses += [functional.cross_entropy(factor * chosen, labels) for factor in SCALES]
+        chosen = torch.linspace(0, number - 1, min(number, _CHOOSING)).long()
+        labels = targets[chosen].argmax(dim=1)
+        losses = [
+            functional.cross_entropy(factor * predicted, labels)
+            for predicted in self._predicted(targets, PENALTIES, chosen)
+            for factor in SCALES
+        ]
         best, factor = divmod(int(torch.stack(losses).argmin()), len(SCALES))
         return (SCALES[factor] * self.scores(targets, float(PENALTIES[best]))).softmax(dim=1)
 
     def scores(self, targets: Tensor, penalty: float) -> Tensor:
         """Return the left-out regression of any targets ``(N, C)``, with one penalty."""
-        y = targets.double()
-        mean = y.mean(dim=0)
-        shrinkage = self._squares / (self._squares + penalty)
-        residual = y - mean - self._u @ (shrinkage[:, None] * (self._u.T @ (y - mean)))
-        # The intercept takes a share of each row's leverage.
-        leverage = self._u_squares @ shrinkage + 1 / len(y)
-        left_out = residual / (1 - leverage).clamp_min(1e-9)[:, None]
-        for rows in self._blocks:
-            part = self._u[rows] * shrinkage.sqrt()
-            part = torch.cat([part, part.new_full((len(rows), 1), len(y) ** -0.5)], dim=1)
-            left_out[rows] = _solve(part, residual[rows])
-        return y - left_out
+        return self._predicted(targets, torch.tensor([penalty]), torch.arange(len(targets)))[0]
 
+    def _predicted(self, targets: Tensor, penalties: Tensor, asked: Tensor) -> Tensor:
+        """Return the left-out regression of some rows with each penalty, ``(P, n, C)``."""
+        mean = targets.mean(dim=0, dtype=torch.float64)
+        projected = self._vectors.project(targets, mean)
+        place = torch.full((len(targets),), -1).index_copy_(0, asked, torch.arange(len(asked)))
+        found = torch.zeros(len(penalties), len(asked), targets.shape[1], dtype=torch.float64)
+        for part in self._parts(asked):
+            is_asked = place[part.rows] >= 0
+            u, y = self._vectors.rows(part.rows), targets[part.rows].double()
+            squares = u.square()
+            for number, penalty in enumerate(penalties.tolist()):
+                shrinkage = self._vectors.squares / (self._vectors.squares + penalty)
+                residual = y - mean - u @ (shrinkage[:, None] * projected)
+                # The intercept takes a share of each row's leverage.
+                leverage = squares @ shrinkage + 1 / len(targets)
+                left_out = residual / (1 - leverage).clamp_min(1e-9)[:, None]
+                for block in part.blocks:
+                    own = u[block] * shrinkage.sqrt()
+                    ones = own.new_full((len(own), 1), len(targets) ** -0.5)
+                    left_out[block] = _solve(torch.cat([own, ones], dim=1), residual[block])
+                found[number, place[part.rows[is_asked]]] = (y - left_out)[is_asked]
+        return found
 
-def _left_singular(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the left singular vectors of a matrix, and its squared singular values."""
-    is_wide = len(x) <= x.shape[1]
-    squares, vectors = torch.linalg.eigh(x @ x.T if is_wide else x.T @ x)
-    kept = squares > _LEAST * squares[-1]
-    squares, vectors = squares[kept], vectors[:, kept]
-    return (vectors if is_wide else x @ (vectors / squares.sqrt())), squares
-
-
-def _blocks(groups: Tensor | None) -> list[Tensor]:
-    """Return the rows of each group of several images."""
-    if groups is None:
-        return []
-    _, index, counts = torch.unique(groups, return_inverse=True, return_counts=True)
-    rows = torch.split(index.argsort(stable=True), counts.tolist())
-    return [each for each in rows if len(each) > 1]
+    def _parts(self, asked: Tensor) -> list[_Part]:
+        """Return rows and all others of their groups by some thousand, group by group."""
+        rows = torch.isin(self._groups, self._groups[asked]).nonzero()[:, 0]
+        rows = rows[self._groups[rows].argsort(stable=True)]
+        sizes = torch.unique_consecutive(self._groups[rows], return_counts=True)[1].tolist()
+        parts, start, blocks, length = list[_Part](), 0, list[slice](), 0
+        for size in sizes:
+            if length and length + size > AT_ONCE:
+                parts.append(_Part(rows[start : start + length], blocks))
+                start, blocks, length = start + length, [], 0
+            if size > 1:
+                blocks.append(slice(length, length + size))
+            length += size
+        return [*parts, _Part(rows[start:], blocks)]
 
 
 def _solve(part: Tensor, residual: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,7 @@ class MeasuredSplit:
         limits: How the checkpoint's prediction sets and its score of unknown inputs do; ``None``
             where it has none.
         doubts: What was found of labels and shortcuts, in sentences.
+        doubt_counts: How many ``label_errors`` and ``shortcuts`` there are; empty if unknown.
     """
 
     split: Literal["train", "val", "test"]
@@ -51,6 +52,7 @@ class MeasuredSplit:
     calibration: str = ""
     limits: MeasuredLimits | None = None
     doubts: Sequence[str] = ()
+    doubt_counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def score(self) -> Score:
@@ -67,6 +69,16 @@ class MeasuredSplit:
     def result(self) -> ScoreInterval:
         """The score of the run."""
         return self.predictions.interval(self.predictions.per_image, self.groups)
+
+    @property
+    def trust_numbers(self) -> dict[str, float]:
+        """How far images and predictions can be trusted, as far as it was measured, by name."""
+        found: dict[str, float] = dict(self.doubt_counts)
+        if self.limits is not None:
+            found["unknown_rate"] = self.limits.unknown_share
+            for asked, counts in self.limits.sets.items():
+                found[f"coverage_{asked:.2f}"] = counts.coverage
+        return found
 
     @property
     def differences(self) -> dict[str, Difference]:

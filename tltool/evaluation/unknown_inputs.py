@@ -39,20 +39,19 @@ class FeatureDistance:
 
         Training images have one of 1 or less on average, depending on the shrinkage.
         """
-        parts = [self._score(part) for part in torch.split(features.float(), _AT_ONCE)]
+        parts = [self.score_batch(part) for part in torch.split(features, _AT_ONCE)]
         return torch.cat(parts) if parts else features.new_zeros(0)
 
-    def _score(self, features: Tensor) -> Tensor:
-        whole, along = self._parts(features)  # (n, D), (n, R)
-        mean_whole, mean_along = self._parts(self.means)
-        far = torch.cdist(along, mean_along).square()  # (n, C)
-        # What is outside the directions: the length of the whole less that of the part inside.
-        inside = torch.cdist(features @ self.directions, self.means @ self.directions).square()
-        outside = (torch.cdist(whole, mean_whole).square() - inside).clamp_min(0) / self.rest
-        return (far + outside).min(dim=1).values / features.shape[1]
-
-    def _parts(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return rows, rows @ self.directions / self.variances.sqrt()
+    def score_batch(self, features: Tensor) -> Tensor:
+        """Return `score` without a loop over images, which a graph cannot hold."""
+        center = self.means.double().mean(dim=0)
+        x, means = features.double() - center, self.means.double() - center
+        directions = self.directions.double()
+        # As if all directions were as wide as the rest, and what that is wrong by along the others.
+        far = _square_distances(x, means, torch.ones_like(center) / self.rest)
+        weights = 1 / self.variances.double() - 1 / self.rest
+        far = far + _square_distances(x @ directions, means @ directions, weights)  # (N, C)
+        return (far.min(dim=1).values.clamp_min(0) / features.shape[1]).float()
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,13 @@ class UnknownScore:
             features: ``(N, D)``.
             probabilities: ``(N, num_classes)``.
         """
-        signs = _signs(self.distance, features, probabilities)
+        return self._sum(_signs(self.distance.score(features), probabilities))
+
+    def score_batch(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """Return `score` without a loop over images, which a graph cannot hold."""
+        return self._sum(_signs(self.distance.score_batch(features), probabilities))
+
+    def _sum(self, signs: Tensor) -> Tensor:
         return ((signs - self.centers) / self.scales).sum(dim=1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,14 +119,21 @@ def fit_unknown_score(
         >>> bool(near < 1 < far)
         True
     """
-    signs = _signs(distance, features, probabilities)
+    signs = _signs(distance.score(features), probabilities)
     return UnknownScore(distance, signs.mean(dim=0), signs.std(dim=0).clamp_min(_LEAST_SPREAD))
 
 
-def _signs(distance: FeatureDistance, features: Tensor, probabilities: Tensor) -> Tensor:
-    far = distance.score(features).clamp_min(1e-12).log()
+def _signs(distances: Tensor, probabilities: Tensor) -> Tensor:
+    far = distances.clamp_min(1e-12).log()
     unsure = (1 - probabilities.float().max(dim=1).values + _LEAST_DOUBT).log()
     return torch.stack([far, unsure], dim=1)  # (N, 2)
+
+
+def _square_distances(rows: Tensor, others: Tensor, weights: Tensor) -> Tensor:
+    """Return weighted sums of squared differences ``(N, C)``; weights may be negative."""
+    weighted = rows * weights
+    lengths = (weighted * rows).sum(dim=1)[:, None] + (others.square() @ weights)
+    return lengths - 2 * weighted @ others.T
 
 
 def fit_feature_distance(features: Tensor, labels: Tensor) -> FeatureDistance:

@@ -74,6 +74,17 @@ class Trust:
         parts = {"unknown": self.unknown.state_dict(), "scores": vars(self.scores).copy()}
         return {**vars(self), **parts}
 
+    def judge(self, features: Tensor, probabilities: Tensor) -> list[dict[str, Any]]:
+        """Return for each image ``unknown_score`` and ``is_unknown``.
+
+        Args:
+            features: What the head got, ``(B, D)``.
+            probabilities: ``(B, num_classes)``.
+        """
+        scores = self.unknown.score(features.float().cpu(), probabilities)
+        pairs = zip(scores.tolist(), self.is_unknown(scores).tolist(), strict=True)
+        return [{"unknown_score": score, "is_unknown": mark} for score, mark in pairs]
+
     def is_unknown(self, scores: Tensor) -> Tensor:
         """Return whether each score is beyond the threshold."""
         return scores > self.threshold

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.inference.augmented_views import TestTimeAugmentation
+from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.predictor import Predictor
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.image_task import ImageTask
 
 
@@ -32,5 +34,11 @@ def load(
         ...
         FileNotFoundError: There is no checkpoint 'no/such.ckpt'. ...
     """
-    task = ImageTask.load_from_checkpoint(checkpoint_path)
-    return Predictor(task, value_range=value_range, source=checkpoint_path, tta=tta)
+    checkpoint = read_checkpoint(checkpoint_path)
+    return Predictor(
+        ImageTask.of_checkpoint(checkpoint, checkpoint_path),
+        value_range=value_range,
+        source=checkpoint_path,
+        tta=tta,
+        trust=Trust.of_checkpoint(checkpoint),
+    )

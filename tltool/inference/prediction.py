@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -23,12 +23,17 @@ class Prediction:
             number.
         path: Where the image lies, if it was given by its path.
         value: The number, where that is what is predicted.
+        unknown_score: How likely it is of none of the classes, the larger the more; ``None`` where
+            the checkpoint does not know, or views are averaged.
+        is_unknown: Whether that is beyond what 95 % of the known images stay below.
     """
 
     label: str
     probabilities: dict[str, float]
     path: str | None = field(default=None, compare=False)
     value: float | None = None
+    unknown_score: float | None = None
+    is_unknown: bool | None = None
 
     @property
     def confidence(self) -> float:
@@ -61,7 +66,11 @@ class SplitMetrics(NamedTuple):
 
 
 def make_prediction(
-    output: Tensor, class_names: Sequence[str], kind: PredictionKind, path: str | None = None
+    output: Tensor,
+    class_names: Sequence[str],
+    kind: PredictionKind,
+    path: str | None = None,
+    **unknown: Any,
 ) -> Prediction:
     """Return what an image shows.
 
@@ -70,6 +79,7 @@ def make_prediction(
         class_names: Names of the classes.
         kind: What is predicted.
         path: Where the image lies.
+        **unknown: The last two attributes of `Prediction`.
 
     Example:
         >>> import torch
@@ -79,10 +89,10 @@ def make_prediction(
     """
     if kind.objective == "regression":
         value = float(output)
-        return Prediction(f"{value:.6g}", {}, path, value)
+        return Prediction(f"{value:.6g}", {}, path, value, **unknown)
     named = zip(class_names, output.tolist(), strict=True)
     ranked = sorted(named, key=lambda pair: -pair[1])
     label = ranked[0][0]
     if kind.objective == "multi_label":
         label = joined_names(predicted_classes(output, kind.thresholds), class_names)
-    return Prediction(label, dict(ranked), path)
+    return Prediction(label, dict(ranked), path, **unknown)

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, cast, overload
+from typing import Any, Self, cast, overload
 
 import torch
 from lightning.pytorch import Trainer
@@ -23,6 +23,7 @@ from tltool.data.transforms.image_transform import ImageTransform
 from tltool.data.transforms.normalization import resolve_value_range
 from tltool.evaluation.temperature import LEAST_IMAGES
 from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
+from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.data_prediction import Kept, keep_batches, output_numbers
 from tltool.inference.prediction import (
     PredictedImages,
@@ -49,6 +50,8 @@ class Predictor:
         source: The checkpoint that it comes from, for messages.
         tta: Test-time augmentation: average the probabilities of each image and its mirror image
             (``flip``), or of it and its four corners (``five_crops``); see `VIEWS`.
+        trust: What the checkpoint knows of its limits, which then is part of each `Prediction`, but
+            not with ``tta``, of whose averages it knows nothing.
     """
 
     def __init__(
@@ -58,10 +61,12 @@ class Predictor:
         value_range: Sequence[float] | None = None,
         source: str | Path | None = None,
         tta: TestTimeAugmentation = "none",
+        trust: Trust | None = None,
     ) -> None:
         self.task = task.eval()
         self.source = source
         self.tta = tta
+        self.trust = trust if tta == "none" else None
         self._views = lookup(VIEWS, tta, kind="augmentation")
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))
@@ -260,14 +265,19 @@ class Predictor:
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
-        batch = {"images": pixels.to(self.device), "paths": images}
+        batch: dict[str, Any] = {"images": pixels.to(self.device), "paths": images}
+        if self.trust is not None:  # By a hook, calls in several threads would mix their images.
+            batch["features"] = self.task.backbone(batch.pop("images"))
         self.task.views = self._views
         found = output_numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
         self._check_numbers(images, found)
         kind, names = self.task.prediction_kind, self.class_names
+        unknown: list[dict[str, Any]] = [{}] * len(found)
+        if self.trust is not None:
+            unknown = self.trust.judge(batch["features"], found)
         return [
-            make_prediction(output, names, kind, source_path(image))
-            for image, output in zip(images, found, strict=True)
+            make_prediction(output, names, kind, source_path(image), **judged)
+            for image, output, judged in zip(images, found, unknown, strict=True)
         ]
 
     @property

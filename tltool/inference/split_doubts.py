@@ -1,16 +1,30 @@
 """What speaks against the images that a run learns from and is measured on: labels, shortcuts."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
-from tltool.diagnostics.checks.shortcuts import shortcut_check
+from tltool.diagnostics.checks.shortcuts import audit_shortcuts
 from tltool.evaluation.label_errors import find_label_errors
 from tltool.evaluation.paired_differences import number_groups
 
 
-def find_doubts(data: ImageDataModule, split: SplitName, features: Tensor) -> list[str]:
-    """Return what is found of labels and shortcuts, in sentences.
+class Doubts(NamedTuple):
+    """What speaks against images.
+
+    Attributes:
+        sentences: In words.
+        counts: How many ``label_errors`` and ``shortcuts`` there may be.
+    """
+
+    sentences: list[str]
+    counts: dict[str, int]
+
+
+def find_doubts(data: ImageDataModule, split: SplitName, features: Tensor) -> Doubts:
+    """Return what is found of labels and shortcuts.
 
     Args:
         data: The images.
@@ -23,9 +37,12 @@ def find_doubts(data: ImageDataModule, split: SplitName, features: Tensor) -> li
     given = [group for part in parts for group in part.groups or ()]
     groups = torch.tensor(number_groups(given if len(given) == len(paths) else paths))
     errors = find_label_errors(features, torch.tensor(labels), data.num_classes, groups)
-    audit = shortcut_check(data, paths, labels, groups.numpy())
+    audit, num_shortcuts = audit_shortcuts(data, paths, labels, groups.numpy())
     remedy = " `tltool doctor --labels suspects.csv` shows them." if len(errors) else ""
-    return [
-        f"Labels: {errors.describe(len(labels))}.{remedy}",
-        f"Shortcuts: {audit.found.rstrip('.')}. {audit.remedy}".strip(),
-    ]
+    return Doubts(
+        [
+            f"Labels: {errors.describe(len(labels))}.{remedy}",
+            f"Shortcuts: {audit.found.rstrip('.')}. {audit.remedy}".strip(),
+        ],
+        {"label_errors": len(errors), "shortcuts": num_shortcuts},
+    )

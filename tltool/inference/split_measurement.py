@@ -22,7 +22,7 @@ from tltool.inference.checkpoint_trust import read_trust
 from tltool.inference.data_prediction import single_device_trainer
 from tltool.inference.head_features import head_features
 from tltool.inference.predictor import Predictor
-from tltool.inference.split_doubts import find_doubts
+from tltool.inference.split_doubts import Doubts, find_doubts
 from tltool.inference.split_features import split_features
 from tltool.inference.split_limits import SplitLimits
 from tltool.models.backbone import Backbone
@@ -77,7 +77,7 @@ def measure_split(
     is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
     baselines = constant_baselines(train_labels, labels, kind.objective)
-    doubts = list[str]()
+    doubts = Doubts([], {})
     if with_probe:
         # As it was before training, and so perhaps in the cache.
         backbone = rebuild(predictor.task.task_config["backbone"])
@@ -100,5 +100,6 @@ def measure_split(
         uncalibrated=raw if is_shown and isinstance(raw, PredictionSet) else None,
         calibration=calibration.describe(data.splits, split),
         limits=None if limits is None else limits.result(data, split),
-        doubts=doubts,
+        doubts=doubts.sentences,
+        doubt_counts=doubts.counts,
     )

@@ -184,10 +184,22 @@ class Classifier(LightningModule):
             FileNotFoundError: If there is no such file.
             ValueError: If the file is no checkpoint of tltool, or its weights are no numbers.
         """
-        checkpoint = read_checkpoint(checkpoint_path)
+        return cls.of_checkpoint(read_checkpoint(checkpoint_path), checkpoint_path)
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Mapping[str, Any], source: str | Path | IO[bytes]) -> Self:
+        """Rebuild a task from what `read_checkpoint` has read.
+
+        Args:
+            checkpoint: Its content.
+            source: Where it comes from, for messages.
+
+        Raises:
+            ValueError: If its weights are no numbers.
+        """
         task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
         task.calibration = Calibration.of_checkpoint(checkpoint)
-        check_finite(task, checkpoint_path)
+        check_finite(task, source)
         return task
 
     @classmethod

@@ -27,6 +27,14 @@ colors (uint8[batch, height, width, 3] images) => (float[batch, 2] logits, float
     logits = MatMul(mean, weight)
     odds = Softmax<axis = -1>(logits)
 }"""
+WITH_SCORE = GRAPH.replace(
+    "float[batch, 2] odds)", "float[batch, 2] odds, float[batch] unknown_score)"
+).replace(
+    "odds = Softmax<axis = -1>(logits)",
+    """odds = Softmax<axis = -1>(logits)
+    last = Constant<value = int64[1] {-1}>()
+    unknown_score = ReduceMin<keepdims = 0>(logits, last)""",
+)
 # Whatever imports one of these ends the process.
 APART = "import sys; sys.modules |= {name: None for name in ('torch', 'tltool', 'onnx', 'timm')};"
 
@@ -45,8 +53,10 @@ def golden_facts(session):
     facts = []
     for name, content in golden_images().items():
         pixels = np.asarray(onnx_runner.read_image(content))[None]
-        logits, odds = session.run(None, {"images": pixels})
+        logits, odds, *scores = session.run(None, {"images": pixels})
         outputs = {"logits": floats_as_text(logits[0]), "output": floats_as_text(odds[0])}
+        if scores:
+            outputs["unknown_score"] = floats_as_text(scores[0])
         facts.append({"name": name, "image": base64.b64encode(content).decode(), **outputs})
     return facts
 
@@ -54,7 +64,17 @@ def golden_facts(session):
 @pytest.fixture
 def file(tmp_path):
     """A file as `tltool export` writes it."""
-    model = onnx.parser.parse_model(GRAPH)
+    return write_file(tmp_path, GRAPH)
+
+
+@pytest.fixture
+def scored_file(tmp_path):
+    """The same of a checkpoint that knows what is unknown."""
+    return write_file(tmp_path, WITH_SCORE, unknown_threshold=-1.0)
+
+
+def write_file(tmp_path, graph, **further):
+    model = onnx.parser.parse_model(graph)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     decode = {"mode": "RGB", "size": None, "value_range": None}
     facts = {
@@ -65,6 +85,7 @@ def file(tmp_path):
         "tolerance": 1e-3,
         "versions": package_versions(RUNNERS),
         "golden_images": golden_facts(session),
+        **further,
     }
     (tmp_path / "m.onnx").write_bytes(with_metadata(model, facts))
     (tmp_path / "m_runner.py").write_text(runner_source(), encoding="utf-8")
@@ -148,6 +169,28 @@ def test_the_runner_predicts_where_there_is_neither_torch_nor_tltool(file, tmp_p
     Image.new("RGB", (30, 20), (200, 30, 30)).save(tmp_path / "a.png")
     result = run_apart(file, tmp_path / "a.png")
     assert json.loads(result.stdout)["class"] == "ants", result.stderr
+
+
+@pytest.mark.parametrize(("color", "is_unknown"), [((1, 1, 1), True), ((200, 0, 0), False)])
+def test_the_runner_prints_the_score_of_unknown_inputs(scored_file, tmp_path, color, is_unknown):
+    image = Image.new("RGB", (30, 20), color)
+    image.save(tmp_path / "a.png")
+    said = json.loads(run_apart(scored_file, tmp_path / "a.png").stdout)
+    (score,) = onnx_runner.OnnxModel(scored_file).unknown_scores([image]).tolist()
+    assert (said["unknown_score"], said["is_unknown"]) == (score, is_unknown)
+
+
+def test_a_score_that_has_moved_is_named(scored_file):
+    def change(model):
+        model.graph.node[-1].op_type = "ReduceMax"
+
+    edit(scored_file, change)
+    assert "golden image JPEG: another unknown_score" in verify_export(scored_file).differences
+
+
+def test_a_file_without_a_score_says_so(file):
+    with pytest.raises(ValueError, match="has no score of unknown inputs"):
+        onnx_runner.OnnxModel(file).unknown_scores([Image.new("RGB", (9, 9))])
 
 
 def test_the_runner_names_a_broken_image(file, tmp_path):

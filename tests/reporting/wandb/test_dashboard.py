@@ -134,6 +134,14 @@ def test_the_first_call_makes_a_workspace_and_a_report_in_the_project_of_the_run
     assert not any(each.get("id") for each in written.saved)
 
 
+def test_the_summary_says_how_far_the_run_can_be_trusted(written, folder):
+    run = written.runs["test"][identity(folder)["id"]]
+    summary = json.loads(run["summaryMetrics"])
+    assert summary["trust/label_errors"] == 0
+    assert summary["trust/shortcuts"] > 0  # The classes are two colors.
+    assert "best/accuracy" in summary  # What fit has logged is still there.
+
+
 def test_the_second_call_updates_what_the_first_one_made(synced, folder):
     write(folder)
     made = [view["id"] for view in synced.views]

@@ -120,12 +120,34 @@ def _binned(columns: NDArray[np.float64]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+class ShortcutAudit(NamedTuple):
+    """What was found.
+
+    Attributes:
+        result: In words.
+        num_found: Kinds of traces that tell the classes.
+    """
+
+    result: CheckResult
+    num_found: int = 0
+
+
 def shortcut_check(
     data: "ImageDataModule",
     paths: Sequence[str],
     labels: "Sequence[Label]",
     groups: NDArray[np.int64],
 ) -> CheckResult:
+    """Return the result of `audit_shortcuts` in words."""
+    return audit_shortcuts(data, paths, labels, groups).result
+
+
+def audit_shortcuts(
+    data: "ImageDataModule",
+    paths: Sequence[str],
+    labels: "Sequence[Label]",
+    groups: NDArray[np.int64],
+) -> ShortcutAudit:
     """Look for what tells the classes apart and is not in the picture.
 
     Args:
@@ -137,21 +159,23 @@ def shortcut_check(
     """
     check = Check("shortcuts")
     if data.objective != "single_label":
-        return check.ok("not looked for: that takes images of one class each")
+        return ShortcutAudit(check.ok("not looked for: that takes images of one class each"))
     if data.num_classes > MOST_CLASSES:
-        return check.ok(f"not looked for: there are {data.num_classes:,} classes")
+        return ShortcutAudit(check.ok(f"not looked for: there are {data.num_classes:,} classes"))
     rows = np.unique(groups, return_index=True)[1]
     if len(rows) > MOST_IMAGES:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_IMAGES, replace=False))
     chosen = torch.tensor(labels)[rows]
     if len(set(chosen.tolist())) < 2:
-        return check.ok("not looked for: the images that were read are of one class")
+        said = "not looked for: the images that were read are of one class"
+        return ShortcutAudit(check.ok(said))
     read, title = functools.partial(_read, data), "Looking for shortcuts"
     each_path = [paths[row] for row in rows]
     traces = [*map_in_threads(read, each_path, description=title, show_progress=True)]
     kinds = [kind for kind in traces[0] if all(kind in each for each in traces)]
     columns = {kind: np.array([each[kind] for each in traces]) for kind in kinds}
-    return describe_shortcuts(find_shortcuts(columns, chosen, data.num_classes), len(rows))
+    found = find_shortcuts(columns, chosen, data.num_classes)
+    return ShortcutAudit(describe_shortcuts(found, len(rows)), sum(each.is_found for each in found))
 
 
 def describe_shortcuts(shortcuts: list[Shortcut], num_images: int) -> CheckResult:

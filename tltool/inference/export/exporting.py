@@ -23,16 +23,21 @@ class ExportFormat(NamedTuple):
         write: Writes a `Predictor` to a path, with the options below, and returns lines to print.
         suffix: The end of the name of the file; empty for a folder.
         options: The keywords of ``write`` that are its own.
+        has_unknown: Whether it holds the score of unknown inputs.
     """
 
     write: Callable[..., list[str]]
     suffix: str
     options: frozenset[str] = frozenset()
+    has_unknown: bool = False
 
 
 FORMATS: dict[str, ExportFormat] = {
     "onnx": ExportFormat(
-        write_onnx, ".onnx", frozenset({"images", "tolerance", "resize", "fold_norms"})
+        write_onnx,
+        ".onnx",
+        frozenset({"images", "tolerance", "resize", "fold_norms"}),
+        has_unknown=True,
     ),
     "timm": ExportFormat(write_timm, ""),
     "safetensors": ExportFormat(write_weights, ".safetensors"),
@@ -89,7 +94,13 @@ def export(
     check_output_file(
         path, "--output", suffixes=suffixes, example=f"model{chosen.suffix}", is_new=True
     )
-    return Exported(path, chosen.write(predictor, path, **options), predictor)
+    lines = chosen.write(predictor, path, **options)
+    if predictor.trust is not None and not chosen.has_unknown:
+        lines.append(
+            f"The score of unknown inputs is not part of {to}: it stays with the checkpoint, and "
+            "--to onnx takes it along."
+        )
+    return Exported(path, lines, predictor)
 
 
 def _check_options(to: str, chosen: ExportFormat, options: Mapping[str, object]) -> None:

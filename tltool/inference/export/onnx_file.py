@@ -6,10 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-import torch
+from typing import Any, Literal
 
 from tltool._atomic_write import whole_file, write_whole
 from tltool.data.files.image_sources import ImageSource
@@ -17,16 +14,24 @@ from tltool.inference.export.exported_model import exported_model
 from tltool.inference.export.facts import export_facts
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.graph_preprocessing import GraphPreprocessing, Normalization
+from tltool.inference.export.onnx_agreement import (
+    check_scores,
+    compare_onnx,
+    predicted_by,
+    scores_of,
+)
 from tltool.inference.export.onnx_contents import content_hashes
 from tltool.inference.export.onnx_network import ImageNetwork, onnx_model
 from tltool.inference.export.onnx_runner import (
     RUNNERS,
+    UNKNOWN,
     OnnxModel,
     floats_as_text,
     package_versions,
 )
 from tltool.inference.export.output_layer import OutputLayer
 from tltool.inference.export.runner_file import MARK, runner_source
+from tltool.inference.export.unknown_layer import UnknownLayer
 from tltool.inference.predictor import Predictor
 
 TOLERANCE = 1e-3
@@ -34,24 +39,6 @@ TOLERANCE = 1e-3
 
 _LARGEST = 2**31 - 2**20  # Bytes of a file of protocol buffers, with room for its metadata
 _PACKAGES = ("torch", "timm", *RUNNERS)
-
-
-class OnnxAgreement(NamedTuple):
-    """How far a file is from its checkpoint.
-
-    Attributes:
-        difference: The largest one of a probability; of a regression, of a standardized value.
-        num_changed: Images whose most probable class is another; ``None`` of a regression.
-        num_images: Images that were compared.
-    """
-
-    difference: float
-    num_changed: int | None
-    num_images: int
-
-    def __str__(self) -> str:
-        changed = "" if self.num_changed is None else f", {self.num_changed} changed top-1"
-        return f"largest difference {self.difference:.1e}{changed}, on {self.num_images} images"
 
 
 def write_onnx(
@@ -93,39 +80,29 @@ def write_onnx(
     exported = exported_model(predictor.task, fold_norms=fold_norms)
     config, outputs = predictor.task.data_config, OutputLayer(predictor)
     preprocessing = (GraphPreprocessing if resize == "graph" else Normalization)(config)
-    network = ImageNetwork(preprocessing, exported, outputs).eval()
+    trust = predictor.trust
+    unknown = None if trust is None else UnknownLayer(trust.unknown)
+    network = ImageNetwork(preprocessing, exported, outputs, unknown).eval()
     _check_size(network)
-    model = onnx_model(network, config, outputs.name)
+    model = onnx_model(network, config)
     facts = _facts(predictor, golden, tolerance=tolerance, resize=resize)
     with whole_file(output) as partial:
         partial.write_bytes(_with_facts(model, facts))
-        found = compare_onnx(predictor, OnnxModel(partial), sources)
+        written = OnnxModel(partial)
+        found = compare_onnx(predictor, written, sources)
         if not found.difference <= tolerance:  # Which NaN is not either.
             raise ValueError(
                 f"onnxruntime gives other predictions than the checkpoint: {found}; {tolerance:g} "
                 "is allowed. Nothing was written. Set a larger --tolerance if you can bear it."
             )
+        scored = check_scores(predictor, written, sources)
     write_whole(runner, runner_source())
     return [
         *exported.changes,
         f"onnxruntime beside the checkpoint: {found}{'' if images else ', generated ones'}.",
+        *scored,
         f"It runs without torch by {runner.name}, which stands beside it.",
     ]
-
-
-def compare_onnx(
-    predictor: Predictor, model: OnnxModel, images: Sequence[ImageSource]
-) -> OnnxAgreement:
-    """Compare the predictions of a checkpoint and of its file."""
-    index = 0 if model.is_regression else 1  # Values of a regression have units.
-    expected = _predicted(predictor, images)[index]
-    found = model.outputs(images)[index]
-    changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    return OnnxAgreement(
-        difference=float(np.abs(found - expected).max()),
-        num_changed=None if model.is_regression else changed,
-        num_images=len(images),
-    )
 
 
 def check_packages() -> None:
@@ -141,21 +118,19 @@ def check_packages() -> None:
             )
 
 
-@torch.inference_mode()
-def _predicted(predictor: Predictor, images: Sequence[ImageSource]) -> tuple[Any, Any]:
-    """Return the logits of a checkpoint, and its probabilities or values."""
-    logits = predictor.logits(images)
-    predicted = predictor.task.predictions(logits / predictor.temperature)
-    return logits.numpy(), predicted.numpy()
-
-
 def _facts(
     predictor: Predictor, golden: Mapping[str, bytes], *, tolerance: float, resize: str
 ) -> dict[str, Any]:
     """Return what a file says about itself, as plain data."""
-    logits, predicted = _predicted(predictor, list(golden.values()))
+    logits, predicted = predicted_by(predictor, list(golden.values()))
+    trust = predictor.trust
+    known = [dict[str, str]()] * len(golden)
+    if trust is not None:
+        scores = scores_of(predictor, list(golden.values()))
+        known = [{UNKNOWN: floats_as_text(score)} for score in scores]
     return {
         **export_facts(predictor),
+        **({} if trust is None else {"unknown_threshold": trust.threshold}),
         "temperature": predictor.temperature,
         "decode": predictor.transform.decode_options,
         "resize": resize,
@@ -167,6 +142,7 @@ def _facts(
                 "image": base64.b64encode(content).decode(),
                 "logits": floats_as_text(logits[number]),
                 "output": floats_as_text(predicted[number]),
+                **known[number],
             }
             for number, (name, content) in enumerate(golden.items())
         ],

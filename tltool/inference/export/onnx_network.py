@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tltool.inference.export.exported_model import ExportedModel
 from tltool.inference.export.graph_preprocessing import GraphPreprocessing, Normalization
+from tltool.inference.export.onnx_runner import UNKNOWN
+from tltool.inference.export.output_layer import OutputLayer
+from tltool.inference.export.unknown_layer import UnknownLayer
 
 OPSET = 20
 """The version of ONNX's operators; onnxruntime knows it from 1.17 on."""
@@ -25,33 +29,48 @@ class ImageNetwork(nn.Module):
         preprocessing: From 8-bit images to what the network expects.
         network: From there to logits.
         outputs: From logits to probabilities, see `OutputLayer`.
+        unknown: From features and probabilities to the score of unknown inputs, see `UnknownLayer`;
+            ``None`` where the checkpoint does not know it.
 
     Shape:
         - Input: ``(B, H, W, C)``, uint8
-        - Output: logits ``(B, num_outputs)``, and their probabilities
+        - Output: logits ``(B, num_outputs)``, their probabilities, and the score ``(B,)``
     """
 
     def __init__(
-        self, preprocessing: Normalization, network: nn.Module, outputs: nn.Module
+        self,
+        preprocessing: Normalization,
+        network: ExportedModel,
+        outputs: OutputLayer,
+        unknown: UnknownLayer | None = None,
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         self.network = network
         self.outputs = outputs
+        self.unknown = unknown
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and probabilities."""
-        logits = self.network(self.preprocessing(images)).float()
-        return logits, self.outputs(logits)
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs."""
+        return ["logits", self.outputs.name, *([] if self.unknown is None else [UNKNOWN])]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return logits, probabilities and the score of unknown inputs."""
+        features = self.network.backbone(self.preprocessing(images))
+        logits = self.network.head(features).float()
+        predicted = self.outputs(logits)
+        if self.unknown is None:
+            return logits, predicted
+        return logits, predicted, self.unknown(features, predicted)
 
 
-def onnx_model(network: ImageNetwork, data_config: Mapping[str, Any], output_name: str) -> Any:
+def onnx_model(network: ImageNetwork, data_config: Mapping[str, Any]) -> Any:
     """Return a network as an ONNX model for any number of images.
 
     Args:
         network: The network, on the CPU and in evaluation mode.
         data_config: Its preprocessing.
-        output_name: What the second output is called; the first is ``logits``.
 
     Raises:
         ValueError: If torch cannot export a layer; the message names it.
@@ -71,7 +90,7 @@ def onnx_model(network: ImageNetwork, data_config: Mapping[str, Any], output_nam
                 (),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=["logits", output_name],
+                output_names=network.output_names,
                 opset_version=OPSET,
                 verbose=False,
             )

@@ -22,6 +22,13 @@ from tltool.inference.export.runner_crop import cropped
 RUNNERS = ("onnxruntime", "numpy", "pillow")
 """The packages that decide the numbers."""
 
+UNKNOWN = "unknown_score"
+"""The output, and a golden image's entry, that says how likely an image is of none of the classes.
+"""
+SCORE_TOLERANCE = 0.01
+"""The largest difference of it that is taken for rounding, as a share of it, or of 1 below that: it
+is a sum of logarithms, of 1e-4 at the least."""
+
 _SHOWN = 5  # changed contents that are named
 
 
@@ -83,6 +90,12 @@ class OnnxModel:
         """Whether the file predicts a number."""
         return bool(self.facts["objective"] == "regression")
 
+    @property
+    def unknown_threshold(self) -> float | None:
+        """The score beyond which an image is called unknown; ``None`` where there is no score."""
+        threshold: float | None = self.facts.get("unknown_threshold")
+        return threshold
+
     def pixels(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return an image as the graph takes it: 8-bit pixels ``(H, W, C)``."""
         decoded = read_image(image, **self.facts["decode"])
@@ -96,6 +109,36 @@ class OnnxModel:
         """Return logits and probabilities of images ``(N, num_classes)``, or values ``(N, 1)``.
 
         Args:
+            images: See `run`.
+            batch_size: See `run`.
+        """
+        logits, predicted, *_ = self.run(images, batch_size=batch_size)
+        return logits, predicted
+
+    def unknown_scores(
+        self, images: Iterable[ImageSource], *, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Return how likely each image is of none of the classes, ``(N,)``.
+
+        Args:
+            images: See `run`.
+            batch_size: See `run`.
+
+        Raises:
+            ValueError: If the file does not know.
+        """
+        if self.unknown_threshold is None:
+            raise ValueError(
+                f"{str(self.path)!r} has no score of unknown inputs, for its checkpoint had none."
+            )
+        return self.run(images, batch_size=batch_size)[2]
+
+    def run(
+        self, images: Iterable[ImageSource], *, batch_size: int = 32
+    ) -> list[NDArray[np.float32]]:
+        """Return all outputs of the graph: logits, probabilities, and the score if there is one.
+
+        Args:
             images: Paths, bytes of files, Pillow images, or arrays ``(H, W, C)``.
             batch_size: How many images pass at once, of those of one size behind each other.
         """
@@ -103,9 +146,7 @@ class OnnxModel:
         for _, same in groupby(map(self.pixels, images), key=np.shape):
             while batch := list(islice(same, batch_size)):
                 found.append(self.session.run(None, {"images": np.stack(batch)}))
-        return np.concatenate([each[0] for each in found]), np.concatenate(
-            [each[1] for each in found]
-        )
+        return [np.concatenate(each) for each in zip(*found, strict=True)]
 
     def predict(
         self, images: Iterable[ImageSource], *, batch_size: int = 32
@@ -114,9 +155,23 @@ class OnnxModel:
 
         Of a regression there is one number, ``value``.
         """
-        predicted = self.outputs(images, batch_size=batch_size)[1].tolist()
+        return self._named(self.outputs(images, batch_size=batch_size)[1])
+
+    def describe(self, image: ImageSource) -> dict[str, Any]:
+        """Return what the file says of an image, as plain data."""
+        _, predicted, *scores = self.run([image])
+        (found,) = self._named(predicted)
+        said: dict[str, Any] = dict(found)
+        if not self.is_regression:
+            said = {"class": next(iter(found)), "all": found}
+        if self.unknown_threshold is not None:
+            score = float(scores[0][0])
+            said |= {UNKNOWN: score, "is_unknown": score > self.unknown_threshold}
+        return said
+
+    def _named(self, predicted: NDArray[np.float32]) -> list[dict[str, float]]:
         names = ["value"] if self.is_regression else self.class_names
-        pairs = [zip(names, row, strict=True) for row in predicted]
+        pairs = [zip(names, row, strict=True) for row in predicted.tolist()]
         return [dict(sorted(each, key=lambda pair: -pair[1])) for each in pairs]
 
     def verify(self) -> ExportCheck:
@@ -124,13 +179,15 @@ class OnnxModel:
         golden, tolerance = self.facts["golden_images"], self.facts["tolerance"]
         differences, largest = self._changed_contents(), 0.0
         for each in golden:
-            outputs = self.outputs([base64.b64decode(each["image"])])
+            outputs = self.run([base64.b64decode(each["image"])])
             # Values of a regression have units, its logits have none.
             name, found = ("logits", outputs[0]) if self.is_regression else ("output", outputs[1])
             difference = float(np.abs(found[0] - floats_of(each[name])).max())
             largest = max(largest, difference)
             if not difference <= tolerance:  # Which NaN is not either.
                 differences.append(f"golden image {each['name']}: off by {difference:.2g}")
+            if UNKNOWN in each and not score_agrees(outputs[2], floats_of(each[UNKNOWN])):
+                differences.append(f"golden image {each['name']}: another {UNKNOWN}")
         replayed = f"{len(golden)} golden images: off by {largest:.1e} at most"
         return ExportCheck(differences, [replayed, *self._other_versions()])
 
@@ -150,6 +207,12 @@ class OnnxModel:
             for name in RUNNERS
             if was[name] != now[name]
         ]
+
+
+def score_agrees(found: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
+    """Return whether scores of unknown inputs are the same within `SCORE_TOLERANCE`."""
+    room = SCORE_TOLERANCE * np.maximum(np.abs(expected), 1)
+    return bool((np.abs(found - expected) <= room).all())  # Which NaN is not.
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
@@ -185,9 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(check.lines()))
             return 0 if check.agrees else 1
         for path in given.images:
-            (found,) = model.predict([path])
-            said = found if model.is_regression else {"class": next(iter(found)), "all": found}
-            print(json.dumps({"path": path, **said}))
+            print(json.dumps({"path": path, **model.describe(path)}))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
