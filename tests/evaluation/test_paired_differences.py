@@ -102,3 +102,26 @@ def test_of_twenty_intervals_about_one_misses_the_truth(groups):
         low, high = estimate_mean(scores, groups).interval
         misses += not low <= 0.5 <= high
     assert misses / 400 < 0.08
+
+
+def test_few_images_that_are_all_alike_leave_a_doubt():
+    (difference,) = judge({"a": torch.ones(1, 4), "b": torch.ones(1, 4)}, "b")
+    low, high = difference.estimate.interval
+    assert low < -0.3
+    assert high > 0.3
+
+
+def test_a_difference_of_accuracies_lies_within_what_is_possible():
+    right = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    (difference,) = judge({"a": right, "b": 1 - right}, "b")
+    low, high = difference.estimate.interval
+    assert low >= -1
+    assert high == 1
+
+
+def test_an_interval_of_many_images_is_hardly_wider_than_before():
+    right = (torch.arange(600) % 10 < 9).float()[None]
+    other = (torch.arange(600) % 9 < 8).float()[None]
+    (difference,) = judge({"a": right, "b": other}, "b")
+    plain = estimate_mean(right - other).interval
+    torch.testing.assert_close(difference.estimate.interval, plain, atol=0.002, rtol=0)

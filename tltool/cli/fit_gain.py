@@ -16,6 +16,9 @@ from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 
+MOST_EVEN = 0.1
+"""Accuracies are called even where their difference is this at most: few images cannot tell."""
+
 
 def print_probe(
     experiment: Experiment, trainer: Trainer, front: FrozenFront | None = None
@@ -99,7 +102,7 @@ def measure_fit(
 
 
 def outcome(gain: RunGain) -> str:
-    """Return in one line whether a run won or lost against the probe.
+    """Return in one line whether a run won or lost against the probe, if the images can tell.
 
     Example:
         >>> import torch
@@ -110,10 +113,11 @@ def outcome(gain: RunGain) -> str:
         ...     return PredictionSet.from_probabilities(torch.stack([sure, 1 - sure], 1), labels)
         >>> probe = ProbeBaseline("val", right(94), None)
         >>> outcome(RunGain(probe, right(70), is_optimistic=True))
-        'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.325 to -0.155)'
+        'lost     this run 0.700, the probe without training 0.940: -0.240 (... -0.328 to -0.152)'
     """
     score, estimate = gain.predictions.score, gain.difference.estimate
-    word = "even"
+    can_tell = score is not ACCURACY or max(map(abs, estimate.interval)) <= MOST_EVEN
+    word = "even" if can_tell else "unknown"
     if gain.difference.is_finding:
         word = "won" if gain.difference.gain > 0 else "lost"
     name = "" if score is ACCURACY else f"{score.name} "

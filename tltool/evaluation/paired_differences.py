@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import torch
@@ -53,13 +53,15 @@ class MeanEstimate:
     num_seeds: int
     num_differing: int
     """Number of images or groups whose mean is not 0."""
+    largest: float = math.inf
+    """The largest size that the mean can have: 1 for a difference of accuracies."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval."""
         quantile = float(stdtrit(self.degrees_of_freedom, (1 + CONFIDENCE) / 2))
         half = quantile * self.standard_error
-        return self.mean - half, self.mean + half
+        return max(self.mean - half, -self.largest), min(self.mean + half, self.largest)
 
     @property
     def p_value(self) -> float:
@@ -181,7 +183,10 @@ def judge(
     """Return the differences between heads, paired over seeds and images.
 
     No difference is surer than the sign test allows, in which all images that differ are on one
-    side: where only a few do, their variance is too small by chance, and the t test trusts it.
+    side: where only a few do, their variance is too small by chance, and the t test trusts it. For
+    the same reason the error of a difference of accuracies counts two images more, one that the
+    first head alone has right and one that the second has: Bonett and Price, 2012,
+    https://doi.org/10.3102/1076998611411915. Images that are all alike have an error, too.
 
     Args:
         scores: Whether each image is right, or what else it contributes to a score, by the head's
@@ -196,7 +201,7 @@ def judge(
         else [(name, reference) for name in scores if name != reference]
     )
     estimates = [
-        estimate_mean(scores[name].double() - scores[other].double(), groups)
+        _difference(scores[name].double() - scores[other].double(), groups, score)
         for name, other in pairs
     ]
     corrected = holm([max(e.p_value, 2.0 ** (1 - e.num_differing)) for e in estimates])
@@ -204,6 +209,17 @@ def judge(
         Difference(*pair, estimate, p_value, score)
         for pair, estimate, p_value in zip(pairs, estimates, corrected, strict=True)
     ]
+
+
+def _difference(scores: Tensor, groups: Sequence[int] | None, score: Score) -> MeanEstimate:
+    estimate = estimate_mean(scores, groups)
+    if score is not ACCURACY:
+        return estimate
+    if groups is None:
+        one = scores.new_ones(len(scores), 1)
+        error = estimate_mean(torch.cat([scores, one, -one], dim=1)).standard_error
+        estimate = replace(estimate, standard_error=error)
+    return replace(estimate, largest=1.0)
 
 
 def images_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 1) -> int | None:
