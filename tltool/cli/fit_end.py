@@ -1,7 +1,8 @@
 """The last screen of a fit: what came out, whether it won, and what to type next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Trainer
 
@@ -10,7 +11,8 @@ from tltool.cli.fit_gain import outcome, where_measured
 from tltool.evaluation.verdict import Mark
 from tltool.finetuning.durations import describe_duration
 from tltool.inference.run_gain import RunGain
-from tltool.reporting.run_record import read_run
+from tltool.models.class_paths import modules_option
+from tltool.reporting.run_record import MADE_AGAIN, read_run
 from tltool.reporting.run_verdict import what_next
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 
@@ -41,17 +43,19 @@ def print_outcome(gain: RunGain | None, seconds: float) -> None:
     print(f"on       {where_measured(gain)}")
 
 
-def print_next(run_dir: Path, gain: RunGain | None, own: Sequence[str] = ()) -> None:
+def print_next(run_dir: Path, gain: RunGain | None, config: Mapping[str, Any]) -> None:
     """Print what to type: to use the run, and last what to do if it did not win.
 
     Args:
         run_dir: The directory of the run.
         gain: The run beside the probe; ``None`` where no probe was measured.
-        own: The option that names modules of the user.
+        config: The configuration of the run, which may name modules of the user.
     """
     kept = _kept_checkpoint(run_dir)
+    own = modules_option(config["model"])
     command = shell_command("tltool", "predict", "--ckpt_path", kept, "--data.root", "FOLDER", *own)
     print(f"predict  {command}")
+    own = modules_option([config[section] for section in MADE_AGAIN])
     print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
     difference = None if gain is None else gain.difference
     if difference is None or (difference.is_finding and difference.gain > 0):
