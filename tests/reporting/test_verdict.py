@@ -24,6 +24,22 @@ def test_the_answer_follows_from_both_baselines(
     assert command in verdict.commands[0]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        ("LPFT", ["--finetuning LinearProbe", "--finetuning LastBlocks"]),
+        ("LastBlocks", ["--finetuning LinearProbe", "--finetuning.num_groups 1"]),
+        ("LinearProbe", ["--advise"]),
+    ],
+)
+def test_a_run_that_fits_its_training_images_is_to_train_less(finished, strategy, options):
+    run = read_run(finished)
+    run.metrics["train/accuracy"] = [(0, 1.0)]
+    run.config["finetuning"] = {"class_path": strategy, "init_args": {"num_groups": 2}}
+    commands = what_next(run, Mark.NO)[1]
+    assert [c.endswith(o) for c, o in zip(commands, options, strict=True)] == [True] * len(options)
+
+
 def test_two_groups_of_images_prove_nothing(finished, measured_split):
     verdict = judge_run(read_run(finished), measured_split(run=95, probe=70, groups=[0, 1] * 50))
     assert verdict.answer.startswith("It cannot be told yet")

@@ -10,12 +10,11 @@ from tltool._module_state import restored_state
 from tltool._plain_text import plain_console
 from tltool.cli.build import Experiment
 from tltool.cli.frozen_backbone import features_of, set_up_frozen_backbone
-from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
+from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test, suggest_lr
 from tltool.finetuning.phase import Phase
 from tltool.finetuning.plan import Plan
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import start_head_
-from tltool.training.image_task import ImageTask
 
 
 def print_lr_range(experiment: Experiment, made: Plan, steps: int) -> LRRange:
@@ -23,7 +22,7 @@ def print_lr_range(experiment: Experiment, made: Plan, steps: int) -> LRRange:
 
     It is the phase whose learning rate matters most: the first that trains layers of the backbone,
     if one does, for a linear head begins where it would end. A phase that trains the head alone is
-    tested on cached features.
+    tested on cached features. The other phases are printed with the rate that they get from it.
 
     Args:
         experiment: What would train.
@@ -39,7 +38,8 @@ def print_lr_range(experiment: Experiment, made: Plan, steps: int) -> LRRange:
         batches, read = _inputs(experiment, phase)
         start_head_(task, data, read=read)
         found = lr_range_test(task, phase, batches, num_steps=steps)
-    print(f"lr range phase {phase.name}: {_suggestion(found, task)}")
+    default = max(group["lr"] for group in task.configure_optimizers().param_groups)
+    _say(made, phase, found, default)
     return found
 
 
@@ -61,12 +61,19 @@ def _inputs(
     return batches, lambda: features
 
 
-def _suggestion(found: LRRange, task: ImageTask) -> str:
-    if not found.falls:
-        lr = max(group["lr"] for group in task.configure_optimizers().param_groups)
-        return f"keep --optimizer.lr {lr:g}; the loss falls at no rate, it begins at its least."
-    end = f", and explodes at {found.lrs[-1]:.2g}." if found.exploded else "."
-    return (
-        f"take --optimizer.lr {found.steepest:.2g}, where the loss falls most steeply; it is least "
-        f"at {found.best:.2g}{end}"
-    )
+def _say(made: Plan, tested: Phase, found: LRRange, default: float) -> None:
+    """Print a line for each phase: which learning rate to take, and what others get from it."""
+    lr, why = suggest_lr(found, default)
+    take = f"keep --optimizer.lr {lr:g}" if lr == default else f"take --optimizer.lr {lr:.2g}"
+    for planned in made.phases:
+        words = f"{take}, {why}."
+        if planned.phase is not tested:
+            now = max(max(planned.lrs_of(group).values()) for group in planned.trained)
+            words = f"{now * lr / default:.2g} with that, {_why_not(planned.phase)}."
+        print(f"lr range phase {planned.phase.name}: {words}")
+
+
+def _why_not(phase: Phase) -> str:
+    if set(phase.trains) == {"head"}:
+        return "not tested: the head alone trains, which depends on it less"
+    return "not tested: it begins where the others end"

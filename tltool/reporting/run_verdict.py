@@ -36,6 +36,10 @@ class Verdict:
         return [f"{self.mark} {self.answer}", *self.reasons]
 
 
+#: Share of its training images, augmented, that a run which fits them has right.
+FITS = 0.98
+
+
 def is_cut_short(run: RunRecord) -> bool:
     """Tell whether a run ended before its last epoch, and nothing in its configuration says why.
 
@@ -102,6 +106,27 @@ def _sentence(alarm: Mapping[str, str]) -> str:
     return f"It lost in {alarm['layer']}: {what}."
 
 
+def _fits_training(run: RunRecord) -> bool:
+    points = run.metrics.get("train/accuracy", [])
+    return bool(points) and points[-1][1] >= FITS
+
+
+def _train_less(run: RunRecord) -> tuple[str, list[str]] | None:
+    """Name what trains less of a network that fits its training images; ``None`` for nothing."""
+    strategy: Mapping[str, Any] = run.config["finetuning"]
+    name = strategy["class_path"].rpartition(".")[2]
+    if name == "LinearProbe":
+        return None
+    commands = [run.fit_command("--finetuning", "LinearProbe")]
+    number = strategy.get("init_args", {}).get("num_groups", 1)
+    if name != "LastBlocks":
+        commands.append(run.fit_command("--finetuning", "LastBlocks"))
+    elif number > 1:
+        commands.append(run.fit_command("--finetuning.num_groups", str(number - 1)))
+    words = "the head alone" if len(commands) == 1 else "the head alone, or fewer layers"
+    return f"It fits its training images, but not others. Train {words}:", commands
+
+
 def what_next(
     run: RunRecord, mark: Mark, evaluation: MeasuredSplit | None = None
 ) -> tuple[str, list[str]]:
@@ -118,6 +143,8 @@ def what_next(
         return _change_phase(run, lost[0])
     if mark == Mark.SAME and run.objective == "single_label":
         return "Ask which strategy suits these images:", [f"{plan} --advise"]
+    if mark == Mark.NO and _fits_training(run):
+        return _train_less(run) or ("Ask which strategy suits these images:", [f"{plan} --advise"])
     if mark in {Mark.NO, Mark.SAME}:
         return "Look for a learning rate that learns:", [f"{plan} --lr_range"]
     if mark == Mark.YES:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test
+from tltool.diagnostics.advice.lr_range import LRRange, lr_range_test, suggest_lr
 from tltool.finetuning.strategies import FullFinetuning, LinearProbe
 from tltool.training.image_task import ImageTask
 
@@ -67,6 +67,27 @@ def test_the_steepest_fall_lies_before_the_least_loss():
     found = LRRange([10.0**n for n in range(10)], losses, exploded=True)
     assert found.best == 1e7
     assert found.steepest == 1e4
+
+
+# Of a head at its closed-form solution, and the same with a clear fall in front.
+NOISE = [0.31, 0.31, 0.28, 0.30, 0.31, 0.33, 0.33, 0.33, 0.31, 0.27, 0.45, 0.6, 0.6, 1.2]
+EARLY = [0.60, 0.60, 0.40, 0.30, 0.29, 0.29, 0.29, 0.29, 0.29, 0.28, 0.45, 0.95, 1.0, 1.2]
+
+
+@pytest.mark.parametrize(
+    ("losses", "default", "lr", "why"),
+    [
+        (NOISE, 1e5, 1e5, "the default: the loss begins near its least"),
+        (NOISE, 1e11, 1e10 / 3, "a third of what does harm"),
+        (EARLY, 1e9, 1e9, "the default: the steepest fall, at 1e+04, is far below it"),
+        (EARLY, 1e2, 1e4, "where the loss falls most steeply"),
+    ],
+)
+def test_a_start_near_the_least_loss_keeps_the_default(losses, default, lr, why):
+    found = LRRange([10.0**n for n in range(14)], losses, exploded=True)
+    suggested = suggest_lr(found, default)
+    assert suggested.lr == pytest.approx(lr)
+    assert suggested.why.startswith(why)
 
 
 def test_too_few_steps_are_refused(task, phase_of, batches):

@@ -8,10 +8,11 @@ from tltool.reporting.figures.palette import BLUE
 
 
 def draw_lr_range(found: LRRange) -> Figure:
-    """Draw the loss over the learning rates, the steepest and the least marked."""
+    """Draw the loss over the learning rates, its least value and steepest fall marked, if any."""
     figure, (axes,) = new_figure(width=6, height=4, grid=False)
     axes.plot(found.lrs, found.losses, color=BLUE, linewidth=2)
-    for lr, what in ((found.steepest, "steepest"), (found.best, "least")):
+    steepest = [(found.steepest, "steepest")] if found.falls else []
+    for lr, what in (*steepest, (found.best, "least")):
         axes.axvline(lr, color="0.5", linestyle="dashed", linewidth=1)
         words = f" {what}\n {lr:.2g}"
         axes.text(lr, 0.9, words, transform=axes.get_xaxis_transform(), fontsize=8)
