@@ -59,6 +59,11 @@ def test_what_only_looks_ill_has_none(changes):
     assert causes(healthy(**changes)) == []
 
 
+@pytest.mark.parametrize(("update", "found"), [(0.3, []), (1.5, ["large updates"])])
+def test_the_first_steps_of_an_output_layer_may_be_long(update, found):
+    assert causes(LayerHealth("head.output", largest_update=update)) == found
+
+
 @pytest.mark.parametrize(
     ("first", "cause"), [(1e-5, "vanishing gradient"), (1e5, "exploding gradient")]
 )

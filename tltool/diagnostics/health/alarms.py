@@ -24,8 +24,12 @@ COLLAPSED = 1e-6
 VANISHING = 1e-3
 EXPLODING = 1e3
 #: Norm of the largest update of a window as a share of the norm of the weights. About 1e-3 is the
-#: rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates"); a new head begins with more.
+#: rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates").
 FAST = 0.05
+#: The same of a head's output layer. Its first weights are small, those of a closed-form probe too,
+#: and Adam's first step is the learning rate in each of them: 0.22 of a default LPFT on 1,280
+#: features. A step as long as the weights leaves nothing of that start.
+FAST_OUTPUT, OUTPUT = 1.0, "head.output"
 #: Share of the gradient along the mean input, and cosine of successive updates: both, since one
 #: sign of all inputs alone is true behind every relu.
 ZIGZAG_ENERGY, ZIGZAG_COSINE = 0.5, -0.3
@@ -89,11 +93,18 @@ def _saturated_share(layer: LayerHealth) -> float | None:
     return layer.units.saturated if layer.units and layer.is_two_sided else None
 
 
+def _large_update(layer: LayerHealth) -> float | None:
+    update = layer.largest_update
+    if layer.layer == OUTPUT and update is not None and update < FAST_OUTPUT:
+        return None
+    return update
+
+
 #: What is too large from where on, by cause.
 SHARES: Mapping[str, tuple[Callable[[LayerHealth], float | None], float]] = {
     "dead units": (_dead_share, DEAD),
     "saturation": (_saturated_share, SATURATED),
-    "large updates": (lambda layer: layer.largest_update, FAST),
+    "large updates": (_large_update, FAST),
 }
 
 
