@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from tltool.__main__ import main
-from tltool.cli.advise import advised_yaml
+from tltool.cli.advise import advised_yaml, keep_options
 from tltool.diagnostics.advice.strategy_advice import Advice
-from tltool.finetuning.strategies import LinearProbe
+from tltool.finetuning.strategies import LastBlocks, LinearProbe
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -29,6 +29,7 @@ def test_it_names_a_strategy_with_numbers_and_doubts_and_leaves_nothing_behind(p
     assert "because  10 images of a class" in out
     assert "doubt    The weights are random" in out
     assert "advice   --finetuning LinearProbe" in out
+    assert "fit      chooses FullFinetuning(batch_norm='train') by itself" in out
     said = ("rule     Fewer than 20", "gain     fit without --finetuning gained", "lost 0.007")
     assert all(words in out for words in said)
     assert list(tmp_path.iterdir()) == []
@@ -51,6 +52,12 @@ def test_an_advised_layer_is_written_beside_what_the_backbone_has():
     given = "model: {backbone: {class_path: tltool.Backbone, init_args: {name: test_resnet}}}"
     arguments = yaml.safe_load(advised_yaml(given, advice))["model"]["backbone"]["init_args"]
     assert arguments == {"name": "test_resnet", "stop_at": "layer2"}
+
+
+def test_a_strategy_that_is_chosen_already_keeps_its_options():
+    advice = keep_options(Advice("like", "more", LastBlocks(1), None, [], []), LastBlocks(2))
+    finetuning = yaml.safe_load(advised_yaml("", advice))["finetuning"]
+    assert finetuning == {"class_path": "LastBlocks", "init_args": {"num_groups": 2}}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`tltool plan --advise`: the strategy that suits the data, with numbers and doubts."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,34 @@ from rich.text import Text
 from tltool._atomic_write import write_whole
 from tltool._output_file import check_output_file
 from tltool._plain_text import plain_console, shell_command
+from tltool.cli.auto_choice import changed_options
 from tltool.cli.build import Experiment
-from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.cli.short_yaml import short_yaml
 from tltool.diagnostics.advice.data_advice import advise_on
-from tltool.diagnostics.advice.strategy_advice import RECORD, RULE, TABLE, Advice, signed
-from tltool.models.backbone import Backbone
+from tltool.diagnostics.advice.strategy_advice import (
+    FEW_PER_CLASS,
+    RECORD,
+    RULE,
+    TABLE,
+    Advice,
+    signed,
+)
+from tltool.finetuning.strategies import FinetuningStrategy
 from tltool.reporting.figures.axes import SUFFIXES
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.backbone_start import calibrate_backbone_
 
 LIKENESS = {
-    "like": "like the pretraining's: no earlier layer serves better",
-    "unlike": "unlike: an earlier layer serves better",
+    "like": "like the pretraining's: no earlier layer surely serves better",
+    "unlike": "unlike: an earlier layer surely serves better",
 }
-AMOUNT = {"few": "few images of a class", "more": "more"}
+AMOUNT = {"few": f"fewer than {FEW_PER_CLASS} of a class", "more": "more, or a flat curve"}
 
 
 def advise_and_write(experiment: Experiment, file: Path | None) -> None:
     """Print the advice, and the configuration with it; write that into a file if there is one."""
-    advice = print_advice(experiment.backbone, experiment.data)
-    own = experiment.parser.dump(experiment.config, skip_default=True, skip_validation=True)
+    advice = print_advice(experiment)
+    own = short_yaml(experiment.plain_config, experiment.backbone.weights)
     text = advised_yaml(own, advice)
     if file is None:
         print("\nThis run as YAML, to keep and change (--write_config FILE):")
@@ -41,11 +50,13 @@ def advise_and_write(experiment: Experiment, file: Path | None) -> None:
     print(f"next     {shell_command('tltool', 'fit', '--config', file)}")
 
 
-def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
+def print_advice(experiment: Experiment) -> Advice:
     """Work the advice out and print it."""
     start = time.monotonic()
+    backbone, data = experiment.backbone, experiment.data
     calibrate_backbone_(backbone, data)
     advice, probes, curve = advise_on(backbone, data)
+    advice = keep_options(advice, experiment.strategy)
     layers = [
         (layer, str(accuracy), "" if layer == probes.last else signed(probes.lead(layer)))
         for layer, accuracy in probes.accuracies.items()
@@ -69,10 +80,39 @@ def print_advice(backbone: Backbone, data: ImageDataModule) -> Advice:
     print(f"gain     {advice.expected}")
     stop = f" --model.backbone.stop_at {advice.stop_at}" if advice.stop_at else ""
     print(f"advice   --finetuning {type(advice.strategy).__name__}{stop}")
+    if experiment.choice:
+        print(f"fit      {_beside_choice(advice, experiment.choice)}")
     if advice.alternative:
         print(f"or       {advice.alternative}")
     print(f"took     {time.monotonic() - start:.0f} s")
     return advice
+
+
+def keep_options(advice: Advice, strategy: FinetuningStrategy) -> Advice:
+    """Return advice that leaves a strategy of the advised class as it is, with its options.
+
+    What is measured decides on the class alone: how many groups train is said by `Auto`, or by the
+    user.
+
+    Example:
+        >>> from tltool.finetuning.strategies import LastBlocks
+        >>> advice = Advice("like", "more", LastBlocks(1), None, [], [])
+        >>> keep_options(advice, LastBlocks(num_groups=2)).strategy.num_groups
+        2
+    """
+    is_same = type(strategy) is type(advice.strategy)
+    return replace(advice, strategy=strategy) if is_same else advice
+
+
+def _beside_choice(advice: Advice, choice: str) -> str:
+    """Say how advice relates to what ``fit`` chooses by itself."""
+    chosen = choice.partition(": ")[0]
+    if chosen.startswith(f"{type(advice.strategy).__name__}(") and advice.stop_at is None:
+        return f"chooses it by itself, without --finetuning: {chosen}"
+    return (
+        f"chooses {chosen} by itself, by the number of images and the time it takes; the probes "
+        "here say otherwise"
+    )
 
 
 def check_question(config: Namespace) -> None:
@@ -117,7 +157,8 @@ def advised_yaml(config: str, advice: Advice) -> str:
           backbone: {stop_at: layer2}
     """
     changed: dict[str, Any] = yaml.safe_load(config) or {}
-    changed["finetuning"] = type(advice.strategy).__name__  # with its defaults
+    name, options = type(advice.strategy).__name__, changed_options(advice.strategy)
+    changed["finetuning"] = {"class_path": name, "init_args": options} if options else name
     if advice.stop_at is not None:
         backbone = changed.setdefault("model", {}).setdefault("backbone", {})
         arguments = backbone.setdefault("init_args", {}) if "class_path" in backbone else backbone

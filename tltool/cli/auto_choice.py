@@ -208,11 +208,16 @@ def _words(strategy: Any) -> str:
         >>> _words(LastBlocks(num_groups=2))
         'LastBlocks(num_groups=2)'
     """
+    changed = [f"{name}={value!r}" for name, value in changed_options(strategy).items()]
+    return f"{type(strategy).__name__}({', '.join(changed)})"
+
+
+def changed_options(strategy: Any) -> dict[str, Any]:
+    """Return the options of a strategy that are not at their default."""
     values = {
         field.name: (getattr(strategy, field.name), field.default) for field in fields(strategy)
     }
-    changed = [f"{name}={value!r}" for name, (value, default) in values.items() if value != default]
-    return f"{type(strategy).__name__}({', '.join(changed)})"
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _section(class_path: str, init_args: Mapping[str, Any]) -> Namespace:
