@@ -39,6 +39,7 @@ def test_each_device_takes_its_share(tltool):
 def test_accumulated_batches_are_one_step(tltool):
     _, out, _ = tltool("plan", "--trainer.accumulate_grad_batches", 3)
     assert "1 steps an epoch" in out
+    assert out.startswith("chosen   FullFinetuning(batch_norm='train'): the weights are random")
 
 
 def test_the_dumped_phases_train_the_same(tltool, tmp_path):

@@ -90,6 +90,8 @@ def _plan(experiment: Experiment) -> Plan:
         max_epochs=config.trainer.max_epochs,
         max_steps=max_steps(config.trainer),
     )
+    if experiment.choice:
+        print(f"chosen   {one_line(experiment.choice)}")
     print_plan(made, task, f"{data.batch_size} images a step, {share} per device")
     warnings = plan_warnings(made, task, optimizer, batch_per_device=share)
     warnings += head_batch_warnings(task.head, batch_per_device=share)
