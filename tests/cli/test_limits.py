@@ -31,6 +31,17 @@ def run(folder):
     return run_dir
 
 
+@pytest.fixture(scope="module")
+def tuned_run(tmp_path_factory):
+    """Return the directory of a run with a tuning split: 20 images that a folder calls val test."""
+    place = tmp_path_factory.mktemp("tuned")
+    for split, number in (("train", 50), ("val", 10)):
+        write_images(place / "images" / split, per_class=number)
+    words = ["fit", *SMALL, "--data.root", place / "images", "--run_dir", place / "run"]
+    assert main([*map(str, words), "--data.tuning_fraction", "0.4"]) == 0
+    return place / "run"
+
+
 @pytest.fixture
 def best(run):
     return run / "checkpoints" / "best.ckpt"
@@ -80,3 +91,14 @@ def test_the_report_says_whether_it_can_be_trusted(run, run_tltool):
     assert "The features of 24 images are kept: no image is read." in errors
     said = page.split("Can it be trusted?")[1]
     assert all(word in said for word in ("Labels: ", "Shortcuts: ", "asked coverage"))
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_images_that_a_run_called_test_are_measured_and_named_so(command, tuned_run, run_tltool):
+    best, folder = tuned_run / "checkpoints" / "best.ckpt", tuned_run.parent / "images"
+    status, out, errors = run_tltool(
+        *(command, "--ckpt_path", best, "--data.root", folder, *EVALUATION)
+    )
+    assert status == 0, errors
+    assert "These 20 images are val in the data, and were test in the run" in out
+    assert f"{'val' if command == 'validate' else 'test'}/accuracy" in out

@@ -7,15 +7,18 @@ from tltool.cli.evaluation import Setup, run_evaluation
 from tltool.data.datamodules.image_datamodule import SplitName
 from tltool.evaluation.multi_label import LabelMetrics
 from tltool.evaluation.per_class import ClassMetrics
-from tltool.inference.checkpoint_trust import read_trust
+from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_limits import SplitLimits, listening
+from tltool.inference.tested_images import as_tested
 from tltool.reporting.limit_tables import set_table
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 from tltool.training.callbacks.feature_reading import caching_of, reading_features
+from tltool.training.checkpoint_io import read_checkpoint
 
 MAX_CLASSES_SHOWN = 20
+_TUNED = "a part of its training images was its val, and chose the epoch."
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +38,10 @@ def test(setup: Setup) -> None:
 
 def _measure(setup: Setup, split: SplitName) -> None:
     predictor = Predictor(setup.task, source=setup.ckpt_path)
-    trust = read_trust(setup.ckpt_path)
+    checkpoint = read_checkpoint(setup.ckpt_path)
+    trust, tested = Trust.of_checkpoint(checkpoint), as_tested(setup.data.splits, checkpoint)
+    if tested is not None and split == "test":
+        setup.data.splits = tested
     limits = SplitLimits(trust, len(predictor.class_names)) if trust else None
     caching = caching_of(setup.ckpt_path)
     with listening(setup.trainer, limits), reading_features(setup.trainer, caching):
@@ -46,6 +52,9 @@ def _measure(setup: Setup, split: SplitName) -> None:
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
+    if tested is not None:
+        number = len(setup.data.samples(split))
+        print(f"These {number:,} images are val in the data, and were test in the run: {_TUNED}")
     if sentence := predictor.task.calibration.describe(setup.data.splits, split):
         print(sentence)
     if classes:

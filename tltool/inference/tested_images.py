@@ -1,0 +1,37 @@
+"""Test images of a run, found again among the images that a folder calls val."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tltool.data.loading.samples import Splits
+from tltool.training.resume_facts import image_hashes
+
+
+def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
+    """Return splits with the val images as test images, if the run of a checkpoint had them so.
+
+    A run with a tuning split chooses by a part of its training images, and calls those of a folder
+    ``val`` its test images. A command that knows the folder alone would call them ``val``.
+
+    Args:
+        splits: Of the data.
+        checkpoint: As it was read; it keeps the `image_hashes` of its run.
+
+    Returns:
+        ``None`` where the run had other test images, or none.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> train, val, test = (Samples([f"/images/{name}.jpg"]) for name in "abc")
+        >>> checkpoint = {"run_facts": {"images": image_hashes(Splits(train, val, test))}}
+        >>> found = as_tested(Splits(Samples([*train.paths, *val.paths]), test), checkpoint)
+        >>> found.test.paths
+        ['/images/c.jpg']
+    """
+    tested = checkpoint.get("run_facts", {}).get("images", {}).get("test")
+    if tested is None or splits.val is None or splits.test is not None:
+        return None
+    if set(image_hashes(splits)["val"].tolist()) != set(tested.tolist()):
+        return None
+    return replace(splits, val=None, test=splits.val)
