@@ -1,12 +1,15 @@
 """The same rows on terminal, page and W&B."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from tltool.evaluation.baselines import MAJORITY, RUN
 from tltool.evaluation.per_class import ClassMetrics
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.measured_weights import describe_weights
 from tltool.reporting.report import render_report
 from tltool.reporting.run_record import read_run
 from tltool.reporting.run_report import run_report
@@ -68,3 +71,31 @@ def test_classes_that_are_left_out_are_counted_on_all_doors():
 def test_of_many_classes_those_with_the_lowest_f1_are_shown():
     classes = [ClassMetrics(str(n), 1, 0.5, 0.5, n / 10, None, "", 0) for n in (9, 1, 5)]
     assert [row[0] for row in class_table(classes, most=2).rows] == ["1", "5"]
+
+
+def words_on(table, row):
+    return {each[0]: each[-1] for each in table.rows}[row]
+
+
+def test_a_constant_guess_is_named_and_so_is_one_that_does_better_here(measured_split):
+    found = measured_split(run=90, probe=80, majority=30)
+    found.single_label.labels[:20] = 1  # 60 of 100 images are bees.
+    said = words_on(score_table(found, ""), MAJORITY)
+    assert said.startswith("Always saying 'ants', the class of most training images;")
+    assert said.endswith("On these images always saying 'bees' has 0.600.")
+
+
+@pytest.mark.parametrize(
+    ("ending", "checkpoint", "said"),
+    [
+        ({}, {}, "best validation accuracy. These images chose it: slightly optimistic."),
+        ({"choose": "last"}, {}, "The last epoch, as the run asked for"),
+        ({}, {"ending": {"candidate": "0.5 of best epoch"}}, "images: 0.5 of best epoch. These"),
+    ],
+)
+def test_the_weights_that_were_measured_are_named(run, ending, checkpoint, said):
+    record = replace(run.record, config=run.record.config | {"ending": ending})
+    words = describe_weights(record, checkpoint, score="accuracy")
+    table = score_table(run.evaluation, words, has_chosen=record.has_chosen)
+    assert said in words_on(table, RUN)
+    assert ("These images chose" in words_on(table, RUN)) is record.has_chosen

@@ -148,6 +148,7 @@ def _print_run(run: MeasuredRun, *, images: bool) -> None:
     if found is not None:
         number = len(found.predictions)
         print(f"{one_line(folder)}: {found.score.name} on {number} {found.split} images")
-        plain_console().print(rich_table(score_table(found, run.measured)))
+        table = score_table(found, run.measured, has_chosen=run.record.has_chosen)
+        plain_console().print(rich_table(table))
     for name, file in write_pictures(run, images=images).items():
         print(f"{name:<13}{one_line(file)}")

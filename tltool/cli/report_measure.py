@@ -23,6 +23,7 @@ from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.overlay import draw_overlay
 from tltool.reporting.measured_run import MeasuredRun
+from tltool.reporting.measured_weights import describe_weights
 from tltool.reporting.run_card import run_card
 from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint
@@ -51,7 +52,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     data = evaluation = mapped = steps = None
-    images, missing, measured, overlays = "", list[str](), "", dict[int, Image]()
+    images, missing, overlays = "", list[str](), dict[int, Image]()
     try:
         section, trainer = record.config["data"], record.config["trainer"]
         given = {"data_config": task.data_config, "class_names": None}
@@ -72,10 +73,6 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         missing.append(f"The images cannot be read, so nothing was measured: {reason}")
     steps = record.steps_per_epoch or steps
     if not record.has_best:
-        step = read_checkpoint(record.checkpoint)["global_step"]
-        measured = (
-            f"The last checkpoint, after {step:,} steps: no validation has chosen a best one."
-        )
         missing.append("There is no best checkpoint, so the last one is measured.")
     last = folder / "checkpoints" / "last.ckpt"
     newest = read_checkpoint(last if last.is_file() else record.checkpoint)
@@ -89,7 +86,11 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         plan=plan,
         evaluation=evaluation,
         feature_map=mapped,
-        measured=measured,
+        measured=describe_weights(
+            record,
+            read_checkpoint(record.checkpoint),
+            score="" if evaluation is None else evaluation.score.name,
+        ),
         decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",
         epochs_done=num_steps / steps if steps else record.epochs_done,

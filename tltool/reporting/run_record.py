@@ -59,6 +59,12 @@ class RunRecord:
         return self.checkpoint is not None and self.checkpoint.name == "best.ckpt"
 
     @property
+    def has_chosen(self) -> bool:
+        """Whether the weights in the checkpoint were chosen on the validation images."""
+        ending = self.config.get("ending") or {}
+        return self.has_best and ending.get("choose") != "last"
+
+    @property
     def max_epochs(self) -> int | None:
         """The epochs that were planned, if they were."""
         epochs: int | None = self.config["trainer"]["max_epochs"]

@@ -80,7 +80,9 @@ def run_report(run: MeasuredRun, *, images: bool = True) -> Report:
             *([map_section(found, run.feature_map)] if found and run.feature_map else []),
         ],
         run.missing,
-        run_tables.score_table(found, run.measured) if found else None,
+        run_tables.score_table(found, run.measured, has_chosen=run.record.has_chosen)
+        if found
+        else None,
     )
 
 

@@ -15,24 +15,27 @@ MOST_MISTAKES = 12
 _COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
 
 
-def score_table(found: MeasuredSplit, measured: str) -> FactTable:
+def score_table(found: MeasuredSplit, measured: str, *, has_chosen: bool = True) -> FactTable:
     """Return one row for each baseline and for the run.
 
     Args:
         found: The split that was measured.
-        measured: Which checkpoint was measured, in words; empty for the best one.
+        measured: Which weights were measured, in a sentence; empty for those of the best epoch.
+        has_chosen: Whether they were chosen on the validation images.
     """
     name = found.score.name
-    chosen = ", on the images that chose it: slightly optimistic" if found.split == "val" else ""
+    measured = measured or f"The checkpoint with the best validation {name}."
+    if has_chosen and found.split == "val":
+        measured += " These images chose it: slightly optimistic."
     frequencies = "Always saying how frequent each class is in training"
     meanings = {
-        MAJORITY: f"Always saying {found.majority!r}; a model below it learned nothing.",
+        MAJORITY: _majority(found) if MAJORITY in found.baselines else "",
         FREQUENCIES: f"{frequencies}; a model below it learned nothing.",
         MEDIAN: "Always saying the median of training; a model above it learned nothing.",
         MEAN: "Always saying the mean of training.",
         PROBE: "Ridge regression on the frozen features: what the pretraining gives without "
         "training.",
-        RUN: measured or f"The checkpoint with the best validation {name}{chosen}.",
+        RUN: measured,
     }
     rows = []
     words = found.score.words
@@ -116,6 +119,18 @@ def rejection_table(curve: RejectionCurve) -> FactTable:
         for at in dict.fromkeys(map(curve.at_coverage, _COVERAGES))
     ]
     return FactTable(("not rejected", "of these wrong", "from a probability of"), rows, (0, 1, 2))
+
+
+def _majority(found: MeasuredSplit) -> str:
+    """Say which class a constant guess is of, and which one would be right more often here."""
+    counts = found.single_label.labels.bincount(minlength=len(found.class_names))
+    most = found.class_names[counts.argmax()]
+    words = f"Always saying {found.majority!r}, the class of most training images; a model below "
+    words += "it learned nothing."
+    if counts.max() > counts[found.class_names.index(found.majority)]:
+        right = found.score.words(float(counts.max() / counts.sum()))
+        words += f" On these images always saying {most!r} has {right}."
+    return words
 
 
 def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def judge_run(run: RunRecord, evaluation: MeasuredSplit | None, *, ended: bool =
         mark, said = answer(evaluation.differences)
         accuracy, *differences = reasons(evaluation)
         rests_on = [accuracy, *differences]
-        if evaluation.split == "val" and run.has_best:
+        if evaluation.split == "val" and run.has_chosen:
             chose = "These images chose the checkpoint, so that is slightly optimistic."
             rests_on.insert(1, chose)
         rests_on.append(
