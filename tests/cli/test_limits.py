@@ -60,10 +60,12 @@ def test_without_calibration_there_are_no_limits(folder, run_tltool, tmp_path):
 
 
 def test_predict_writes_sets_and_says_what_they_rest_on(best, folder, run_tltool, tmp_path):
+    (tmp_path / "predictions.csv").touch()
     words = ("--ckpt_path", best, "--data.root", folder, "--coverage", "0.9", *EVALUATION)
     status, out, errors = run_tltool("predict", *words)
     assert status == 0, errors
     assert "sets     0.9 of them hold the class, by 24 val images, which chose the" in out
+    assert "predictions.csv is there and is replaced. Name another file by --output." in errors
     header = next(csv.reader((tmp_path / "predictions.csv").read_text().splitlines()))
     assert {"is_unknown", "unknown_score", "prediction_set"} < set(header)
 

@@ -47,8 +47,9 @@ def assert_same_runs():
 
 @pytest.mark.parametrize("strategy", ["LinearProbe", "LPFT"])
 def test_a_run_that_max_steps_ended_inside_an_epoch_trains_all_of_it(fit, strategy):
-    fit("--finetuning", strategy, "--trainer.max_steps", "13")
-    fit("--finetuning", strategy, "--trainer.max_steps", "-1", "--ckpt_path", LAST)
+    first = fit("--finetuning", strategy, "--trainer.max_steps", "13")
+    again = fit("--finetuning", strategy, "--trainer.max_steps", "-1", "--ckpt_path", LAST)
+    assert [", with earlier starts " in said for said in (first, again)] == [False, True]
     assert trained(0)[0] == 20
 
 

@@ -42,6 +42,15 @@ def test_a_head_with_hidden_layers_is_shown_as_it_is_called():
     assert card["head"] == "Head(hidden_features=[4], norm=batch)"
 
 
+def test_of_weights_that_were_left_out_the_source_is_shown():
+    backbone = {"init_args": {"name": "pixels", "weights": "auto"}}
+    config = CONFIG | {"model": CONFIG["model"] | {"backbone": backbone}}
+    assert (
+        run_card(config, {}, input_size=(3, 8, 8)).rows[0][1]
+        == "pixels, weights auto (random), 8 px"
+    )
+
+
 def test_what_is_not_known_is_said():
     card = dict(run_card(CONFIG, {}, input_size=(3, 64, 64)).rows)
     assert (card["images"], card["minutes"], card["commit"]) == ("unknown",) * 3

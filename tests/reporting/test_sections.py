@@ -97,6 +97,7 @@ def test_the_confusion_matrix_of_few_classes_is_a_table_too(measured_split):
     found = measured_split(run=75, probe=80)
     few = predictions_sections(found, None)[0]
     assert [list(row[1:]) for row in few.table.rows] == found.confusion.tolist()
+    assert "numbers are images, the color is their share" in few.pictures[0].description
     found.class_names.extend(f"class {number}" for number in range(8))
     many = predictions_sections(found, None)[0]
     assert many.table is None

@@ -28,7 +28,7 @@ from tltool.training.callbacks.early_end import EarlyEnd, end_reason
 from tltool.training.callbacks.signal_stop import leave_together
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
-from tltool.training.distributed.run_status import StatusOf
+from tltool.training.distributed.run_status import StatusOf, read_status
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
 from tltool.training.run_lock import locked_run_dir
@@ -139,7 +139,7 @@ def _train(
             text = short_yaml(experiment.plain_config, experiment.backbone.weights)
             print("\nThis run as YAML, to keep and change (tltool fit --config FILE):")
             print(text)
-    start = time.monotonic()
+    start, status = time.monotonic(), read_status(experiment.run_dir)
     print_surgery(experiment, trainer)
     front = fit_front(experiment, trainer)
     probe = print_probe(experiment, trainer, front)
@@ -167,7 +167,7 @@ def _train(
         print_calibration(calibration)
     if trust:
         print_trust(trust)
-    print_outcome(gain, time.monotonic() - start)
+    print_outcome(gain, time.monotonic() - start, earlier=status.seconds if status else 0.0)
     print_next(experiment.run_dir, gain, experiment.plain_config)
     return gain
 

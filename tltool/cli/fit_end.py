@@ -28,14 +28,16 @@ def print_best(run_dir: Path, trainer: Trainer) -> None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(kept)}")
 
 
-def print_outcome(gain: RunGain | None, seconds: float) -> None:
+def print_outcome(gain: RunGain | None, seconds: float, *, earlier: float = 0.0) -> None:
     """Print the time that it took, and whether the run won or lost against the probe.
 
     Args:
         gain: The run beside the probe; ``None`` where no probe was measured.
         seconds: What it took.
+        earlier: What earlier starts of the same run took.
     """
-    print(f"took     {describe_duration(seconds)}")
+    whole = f", with earlier starts {describe_duration(seconds + earlier)}" if earlier else ""
+    print(f"took     {describe_duration(seconds)}{whole}")
     if gain is None:
         print("unknown  whether it won: no probe was measured to compare it with")
         return

@@ -74,6 +74,8 @@ def predict(
     if overlays is not None:  # What cannot be is said before the work.
         check_can_map()
         last_feature_map(predictor.task.backbone)
+    if output.is_file() and setup.ranks.launch.rank == 0:
+        log.warning("%s is there and is replaced. Name another file by --output.", output)
     num_images = predict_to_file(
         predictor,
         setup.data,

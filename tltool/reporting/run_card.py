@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tltool._plain_text import pixel_size
+from tltool.models.weights.loading import weights_in_words
 from tltool.reporting.tables import FactTable
 from tltool.training.callbacks.step_trace import StepTrace
 from tltool.training.checkpoint_io import TASK
@@ -36,10 +37,9 @@ def run_card(
     built = checkpoint.get(TASK, {}).get("backbone", {}).get("init_args", backbone)
     ranks = facts.get("world_size") or 1
     devices = f"{ranks} of {machine['device']}" if machine else f"{ranks}"
+    weights = weights_in_words(str(built["weights"]), built["name"])
     rows = {
-        "backbone": ", ".join(
-            [built["name"], f"weights {built['weights']}", f"{pixel_size(input_size)} px"]
-        ),
+        "backbone": f"{built['name']}, weights {weights}, {pixel_size(input_size)} px",
         "surgery": "; ".join(next(iter(edit)) for edit in backbone.get("surgery") or []),
         "head": _head(model["head"]),
         "objective": model.get("objective", "single_label").replace("_", " "),

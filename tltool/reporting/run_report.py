@@ -14,7 +14,7 @@ from tltool.evaluation.regression import RegressionPredictions
 from tltool.evaluation.rejection import rejection_curve
 from tltool.finetuning.plan import Plan
 from tltool.reporting import run_tables
-from tltool.reporting.figures.confusion import draw_confusion
+from tltool.reporting.figures.confusion import WITH_COUNTS, draw_confusion
 from tltool.reporting.figures.curves import Curves, draw_curves
 from tltool.reporting.figures.layer_health import HEALTH_COLUMNS, draw_layer_health
 from tltool.reporting.figures.reliability import draw_reliability
@@ -165,7 +165,9 @@ def predictions_sections(found: MeasuredSplit, run: MeasuredRun | None) -> list[
         return regression_sections(found, found.predictions, run)
     names, mistakes = found.class_names, run_tables.mistake_table(found)
     classes = found.single_label.classes(names)
-    words = "The share of each true class (row) by predicted class (column), bright where high."
+    words = "Rows are true classes, columns predicted ones; "
+    words += "numbers are images, " if len(names) <= WITH_COUNTS else ""
+    words += "the color is their share of the true class, bright where high."
     if len(names) > MANY_CLASSES:
         words += f" Of {len(names):,} classes, those that are confused most often."
     return [

@@ -34,6 +34,16 @@ def resolve_auto(weights: str, name: str) -> str:
     return f"package:{package}" if package else "pretrained"
 
 
+def weights_in_words(weights: str, name: str) -> str:
+    """Return a source of weights as it was given, and of ``auto`` what that is here.
+
+    Example:
+        >>> weights_in_words("random", "resnet18"), weights_in_words("auto", "pixels")
+        ('random', 'auto (random)')
+    """
+    return weights if weights != "auto" else f"auto ({resolve_auto(weights, name)})"
+
+
 def check_weights_key(weights: str, weights_key: str | None) -> None:
     """Raise a ValueError if a key is set for weights that are no file."""
     if weights_key is not None and (weights in _NO_FILES or weights.startswith("package:")):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tltool.evaluation.measured_split import MeasuredSplit
+from tltool.models.weights.loading import weights_in_words
 from tltool.reporting.card.card_facts import CardFacts
 from tltool.reporting.card.card_metrics import measures, weak_classes
 from tltool.reporting.card.front_matter import front_matter
@@ -145,7 +146,7 @@ def _training_rows(facts: CardFacts) -> dict[str, str]:
     init_args: Mapping[str, Any] = facts.task.task_config["backbone"]["init_args"]
     minutes = None if facts.seconds is None else f"{facts.seconds / 60:.1f}"
     return {
-        "pretrained weights": str(init_args["weights"]),
+        "pretrained weights": weights_in_words(str(init_args["weights"]), init_args["name"]),
         "weights are": str(checkpoint.get("ending", {}).get("candidate", "")),
         "epochs": "" if record is None or not record.epochs_done else str(record.epochs_done),
         "steps of this checkpoint": str(checkpoint.get("global_step", "")),
