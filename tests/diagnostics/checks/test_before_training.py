@@ -1,6 +1,7 @@
 """Loss, signal, batch norm, memory and overfitting one batch, before a run."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,18 @@ def test_settled_statistics_agree_and_wrong_ones_do_not():
     gap = batch_norm_gap(norm, inputs)
     assert gap.norms[0].factor == pytest.approx(100, rel=0.01)
     assert batch_norm_agrees(gap, 64, trains=False).status == "failed"
+
+
+def test_numbers_that_look_doubtful_say_why_they_are_fine():
+    logits = torch.tensor([[2.0, 0.0], [-3.0, 0.0], [-3.0, 0.0], [0.0, 2.0]])
+    result = starting_loss(logits, LABELS, cross_entropy)
+    assert result.status == "ok"
+    assert result.found.endswith(" above a guess; more than 1.5 above would be a warning")
+    gap = batch_norm_gap(nn.BatchNorm1d(4), torch.randn(99, 4))
+    kept = batch_norm_agrees(
+        replace(gap, norms=[replace(gap.norms[0], is_untouched=False)]), 99, trains=False
+    )
+    assert (kept.status, "No phase normalizes by the batch" in kept.found) == ("ok", True)
 
 
 @pytest.mark.parametrize(("mean", "found"), [(2.0, ["warning"] * 2), (0.5, ["ok"] * 2)])

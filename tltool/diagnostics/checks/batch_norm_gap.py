@@ -19,6 +19,7 @@ WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
 #: pretrained EfficientNet-Lite0 on photographs, a phase with batch statistics lost 5 points.
 APART = 1.0
 
+_KEPT = "No phase normalizes by the batch, so that training sees the features of evaluation mode"
 CHECK = Check("batch norm")
 
 
@@ -99,8 +100,9 @@ def batch_norm_agrees(gap: BatchNormGap, num_images: int, *, trains: bool) -> Ch
     kind = _problem(gap, worst, trains=trains)
     if kind is not None:
         return CHECK.problem(kind, seen=seen)
-    moves = ". The running statistics are new; training will move them"
-    return CHECK.ok(seen + (moves if _is_untouched(gap) else ""))
+    if _is_untouched(gap):
+        return CHECK.ok(f"{seen}. The running statistics are new; training will move them")
+    return CHECK.ok(seen + ("" if trains else f". {_KEPT}"))
 
 
 def _problem(gap: BatchNormGap, worst: NormGap, *, trains: bool) -> str | None:

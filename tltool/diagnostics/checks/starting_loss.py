@@ -14,6 +14,8 @@ from tltool.diagnostics.checks.check_result import Check, CheckResult
 #: of wrong answers, and the first steps only take that back (Karpathy, 2019,
 #: http://karpathy.github.io/2019/04/25/recipe/).
 SURE = 1.5
+#: From here on it is said why more than a guess is no harm: the half that those logits cost.
+USUAL = 0.5
 #: Times the loss of a guess. A random head tells two clear clusters apart in half of all draws, but
 #: it is not that sure of it: with less it knows the labels already.
 KNOWS = 0.1
@@ -23,6 +25,7 @@ _GUESS: dict[str, str] = {
     "multi_label": "a guess of .5 for each class has",
     "regression": "always saying the mean has",
 }
+_ABOVE = f"A random head is often above a guess; more than {SURE:g} above would be a warning"
 CHECK = Check("loss at the start")
 
 
@@ -63,4 +66,5 @@ def starting_loss(
         return CHECK.problem("high", seen=seen)
     if found < KNOWS * expected:
         return CHECK.problem("low", seen=seen)
-    return CHECK.ok(seen)
+    is_above = found > expected + USUAL
+    return CHECK.ok(seen + (f". {_ABOVE}" if is_above else ""))
