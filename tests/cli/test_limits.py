@@ -95,6 +95,7 @@ def test_the_report_says_whether_it_can_be_trusted(run, run_tltool):
     assert all(word in said for word in ("Labels: ", "Shortcuts: ", "asked coverage"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_images_that_a_run_called_test_are_measured_and_named_so(command, tuned_run, run_tltool):
     best, folder = tuned_run / "checkpoints" / "best.ckpt", tuned_run.parent / "images"
