@@ -17,7 +17,7 @@ from tltool.data.datamodules.stratified_split import check_tuning_fraction
 from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.value_range import check_value_range
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
-from tltool.data.loading.batch_size import check_batch_size
+from tltool.data.loading.batch_size import check_at_least_one, check_batch_size
 from tltool.data.loading.class_balance import Sampling
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loading.image_dataset import collate
@@ -128,7 +128,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         super().__init__()
         kinds: dict[str, Objective] = {name: name for name in get_args(Objective)}
         self.objective = lookup(kinds, objective, kind="objective")
-        self.batch_size = batch_size
+        self.batch_size = check_at_least_one(batch_size)
         self.num_workers = num_workers
         self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing

@@ -1,6 +1,25 @@
 """Batch size: the share of one device, the number of batches in an epoch, and checks."""
 
 
+def check_at_least_one(batch_size: int) -> int:
+    """Return a batch size that can be.
+
+    Raises:
+        ValueError: If there is not one image in it.
+
+    Example:
+        >>> check_at_least_one(0)
+        Traceback (most recent call last):
+        ...
+        ValueError: The batch size must be at least 1, got 0. Set --data.batch_size 32.
+    """
+    if batch_size < 1:
+        raise ValueError(
+            f"The batch size must be at least 1, got {batch_size}. Set --data.batch_size 32."
+        )
+    return batch_size
+
+
 def per_device_batch_size(batch_size: int, world_size: int) -> int:
     """Return the share of one device.
 
@@ -15,11 +34,7 @@ def per_device_batch_size(batch_size: int, world_size: int) -> int:
         ...
         ValueError: The batch size 30 cannot be shared by 4 devices. Set --data.batch_size 28 or 32.
     """
-    if batch_size < 1:
-        raise ValueError(
-            f"The batch size must be at least 1, got {batch_size}. Set --data.batch_size 32."
-        )
-    share, rest = divmod(batch_size, world_size)
+    share, rest = divmod(check_at_least_one(batch_size), world_size)
     if rest == 0:
         return share
     sizes = [str(size * world_size) for size in (share, share + 1) if size > 0]
