@@ -25,7 +25,7 @@ from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.cli.trainer_section import check_accelerator, steps_per_epoch, world_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.data.loading.batch_size import per_device_batch_size
+from tltool.data.loading.batch_size import check_batch_size, per_device_batch_size
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.models.backbone import Backbone
@@ -36,6 +36,7 @@ from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 from tltool.training.run_directory import create_run_dir, open_run_dir
 from tltool.training.strategy_surgery import edit_for_strategy_
+from tltool.training.task_optimizer import check_options
 
 _SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
 # What jsonargparse says where a logger or callback of the trainer cannot be made.
@@ -124,13 +125,16 @@ class Experiment:
         )
 
 
-def build(parser: Parser, config: Namespace, start: RunStart) -> Experiment:
+def build(
+    parser: Parser, config: Namespace, start: RunStart, *, trains: bool = False
+) -> Experiment:
     """Make backbone, data, task and strategy; what cannot be is refused before it takes time.
 
     Args:
         parser: See `experiment_parser`.
         config: What it has parsed.
         start: What `begin` has made of it.
+        trains: Whether there must be what training needs.
 
     Raises:
         ValueError: If the phases, or a logger or callback of the trainer, cannot be, the values of
@@ -138,13 +142,22 @@ def build(parser: Parser, config: Namespace, start: RunStart) -> Experiment:
     """
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
     auto = strategy if isinstance(strategy, Auto) else None
+    _check_epochs(config)
     if auto is None:
         _check_phases(strategy, config)
     fill_defaults(config, strategy)
+    check_options(make_section("optimizer", config.optimizer.as_dict()))
+    data = list_data(config, trains=trains)
+
+    def take(class_type: type[Any], **init_args: Any) -> ImageDataModule:
+        del class_type  # It is made, and not listed twice; the backbone is made only now.
+        data.data_config = init_args["data_config"]
+        return data
+
     others = config.clone()
     del others["finetuning"]
     try:
-        made = parser.instantiate(others)
+        made = parser.instantiate(others, instantiators=[(take, ImageDataModule, True)])
     except ValueError as error:
         raise (_as_one_line(error) or error) from error.__cause__
     edit_for_strategy_(made.model, strategy)
@@ -216,7 +229,7 @@ def run_experiment(
         if end is not None:
             rank_zero_only(print)(end)
             return 0
-        experiment = build(parser, config, start)
+        experiment = build(parser, config, start, trains=trains)
         given |= {name: experiment.made[name] for name in options}
         for name in options:  # What is left is a configuration of fit.
             del config[name]
@@ -225,6 +238,28 @@ def run_experiment(
         if not is_out_of_memory(error):
             raise
         raise ValueError(out_of_memory_advice(config.as_dict())) from error
+
+
+def list_data(config: Namespace, *, trains: bool) -> ImageDataModule:
+    """Return the images of a configuration, listed: what is wrong with them is said at once.
+
+    Weights are loaded, or downloaded, only then.
+
+    Args:
+        config: The parsed configuration.
+        trains: Whether there must be what training needs.
+    """
+    data: ImageDataModule = make_section("data", config.data.as_dict())
+    num_images = len(data.samples("train"))
+    if trains:
+        data.samples("val")
+        check_batch_size(data.batch_size, num_images)
+    return data
+
+
+def _check_epochs(config: Namespace) -> None:
+    if config.trainer.max_epochs == 0 and not config.trainer.fast_dev_run:
+        raise ValueError("`max_epochs: 0` trains nothing. Set --trainer.max_epochs 1, or more.")
 
 
 def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:

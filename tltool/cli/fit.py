@@ -20,7 +20,6 @@ from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import take_launch
-from tltool.data.loading.batch_size import check_batch_size
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.inference.run_gain import RunGain
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
@@ -31,6 +30,7 @@ from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import StatusOf, read_status
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
+from tltool.training.run_directory import number_given_back
 from tltool.training.run_lock import locked_run_dir
 
 
@@ -106,9 +106,9 @@ def fit(
         gains: Takes the gain over the probe, if it is measured.
     """
     del seeds  # This is one of them: `main` trains the others.
-    data = experiment.data  # Before features are computed, and a directory is there for nothing.
-    check_batch_size(data.batch_size, len(data.samples("train")))
-    with locked_run_dir(experiment.run_dir):
+    run_dir, is_numbered = experiment.run_dir, experiment.start.run_dir is None
+    given_back = number_given_back(run_dir) if is_numbered else contextlib.nullcontext()
+    with given_back, locked_run_dir(run_dir):
         gain = _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
     if gain is not None and gains is not None:
         gains.append(gain)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -42,6 +43,27 @@ def create_run_dir(runs_dir: str | Path, name: str) -> Path:
             f"Cannot write the run to {str(parent)!r}: {error.strerror}. Set --runs_dir to a "
             "directory that you may write."
         ) from error
+
+
+@contextlib.contextmanager
+def number_given_back(run_dir: Path) -> Iterator[None]:
+    """Remove a numbered directory again if nothing was written into it, as by a failed start.
+
+    Example:
+        >>> import tempfile
+        >>> run_dir = create_run_dir(tempfile.mkdtemp(), "mine")
+        >>> with number_given_back(run_dir):
+        ...     print(run_dir.is_dir())
+        True
+        >>> run_dir.is_dir()
+        False
+    """
+    try:
+        yield
+    finally:
+        if is_first_rank():
+            with contextlib.suppress(OSError):  # It is not empty.
+                run_dir.rmdir()
 
 
 def open_run_dir(path: str | Path) -> Path:

@@ -12,6 +12,27 @@ from tltool.training.classifier import Classifier
 OptimizerFactory = Callable[[Any], Optimizer]
 
 
+def check_options(factory: OptimizerFactory) -> None:
+    """Raise if an optimizer refuses its options, before there are parameters for it.
+
+    Raises:
+        ValueError: It names the value.
+
+    Example:
+        >>> check_options(lambda parameters: torch.optim.AdamW(parameters, lr=-1.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: The optimizer cannot be made: Invalid learning rate: -1.0. Set another value...
+    """
+    try:
+        factory([torch.nn.Parameter(torch.zeros(1, 1))])
+    except ValueError as error:
+        raise ValueError(
+            f"The optimizer cannot be made: {error}. Set another value of it, such as "
+            "--optimizer.lr 0.001."
+        ) from error
+
+
 def make_optimizer(
     task: Classifier, factory: OptimizerFactory, *, decays_backbone: bool = True
 ) -> Optimizer:

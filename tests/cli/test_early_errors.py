@@ -1,0 +1,50 @@
+"""What cannot be is said before weights are loaded, and leaves no run directory behind."""
+
+import pytest
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.img_size", "32"),
+    *("--data.num_workers", "0", "--trainer.accelerator", "cpu"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data.batch_size", "0"], "The batch size must be at least 1, got 0."),
+        (["--data.batch_size", "64"], "The batch size 64 is larger than the"),
+        (["--data.val_fraction", "1.5"], "val_fraction"),
+        (["--data.root", "imagse"], "imagse"),
+        (["--optimizer.lr", "-1"], "Invalid learning rate: -1.0. Set another value of it"),
+        (["--trainer.max_epochs", "0"], "`max_epochs: 0` trains nothing."),
+    ],
+)
+def test_what_cannot_be_is_said_before_weights_are_loaded(
+    run_tltool, images, tmp_path, words, message
+):
+    no_weights = ["--model.backbone.weights", "none.safetensors"]  # Loading them is another error.
+    status, _, err = run_tltool("fit", "--data.root", images, *SMALL, *no_weights, *words)
+    assert status == 1
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_are_listed_once(run_tltool, images, monkeypatch):
+    from tltool import ImageFolderDataModule
+
+    listed = []
+    find = ImageFolderDataModule.find_records
+    monkeypatch.setattr(
+        ImageFolderDataModule, "find_records", lambda data: listed.append(1) or find(data)
+    )
+    random = ["--model.backbone.weights", "random", "--data.batch_size", "8"]
+    status, _, err = run_tltool("plan", "--data.root", images, *SMALL, *random)
+    assert (status, listed) == (0, [1]), err
+
+
+def test_a_start_that_fails_gives_its_number_back(run_tltool, images, tmp_path):
+    late = ["--model.backbone.weights", "random", "--trainer.enable_checkpointing", "false"]
+    words = ["--data.root", images, *SMALL, "--data.batch_size", "8", *late]
+    status, _, err = run_tltool("fit", *words)
+    assert (status, "would leave no best.ckpt" in err) == (1, True)
+    assert list((tmp_path / "runs/images").iterdir()) == []
