@@ -1,6 +1,9 @@
 """What cannot be is said before weights are loaded, and leaves no run directory behind."""
 
+import re
+
 import pytest
+import yaml
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.img_size", "32"),
@@ -48,3 +51,23 @@ def test_a_start_that_fails_gives_its_number_back(run_tltool, images, tmp_path):
     status, _, err = run_tltool("fit", *words)
     assert (status, "would leave no best.ckpt" in err) == (1, True)
     assert list((tmp_path / "runs/images").iterdir()) == []
+
+
+def test_a_batch_size_that_is_not_given_fits_few_images_and_is_kept(run_tltool, images, tmp_path):
+    words = ["--data.root", images, *SMALL, "--model.backbone.weights", "random"]
+    words += ["--finetuning", "LinearProbe", "--run_dir", "mine", "--trainer.max_epochs"]
+    status, _, err = run_tltool("fit", *words, 1)
+    assert (status, err.count("The batch size is 16, not 32: there are 20 training images")) == (
+        0,
+        1,
+    )
+    saved = yaml.safe_load((tmp_path / "mine/config.yaml").read_text())
+    assert saved["data"]["init_args"]["batch_size"] == 16
+    status, out, err = run_tltool("fit", *words, 2)
+    assert (status, "batch size" in err) == (0, False)
+    assert re.findall(r"^resume +(\S+)", out, re.M) == ["trainer.max_epochs"]
+
+
+def test_a_plan_has_the_batch_size_that_fits(run_tltool, images):
+    words = ["--data.root", images, *SMALL, "--model.backbone.weights", "random"]
+    assert "16 images a step, 16 per device" in run_tltool("plan", *words)[1]

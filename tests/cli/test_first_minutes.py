@@ -164,6 +164,7 @@ def test_an_accelerator_that_is_not_there_is_said_before_anything_is_read(run_tl
 
 def test_fewer_images_than_a_batch_are_said_before_the_probe_and_a_run(run_tltool, images):
     words = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
-    status, out, err = run_tltool("fit", images, *words, "--data.num_workers", "0")
+    words += ["--data.num_workers", "0", "--data.batch_size", "32"]
+    status, out, err = run_tltool("fit", images, *words)
     assert (status, "probe" in out, list(Path.cwd().iterdir())) == (1, False, [])
     assert "error: The batch size 32 is larger than the " in err

@@ -70,6 +70,19 @@ def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> N
             )
 
 
+def take_batch_size_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> None:
+    """Put the batch size that a run began with in the place of one that follows from the images.
+
+    Args:
+        config: The configuration that resumes it.
+        before: That in its checkpoint; empty of a run from Python.
+    """
+    size = (before.get("data", {}).get("init_args") or {}).get("batch_size")
+    options = config.data.init_args
+    if size is not None and options.get("batch_size", size) is None:
+        options.batch_size = size
+
+
 def epochs_of_budget(experiment: "Experiment", seconds: float) -> int:
     """Return the epochs that a budget allows, from measured steps of the last phase."""
     config, made = experiment.config, experiment.made

@@ -25,7 +25,7 @@ from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
 from tltool.cli.trainer_section import check_accelerator, steps_per_epoch, world_size
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.data.loading.batch_size import check_batch_size, per_device_batch_size
+from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies import Auto, FinetuningStrategy
 from tltool.models.backbone import Backbone
@@ -246,14 +246,16 @@ def list_data(config: Namespace, *, trains: bool) -> ImageDataModule:
     Weights are loaded, or downloaded, only then.
 
     Args:
-        config: The parsed configuration.
+        config: The parsed configuration. The batch size that follows from the images is set in it.
         trains: Whether there must be what training needs.
     """
     data: ImageDataModule = make_section("data", config.data.as_dict())
-    num_images = len(data.samples("train"))
+    data.samples("train")
     if trains:
         data.samples("val")
-        check_batch_size(data.batch_size, num_images)
+    if trains or config.data.init_args.get("batch_size") is None:
+        data.settle_batch_size()
+        config.data.init_args.batch_size = data.batch_size
     return data
 
 

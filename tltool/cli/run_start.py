@@ -11,7 +11,11 @@ from jsonargparse import Namespace
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities import rank_zero_only
 
-from tltool.cli.auto_choice import check_budget, take_choice_of_checkpoint
+from tltool.cli.auto_choice import (
+    check_budget,
+    take_batch_size_of_checkpoint,
+    take_choice_of_checkpoint,
+)
 from tltool.cli.parser import Parser
 from tltool.cli.resumed_config import ResumedConfig, plain_config
 from tltool.finetuning.strategies.auto import EPOCHS
@@ -71,6 +75,7 @@ def begin(parser: Parser, config: Namespace) -> RunStart:
     resumed = start.resumed
     if resumed:
         take_choice_of_checkpoint(config, resumed.config)
+        take_batch_size_of_checkpoint(config, resumed.config)
     check_budget(config)
     has_epochs = config.trainer.max_epochs is not None
     if not has_epochs:

@@ -1,9 +1,11 @@
 """Base class of the datamodules: options, checks and loaders of images."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from tltool._lookup import lookup
@@ -17,7 +19,12 @@ from tltool.data.datamodules.stratified_split import check_tuning_fraction
 from tltool.data.datamodules.yaml_names import as_names
 from tltool.data.files.value_range import check_value_range
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
-from tltool.data.loading.batch_size import check_at_least_one, check_batch_size
+from tltool.data.loading.batch_size import (
+    USUAL_BATCH_SIZE,
+    check_at_least_one,
+    check_batch_size,
+    fitting_batch_size,
+)
 from tltool.data.loading.class_balance import Sampling
 from tltool.data.loading.device_share import DeviceShare, batches_done, common_seed, device_share
 from tltool.data.loading.image_dataset import collate
@@ -28,6 +35,8 @@ from tltool.data.transforms.normalization import Preprocessing
 from tltool.data.transforms.random_crop import CROP_AREA
 
 __all__ = ["ImageDataModule", "SplitName"]
+
+_warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 _NEEDED: dict[str, tuple[SplitName, ...]] = {
     "fit": ("train", "val"),
@@ -51,7 +60,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
     a resumed run goes on with it. A training batch has a ``seed`` too, of what its step draws.
 
     Args:
-        batch_size: Number of images in a step, over all devices: each takes its share.
+        batch_size: Number of images in a step, over all devices: each takes its share. ``None`` is
+            32, or of fewer training images the largest power of two that they fill.
         num_workers: Number of processes that decode, for each device; ``None`` takes one less than
             its share of the CPU cores, at most 8, and 0 decodes in the main process.
         value_range: The pixel values of black and of white, such as ``[0, 4095]`` for 12 bits in
@@ -106,7 +116,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         num_workers: int | None = None,
         value_range: list[float] | None = None,
         preprocessing: Preprocessing = "backbone",
@@ -128,7 +138,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         super().__init__()
         kinds: dict[str, Objective] = {name: name for name in get_args(Objective)}
         self.objective = lookup(kinds, objective, kind="objective")
-        self.batch_size = check_at_least_one(batch_size)
+        self.batch_size = USUAL_BATCH_SIZE if batch_size is None else check_at_least_one(batch_size)
+        self._has_usual_batch = batch_size is None
         self.num_workers = num_workers
         self.value_range = None if value_range is None else check_value_range(value_range)
         self.preprocessing: Preprocessing = preprocessing
@@ -176,8 +187,23 @@ class ImageDataModule(PreparedImages, LightningDataModule):
         if stage == "fit":
             self.check_values(self.value_survey)
             self._run_seed = None  # A checkpoint is read after this.
-            check_batch_size(self.batch_size, len(self.samples("train")))
+            self.settle_batch_size()
             self.labels_to_balance()
+
+    def settle_batch_size(self) -> None:
+        """Shrink the batch size, if none was given, to what the training images fill.
+
+        Raises:
+            ValueError: If one was given that they do not fill.
+        """
+        num_images = len(self.samples("train"))
+        if self._has_usual_batch and num_images < self.batch_size:
+            self.batch_size = fitting_batch_size(num_images)
+            _warn(
+                "The batch size is %d, not %d: there are %d training images.",
+                *(self.batch_size, USUAL_BATCH_SIZE, num_images),
+            )
+        check_batch_size(self.batch_size, num_images)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of order, augmentation and dropout, for a checkpoint."""
@@ -190,7 +216,7 @@ class ImageDataModule(PreparedImages, LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Return the loader of this device's training images, shuffled anew in each epoch."""
         dataset = self.dataset("train", augment=True)
-        check_batch_size(self.batch_size, len(dataset))
+        self.settle_batch_size()
         if self._run_seed is None:
             self._run_seed = common_seed(self.trainer)
         mixing = MixingCollate(self.num_classes, mixup=self.mixup, cutmix=self.cutmix)

@@ -28,7 +28,7 @@ else:
 class SharedOptions(TypedDict, total=False):
     """The options of `ImageDataModule`, where they are documented, for any kind of data."""
 
-    batch_size: int
+    batch_size: int | None
     num_workers: int | None
     value_range: list[float] | None
     preprocessing: Preprocessing

@@ -1,5 +1,7 @@
 """Batch size: the share of one device, the number of batches in an epoch, and checks."""
 
+USUAL_BATCH_SIZE = 32
+
 
 def check_at_least_one(batch_size: int) -> int:
     """Return a batch size that can be.
@@ -62,6 +64,16 @@ def batches_per_epoch(num_images: int, batch_size: int) -> int:
     return full + (rest > 1 or (rest == 1 and full == 0))
 
 
+def fitting_batch_size(num_images: int) -> int:
+    """Return the largest power of two that so many images fill.
+
+    Example:
+        >>> fitting_batch_size(20)
+        16
+    """
+    return 1 << (num_images.bit_length() - 1)
+
+
 def check_batch_size(batch_size: int, num_images: int) -> None:
     """Raise if a batch needs more images than there are.
 
@@ -72,8 +84,7 @@ def check_batch_size(batch_size: int, num_images: int) -> None:
         ValueError: The batch size 32 is larger than the 20 training images. Set ...batch_size 16.
     """
     if batch_size > num_images:
-        fitting = 1 << (num_images.bit_length() - 1)  # the largest power of two
         raise ValueError(
             f"The batch size {batch_size} is larger than the {num_images} training images. "
-            f"Set --data.batch_size {fitting}."
+            f"Set --data.batch_size {fitting_batch_size(num_images)}."
         )
