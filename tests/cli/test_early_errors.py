@@ -71,3 +71,14 @@ def test_a_batch_size_that_is_not_given_fits_few_images_and_is_kept(run_tltool, 
 def test_a_plan_has_the_batch_size_that_fits(run_tltool, images):
     words = ["--data.root", images, *SMALL, "--model.backbone.weights", "random"]
     assert "16 images a step, 16 per device" in run_tltool("plan", *words)[1]
+
+
+def test_a_value_of_another_type_is_answered_with_the_flag(run_tltool):
+    for flag, kind in (("--data.batch_size", "a whole number"), ("--optimizer.lr", "a number")):
+        status, _, err = run_tltool("fit", "images", flag, "big")
+        assert (status, f"error: {flag} is {kind}, and not 'big'." in err) == (2, True), err
+
+
+def test_too_few_folds_are_said_before_anything_is_read(run_tltool):
+    status, _, err = run_tltool("compare", "--data.root", "nowhere", "--folds", "2")
+    assert (status, "needs at least 3 folds, got 2" in err) == (1, True)

@@ -10,6 +10,7 @@ from tltool.cli.parser_errors import (
     UNKNOWN_KEY,
     WRONG_CHOICE,
     WRONG_CLASS,
+    WRONG_TYPE,
 )
 from tltool.cli.sections import add_data, add_finetuning
 
@@ -45,6 +46,8 @@ KNOWN = ["--known", "1"]
         ([*KNOWN, *DATA, "--finetuning", "LPTF"], UNKNOWN_CLASS, "LPTF"),
         ([*KNOWN, *DATA, "--data.preprocessing", "centre"], WRONG_CHOICE, "centre"),
         ([*KNOWN, "--data", "torch.nn.Linear"], WRONG_CLASS, "torch.nn.Linear"),
+        ([*KNOWN, *DATA, "--data.batch_size", "big"], WRONG_TYPE, "big"),
+        ([*DATA, "--known", "some"], WRONG_TYPE, "some"),
         (DATA, MISSING, "known"),
     ],
 )

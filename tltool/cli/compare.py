@@ -31,6 +31,7 @@ from tltool.cli.lecture import (
 from tltool.cli.sections import HEAD
 from tltool.cli.short_forms import rewrite
 from tltool.comparison.compare import compare_heads
+from tltool.comparison.cross_validation import check_num_folds
 from tltool.comparison.lr_selection import LR
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import AXES, Variant, check_variant, cross_axes
@@ -78,6 +79,8 @@ def check_question(config: Namespace) -> None:
         raise ValueError(
             "`run_dir` is of fit: each comparison has a new directory. Set --runs_dir and --name."
         )
+    if config.folds is not None:
+        check_num_folds(config.folds, choose=config.lr is None and not config.quick)
     check_output_file(config.write_config, "--write_config")
 
 

@@ -29,7 +29,13 @@ WRONG_CHOICE = re.compile(
     r"""(?:Got|Given) value: (?P<value>[\w-]+)$""",
     re.DOTALL,
 )
+WRONG_TYPE = re.compile(
+    r"""Parser key "(?P<key>[\w.]+)":.*?Expected a <class '(?P<type>int|float|bool)'>.*?"""
+    r"""(?:Got|Given) value: (?P<value>[^\n]*)$""",
+    re.DOTALL,
+)
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 NEEDS = (
     "{name} is no ImageDataModule: the images reach the feature cache, `doctor` and `report` "
     "through it. Write `class {short}(tltool.ImageDataModule)` with two methods: "
@@ -63,6 +69,7 @@ class ErrorExplainer:
             (UNKNOWN_CLASS, self._unknown_class),
             (WRONG_CLASS, _wrong_class),
             (WRONG_CHOICE, _wrong_choice),
+            (WRONG_TYPE, self._wrong_type),
             (UNKNOWN_KEY, self._unknown_key),
             (MISSING, self._missing),
         ):
@@ -86,6 +93,15 @@ class ErrorExplainer:
         key = next(group for group in found.groups() if group)
         near = _nearest_key(key.replace("-", "_"), set(self.options))
         return f"{shorten(found.string).rstrip('.')}.{near}"
+
+    def _wrong_type(self, found: re.Match[str]) -> str | None:
+        key, kind = found["key"], _KINDS[found["type"]]
+        if "Literal" in found.string:  # Words are choices too.
+            return None
+        leaf = key.rpartition(".")[2]
+        options = sorted(o for o in set(self.options) if o == key or o.rpartition(".")[2] == leaf)
+        name = f"--{options[0]}" if len(options) == 1 else f"`{key}`"
+        return f"{name} is {kind}, and not {found['value']!r}."
 
     def _missing(self, found: re.Match[str]) -> str | None:
         if "required" not in found.string:

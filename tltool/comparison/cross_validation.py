@@ -119,11 +119,22 @@ def strata(labels: Tensor, num_folds: int) -> Tensor:
     return numbers
 
 
-def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:
+def check_num_folds(num_folds: int, *, choose: bool) -> None:
+    """Raise if there are too few folds.
+
+    Args:
+        num_folds: Number of folds.
+        choose: Whether one of them chooses.
+    """
+    least = 3 if choose else 2
     if num_folds < least:
-        tuning = "one chooses the learning rate, " if least == 3 else ""
+        tuning = "one chooses the learning rate, " if choose else ""
         words = f"got {num_folds}: one tests, {tuning}the others train. Set --folds 5."
         raise ValueError(f"Cross-validation needs at least {least} folds, {words}")
+
+
+def _check_folds(labels: Tensor, num_folds: int, groups: Sequence[int] | None, least: int) -> None:
+    check_num_folds(num_folds, choose=least == 3)
     smallest = int(labels.bincount()[torch.unique(labels)].min())
     if groups is None and smallest < num_folds:
         fix = f"Set --folds {smallest}, or add images." if smallest >= least else "Add images."

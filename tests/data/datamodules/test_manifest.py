@@ -87,6 +87,12 @@ def test_other_names_of_columns(manifest):
     assert len(data.samples("val")) == 4
 
 
+def test_a_table_without_a_header_is_told_to_write_one(manifest):
+    path = manifest(TWENTY, "20.png,ants")
+    with pytest.raises(ValueError, match=r"looks like data .*, such as path,label\."):
+        ManifestDataModule(path).splits  # noqa: B018  # looked up here
+
+
 def test_relative_paths_start_from_the_root(manifest, tmp_path):
     path = manifest(TWENTY)
     moved = path.rename(tmp_path.parent / f"{tmp_path.name}.csv")

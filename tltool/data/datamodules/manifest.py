@@ -11,6 +11,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.datamodules.label_cells import found_classes
 from tltool.data.datamodules.records import ImageRecord, check_filled
 from tltool.data.datamodules.shared_options import FileOptions, Unpack
+from tltool.data.files.decoding import is_image_name
 from tltool.data.files.directory_listing import as_root
 from tltool.data.files.folder_layout import WHOLE
 from tltool.data.files.split_words import SPLIT_NAMES
@@ -148,6 +149,12 @@ def _column(table: Columns, role: str, name: str, place: str) -> list[str]:
         return table[name]
     if role != "path" and name == role:
         return []
+    if any(map(is_image_name, table)):
+        raise ValueError(
+            f"The first line of {place} looks like data and not like a header: "
+            f"{', '.join(table)}. Write a line with the names of the columns above it, such as "
+            "path,label."
+        )
     raise ValueError(
         f"{place} has no column {name!r}; it has {', '.join(table)}. Rename one, or set "
         f"--data.{role}_column to the column with the {role}."

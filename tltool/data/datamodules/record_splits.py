@@ -1,7 +1,8 @@
 """From records to the splits train, val and test, and the checks of their classes."""
 
+import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tltool._objective import Objective
 from tltool.data.datamodules.label_cells import found_classes, strata, to_labels
@@ -125,12 +126,22 @@ def check_class_names(
         Traceback (most recent call last):
         ...
         ValueError: The val images in 'images' have the class wasps, which ... does not learn...
+        >>> check_class_names(["red"], ["ants", "bees"], place="'images'", split="val")
+        Traceback (most recent call last):
+        ...
+        ValueError: The model knows ants, bees, but ... the class red: these are other images...
     """
     found = sort_classes(found)
     is_known = frozenset(known)
     unknown = [name for name in found if name not in is_known]
+    which = "" if split == "all" else f"{split} "
+    if unknown and len(unknown) == len(found):
+        raise ValueError(
+            f"The model knows {_listed(known)}, but the {which}images in {place} have the class "
+            f"{_listed(found)}: these are other images. Name those that it was trained for, "
+            "or rename the classes."
+        )
     if unknown:
-        which = "" if split == "all" else f"{split} "
         raise ValueError(
             f"The {which}images in {place} have the class {_listed(unknown)}, which the model does "
             f"not learn. Classes found: {_listed(found)}. Classes of the training images or the "
@@ -154,6 +165,10 @@ def check_class_sizes(
         Traceback (most recent call last):
         ...
         ValueError: The class bees in 'images' has 1 image, ... Add images, or remove the class.
+        >>> check_class_sizes({"ants": 7, "antss": 1}, place="'images'", splits=("train", "val"))
+        Traceback (most recent call last):
+        ...
+        ValueError: The class antss ... Is 'antss' 'ants', misspelled? Add images, or remove...
     """
     small = {name: count for name, count in counts.items() if count < len(splits)}
     if small:
@@ -161,13 +176,25 @@ def check_class_sizes(
         number = "1 image" if most == 1 else f"{most} images"
         raise ValueError(
             f"The class {_listed(list(small))} in {place} has {number}, which cannot be split into "
-            f"one for each of {', '.join(splits)}. Add images, or remove the class."
+            f"one for each of {', '.join(splits)}. {_misspelled(small, counts)}Add images, or "
+            "remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(
             f"{place} has only the class {_listed(list(counts))}; there is nothing to tell apart. "
             "Add images of a second class."
         )
+
+
+def _misspelled(small: Collection[str], names: Collection[str]) -> str:
+    """Return a question where a class of few images looks like another one, misspelled."""
+    for name in small:
+        near = difflib.get_close_matches(
+            name, [n for n in names if n not in small], n=1, cutoff=0.8
+        )
+        if near:
+            return f"Is {name!r} {near[0]!r}, misspelled? "
+    return ""
 
 
 def _listed(names: Sequence[str]) -> str:
