@@ -67,7 +67,7 @@ def test_the_screen_says_choice_probe_gain_and_what_it_is_measured_on(run_tltool
     begin, end = out.split("epoch 1/2")
     accuracy = r"0\.\d{3} \(95 % interval 0\.\d{3} to [01]\.\d{3}\)|1\.000 .*"
     assert re.search(rf"^probe +({accuracy}): closed form, on 24 test images", begin, re.M)
-    run = r"(won |lost|even)     this run \d\.\d{3}, the probe without training \d\.\d{3}"
+    run = r"(won|lost|even|unknown) +this run \d\.\d{3}, the probe without training \d\.\d{3}"
     assert re.search(rf"^{run}: [+-]\d\.\d{{3}} \(95 % interval", end, re.M)
     assert "\non       24 test images, which chose nothing" in end
 

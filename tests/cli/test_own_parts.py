@@ -147,7 +147,7 @@ def test_a_checkpoint_callback_of_the_user_writes_into_the_run(desk):
 
 
 def test_the_commands_to_type_name_the_modules(desk):
-    look, predict = re.findall(r"^(?:look|predict) +(tltool .*)$", desk.said, re.MULTILINE)
+    predict, look = re.findall(r"^(?:look|predict) +(tltool .*)$", desk.said, re.MULTILINE)
     assert look == "tltool report run --modules my_parts my_data"
     assert predict.endswith("--data.root FOLDER --modules my_parts")
 
