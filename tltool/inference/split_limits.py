@@ -1,7 +1,6 @@
 """Measure what a checkpoint knows of its limits on a split, beside its metrics."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,6 +11,7 @@ from tltool.evaluation.measured_limits import COVERAGES, LimitCounter, MeasuredL
 from tltool.evaluation.prediction_sets import least_images
 from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.head_features import HeadFeatures
+from tltool.training.added_callbacks import added_callbacks
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import image_hashes
 
@@ -100,14 +100,6 @@ class SplitLimits(Callback):
         self.add(probabilities, features, batch["labels"])
 
 
-@contextmanager
-def listening(trainer: Trainer, limits: SplitLimits | None) -> Iterator[None]:
+def listening(trainer: Trainer, limits: SplitLimits | None) -> AbstractContextManager[None]:
     """Let a Trainer call `SplitLimits`, if there are any."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Trainer sets it
-    added = [] if limits is None else [limits]
-    callbacks.extend(added)
-    try:
-        yield
-    finally:
-        for each in added:
-            callbacks.remove(each)
+    return added_callbacks(trainer, [] if limits is None else [limits])

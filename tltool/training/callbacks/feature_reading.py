@@ -1,8 +1,8 @@
 """Lightning callback that measures a network by the features that a run has kept."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.cache import find_features
 from tltool.features.feature_loader import FeatureLoader
 from tltool.models.backbone import Backbone
+from tltool.training.added_callbacks import added_callbacks
 from tltool.training.callbacks.cached_source import shards_weights
 from tltool.training.checkpoint_io import CONFIG, read_checkpoint
 
@@ -61,22 +62,16 @@ class FeatureReading(Callback):
             log.info(f"The features of {len(features):,} images are kept: no image is read.")
 
 
-@contextmanager
-def reading_features(trainer: Trainer, caching: Mapping[str, Any]) -> Iterator[None]:
+def reading_features(trainer: Trainer, caching: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Let a Trainer that measures read what a run has kept, if it has a feature cache.
 
     Args:
         trainer: It validates, tests or predicts.
         caching: The options of the feature cache, ``enabled`` and ``cache_dir``; empty for none.
     """
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Trainer sets it
-    added = [FeatureReading(caching.get("cache_dir"))] if caching.get("enabled", False) else []
-    callbacks.extend(added)
-    try:
-        yield
-    finally:
-        for each in added:
-            callbacks.remove(each)
+    is_there = caching.get("enabled", False)
+    added = [FeatureReading(caching.get("cache_dir"))] if is_there else []
+    return added_callbacks(trainer, added)
 
 
 def caching_of(checkpoint_path: str | Path) -> dict[str, Any]:
