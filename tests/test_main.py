@@ -155,6 +155,7 @@ for room in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_the_rooms_of_science_import_no_lightning():
     command = [sys.executable, "-c", IMPORT_ALL, *ROOMS]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

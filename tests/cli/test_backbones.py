@@ -194,6 +194,7 @@ def test_a_reader_that_leaves_is_no_error():
     assert "BrokenPipe" not in run.stderr
 
 
+@pytest.mark.slow
 def test_the_list_imports_no_lightning():
     code = "import sys, tltool.cli.backbones; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

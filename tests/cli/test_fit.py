@@ -32,6 +32,7 @@ def test_a_folder_is_enough_and_the_equivalent_yaml_is_printed(fit, images):
     assert printed["finetuning"]["class_path"] == "FullFinetuning"  # The weights are random.
 
 
+@pytest.mark.slow
 def test_the_printed_yaml_repeats_the_run(fit, images, tmp_path):
     _, out, _ = fit("--data.root", images)
     (tmp_path / "run.yaml").write_text(
@@ -213,7 +214,10 @@ ERRORS = {
         "no weights file 'no.pth'",
     ),
     "a checkpoint that is not there": (["--ckpt_path", "no.ckpt"], "no.ckpt"),
-    "a word for a number": (["--optimizer.lr", "fast"], "float"),
+    "a word for a number": (
+        ["--optimizer.lr", "fast"],
+        "--optimizer.lr is a number, and not 'fast'",
+    ),
 }
 
 

@@ -42,6 +42,7 @@ def test_accumulated_batches_are_one_step(tltool):
     assert out.startswith("chosen   FullFinetuning(batch_norm='train'): the weights are random")
 
 
+@pytest.mark.slow
 def test_the_dumped_phases_train_the_same(tltool, tmp_path):
     _, out, _ = tltool("plan", "--finetuning", "LPFT", "--dump")
     (tmp_path / "phases.yaml").write_text(out)

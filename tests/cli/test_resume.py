@@ -53,6 +53,7 @@ def test_a_run_that_max_steps_ended_inside_an_epoch_trains_all_of_it(fit, strate
     assert trained(0)[0] == 20
 
 
+@pytest.mark.slow
 def test_a_run_resumed_from_a_best_epoch_inside_one_equals_a_straight_one(fit):
     words = ["--trainer.val_check_interval", "0.4", "--finetuning", "FullFinetuning"]
     words += ["--health.enabled", "false"]  # What it has seen of an epoch is in no checkpoint.

@@ -30,6 +30,7 @@ def directory_of(cache):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_killed_run_leaves_whole_segments_that_are_used(images, tmp_path, kind):
     cache = tmp_path / "c"
     process = start(images, cache, tmp_path / "result", "die", kind=kind)
@@ -68,6 +69,7 @@ def test_two_ranks_share_the_work_and_get_the_same(images, tmp_path, kind):
     assert torch.equal(first["features"], second["features"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_once_and_features_stay_in_memory(
     images, tmp_path, make_backbone, make_images
 ):
@@ -81,6 +83,7 @@ def test_a_full_disk_is_said_once_and_features_stay_in_memory(
     assert not list((tmp_path / "c").rglob(".*.partial"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_activations_and_leaves_whole_segments(images, tmp_path):
     process = start(images, tmp_path / "c", tmp_path / "result", "limit", kind="activations")
     output, _ = process.communicate(timeout=60)

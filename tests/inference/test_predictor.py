@@ -218,6 +218,7 @@ def test_a_folder_is_predicted_by_path(checkpoint, images):
     assert len(predictions) == 24
 
 
+@pytest.mark.slow
 def test_a_fresh_process_without_a_network_predicts_the_same(checkpoint, images):
     path = images / "red" / "05.png"
     args = [sys.executable, "-c", WITHOUT_NETWORK, str(checkpoint), str(path)]

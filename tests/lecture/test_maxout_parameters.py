@@ -104,5 +104,5 @@ def test_a_claim_without_a_true_statement_does_not_hold():
 
 def test_the_number_is_the_paired_difference():
     numbers = TINY.judge(rows([0.0], [0.0])).numbers
-    assert numbers["equal_width"] == "+25.0 points (+- 6.1)"
-    assert numbers["equal_size"] == "+0.0 points (+- 0.0)"
+    assert numbers["equal_width"] == "+25.0 points (+- 6.2)"
+    assert numbers["equal_size"] == "+0.0 points (+- 1.4)"

@@ -93,8 +93,9 @@ def test_the_lines_after_training_can_be_typed(fitted):
     output = printed("fit", "--config", fitted / "config.yaml", "--trainer.max_epochs", 1)
     lines = re.findall("^(?:look|predict) +(.*)", output, flags=re.MULTILINE)
     run = fitted.parent / "1"
-    assert shlex.split(lines[0])[-1] == str(run)
-    assert str(run / "checkpoints" / "best.ckpt") in shlex.split(lines[1])
+    predict, look = map(shlex.split, lines)
+    assert look[-1] == str(run)
+    assert str(run / "checkpoints" / "best.ckpt") in predict
 
 
 def test_doctor_names_each_class_as_it_is(manifest):

@@ -128,6 +128,7 @@ def test_a_run_killed_in_its_first_epoch_is_measured_by_its_last_checkpoint(copy
     assert f"--ckpt_path {copy}/checkpoints/last.ckpt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_later_goes_on_by_the_command_on_the_page(fit):
     run = fit(name="later")
     config = yaml.safe_load((run / "config.yaml").read_text())

@@ -44,6 +44,7 @@ AtomicCheckpointIO().save_checkpoint({"state": Slow()}, path)
 """
 
 
+@pytest.mark.slow
 def test_a_new_run_removes_what_a_killed_one_left_half_written(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

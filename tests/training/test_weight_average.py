@@ -86,7 +86,8 @@ def test_the_average_is_not_the_network_and_is_what_the_end_measures(straight):
     _, folder = straight
     average, network, _ = states(folder, "last.ckpt")
     assert not torch.equal(average["head.output.weight"], network["head.output.weight"])
-    kept = torch.load(folder / "checkpoints" / "best_epoch.ckpt", weights_only=True)
+    best, epoch = (folder / "checkpoints" / name for name in ("best.ckpt", "best_epoch.ckpt"))
+    kept = torch.load(epoch if epoch.is_file() else best, weights_only=True)
     task = ImageTask(job["Backbone"]("test_resnet", weights="random", img_size=32), num_classes=2)
     assert task.load_state_dict(kept["state_dict"])
     assert {row["candidate"] for row in job["rows"](folder)} >= {"best epoch", "start"}

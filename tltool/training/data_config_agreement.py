@@ -38,8 +38,8 @@ def foreign_images_warning(config: Mapping[str, Any]) -> str:
 
     Example:
         >>> config = {"input_size": [3, 224, 224], "mean": [0.5], "std": [0.5]}
-        >>> foreign_images_warning(config)
-        'The images come from no datamodule of tltool. ... to 224 px, mean [0.5], std [0.5]...'
+        >>> print(foreign_images_warning(config))
+        The images come from no datamodule of tltool. ... to 224 px, mean [0.5], std [0.5]...
     """
     size = pixel_size(config["input_size"])
     return (

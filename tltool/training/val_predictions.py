@@ -96,8 +96,9 @@ def gains_over_baselines(
 
     Example:
         >>> seen = PredictionSet.from_probabilities(torch.eye(2), torch.tensor([0, 1]))
-        >>> gains_over_baselines(seen, {"majority": torch.tensor([True, False])})
-        {'baseline/majority_accuracy': 0.5, 'gain_over_majority': 0.5, 'gain_over_majority_se': 0.5}
+        >>> found = gains_over_baselines(seen, {"majority": torch.tensor([True, False])})
+        >>> found["baseline/majority_accuracy"], found["gain_over_majority"]
+        (0.5, 0.5)
     """
     positions = predictions.positions.tolist()
     seen = {name: each[positions] for name, each in baselines.items() if each is not None}

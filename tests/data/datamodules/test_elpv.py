@@ -82,7 +82,7 @@ def test_given_class_names_decide_the_labels():
 
 
 def test_classes_of_another_checkpoint_are_refused():
-    with pytest.raises(ValueError, match=r"found: defective, intact. .* checkpoint: ants, bees"):
+    with pytest.raises(ValueError, match=r"ants, bees, but .* defective, intact: these are other"):
         ELPVDataModule(class_names=["ants", "bees"]).setup("test")
 
 
