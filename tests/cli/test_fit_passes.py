@@ -56,6 +56,6 @@ def test_measurements_behind_a_fit_decode_no_image_again(
         *("--finetuning", *words),
     )
     assert status == 0, err
-    assert all(f"\n{row} " in out for row in ("limits", "gain"))
+    assert all(f"\n{row} " in out for row in ("limits", "on"))
     sizes = {"train": 16, "val": 24, "test": 24}
     assert {split: decoded[split] / sizes[split] for split in sizes} == times
