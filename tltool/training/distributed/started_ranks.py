@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from tltool.training.distributed.launch import Launch
@@ -25,10 +26,13 @@ def meet_started_ranks_(trainer: Trainer) -> None:
     Args:
         trainer: In front of its run, which raises `SignalStopped`, or `RankFailedError` if another
             rank fails before it comes. Of ranks that a launcher has started, or several nodes, it
-            is left as it is: see `RankWatch`.
+            is left as it is: see `RankWatch`. So it is with sharded weights, whose ranks Lightning
+            numbers later: there the process group waits.
     """
     launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher) or trainer.num_nodes > 1:
+    if not isinstance(trainer.strategy, DDPStrategy) or trainer.num_nodes > 1:
+        return
+    if not isinstance(launcher, _SubprocessScriptLauncher):
         return
     if not isinstance(launcher.cluster_environment, LightningEnvironment):
         return
