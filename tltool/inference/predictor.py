@@ -25,12 +25,7 @@ from tltool.evaluation.temperature import LEAST_IMAGES
 from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
 from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.data_prediction import Kept, keep_batches, output_numbers
-from tltool.inference.prediction import (
-    PredictedImages,
-    Prediction,
-    SplitMetrics,
-    make_prediction,
-)
+from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics, make_prediction
 from tltool.inference.source_pixels import source_path, source_pixels
 from tltool.inference.split_metrics import split_metrics
 from tltool.training.image_task import ImageTask
