@@ -119,13 +119,15 @@ SOURCES: dict[str, Callable[[str, Folders], Splits]] = {
     "fashion": _fashion_items,
 }
 SETS = {
-    **{source: ImageSet(source) for source in SOURCES},
-    **{
-        f"{source}_{number}": ImageSet(source, number)
-        for source in ("brain_mri", "fashion")
-        for number in (10, 50)
-    },
+    name if number is None else f"{name}_{number}": ImageSet(name, number)
+    for number in (None, 10, 50)
+    for name in SOURCES
 }
+TEN_SETS = (
+    *SOURCES,
+    *(f"{name}_{number}" for name in ("brain_mri", "fashion") for number in (10, 50)),
+)
+"""Those on which defaults were chosen; the others had no part in it."""
 
 
 def make_set(

@@ -1,12 +1,13 @@
 """Does fine-tuning pay? Probes, strategies and other tools on ten sets, with paired differences.
 
 The sets are ants and bees, brain MRI, solar cells (by their defects, and by their kind), digits and
-Fashion-MNIST, capped at 1,000 training images, and two of them at 10 and 50 images a class. All
-methods read the same files and report on validation images that choose nothing. Each cell (set,
-method, seed) is a process of its own, timed as a whole, with an empty cache of features. Results
-are kept in runs/benchmark/transfer under a fingerprint of the images, and a later call resumes
-there; to measure a cell again, delete its file. A method that fails is reported at the end, and the
-others go on.
+Fashion-MNIST, capped at 1,000 training images, and two of them at 10 and 50 images a class.
+`--sets digits_10 solar_50` are further ones, on which no default was chosen. All methods read the
+same files and report on validation images that choose nothing. Each cell (set, method, seed) is a
+process of its own, timed as a whole, with an empty cache of features. Results are kept in
+runs/benchmark/transfer under a fingerprint of the images, and a later call resumes there; to
+measure a cell again, delete its file. A method that fails is reported at the end, and the others go
+on.
 
 A method may carry options of `tltool fit` behind a plus: `LastBlocks+data.augmentation=crop`.
 `all`, `strategies`, `probes`, `others`, `augmentations` and `preprocessing` are several methods.
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from image_sets import SETS, fingerprint, make_set
+from image_sets import SETS, TEN_SETS, fingerprint, make_set
 from results import FOLDER, Row
 from transfer_methods import BASES, FIT, GROUPS, Cell, measure, seeds_of
 from transfer_results import (
@@ -71,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return a parser of the options that say which cells."""
     main_module = sys.modules["__main__"].__doc__ or ""
     parser = argparse.ArgumentParser(description=main_module.partition("\n")[0])
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(TEN_SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--img_size", type=int, default=160)
