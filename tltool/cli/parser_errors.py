@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tltool.cli.help_page import usual_word
@@ -33,6 +34,9 @@ WRONG_TYPE = re.compile(
     r"""Parser key "(?P<key>[\w.]+)":.*?Expected a <class '(?P<type>int|float|bool)'>.*?"""
     r"""(?:Got|Given) value: (?P<value>[^\n]*)$""",
     re.DOTALL,
+)
+NO_FILE = re.compile(
+    r"""Parser key "config": (?:File does not exist|Path is not a file): '(?P<path>[^']*)'"""
 )
 MISSING = re.compile(r"""(?:arguments are required: |Key ['"])(?P<key>[\w.]+)""")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -69,6 +73,7 @@ class ErrorExplainer:
             (UNKNOWN_CLASS, self._unknown_class),
             (WRONG_CLASS, _wrong_class),
             (WRONG_CHOICE, _wrong_choice),
+            (NO_FILE, _no_file),
             (WRONG_TYPE, self._wrong_type),
             (UNKNOWN_KEY, self._unknown_key),
             (MISSING, self._missing),
@@ -115,6 +120,16 @@ class ErrorExplainer:
 
 def _wrong_class(found: re.Match[str]) -> str:
     return NEEDS.format(name=found["name"], short=found["name"].rpartition(".")[2])
+
+
+def _no_file(found: re.Match[str]) -> str:
+    path = Path(found["path"])
+    if path.is_dir():
+        inside = path / "config.yaml"  # Of a run.
+        instead = f" Take the file in it: --config {inside}" if inside.is_file() else ""
+        return f"--config takes a YAML file, and '{path}' is a folder.{instead}"
+    there = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+    return f"There is no file '{path}', which --config names.{nearest(path.name, there)}"
 
 
 def _wrong_choice(found: re.Match[str]) -> str:

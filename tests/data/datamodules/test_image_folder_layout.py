@@ -71,6 +71,16 @@ def test_folders_that_all_hold_the_same_folders_are_refused(splits):
         ImageFolderDataModule(root).setup("fit")
 
 
+def test_folders_that_all_hold_splits_are_data_sets(images):
+    for name in ("flowers", "tumors"):
+        images({"red": 2, "blue": 2}, below=f"{name}/train")
+        images({"red": 2, "blue": 2}, below=f"{name}/val")
+    root = images({}, below=".")
+    message = r"flowers, tumors, which all hold the folders train, val: they look like data sets"
+    with pytest.raises(ValueError, match=rf"{message}.*--data.root \S+flowers\."):
+        ImageFolderDataModule(root).setup("fit")
+
+
 def test_a_split_that_lacks_a_class_still_holds_the_same_folders(splits, images):
     splits("Lernen", "Pruefen")
     root = images({"wasps": 3}, below="Lernen")

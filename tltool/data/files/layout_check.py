@@ -85,6 +85,12 @@ def check_classes(
         shared = _shared_folders(folder, [classes[name] for name in filled])
         names = dict(zip(("train", "val"), filled, strict=False)) if len(shared) > 1 else {}
         why = f"which all hold the folders {_listed(shared)}"
+        if names and is_whole and set(named_splits(shared).values()) == set(shared):
+            raise ValueError(
+                f"'{folder}' has the folders {_listed(filled)}, {why}: they look like data sets. "
+                f"Take one of them, such as --data.root {shlex.quote(str(folder / filled[0]))}."
+                + (f" If they are classes, set {_classes_option(list(classes))}." * is_open)
+            )
     if names:
         places = {split: _innermost(folder / name) for split, name in names.items()}
         root = folder if is_whole else folder.parent
