@@ -33,6 +33,7 @@ from trust_judges import auroc, probabilities_of
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.evaluation.unknown_inputs import (
+    LEAST_SIGN,
     FeatureDistance,
     fit_feature_distance,
     ledoit_wolf_shrinkage,
@@ -172,9 +173,13 @@ def score_layers(train: Columns, val: Columns, label: int) -> Row:
         "doubt": 1 - probabilities.max(dim=1).values + 1e-4,
     }
     logs = {name: sign.clamp_min(1e-12).log() for name, sign in signs.items()}
-    far, mixed, early, doubt = ((s - s[first].mean()) / s[first].std() for s in logs.values())
+    spreads = {name: (log[first].mean(), log[first].std()) for name, log in logs.items()}
+    far, mixed, early, doubt = (
+        ((log - spreads[name][0]) / spreads[name][1]).clamp_min(LEAST_SIGN)
+        for name, log in logs.items()
+    )
     scores = {
-        "maximum softmax": doubt,
+        "maximum softmax": logs["doubt"],
         "today's": far + doubt,
         "covariance of each class": mixed + doubt,
         "earlier blocks": early + doubt,

@@ -1,5 +1,6 @@
 """The distance to the nearest class is that of the covariance, and unknown classes score higher."""
 
+import pytest
 import sklearn.covariance as reference
 import torch
 
@@ -74,3 +75,21 @@ def test_images_between_classes_score_higher_where_they_are_as_near():
     score = fit_unknown_score(distance, features, probabilities)
     unsure = torch.full((200, 3), 1 / 3)
     assert bool((score.score(features, unsure) > score.score(features, probabilities)).all())
+
+
+def test_what_is_far_from_all_is_unknown_however_sure_the_network_is():
+    """Of a hard task known images have doubts, and a saturated output has none at all."""
+    features, labels = classes_of(3)
+    distance = fit_feature_distance(features[:100], labels[:100])
+    unsure = torch.rand(100, generator=torch.Generator().manual_seed(2)) * 0.2 + 0.4
+    probabilities = torch.stack([unsure, 1 - unsure], dim=1)
+    score = fit_unknown_score(distance, features[100:], probabilities)
+    far, sure = torch.full((1, 20), 400.0), torch.tensor([[1.0, 0.0]])
+    assert score.score(far, sure) > score.score(features[100:], probabilities).max()
+
+
+def test_features_that_are_not_finite_are_refused_with_their_number():
+    features, labels = classes_of(3)
+    features[5] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinity for 1 of 200 images"):
+        fit_feature_distance(features, labels)

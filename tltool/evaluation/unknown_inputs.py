@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tltool.evaluation.finite_features import check_finite
+
 MOST_DIRECTIONS = 512
 """So many directions of the features are told apart; the others are as wide as they are on average.
 It bounds what a checkpoint keeps: 2.6 MB of 1,280 features."""
+LEAST_SIGN = -2.0
+"""In standard deviations: a network that is very sure does not outweigh a large distance."""
 _AT_ONCE = 1000  # rows
 _LEAST_DOUBT = 1e-4  # of a probability: below it differences are rounding
 _LEAST_SPREAD = 1e-3
@@ -61,9 +65,10 @@ class UnknownScore:
     Two signs are added: the distance of its features to the nearest class, and the probability that
     the most probable class is not it. Each by itself misses what the other sees: an image between
     two classes is near to both, and one far from all may look sure. Both count as logarithms, in
-    standard deviations over known images that did not train. Beside each sign alone, nearest
-    neighbors, and other ways to add them, this one was chosen on other images of Fashion-MNIST; see
-    ``scripts/benchmark/trust.py`` for how it does elsewhere.
+    standard deviations over known images that did not train, and neither says less than two below
+    the average: what is far from all is unknown, however sure the network is. Beside each sign
+    alone, nearest neighbors, and other ways to add them, this one was chosen on other images of
+    Fashion-MNIST; see ``scripts/benchmark/trust.py`` for how it does elsewhere.
 
     Attributes:
         distance: Of the features.
@@ -89,7 +94,7 @@ class UnknownScore:
         return self._sum(_signs(self.distance.score_batch(features), probabilities))
 
     def _sum(self, signs: Tensor) -> Tensor:
-        return ((signs - self.centers) / self.scales).sum(dim=1)
+        return ((signs - self.centers) / self.scales).clamp_min(LEAST_SIGN).sum(dim=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return it as tensors and plain data, for a checkpoint."""
@@ -143,6 +148,9 @@ def fit_feature_distance(features: Tensor, labels: Tensor) -> FeatureDistance:
         features: ``(N, D)``.
         labels: ``(N,)``.
 
+    Raises:
+        ValueError: If a feature is not finite.
+
     Example:
         >>> features = torch.tensor([[0.0, 0.0], [0.2, 0.1], [5.0, 5.0], [5.2, 4.9]])
         >>> distance = fit_feature_distance(features, torch.tensor([0, 0, 1, 1]))
@@ -150,6 +158,7 @@ def fit_feature_distance(features: Tensor, labels: Tensor) -> FeatureDistance:
         >>> bool(far > 10 * near)
         True
     """
+    check_finite(features)
     x = features.double()
     classes, index = torch.unique(labels, return_inverse=True)
     means = torch.zeros(len(classes), x.shape[1], dtype=x.dtype).index_add_(0, index, x)
