@@ -1,6 +1,7 @@
 """`tltool doctor --labels`: wrong labels in a table and on a page, and what was decided of them."""
 
 import csv
+import os
 import re
 from unittest.mock import Mock
 
@@ -114,3 +115,51 @@ def test_what_cannot_be_is_one_line(doctor, tmp_path, words, message):
     assert status != 0
     (line,) = [line for line in errors.splitlines() if "rror" in line]
     assert re.search(message, line)
+
+
+def test_a_class_called_keep_is_not_what_an_empty_cell_says(run_tltool, tmp_path):
+    folder = write_images(tmp_path / "images", per_class=40)
+    (folder / "blue").rename(folder / "keep")
+    (folder / "keep" / "07.png").rename(folder / "red" / "stray.png")
+    words = ("doctor", "--data.root", folder, *SMALL, "--labels", "suspects.csv")
+    assert run_tltool(*words)[0] == 0
+    status, out, _ = run_tltool(*words, "--apply", "corrected.csv")
+    assert (status, "80 images, 0 with another label" in out) == (0, True)
+    decide(tmp_path / "suspects.csv", "keep")
+    status, _, err = run_tltool(*words, "--apply", "two.csv")
+    assert (status, "Write class:keep for the class" in err) == (1, True)
+    decide(tmp_path / "suspects.csv", "class:keep")
+    assert "1 with another label" in run_tltool(*words, "--apply", "three.csv")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--write_groups", "groups.csv"], "--write_groups is of the other checks"),
+        (["--plot", "head.png"], "--plot is of the other checks"),
+        (["--undecided", "drop"], "--undecided is about --apply"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(doctor, words, message):
+    status, _, err = doctor("--labels", "suspects.csv", *words)
+    assert (status, message in err) == (1, True)
+
+
+def test_a_page_that_is_there_is_not_replaced(doctor, tmp_path):
+    (tmp_path / "suspects.html").write_text("mine")
+    status, _, err = doctor("--labels", "suspects.csv")
+    assert (status, "suspects.html' exists" in err) == (1, True)
+    assert (tmp_path / "suspects.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [(os.fsdecode(b"K\xe4fer"), "no UTF-8"), ("nan", "would be read as 'an empty cell'")],
+)
+def test_a_name_that_a_table_cannot_hold_is_said_before_the_work(
+    doctor, mislabeled, tmp_path, name, message
+):
+    (mislabeled / "blue").rename(mislabeled / name)
+    status, _, err = doctor("--labels", "suspects.csv")
+    assert (status, message in err) == (1, True)
+    assert not (tmp_path / "suspects.csv").exists()

@@ -59,3 +59,15 @@ def test_labels_by_chance_say_that_the_probe_is_weak():
     labels = torch.randint(0, 2, (80,), generator=generator)
     found = find_label_errors(torch.randn(80, 4, generator=generator), labels, 2)
     assert "many will be right" in found.describe(80)
+
+
+def test_a_class_that_no_other_group_has_is_not_called_wrong(clusters):
+    """Nobody else could have said it: all images of the class are left out together."""
+    features, labels = clusters
+    groups = torch.where(labels == 2, 0, torch.arange(150) + 1)
+    alone = labels.clone()
+    alone[7] = 3
+    found = find_label_errors(features, alone, 4, groups)
+    assert (len(found), found.num_untaught) == (0, 51)
+    assert found.accuracy == 1
+    assert "51 are the only ones of their class" in found.describe(150)

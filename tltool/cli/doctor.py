@@ -33,7 +33,7 @@ from tltool.diagnostics.checks.image_checks import (
     only_readable,
     write_duplicate_groups,
 )
-from tltool.diagnostics.checks.label_review import Undecided
+from tltool.diagnostics.checks.label_review import Undecided, check_table_names
 from tltool.diagnostics.checks.model_checks import ModelChecks
 from tltool.diagnostics.checks.shortcuts import shortcut_check
 from tltool.diagnostics.checks.starting_signal import StartingSignal
@@ -69,7 +69,8 @@ def check(config: Namespace) -> None:
         config.write_groups, "--write_groups", suffixes=(".csv",), example="groups.csv", is_new=True
     )
     check_output_file(config.plot, "--plot", suffixes=SUFFIXES, example="head.png")
-    check_label_options(config.labels, config.apply)
+    others = {"write_groups": config.write_groups, "plot": config.plot}
+    check_label_options(config.labels, config.apply, config.undecided, **others)
 
 
 def doctor(
@@ -110,12 +111,14 @@ def doctor(
     data, task = experiment.data, experiment.task
     trainer = experiment.device_trainer()
     data.setup("fit")
+    if write_groups:
+        check_table_names(data)
     print(f"data     {one_line(data.summary())}")
     task.to(trainer.strategy.root_device)
     calibrate_backbone_(task.backbone, data)
     images = hash_images(data, None if write_groups else max_images)
     results, duplicates = check_images(images, data)
-    groups = duplicates.clusters(images.groups)
+    groups, _ = duplicates.ties(images.groups)
     results.append(shortcut_check(data, images.paths, images.labels, groups))
     status = plain_console(stderr=True).status
     with status("passing images through the network"):

@@ -17,8 +17,10 @@ from tltool.data.loading.labels import label_text
 from tltool.diagnostics.checks.duplicates import find_duplicates
 from tltool.diagnostics.checks.image_checks import HashedImages, hash_images, only_readable
 from tltool.diagnostics.checks.label_review import (
+    KEEP,
     Suspect,
     Undecided,
+    check_table_names,
     corrected_rows,
     read_decisions,
     write_corrected,
@@ -35,18 +37,36 @@ from tltool.training.backbone_start import calibrate_backbone_
 SHOWN = 20
 
 
-def check_label_options(labels: Path | None, apply: Path | None) -> None:
+def check_label_options(
+    labels: Path | None, apply: Path | None, undecided: Undecided = "keep", **others: object
+) -> None:
     """Check the files of ``--labels`` and ``--apply``, before anything is read.
 
+    Args:
+        labels: The table.
+        apply: The manifest.
+        undecided: What an empty cell says.
+        **others: Options of the other checks, which ``--labels`` takes the place of.
+
     Raises:
-        ValueError: If one is missing, or has another suffix.
+        ValueError: If one is missing, or has another suffix, or an option would do nothing.
         FileExistsError: If what is to be written is there already.
         FileNotFoundError: If what is to be read is not there.
     """
+    given = [name for name, value in others.items() if value]
+    if labels is not None and given:
+        raise ValueError(
+            f"--labels looks for wrong labels alone, and --{given[0]} is of the other checks. "
+            "Leave one of them out."
+        )
     if apply is None:
+        if undecided != KEEP:
+            raise ValueError("--undecided is about --apply. Give that too, or leave it out.")
         check_output_file(
             labels, "--labels", suffixes=(".csv",), example="suspects.csv", is_new=True
         )
+        if labels is not None:
+            check_output_file(labels.with_suffix(".html"), "--labels", is_new=True)
         return
     check_output_file(apply, "--apply", suffixes=(".csv",), example="corrected.csv", is_new=True)
     if labels is None:
@@ -73,11 +93,14 @@ def doctor_labels(experiment: Experiment, labels: Path) -> int:
             "Leave it out."
         )
     data.setup("fit")
+    check_table_names(data)
     print(f"data     {one_line(data.summary())}")
     task.to(experiment.device_trainer().strategy.root_device)
     calibrate_backbone_(task.backbone, data)
     images = hash_images(data, None)
-    clusters = find_duplicates(images.hashes).clusters(images.groups)
+    clusters, said = find_duplicates(images.hashes).ties(images.groups)
+    if said:
+        print(f"copies   {said}")
     features = _features(
         task.backbone, only_readable(data, images), vars(experiment.config.features)
     )
@@ -97,6 +120,8 @@ def apply_decisions(
     data: ImageDataModule, labels: Path, apply: Path, *, undecided: Undecided
 ) -> int:
     """Write a manifest with what was decided in the table of suspicious labels."""
+    data.setup("fit")
+    check_table_names(data)
     decided = read_decisions(labels, data.class_names, undecided)
     rows = list(corrected_rows(data, decided))
     known = data.known_labels()
@@ -138,7 +163,6 @@ def _write(
     ]
     every = images.names
     names = [every[row] for row in rows]
-    write_review(file, suspects)
     page = file.with_suffix(".html")
     command = shell_command(
         "tltool", "doctor", "...", "--labels", file, "--apply", file.with_stem("corrected")
@@ -148,6 +172,7 @@ def _write(
     )
     report = label_report(suspects, decode, names=names, found=said, command=command)
     write_whole(page, render_report(report, made_with=made_with()))
+    write_review(file, suspects)  # Last: a table that is there is not written again.
     plain_console().print(rich_table(suspect_table(suspects, names, SHOWN)))
     print(
         f"table    {one_line(file)}: fill in the column decision (suggested, a class, drop, keep)"

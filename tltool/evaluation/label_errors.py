@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tltool.evaluation.finite_features import check_finite
 from tltool.evaluation.left_out_probe import LeftOutProbe
 
 MOST_OF_LABEL = 0.01
@@ -29,6 +30,7 @@ class LabelErrors(NamedTuple):
         of_suggested: That of the suggested class, ``(S,)``.
         accuracy: How often the left-out probe says the label, over all images: below it, its word
             counts little.
+        num_untaught: Images that nothing can be said of: no other group has their class.
     """
 
     rows: Tensor
@@ -36,6 +38,7 @@ class LabelErrors(NamedTuple):
     of_label: Tensor
     of_suggested: Tensor
     accuracy: float
+    num_untaught: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,10 +52,13 @@ class LabelErrors(NamedTuple):
             0 of 200 are contradicted by all other images; a probe that left each out is right on
             95.0 %
         """
+        untaught = f"; {self.num_untaught:,} are the only ones of their class, and not judged"
         weak = "" if self.accuracy >= WEAK else ", little: look at each, many will be right"
         return (
             f"{len(self):,} of {num_images:,} are contradicted by all other images; a probe that "
             f"left each out is right on {100 * self.accuracy:.1f} %{weak}"
+            + untaught
+            * bool(self.num_untaught)
         )
 
 
@@ -72,6 +78,9 @@ def find_label_errors(
         num_classes: Number of classes.
         groups: Images of one group, such as copies, do not vouch for each other, ``(N,)``.
 
+    Raises:
+        ValueError: If a feature is not finite.
+
     Example:
         >>> features = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
         >>> features[30:, 0] += 20
@@ -81,6 +90,7 @@ def find_label_errors(
         >>> found.rows, found.suggested
         (tensor([7]), tensor([0]))
     """
+    check_finite(features)
     probe = LeftOutProbe(features, groups)
     return judge_labels(probe, labels, num_classes)
 
@@ -89,14 +99,18 @@ def judge_labels(probe: LeftOutProbe, labels: Tensor, num_classes: int) -> Label
     """Find label errors with a probe that is there, see `find_label_errors`."""
     first = probe.probabilities(functional.one_hot(labels, num_classes))
     of_label, other, best = _of_label(first, labels)
-    learned = torch.where(other - of_label > CLEAR, best, labels)
+    is_taught = probe.knows(labels)
+    learned = torch.where(is_taught & (other - of_label > CLEAR), best, labels)
     of_label, other, best = _of_label(
         probe.probabilities(functional.one_hot(learned, num_classes)), labels
     )
-    accuracy = float((first.argmax(dim=1) == labels).double().mean())
-    rows = (of_label <= MOST_OF_LABEL).nonzero()[:, 0]
+    is_right = (first.argmax(dim=1) == labels)[is_taught]
+    accuracy = float(is_right.double().mean()) if len(is_right) else 0.0
+    rows = (is_taught & (of_label <= MOST_OF_LABEL)).nonzero()[:, 0]
     rows = rows[of_label[rows].argsort(stable=True)]
-    return LabelErrors(rows, best[rows], of_label[rows], other[rows], accuracy)
+    return LabelErrors(
+        rows, best[rows], of_label[rows], other[rows], accuracy, len(labels) - len(is_right)
+    )
 
 
 def _of_label(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

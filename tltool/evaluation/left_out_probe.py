@@ -49,6 +49,19 @@ class LeftOutProbe:
         given = torch.arange(len(features)) if groups is None else groups
         _, self._groups = torch.unique(given, return_inverse=True)
 
+    def knows(self, labels: Tensor) -> Tensor:
+        """Return for which images ``(N,)`` another group has their class: others are not taught it.
+
+        Example:
+            >>> probe = LeftOutProbe(torch.zeros(4, 1), torch.tensor([0, 1, 2, 2]))
+            >>> probe.knows(torch.tensor([0, 0, 1, 1]))
+            tensor([ True,  True, False, False])
+        """
+        pairs = torch.stack([labels, self._groups], dim=1)
+        kinds = torch.unique(pairs, dim=0)
+        num_groups = torch.bincount(kinds[:, 0], minlength=int(labels.max()) + 1)
+        return num_groups[labels] > 1
+
     def probabilities(self, targets: Tensor) -> Tensor:
         """Return what all other groups predict for each image, ``(N, C)``.
 

@@ -99,3 +99,13 @@ def test_few_near_duplicates_among_many_images_are_a_warning():
     splits = ["train"] * 500 + ["val"] * 500
     result = near_duplicates(found, [str(n) for n in range(1000)], splits)
     assert result.status == "warning"
+
+
+@pytest.mark.parametrize(("num_alike", "are_tied"), [(20, True), (60, False)])
+def test_images_that_nearly_all_look_alike_are_no_copies(num_alike, are_tied):
+    """As those of a fixed camera: pairs that look alike chain through all of them."""
+    near = np.stack([np.arange(num_alike - 1), np.arange(1, num_alike)], axis=1)
+    duplicates = Duplicates(np.array([0, 0, *range(2, 80)]), near, 0)
+    groups, said = duplicates.ties()
+    assert (groups[0] == groups[1], groups[0] == groups[2]) == (True, are_tied)
+    assert ("60 of 80 images hang together" in said) == (not are_tied)

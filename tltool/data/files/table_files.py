@@ -59,7 +59,8 @@ def read_table(path: Path) -> Columns:
             "for each image."
         )
     return {
-        name: [_text(cell) for cell in column] for name, column in zip(names, columns, strict=True)
+        name: [cell_text(cell) for cell in column]
+        for name, column in zip(names, columns, strict=True)
     }
 
 
@@ -127,6 +128,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     return table.column_names, [column.to_pylist() for column in table.columns]
 
 
-def _text(value: object) -> str:
+def cell_text(value: object) -> str:
+    """Return the text of a cell; it is empty where the cell is empty, null or NaN."""
     text = "" if value is None else str(value).strip()
     return "" if text.lower() == "nan" else text

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ MAX_BITS = 10
 #: 34,643 pairs across the splits agree in the bits, and two in both: cells that were measured
 #: twice.
 LEAST_CORRELATION = 0.995
+#: Where a larger share of many images hangs together by looking alike, they are no copies.
+MOST_ALIKE = 0.25
+MANY_ALIKE = 20
 BLOCK = 512  # rows of the matrix of distances at once
 
 
@@ -105,6 +108,25 @@ class Duplicates:
         graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(number, number))
         labels: NDArray[np.int64] = connected_components(graph, directed=False)[1]
         return labels
+
+    def ties(self, tied: Sequence[object] = ()) -> tuple[NDArray[np.int64], str]:
+        """Return `clusters` in which images that look alike count, unless most of them do.
+
+        Images of a fixed camera all look alike: then exact copies alone keep together, and what is
+        tied, for images that are all left out together say nothing of each other.
+
+        Returns:
+            A number for each image, and what was done, empty where nothing is to be said.
+        """
+        every = self.clusters(tied)
+        exact = replace(self, near=self.near[:0]).clusters(tied)
+        largest, of_exact = (np.bincount(each).max(initial=0) for each in (every, exact))
+        if largest <= max(MOST_ALIKE * len(every), MANY_ALIKE, of_exact):
+            return every, ""
+        return exact, (
+            f"{largest:,} of {len(every):,} images hang together by looking alike, as those of a "
+            "fixed camera do: exact copies alone are kept together"
+        )
 
 
 def find_duplicates(hashes: Sequence[ImageHash]) -> Duplicates:

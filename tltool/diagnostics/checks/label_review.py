@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tltool._csv_rows import write_rows
 from tltool._lookup import lookup
+from tltool._plain_text import one_line
 from tltool.data.files.decoding import decode_image
-from tltool.data.files.table_files import read_table
+from tltool.data.files.table_files import cell_text, read_table
 from tltool.data.loading.labels import label_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("path", "label", "suggested", "of_label", "of_suggested", "decision")
 KEEP, DROP, SUGGESTED = "keep", "drop", "suggested"
+CLASS = "class:"
+"""In front of a class that is called as one of these words."""
 Undecided = Literal["keep", "drop"]
 
 
@@ -51,12 +54,33 @@ def write_review(file: Path, suspects: Sequence[Suspect]) -> None:
     write_rows(file, list(COLUMNS), rows)
 
 
+def check_table_names(data: "ImageDataModule") -> None:
+    """Raise if a table cannot hold the name of an image or of a class.
+
+    Raises:
+        ValueError: If one is no UTF-8, or would be read as an empty cell.
+    """
+    names = [path for samples in data.splits.by_name().values() for path in samples.paths]
+    for name in (*names, *data.class_names):
+        if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError(
+                f"The name {one_line(name)!r} is no UTF-8, so a table cannot hold it. Rename it."
+            )
+    for name in data.class_names:
+        if cell_text(name) != name:
+            raise ValueError(
+                f"A table cannot hold the class {name!r}: it would be read as "
+                f"{cell_text(name) or 'an empty cell'!r}. Rename it."
+            )
+
+
 def read_decisions(
     file: Path, class_names: Sequence[str], undecided: Undecided = "keep"
 ) -> dict[str, str | None]:
     """Return the label that was decided for each image by path; ``None`` for one to leave out.
 
-    A decision is a class, ``suggested``, ``keep`` or ``drop``.
+    A decision is a class, ``suggested``, ``keep`` or ``drop``; a class of such a name is written
+    ``class:keep``.
 
     Args:
         file: The table, filled in.
@@ -76,9 +100,18 @@ def read_decisions(
     columns = (table[name] for name in ("path", "label", "suggested", "decision"))
     decided: dict[str, str | None] = {}
     for path, label, suggested, cell in zip(*columns, strict=True):
-        choices: dict[str, str | None] = {KEEP: label, DROP: None, SUGGESTED: suggested}
-        choices |= {name: name for name in class_names}
-        decided[path] = lookup(choices, cell or undecided, kind="decision")
+        words: dict[str, str | None] = {KEEP: label, DROP: None, SUGGESTED: suggested}
+        if not cell:
+            decided[path] = words[undecided]
+            continue
+        if cell in words and cell in class_names:
+            raise ValueError(
+                f"The decision {cell!r} in '{file}' is a class and a word of this table. Write "
+                f"{CLASS}{cell} for the class, and leave the cell empty to keep the label."
+            )
+        choices = {**dict(zip(class_names, class_names, strict=True)), **words}
+        choices |= {f"{CLASS}{name}": name for name in class_names}
+        decided[path] = lookup(choices, cell, kind="decision")
     return decided
 
 

@@ -167,7 +167,8 @@ def audit_shortcuts(
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_IMAGES, replace=False))
     chosen = torch.tensor(labels)[rows]
     if len(set(chosen.tolist())) < 2:
-        said = "not looked for: the images that were read are of one class"
+        alike = " and those that are no copies of others" if len(rows) < len(labels) else ""
+        said = f"not looked for: the images that were read{alike} are of one class"
         return ShortcutAudit(check.ok(said))
     read, title = functools.partial(_read, data), "Looking for shortcuts"
     each_path = [paths[row] for row in rows]
