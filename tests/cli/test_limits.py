@@ -105,3 +105,16 @@ def test_images_that_a_run_called_test_are_measured_and_named_so(command, tuned_
     assert status == 0, errors
     assert "These 20 images are val in the data, and were test in the run" in out
     assert f"{'val' if command == 'validate' else 'test'}/accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--by_class"], "--by_class is about the sets of --coverage"),
+        (["--num_overlays", "3"], "--num_overlays is about --overlays"),
+    ],
+)
+def test_an_option_without_the_one_it_is_about_is_refused(best, folder, run_tltool, words, message):
+    given = ("--ckpt_path", best, "--data.root", folder, *EVALUATION)
+    status, _, err = run_tltool("predict", *given, *words)
+    assert (status, message in err) == (1, True)

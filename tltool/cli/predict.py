@@ -68,6 +68,8 @@ def predict(
         num_overlays: Of how many images, the first ones.
     """
     _check_input(setup)
+    if overlays is None and num_overlays != MOST_OVERLAYS:
+        raise ValueError("--num_overlays is about --overlays, a folder. Give that too.")
     predictor = Predictor(setup.task, source=setup.ckpt_path, tta=tta)
     _check_objective(predictor, rejects=reject_below or reject_risk, overlays=overlays)
     threshold = _threshold(predictor, reject_below, reject_risk)
@@ -115,6 +117,8 @@ def find_limits(
         ValueError: If sets are asked of one that does not, or from too few images, or of averages
             over views, of which it knows nothing.
     """
+    if by_class and coverage is None:
+        raise ValueError("--by_class is about the sets of --coverage. Give that too.")
     trust = read_trust(setup.ckpt_path)
     if coverage is not None and predictor.tta != "none":
         raise ValueError(

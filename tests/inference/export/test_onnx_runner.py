@@ -171,6 +171,19 @@ def test_the_runner_predicts_where_there_is_neither_torch_nor_tltool(file, tmp_p
     assert json.loads(result.stdout)["class"] == "ants", result.stderr
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "classes"),
+    [({}, ["bees"]), ({"thresholds": [0.1, 0.0]}, ["ants", "bees"]), ({"thresholds": [1, 1]}, [])],
+)
+def test_of_several_classes_the_runner_names_those_beyond_their_thresholds(
+    tmp_path, thresholds, classes
+):
+    file = write_file(tmp_path, GRAPH, objective="multi_label", **thresholds)
+    Image.new("RGB", (30, 20), (30, 30, 30)).save(tmp_path / "a.png")
+    said = json.loads(run_apart(file, tmp_path / "a.png").stdout)
+    assert (said["classes"], "class" in said) == (classes, False)
+
+
 @pytest.mark.parametrize(("color", "is_unknown"), [((1, 1, 1), True), ((200, 0, 0), False)])
 def test_the_runner_prints_the_score_of_unknown_inputs(scored_file, tmp_path, color, is_unknown):
     image = Image.new("RGB", (30, 20), color)

@@ -29,6 +29,10 @@ SCORE_TOLERANCE = 0.01
 """The largest difference of it that is taken for rounding, as a share of it, or of 1 below that: it
 is a sum of logarithms, of 1e-4 at the least."""
 
+DEFAULT_THRESHOLD = 0.5
+"""From which probability on an image has a class, where it may have several and the file has no
+thresholds of its own."""
+
 _SHOWN = 5  # changed contents that are named
 
 
@@ -162,7 +166,12 @@ class OnnxModel:
         _, predicted, *scores = self.run([image])
         (found,) = self._named(predicted)
         said: dict[str, Any] = dict(found)
-        if not self.is_regression:
+        if self.facts["objective"] == "multi_label":
+            least = self.facts.get("thresholds") or [DEFAULT_THRESHOLD] * len(self.class_names)
+            pairs = zip(self.class_names, least, strict=True)
+            chosen = [name for name, threshold in pairs if found[name] >= np.float32(threshold)]
+            said = {"classes": chosen, "all": found}
+        elif not self.is_regression:
             said = {"class": next(iter(found)), "all": found}
         if self.unknown_threshold is not None:
             score = float(scores[0][0])
