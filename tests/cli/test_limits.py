@@ -1,12 +1,16 @@
 """What a fit knows of its limits at its end, and what predict, validate and report say of it."""
 
 import csv
+import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import write_images
 from tltool.__main__ import main
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.inference.checkpoint_trust import read_trust
+from tltool.reporting.run_record import read_run
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -84,6 +88,31 @@ def test_validate_prints_coverage_and_that_these_images_set_it(best, folder, run
     assert "The features of 24 images are kept: no image is read." in errors
     assert "asked coverage" in out
     assert "24 of these images are among them" in out
+
+
+def validation_folder(place, images, size):
+    """Write a folder whose val images have the names of the validation images of a run."""
+    other = write_images(place / "other", per_class=30, size=size)
+    folder = write_images(place / "new" / "train", per_class=3).parent
+    for path in images:
+        target = folder / "val" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(other / path.parent.name / path.name, target)
+    return folder
+
+
+@pytest.mark.parametrize(("size", "num_shared"), [(48, 24), (50, 0)])
+def test_images_are_known_again_by_what_they_are_and_not_by_their_names(
+    run, best, run_tltool, tmp_path, size, num_shared
+):
+    config = read_run(run).config
+    data = ImageFolderDataModule(**config["data"]["init_args"])
+    images = [Path(path) for path in data.samples("val").paths]
+    folder = validation_folder(tmp_path, images, size)
+    words = ("--ckpt_path", best, "--data.root", folder, *EVALUATION)
+    status, out, errors = run_tltool("validate", *words)
+    assert status == 0, errors
+    assert ("24 of these images are among them" in out) == bool(num_shared)
 
 
 def test_the_report_says_whether_it_can_be_trusted(run, run_tltool):

@@ -26,9 +26,10 @@ FIT = [
 def folder(tmp_path_factory):
     """Images of train, val and test, the latter two with wrong labels, and a run on them."""
     folder = tmp_path_factory.mktemp("calibration")
-    for split, number in (("train", 24), ("val", 50), ("test", 20)):
+    # Of another size, no image is in two splits.
+    for split, number, size in (("train", 24, 48), ("val", 50, 50), ("test", 20, 52)):
         for name in ("blue", "red"):
-            write_images(folder / "images" / split, classes=(name,), per_class=number)
+            write_images(folder / "images" / split, (name,), per_class=number, size=size)
     for split, number_of_each in (("val", 50), ("test", 20)):  # One of four is of the other class.
         for number in range(0, number_of_each, 4):
             places = [

@@ -14,6 +14,7 @@ from tltool.inference.split_logits import logit_batches
 from tltool.training.calibration import CALIBRATION, Calibration
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import image_marks
 
 _SPLIT: SplitName = "val"
 _MOST_VALUES = 50_000_000  # Of logits that are held at once: 200 MB.
@@ -65,6 +66,7 @@ def calibrate_checkpoint(
         error_before=fit.error_before,
         error_after=fit.error_after,
         curve=rejection_curve(confidence, predicted == labels),
+        images=frozenset(image_marks(samples).tolist()),
     )
     checkpoint[CALIBRATION] = calibration.state_dict()
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)

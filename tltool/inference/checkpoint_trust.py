@@ -24,7 +24,7 @@ from tltool.features.extraction import extract_features
 from tltool.inference.head_features import head_features
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_facts import image_hashes
+from tltool.training.resume_facts import image_marks
 
 TRUST = "trust"
 """The key of a checkpoint."""
@@ -48,7 +48,7 @@ class Trust:
         split: Which images these are.
         has_chosen: Whether they chose the best epoch too, so that it does better on them than on
             others, and all that is promised from them is slightly optimistic.
-        images: A number for the name of each of them, see `image_hashes`.
+        images: A number for each of them, see `image_marks`.
         set_size: Mean number of classes in their sets at a coverage of 0.9.
     """
 
@@ -161,7 +161,7 @@ def fit_trust(
         conformal,
         split,
         has_chosen and split == "val",
-        image_hashes(data.splits)[split],
+        image_marks(data.samples(split)),
         SetCounts.of(prediction_sets(probabilities, thresholds), labels).size,
     )
     checkpoint = read_checkpoint(path)

@@ -13,7 +13,7 @@ from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.head_features import HeadFeatures
 from tltool.training.added_callbacks import added_callbacks
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_facts import image_hashes
+from tltool.training.resume_facts import image_marks
 
 
 class SplitLimits(Callback):
@@ -40,7 +40,7 @@ class SplitLimits(Callback):
     def result(self, data: ImageDataModule, split: SplitName) -> MeasuredLimits:
         """Return what was counted."""
         sets, num_unknown, num_images = self.counter.counts()
-        own = image_hashes(data.splits)[split].tolist()
+        own = image_marks(data.samples(split)).tolist()
         return MeasuredLimits(
             sets,
             [each for each in COVERAGES if each not in sets],

@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.data.loading.samples import Splits
 from tltool.evaluation.rejection import RejectionCurve
-from tltool.training.resume_facts import image_hashes
+from tltool.training.resume_facts import image_marks
 
 CALIBRATION = "calibration"  # The key of a checkpoint.
 
@@ -22,7 +22,7 @@ class Calibration:
         error_before: Their expected calibration error at temperature 1.
         error_after: The same at the temperature that other images of theirs fit.
         curve: Risk over coverage of these images at the temperature; ``None`` if not known.
-        images: A number for the name of each of them, see `image_hashes`; empty if not known.
+        images: A number for each of them, see `image_marks`; empty if not known.
     """
 
     temperature: float = 1.0
@@ -39,20 +39,22 @@ class Calibration:
         stored = checkpoint.get(CALIBRATION, {})
         if not stored:
             return cls()
-        hashes = checkpoint.get("run_facts", {}).get("images", {}).get(stored["split"])
-        images = frozenset() if hashes is None else frozenset(hashes.tolist())
         curve = stored.get("curve")
-        known = {"curve": None if curve is None else RejectionCurve.from_state(curve)}
-        return cls(**{**stored, **known}, images=images)
+        known = {
+            "curve": None if curve is None else RejectionCurve.from_state(curve),
+            "images": frozenset(stored.get("images", ())),
+        }
+        return cls(**{**stored, **known})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return it as plain data; the images are among the facts of the run."""
-        return {key: value for key, value in asdict(self).items() if key != "images"}
+        """Return it as plain data."""
+        return {**asdict(self), "images": sorted(self.images)}
 
     def num_shared(self, splits: Splits, split: str) -> int:
         """Return how many images of a split have fitted the temperature."""
-        hashes = image_hashes(splits).get(split)
-        return 0 if hashes is None else len(self.images.intersection(hashes.tolist()))
+        samples = splits.by_name().get(split)
+        marks = [] if samples is None else image_marks(samples).tolist()
+        return len(self.images.intersection(marks))
 
     def describe(self, splits: Splits, split: str) -> str:
         """Return what the temperature rests on, and whether a split may report on it.

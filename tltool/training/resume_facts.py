@@ -15,11 +15,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from tltool.data.loading.samples import Splits
+from tltool.data.loading.samples import Samples, Splits
 from tltool.training.resume_rules import Difference, compare
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
+_ENOUGH = 4096  # bytes
 _PACKAGES = ("tltool", "torch", "torchvision", "timm", "lightning")
 _FROM_CHECKPOINT = {"weights", "allow_partial"}  # A task that loads a checkpoint needs neither.
 
@@ -121,6 +122,26 @@ def image_hashes(splits: Splits) -> dict[str, Tensor]:
         split: torch.tensor([_hash(path.removeprefix(root)) for path in samples.paths])
         for split, samples in splits.by_name().items()
     }
+
+
+def image_marks(samples: Samples) -> Tensor:
+    """Return a number of 64 bits for each image, ``(N,)``, by which it is known wherever it lies.
+
+    It is of the size of the file, its beginning and its end, and not of its name: other images may
+    have the same one. Of images in memory it is of the name.
+    """
+    return torch.tensor([_mark(path) for path in samples.paths], dtype=torch.int64)
+
+
+def _mark(path: str) -> int:
+    if not os.path.isfile(path):
+        return _hash(path)
+    with open(path, "rb") as file:
+        start = file.read(_ENOUGH)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _ENOUGH, 0))
+        digest = hashlib.blake2b(b"%d " % size + start + file.read(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def new_images(before: Mapping[str, Tensor], splits: Splits) -> list[str]:
