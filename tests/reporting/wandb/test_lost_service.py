@@ -80,6 +80,8 @@ def test_a_count_of_steps_outlives_the_process_of_wandb(dying, tmp_path):
     logger.log_metrics({"loss": 1.0}, 0)
     logger.keep_step()
     assert find_identity(tmp_path) == RunIdentity("kept", step=5)
+    finish(SimpleNamespace(loggers=[logger]))
+    assert wandb.run is None
 
 
 def test_the_end_of_a_run_that_never_began_begins_none(monkeypatch, tmp_path):
