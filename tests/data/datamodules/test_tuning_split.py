@@ -65,6 +65,39 @@ def test_one_group_is_not_split():
     assert len(split(found)["train"]) == 300
 
 
+def of_patients(split, **images):
+    """Return records of patients, each with images of one class."""
+    return [
+        ImageRecord(f"{split}{name}{i}", f"{split}{name}{i}", name[0], split, f"{split} {name}")
+        for name, number in images.items()
+        for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ({"a1": 40, "a2": 40, "b": 130}, "train would have no image of b"),
+        ({"a1": 60, "a2": 60, "b": 100}, "it would have no image of b"),
+    ],
+)
+def test_none_is_taken_where_train_or_the_tuning_split_would_lack_a_class(images, words, caplog):
+    splits = split([*of_patients("train", **images), *records("val", 50, group=True)])
+    assert len(splits["train"]) == sum(images.values())
+    assert "test" not in splits
+    assert "No tuning split is taken from the training images in 'images'" in caplog.text
+    assert words in caplog.text
+
+
+def test_a_class_of_one_image_trains_and_does_not_hinder_a_tuning_split(caplog):
+    one = ImageRecord("one", "one", "c", "train")
+    found = [*records("train", 300), one, *records("val", 50)]
+    splits = make_splits(found, "abc", "abc", {}, place="'images'", seed=0, tuning=0.2).by_name()
+    assert "one" in splits["train"].paths
+    assert len(splits["test"]) == 50
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("tuning", [0.0, None])
 def test_none_is_taken_unasked(tuning):
     assert "test" not in split([*records("train", 300), *records("val", 50)], tuning or 0.0)

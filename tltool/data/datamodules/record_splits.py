@@ -1,8 +1,11 @@
 """From records to the splits train, val and test, and the checks of their classes."""
 
 import difflib
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from tltool._objective import Objective
 from tltool.data.datamodules.label_cells import found_classes, strata, to_labels
@@ -11,6 +14,8 @@ from tltool.data.datamodules.stratified_split import split_by_group, split_strat
 from tltool.data.files.folder_layout import WHOLE
 from tltool.data.files.natural_order import sort_classes
 from tltool.data.loading.samples import Samples, Splits
+
+_warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 FEWEST_TUNING = 40
 """Images of a tuning split; their accuracy has a standard error of up to .08."""
@@ -41,7 +46,9 @@ def make_splits(
         place: Where the data lies, for messages.
         seed: Another seed, another split.
         tuning: Share of the training images for the tuning split; 0 for none. It is left out where
-            it would have fewer than `FEWEST_TUNING` images, which could not choose.
+            it would have fewer than `FEWEST_TUNING` images, which could not choose; and, with a
+            warning, where a class would be in one of the two parts only, as with groups of one
+            class.
         objective: What the labels are; a split keeps the shares of their `strata`.
 
     Raises:
@@ -72,14 +79,19 @@ def make_splits(
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
     if whole is not None:
         members_of |= _split(whole, fractions, seed, objective)
-    has_tuning = "test" not in members_of and _can_tune(members_of, tuning)
-    if has_tuning:
-        members_of["test"] = members_of["val"]
-        members_of |= _split(members_of["train"], {"val": tuning}, seed, objective)
+    parts: dict[str, list[ImageRecord]] = {}
+    if "test" not in members_of and _can_tune(members_of, tuning):
+        parts = _split(members_of["train"], {"val": tuning}, seed, objective)
+        missing = _missing_classes(parts) if objective == "single_label" else {}
+        if missing:
+            _warn_of_missing(missing, place)
+            parts = {}
+    if parts:
+        members_of |= {"test": members_of["val"], **parts}
     samples = {
         split: _samples(members, learned, objective) for split, members in members_of.items()
     }
-    return Splits(**samples, has_tuning=has_tuning)
+    return Splits(**samples, has_tuning=bool(parts))
 
 
 def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) -> bool:
@@ -87,6 +99,32 @@ def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) ->
     train = members_of.get("train", ())
     is_enough = len(train) * tuning >= FEWEST_TUNING and "val" in members_of
     return is_enough and len({record.group or record.name for record in train}) > 1
+
+
+def _missing_classes(parts: Mapping[str, Sequence[ImageRecord]]) -> dict[str, list[str]]:
+    """Return the classes that a part has no image of, by part, where it could have one.
+
+    A class of one image trains, and is not missing elsewhere.
+    """
+    counts = {part: Counter(record.label for record in each) for part, each in parts.items()}
+    whole: Counter[str] = sum(counts.values(), Counter())
+    missing = {
+        part: [name for name in whole if not found[name] and (part == "train" or whole[name] > 1)]
+        for part, found in counts.items()
+    }
+    return {part: sort_classes(names) for part, names in missing.items() if names}
+
+
+def _warn_of_missing(missing: Mapping[str, Sequence[str]], place: str) -> None:
+    lacks = " and ".join(
+        f"{'train' if part == 'train' else 'it'} would have no image of {_listed(names)}"
+        for part, names in missing.items()
+    )
+    _warn(
+        "No tuning split is taken from the training images in %s: of whole groups, %s. Add groups "
+        "with these classes, or give the images a test split.",
+        *(place, lacks),
+    )
 
 
 def _split(
