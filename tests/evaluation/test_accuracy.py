@@ -1,8 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 from scipy.stats import binomtest
 
-from tltool.evaluation.accuracy import accuracy_interval
+from tltool.evaluation.accuracy import accuracy_interval, wilson
+from tltool.evaluation.score_interval import score_interval
 
 
 @pytest.mark.parametrize("right", [0, 1, 17, 20])
@@ -22,3 +25,13 @@ def test_images_that_belong_together_widen_the_interval():
 def test_groups_count_where_all_images_are_right():
     grouped = accuracy_interval(torch.ones(100).bool(), [0, 1] * 50)
     assert grouped.interval == accuracy_interval(torch.ones(2).bool()).interval
+
+
+@pytest.mark.parametrize("interval", [accuracy_interval, partial(score_interval, most=3)])
+def test_one_group_counts_as_one_image(interval):
+    found = interval(torch.tensor([1.0, 0.0, 1.0]), [0, 0, 0]).interval
+    assert found == pytest.approx(wilson(2 / 3, 1))
+
+
+def test_a_score_of_one_image_has_the_interval_of_one_trial():
+    assert score_interval(torch.tensor([0.5]), most=1).interval == wilson(0.5, 1)

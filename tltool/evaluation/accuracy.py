@@ -38,7 +38,8 @@ def accuracy_interval(correct: Tensor, groups: Sequence[int] | None = None) -> A
     """Return an accuracy with its 95 % interval (Wilson, 1927).
 
     The interval keeps its width where all images are right. Where images belong together, such as
-    those of one patient, they count as so many as their spread over the groups is worth.
+    those of one patient, they count as so many as their spread over the groups is worth, and at
+    least as one: a single group has no spread to see.
 
     Args:
         correct: Whether each image is right, ``(N,)``.
@@ -54,7 +55,9 @@ def accuracy_interval(correct: Tensor, groups: Sequence[int] | None = None) -> A
     if groups is not None:
         error = estimate_mean(correct[None], groups).standard_error
         within = share * (1 - share)
-        effective = min(within / error**2, number) if error and within else len(set(groups))
+        effective = len(set(groups))
+        if error and within:
+            effective = max(min(within / error**2, number), 1.0)
     return AccuracyInterval(share, number, wilson(share, effective))
 
 

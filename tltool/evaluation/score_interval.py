@@ -35,8 +35,8 @@ def score_interval(
         groups: The group of each image, where images of one group are alike.
         most: For a share in ``[0, 1]``: as many trials as it is worth at the most, such as the
             number of positives. It then has the interval of Wilson (1927) for as many trials as
-            its standard error is worth, which keeps its width where all is right. ``None`` for a
-            number without bounds, which has a t interval.
+            its standard error is worth, at least one, which keeps its width where all is right.
+            ``None`` for a number without bounds, which has a t interval.
 
     Example:
         >>> import torch
@@ -50,5 +50,6 @@ def score_interval(
     share = min(max(value, 0.0), 1.0)
     within = share * (1 - share)
     most = min(most, len(per_image) if groups is None else len(set(groups)))
-    trials = min(within / error**2, most) if error and within else most
+    # One image or group has no spread: its error is infinite, and it counts as one trial.
+    trials = max(min(within / error**2, most), 1.0) if error and within else most
     return ScoreInterval(value, error, wilson(share, trials))
