@@ -125,3 +125,20 @@ def test_an_interval_of_many_images_is_hardly_wider_than_before():
     (difference,) = judge({"a": right, "b": other}, "b")
     plain = estimate_mean(right - other).interval
     torch.testing.assert_close(difference.estimate.interval, plain, atol=0.002, rtol=0)
+
+
+def test_few_groups_that_are_all_alike_leave_more_doubt_than_as_many_images():
+    right = torch.ones(1, 80)
+    groups = [image // 20 for image in range(80)]
+    of_groups, of_images = (
+        judge({"a": right, "b": right}, "b", each)[0].estimate.interval for each in (groups, None)
+    )
+    assert of_groups[0] < of_images[0] < 0 < of_images[1] < of_groups[1]
+
+
+def test_the_error_of_groups_is_never_less_than_their_spread():
+    scores = torch.arange(80).div(20, rounding_mode="floor")[None] / 4
+    groups = [image // 20 for image in range(80)]
+    (difference,) = judge({"a": scores, "b": torch.zeros(1, 80)}, "b", groups)
+    expected = estimate_mean(scores, groups).standard_error
+    assert difference.estimate.standard_error == pytest.approx(expected)

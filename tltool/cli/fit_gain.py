@@ -133,10 +133,19 @@ def outcome(gain: RunGain) -> str:
 def where_measured(gain: RunGain) -> str:
     """Return which images the outcome is of, and what makes it doubtful."""
     chose = "; optimistic, for the same chose the epoch" if gain.is_optimistic else ""
-    difference = gain.difference
-    is_small = difference.estimate.mean != 0 and not difference.is_finding
-    chance = "; so small a difference may be chance" if is_small else ""
-    return f"{_images(gain.probe)}{chose or ', which chose nothing'}{chance}"
+    return f"{_images(gain.probe)}{chose or ', which chose nothing'}{_doubt(gain)}"
+
+
+def _doubt(gain: RunGain) -> str:
+    """Return why a difference is no finding: it is small, or too few images or groups differ."""
+    difference, estimate = gain.difference, gain.difference.estimate
+    if estimate.mean == 0 or difference.is_finding:
+        return ""
+    low, high = estimate.interval
+    if low <= 0 <= high:
+        return "; so small a difference may be chance"
+    units = "groups" if gain.probe.groups else "images"
+    return f"; {estimate.num_differing} {units} that differ are too few to tell"
 
 
 def _images(probe: ProbeBaseline) -> str:

@@ -186,7 +186,8 @@ def judge(
     side: where only a few do, their variance is too small by chance, and the t test trusts it. For
     the same reason the error of a difference of accuracies counts two images more, one that the
     first head alone has right and one that the second has: Bonett and Price, 2012,
-    https://doi.org/10.3102/1076998611411915. Images that are all alike have an error, too.
+    https://doi.org/10.3102/1076998611411915. Images that are all alike have an error, too. Among
+    groups each of the two is one of its own, and the error is at least that of the groups alone.
 
     Args:
         scores: Whether each image is right, or what else it contributes to a score, by the head's
@@ -215,11 +216,12 @@ def _difference(scores: Tensor, groups: Sequence[int] | None, score: Score) -> M
     estimate = estimate_mean(scores, groups)
     if score is not ACCURACY:
         return estimate
-    if groups is None:
-        one = scores.new_ones(len(scores), 1)
-        error = estimate_mean(torch.cat([scores, one, -one], dim=1)).standard_error
-        estimate = replace(estimate, standard_error=error)
-    return replace(estimate, largest=1.0)
+    one = scores.new_ones(len(scores), 1)
+    more = None if groups is None else [*groups, max(groups) + 1, max(groups) + 2]
+    error = estimate_mean(torch.cat([scores, one, -one], dim=1), more).standard_error
+    if groups is not None:  # Of few large groups two more of one image each may lower it.
+        error = max(error, estimate.standard_error)
+    return replace(estimate, standard_error=error, largest=1.0)
 
 
 def images_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 1) -> int | None:
