@@ -70,3 +70,9 @@ def test_a_candidate_that_is_chosen_by_its_loss_gains_in_loss():
     end, start = candidate("end", 1.0, 90), candidate("start", 0.0, 80)
     gain = paired_gain(end, start, monitor="val/loss").mean
     assert gain == pytest.approx(0.1 * torch.tensor(4.0).log().item(), rel=1e-4)
+
+
+def test_a_start_that_is_worse_by_the_metric_never_replaces_what_was_trained():
+    end = candidate("end", 1.0, 81, **{"val/f1": 0.685})
+    start = candidate("start", 0.0, 90, **{"val/f1": 0.474})
+    assert choose_candidate([end, start], monitor="val/f1", rule="trained").name == "end"
