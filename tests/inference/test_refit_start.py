@@ -6,6 +6,7 @@ import torch
 from tests.conftest import write_images
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.inference.refit_start import refit_start
+from tltool.inference.run_gain import measure_gain, measure_probe
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import TASK
@@ -17,7 +18,12 @@ CACHING = {"enabled": False}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("refit")
-    write_images(root / "train", per_class=110, size=32)
+    train = write_images(root / "train", per_class=110, size=32)
+    for number in range(40):  # With labels that are wrong, no probe is as sure as another one.
+        blue, red = (train / name / f"{number:02d}.png" for name in ("blue", "red"))
+        other = blue.read_bytes()
+        blue.write_bytes(red.read_bytes())
+        red.write_bytes(other)
     return write_images(root / "val", per_class=4, size=32).parent
 
 
@@ -25,7 +31,7 @@ def folder(tmp_path_factory):
 def refit(folder, tmp_path):
     """Return a function that refits a checkpoint; and its head before and after."""
 
-    def run(candidate="start", tuning=0.2, **head):
+    def run(candidate="start", tuning=0.2, **options):
         torch.manual_seed(0)
         backbone = Backbone("test_resnet", weights="random", img_size=32)
         data = ImageFolderDataModule(
@@ -34,7 +40,8 @@ def refit(folder, tmp_path):
         task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
         checkpoint = {"state_dict": task.state_dict(), TASK: task.task_config, "epoch": 3}
         torch.save({**checkpoint, ENDING: {"candidate": candidate}}, tmp_path / "best.ckpt")
-        done = refit_start(tmp_path / "best.ckpt", data, caching=CACHING, precision="32-true")
+        options = {"caching": CACHING, "precision": "32-true", **options}
+        done = refit_start(tmp_path / "best.ckpt", data, **options)
         after = torch.load(tmp_path / "best.ckpt", weights_only=True)
         return done, checkpoint, after
 
@@ -61,3 +68,22 @@ def test_other_weights_and_data_without_a_tuning_split_are_left(refit, options):
     assert torch.equal(
         before["state_dict"]["head.output.weight"], after["state_dict"]["head.output.weight"]
     )
+
+
+def test_the_refit_start_gains_nothing_over_the_probe(refit, folder, tmp_path):
+    refit()
+    task = ImageTask.load_from_checkpoint(tmp_path / "best.ckpt")
+    config = task.backbone.data_config
+    data = ImageFolderDataModule(folder, tuning_fraction=0.2, num_workers=0, data_config=config)
+    probe = measure_probe(task, data, caching=CACHING, precision="32-true")
+    gain = measure_gain(task, data, probe, precision="32-true", is_optimistic=False)
+    assert probe.split == "test"
+    expected = gain.predictions.of_label
+    torch.testing.assert_close(probe.predictions.of_label, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_start_is_fitted_on_the_device_of_the_run(refit, monkeypatch):
+    devices, move = [], ImageTask.to
+    monkeypatch.setattr(ImageTask, "to", lambda self, to: devices.append(to) or move(self, to))
+    refit(device=torch.device("cpu"))
+    assert devices == [torch.device("cpu")]

@@ -79,9 +79,10 @@ def measure_fit(
     }
     model = experiment.config.model
     begins_as_probe = model.closed_form_start and not model.log_prior
-    if is_best and begins_as_probe and refit_start(path, experiment.data, **options):
+    device = trainer.strategy.root_device
+    if is_best and begins_as_probe and refit_start(path, experiment.data, device=device, **options):
         print("best.ckpt holds the start, its head fitted anew on training and tuning images")
-    task = ImageTask.load_from_checkpoint(path).to(trainer.strategy.root_device)
+    task = ImageTask.load_from_checkpoint(path).to(device)
     gain = measure_gain(
         task,
         experiment.data,

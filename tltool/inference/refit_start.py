@@ -20,7 +20,12 @@ _SPLITS: tuple[SplitName, ...] = ("train", "val")
 
 
 def refit_start(
-    path: Path, data: ImageDataModule, *, caching: Mapping[str, Any], precision: str
+    path: Path,
+    data: ImageDataModule,
+    *,
+    caching: Mapping[str, Any],
+    precision: str,
+    device: str | torch.device = "cpu",
 ) -> bool:
     """Fit the head of a checkpoint on the tuning images too, if it is the start of a run.
 
@@ -32,6 +37,7 @@ def refit_start(
         data: The images of the run.
         caching: The options of the feature cache.
         precision: As in Lightning's Trainer.
+        device: Where the features were computed: the cache keeps those of a GPU by another name.
 
     Returns:
         Whether it was done: not for other weights, without a tuning split, or for a head that has
@@ -41,17 +47,17 @@ def refit_start(
     chosen = checkpoint.get(ENDING, {}).get("candidate")
     if chosen != START or not data.splits.has_tuning:
         return False
-    task = ImageTask.load_from_checkpoint(path)
+    task = ImageTask.load_from_checkpoint(path).to(device)
     head = task.head
     if not isinstance(head, Head) or not has_closed_form(head) or not leaves_start(head):
         return False
     reads: dict[str, Any] = {"caching": caching, "precision": precision}
     rows = [split_features(task.backbone, data, split, **reads).float() for split in _SPLITS]
-    labels = torch.cat([torch.tensor(data.samples(split).labels) for split in _SPLITS])
+    labels = torch.cat([torch.tensor(data.samples(split).labels) for split in _SPLITS]).to(device)
     options = fit_options(task, labels, data.sampling)
-    start_from_probe_(head, torch.cat(rows), task.standardized(labels), **options)
+    start_from_probe_(head, torch.cat(rows).to(device), task.standardized(labels), **options)
     checkpoint["state_dict"] |= {
-        f"head.{name}": tensor for name, tensor in head.state_dict().items()
+        f"head.{name}": tensor.cpu() for name, tensor in head.state_dict().items()
     }
     checkpoint[ENDING] = {**checkpoint[ENDING], "candidate": f"{START}, refit with tuning images"}
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)

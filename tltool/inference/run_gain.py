@@ -18,7 +18,7 @@ from tltool.evaluation.paired_differences import Difference, number_groups
 from tltool.evaluation.predictions import Predictions
 from tltool.evaluation.score_interval import ScoreInterval
 from tltool.features.frozen_front import FrozenFront
-from tltool.inference.split_features import split_features
+from tltool.inference.split_features import probe_splits, split_features
 from tltool.inference.split_logits import logit_batches
 from tltool.training.image_task import ImageTask
 
@@ -84,6 +84,8 @@ def measure_probe(
 ) -> ProbeBaseline | None:
     """Fit the closed-form probe and measure it on the test images, or else those that validate.
 
+    It learns from the images of a tuning split too, as what `refit_start` leaves does.
+
     Args:
         task: Its backbone is as it is before training.
         data: Its images.
@@ -95,16 +97,18 @@ def measure_probe(
         ``None`` where the fit would take long, see `is_cheap_probe`.
     """
     split: SplitName = "test" if data.splits.test else "val"
-    train, measured = data.samples("train"), data.samples(split)
-    options: dict[str, Any] = {"caching": caching, "precision": precision, "front": front}
-    features = split_features(task.backbone, data, "train", **options).float()
-    if not is_cheap_probe(features):
+
+    def read(*splits: SplitName) -> tuple[Tensor, Tensor]:
+        options: dict[str, Any] = {"caching": caching, "precision": precision, "front": front}
+        rows = [split_features(task.backbone, data, name, **options).float() for name in splits]
+        labels = [torch.tensor(data.samples(name).labels) for name in splits]
+        return torch.cat(rows), torch.cat(labels)
+
+    train = read(*probe_splits(data, split))
+    if not is_cheap_probe(train[0]):
         return None
-    found = split_features(task.backbone, data, split, **options).float()
-    labels, found_labels = (torch.tensor(samples.labels) for samples in (train, measured))
-    kind = task.prediction_kind
-    predictions = probe_predictions((features, labels), (found, found_labels), kind)
-    return ProbeBaseline(split, predictions, number_groups(measured.groups))
+    predictions = probe_predictions(train, read(split), task.prediction_kind)
+    return ProbeBaseline(split, predictions, number_groups(data.samples(split).groups))
 
 
 def measure_gain(

@@ -60,3 +60,15 @@ def split_features(
         except NotKeptError as error:
             log.info("Images are decoded again behind the fit: %s.", error)
     return cached_features(backbone, dataset, **options).tensor()
+
+
+def probe_splits(data: ImageDataModule, measured: SplitName) -> tuple[SplitName, ...]:
+    """Return the splits that a probe learns from where another one measures it.
+
+    Without training nothing is chosen: a tuning split is not needed, and is learned too.
+
+    Args:
+        data: The images.
+        measured: The split that measures, which is never among them.
+    """
+    return ("train", "val") if data.splits.has_tuning and measured == "test" else ("train",)

@@ -23,7 +23,7 @@ from tltool.inference.data_prediction import single_device_trainer
 from tltool.inference.head_features import head_features
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_doubts import Doubts, find_doubts
-from tltool.inference.split_features import split_features
+from tltool.inference.split_features import probe_splits, split_features
 from tltool.inference.split_limits import SplitLimits
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
@@ -83,11 +83,14 @@ def measure_split(
         backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         calibrate_backbone_(backbone, data)
-        train = split_features(backbone, data, "train", caching=caching), train_labels
-        test = split_features(backbone, data, split, caching=caching), labels
-        baselines[PROBE] = probe_predictions(train, test, kind).per_image
+        learned = probe_splits(data, split)
+        rows = [split_features(backbone, data, name, caching=caching) for name in learned]
+        train = torch.cat([torch.tensor(data.samples(name).labels) for name in learned])
+        test = split_features(backbone, data, split, caching=caching)
+        found = probe_predictions((torch.cat(rows), train), (test, labels), kind)
+        baselines[PROBE] = found.per_image
         if kind.objective == "single_label":
-            doubts = find_doubts(data, split, torch.cat([train[0], test[0]]))
+            doubts = find_doubts(data, split, torch.cat([rows[0], test]))
     return MeasuredSplit(
         split=split,
         class_names=predictor.class_names,
