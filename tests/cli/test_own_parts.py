@@ -70,6 +70,20 @@ class MyData(tltool.ImageDataModule):
             tltool.ImageRecord(str(path), "/".join(name), name[0])
             for path, name in zip(found, names)
         ]
+
+
+class FixedData(MyData):
+    """Images with few of the shared options."""
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 8,
+        data_config: dict | None = None,
+        objective: str = "single_label",
+    ) -> None:
+        options = {"data_config": data_config, "objective": objective, "num_workers": 0}
+        super().__init__(root, ".png", batch_size=batch_size, **options)
 '''
 PARTS_OF_RUN = [
     *("--model.backbone", "my_parts.MyBackbone", "--model.backbone.name", "test_resnet"),
@@ -138,6 +152,17 @@ def test_own_parts_train_and_their_checkpoint_names_them(desk):
     }
     assert (data["class_path"], data["init_args"]["suffix"]) == ("my_data.MyData", ".png")
     assert "my callback says done" in desk.said
+
+
+def test_auto_leaves_out_what_a_datamodule_has_no_option_for(desk):
+    words = ["--data", "my_data.FixedData", "--data.root", desk.images, *PARTS_OF_RUN[:6]]
+    words += ["--trainer.accelerator", "cpu", "--run_dir", "fixed"]
+    for epochs in ("1", "2"):  # The second run resumes the first.
+        status, said = desk.run("fit", *words, "--trainer.max_epochs", epochs)
+        assert status == 0, said
+    options = yaml.safe_load((desk.folder / "fixed/config.yaml").read_text())["data"]["init_args"]
+    assert "augmentation" not in options
+    assert "tuning_fraction" not in options
 
 
 def test_a_checkpoint_callback_of_the_user_writes_into_the_run(desk):

@@ -64,7 +64,7 @@ def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> N
     check_imported(strategy, "The checkpoint")
     config.finetuning = _section(strategy["class_path"], strategy.get("init_args") or {})
     for key in _CHOSEN:
-        if config.get(key) is None:
+        if key in config and config[key] is None:  # A datamodule may lack an option.
             config[key] = functools.reduce(
                 lambda section, word: section[word], key.split("."), before
             )
@@ -123,7 +123,7 @@ def fill_defaults(config: Namespace, strategy: FinetuningStrategy) -> None:
     if config.model.objective != "single_label":
         defaults.pop("model.label_smoothing", None)
     for key, value in defaults.items():
-        if config[key] is None:
+        if key in config and config[key] is None:  # A datamodule may lack an option.
             config[key] = value
 
 
@@ -207,8 +207,10 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         objective = data.objective
         is_uneven = objective == "single_label" and max(counts) > UNBALANCED * min(counts)
         config.monitor = "val/f1" if is_uneven else MONITORS[objective]
-    if data.augmentation is None and not trains_head_alone(strategy):
-        config.data.init_args.augmentation = AUGMENTATION
+    options = config.data.init_args
+    is_open = "augmentation" in options and data.augmentation is None
+    if is_open and not trains_head_alone(strategy):
+        options.augmentation = AUGMENTATION
         data.augmentation = AUGMENTATION
     return strategy, why
 
