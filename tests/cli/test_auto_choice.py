@@ -115,6 +115,21 @@ def test_without_a_tuning_split_nothing_chooses(run_tltool, base, tmp_path):
     assert all(torch.equal(value, last["state_dict"][k]) for k, value in best["state_dict"].items())
 
 
+def test_where_early_stopping_chooses_the_end_the_best_epoch_is_kept(run_tltool, base, tmp_path):
+    words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 2]
+    words += ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
+    _, out, _ = run_tltool("fit", *base, *words)
+    assert config(tmp_path)["ending"]["choose"] == "best"
+    assert "24 val images; optimistic, for the same chose the epoch" in out
+
+
+def test_a_last_epoch_that_early_stopping_chose_is_optimistic(run_tltool, base):
+    words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 1, "--ending.choose", "last"]
+    words += ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
+    _, out, _ = run_tltool("fit", *base, *words)
+    assert "24 val images; optimistic, for the same chose the epoch" in out
+
+
 def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):
     status, out, err = run_tltool("fit", *base, "--budget", "2s")
     assert status == 0, err

@@ -85,6 +85,16 @@ def test_a_constant_guess_is_named_and_so_is_one_that_does_better_here(measured_
     assert said.endswith("On these images always saying 'bees' has 0.600.")
 
 
+def test_a_last_epoch_that_early_stopping_chose_is_not_called_unchosen(run):
+    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
+    trainer = run.record.config["trainer"] | {"callbacks": [stopping]}
+    changed = {"ending": {"choose": "last"}, "trainer": trainer}
+    record = replace(run.record, config=run.record.config | changed)
+    words = describe_weights(record, {}, score="accuracy")
+    assert words.endswith("the validation images chose when it ended.")
+    assert "These images chose" in words_on(score_table(run.evaluation, words), RUN)
+
+
 @pytest.mark.parametrize(
     ("ending", "checkpoint", "said"),
     [

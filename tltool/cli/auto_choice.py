@@ -17,6 +17,7 @@ from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import Auto, ChosenGroups, FinetuningStrategy, LinearProbe
 from tltool.finetuning.strategies.auto import num_epochs
 from tltool.models.class_paths import check_imported
+from tltool.training.callbacks.early_end import stops_on_validation
 from tltool.training.callbacks.ending import Ending
 from tltool.training.distributed.fsdp2 import is_sharding
 
@@ -199,7 +200,9 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         averages = chooses and experiment.backbone.weights != "random"
         averages &= not is_sharding(experiment.made.trainer.strategy)
         ending.average = "wise_ft" if averages else "none"
-        ending.choose = _CHOICES[chooses, averages]
+        # `EarlyStopping` chooses on them when to end, and its last epochs did not improve.
+        stops = stops_on_validation(experiment.made.trainer.callbacks)
+        ending.choose = _CHOICES[chooses or stops, averages]
         experiment.made.ending = Ending(**vars(ending))
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts

@@ -32,6 +32,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.class_paths import check_imported
 from tltool.models.group_names import find_group_names
 from tltool.models.layer_groups import layer_groups
+from tltool.training.callbacks.early_end import stops_on_validation
 from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 from tltool.training.run_directory import create_run_dir, open_run_dir
@@ -98,6 +99,12 @@ class Experiment:
         if self.start.run_dir is not None:
             return open_run_dir(self.start.run_dir)
         return create_run_dir(config.runs_dir, config.name or self.data.name or "run")
+
+    @property
+    def chooses_on_validation(self) -> bool:
+        """Whether the validation images choose the weights, or when training ends."""
+        made = self.made
+        return made.ending.choose != "last" or stops_on_validation(made.trainer.callbacks)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -88,7 +88,7 @@ def measure_fit(
         experiment.data,
         probe,
         precision=options["precision"],
-        is_optimistic=probe.split == "val" and experiment.made.ending.choose != "last",
+        is_optimistic=probe.split == "val" and experiment.chooses_on_validation,
         features=None if best is None else best.of(probe.split),
     )
     estimate, score = gain.difference.estimate, probe.predictions.score

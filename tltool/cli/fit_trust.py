@@ -46,7 +46,7 @@ def trust_fit(experiment: Experiment, trainer: Trainer, best: BestFeatures | Non
         device=trainer.strategy.root_device,
         train_features=None if best is None else best.of_training(drawn_rows(experiment.data)),
         features=None if best is None else best.of(split),
-        has_chosen=experiment.made.ending.choose != "last",
+        has_chosen=experiment.chooses_on_validation,
     )
     values = {
         "trust/unknown_threshold": trust.threshold,

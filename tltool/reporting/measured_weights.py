@@ -19,8 +19,9 @@ def describe_weights(run: RunRecord, checkpoint: Mapping[str, Any], *, score: st
     if not run.has_best:
         step = checkpoint["global_step"]
         return f"The last checkpoint, after {step:,} steps: no validation has chosen a best one."
-    if not run.has_chosen:
-        return "The last epoch, as the run asked for: the validation images chose nothing."
+    if (run.config.get("ending") or {}).get("choose") == "last":
+        chose = "when it ended" if run.has_chosen else "nothing"
+        return f"The last epoch, as the run asked for: the validation images chose {chose}."
     candidate = checkpoint.get(ENDING, {}).get("candidate", BEST)
     if candidate != BEST:
         return f"The weights that the ending chose on the validation images: {candidate}."

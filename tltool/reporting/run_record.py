@@ -31,6 +31,32 @@ CURVES = {
 """What is drawn over the epochs of what was measured, by its name, of any objective."""
 
 
+def chooses_on_validation(config: Mapping[str, Any]) -> bool:
+    """Tell whether the validation images choose the weights of a run, or when training ends.
+
+    Args:
+        config: Its configuration.
+
+    Example:
+        >>> chooses_on_validation({"ending": {"choose": "last"}})
+        False
+        >>> stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
+        >>> chooses_on_validation(
+        ...     {"ending": {"choose": "last"}, "trainer": {"callbacks": [stopping]}}
+        ... )
+        True
+    """
+    if (config.get("ending") or {}).get("choose") != "last":
+        return True
+    given = (config.get("trainer") or {}).get("callbacks") or []
+    callbacks = [given] if isinstance(given, Mapping) else given
+    return any(
+        each["class_path"].endswith("EarlyStopping")
+        and not each.get("init_args", {}).get("monitor", "").startswith("train/")
+        for each in callbacks
+    )
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """A run directory, read.
@@ -60,9 +86,8 @@ class RunRecord:
 
     @property
     def has_chosen(self) -> bool:
-        """Whether the weights in the checkpoint were chosen on the validation images."""
-        ending = self.config.get("ending") or {}
-        return self.has_best and ending.get("choose") != "last"
+        """Whether the validation images chose the weights in the checkpoint, or when it ended."""
+        return self.has_best and chooses_on_validation(self.config)
 
     @property
     def max_epochs(self) -> int | None:

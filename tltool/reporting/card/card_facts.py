@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.reporting.card.licenses import Licenses
-from tltool.reporting.run_record import RunRecord
+from tltool.reporting.run_record import RunRecord, chooses_on_validation
 from tltool.training.image_task import ImageTask
 
 
@@ -65,9 +65,8 @@ class CardFacts:
     @property
     def has_chosen(self) -> bool:
         """Whether the images that measure the model have chosen its weights too."""
-        ending = self.checkpoint.get("config", {}).get("ending") or {}
         is_val = self.evaluation is not None and self.evaluation.split == "val"
-        return is_val and ending.get("choose") != "last"
+        return is_val and chooses_on_validation(self.checkpoint.get("config", {}))
 
     @property
     def data_name(self) -> str:

@@ -1,7 +1,7 @@
 """Lightning callback for training that ends early: stopping inside a phase that is not the last."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -106,6 +106,23 @@ def end_reason(trainer: Trainer) -> str:
     reasons = [stopping.stopping_reason_message for stopping in _all_stopping(trainer)]
     said = next((reason for reason in reasons if reason), None)
     return f"EarlyStopping: {said.partition('. Signaling')[0]}" if said else "a callback stopped it"
+
+
+def stops_on_validation(callbacks: Sequence[Callback] | Callback | None) -> bool:
+    """Tell whether an ``EarlyStopping`` chooses on the validation images when training ends.
+
+    Args:
+        callbacks: As a Trainer takes them.
+
+    Example:
+        >>> stops_on_validation(EarlyStopping("val/loss"))
+        True
+        >>> stops_on_validation([EarlyStopping("train/loss")])
+        False
+    """
+    given = [callbacks] if isinstance(callbacks, Callback) else callbacks or []
+    stopping = [each for each in given if isinstance(each, EarlyStopping)]
+    return any(not each.monitor.startswith("train/") for each in stopping)
 
 
 def _all_stopping(trainer: Trainer) -> Iterator[EarlyStopping]:
