@@ -199,6 +199,30 @@ def test_from_random_weights_no_start_and_no_averages_compete(base):
     assert (experiment.made.ending.average, experiment.made.ending.choose) == ("none", "best")
 
 
+@pytest.mark.parametrize(
+    ("words", "average", "choose"),
+    [
+        (["--ending.choose", "trained"], "wise_ft", "trained"),
+        (["--ending.choose", "one_standard_error"], "wise_ft", "one_standard_error"),
+        (["--ending.choose", "last"], "none", "last"),
+        (["--ending.average", "wise_ft"], "wise_ft", "trained"),
+        (["--ending.average", "soup"], "soup", "best"),
+        (["--ending.average", "none"], "none", "best"),
+        (["--ending.include_start", "true"], "wise_ft", "trained"),
+        (["--ending.points", "[0.5, 1]"], "wise_ft", "best"),
+        (["--data.tuning_fraction", "0", "--ending.average", "none"], "none", "last"),
+    ],
+)
+def test_a_part_of_the_ending_that_is_given_leaves_the_choice_of_the_other(
+    base, words, average, choose
+):
+    parser = experiment_parser("fit")
+    parsed = parser.parse_args(rewrite([*map(str, base), *words, "--trainer.max_epochs", "2"]))
+    ending = build(parser, parsed, begin(parser, parsed)).made.ending
+    assert (ending.average, ending.choose) == (average, choose)
+    assert (parsed.ending.average, parsed.ending.choose) == (average, choose)
+
+
 def test_with_mixup_the_chosen_layers_train_on_images(run_tltool, base):
     words = ["--data.mixup", 0.2, "--trainer.max_epochs", 1]
     _, out, err = run_tltool("fit", *base, *words)

@@ -66,7 +66,7 @@ GIVEN = {
     "trainer.sync_batchnorm": ["--trainer.sync_batchnorm", "true"],
     "wandb": ["--wandb.group", "mine"],
     "health": ["--health.every", "7"],
-    "ending": ["--ending.choose", "one_standard_error"],
+    "ending": ["--ending.choose", "last"],
     "runs_dir": ["--runs_dir", "elsewhere"],
     "name": ["--name", "mine"],
     "monitor": ["--monitor", "val/loss"],

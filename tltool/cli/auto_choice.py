@@ -18,7 +18,7 @@ from tltool.finetuning.strategies import Auto, ChosenGroups, FinetuningStrategy,
 from tltool.finetuning.strategies.auto import num_epochs
 from tltool.models.class_paths import check_imported
 from tltool.training.callbacks.early_end import stops_on_validation
-from tltool.training.callbacks.ending import Ending
+from tltool.training.callbacks.ending import Ending, start_competes
 from tltool.training.distributed.fsdp2 import is_sharding
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ _CHOSEN = (
     "model.label_smoothing",
     *("ending.average", "ending.choose", "trainer.max_epochs"),
 )
-# By whether the tuning images may choose, and whether averages compete.
-_CHOICES: dict[tuple[bool, bool], Any] = {
-    (True, True): "trained",
-    (True, False): "best",
-    (False, False): "last",
-}
 
 
 def take_choice_of_checkpoint(config: Namespace, before: Mapping[str, Any]) -> None:
@@ -185,6 +179,7 @@ def with_choice(experiment: "Experiment", auto: Auto, *, has_epochs: bool) -> "E
 
 def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, str]:
     config, data = experiment.config, experiment.data
+    _fill_ending(experiment)
     strategy, why = choose_strategy(
         experiment.task,
         data,
@@ -192,18 +187,6 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         on_gpu=uses_gpu(config.trainer),
         auto=auto,
     )
-    ending = config.ending
-    if ending.average is None and ending.choose is None and not ending.include_start:
-        # Without a test split the validation images report, and must not choose.
-        chooses = data.splits.test is not None
-        # Between random weights and trained ones there is nothing to find.
-        averages = chooses and experiment.backbone.weights != "random"
-        averages &= not is_sharding(experiment.made.trainer.strategy)
-        ending.average = "wise_ft" if averages else "none"
-        # `EarlyStopping` chooses on them when to end, and its last epochs did not improve.
-        stops = stops_on_validation(experiment.made.trainer.callbacks)
-        ending.choose = _CHOICES[chooses or stops, averages]
-        experiment.made.ending = Ending(**vars(ending))
     config.finetuning = _section(_path(type(strategy)), dataclasses.asdict(strategy))  # type: ignore[call-overload]
     counts = data.train_class_counts
     if config.monitor is None:
@@ -216,6 +199,24 @@ def _choose(experiment: "Experiment", auto: Auto) -> tuple[FinetuningStrategy, s
         options.augmentation = AUGMENTATION
         data.augmentation = AUGMENTATION
     return strategy, why
+
+
+def _fill_ending(experiment: "Experiment") -> None:
+    """Choose what competes at the end and by which rule, each where it is not given."""
+    ending, made = experiment.config.ending, experiment.made
+    # Without a test split the validation images report, and must not choose.
+    chooses = experiment.data.splits.test is not None
+    if ending.average is None:
+        averages = chooses and ending.choose != "last" and not is_sharding(made.trainer.strategy)
+        # Between random weights and trained ones there is nothing to find.
+        averages &= experiment.backbone.weights != "random"
+        ending.average = "wise_ft" if averages else "none"
+    if ending.choose is None:
+        # `EarlyStopping` chooses on them when to end, and its last epochs did not improve.
+        chooses |= ending.average != "none" or stops_on_validation(made.trainer.callbacks)
+        competes = start_competes(ending.average, ending.points, ending.include_start)
+        ending.choose = "trained" if competes else "best" if chooses else "last"
+    made.ending = Ending(**vars(ending))
 
 
 def _words(strategy: Any) -> str:

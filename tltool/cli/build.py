@@ -163,6 +163,8 @@ def build(
 
     others = config.clone()
     del others["finetuning"]
+    if auto is not None:
+        del others["ending"]  # It is made when `Auto` has filled it in.
     try:
         made = parser.instantiate(others, instantiators=[(take, ImageDataModule, True)])
     except ValueError as error:

@@ -261,6 +261,11 @@ def test_going_on_from_averaged_weights_warns(hard_images, wise, tmp_path, caplo
         ({"choose": "worst"}, r"Unknown choice 'worst'"),
         ({"points": [0, 25]}, r"shares of the end, in \[0, 1\], got \[0, 25\]"),
         ({"keep": 0}, r"`keep` must be at least 1, got 0"),
+        ({"choose": "trained"}, r"start, which does not compete. Set `ending.include_start`"),
+        ({"choose": "one_standard_error", "average": "soup"}, r"the start, which does not compete"),
+        ({"choose": "trained", "average": "wise_ft", "points": [0.5]}, r"0 among `ending.points`"),
+        ({"points": [0, 1]}, r"of `ending.average: wise_ft`, but the average is none"),
+        ({"keep": 3, "average": "wise_ft"}, r"of `ending.average: soup`.* is wise_ft. Leave out"),
     ],
 )
 def test_a_wrong_option_is_refused(options, message):

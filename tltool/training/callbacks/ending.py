@@ -31,6 +31,9 @@ from tltool.training.start_weights import FILE, changing_tensors, read_start, sa
 
 log = logging.getLogger(__name__)
 
+POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+KEEP = 5
+
 
 class Ending(Callback):
     """Choose the weights of ``best.ckpt`` at the end of a run, on its validation images.
@@ -68,8 +71,8 @@ class Ending(Callback):
         keep: Of ``soup``: how many of the best epochs the command line keeps to average.
 
     Raises:
-        ValueError: If an argument is out of its range; and when ``fit`` starts, if weights are
-            sharded or there is no `BestCheckpoint`.
+        ValueError: If an argument is out of its range, or does nothing beside the others; and when
+            ``fit`` starts, if weights are sharded or there is no `BestCheckpoint`.
         TypeError: When ``fit`` starts, if the task is no `ImageTask`.
     """
 
@@ -77,10 +80,10 @@ class Ending(Callback):
         self,
         *,
         average: Average | None = None,
-        points: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+        points: Sequence[float] = POINTS,
         include_start: bool = False,
         choose: Choice | Literal["last"] | None = None,
-        keep: int = 5,
+        keep: int = KEEP,
     ) -> None:
         average, choose = average or "none", choose or "best"
         lookup(dict.fromkeys(get_args(Average)), average, kind="average")
@@ -94,9 +97,18 @@ class Ending(Callback):
             raise ValueError(f"`points` are shares of the end, in [0, 1], got {list(points)}.")
         if keep < 1:
             raise ValueError(f"`keep` must be at least 1, got {keep}.")
+        competes = start_competes(average, points, include_start)
+        if choose in ("trained", "one_standard_error") and not competes:
+            raise ValueError(
+                f"`ending.choose: {choose}` asks for the gain over the start, which does not "
+                "compete. Set `ending.include_start` to true, or `ending.average` to wise_ft with "
+                "0 among `ending.points`; or leave out `ending.choose`."
+            )
+        _check_used("points", tuple(points) != POINTS, average, "wise_ft")
+        _check_used("keep", keep != KEEP, average, "soup")
         self.average = average
         self.points = [*points, *([0.0] if include_start else [])]
-        self.include_start = include_start or (average == "wise_ft" and 0 in points)
+        self.include_start = competes
         self.choose = choose
         self.keep = keep
         #: What was chosen, by name, for loggers; empty before the end.
@@ -233,6 +245,20 @@ class Ending(Callback):
         return (
             f"Ending: {directory / FILE} is not there, is damaged, or is not of this run, so "
             "nothing competes with the best epoch. To average, set `ending` when a run starts."
+        )
+
+
+def start_competes(average: str, points: Sequence[float], include_start: bool) -> bool:
+    """Tell whether the start of a run is among its candidates; for arguments, see `Ending`."""
+    return include_start or (average == "wise_ft" and 0 in points)
+
+
+def _check_used(name: str, is_given: bool, average: Average, needed: Average) -> None:
+    """Raise if an option of one average is given beside another one."""
+    if is_given and average != needed:
+        raise ValueError(
+            f"`ending.{name}` is of `ending.average: {needed}`, but the average is {average}. "
+            "Leave out one of them."
         )
 
 
