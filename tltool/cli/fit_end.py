@@ -15,17 +15,22 @@ from tltool.models.class_paths import modules_option
 from tltool.reporting.run_record import MADE_AGAIN, read_run
 from tltool.reporting.run_verdict import what_next
 from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.callbacks.ending import Ending
+from tltool.training.find_callback import find_callback
 
 
 def print_best(run_dir: Path, trainer: Trainer) -> None:
     """Print which checkpoint there is, and why it is the best."""
     checkpoint = trainer.checkpoint_callback
     assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
-    kept = _kept_checkpoint(run_dir)
+    ending, kept = find_callback(trainer, Ending), _kept_checkpoint(run_dir)
+    chooses_last = ending is not None and ending.choose == "last"
     if kept.name == "last.ckpt":
         print(f"\nlast {one_line(kept)}: without a validation there is no best epoch")
     elif checkpoint.best_model_score is not None:
         print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(kept)}")
+    elif chooses_last:
+        print(f"\nbest {one_line(kept)}: the last epoch, whose {checkpoint.monitor} is not known")
 
 
 def print_outcome(gain: RunGain | None, seconds: float, *, earlier: float = 0.0) -> None:

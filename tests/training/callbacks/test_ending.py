@@ -228,6 +228,32 @@ def test_an_interrupted_end_changes_nothing_and_says_how_to_make_up_for_it(
     options = {"ckpt_path": last, "max_epochs": 1}
     Run(hard_images, tmp_path, Ending(average="wise_ft"), **options)
     assert f"Type: tltool merge {tmp_path} --average wise_ft" in caplog.text
+    Run(hard_images, tmp_path, Ending(average="wise_ft", choose="trained"), **options)
+    assert f"merge {tmp_path} --average wise_ft --choose trained" in caplog.text
+
+
+def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_started_again(
+    hard_images, tmp_path, monkeypatch
+):
+    options = {"max_epochs": 3, "check_val_every_n_epoch": 2}  # The best epoch is the second.
+    monkeypatch.setattr("tltool.training.callbacks.ending.keep_last", interrupt)
+    with pytest.raises(SystemExit):
+        Run(hard_images, tmp_path, Ending(choose="last"), **options)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    run = Run(hard_images, tmp_path, Ending(choose="last"), ckpt_path=last, **options)
+    steps = [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best_epoch", "best")]
+    assert steps == [6, run.checkpoint("last.ckpt")["global_step"]] == [6, 9]
+    assert run.trainer.checkpoint_callback.best_model_score is None
+
+
+def test_a_run_that_is_over_says_the_score_of_its_last_epoch(hard_images, tmp_path):
+    first = Run(hard_images, tmp_path, Ending(choose="last"))
+    last, content = tmp_path / "checkpoints" / "last.ckpt", first.checkpoint("last.ckpt")
+    content["callbacks"]["BestCheckpoint"]["best_model_score"] = torch.tensor(0.9)  # Of another.
+    torch.save(content, last)
+    again = Run(hard_images, tmp_path, Ending(choose="last"), ckpt_path=last)
+    scores = [float(run.trainer.checkpoint_callback.best_model_score) for run in (first, again)]
+    assert scores == [float(first.seen.metrics[-1]["val/accuracy"])] * 2
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged", "of another run"])

@@ -20,6 +20,7 @@ from tltool.training.callbacks.ending_files import (
     competing_states,
     describe_choice,
     keep_last,
+    keep_last_of_ended,
     saved_checkpoints,
     undo_ending,
 )
@@ -215,14 +216,19 @@ class Ending(Callback):
         _say(trainer, describe_choice(chosen, measured, str(best.monitor)))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what to do where a run was over already, and its end was not."""
+        """Make up for an end that a run has not come to, or say what to do, where it was over."""
         best = find_callback(trainer, BestCheckpoint)
         if not self.is_active or self._has_begun or best is None or not trainer.is_global_zero:
+            return
+        if self.choose == "last":
+            if not is_limited(trainer) and keep_last_of_ended(best):
+                log.info("Ending: best.ckpt holds the last epoch now; the run had not come to it.")
             return
         run_dir = Path(str(best.dirpath)).parent
         if not (run_dir / TABLE).is_file():
             average = "soup" if self.average == "soup" else "wise_ft"
-            command = shell_command("tltool", "merge", run_dir, "--average", average)
+            rule = () if self.choose == "best" else ("--choose", self.choose)
+            command = shell_command("tltool", "merge", run_dir, "--average", average, *rule)
             log.warning(
                 "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
                 command,

@@ -58,8 +58,7 @@ def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -
     """Write other weights to ``best.ckpt``, and keep the checkpoint that it was."""
     path = directory / "best.ckpt"
     checkpoint = read_checkpoint(path)
-    with whole_file(directory / KEPT) as partial:
-        shutil.copyfile(path, partial)
+    _keep_best_epoch(path)
     checkpoint["state_dict"] |= chosen.weights
     checkpoint["callbacks"] = {**checkpoint.get("callbacks", {}), best.state_key: best.state_dict()}
     candidate = chosen.candidate
@@ -76,9 +75,34 @@ def keep_last(trainer: Trainer, best: BestCheckpoint) -> None:
     best.best_model_score = score
     best.best_k_models[best.best_model_path] = score
     if trainer.is_global_zero:
-        with whole_file(path.with_name(KEPT)) as partial:
-            shutil.copyfile(path, partial)
+        _keep_best_epoch(path)
     trainer.save_checkpoint(path, weights_only=False)
+
+
+def keep_last_of_ended(best: BestCheckpoint) -> bool:
+    """Write ``last.ckpt`` of a run that is over to ``best.ckpt``, and tell whether it was missing.
+
+    The score becomes that of ``best.ckpt``: ``None`` where other weights take its place, for
+    nothing has measured them here.
+    """
+    path = Path(str(best.dirpath)) / "best.ckpt"
+    last = path.with_name("last.ckpt")
+    if not (path.is_file() and last.is_file()):
+        return False
+    kept, checkpoint = read_checkpoint(path), read_checkpoint(last)
+    if kept["global_step"] == checkpoint["global_step"]:
+        best.best_model_score = kept["callbacks"][best.state_key]["best_model_score"]
+        return False
+    best.best_model_score = None
+    checkpoint["callbacks"] = {**checkpoint["callbacks"], best.state_key: best.state_dict()}
+    _keep_best_epoch(path)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    return True
+
+
+def _keep_best_epoch(path: Path) -> None:
+    with whole_file(path.with_name(KEPT)) as partial:
+        shutil.copyfile(path, partial)
 
 
 def undo_ending(directory: Path, *, keeps_best: bool) -> None:
