@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 
+from tltool.cli.fit_end import print_best
 from tltool.models.weight_averaging import interpolate_weights
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.ending_contest import Contest
@@ -244,6 +245,16 @@ def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_starte
     steps = [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best_epoch", "best")]
     assert steps == [6, run.checkpoint("last.ckpt")["global_step"]] == [6, 9]
     assert run.trainer.checkpoint_callback.best_model_score is None
+
+
+def test_a_last_epoch_without_a_validation_has_no_score_of_another(hard_images, tmp_path, capsys):
+    options = {"max_epochs": 3, "check_val_every_n_epoch": 2}
+    run = Run(hard_images, tmp_path, Ending(choose="last"), **options)
+    best, last = (run.checkpoint(f"{name}.ckpt") for name in ("best", "last"))
+    assert best["global_step"] == last["global_step"] == 9
+    assert best["callbacks"]["BestCheckpoint"]["best_model_score"] is None
+    print_best(tmp_path, run.trainer)
+    assert "best.ckpt: the last epoch, whose val/accuracy is not known" in capsys.readouterr().out
 
 
 def test_a_run_that_is_over_says_the_score_of_its_last_epoch(hard_images, tmp_path):

@@ -115,6 +115,7 @@ class Ending(Callback):
         #: What was chosen, by name, for loggers; empty before the end.
         self.summary: dict[str, float | str] = {}
         self._start: str | None = None
+        self._validated_step: int | None = None
         self._has_begun = False
         self._is_from_ended = False
 
@@ -151,7 +152,7 @@ class Ending(Callback):
         """Refuse what it does not work with."""
         if stage != "fit":
             return
-        self._start, self.summary = None, {}
+        self._start, self._validated_step, self.summary = None, None, {}
         self._has_begun = self._is_from_ended = False
         if not self.is_active:
             return
@@ -187,6 +188,10 @@ class Ending(Callback):
         elif trainer.is_global_zero and read_start(directory, self._start) is None:
             log.warning("%s", self._gone(directory))
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note which weights the metrics of the Trainer are of."""
+        self._validated_step = trainer.global_step
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure what competes, and write the chosen weights to ``best.ckpt``."""
         if not self.is_active or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -198,7 +203,7 @@ class Ending(Callback):
         assert isinstance(pl_module, ImageTask)  # noqa: S101  # see `setup`
         best = _find_best(trainer)
         if self.choose == "last":
-            keep_last(trainer, best)
+            keep_last(trainer, best, is_measured=self._validated_step == trainer.global_step)
             return
         read = self._read(best, trainer, pl_module) if trainer.is_global_zero else {}
         states = trainer.strategy.broadcast(read)

@@ -66,14 +66,22 @@ def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
-def keep_last(trainer: Trainer, best: BestCheckpoint) -> None:
-    """Write the last epoch to ``best.ckpt``, and keep the best one beside it; on all ranks."""
+def keep_last(trainer: Trainer, best: BestCheckpoint, *, is_measured: bool) -> None:
+    """Write the last epoch to ``best.ckpt``, and keep the best one beside it; on all ranks.
+
+    Args:
+        trainer: Its Trainer.
+        best: It learns the score; ``None`` where that is not known.
+        is_measured: Whether these weights were validated: else the Trainer's metrics are of others.
+    """
     path = Path(str(best.dirpath)) / "best.ckpt"
     if best.monitor not in trainer.callback_metrics:
         return
-    score = trainer.callback_metrics[best.monitor].detach().cpu()
-    best.best_model_score = score
-    best.best_k_models[best.best_model_path] = score
+    best.best_model_score = None
+    if is_measured:
+        score = trainer.callback_metrics[best.monitor].detach().cpu()
+        best.best_model_score = score
+        best.best_k_models[best.best_model_path] = score
     if trainer.is_global_zero:
         _keep_best_epoch(path)
     trainer.save_checkpoint(path, weights_only=False)
