@@ -140,6 +140,17 @@ def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):
     assert config(tmp_path)["budget"] is None
 
 
+def test_a_budget_of_one_epoch_leaves_no_room_for_a_probe_in_front(base, monkeypatch):
+    monkeypatch.setattr("tltool.cli.auto_choice.uses_gpu", lambda trainer: True)
+    monkeypatch.setattr("tltool.finetuning.strategies.auto.MANY_IMAGES", 10)
+    parser = experiment_parser("fit")
+    parsed = parser.parse_args([*map(str, base), "--budget", "0.001s"])
+    experiment = build(parser, parsed, begin(parser, parsed))
+    assert parsed.finetuning.class_path.endswith(".LastBlocks")
+    assert (parsed.trainer.max_epochs, len(experiment.schedule.phases)) == (1, 1)
+    assert "0.001s are enough for 1 epochs" in experiment.choice
+
+
 def test_a_budget_is_refused_where_nothing_chooses(run_tltool, base):
     status, _, err = run_tltool("fit", *base, "--finetuning", "LPFT", "--budget", "10m")
     assert status == 1

@@ -14,7 +14,7 @@ from tltool.data.transforms.augmentation import Augmentation
 from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
 from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
-from tltool.finetuning.strategies import Auto, ChosenGroups, FinetuningStrategy, LinearProbe
+from tltool.finetuning.strategies import LPFT, Auto, ChosenGroups, FinetuningStrategy, LinearProbe
 from tltool.finetuning.strategies.auto import num_epochs
 from tltool.models.class_paths import check_imported
 from tltool.training.callbacks.early_end import stops_on_validation
@@ -171,6 +171,10 @@ def with_choice(experiment: "Experiment", auto: Auto, *, has_epochs: bool) -> "E
             config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
         return chosen
     epochs = epochs_of_budget(chosen, parse_duration(budget))
+    if isinstance(strategy, LPFT) and epochs <= (strategy.probe_epochs or 0):
+        # Its probe would take all of them: choose for one epoch, and measure that.
+        config.budget, config.trainer.max_epochs = budget, 1
+        return with_choice(experiment, auto, has_epochs=has_epochs)
     config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
     choice = f"{chosen.choice}; {budget} are enough for {epochs} epochs"
     # A new one: the schedule is of another number of epochs.
