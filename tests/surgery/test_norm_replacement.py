@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
-from timm.layers import BatchNormAct2d, LayerNorm2d
+from timm.layers import BatchNormAct2d, LayerNorm, LayerNorm2d
 from torch import nn
 
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 from tltool.surgery.calibration import calibrate_
+from tltool.surgery.channel_layout import find_channels
 from tltool.surgery.edits import apply_surgery_
 from tltool.surgery.matched_norm import MatchedNorm
 from tltool.surgery.norm_replacement import remove_norms, replace_norms
@@ -149,6 +150,27 @@ def test_an_edited_backbone_is_rebuilt_bit_for_bit_without_images(name, edit):
     again = rebuild(backbone.description).eval()
     again.load_state_dict(backbone.state_dict())
     assert torch.equal(again(images), backbone(images))
+
+
+def test_a_norm_tells_where_its_channels_are_in_images_as_wide_as_they_are_many():
+    backbone = Backbone(
+        "test_convnext", weights="random", img_size=96, surgery=[{"replace_norms": "group"}]
+    )
+    dims = {
+        name: module.channels.dim
+        for name, module in backbone.model.named_modules()
+        if isinstance(module, MatchedNorm)
+    }
+    in_front = {"stem.1", *(f"stages.{stage}.downsample.0" for stage in (1, 2, 3))}
+    assert {name for name, dim in dims.items() if dim == 1} - {"head.norm"} == in_front
+
+
+@pytest.mark.parametrize("num", [1, 8])
+@pytest.mark.parametrize(("norm", "dim"), [(nn.LayerNorm, -1), (LayerNorm, -1), (LayerNorm2d, 1)])
+def test_a_norm_tells_where_its_channels_are_behind_other_layers(norm, dim, num):
+    model = nn.Sequential(nn.Conv2d(num, num, 1), nn.Linear(num, num), norm(num))
+    find = find_channels(model, [model[2]], torch.zeros(1, num, num, num))
+    assert find.known[model[2]] == (num, dim)
 
 
 def test_parameters_of_new_norms_lie_in_the_group_of_the_old():

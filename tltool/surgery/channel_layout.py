@@ -1,6 +1,6 @@
 """Where the channels of what a layer puts out are, and how many, found by one pass of an image."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -10,16 +10,17 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from tltool._module_state import evaluation_mode
+from tltool.surgery.module_replacement import without_activation
 
-#: Layers that say how many channels they take and put out, and in which dimensions these may be.
-#: Subclasses of the last two may work on channels in front, as timm's ``LayerNorm2d`` does.
-LAYERS: dict[type[nn.Module], tuple[str, str, tuple[int, ...]]] = {
-    _ConvNd: ("in_channels", "out_channels", (1,)),
-    _NormBase: ("num_features", "num_features", (1,)),
-    nn.GroupNorm: ("num_channels", "num_channels", (1,)),
-    nn.Linear: ("in_features", "out_features", (-1,)),
-    nn.LayerNorm: ("normalized_shape", "normalized_shape", (1, -1)),
-    nn.RMSNorm: ("normalized_shape", "normalized_shape", (1, -1)),
+#: Layers that say how many channels they take and put out, and in which dimension these are. That
+#: of a subclass of the last two may be 1, as of timm's ``LayerNorm2d``, see `_dim_of`.
+LAYERS: dict[type[nn.Module], tuple[str, str, int]] = {
+    _ConvNd: ("in_channels", "out_channels", 1),
+    _NormBase: ("num_features", "num_features", 1),
+    nn.GroupNorm: ("num_channels", "num_channels", 1),
+    nn.Linear: ("in_features", "out_features", -1),
+    nn.LayerNorm: ("normalized_shape", "normalized_shape", -1),
+    nn.RMSNorm: ("normalized_shape", "normalized_shape", -1),
 }
 
 
@@ -45,7 +46,7 @@ class _Layer(NamedTuple):
 
     num_in: int
     num: int
-    dims: tuple[int, ...]
+    dim: int
     #: Of its input.
     shape: torch.Size
 
@@ -60,9 +61,10 @@ def find_channels(
     """Return the channels of what some modules of a model put out.
 
     They are where the layer puts them that last began to compute: a convolution or batch norm in
-    the dimension behind the images, a linear layer in the last one. Where its number of channels
-    is not the size of that dimension, as behind a split or a view, the layer before it tells; and
-    where none does, as behind an attention, the layer that takes the output.
+    the dimension behind the images, a linear layer in the last one, a layer norm in the one that it
+    works on. Where its number of channels is not the size of that dimension, as behind a split or a
+    view, the layer before it tells; and where none does, as behind an attention, the layer that
+    takes the output.
 
     Args:
         model: The model; it is passed one image in evaluation mode.
@@ -86,8 +88,9 @@ def find_channels(
     seen = _Seen(modules)
     with ExitStack() as stack, evaluation_mode(model):
         for layer in model.modules():
-            for num_in, num, dims in _layer_kinds(layer):
-                begin = seen.begin(num_in, num, dims)
+            kind = _layer_kind(layer, example)
+            if kind is not None:
+                begin = seen.begin(*kind)
                 stack.callback(layer.register_forward_pre_hook(begin).remove)
         for module in modules:
             stack.callback(module.register_forward_hook(seen.look).remove)
@@ -101,17 +104,32 @@ def find_channels(
     )
 
 
-def _layer_kinds(layer: nn.Module) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+def _layer_kind(layer: nn.Module, example: Tensor) -> tuple[int, int, int] | None:
+    """Return how many channels a layer takes and puts out, and in which dimension these are."""
     channels = getattr(layer, "channels", None)  # Of a module that an edit has put there.
     if isinstance(channels, Channels):
-        yield channels.num, channels.num, (channels.dim,)
-        return
-    for kind, (*attributes, dims) in LAYERS.items():
+        return channels.num, channels.num, channels.dim
+    for kind, (*attributes, dim) in LAYERS.items():
         if isinstance(layer, kind):
             nums: list[Any] = [getattr(layer, str(name)) for name in attributes]
             num_in, num = (num[-1] if isinstance(num, tuple) else num for num in nums)
-            yield num_in, num, dims
-            return
+            is_norm = isinstance(layer, nn.LayerNorm | nn.RMSNorm)
+            return num_in, num, _dim_of(layer, num, example) if is_norm else int(dim)
+    return None
+
+
+def _dim_of(norm: nn.Module, num: int, example: Tensor) -> int:
+    """Return in which dimension a layer norm has its channels: 1 if it takes them there.
+
+    Neither its class tells, as timm's ``LayerNorm`` has an own ``forward`` too, nor the shape of
+    its inputs, which may be as high or wide as they have channels.
+    """
+    size = 2 if num == 1 else 1
+    try:
+        without_activation(norm).forward(example.new_zeros(1, num, size, size))
+    except RuntimeError:  # torch refuses another number than ``normalized_shape``.
+        return -1
+    return 1
 
 
 class _Seen:
@@ -122,12 +140,12 @@ class _Seen:
         self._begun: list[_Layer] = []
         self._open: list[tuple[nn.Module, int, torch.Size]] = []  # what no layer has told yet
 
-    def begin(self, num_in: int, num: int, dims: tuple[int, ...]) -> Callable[..., None]:
+    def begin(self, num_in: int, num: int, dim: int) -> Callable[..., None]:
         """Return a hook that notes that a layer begins."""
 
         def hook(layer: nn.Module, inputs: Sequence[Any]) -> None:
             shape = inputs[0].shape if inputs else torch.Size()
-            self._begun.append(_Layer(num_in, num, dims, shape))
+            self._begun.append(_Layer(num_in, num, dim, shape))
             self._tell(self._begun[-1])
 
         return hook
@@ -143,14 +161,9 @@ class _Seen:
         """Let a layer tell of the outputs that it may take."""
         for each in [*self._open]:
             module, number, shape = each
-            dims = [dim for dim in layer.dims if shape == layer.shape and _fits(dim, layer)]
-            if len(dims) == 1:
-                self.calls[module][number] = Channels(layer.num_in, dims[0])
+            if shape == layer.shape and len(shape) > 1 and shape[layer.dim] == layer.num_in:
+                self.calls[module][number] = Channels(layer.num_in, layer.dim)
                 self._open.remove(each)
-
-
-def _fits(dim: int, layer: _Layer) -> bool:
-    return len(layer.shape) > 1 and layer.shape[dim] == layer.num_in
 
 
 def _channels_of(shape: torch.Size, begun: Sequence[_Layer]) -> Channels | None:
@@ -159,9 +172,8 @@ def _channels_of(shape: torch.Size, begun: Sequence[_Layer]) -> Channels | None:
         return Channels(shape[1], 1)
     alike = [layer for layer in begun if len(layer.shape) == len(shape)]
     for layer in (*reversed(alike), *reversed(begun)):
-        dims = [dim for dim in layer.dims if len(shape) > 1 and shape[dim] == layer.num]
-        if len(dims) == 1:
-            return Channels(layer.num, dims[0])
+        if len(shape) > 1 and shape[layer.dim] == layer.num:
+            return Channels(layer.num, layer.dim)
     return None
 
 

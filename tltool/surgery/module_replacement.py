@@ -1,5 +1,6 @@
 """Replace modules of a model in place, found by one traversal: shared ones stay shared."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import accumulate, chain
@@ -87,6 +88,13 @@ def outermost(places: Iterable[Place]) -> list[Place]:
     places = list(places)
     names = {name for place in places for name in place.names}
     return [place for place in places if not all(names & _parents(name) for name in place.names)]
+
+
+def without_activation(norm: nn.Module) -> nn.Module:
+    """Return a norm layer of the same parameters and statistics that only normalizes."""
+    bare = copy.copy(norm)
+    bare._modules = {name: nn.Identity() for name in norm._modules}
+    return bare
 
 
 def check_patterns(

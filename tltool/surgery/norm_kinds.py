@@ -1,6 +1,5 @@
 """Which modules are normalization layers, of which kind, and what else they hold."""
 
-import copy
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -70,10 +69,3 @@ def with_norm(place: Place, norm: nn.Module) -> nn.Module:
     """Return another norm, and behind it what the one at a place does beside normalizing."""
     children = OrderedDict(place.module.named_children())
     return nn.Sequential(OrderedDict(norm=norm, **children)) if children else norm
-
-
-def without_activation(norm: nn.Module) -> nn.Module:
-    """Return a norm layer of the same parameters and statistics that only normalizes."""
-    bare = copy.copy(norm)
-    bare._modules = {name: nn.Identity() for name in norm._modules}
-    return bare

@@ -25,8 +25,9 @@ from tltool.surgery.module_replacement import (
     replace_modules,
     shortened,
     walk,
+    without_activation,
 )
-from tltool.surgery.norm_kinds import check_statistics, norm_kind, with_norm, without_activation
+from tltool.surgery.norm_kinds import check_statistics, norm_kind, with_norm
 from tltool.surgery.norm_replacement_report import ReplacedNorms
 
 log = logging.getLogger(__name__)
