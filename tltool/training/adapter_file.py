@@ -15,6 +15,8 @@ from tltool.models.serialization import rebuild
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.safetensors_file import read_description, save_weights
 
+# Edits that begin with random numbers, which the file holds.
+_RANDOM = ("add_lora", "reinitialize")
 # How to rebuild the task; which pretrained weights; what the probabilities rest on.
 _TASK, _BASE, _CALIBRATION = "task_config", "base_hash", "calibration"
 
@@ -73,7 +75,7 @@ def read_adapters(
 
 
 def _pretrained(config: Mapping[str, Any], weights: str | None = None) -> Backbone:
-    """Return the backbone as it was before training, without adapters."""
+    """Return the backbone as it was before training, without edits that draw random numbers."""
     init_args = config["backbone"]["init_args"]
     source = weights or resolve_auto(init_args["weights"], init_args["name"])
     if source == "random":
@@ -81,7 +83,7 @@ def _pretrained(config: Mapping[str, Any], weights: str | None = None) -> Backbo
             "The training started from random weights, which are nowhere but in its checkpoint. "
             "Keep the checkpoint as it is."
         )
-    surgery = [edit for edit in init_args["surgery"] if "add_lora" not in edit]
+    surgery = [e for e in init_args["surgery"] if not any(name in e for name in _RANDOM)]
     backbone = rebuild(config["backbone"], weights=source, surgery=surgery)
     assert isinstance(backbone, Backbone)  # noqa: S101  # ImageTask takes nothing else
     return backbone
