@@ -76,10 +76,12 @@ def test_a_pattern_without_a_layer_is_refused():
         add_norms(vgg(), only="1", example=EXAMPLE)
 
 
-def test_a_layer_with_an_adapter_gets_none():
+def test_a_layer_with_an_adapter_is_refused():
     model = vgg()
     add_lora(model, 1, only="3")
-    assert add_norms(model, example=EXAMPLE).kept == {"3": "with an adapter"}
+    with pytest.raises(ValueError, match="^3 .* Put `add_norms` in front of `add_lora`"):
+        add_norms(model, example=EXAMPLE)
+    assert add_norms(model, only="0", example=EXAMPLE).added == ("0",)
 
 
 def test_a_shared_layer_stays_shared_and_modes_are_kept():

@@ -179,6 +179,19 @@ def test_a_network_without_batch_norm_is_refused(make_backbone, images):
         apply_surgery_(make_backbone("test_vit"), ["fold_norms"], example=images)
 
 
+def test_a_norm_behind_a_layer_with_an_adapter_is_refused():
+    backbone = Backbone("test_resnet", weights="random", surgery=[{"add_lora": 2}], img_size=32)
+    with pytest.raises(ValueError, match="Put `fold_norms` in front of `add_lora`"):
+        backbone.edit_(["fold_norms"])
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_byobnet"])
+def test_adapters_behind_folded_norms_are_merged_into_what_a_checkpoint_rebuilds(name):
+    surgery = ["fold_norms", {"add_lora": 2}]
+    backbone = Backbone(name, weights="random", surgery=surgery, img_size=32).merge_adapters_()
+    assert rebuild(backbone.description).state_dict().keys() == backbone.state_dict().keys()
+
+
 def test_a_folded_backbone_is_rebuilt_bit_for_bit():
     backbone = Backbone("test_byobnet", weights="random", surgery=["fold_norms"], img_size=32)
     trained(backbone, 3, 32, 32)

@@ -184,6 +184,25 @@ def has_lora(model: nn.Module) -> bool:
     return any(isinstance(module, LowRankUpdate) for module in model.modules())
 
 
+def check_adapters(names: Sequence[str], edit: str) -> None:
+    """Refuse an edit of layers that have an adapter, which would be another one without it.
+
+    Merged adapters leave the list of edits, and the others must then make the same model.
+
+    Args:
+        names: Dotted names of the layers or of the norms behind them.
+        edit: Its name.
+
+    Raises:
+        ValueError: If there are such names.
+    """
+    if names:
+        raise ValueError(
+            f"{shortened(names, 3)} cannot be edited by `{edit}`: an adapter belongs to the weight "
+            f"and to what is around it as they were. Put `{edit}` in front of `add_lora`."
+        )
+
+
 def adaptable_layers(model: nn.Module) -> list[Place]:
     """Return the linear layers and convolutions of a model, in the order of definition."""
     return [place for place in walk(model) if isinstance(place.module, LAYERS)]

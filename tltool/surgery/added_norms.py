@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tltool.layers.norms import BatchNorm
-from tltool.surgery.adapters import LAYERS, LowRankUpdate
+from tltool.surgery.adapters import LAYERS, LowRankUpdate, check_adapters
 from tltool.surgery.calibrated_module import Calibrated
 from tltool.surgery.channel_layout import Channels
 from tltool.surgery.channel_moments import ChannelMoments
@@ -124,7 +124,7 @@ def add_norms(
         Which layers have a norm now, and which have none.
 
     Raises:
-        ValueError: If no layer gets one, or a pattern matches no layer.
+        ValueError: If no layer gets one, one has an adapter, or a pattern matches no layer.
 
     Example:
         >>> from tltool.surgery.calibration import calibrate_
@@ -146,6 +146,7 @@ def add_norms(
     found = find_norm_inputs(model, example, forward)
     fates = {place: _why_kept(place, patterns, found) for place in places}
     chosen = [place for place, why in fates.items() if why is None]
+    check_adapters([p.names[0] for p in chosen if isinstance(p.module, LowRankUpdate)], "add_norms")
     if not chosen:
         reasons = Counter(fates.values())
         raise ValueError(
@@ -171,8 +172,6 @@ def _why_kept(place: Place, patterns: Sequence[str], found: NormInputs) -> str |
         return "not selected"
     if place.module in found.normalized:
         return "with a norm right behind"
-    if isinstance(place.module, LowRankUpdate):
-        return "with an adapter"
     return None if place.module in found.layers_run else "not run"
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from tltool._module_state import evaluation_mode
+from tltool.surgery.adapters import check_adapters
 from tltool.surgery.block_merging import block_around, merge_block_
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.module_replacement import Place, check_patterns, matches, replace_modules
-from tltool.surgery.norm_inputs import NormInputs, find_norm_inputs
+from tltool.surgery.norm_inputs import BEHIND_ADAPTER, NormInputs, find_norm_inputs
 from tltool.surgery.norm_kinds import batch_norms, behind_norm, check_statistics, is_batch_norm
 
 log = logging.getLogger(__name__)
@@ -84,8 +85,8 @@ def fold_norms(
         What is folded, and what is not.
 
     Raises:
-        ValueError: If there is no batch norm, none can be folded, a pattern matches none, or the
-            folded network would give other outputs.
+        ValueError: If there is no batch norm, none can be folded, one is behind a layer with an
+            adapter, a pattern matches none, or the folded network would give other outputs.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
@@ -115,6 +116,7 @@ def fold_norms(
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(2, *example.shape[1:], generator=generator).to(example)
     run = forward or model
+    _check_layers(chosen, find_norm_inputs(model, images, run))
     before = _outputs(model, run, images)
     report = fold_where_possible_(model, chosen, images, run)
     if not report.num_folded:
@@ -151,6 +153,12 @@ def fold_where_possible_(
     if folded:
         replace_modules(model, lambda place: place.module in folded, behind_norm)
     return report
+
+
+def _check_layers(chosen: Sequence[Place], found: NormInputs) -> None:
+    """Refuse norms behind a layer with an adapter."""
+    adapted = [p.names[0] for p in chosen if found.reasons.get(p.module) == BEHIND_ADAPTER]
+    check_adapters(adapted, "fold_norms")
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from tltool._module_state import evaluation_mode
-from tltool.surgery.adapters import LAYERS
+from tltool.surgery.adapters import LAYERS, LowRankUpdate
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.matched_norm import MatchedNorm
 from tltool.surgery.norm_kinds import is_batch_norm, norm_kind
@@ -25,6 +25,9 @@ MOVES = {
     *("movedim", "squeeze", "unsqueeze", "contiguous", "clone"),
     *("dropout", "dropout1d", "dropout2d", "dropout3d"),  # in evaluation mode
 }
+
+
+BEHIND_ADAPTER = "behind a layer with an adapter"
 
 
 class NormInputs(NamedTuple):
@@ -172,6 +175,7 @@ class _Trace(TorchFunctionMode):
             "without running statistics": norm.running_mean is None,
             "run several times": self.num_runs[norm] + self.num_runs[layer] > 2,
             "behind a layer whose output something else takes too": self._num_uses[layer] > 1,
+            BEHIND_ADAPTER: isinstance(layer, LowRankUpdate),
             f"behind a {type(layer).__name__}, which computes with another weight than its own": (
                 not self._products[layer]
             ),

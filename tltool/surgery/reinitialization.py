@@ -12,7 +12,7 @@ from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
 from tltool.layers.initializers import INITIALIZERS, WEIGHTED, init_weights_
 from tltool.surgery.activations_behind import activations_behind
-from tltool.surgery.adapters import LowRankUpdate
+from tltool.surgery.adapters import LowRankUpdate, check_adapters
 from tltool.surgery.module_replacement import shortened
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def reinitialize(
     parameters = {parameter for name in names for parameter in by_group[name]}
     owners = {parameter.rpartition(".")[0] for parameter in parameters}
     modules = {owner: model.get_submodule(owner) for owner in sorted(owners)}
-    _check_adapters(modules)
+    check_adapters([n for n, m in modules.items() if isinstance(m, LowRankUpdate)], "reinitialize")
     drawn = {owner: module for owner, module in modules.items() if isinstance(module, WEIGHTED)}
     kind = None if init is None else parse_spec(init, kind="init")[0]
     if kind is not None:
@@ -151,15 +151,6 @@ def _names(
             )
         found.add(name)
     return tuple(name for name in known if name in found)
-
-
-def _check_adapters(modules: Mapping[str, nn.Module]) -> None:
-    adapted = [name for name, module in modules.items() if isinstance(module, LowRankUpdate)]
-    if adapted:
-        raise ValueError(
-            f"{shortened(adapted, 3)} has an adapter, which belongs to the weights that were "
-            "there. Put `reinitialize` in front of `add_lora`."
-        )
 
 
 @torch.no_grad()
