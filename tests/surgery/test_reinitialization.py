@@ -127,6 +127,27 @@ def test_a_layer_with_adapters_is_refused():
         made({"add_lora": 2}, {"reinitialize": [-1]})
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext"])
+@pytest.mark.parametrize("edit", ["replace_norms", "remove_norms"])
+def test_a_group_whose_norms_another_edit_has_replaced_is_refused(name, edit):
+    edited = {edit: {"to": "group"} if edit == "replace_norms" else {}}
+    with pytest.raises(ValueError, match=f"Put `reinitialize` in front of `{edit}`"):
+        made(edited, {"reinitialize": [-2]}, name=name)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_byobnet"])
+def test_a_group_with_folded_norms_is_refused(name):
+    with pytest.raises(ValueError, match="Put `reinitialize` in front of `fold_norms`"):
+        made("fold_norms", {"reinitialize": [-1]}, name=name)
+
+
+def test_removed_norms_lie_in_the_group_of_the_layer_in_front():
+    edit = {"remove_norms": {"only": ["bn1", "layer2.*"]}}
+    made(edit, {"reinitialize": ["layer1", "layer3", "layer4"]})
+    with pytest.raises(ValueError, match="^bn1 keeps what `remove_norms` took from the norm"):
+        made(edit, {"reinitialize": "stem"})
+
+
 def test_a_model_whose_groups_are_not_known_is_refused():
     with pytest.raises(ValueError, match=r"Use Backbone\(name, surgery="):
         apply_surgery_(nn.Sequential(nn.Linear(2, 2)), [{"reinitialize": [-1]}])

@@ -1,7 +1,7 @@
 """Reinitialize layer groups: the last layers of a pretrained model begin anew."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from tltool._spec import Spec, parse_spec
 from tltool.layers.initializers import INITIALIZERS, WEIGHTED, init_weights_
 from tltool.surgery.activations_behind import activations_behind
 from tltool.surgery.adapters import LowRankUpdate, check_adapters
+from tltool.surgery.matched_norm import FixedAffine, MatchedNorm
 from tltool.surgery.module_replacement import shortened
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def reinitialize(
 
     Raises:
         ValueError: If there is no such group or initializer, nothing to initialize, a layer has
-            adapters already, or one of the last two arguments is missing.
+            adapters already, norms of a group are replaced, removed or folded already, or one of
+            the last two arguments is missing.
         TypeError: If a group is neither a name nor a number.
 
     Example:
@@ -100,6 +102,7 @@ def reinitialize(
     owners = {parameter.rpartition(".")[0] for parameter in parameters}
     modules = {owner: model.get_submodule(owner) for owner in sorted(owners)}
     check_adapters([n for n, m in modules.items() if isinstance(m, LowRankUpdate)], "reinitialize")
+    _check_norms(model, parameters)
     drawn = {owner: module for owner, module in modules.items() if isinstance(module, WEIGHTED)}
     kind = None if init is None else parse_spec(init, kind="init")[0]
     if kind is not None:
@@ -109,7 +112,9 @@ def reinitialize(
                 f"{', '.join(names)} holds no linear layer or convolution for {kind} to "
                 "initialize. Leave `init` out, or choose other groups."
             )
-    new = _begin_as(new_model().state_dict(), model, parameters, owners)
+    begun = new_model().state_dict()
+    _check_folded(drawn, begun)
+    new = _begin_as(begun, model, parameters, owners)
     behind = activations_behind(model)
     for module in drawn.values() if init is not None else ():
         init_weights_(module, init or "auto", activation=behind[module])
@@ -151,6 +156,36 @@ def _names(
             )
         found.add(name)
     return tuple(name for name in known if name in found)
+
+
+def _check_norms(model: nn.Module, parameters: Collection[str]) -> None:
+    """Refuse groups with norms in whose place another edit has put what is matched to them."""
+    names = [name for name, _ in model.named_parameters()]
+    is_last_chosen = False  # whether the parameter in front is
+    for name, module in model.named_modules():
+        if isinstance(module, MatchedNorm | FixedAffine):
+            # A fixed scale and shift has no parameters of its own, which lie in a layer group.
+            parent = name if isinstance(module, MatchedNorm) else name.rpartition(".")[0]
+            inside = {each in parameters for each in names if each.startswith(f"{parent}.")}
+            if inside.pop() if len(inside) == 1 else is_last_chosen:
+                edit = "replace_norms" if isinstance(module, MatchedNorm) else "remove_norms"
+                _refuse(name, edit)
+        for key, _ in module.named_parameters(recurse=False):
+            is_last_chosen = f"{name}.{key}".removeprefix(".") in parameters
+
+
+def _check_folded(layers: Mapping[str, nn.Module], new: Mapping[str, torch.Tensor]) -> None:
+    """Refuse layers with parameters that a new model has not: a folded norm is part of them."""
+    for name, layer in layers.items():
+        if any(f"{name}.{key}" not in new for key, _ in layer.named_parameters(recurse=False)):
+            _refuse(name, "fold_norms")
+
+
+def _refuse(name: str, edit: str) -> None:
+    raise ValueError(
+        f"{name} keeps what `{edit}` took from the norm that was there, which does not fit new "
+        f"weights. Put `reinitialize` in front of `{edit}`."
+    )
 
 
 @torch.no_grad()
