@@ -29,6 +29,7 @@ class EditedModel(nn.Module):
     channels_last: bool
     surgery_reports: list[EditReport]
     _own: list[str]
+    _random_state: Tensor
     _options: dict[str, Any]
 
     @abstractmethod
@@ -56,20 +57,14 @@ class EditedModel(nn.Module):
         return self
 
     def without_surgery(self) -> Self:
-        """Make the backbone once more, on its device, with its weights and without its edits.
+        """Make the backbone once more, on its device, without its edits.
 
-        Torch's random numbers are left as they are.
+        Its weights are those that it began with, the same ones where they are random. Torch's
+        random numbers are left as they are.
         """
         with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random_state)
             former = cast(Self, rebuild(self.description, surgery=[], compile=False))
-        if self.weights == "random":  # Drawn anew, they would be others.
-            own = former.state_dict()
-            same = {
-                name: value
-                for name, value in self.state_dict().items()
-                if name in own and own[name].shape == value.shape
-            }
-            former.load_state_dict(same, strict=False)
         weight = next(self.parameters(), torch.empty(0))
         return former.to(weight.device, weight.dtype)
 
