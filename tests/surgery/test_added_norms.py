@@ -64,6 +64,15 @@ def test_a_layer_with_a_norm_of_another_edit_behind_gets_none():
     assert apply_surgery_(model, edits, example=EXAMPLE)[1].added == ("2",)
 
 
+def test_a_layer_that_has_an_added_norm_gets_no_second_one():
+    model = vgg()
+    first, second = apply_surgery_(
+        model, [{"add_norms": {"only": "3"}}, "add_norms"], example=EXAMPLE
+    )
+    assert (first.added, second.added) == (("3",), ("0",))
+    assert second.kept == {"3": "with a norm right behind"}
+
+
 def test_a_network_with_a_norm_behind_each_layer_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     with pytest.raises(ValueError, match="can have a batch norm added: 1 with a norm right behind"):

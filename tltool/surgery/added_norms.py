@@ -170,7 +170,7 @@ def _why_kept(place: Place, patterns: Sequence[str], found: NormInputs) -> str |
     """Return why a layer gets no norm, if so."""
     if not matches(place.names, patterns):
         return "not selected"
-    if place.module in found.normalized:
+    if place.module in found.normalized or isinstance(place.module, FollowedLayer):
         return "with a norm right behind"
     return None if place.module in found.layers_run else "not run"
 
