@@ -88,7 +88,7 @@ def test_a_pattern_without_a_layer_is_refused():
 def test_a_layer_with_an_adapter_is_refused():
     model = vgg()
     add_lora(model, 1, only="3")
-    with pytest.raises(ValueError, match="^3 .* Put `add_norms` in front of `add_lora`"):
+    with pytest.raises(ValueError, match=r"^3 .* Put `add_norms` in front of `add_lora`"):
         add_norms(model, example=EXAMPLE)
     assert add_norms(model, only="0", example=EXAMPLE).added == ("0",)
 
@@ -113,6 +113,17 @@ def test_a_backbone_with_added_norms_is_rebuilt_bit_for_bit_without_images():
     groups = backbone.layer_groups()
     added = {name for name, _ in backbone.named_parameters() if "added_norm" in name}
     assert added <= set(groups["stages.0"])
+
+
+@pytest.mark.parametrize("is_calibrated", [False, True])
+@pytest.mark.parametrize("edit", ["fold_norms", {"replace_norms": "group"}, "remove_norms"])
+def test_an_added_norm_stays_whether_it_has_its_statistics_or_not(edit, is_calibrated):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), vgg()).eval()
+    apply_surgery_(model, ["add_norms"], example=EXAMPLE)
+    if is_calibrated:
+        calibrate_(model, torch.randn(8, 3, 8, 8))
+    (report,) = apply_surgery_(model, [edit], example=EXAMPLE)
+    assert report.kept["3.0.added_norm.norm"] == "added by `add_norms`"
 
 
 @pytest.mark.parametrize(("name", "num_added"), [("vgg11", 11), ("vgg11_bn", 3)])

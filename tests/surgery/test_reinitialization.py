@@ -144,7 +144,7 @@ def test_a_group_with_folded_norms_is_refused(name):
 def test_removed_norms_lie_in_the_group_of_the_layer_in_front():
     edit = {"remove_norms": {"only": ["bn1", "layer2.*"]}}
     made(edit, {"reinitialize": ["layer1", "layer3", "layer4"]})
-    with pytest.raises(ValueError, match="^bn1 keeps what `remove_norms` took from the norm"):
+    with pytest.raises(ValueError, match=r"^bn1 keeps what `remove_norms` took from the norm"):
         made(edit, {"reinitialize": "stem"})
 
 

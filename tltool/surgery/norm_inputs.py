@@ -15,7 +15,7 @@ from tltool._module_state import evaluation_mode
 from tltool.surgery.adapters import LAYERS, LowRankUpdate
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.matched_norm import MatchedNorm
-from tltool.surgery.norm_kinds import is_batch_norm, norm_kind
+from tltool.surgery.norm_kinds import ADDED, is_batch_norm, norm_kind, norms_inside_edits
 
 #: Functions that compute ``layer(input, weight, bias)``.
 PRODUCTS = {"linear", "conv1d", "conv2d", "conv3d"}
@@ -73,7 +73,12 @@ def find_norm_inputs(
         stack.enter_context(computing_old(model))
         with trace:
             (forward or model)(images)
-    reasons = {norm: trace.why_not(norm) for norm in watched if is_batch_norm(norm)}
+    added = norms_inside_edits(model)
+    reasons = {
+        norm: ADDED if norm in added else trace.why_not(norm)
+        for norm in watched
+        if is_batch_norm(norm)
+    }
     return NormInputs(
         {norm: trace.layer_of[norm] for norm, why in reasons.items() if why is None},
         {norm: why for norm, why in reasons.items() if why},

@@ -38,6 +38,17 @@ def batch_norms(model: nn.Module) -> list[Place]:
     return [place for place in walk(model) if is_batch_norm(place.module)]
 
 
+ADDED = "added by `add_norms`"
+"""Why such a norm stays: another edit could be made only once it has taken its statistics from
+images, which a checkpoint is rebuilt without."""
+
+
+def norms_inside_edits(model: nn.Module) -> set[nn.Module]:
+    """Return the norms inside modules that take their values from images, those of `add_norms`."""
+    outer = [module for module in model.modules() if isinstance(module, Calibrated)]
+    return {inner for each in outer for inner in each.children() if norm_kind(inner)}
+
+
 def check_statistics(places: Iterable[Place]) -> None:
     """Refuse norms that have yet to take their statistics from images.
 

@@ -27,7 +27,13 @@ from tltool.surgery.module_replacement import (
     walk,
     without_activation,
 )
-from tltool.surgery.norm_kinds import check_statistics, norm_kind, with_norm
+from tltool.surgery.norm_kinds import (
+    ADDED,
+    check_statistics,
+    norm_kind,
+    norms_inside_edits,
+    with_norm,
+)
 from tltool.surgery.norm_replacement_report import ReplacedNorms
 
 log = logging.getLogger(__name__)
@@ -192,13 +198,17 @@ def _choose(
     if old is not None:
         lookup({str(kinds[place]): place for place in places}, old, kind="norm of this model")
     patterns = check_patterns(only, [place.names for place in places], kind="norm")
-    inputs = _find_inputs(model, [place.module for place in places], example, forward)
+    added = norms_inside_edits(model)
+    norms = [place.module for place in places if place.module not in added]
+    inputs = _find_inputs(model, norms, example, forward)
     fates: dict[Place, _Input | str] = {}
     for place in places:
         if old not in {None, kinds[place]} or not matches(place.names, patterns):
             fates[place] = "not selected"
         elif kinds[place] == to:
             fates[place] = f"already {to}"
+        elif place.module in added:
+            fates[place] = ADDED
         else:
             fates[place] = inputs.get(place.module, "not run")
     check_statistics(place for place, fate in fates.items() if isinstance(fate, _Input))
