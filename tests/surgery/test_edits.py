@@ -54,3 +54,20 @@ def test_an_edit_that_is_no_mapping_of_one_name_is_refused(edit):
 def test_edits_that_are_no_list_are_refused(edits):
     with pytest.raises(TypeError, match="`surgery` must be a list of edits"):
         apply_surgery_(perceptron(), edits)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"replace_norms": {"to": "group", "num_groups": "8"}}, "takes a whole number or null"),
+        ({"replace_norms": {"to": "group", "num_groups": 8.0}}, "got 8.0, a float"),
+        ({"reestimate_statistics": "0.1"}, "`blend` of reestimate_statistics takes a number; got"),
+        ({"add_lora": {"rank": 4, "alpha": "16"}}, "`alpha` of add_lora takes a number; got '16'"),
+        ({"reinitialize": {"groups": None}}, "a list of a whole number or text; got None"),
+        ({"reinitialize": {"groups": True}}, "`groups` of reinitialize takes .* got True, a bool"),
+        ({"swap_activations": {"to": "gelu", "old": ["relu"]}}, "`old` .* takes text or null"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(edit, message):
+    with pytest.raises(TypeError, match=message):
+        apply_surgery_(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), [edit])

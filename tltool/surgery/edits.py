@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
@@ -72,7 +73,8 @@ def apply_surgery_(
 
     Raises:
         ValueError: If an edit or an argument is unknown or missing, or an edit refuses.
-        TypeError: If ``edits`` is no list of mappings.
+        TypeError: If ``edits`` is no list of mappings, or an argument is of another type than the
+            edit takes.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
@@ -118,10 +120,53 @@ def _check(edit: str | Mapping[str, Any]) -> tuple[Callable[..., EditReport], di
         arguments = {next(iter(parameters)): arguments}
     for key in arguments:
         lookup(parameters, str(key), kind=f"{name} argument")
+    hints = get_type_hints(function)
+    for key, value in arguments.items():
+        if not _fits(value, hints[key]):
+            raise TypeError(
+                f"`{key}` of {name} takes {_in_words(hints[key])}; got {value!r}, a "
+                f"{type(value).__name__}."
+            )
     for key in _needed(parameters):
         if key not in arguments:
             raise ValueError(f"{name} needs `{key}`: write {{{name}: {{{key}: ...}}}}.")
     return function, dict(arguments)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Tell whether an argument is of an annotated type; what text may say is up to the edit."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return isinstance(value, str)
+    if origin is Sequence:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        return is_list and all(_fits(each, inner[0]) for each in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else origin or hint)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", type(None): "null"}
+
+
+def _in_words(hint: Any) -> str:
+    """Return what an argument takes.
+
+    Example:
+        >>> _in_words(int | Sequence[str] | None)
+        'a whole number, a list of text or null'
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        *words, last = (_in_words(each) for each in inner)
+        return f"{', '.join(words)} or {last}"
+    if origin is Literal:
+        return " or ".join(inner)
+    if origin is Sequence:
+        return f"a list of {_in_words(inner[0])}"
+    return _WORDS.get(hint, "a mapping")
 
 
 def _parameters(function: Callable[..., EditReport]) -> dict[str, inspect.Parameter]:
