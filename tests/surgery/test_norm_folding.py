@@ -213,3 +213,9 @@ def test_new_biases_lie_in_the_group_of_their_layer():
 def test_an_early_stop_is_folded_by_what_runs():
     backbone = Backbone("test_resnet", weights="random", stop_at="layer2", surgery=["fold_norms"])
     assert num_norms(backbone) == 0
+
+
+def test_a_backbone_of_another_type_is_edited():
+    backbone = Backbone("test_resnet", weights="random", img_size=32).double()
+    backbone.edit_(["fold_norms"])
+    assert {weight.dtype for weight in backbone.parameters()} == {torch.float64}

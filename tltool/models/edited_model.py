@@ -79,7 +79,8 @@ class EditedModel(nn.Module):
         return self
 
     def _edit(self, edits: Sequence[str | dict[str, Any]]) -> None:
-        example = torch.zeros(1, *self.data_config["input_size"])
+        weight = next(self.model.parameters(), torch.empty(0))
+        example = torch.zeros(1, *self.data_config["input_size"]).to(weight.device, weight.dtype)
         forward = partial(self._features, self.model)
         self.surgery_reports += apply_surgery_(
             self.model,
