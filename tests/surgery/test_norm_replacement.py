@@ -208,3 +208,19 @@ def test_norms_that_wait_for_new_statistics_are_refused(edit):
     edits = [{"reestimate_statistics": {"blend": 0.1}}, edit]
     with pytest.raises(ValueError, match=r"^1: `reestimate_statistics` gives these norms new stat"):
         apply_surgery_(conv_norm(), edits, example=EXAMPLE)
+
+
+@pytest.mark.parametrize("edit", ["fold_norms", "remove_norms", {"replace_norms": "layer"}])
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, BatchNormAct2d])
+@pytest.mark.parametrize("first", ["remove_norms", {"replace_norms": "group"}])
+def test_norms_that_an_edit_in_front_has_replaced_are_named(first, norm, edit):
+    message = "An edit in front has replaced or removed these norms already: 1. Leave one"
+    with pytest.raises(ValueError, match=message):
+        apply_surgery_(conv_norm(norm=norm), [first, edit], example=EXAMPLE)
+
+
+def test_a_pattern_of_norms_that_an_edit_in_front_has_replaced_is_refused():
+    model = nn.Sequential(*conv_norm(), nn.BatchNorm2d(16))
+    edits = [{"remove_norms": {"only": "1"}}, {"replace_norms": {"to": "group", "only": "1"}}]
+    with pytest.raises(ValueError, match="already: 1"):
+        apply_surgery_(model, edits, example=EXAMPLE)

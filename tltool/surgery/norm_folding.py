@@ -15,7 +15,13 @@ from tltool.surgery.block_merging import block_around, merge_block_
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.module_replacement import Place, check_patterns, matches, replace_modules
 from tltool.surgery.norm_inputs import BEHIND_ADAPTER, NormInputs, find_norm_inputs
-from tltool.surgery.norm_kinds import batch_norms, behind_norm, check_statistics, is_batch_norm
+from tltool.surgery.norm_kinds import (
+    batch_norms,
+    behind_norm,
+    check_replaced,
+    check_statistics,
+    is_batch_norm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +106,7 @@ def fold_norms(
         )
     """
     places = batch_norms(model)
+    check_replaced(model, places, only)
     if not places:
         raise ValueError(
             f"Cannot fold norms: {type(model).__name__} has no batch norm below it, and others "

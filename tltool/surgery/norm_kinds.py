@@ -1,13 +1,14 @@
 """Which modules are normalization layers, of which kind, and what else they hold."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tltool.surgery.calibrated_module import Calibrated
-from tltool.surgery.module_replacement import Place, shortened, walk
+from tltool.surgery.matched_norm import FixedAffine, MatchedNorm
+from tltool.surgery.module_replacement import Place, matches, shortened, walk
 
 #: The kinds by name, as in a configuration. timm's are subclasses.
 KINDS: dict[str, type[nn.Module]] = {
@@ -36,6 +37,33 @@ def is_batch_norm(module: object) -> bool:
 def batch_norms(model: nn.Module) -> list[Place]:
     """Return the batch norms below a model, in the order of definition."""
     return [place for place in walk(model) if is_batch_norm(place.module)]
+
+
+def check_replaced(model: nn.Module, places: Sequence[Place], only: str | Sequence[str]) -> None:
+    """Refuse a choice of nothing but norms that an edit in front has replaced.
+
+    Args:
+        model: What holds them.
+        places: Of the norms that it still has.
+        only: Patterns of the chosen ones.
+
+    Raises:
+        ValueError: If no norm is chosen, and some that were replaced are.
+    """
+    patterns = (only,) if isinstance(only, str) else only
+    replaced = [
+        name
+        for place in walk(model)
+        if isinstance(place.module, MatchedNorm | FixedAffine)
+        for name in (place.names[0].removesuffix(".norm"),)
+        if matches((name, *place.names), patterns)
+    ]
+    if replaced and not any(matches(place.names, patterns) for place in places):
+        raise ValueError(
+            f"An edit in front has replaced or removed these norms already: "
+            f"{shortened(replaced, 3)}. Leave one of both edits out, or choose other norms by "
+            "`only`."
+        )
 
 
 ADDED = "added by `add_norms`"

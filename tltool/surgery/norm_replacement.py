@@ -29,6 +29,7 @@ from tltool.surgery.module_replacement import (
 )
 from tltool.surgery.norm_kinds import (
     ADDED,
+    check_replaced,
     check_statistics,
     norm_kind,
     norms_inside_edits,
@@ -193,6 +194,7 @@ def _choose(
     """Return what each chosen norm is given, and the reason why each other one stays."""
     kinds = {place: norm_kind(place.module) for place in walk(model)}
     places = outermost(place for place, kind in kinds.items() if kind)
+    check_replaced(model, places, only)
     if not places:
         raise ValueError(f"{type(model).__name__} has no norm below it that is known.")
     if old is not None:
