@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from tltool.layers.activations import ACTIVATIONS
 from tltool.surgery.activation_inventory import find_activations
 from tltool.surgery.activation_swap import swap_activations
+from tltool.surgery.edits import apply_surgery_
 
 ELEMENTWISE = [name for name, entry in ACTIVATIONS.items() if not entry.is_layer]
 
@@ -229,3 +230,13 @@ def test_the_log_says_how_many_of_how_many(make_backbone, caplog):
     with caplog.at_level("INFO"):
         swap_activations(make_backbone("test_byobnet"), "gelu")
     assert caplog.messages == ["Swapped 14 of 18 activations (relu) for gelu; kept 4 gates."]
+
+
+def test_a_swap_behind_a_matched_one_is_not_exact_for_its_map_goes():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU())
+    edits = [
+        {"swap_activations": {"to": "relu", "match": "moments"}},
+        {"swap_activations": "prelu"},
+    ]
+    _, second = apply_surgery_(model, edits, example=torch.zeros(1, 3, 8, 8))
+    assert second.changed == ("1",)

@@ -23,6 +23,7 @@ from tltool.surgery.activation_replacement import (
 from tltool.surgery.activation_swap_report import ActivationSwap
 from tltool.surgery.calibration import computing_old
 from tltool.surgery.function_kinds import canonical
+from tltool.surgery.matched_activation import MatchedActivation
 from tltool.surgery.matched_calls import FoundCalls, find_calls
 from tltool.surgery.module_replacement import check_patterns, matches, replace_modules
 
@@ -115,7 +116,12 @@ def swap_activations(
         num_swapped=len(chosen),
         num_activations=len(found),
         num_kept=Counter(why.partition(":")[0] for _, why in fates if why),
-        exact=tuple(n for each in chosen.values() if is_exact(to, each.kind) for n in each.names),
+        exact=tuple(
+            name
+            for module, each in chosen.items()  # The map of a matched one goes.
+            if is_exact(to, each.kind) and not isinstance(module, MatchedActivation)
+            for name in each.names
+        ),
     )
     log.log(logging.WARNING if report.out_of_reach else logging.INFO, "%s", report)
     return report
