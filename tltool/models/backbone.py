@@ -173,7 +173,6 @@ class Backbone(EditedModel):
             features = partial(self._features, blueprint)
             rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
             check_rates(name, blueprint, features, size, **rates)
-        self._random_state = torch.get_rng_state()  # Draws random weights again.
         model: Any = create_with_weights(
             name, self.weights, options, allow_partial, weights_key, input_size=origin.input_size
         )

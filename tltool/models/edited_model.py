@@ -29,8 +29,11 @@ class EditedModel(nn.Module):
     channels_last: bool
     surgery_reports: list[EditReport]
     _own: list[str]
-    _random_state: Tensor
     _options: dict[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random_state = torch.get_rng_state()  # Draws random weights again.
 
     @abstractmethod
     def _features(self, model: Any, images: Tensor) -> Tensor: ...

@@ -133,7 +133,7 @@ def _check(edit: str | Mapping[str, Any]) -> tuple[Callable[..., EditReport], di
     return function, dict(arguments)
 
 
-def _fits(value: object, hint: Any) -> bool:
+def _fits(value: Any, hint: Any) -> bool:
     """Tell whether an argument is of an annotated type; what text may say is up to the edit."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in {Union, UnionType}:
