@@ -59,7 +59,7 @@ def test_the_printed_yaml_names_every_choice(fit, images):
     assert printed["optimizer"]["init_args"]["amsgrad"] is True
     assert (printed["name"], printed["runs_dir"]) == ("mine", "here")
     assert printed["health"] == {"enabled": False}
-    assert printed["ending"] == {"average": "soup"}
+    assert printed["ending"] == {"average": "soup", "choose": "best"}
 
 
 def test_of_several_configurations_later_ones_win(tmp_path):

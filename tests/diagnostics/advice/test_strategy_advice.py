@@ -1,6 +1,7 @@
 """The advice is the cell of the table that the data lies in, with its doubts."""
 
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -103,9 +104,10 @@ def test_the_expected_gains_are_those_of_the_benchmark():
     readme = Path(__file__).parents[3] / "scripts" / "benchmark" / "README.md"
     rows = [line.strip("| \n").split(" | ") for line in readme.read_text("utf-8").splitlines()]
     names = next(row[1:] for row in rows if row[0] == "method" and "brain_mri_10" in row)
-    gains = next(row[1:] for row in rows if row[0] == "fit less probe")
-    measured = {n: float(gain.split()[0]) for n, gain in zip(names, gains, strict=True)}
-    assert {name: gain for name, (_, gain) in GAINS.items()} == measured
+    first = next(n for n, row in enumerate(rows) if row[0] == "fit less probe, seed 0")
+    seeds = [[float(gain.split()[0]) for gain in row[1:]] for row in rows[first : first + 2]]
+    measured = dict(zip(names, map(mean, zip(*seeds, strict=True)), strict=True))
+    assert {name: gain for name, (_, gain) in GAINS.items()} == pytest.approx(measured)
     assert pytest.approx(sum(measured.values()) / 10, abs=5e-4) == MEAN
 
 
