@@ -41,10 +41,10 @@ def test_training_in_channels_last_ends_without_a_signal():
 
 @pytest.mark.parametrize("stride", [2, (1, 3)])
 def test_outputs_and_gradients_are_those_of_the_convolution_in_contiguous_memory(stride):
-    plain = nn.Sequential(nn.Conv2d(3, 16, 1, stride=stride))
+    plain = nn.Sequential(nn.Conv2d(3, 16, 1, stride=stride)).double()
     safe = copy.deepcopy(plain)
     replace_strided_pointwise_(safe)
-    images = torch.randn(2, 3, 33, 32)
+    images = torch.randn(2, 3, 33, 32).double()
     torch.testing.assert_close(train(safe[0], images), train(plain[0], images))
 
 
