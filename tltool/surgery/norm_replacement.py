@@ -1,45 +1,22 @@
 """Replace norm layers by others, or by a fixed scale and shift, with the features kept near."""
 
 import logging
-import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tltool._lookup import lookup
-from tltool._module_state import evaluation_mode
 from tltool.surgery.calibrated_module import Calibrated
-from tltool.surgery.calibration import computing_old
-from tltool.surgery.channel_layout import Channels, find_channels
 from tltool.surgery.matched_norm import FixedAffine, MatchedNorm
-from tltool.surgery.module_replacement import (
-    Place,
-    check_patterns,
-    matches,
-    outermost,
-    replace_modules,
-    shortened,
-    walk,
-    without_activation,
-)
-from tltool.surgery.norm_kinds import (
-    ADDED,
-    check_replaced,
-    check_statistics,
-    norm_kind,
-    norms_inside_edits,
-    with_norm,
-)
+from tltool.surgery.module_replacement import Place, replace_modules, without_activation
+from tltool.surgery.norm_choice import Forward, NormInput, check_sizes, choose_norms
+from tltool.surgery.norm_kinds import norm_kind, with_norm
 from tltool.surgery.norm_replacement_report import ReplacedNorms
 
 log = logging.getLogger(__name__)
-
-Forward = Callable[[Tensor], object]
 
 USUAL_GROUPS = 8
 """The fewer groups, the more a matched norm kept of EfficientNet-Lite0's features: a probe on ants
@@ -47,14 +24,6 @@ and bees reached .837 with 32, .850 with 16, .882 with 8, .889 with 4, .915 with
 Chosen on these images; on brain MRI, which chose nothing, 8 kept .783 of .807."""
 FEWEST_CHANNELS = 8
 """Of a group, where nothing is said and there are enough."""
-
-
-class _Input(NamedTuple):
-    """What a norm is given."""
-
-    channels: Channels
-    #: Numbers of each channel in one image.
-    num_places: int
 
 
 def replace_norms(
@@ -113,21 +82,21 @@ def replace_norms(
             f"with `to: {to}`."
         )
 
-    def groups_of(given: _Input) -> int:
+    def groups_of(given: NormInput) -> int:
         return 1 if to == "layer" else _groups(given, num_groups)
 
-    def size_of(given: _Input) -> int:
+    def size_of(given: NormInput) -> int:
         return given.channels.num * given.num_places // groups_of(given)
 
-    def create(norm: nn.Module, given: _Input) -> Calibrated:
+    def create(norm: nn.Module, given: NormInput) -> Calibrated:
         new = MatchedNorm(norm, given.channels, num_groups=groups_of(given))
         if match != "moments":
             _take_affine_(new, norm)
             new.finish_()
         return new
 
-    fates = _choose(model, to, only, old, example=example, forward=forward)
-    _check_sizes(fates, size_of, to)
+    fates = choose_norms(model, to, only, old, example=example, forward=forward)
+    check_sizes(fates, size_of, to)
     return replace(_replace(model, to, fates, create), is_matched=match == "moments")
 
 
@@ -167,7 +136,7 @@ def remove_norms(
         FixedAffine(4)
     """
 
-    def create(norm: Any, given: _Input) -> Calibrated:
+    def create(norm: Any, given: NormInput) -> Calibrated:
         new = FixedAffine(norm, given.channels)
         if norm_kind(norm) == "batch" and norm.running_mean is not None:
             scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -178,60 +147,19 @@ def remove_norms(
             new.finish_()
         return new
 
-    fates = _choose(model, "fixed", only, old, example=example, forward=forward)
+    fates = choose_norms(model, "fixed", only, old, example=example, forward=forward)
     return _replace(model, "fixed", fates, create)
-
-
-def _choose(
-    model: nn.Module,
-    to: str,
-    only: str | Sequence[str],
-    old: str | None,
-    *,
-    example: Tensor | None,
-    forward: Forward | None,
-) -> dict[Place, "_Input | str"]:
-    """Return what each chosen norm is given, and the reason why each other one stays."""
-    kinds = {place: norm_kind(place.module) for place in walk(model)}
-    places = outermost(place for place, kind in kinds.items() if kind)
-    check_replaced(model, places, only)
-    if not places:
-        raise ValueError(f"{type(model).__name__} has no norm below it that is known.")
-    if old is not None:
-        lookup({str(kinds[place]): place for place in places}, old, kind="norm of this model")
-    patterns = check_patterns(only, [place.names for place in places], kind="norm")
-    added = norms_inside_edits(model)
-    norms = [place.module for place in places if place.module not in added]
-    inputs = _find_inputs(model, norms, example, forward)
-    fates: dict[Place, _Input | str] = {}
-    for place in places:
-        if old not in {None, kinds[place]} or not matches(place.names, patterns):
-            fates[place] = "not selected"
-        elif kinds[place] == to:
-            fates[place] = f"already {to}"
-        elif place.module in added:
-            fates[place] = ADDED
-        else:
-            fates[place] = inputs.get(place.module, "not run")
-    check_statistics(place for place, fate in fates.items() if isinstance(fate, _Input))
-    if all(isinstance(fate, str) for fate in fates.values()):
-        reasons = Counter(fates.values())
-        raise ValueError(
-            f"Of the norms of {type(model).__name__} none is left to edit: "
-            f"{', '.join(f'{count} {why}' for why, count in reasons.items())}."
-        )
-    return fates
 
 
 @torch.no_grad()
 def _replace(
     model: nn.Module,
     to: str,
-    fates: Mapping[Place, "_Input | str"],
-    create: Callable[[Any, _Input], Calibrated],
+    fates: Mapping[Place, NormInput | str],
+    create: Callable[[Any, NormInput], Calibrated],
 ) -> ReplacedNorms:
     """Put what ``create`` makes of each chosen norm in its place."""
-    chosen = {p.module: given for p, given in fates.items() if isinstance(given, _Input)}
+    chosen = {p.module: given for p, given in fates.items() if isinstance(given, NormInput)}
     replaced = {place: str(norm_kind(place.module)) for place in fates if place.module in chosen}
 
     def make(place: Place) -> nn.Module:
@@ -250,50 +178,12 @@ def _replace(
     return report
 
 
-def _find_inputs(
-    model: nn.Module, norms: Sequence[nn.Module], example: Tensor | None, forward: Forward | None
-) -> dict[nn.Module, _Input]:
-    """Return what each norm that runs is given."""
-    if example is None:
-        raise ValueError(
-            "This edit runs the network to see what its norms are given. Pass `example`, an image "
-            "of the size that the model takes: example=torch.zeros(1, 3, 224, 224)."
-        )
-    num_values: dict[nn.Module, int] = {}  # in one image
-
-    def note(norm: nn.Module, inputs: Sequence[Any]) -> None:
-        num_values[norm] = min(num_values.get(norm, sys.maxsize), inputs[0][0].numel())
-
-    with ExitStack() as stack, computing_old(model):
-        for norm in norms:
-            stack.callback(norm.register_forward_pre_hook(note).remove)
-        with evaluation_mode(model), torch.no_grad():
-            (forward or model)(example)
-        channels = find_channels(model, list(num_values), example, forward)
-    for norm, reason in channels.unknown.items():
-        name = next(name for name, module in model.named_modules() if module is norm)
-        raise ValueError(f"The channels of {name} are not known: {reason}. Leave it out by `only`.")
-    return {norm: _Input(c, num_values[norm] // c.num) for norm, c in channels.known.items()}
-
-
-def _groups(given: _Input, num_groups: int | None) -> int:
+def _groups(given: NormInput, num_groups: int | None) -> int:
     """Return the largest number of groups up to the wanted one that divides the channels."""
     num = given.channels.num
     fewest = 1 if num_groups else FEWEST_CHANNELS
     most = min(num_groups or USUAL_GROUPS, max(1, num // fewest))
     return max(n for n in range(1, most + 1) if num % n == 0)
-
-
-def _check_sizes(
-    fates: Mapping[Place, "_Input | str"], sizes: Callable[[_Input], int], to: str
-) -> None:
-    """Refuse norms that would normalize one number, which they make 0."""
-    single = [p.names[0] for p, g in fates.items() if isinstance(g, _Input) and sizes(g) < 2]
-    if single:
-        raise ValueError(
-            f"{shortened(single, 3)}: a {to} norm would see one number at a time, and make it 0. "
-            "Leave them out by `only`, or set fewer groups by `num_groups`."
-        )
 
 
 def _take_affine_(new: MatchedNorm, norm: Any) -> None:
