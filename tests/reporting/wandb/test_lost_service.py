@@ -7,6 +7,7 @@ import pytest
 import wandb
 from wandb.sdk import wandb_setup
 from wandb.sdk.lib.service import service_process
+from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from tltool.__main__ import main
 from tltool.cli import fit as fit_command
@@ -89,3 +90,28 @@ def test_the_end_of_a_run_that_never_began_begins_none(monkeypatch, tmp_path):
     logger = wandb_logger(tmp_path, project="test", offline=True)
     finish(SimpleNamespace(loggers=[logger]))
     assert not list(tmp_path.glob("wandb"))
+
+
+def test_a_run_whose_server_does_not_answer_is_kept_offline(monkeypatch, tmp_path, caplog):
+    for name, value in (("BASE_URL", "http://127.0.0.1:9"), ("API_KEY", "a" * 40)):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    logger = wandb_logger(tmp_path, project="test", offline=False)
+    logger.log_metrics({"loss": 1.0}, 0)
+    finish(SimpleNamespace(loggers=[logger]))
+    assert "the server did not take the run" in caplog.text
+    assert (logger.mode, len(list(tmp_path.glob("wandb/offline-run-*")))) == ("offline", 1)
+
+
+def test_a_run_that_wandb_refuses_offline_too_keeps_nothing(monkeypatch, tmp_path, caplog):
+    begin = wandb.init
+
+    def refuse(**options):
+        if options["mode"] != "disabled":
+            raise ServerResponseError("run ID is in use")
+        return begin(**options)
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger = wandb_logger(tmp_path, project="test", offline=True)
+    logger.log_metrics({"loss": 1.0}, 0)
+    assert "the run cannot be kept: run ID is in use" in caplog.text

@@ -1,10 +1,12 @@
 """A comparison on Weights & Biases: one run for each head, all in one group."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tltool.comparison.result import Comparison
+from tltool.reporting.wandb.begin_run import begin_run
 from tltool.reporting.wandb.logger import wandb_mode
 
 log = logging.getLogger(__name__)
@@ -44,17 +46,19 @@ def log_group(
     mode = wandb_mode(run_dir, offline=offline)
     group = group or f"{run_dir.parent.name}/{run_dir.name}"
     for row, plain in zip(found.rows, found.table(), strict=True):
-        with wandb.init(
+        begin = partial(
+            wandb.init,
             project=project,
             group=group,
             name=row.name,
             dir=run_dir,
-            mode=mode,
             reinit="finish_previous",
             settings=wandb.Settings(silent=True),  # Some lines for each of many heads.
             config={"head": dict(found.variants[row.name].head), "learning_rate": row.lr},
             **options,
-        ) as run:
+        )
+        begun, mode = begin_run(begin, run_dir, mode=mode)
+        with begun as run:
             for epoch, loss in enumerate(row.train_losses):
                 val = {"val/loss": row.val_losses[epoch]} if row.val_losses else {}
                 run.log({"train/loss": loss, "epoch": epoch, **val})

@@ -4,17 +4,17 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from wandb.sdk.lib.module import unset_globals
 
+from tltool.reporting.wandb.begin_run import Mode, begin_run
 from tltool.reporting.wandb.charts import ChartBudget
-from tltool.reporting.wandb.lost_service import LOST, say_lost, without_lost_service
+from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
 
 _AXIS = "trainer/global_step"
@@ -39,7 +39,7 @@ class RunLogger(WandbLogger):
         run_dir: Path,
         *,
         identity: RunIdentity | None,
-        mode: Literal["offline", "online"] = "online",
+        mode: Mode = "online",
         log_images: bool = False,
         log_checkpoints: bool = False,
         **options: Any,
@@ -63,13 +63,14 @@ class RunLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run, which begins here; one that keeps nothing where W&B's process ends meanwhile."""
-        try:
-            return super().experiment
-        except LOST:
-            say_lost()
-            self._experiment = wandb.init(mode="disabled")
-            return self._experiment
+        """The run, which begins here; see `begin_run` for where W&B does not let it."""
+        if self._experiment is None:
+            self._experiment, self.mode = begin_run(self._begin, self.run_dir, mode=self.mode)
+        return self._experiment
+
+    def _begin(self, *, mode: Mode) -> Any:
+        self._wandb_init["mode"] = mode
+        return super().experiment
 
     @rank_zero_only
     @without_lost_service
