@@ -4,6 +4,7 @@ import json
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -327,3 +328,11 @@ def test_learning_rates_of_many_layers_are_shown_from_the_first_to_the_last():
     charts = ChartBudget().charts([f"lr/layer{number}" for number in range(50)])
     shown = [chart.name for chart in charts if not chart.hidden]
     assert (shown[0], shown[-1], len(shown)) == ("lr/layer0", "lr/layer49", 8)
+
+
+def test_the_kept_count_is_never_behind_what_a_kill_leaves(tmp_path):
+    logger = wandb_logger(tmp_path, project="test", offline=True)
+    for step in range(3):
+        logger.log_metrics({"loss": 1.0}, step)
+    assert find_identity(tmp_path).step >= logger.experiment.step == 3
+    finish(SimpleNamespace(loggers=[logger]))

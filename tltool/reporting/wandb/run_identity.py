@@ -16,7 +16,8 @@ class RunIdentity(NamedTuple):
 
     Attributes:
         id: Its id.
-        step: W&B's own count of what was logged. Online, the server knows it; offline, only this.
+        step: W&B's own count of what was logged, while a run goes on one ahead of it. Online, the
+            server knows it; offline, only this.
         project: Where it was logged to; a sweep's agent knows, the configuration does not.
         entity: User or team that it was sent to; ``None`` offline, where nobody knows it yet.
     """

@@ -18,6 +18,7 @@ from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_identity import RunIdentity, keep_identity
 
 _AXIS = "trainer/global_step"
+_AHEAD = 1000  # steps that the kept count is ahead of a run
 
 
 class RunLogger(WandbLogger):
@@ -59,6 +60,7 @@ class RunLogger(WandbLogger):
         self.log_images = log_images
         self.log_checkpoints = log_checkpoints
         self._charts = ChartBudget()
+        self._kept_step = 0
 
     @property
     @rank_zero_experiment
@@ -87,6 +89,8 @@ class RunLogger(WandbLogger):
         if "epoch" in metrics:  # Lightning counts them from 0.
             metrics = {**metrics, "epoch": metrics["epoch"] + 1}
         super().log_metrics(metrics, step)
+        if self._kept_step - self.experiment.step < _AHEAD // 2:
+            self.keep_step(_AHEAD)
 
     @without_lost_service
     def restore_step(self) -> None:
@@ -96,12 +100,18 @@ class RunLogger(WandbLogger):
 
     @rank_zero_only
     @without_lost_service
-    def keep_step(self) -> None:
-        """Write into the run directory how far the run is."""
+    def keep_step(self, ahead: int = 0) -> None:
+        """Write into the run directory how far the run is.
+
+        Args:
+            ahead: Steps that are counted in advance, so that a kill leaves a count that no step
+                is beyond: W&B ignores what comes with a step that it has seen.
+        """
         run = self.experiment
         if self.identity is not None and not run.disabled:
             where = {"project": run.project or None, "entity": run.entity or None}
-            keep_identity(self.run_dir, RunIdentity(self.identity.id, run.step, **where))
+            self._kept_step = run.step + ahead
+            keep_identity(self.run_dir, RunIdentity(self.identity.id, self._kept_step, **where))
 
     def describe(self) -> str:
         """Return one line that says what is sent where."""
