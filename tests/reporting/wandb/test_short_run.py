@@ -1,8 +1,12 @@
 """A run of 32 steps, read back from its offline file: all that a reviewer asks for is there."""
 
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
+
+from tltool.reporting.wandb.kept_epoch import is_kept
+from tltool.training.callbacks.checkpoints import BestCheckpoint
 
 STEPS, PROBE_STEPS = 32, 16
 GROUPS = ("backbone.stem", *(f"backbone.layer{number}" for number in range(1, 5)), "head")
@@ -52,3 +56,17 @@ def test_a_short_run_holds_all_that_a_reviewer_asks_for(run):
     assert (run.group, run.job_type) == ("images", "fit")
     assert 0 <= run.summary["val/accuracy"] <= 1
     assert {row["epoch"] for row in run.history if "epoch" in row} == set(range(1, 9))
+
+
+def test_the_best_epoch_is_the_last_one_where_the_run_asked_for_it(fit_offline, images, tmp_path):
+    last = ("--ending.choose", "last", "--finetuning", "LinearProbe", "--optimizer.lr", "3")
+    (run,) = fit_offline(tmp_path, "--data.root", images, *last, "--trainer.max_epochs", "3")
+    assert run.summary["best/epoch"] == 3
+
+
+@pytest.mark.parametrize(("monitor", "kept"), [("val/loss", False), ("val/accuracy", True)])
+def test_the_best_epoch_is_that_of_the_metric_that_chooses_the_checkpoint(tmp_path, monitor, kept):
+    trainer = SimpleNamespace(callbacks=[BestCheckpoint(tmp_path, monitor)])
+    found = {"best/accuracy": 0.9, "best/loss": 0.7}
+    best = {"best/accuracy": 0.8, "best/loss": 0.5}
+    assert is_kept(trainer, found, best) is kept

@@ -12,6 +12,7 @@ from torch import Tensor
 from tltool.data.loading.batch_loader import BatchLoader, TrainingLoader
 from tltool.evaluation.predictions import PredictionSet
 from tltool.reporting.wandb import media
+from tltool.reporting.wandb.kept_epoch import is_kept
 from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger
 from tltool.reporting.wandb.step_metrics import StepMetrics
@@ -199,17 +200,17 @@ class WandbTracking(Callback):
         if self._logger is None or self._run is None or len(predictions) == 0:
             return
         self._last = predictions
-        if self._best is None or _goodness(predictions) > _goodness(self._best):
+        found = {
+            name.replace("val/", "best/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        if self._best is None or is_kept(trainer, found, self._summary):
             self._best = predictions
             groups = self._collector.dataset.samples.groups
             references = {"majority": self._majority, "probe": self._probe}
             compared = gains_over_baselines(predictions, references, groups)
-            best = {
-                name.replace("val/", "best/"): float(value)
-                for name, value in trainer.callback_metrics.items()
-                if name.startswith("val/")
-            }
-            self._summary = {**best, "best/epoch": trainer.current_epoch + 1, **compared}
+            self._summary = {**found, "best/epoch": trainer.current_epoch + 1, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
         self._logger.log_metrics(best, trainer.global_step - 1)  # As Lightning counts in logs.
@@ -246,8 +247,3 @@ class WandbTracking(Callback):
 
     def _sends(self, what: str) -> bool:
         return bool(getattr(self._logger, f"log_{what}", False))
-
-
-def _goodness(predictions: PredictionSet) -> tuple[float, float]:
-    """Return what epochs are ordered by: the accuracy, of equal ones the loss, as `best.ckpt`."""
-    return predictions.accuracy, float(predictions.of_label.double().log().mean())
