@@ -5,6 +5,7 @@ import torch
 from scipy.stats import binomtest
 
 from tltool.evaluation.accuracy import accuracy_interval, wilson
+from tltool.evaluation.paired_differences import estimate_mean
 from tltool.evaluation.score_interval import score_interval
 
 
@@ -20,6 +21,12 @@ def test_images_that_belong_together_widen_the_interval():
     low, high = accuracy_interval(correct).interval
     wide_low, wide_high = accuracy_interval(correct, (torch.arange(100) // 10).tolist()).interval
     assert wide_high - wide_low > 2.5 * (high - low)
+
+
+def test_the_standard_error_is_that_of_the_groups():
+    correct, groups = (torch.arange(60) < 30).double(), (torch.arange(60) // 10).tolist()
+    of_groups = estimate_mean(correct[None], groups).standard_error
+    assert accuracy_interval(correct, groups).standard_error == pytest.approx(of_groups)
 
 
 def test_groups_count_where_all_images_are_right():

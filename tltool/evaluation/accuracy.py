@@ -19,16 +19,18 @@ class AccuracyInterval(NamedTuple):
         accuracy: The share of right images.
         num_images: How many images it is over.
         interval: The bounds of the 95 % interval, for other images of the same kind.
+        num_trials: As how many independent images they count, see `accuracy_interval`.
     """
 
     accuracy: float
     num_images: int
     interval: tuple[float, float]
+    num_trials: float
 
     @property
     def standard_error(self) -> float:
-        """The standard error, from the number of images."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_images)
+        """The standard error, over other images of the same kind."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_trials)
 
     def __str__(self) -> str:
         return f"{self.accuracy:.3f} +- {self.standard_error:.3f}"
@@ -58,7 +60,7 @@ def accuracy_interval(correct: Tensor, groups: Sequence[int] | None = None) -> A
         effective = len(set(groups))
         if error and within:
             effective = max(min(within / error**2, number), 1.0)
-    return AccuracyInterval(share, number, wilson(share, effective))
+    return AccuracyInterval(share, number, wilson(share, effective), effective)
 
 
 def wilson(share: float, number: float) -> tuple[float, float]:
