@@ -219,3 +219,19 @@ def test_a_run_that_is_really_killed_is_reported(odd_images, tmp_path):
     process.wait(timeout=60)
     report(run)
     assert "of 9999 epochs" in answer((run / "report.html").read_text())
+
+
+def test_images_that_moved_between_the_splits_since_the_training_are_told(
+    copy, odd_images, tmp_path, capsys
+):
+    more = shutil.copytree(odd_images, tmp_path / "more")
+    for path in [*more.glob("*/*.png")]:
+        shutil.copy(path, path.with_name(f"a{path.name}"))  # Other images train and validate now.
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["data"]["init_args"]["root"] = str(more)
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    report(copy)
+    told = "The images are not those of the run any more, 20 train, 4 val -> "
+    out = capsys.readouterr().out
+    assert told in out
+    assert "of them trained on before" in out

@@ -29,6 +29,7 @@ from tltool.reporting.run_record import RunRecord, read_run
 from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.distributed.run_status import read_status
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import image_differences, image_hashes
 
 
 def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0) -> MeasuredRun:
@@ -61,6 +62,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
         evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
+        missing += _changed_images(record.checkpoint, data)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)
         overlays = _overlays(predictor, data, evaluation, num_overlays)
@@ -105,6 +107,17 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         missing=missing,
         overlays=overlays,
     )
+
+
+def _changed_images(checkpoint: Path, data: ImageDataModule) -> list[str]:
+    """Say how the images differ from those that a run was trained and measured on, if they do."""
+    before = read_checkpoint(checkpoint).get("run_facts", {}).get("images", {})
+    changed = image_differences(before, image_hashes(data.splits)) if before else []
+    return [
+        f"The images are not those of the run any more, {each.before} -> {each.now}: the score of "
+        "images that were trained on is too good."
+        for each in changed
+    ]
 
 
 def _seconds(folder: Path) -> float | None:
