@@ -1,6 +1,7 @@
 """What a fit knows of its limits at its end, and what predict, validate and report say of it."""
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -147,3 +148,10 @@ def test_an_option_without_the_one_it_is_about_is_refused(best, folder, run_tlto
     given = ("--ckpt_path", best, "--data.root", folder, *EVALUATION)
     status, _, err = run_tltool("predict", *given, *words)
     assert (status, message in err) == (1, True)
+
+
+def test_validate_says_how_many_of_its_images_were_trained_on(best, folder, capsys):
+    other_split = ["--data.root", str(folder), *EVALUATION, "--data.seed", "7"]
+    assert main(["validate", "--ckpt_path", str(best), *other_split]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Of these 12 images, \d+ have the name of one that was trained on", out)

@@ -10,7 +10,7 @@ from tltool.evaluation.per_class import ClassMetrics
 from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.predictor import Predictor
 from tltool.inference.split_limits import SplitLimits, listening
-from tltool.inference.tested_images import as_tested
+from tltool.inference.tested_images import as_tested, num_trained_on
 from tltool.reporting.limit_tables import set_table
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
@@ -18,6 +18,10 @@ from tltool.training.callbacks.feature_reading import caching_of, reading_featur
 from tltool.training.checkpoint_io import read_checkpoint
 
 MAX_CLASSES_SHOWN = 20
+_TRAINED = (
+    "that was trained on: if they are the same, their score is too good. Split the data as the run "
+    "did, by its --data options."
+)
 _TUNED = "a part of its training images was its val, and chose the epoch."
 
 
@@ -55,6 +59,9 @@ def _measure(setup: Setup, split: SplitName) -> None:
     if tested is not None:
         number = len(setup.data.samples(split))
         print(f"These {number:,} images are val in the data, and were test in the run: {_TUNED}")
+    if leaked := num_trained_on(setup.data.splits, split, checkpoint):
+        number = len(setup.data.samples(split))
+        print(f"Of these {number:,} images, {leaked:,} have the name of one {_TRAINED}")
     if sentence := predictor.task.calibration.describe(setup.data.splits, split):
         print(sentence)
     if classes:

@@ -1,4 +1,4 @@
-"""Test images of a run, found again among the images that a folder calls val."""
+"""Images of a run, found again in data: its test images, and those that it was trained on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,3 +35,19 @@ def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
     if set(image_hashes(splits)["val"].tolist()) != set(tested.tolist()):
         return None
     return replace(splits, val=None, test=splits.val)
+
+
+def num_trained_on(splits: Splits, split: str, checkpoint: Mapping[str, Any]) -> int:
+    """Return how many images of a split have the name of one that a checkpoint was trained on.
+
+    A folder that is split otherwise than in the run, or that has grown since, measures such images.
+
+    Args:
+        splits: Of the data.
+        split: The one that is measured.
+        checkpoint: As it was read; it keeps the `image_hashes` of its run.
+    """
+    trained = checkpoint.get("run_facts", {}).get("images", {}).get("train")
+    if trained is None:
+        return 0
+    return len(set(image_hashes(splits)[split].tolist()).intersection(trained.tolist()))
