@@ -11,9 +11,14 @@ import time
 from html.parser import HTMLParser
 
 import pytest
+import torch
 import yaml
 
 from tltool.__main__ import main
+from tltool.cli.report_measure import measure_run
+from tltool.inference import split_measurement
+from tltool.inference.split_features import split_features
+from tltool.models.backbone import Backbone
 
 
 class Reader(HTMLParser):
@@ -235,3 +240,18 @@ def test_images_that_moved_between_the_splits_since_the_training_are_told(
     out = capsys.readouterr().out
     assert told in out
     assert "of them trained on before" in out
+
+
+def test_the_probe_reads_the_random_weights_that_the_run_began_with(copy, monkeypatch):
+    seen = []
+
+    def read(backbone, *args, **options):
+        seen.append(backbone)
+        return split_features(backbone, *args, **options)
+
+    monkeypatch.setattr(split_measurement, "split_features", read)
+    measure_run(copy)
+    torch.manual_seed(0)  # That of the run.
+    start = Backbone("test_resnet", weights="random", img_size=32).state_dict()
+    found = seen[0].state_dict()
+    assert all(torch.equal(found[name], value) for name, value in start.items())

@@ -61,7 +61,14 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         take_labels_(data, task)
         caching = record.config.get("features", {})
         predictor = Predictor(task, source=record.checkpoint)
-        evaluation = measure_split(predictor, data, with_probe=with_probe, caching=caching)
+        seed = record.config.get("seed_everything")
+        evaluation = measure_split(
+            predictor,
+            data,
+            with_probe=with_probe,
+            caching=caching,
+            seed=seed if type(seed) is int else 0,
+        )
         missing += _changed_images(record.checkpoint, data)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)

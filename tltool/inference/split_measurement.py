@@ -37,6 +37,7 @@ def measure_split(
     *,
     with_probe: bool = True,
     caching: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> MeasuredSplit:
     """Predict the test images, or the validation images where there are none.
 
@@ -45,6 +46,7 @@ def measure_split(
         data: Its data.
         with_probe: Fit the closed-form probe too, which needs features of all images.
         caching: The options of the feature cache, by which features are looked up.
+        seed: Of the run: random weights of the backbone are drawn by it again.
     """
     split: SplitName = "test" if data.splits.test else "val"
     samples = data.samples(split)
@@ -80,7 +82,9 @@ def measure_split(
     doubts = Doubts([], {})
     if with_probe:
         # As it was before training, and so perhaps in the cache.
-        backbone = rebuild(predictor.task.task_config["backbone"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = rebuild(predictor.task.task_config["backbone"])
         assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         calibrate_backbone_(backbone, data)
         learned = probe_splits(data, split)
