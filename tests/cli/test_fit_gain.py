@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tltool.cli.fit_gain import outcome, where_measured
+from tltool.cli.fit_gain import gain_summary, outcome, where_measured
 from tltool.evaluation.predictions import PredictionSet
+from tltool.evaluation.regression import RegressionPredictions
 from tltool.inference.run_gain import ProbeBaseline, RunGain
 
 GROUPS = [image // 20 for image in range(80)]
@@ -37,3 +38,10 @@ def test_equal_predictions_of_few_groups_are_not_called_sure():
 def test_why_a_difference_is_no_finding_agrees_with_its_interval(run, words):
     found = where_measured(gain(run, [20] * 4))
     assert found == f"80 test images of 4 groups, which chose nothing{words}"
+
+
+def test_the_gain_of_a_run_with_larger_errors_is_negative():
+    targets = torch.arange(4.0)
+    run, probe = (RegressionPredictions.of(targets + error, targets) for error in (2.0, 0.5))
+    found = gain_summary(RunGain(ProbeBaseline("test", probe, None), run, is_optimistic=False))
+    assert (found["test/mae_of_best"], found["test/gain_over_probe"]) == (2.0, -1.5)

@@ -91,15 +91,19 @@ def measure_fit(
         is_optimistic=probe.split == "val" and experiment.chooses_on_validation,
         features=None if best is None else best.of(probe.split),
     )
-    estimate, score = gain.difference.estimate, probe.predictions.score
-    values = {
-        f"{probe.split}/{score.name.lower()}_of_best": gain.score.value,
-        f"{probe.split}/{score.name.lower()}_of_probe": probe.score.value,
-        f"{probe.split}/gain_over_probe": estimate.mean,
-        f"{probe.split}/gain_over_probe_se": estimate.standard_error,
-    }
-    log_summary(trainer, values)
+    log_summary(trainer, gain_summary(gain))
     return gain
+
+
+def gain_summary(gain: RunGain) -> dict[str, float]:
+    """Return what a logger keeps of a gain, by name; a gain is positive where the run is better."""
+    split, score = gain.probe.split, gain.predictions.score
+    return {
+        f"{split}/{score.name.lower()}_of_best": gain.score.value,
+        f"{split}/{score.name.lower()}_of_probe": gain.probe.score.value,
+        f"{split}/gain_over_probe": gain.difference.gain,
+        f"{split}/gain_over_probe_se": gain.difference.estimate.standard_error,
+    }
 
 
 def outcome(gain: RunGain) -> str:
