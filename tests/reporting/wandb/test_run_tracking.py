@@ -17,9 +17,11 @@ import tltool.reporting.wandb
 from tltool.__main__ import main
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.loading.samples import Samples, Splits
+from tltool.evaluation.predictions import PredictionSet
 from tltool.models.backbone import Backbone
 from tltool.reporting.wandb.charts import MOST_CHARTS, ChartBudget
 from tltool.reporting.wandb.logger import wandb_logger
+from tltool.reporting.wandb.media import log_predictions
 from tltool.reporting.wandb.run_identity import RunIdentity, find_identity, keep_identity
 from tltool.reporting.wandb.run_logger import finish
 from tltool.reporting.wandb.run_tracking import WandbTracking
@@ -336,3 +338,12 @@ def test_the_kept_count_is_never_behind_what_a_kill_leaves(tmp_path):
         logger.log_metrics({"loss": 1.0}, step)
     assert find_identity(tmp_path).step >= logger.experiment.step == 3
     finish(SimpleNamespace(loggers=[logger]))
+
+
+@pytest.mark.parametrize(("number", "has_chart"), [(100, True), (101, False)])
+def test_a_confusion_matrix_of_more_rows_than_wandb_reads_is_no_chart(number, has_chart):
+    logged = {}
+    run = SimpleNamespace(offline=False, log=logged.update)
+    predictions = PredictionSet.from_probabilities(torch.eye(number), torch.arange(number))
+    log_predictions(run, "best", predictions, [str(label) for label in range(number)])
+    assert ("best/confusion_chart" in logged, "best/confusion" in logged) == (has_chart, True)

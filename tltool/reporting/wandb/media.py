@@ -26,6 +26,9 @@ from tltool.reporting.wandb.run_logger import files_beside
 from tltool.training.image_task import ImageTask
 
 NUM_IMAGES = 16  # of each kind that are sent, where they are asked for
+MOST_IN_CHART = 100
+"""Classes of a confusion matrix as a chart: a row for each pair, of which W&B reads 10,000."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,8 +37,8 @@ def log_predictions(
 ) -> None:
     """Log a table of the classes, the confusion matrix and the reliability diagram.
 
-    Of more than `MANY_CLASSES`, the table has those with the lowest F1, and no confusion matrix can
-    be filtered in the browser.
+    Of more than `MANY_CLASSES`, the table has those with the lowest F1; of more than
+    `MOST_IN_CHART`, no confusion matrix can be filtered in the browser.
 
     Args:
         run: The run on W&B.
@@ -54,7 +57,7 @@ def log_predictions(
         table = wandb.Table(columns=list(classes.columns), data=list(map(list, classes.rows)))
         images = {f"{section}/{name}": wandb.Image(as_image(f)) for name, f in figures.items()}
         run.log({f"{section}/classes": table, **images})
-        if section == "best" and len(class_names) <= MANY_CLASSES:
+        if section == "best" and len(class_names) <= MOST_IN_CHART:
             chart = wandb.plot.confusion_matrix(
                 y_true=predictions.labels.tolist(),
                 preds=predictions.predicted.tolist(),
