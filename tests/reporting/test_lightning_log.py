@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tltool.__main__ import main
 from tltool.reporting.lightning_log import read_lightning_log
+from tltool.reporting.log_report import metric_table
 
 
 class Foreign(LightningModule):
@@ -113,3 +114,11 @@ def test_hyperparameters_that_are_objects_are_not_made(tmp_path):
     (tmp_path / "hparams.yaml").write_text("x: !!python/object/apply:os.abort []\n")
     found = read_lightning_log(tmp_path)
     assert (found.hparams, "more than plain data" in found.missing[0]) == ({}, True)
+
+
+def test_the_extremes_of_a_metric_leave_nan_out(tmp_path):
+    rows = [(0, "nan"), (1, 0.5), (2, 0.7)]
+    lines = ["epoch,step,val_loss", *(f"{epoch},{epoch},{value}" for epoch, value in rows)]
+    (tmp_path / "metrics.csv").write_text("\n".join([*lines, ""]))
+    (row,) = metric_table(read_lightning_log(tmp_path)).rows
+    assert row[4:] == [0.5, 2, 0.7, 3]

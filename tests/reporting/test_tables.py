@@ -1,6 +1,7 @@
 """The same rows on terminal, page and W&B."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -109,3 +110,8 @@ def test_the_weights_that_were_measured_are_named(run, ending, checkpoint, said)
     table = score_table(run.evaluation, words, has_chosen=record.has_chosen)
     assert said in words_on(table, RUN)
     assert ("These images chose" in words_on(table, RUN)) is record.has_chosen
+
+
+def test_an_epoch_whose_metric_is_nan_is_not_the_best_one(finished):
+    record = replace(read_run(finished), metrics={"val/accuracy": [(0, math.nan), (1, 0.5)]})
+    assert record.best_epoch == 1

@@ -1,5 +1,7 @@
 """Report on the log of a plain Lightning Trainer: its curves, and what it does not tell."""
 
+import math
+
 from tltool._plain_text import one_line, shell_command
 from tltool.evaluation.verdict import Mark
 from tltool.reporting.lightning_log import LightningLog
@@ -36,11 +38,12 @@ def log_report(log: LightningLog) -> Report:
 
 
 def metric_table(log: LightningLog) -> FactTable:
-    """Return a row for each metric: its values over the epochs."""
+    """Return a row for each metric: its values over the epochs, the extremes without NaN."""
     columns = ["metric", "epochs", "first", "last", "lowest", "in epoch", "highest", "in epoch"]
     rows = []
     for name, points in log.metrics.items():
-        lowest, highest = (pick(points, key=lambda point: point[1]) for pick in (min, max))
+        known = [point for point in points if not math.isnan(point[1])] or points
+        lowest, highest = (pick(known, key=lambda point: point[1]) for pick in (min, max))
         ends = [len(points), points[0][1], points[-1][1]]
         rows.append([name, *ends, lowest[1], lowest[0] + 1, highest[1], highest[0] + 1])
     return FactTable(columns, rows, range(1, len(columns)))

@@ -110,9 +110,10 @@ class RunRecord:
     def best_epoch(self) -> int | None:
         """The epoch, from 0, of the best checkpoint: by the run's monitor, of equal ones by loss.
 
-        A run that chooses its monitor by itself has written it into its configuration.
+        A run that chooses its monitor by itself has written it into its configuration. An epoch
+        whose metric is NaN is none, as for `BestCheckpoint`.
         """
-        points = self.metrics.get(self.monitor, [])
+        points = [each for each in self.metrics.get(self.monitor, []) if not math.isnan(each[1])]
         if not points or not self.has_best:
             return None
         sign = 1 if MONITORS.get(self.monitor, "max") == "max" else -1
