@@ -108,7 +108,11 @@ def test_an_option_that_one_run_lacks_and_the_other_has_off_is_no_difference(off
     assert config_differences([{"option": off}, {}]) == {}
 
 
-@pytest.mark.parametrize(("first", "second"), [(True, 1), (None, False), ("a.b.jpg", "a.jpg")])
+OTHER = [(True, 1), (None, False), ("a.b.jpg", "a.jpg")]
+OTHER += [("my.v1.Head", "my.v2.Head"), ("labels.v1.CSV", "labels.v2.CSV")]
+
+
+@pytest.mark.parametrize(("first", "second"), OTHER)
 def test_values_that_mean_something_else_are_a_difference(first, second):
     assert list(config_differences([{"option": first}, {"option": second}])) == ["option"]
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from tltool.models.class_paths import imported_or_none
+
 PLACES = ("runs_dir", "run_dir", "name", "ckpt_path", "weights_only", "config")
 """Where a run lies and goes on from, and what `fit` sets itself: no choice of how to train."""
 LOGS = (
@@ -16,7 +18,7 @@ LOGS = (
 ABSENT = "\N{EN DASH}"
 SEED = "seed_everything"
 _OFF: tuple[object, ...] = (None, False, "", [], {})  # and 0, which equals False
-_CLASS = re.compile(r"(\w+)\.(?:\w+\.)*([A-Z]\w*)")
+_CLASS = re.compile(r"(?:\w+\.)+[A-Z]\w*")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -96,11 +98,20 @@ def _meaning(value: Any) -> Hashable:
         return tuple(_meaning(each) for each in value)
     if isinstance(value, bool) or value is None:
         return str(value)
-    if found := _CLASS.fullmatch(str(value)):
-        return found.groups()
+    if _CLASS.fullmatch(str(value)):
+        return _class_or_text(str(value))
     if _NUMBER.fullmatch(str(value)):
         return float(value)
     return str(value)
+
+
+def _class_or_text(path: str) -> Hashable:
+    """Return the class that a path names where its module is imported, else the path itself."""
+    try:
+        found = imported_or_none(path)
+    except ImportError:  # Of another version.
+        return path
+    return found if isinstance(found, type) else path
 
 
 def _are_one_file(values: Sequence[Any]) -> bool:
