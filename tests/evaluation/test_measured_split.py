@@ -7,7 +7,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from tltool.evaluation.baselines import MAJORITY, PROBE, RUN
 from tltool.evaluation.calibration import calibration_error
 from tltool.evaluation.measured_limits import MeasuredLimits
-from tltool.evaluation.measured_split import fingerprint, names_from_root
+from tltool.evaluation.measured_split import MeasuredSplit, fingerprint, names_from_root
+from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.prediction_sets import SetCounts
 from tltool.evaluation.predictions import PredictionSet
 
@@ -73,3 +74,14 @@ def test_another_image_or_label_is_another_fingerprint(names, labels):
 
 def test_a_name_that_is_no_utf8_has_a_fingerprint():
     assert fingerprint(["K\udce4fer.png"], ["x"]) != fingerprint(["K\udce5fer.png"], ["x"])
+
+
+def test_several_classes_in_another_order_are_the_same_labels():
+    targets = torch.tensor([[1, 1, 0], [0, 1, 1]])
+
+    def fingerprint(order):
+        found = MultiLabelPredictions.of(targets[:, order] / 1, targets[:, order])
+        names = [["ants", "bees", "wasps"][index] for index in order]
+        return MeasuredSplit("val", names, found, ["a", "b"], ["a", "b"], None, {}).fingerprint
+
+    assert fingerprint([0, 1, 2]) == fingerprint([2, 0, 1])

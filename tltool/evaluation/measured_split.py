@@ -116,7 +116,9 @@ class MeasuredSplit:
             labels = [self.class_names[label] for label in found.labels.tolist()]
             return fingerprint(self.names, labels)
         if isinstance(found, MultiLabelPredictions):
-            labels = [joined_names(row > 0, self.class_names) for row in found.targets]
+            order = sorted(range(len(self.class_names)), key=self.class_names.__getitem__)
+            names = [self.class_names[index] for index in order]
+            labels = [joined_names(row > 0, names) for row in found.targets[:, order]]
         else:
             labels = [repr(value) for value in found.targets.tolist()]
         # Equal labels may be measured by another score, which cannot be compared.
