@@ -1,5 +1,6 @@
 """The model card: what it says comes from checkpoint and run, and what is missing is said."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -114,6 +115,14 @@ def test_several_labels_have_average_precisions_of_classes():
     found = of_kind(MultiLabelPredictions.of(targets * 0.8 + 0.1, targets), ["ants", "bees"])
     assert [name for name, _, _ in measures(found)] == ["mAP", "exact match"]
     assert weak_classes(found).columns[2] == "average precision"
+
+
+def test_the_intervals_of_classes_are_those_of_groups():
+    targets = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 1]] * 10)
+    found = of_kind(MultiLabelPredictions.of(targets * 0.8 + 0.1, targets), ["ants", "bees"])
+    grouped = replace(found, groups=[image // 10 for image in range(40)])
+    alone, together = (weak_classes(each).rows[0][3] for each in (found, grouped))
+    assert alone.partition(" to ")[0] > together.partition(" to ")[0]
 
 
 def test_a_regression_has_errors_and_no_weak_classes():

@@ -60,7 +60,7 @@ def _class_rows(found: MeasuredSplit) -> tuple[list[ClassRow], tuple[str, ...]]:
         whole = predictions.mean_average_precision
         rows = [
             (each.name, each.num_images, each.average_precision, each.interval, whole)
-            for each in predictions.classes(names)
+            for each in predictions.classes(names, found.groups)
             if each.num_images
         ]
         return rows, ("class", "images", "average precision", "95 % interval", "provably weaker")
