@@ -7,7 +7,7 @@ from typing import Any
 
 from tltool.comparison.result import Comparison
 from tltool.reporting.wandb.begin_run import begin_run
-from tltool.reporting.wandb.logger import wandb_mode
+from tltool.reporting.wandb.logger import is_disabled, wandb_mode
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ def log_group(
         **options: All others of `wandb_logger`.
 
     Returns:
-        The group, or ``None`` without a project.
+        The group, or ``None`` without a project or where W&B is disabled.
     """
-    if project is None:
+    if project is None or is_disabled(offline=offline):
         return None
     import wandb
 

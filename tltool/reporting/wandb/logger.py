@@ -14,7 +14,7 @@ from tltool.reporting.wandb.run_logger import RunLogger
 
 log = logging.getLogger(__name__)
 
-_OFFLINE = {"offline", "disabled", "dryrun"}  # what W&B takes for it
+_OFFLINE = {"offline", "dryrun"}  # what W&B takes for it
 
 
 def wandb_logger(
@@ -29,7 +29,7 @@ def wandb_logger(
     log_images: bool = False,
     log_checkpoints: bool = False,
 ) -> RunLogger | None:
-    """Return a Weights & Biases logger, or ``None`` without a project.
+    """Return a Weights & Biases logger, or ``None`` without a project or where W&B is disabled.
 
     Metrics and the configuration are sent; images and checkpoints are not, unless asked for. The
     run's id lies in its directory, so a run that is resumed there stays one run. A sweep's agent
@@ -44,7 +44,7 @@ def wandb_logger(
         job_type: What the run is in its group, such as ``baseline``; ``None`` for ``fit``.
         tags: Labels to filter by.
         offline: Keep the run on this machine, to be sent later with ``wandb sync``; ``None`` does
-            so where no account is set up.
+            as ``WANDB_MODE`` says (``disabled`` is no logger), else so where no account is set up.
         log_images: Send images too: the worst of the validation, and some training images as they
             are augmented.
         log_checkpoints: Send the best and the last checkpoint too.
@@ -57,6 +57,8 @@ def wandb_logger(
     if project is None:
         return None
     check_names(project, entity)
+    if is_disabled(offline=offline):
+        return None
     identity = None
     if getattr(rank_zero_only, "rank", 0) == 0:  # Only the first rank has a run.
         identity = find_identity(run_dir)
@@ -75,13 +77,23 @@ def wandb_logger(
     )
 
 
+def is_disabled(*, offline: bool | None) -> bool:
+    """Return whether ``WANDB_MODE`` turns W&B off, and say so; ``offline`` overrules it."""
+    found = offline is None and os.environ.get("WANDB_MODE") == "disabled"
+    if found:
+        log.warning("W&B: WANDB_MODE is disabled, so nothing is logged there.")
+    return found
+
+
 def wandb_mode(run_dir: Path, *, offline: bool | None) -> Literal["offline", "online"]:
-    """Return whether to send a run, and warn where it is kept for want of an account."""
+    """Return whether to send a run, and warn where it is kept though nobody asked for that."""
     if offline is None:
-        offline = os.environ.get("WANDB_MODE") in _OFFLINE or not has_account()
+        mode = os.environ.get("WANDB_MODE")
+        offline = mode in _OFFLINE or not has_account()
         if offline:
             log.warning(
-                "W&B: no account on this machine, the run is kept in %s (wandb sync sends it).",
+                "W&B: %s, the run is kept in %s (wandb sync sends it).",
+                f"WANDB_MODE is {mode}" if mode in _OFFLINE else "no account on this machine",
                 run_dir,
             )
     return "offline" if offline else "online"
