@@ -255,3 +255,13 @@ def test_the_probe_reads_the_random_weights_that_the_run_began_with(copy, monkey
     start = Backbone("test_resnet", weights="random", img_size=32).state_dict()
     found = seen[0].state_dict()
     assert all(torch.equal(found[name], value) for name, value in start.items())
+
+
+def test_what_is_no_run_is_not_the_latest_one(copy, capsys):
+    folder = copy.parent
+    (folder / "9").write_text("a note")
+    (folder / "20260101").mkdir()
+    report(folder)
+    out = capsys.readouterr().out
+    assert f"skipped      {folder}/20260101 is no run" in out
+    assert f"page         {copy}/report.html" in out

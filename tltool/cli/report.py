@@ -133,12 +133,22 @@ def common_directory(directories: Sequence[Path]) -> Path:
 
 
 def _latest(run: Path) -> Path:
-    """Return the run itself, or of a folder of numbered runs the latest."""
-    places = list(run.iterdir()) if run.is_dir() else []
+    """Return the run itself, or of a folder of numbered runs the latest; say what is none."""
+    if _is_run(run):
+        return run
+    places = [each for each in run.iterdir() if each.is_dir()] if run.is_dir() else []
     # `version_3` is Lightning's.
     numbers = {each.name.removeprefix("version_"): each for each in places}
-    latest = max((number for number in numbers if number.isdecimal()), key=int, default=None)
-    return run if latest is None else numbers[latest]
+    latest_first = sorted(filter(str.isdecimal, numbers), key=int, reverse=True)
+    for number in latest_first:
+        if _is_run(numbers[number]):
+            return numbers[number]
+        print(f"skipped      {one_line(numbers[number])} is no run: it has no config.yaml")
+    return numbers[latest_first[0]] if latest_first else run
+
+
+def _is_run(place: Path) -> bool:
+    return (place / "config.yaml").is_file() or is_lightning_log(place)
 
 
 def _print_run(run: MeasuredRun, *, images: bool) -> None:
