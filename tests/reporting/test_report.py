@@ -265,3 +265,11 @@ def test_what_is_no_run_is_not_the_latest_one(copy, capsys):
     out = capsys.readouterr().out
     assert f"skipped      {folder}/20260101 is no run" in out
     assert f"page         {copy}/report.html" in out
+
+
+def test_the_metric_that_chose_the_checkpoint_is_named(copy):
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config |= {"monitor": "val/calibration_error", "ending": {"choose": "best"}}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    found = measure_run(copy, with_probe=False)
+    assert found.measured == "The checkpoint with the best validation calibration error."

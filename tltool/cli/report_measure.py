@@ -98,7 +98,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         measured=describe_weights(
             record,
             read_checkpoint(record.checkpoint),
-            score="" if evaluation is None else evaluation.score.name,
+            score=record.monitor_words,
         ),
         decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
         mode="L" if task.data_config["input_size"][0] == 1 else "RGB",

@@ -71,8 +71,7 @@ class MeasuredRun:
     @property
     def best_epoch(self) -> str:
         """The sentence that says which epoch was best; empty where no validation chose one."""
-        metric = self.record.monitor.removeprefix("val/")
-        best, name = self.record.best_epoch, CURVES.get(metric, metric)
+        best, name = self.record.best_epoch, self.record.monitor_words
         return "" if best is None else f"The best validation {name} was in epoch {best + 1}."
 
     @property

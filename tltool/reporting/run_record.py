@@ -134,6 +134,12 @@ class RunRecord:
         return monitor
 
     @property
+    def monitor_words(self) -> str:
+        """The metric that chose the best epoch, in words."""
+        name = self.monitor.removeprefix("val/")
+        return CURVES.get(name, name.replace("_", " "))
+
+    @property
     def curves(self) -> dict[str, dict[str, list[tuple[int, float]]]]:
         """What was measured in training and validation, by label of the metric and stage."""
         found: dict[str, dict[str, list[tuple[int, float]]]] = {}
