@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 
 from tltool.diagnostics.surgery_damage import FeatureDrift
 from tltool.evaluation.calibration import ReliabilityBin
@@ -10,6 +11,7 @@ from tltool.reporting.figures.axes import as_image
 from tltool.reporting.figures.confusion import draw_confusion
 from tltool.reporting.figures.curves import draw_curves
 from tltool.reporting.figures.feature_map import draw_feature_map
+from tltool.reporting.figures.image_grid import draw_image_grid
 from tltool.reporting.figures.layer_health import draw_layer_health
 from tltool.reporting.figures.palette import series_style
 from tltool.reporting.figures.reliability import draw_reliability
@@ -137,3 +139,19 @@ def test_a_map_of_numbers_has_a_scale_and_no_wrong():
     figure = draw_feature_map(torch.randn(4, 2), [0.0, 0.5, 1.0, 1.5], [True] * 4)
     assert [axes.get_ylabel() for axes in figure.axes][1:] == ["true value"]
     assert as_image(figure).size[0] > 100
+
+
+def test_a_very_long_name_of_a_class_leaves_room_for_the_axes():
+    figure = draw_confusion(torch.eye(2, dtype=torch.long), ["a" * 100 + "b" * 100, "bees"])
+    as_image(figure)  # Without room there would be a warning.
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert (names[0][0], names[0][-1], len(names[0])) == ("a", "b", 40)
+
+
+def test_a_caption_is_no_wider_than_its_image():
+    image = Image.new("RGB", (8, 8))
+    figure = draw_image_grid([image], [f"{'ants and bees ' * 20}0.25\n(is wasps 0.5)"], [False])
+    lines = figure.axes[0].get_title().splitlines()
+    assert max(map(len, lines)) <= 28
+    assert lines[-2].endswith("0.25")
+    assert lines[-1] == "(is wasps 0.5)"

@@ -15,6 +15,8 @@ from tltool.reporting.figures.palette import series_style
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Of the files that figures are drawn into."""
+LONGEST = 40
+"""Characters of the name of a class: more would leave no room for the axes."""
 
 
 def new_figure(
@@ -76,6 +78,29 @@ def legend_label(name: str) -> str:
     """
     label = one_line(name).replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label
+
+
+def short_label(text: str, most: int = LONGEST) -> str:
+    """Return a text on one line as a figure has room for it: a long one without its middle.
+
+    Example:
+        >>> short_label("a" * 30 + "b" * 30, most=13)
+        'aaaaa...bbbbb'
+    """
+    label, end = one_line(text), (most - 3) // 2
+    return label if len(label) <= most else f"{label[: most - 3 - end]}...{label[-end:]}"
+
+
+def matrix_size(names: Sequence[str]) -> float:
+    """Return width and height of a matrix, in inches: for its cells, and for long names beside it.
+
+    Example:
+        >>> matrix_size(["ants", "bees"]), matrix_size(["ants"] * 99), matrix_size(["a" * 40])
+        (3.8, 12.0, 6.6)
+    """
+    longest = max(map(len, names), default=0)
+    room = 0.1 * max(longest - 12, 0)  # Shorter ones have it.
+    return float(min(max(3.8, 0.45 * len(names) + 1.8) + room, 12.0))
 
 
 def draw_legend(figure: Figure, *panels: Axes, columns: int = 4) -> None:

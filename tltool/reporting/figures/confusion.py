@@ -7,9 +7,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tltool._plain_text import one_line
 from tltool.evaluation.confusion import MANY_CLASSES, label_counts, mistakes
-from tltool.reporting.figures.axes import new_figure
+from tltool.reporting.figures.axes import matrix_size, new_figure, short_label
 from tltool.reporting.figures.palette import COLORMAP
 
 WITH_COUNTS = 20
@@ -27,14 +26,15 @@ def draw_confusion(counts: Tensor, class_names: Sequence[str]) -> Figure:
     total, (labeled, _, _) = len(class_names), label_counts(counts)
     chosen = list(range(total)) if total <= MANY_CLASSES else most_confused(counts, WITH_NAMES)
     number, drawn = len(chosen), _part(counts, chosen)
-    size = min(max(3.8, 0.45 * number + 1.8), 12)
+    names = [short_label(class_names[label]) if number <= WITH_NAMES else "" for label in chosen]
+    size = matrix_size(names)
     figure, (axes,) = new_figure(width=size, height=size, grid=False)
     shares = (drawn.double() / labeled[chosen, None].clamp_min(1)).numpy()
     extent = (0.5, number + 0.5, number + 0.5, 0.5)
     image = axes.imshow(shares, cmap=COLORMAP, vmin=0, vmax=1, extent=extent)
     axes.set(xlabel="predicted class number", ylabel="true class number")
     if number <= WITH_NAMES:
-        places, names = range(1, number + 1), [one_line(class_names[label]) for label in chosen]
+        places = range(1, number + 1)
         # Names of classes may hold dollars.
         axes.set_xticks(places, names, rotation=90, parse_math=False)
         axes.set_yticks(places, names, parse_math=False)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tltool.reporting.figures.axes import draw_legend, legend_label, new_figure
+from tltool.reporting.figures.axes import draw_legend, legend_label, new_figure, short_label
 from tltool.reporting.figures.palette import COLORMAP, COLORS, series_style
 
 MOST_CLASSES = len(COLORS) - 1  # Black is what is wrong.
@@ -59,5 +59,5 @@ def _draw_classes(axes: Axes, x: NDArray[Any], y: NDArray[Any], groups: NDArray[
     for number, name in enumerate(largest):
         style, own = series_style(number), groups == name
         color, marker = style["color"], style["marker"]
-        label = legend_label(name)
+        label = legend_label(short_label(name))
         axes.scatter(x[own], y[own], s=20, c=color, marker=marker, label=label, alpha=0.8)

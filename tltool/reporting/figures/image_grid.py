@@ -1,14 +1,16 @@
 """Images in a grid with their predictions, right and wrong."""
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tltool.reporting.figures.axes import new_figure
+from tltool.reporting.figures.axes import new_figure, short_label
 from tltool.reporting.figures.palette import BLUE, VERMILION
 
 NUM_COLUMNS = 6
+_WIDTH = 28  # characters above an image
 
 
 def draw_image_grid(
@@ -24,6 +26,12 @@ def draw_image_grid(
     for axes, image, caption, is_right in zip(all_axes, images, captions, right, strict=False):
         axes.imshow(image, cmap="gray" if image.mode == "L" else None)
         color, mark = (BLUE, "\N{CHECK MARK}") if is_right else (VERMILION, "\N{MULTIPLICATION X}")
-        words = f"{mark} {caption}"  # Names of classes may hold dollars.
-        axes.set_title(words, fontsize=8, color=color, parse_math=False)
+        # Names of classes may hold dollars.
+        axes.set_title(_wrapped(f"{mark} {caption}"), fontsize=8, color=color, parse_math=False)
     return figure
+
+
+def _wrapped(caption: str) -> str:
+    """Return a caption whose lines are no wider than an image, each in at most three."""
+    lines = (short_label(line, 2 * _WIDTH) for line in caption.split("\n"))
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, _WIDTH))

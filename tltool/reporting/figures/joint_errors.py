@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tltool._plain_text import one_line
-from tltool.reporting.figures.axes import new_figure
+from tltool.reporting.figures.axes import matrix_size, new_figure, short_label
 from tltool.reporting.figures.palette import COLORMAP
 
 MOST = 20
@@ -22,8 +21,8 @@ def draw_joint_errors(counts: Tensor, class_names: Sequence[str]) -> Figure:
     """
     errors = counts.sum(dim=0) + counts.sum(dim=1)
     chosen = sorted(errors.argsort(descending=True, stable=True)[:MOST].tolist())
-    drawn, names = counts[chosen][:, chosen].numpy(), [one_line(class_names[n]) for n in chosen]
-    size = min(max(3.8, 0.45 * len(chosen) + 1.8), 12)
+    drawn, names = counts[chosen][:, chosen].numpy(), [short_label(class_names[n]) for n in chosen]
+    size = matrix_size(names)
     figure, (axes,) = new_figure(width=size, height=size, grid=False)
     image = axes.imshow(drawn, cmap=COLORMAP, vmin=0, vmax=max(int(drawn.max()), 1))
     places = range(len(chosen))

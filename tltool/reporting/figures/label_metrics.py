@@ -7,9 +7,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tltool._plain_text import one_line
 from tltool.evaluation.multi_label import LabelMetrics, MultiLabelPredictions
-from tltool.reporting.figures.axes import draw_legend, legend_label, new_figure
+from tltool.reporting.figures.axes import draw_legend, legend_label, new_figure, short_label
 from tltool.reporting.figures.palette import BLUE, VERMILION, series_style
 
 MOST_BARS = 30
@@ -36,7 +35,7 @@ def draw_average_precision(classes: Sequence[LabelMetrics], num_images: int) -> 
     axes.errorbar(values, places, xerr=errors, fmt="none", ecolor="black", elinewidth=1, capsize=2)
     chance = [each.num_images / num_images for each in shown]
     axes.plot(chance, places, "|", color=VERMILION, markersize=12, label="by chance")
-    names = [f"{one_line(each.name)} ({each.num_images:,})" for each in shown]
+    names = [f"{short_label(each.name)} ({each.num_images:,})" for each in shown]
     axes.set_yticks(places, names, fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), xlabel="average precision, 95 % interval")
     if len(shown) < len(seen):
@@ -57,7 +56,7 @@ def draw_precision_recall(found: MultiLabelPredictions, class_names: Sequence[st
     for number, label in enumerate(sorted(worst)):
         recall, precision = _curve(found.probabilities[:, label], found.targets[:, label])
         style = series_style(number, markers=False)
-        name = legend_label(class_names[label])
+        name = legend_label(short_label(class_names[label]))
         axes.step(recall, precision, where="pre", linewidth=1.4, label=name, **style)
         if classes[label].precision:
             dot = classes[label].recall, classes[label].precision
