@@ -36,6 +36,13 @@ def test_a_group_is_never_on_two_sides():
         assert sum(map(len, sides)) == len(set.union(*sides))
 
 
+@pytest.mark.parametrize("of_class", [[3, 3], [2, 3, 4], [2, 2, 2]])
+def test_groups_of_one_class_leave_no_fold_empty(of_class):
+    labels = torch.arange(len(of_class)).repeat_interleave(torch.tensor(of_class))
+    splits = cross_validation(labels, range(20), num_folds=4, groups=range(len(labels)))
+    assert all(len(split.val) and len(split.test) for split in splits)
+
+
 def test_a_tuning_fold_trains_where_nothing_is_chosen():
     split = cross_validation(LABELS, [0], num_folds=5, choose=False)[0]
     assert (len(split.train), len(split.val), len(split.test)) == (72, 0, 18)

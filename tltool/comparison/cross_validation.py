@@ -157,18 +157,19 @@ def _stratified_folds(labels: Tensor, num_folds: int, generator: Generator) -> T
 
 
 def _group_folds(labels: Tensor, groups: Tensor, num_folds: int, generator: Generator) -> Tensor:
-    """Return the fold of each image: large groups first, each to where its classes are missing."""
+    """Return the fold of each image: large groups first, each to where its classes are missing.
+
+    Of folds that have as many of its classes it is the smallest, so that none stays empty.
+    """
     names, index = torch.unique(groups, return_inverse=True)
     counts = torch.zeros(len(names), int(labels.max()) + 1, dtype=torch.float64)
     counts.index_put_((index, labels), counts.new_ones(len(labels)), accumulate=True)
-    share = counts.sum(dim=0) / num_folds
     filled = torch.zeros(num_folds, counts.shape[1], dtype=torch.float64)
     fold_of_group = torch.empty(len(names), dtype=torch.long)
     shuffled = torch.randperm(len(names), generator=generator)
     for group in shuffled[counts[shuffled].sum(dim=1).argsort(descending=True, stable=True)]:
-        with_it = ((filled + counts[group] - share) ** 2).sum(dim=1)
-        without = ((filled - share) ** 2).sum(dim=1)
-        fold = (with_it - without).argmin()
+        overlaps, sizes = (filled @ counts[group]).tolist(), filled.sum(dim=1).tolist()
+        fold = min(range(num_folds), key=lambda fold: (overlaps[fold], sizes[fold]))
         fold_of_group[group] = fold
         filled[fold] += counts[group]
     return fold_of_group[index]
