@@ -69,8 +69,10 @@ def test_the_steepest_fall_lies_before_the_least_loss():
     assert found.steepest == 1e4
 
 
-# Of a head at its closed-form solution, and the same with a clear fall in front.
+# Of a head at its closed-form solution, least by chance late or at once, and with a clear fall in
+# front.
 NOISE = [0.31, 0.31, 0.28, 0.30, 0.31, 0.33, 0.33, 0.33, 0.31, 0.27, 0.45, 0.6, 0.6, 1.2]
+FIRST = [0.30, 0.30, 0.34, 0.33, 0.33, 0.32, 0.31, 0.32, 0.33, 0.33, 0.45, 0.6, 0.6, 1.2]
 EARLY = [0.60, 0.60, 0.40, 0.30, 0.29, 0.29, 0.29, 0.29, 0.29, 0.28, 0.45, 0.95, 1.0, 1.2]
 
 
@@ -79,6 +81,7 @@ EARLY = [0.60, 0.60, 0.40, 0.30, 0.29, 0.29, 0.29, 0.29, 0.29, 0.28, 0.45, 0.95,
     [
         (NOISE, 1e5, 1e5, "the default: the loss begins near its least"),
         (NOISE, 1e11, 1e10 / 3, "a third of what does harm"),
+        (FIRST, 1e8, 1e8, "the default: the loss begins near its least"),
         (EARLY, 1e9, 1e9, "the default: the steepest fall, at 1e+04, is far below it"),
         (EARLY, 1e2, 1e4, "where the loss falls most steeply"),
     ],

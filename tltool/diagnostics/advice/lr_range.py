@@ -61,7 +61,10 @@ class LRRange:
         """Whether the loss falls somewhere by more than its noise, for five steps in a row.
 
         Before its least value it has no reason to rise: what it rises by tells how large noise is.
+        A loss that is least within the first steps falls nowhere: what comes behind is noise.
         """
+        if self.lrs.index(self.best) < self._start + self._width:
+            return False
         changes = self._changes().values()
         return min(changes) < 0 and -min(changes) >= CLEAR * max(changes)
 
