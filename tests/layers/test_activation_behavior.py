@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from timm.models.metaformer import SquaredReLU, StarReLU
 from torch import nn
 
 from tltool.layers.activation_behavior import (
@@ -70,6 +71,15 @@ def test_the_saturated_region_of_a_symmetric_activation_is_symmetric(name):
 
 def test_an_argument_moves_the_saturated_region():
     assert saturated_region({"name": "hardtanh", "max_val": 2.0}) == SaturatedRegion(-1.0, 2.0)
+
+
+@pytest.mark.parametrize("cls", [StarReLU, SquaredReLU])
+def test_a_slope_that_grows_with_the_input_saturates_nothing_that_is_active(cls):
+    below, above = saturation_of(cls())
+    assert below == pytest.approx(
+        0.01, abs=1e-3
+    )  # The slope is 2 at 1, and a hundredth of it here.
+    assert above == math.inf
 
 
 def test_maxout_is_never_saturated():

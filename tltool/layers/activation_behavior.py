@@ -33,7 +33,7 @@ class Behavior(NamedTuple):
     lowest: float
     #: Smallest upper bound of the outputs.
     highest: float
-    #: Largest absolute slope.
+    #: Largest absolute slope; infinite where it grows with the input, as of a squared relu.
     steepest_slope: float
     saturation: SaturatedRegion
 
@@ -73,7 +73,8 @@ def saturated_region(spec: Spec) -> SaturatedRegion:
     """Return the inputs for which an activation passes less than 1 % of its steepest slope.
 
     Only the two outer regions count: that the slope of gelu passes through zero near -0.75 harms
-    nothing. Learned activations are taken as they start.
+    nothing. Learned activations are taken as they start. Where the slope grows with the input, the
+    steepest one between -1 and 1 is taken.
 
     Example:
         >>> saturated_region("tanh")
@@ -121,13 +122,18 @@ def _behavior(activation: nn.Module) -> Behavior:
     steps = LIMIT * POINTS_PER_UNIT
     z = torch.arange(-steps, steps + 1, dtype=torch.float64) / POINTS_PER_UNIT
     outputs, slopes = _outputs_and_slopes(activation, z)
-    far, _ = _outputs_and_slopes(activation, torch.tensor([-FAR, FAR], dtype=z.dtype))
+    far, far_slopes = _outputs_and_slopes(activation, torch.tensor([-FAR, FAR], dtype=z.dtype))
     outputs = torch.cat([outputs, far])
     # A closer look beside the largest slope of the grid.
     around = torch.linspace(-1, 1, FINER, dtype=z.dtype) / POINTS_PER_UNIT
     _, finer = _outputs_and_slopes(activation, z[slopes.abs().argmax()] + around)
     steepest = round(torch.cat([slopes, finer]).abs().max().item(), 6)
-    threshold = SATURATED_SLOPE * steepest
+    typical = steepest
+    if (
+        far_slopes.abs().max() > 2 * steepest
+    ):  # A share of what lies at the end of the grid is none.
+        steepest, typical = math.inf, slopes[z.abs() <= 1].abs().max().item()
+    threshold = SATURATED_SLOPE * typical
     live = (slopes.abs() >= threshold).nonzero()[:, 0].tolist()
     below = _last_saturated(activation, z, live[0], -1, threshold)
     above = _last_saturated(activation, z, live[-1], 1, threshold)
