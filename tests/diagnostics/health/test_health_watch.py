@@ -142,6 +142,15 @@ def test_rows_of_two_ranks_are_summed():
     assert (health.num_rows, health.dead, health.saturated, health.mean) == (2, 0.5, 0.75, 0.25)
 
 
+@pytest.mark.parametrize("sizes", [(32, 1), (1,) * 20, (2,) * 10])
+def test_small_batches_are_no_collapsed_layer(sizes):
+    units = UnitWindow(SaturatedRegion(below=0.0))
+    rows = torch.randn(sum(sizes), 6, generator=torch.Generator().manual_seed(0))
+    for batch in rows.split(sizes):
+        units.add(batch, batch.relu())
+    assert units.close().effective_rank > 0.5
+
+
 def test_a_unit_that_was_live_on_any_rank_is_not_dead():
     live = UnitWindow(SaturatedRegion(below=0.0))
     live.note_live(torch.tensor([[1.0, -1.0, -1.0]]))

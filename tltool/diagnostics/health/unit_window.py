@@ -13,6 +13,8 @@ from tltool.layers.activation_behavior import SaturatedRegion
 
 #: Rows that the effective rank is taken of.
 RANK_ROWS = 128
+#: With fewer rows a batch has no rank of its own: those of several are gathered.
+FEW_ROWS = 8
 #: Rows of one batch that are looked at; a convolution has one for each place of each image.
 MOST_ROWS = 4096
 EVERY = 50
@@ -41,7 +43,7 @@ class UnitHealth(NamedTuple):
         mean: Mean of the outputs.
         std: Standard deviation of the outputs.
         effective_rank: How many directions the outputs of one batch use, as a share of the most
-            that are possible.
+            that are possible. Of batches with fewer than `FEW_ROWS` rows, those of several.
     """
 
     num_rows: int
@@ -87,7 +89,10 @@ class UnitWindow:
         self._live = counts if self._live is None else self._live + counts
         self._sums = sums if self._sums is None else self._sums + sums
         self._num_rows += len(rows)
-        self._rows = rows[:RANK_ROWS]
+        if self._rows is None or len(rows) >= FEW_ROWS:
+            self._rows = rows[:RANK_ROWS]
+        else:
+            self._rows = torch.cat([self._rows, rows])[-RANK_ROWS:]
 
     def close(self, reduce: Reduce = lambda tensor: tensor) -> UnitHealth | None:
         """Return what was seen since the last time, ``None`` if nothing was, and begin anew."""
