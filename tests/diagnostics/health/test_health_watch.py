@@ -57,6 +57,22 @@ def test_units_with_a_large_negative_bias_are_dead(features):
     assert watch.close()[0][0].units.dead == 0.75
 
 
+@pytest.mark.parametrize("cls", [nn.Hardswish, nn.SiLU, nn.ELU, nn.Hardsigmoid, nn.ReLU6])
+def test_units_of_an_activation_that_works_in_place_are_those_of_its_twin(cls, features):
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(6, 4), cls(inplace=inplace))
+        nn.init.constant_(network[0].bias[:3].detach(), -20)
+        watch = Watch(network, "backbone")
+        watch.notes_live_units = True
+        step(network, watch, features)
+        [layer] = watch.close()[0]
+        found.append((layer.units.dead, layer.units.saturated, watch.dead_in_epoch()))
+    assert found[0] == found[1]
+    assert found[0][0] == 0.75
+
+
 def test_gradient_and_update_are_those_of_the_weights(features):
     head = Head(6, 2, hidden_features=[4])
     weight = head.output.weight

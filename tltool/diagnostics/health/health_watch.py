@@ -98,6 +98,7 @@ class _Layer:
     weights: WeightWatch
     activation: str | None = None
     units: UnitWindow | None = None
+    given: Tensor | None = None  # what its activation overwrites
 
     def followed_by(self, activation: nn.Module) -> None:
         self.activation = kind_of_units(activation)
@@ -193,17 +194,24 @@ class Watch:
             yield module.register_forward_pre_hook(partial(self._see_norm, path))
         elif kind_of_units(module) is not None and last is not None and last.activation is None:
             last.followed_by(module)
+            if getattr(module, "inplace", False):
+                yield module.register_forward_pre_hook(partial(self._keep_inputs, last))
             yield module.register_forward_hook(partial(self._see_units, last))
 
     def _see_inputs(self, layer: _Layer, module: nn.Module, inputs: Any) -> None:
         if self.is_looking and module.training:
             layer.weights.see_inputs(inputs[0])
 
+    def _keep_inputs(self, layer: _Layer, module: nn.Module, inputs: Any) -> None:
+        if module.training and (self.is_looking or self.notes_live_units):
+            layer.given = inputs[0].detach().clone()
+
     def _see_units(self, layer: _Layer, module: nn.Module, inputs: Any, outputs: Tensor) -> None:
         if not module.training or layer.units is None:
             return
         # Maxout has other inputs than units; it is never saturated.
         given = outputs if isinstance(module, MaxoutLinear) else inputs[0]
+        given, layer.given = given if layer.given is None else layer.given, None
         if self.is_looking:
             layer.units.add(given, outputs)
         if self.notes_live_units:
