@@ -71,6 +71,11 @@ def test_gradients_are_compared_along_depth(first, cause):
     assert causes(healthy(gradient=first), healthy(gradient=1.0)) == [cause]
 
 
+def test_an_output_layer_that_began_at_zero_passes_little_gradient_at_first():
+    output = LayerHealth("head.output", gradient=1.0, largest_update=1.8, is_short=True)
+    assert causes(healthy(gradient=0.0), output) == []
+
+
 @pytest.mark.parametrize(("shift", "factor"), [(2.0, 1.0), (0.1, 5.0)])
 def test_a_lagging_batch_norm_is_told(shift, factor):
     assert causes(norms=[NormHealth("head.hidden.0.norm", shift, factor)]) == ["batch norm lags"]

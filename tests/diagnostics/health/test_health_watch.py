@@ -87,6 +87,21 @@ def test_gradient_and_update_are_those_of_the_weights(features):
     )
 
 
+@pytest.mark.parametrize(
+    ("initializer", "expected"), [("zeros", [True, False]), ("auto", [False] * 2)]
+)
+def test_an_output_layer_that_began_at_zero_is_short_until_it_has_grown(
+    initializer, expected, features
+):
+    head = Head(6, 2, hidden_features=[4], output_initializer=initializer)
+    watch, found = Watch(head, "head"), []
+    for _ in range(2):
+        step(head, watch, features)
+        found.append(watch.close()[0][-1].is_short)
+        nn.init.ones_(head.output.weight)
+    assert found == expected
+
+
 def test_steps_that_turn_back_have_a_negative_cosine():
     head = Head(1, 2, hidden_features=[])
     watch = Watch(head, "head")

@@ -95,6 +95,8 @@ def _saturated_share(layer: LayerHealth) -> float | None:
 
 def _large_update(layer: LayerHealth) -> float | None:
     update = layer.largest_update
+    if layer.is_short:  # Any step is long beside weights that begin at zero.
+        return None
     if layer.layer == OUTPUT and update is not None and update < FAST_OUTPUT:
         return None
     return update
@@ -134,10 +136,11 @@ def _broken(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
 
 def _gradients(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
     norms = [(layer.layer, layer.gradient) for layer in layers if layer.gradient is not None]
+    is_short = any(layer.is_short for layer in layers[-1:])  # It passes little gradient as yet.
     broken = [name for name, norm in norms if not math.isfinite(norm)]
     if broken:
         yield _alarm("not finite", broken[0], what="the gradient of its weights is")
-    elif len(norms) > 1 and norms[-1][1]:
+    elif len(norms) > 1 and norms[-1][1] and not is_short:
         (first, norm), (last, last_norm) = norms[0], norms[-1]
         ratio = norm / last_norm
         if not VANISHING <= ratio <= EXPLODING:

@@ -39,6 +39,7 @@ class LayerHealth:
         update: Norm of an update of its weights, as a share of their norm.
         largest_update: The largest of the window.
         signal_to_noise: Of its gradient over the steps of the window.
+        is_short: Whether its weights began at zero and had yet to grow, see `WeightWatch`.
     """
 
     layer: str
@@ -54,6 +55,7 @@ class LayerHealth:
     update: float | None = None
     largest_update: float | None = None
     signal_to_noise: float | None = None
+    is_short: bool = False
 
     @property
     def dead(self) -> float | None:

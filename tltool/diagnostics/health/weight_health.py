@@ -1,5 +1,6 @@
 """Health of the weights of one layer: gradients, updates, and whether they zig-zag."""
 
+import math
 import statistics
 from collections import defaultdict
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from tltool.diagnostics.health import health_statistics as stats
+
+#: Of the length that weights of variance ``1 / fan_in`` have: below it those that began at zero, as
+#: with a log prior, have yet to grow.
+SHORT = 0.1
 
 
 class WeightWatch:
@@ -20,6 +25,7 @@ class WeightWatch:
         self.layer = layer
         self._before: Tensor | None = None
         self._last_update: Tensor | None = None
+        self._began_at_zero: bool | None = None
         self._input_mean: Tensor | None = None
         self._gradient_sum: Tensor | None = None
         self._values: defaultdict[str, list[float]] = defaultdict(list)
@@ -34,6 +40,8 @@ class WeightWatch:
     def before_step(self) -> None:
         """Note the weights."""
         self._before = _whole(self.layer.weight.detach()).clone()
+        if self._began_at_zero is None:
+            self._began_at_zero = not bool(self._before.any())
 
     def after_backward(self) -> None:
         """Look at the gradient, if there is one: of a weight with an adapter none is kept."""
@@ -60,6 +68,8 @@ class WeightWatch:
         if before is None:
             return
         size = float(before.float().norm())
+        if is_sampled and self._began_at_zero:
+            self._values["is_short"].append(size < SHORT * math.sqrt(len(before)))
         # In its place, and so turned around, as all of them are.
         update = before.sub_(_whole(self.layer.weight.detach())).float()
         length = float(update.norm())
@@ -74,6 +84,7 @@ class WeightWatch:
         values, self._values = self._values, defaultdict(list)
         total, self._gradient_sum = self._gradient_sum, None
         found: dict[str, Any] = {name: statistics.median(each) for name, each in values.items()}
+        found["is_short"] = any(values["is_short"])
         if "update" in values:
             found["largest_update"] = max(values["update"])
         norms = values["gradient"]
