@@ -164,6 +164,12 @@ def test_channels_of_a_convolution_are_its_units():
     assert (health.layer, health.units.num_rows) == ("backbone.0", 2 * 4 * 4)
 
 
+@pytest.mark.parametrize(("cls", "expected"), [(nn.ReLU6, False), (nn.Hardtanh, True)])
+def test_an_activation_that_is_off_below_zero_does_not_saturate_on_both_sides(cls, expected):
+    watch = Watch(nn.Sequential(nn.Linear(6, 4), cls()), "backbone")
+    assert watch.layers[0].is_two_sided is expected
+
+
 def test_rows_of_two_ranks_are_summed():
     one, other = (UnitWindow(SaturatedRegion(below=0.0)) for _ in range(2))
     one.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]))

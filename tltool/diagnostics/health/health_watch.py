@@ -108,7 +108,10 @@ class _Layer:
 
     @property
     def is_two_sided(self) -> bool:
-        return self.units is not None and all(map(math.isfinite, self.units.saturation))
+        if self.units is None:
+            return False
+        below, above = self.units.saturation  # relu6 is off below 0 as relu is, and not saturated.
+        return -math.inf < below < 0 < above < math.inf
 
 
 class Watch:
