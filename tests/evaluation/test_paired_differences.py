@@ -51,6 +51,13 @@ def test_equal_heads_differ_by_nothing():
     assert (difference.estimate.mean, difference.p_value, difference.is_finding) == (0, 1, False)
 
 
+def test_half_of_an_interval_is_that_before_it_is_cut_off():
+    heads = {"a": torch.zeros(2, 20), "b": torch.tensor([[1.0] * 20, [0.4] * 20])}
+    estimate = judge(heads, "a")[0].estimate
+    assert estimate.interval == (-1, 1)
+    assert estimate.half_width > estimate.mean + 1
+
+
 def test_a_large_difference_is_found():
     heads = {"a": right(0.7, (3, 300), 0), "b": right(0.95, (3, 300), 1)}
     (difference,) = judge(heads, "a")

@@ -76,5 +76,4 @@ def _training_table(rows: list[HeadResult]) -> Table:
 
 
 def _with_interval(estimate: MeanEstimate, score: Score, sign: str = "") -> str:
-    half = estimate.interval[1] - estimate.mean
-    return f"{score.words(estimate.mean, sign)} +- {score.words(half)}"
+    return f"{score.words(estimate.mean, sign)} +- {score.words(estimate.half_width)}"

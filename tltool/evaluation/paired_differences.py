@@ -59,9 +59,14 @@ class MeanEstimate:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval."""
+        low, high = self.mean - self.half_width, self.mean + self.half_width
+        return max(low, -self.largest), min(high, self.largest)
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval, before the largest size that the mean can have cuts it off."""
         quantile = float(stdtrit(self.degrees_of_freedom, (1 + CONFIDENCE) / 2))
-        half = quantile * self.standard_error
-        return max(self.mean - half, -self.largest), min(self.mean + half, self.largest)
+        return quantile * self.standard_error
 
     @property
     def p_value(self) -> float:

@@ -57,7 +57,7 @@ def comparison_curves(found: Comparison) -> dict[str, dict[str, list[tuple[int, 
 def _color_range(found: Comparison) -> tuple[float, float]:
     means = [row.result.mean for row in found.rows]
     center = (min(means) + max(means)) / 2
-    error = max(row.result.interval[1] - row.result.mean for row in found.rows)
+    error = max(row.result.half_width for row in found.rows)
     half = max(max(means) - center, error)
     return center - half, center + half
 
