@@ -10,6 +10,7 @@ import torch
 from tltool.comparison.compare import compare_heads
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
+from tltool.evaluation.paired_differences import estimate_score
 
 SMALL = {"hidden_features": [8]}
 SETTINGS = TrainingSettings(epochs=4, batch_size=16)
@@ -133,6 +134,11 @@ def test_the_table_has_all_that_a_row_knows(compare, tmp_path):
     assert float(first["accuracy"]) == pytest.approx(found.rows[0].result.mean)
     assert float(second["p_holm"]) == pytest.approx(found.differences[0].p_value)
     assert {"epochs_to_loss", "sensitivity", "dead_units", "seconds"} < set(first)
+
+
+def test_the_result_of_a_head_is_a_share(compare):
+    found = compare()
+    assert found.rows[0].result == estimate_score(found.per_image["relu"])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,14 @@ import pytest
 import torch
 from scipy import stats
 
-from tltool.evaluation.paired_differences import estimate_mean, holm, images_needed, judge
+from tltool.evaluation.paired_differences import (
+    estimate_mean,
+    estimate_score,
+    holm,
+    images_needed,
+    judge,
+)
+from tltool.evaluation.score import MAE
 
 
 def right(share, shape, seed):
@@ -56,6 +63,18 @@ def test_half_of_an_interval_is_that_before_it_is_cut_off():
     estimate = judge(heads, "a")[0].estimate
     assert estimate.interval == (-1, 1)
     assert estimate.half_width > estimate.mean + 1
+
+
+def test_an_accuracy_stays_within_its_range_and_is_never_certain():
+    few = estimate_score(torch.tensor([[1.0] * 9 + [0.0], [0.0] * 10]))
+    assert few.interval == (0, 1)
+    low, high = estimate_score(torch.ones(2, 30)).interval
+    assert 0.85 < low < 0.95
+    assert high == 1
+
+
+def test_an_error_is_not_below_zero():
+    assert estimate_score(torch.tensor([[0.1, 9.0], [0.2, 7.0]]), score=MAE).interval[0] == 0
 
 
 def test_a_large_difference_is_found():

@@ -17,7 +17,7 @@ from tltool.comparison.result import HeadResult
 from tltool.comparison.training_progress import training_progress
 from tltool.comparison.trainings import Job, Outcome, Trainings
 from tltool.comparison.variants import Variant
-from tltool.evaluation.paired_differences import estimate_mean
+from tltool.evaluation.paired_differences import estimate_score
 from tltool.finetuning.durations import describe_duration
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Selection:
         epochs = statistics.median(_epochs_to(target_loss, each.train_losses) for each in found)
         return HeadResult(
             name=name,
-            result=estimate_mean(scores, groups),
+            result=estimate_score(scores, groups, score=self.trainings.settings.score),
             lr=Counter(self.chosen[unit] for unit in units).most_common(1)[0][0],
             at_edge=sum(edges) / len(edges),
             num_parameters=self.trainings.num_parameters(name),

@@ -53,18 +53,20 @@ class MeanEstimate:
     num_seeds: int
     num_differing: int
     """Number of images or groups whose mean is not 0."""
+    smallest: float = -math.inf
+    """The smallest value that the mean can have: -1 for a difference of accuracies."""
     largest: float = math.inf
-    """The largest size that the mean can have: 1 for a difference of accuracies."""
+    """The largest one."""
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval."""
         low, high = self.mean - self.half_width, self.mean + self.half_width
-        return max(low, -self.largest), min(high, self.largest)
+        return max(low, self.smallest), min(high, self.largest)
 
     @property
     def half_width(self) -> float:
-        """Half of the interval, before the largest size that the mean can have cuts it off."""
+        """Half of the interval, before the values that the mean can have cut it off."""
         quantile = float(stdtrit(self.degrees_of_freedom, (1 + CONFIDENCE) / 2))
         return quantile * self.standard_error
 
@@ -217,16 +219,47 @@ def judge(
     ]
 
 
+def estimate_score(
+    scores: Tensor, groups: Sequence[int] | None = None, *, score: Score = ACCURACY
+) -> MeanEstimate:
+    """Return the score of one head.
+
+    See `estimate_mean`. Images that are all right have an error, too: that of an accuracy counts
+    four images more, two of them right (Agresti & Coull, 1998, https://doi.org/10.2307/2685469).
+
+    Args:
+        scores: Whether each image is right, or what else it contributes to the score,
+            ``(num_seeds, num_images)``.
+        groups: Group of each image, see `estimate_mean`.
+        score: What they are scores of.
+    """
+    estimate = estimate_mean(scores, groups)
+    if score is ACCURACY:
+        estimate = _with_more_images(estimate, scores, groups, values=(1, 1, 0, 0))
+    largest = math.inf if score.smaller_is_better else 1.0
+    return replace(estimate, smallest=0.0, largest=largest)
+
+
 def _difference(scores: Tensor, groups: Sequence[int] | None, score: Score) -> MeanEstimate:
     estimate = estimate_mean(scores, groups)
     if score is not ACCURACY:
         return estimate
-    one = scores.new_ones(len(scores), 1)
-    more = None if groups is None else [*groups, max(groups) + 1, max(groups) + 2]
-    error = estimate_mean(torch.cat([scores, one, -one], dim=1), more).standard_error
-    if groups is not None:  # Of few large groups two more of one image each may lower it.
+    estimate = _with_more_images(estimate, scores, groups, values=(1, -1))
+    return replace(estimate, smallest=-1.0, largest=1.0)
+
+
+def _with_more_images(
+    estimate: MeanEstimate, scores: Tensor, groups: Sequence[int] | None, values: Sequence[int]
+) -> MeanEstimate:
+    """Return an estimate whose error counts some images more, each of them a group of its own."""
+    added = scores.new_tensor(values).expand(len(scores), -1)
+    more = groups
+    if groups is not None:
+        more = [*groups, *range(max(groups) + 1, max(groups) + 1 + len(values))]
+    error = estimate_mean(torch.cat([scores, added], dim=1), more).standard_error
+    if groups is not None:  # Of few large groups more of one image each may lower it.
         error = max(error, estimate.standard_error)
-    return replace(estimate, standard_error=error, largest=1.0)
+    return replace(estimate, standard_error=error)
 
 
 def images_needed(estimate: MeanEstimate, effect: float, num_comparisons: int = 1) -> int | None:
