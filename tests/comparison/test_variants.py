@@ -50,6 +50,20 @@ def test_a_wrong_axis_is_refused(axes, message):
 
 
 @pytest.mark.parametrize(
+    ("axes", "hidden", "message"),
+    [
+        ({"width": [64, 128]}, [], "no hidden layer.*`depth`"),
+        ({"depth": [1, 2]}, [512, 64], r"one width, for example \[512, 512\]"),
+        ({"depth": [-1, 1]}, [256], "`depth` must be a whole number of at least 0, got -1"),
+        ({"depth": [1.5]}, [256], "`depth` must be a whole number of at least 0, got 1.5"),
+    ],
+)
+def test_layers_that_an_axis_does_not_describe_are_refused(axes, hidden, message):
+    with pytest.raises(ValueError, match=message):
+        cross_axes(axes, head={"hidden_features": hidden})
+
+
+@pytest.mark.parametrize(
     ("head", "message"),
     [
         ({"activation": "gleu"}, "Did you mean 'gelu'"),

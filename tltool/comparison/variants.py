@@ -87,7 +87,8 @@ def cross_axes(
         optimizer: The optimizer of all, unless it is an axis.
 
     Raises:
-        ValueError: If an axis or a value is unknown, or a value is there twice.
+        ValueError: If an axis or a value is unknown, a value is there twice, or the head has hidden
+            layers that depth or width cannot vary.
 
     Example:
         >>> variants, reference = cross_axes({"activation": ["relu", "gelu"], "norm": [None]})
@@ -103,6 +104,7 @@ def cross_axes(
             what = f"{twice[0]!r} twice" if twice else "no value"
             raise ValueError(f"The axis `{axis}` has {what}. Name each value once.")
     hidden = list(head.get("hidden_features", [256]))
+    _check_hidden(axes, hidden)
     shape = {"depth": len(hidden), "width": (hidden or [256])[0]}
     usual = {axis: signature(Head).parameters[axis].default for axis in HEAD_AXES}
     own = {**usual, **head, **shape, "optimizer": optimizer}
@@ -147,6 +149,23 @@ def describe(axis: str, value: Any) -> str:
         text = f"{value.get('name')}({arguments})" if arguments else str(value.get("name"))
     plain = axis in {"activation", "norm", "initializer", "optimizer"}
     return text if plain else f"{words} {text}"
+
+
+def _check_hidden(axes: Mapping[str, Sequence[Any]], hidden: Sequence[int]) -> None:
+    """Raise where depth or width would make other hidden layers than their names say."""
+    for depth in axes.get("depth", ()):
+        if not isinstance(depth, int) or depth < 0:
+            raise ValueError(f"`depth` must be a whole number of at least 0, got {depth}.")
+    if "width" in axes and "depth" not in axes and not hidden:
+        raise ValueError(
+            "The head has no hidden layer, whose `width` could be varied. Set hidden_features, for "
+            "example [256], or the axis `depth` too."
+        )
+    if not {"depth", "width"}.isdisjoint(axes) and len(set(hidden)) > 1:
+        raise ValueError(
+            f"Hidden layers of several widths, {list(hidden)}, cannot be varied by depth or width. "
+            f"Set hidden_features of one width, for example {[hidden[0]] * len(hidden)}."
+        )
 
 
 def _make_variant(
