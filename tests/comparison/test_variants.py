@@ -20,6 +20,11 @@ def test_a_head_without_hidden_layers_is_there_once():
     check_variant(variants["depth 0"], 8, 2)
 
 
+def test_a_head_without_hidden_layers_keeps_its_dropout():
+    variants, _ = cross_axes({"depth": [0], "dropout": [0.0, 0.5]})
+    assert [variant.head.get("dropout") for variant in variants.values()] == [0.0, 0.5]
+
+
 def test_the_reference_is_the_head_that_was_given():
     head = {"activation": "gelu", "dropout": 0.1}
     _, reference = cross_axes({"activation": ["relu", "gelu"], "dropout": [0.5, 0.1]}, head=head)

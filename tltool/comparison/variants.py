@@ -21,7 +21,7 @@ from tltool.models.serialization import rebuild
 HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout")
 #: What can be varied.
 AXES = (*HEAD_AXES, "depth", "width", "optimizer")
-_HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "dropout", "width")
+_HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "width")
 _WARNED = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
 
 
