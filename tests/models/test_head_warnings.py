@@ -26,6 +26,8 @@ SOUND_SELU = {
         {"hidden_features": [16, 16], "norm": "batch"},
         {"hidden_features": [16, 16], "norm": "layer", "dropout": 0.5},
         {"hidden_features": [16], "norm": "batch", "dropout": 0.5},
+        {"hidden_features": [16], "norm": "batch", "bias": 0.01, "norm_position": "after"},
+        {"hidden_features": [16], "norm": "layer", "bias": 0.01},
         SOUND_SELU,
         {**SOUND_SELU, "initializer": "auto", "dropout": 0.1},
         {**SOUND_SELU, "input_norm": {"name": "whiten", "eps": 0.1}},
@@ -52,6 +54,7 @@ def test_sound_combinations_get_no_warning(choices):
         ({"initializer": "zeros"}, "no gradient. Set `initializer: auto`"),
         ({"initializer": {"name": "constant", "value": 0.1}}, "Set `initializer: auto`"),
         ({"hidden_features": [8, 8], "norm": "batch", "dropout": 0.5}, "Set `dropout: 0`"),
+        ({"norm": "batch", "bias": 0.01}, "Set `norm_position: after`, or leave `bias` out"),
     ],
 )
 def test_a_combination_that_defeats_itself_gets_one_warning(choices, remedy):

@@ -22,7 +22,7 @@ HEAD_AXES = ("activation", "norm", "initializer", "bias", "input_norm", "dropout
 #: What can be varied.
 AXES = (*HEAD_AXES, "depth", "width", "optimizer")
 _HIDDEN_ONLY = ("activation", "norm", "norm_position", "initializer", "bias", "width")
-_WARNED = ("hidden_features", "activation", "norm", "initializer", "dropout", "input_norm")
+_WARNED = ("hidden_features", "input_norm", "dropout", *_HIDDEN_ONLY[:-1])  # width is none
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ def combination_warnings(
     hidden_features: Sequence[int] = (),
     activation: str | Mapping[str, Any] = "relu",
     norm: Choice = None,
+    norm_position: str = "before",
     initializer: str | Mapping[str, Any] = "auto",
+    bias: float = 0.0,
     dropout: float = 0.0,
     input_norm: Choice = None,
     batch_per_device: int | None = None,
@@ -89,6 +91,7 @@ def combination_warnings(
     selu = hidden and names["activation"] == "selu"
     other_weights = names["initializer"] not in KEEPS_VARIANCE_OF_SELU
     other_weights |= bool(parsed["initializer"][1])
+    cancels = hidden and entry is not None and entry.cancels_bias and norm_position == "before"
     holds = {
         "few_samples": few and (batch_norm or names["input_norm"] == "batch"),
         "selu_with_norm": selu and entry is not None,
@@ -97,7 +100,8 @@ def combination_warnings(
         "saturating": hidden and names["activation"] in SATURATING,
         "zeros": hidden and names["initializer"] == "zeros",
         "constant": hidden and names["initializer"] == "constant",
+        "bias_before_batch_norm": cancels and bias,
         "dropout_before_batch_norm": dropout and len(hidden_features) > 1 and batch_norm,
     }
-    words = {**names, "samples": batch_per_device, "enough": ENOUGH_SAMPLES}
+    words = {**names, "bias": bias, "samples": batch_per_device, "enough": ENOUGH_SAMPLES}
     return [MESSAGES["head"][case].format(**words) for case, does in holds.items() if does]

@@ -39,7 +39,7 @@ class Head(nn.Module):
         norm: Name of the normalization of each hidden layer, a mapping of a name and its arguments,
             or ``None``. A linear layer right in front of batch norm drops its bias, which the
             normalization would cancel (Ioffe & Szegedy, 2015, https://arxiv.org/abs/1502.03167,
-            section 3.2).
+            section 3.2); a ``bias`` beside it is warned of.
         norm_position: Whether the norm stands before or after the activation.
         initializer: Name of the initializer of the hidden weights, or a mapping of a name and its
             arguments; ``auto`` is what suits the activation.
@@ -114,6 +114,7 @@ class Head(nn.Module):
         if is_rebuilding():
             return
         choices |= {"hidden_features": sizes, "dropout": dropout, "input_norm": input_norm}
+        choices |= {"norm_position": norm_position, "bias": bias}
         for warning in combination_warnings(**choices):
             log.warning(warning)
 
