@@ -17,6 +17,8 @@ SETTINGS = TrainingSettings(epochs=4, batch_size=16)
 SPLITS = ["train"] * 45 + ["val"] * 15 + ["test"] * 30
 #: No unit of it ever learns: each is off for all images.
 BLIND = SMALL | {"initializer": "zeros", "bias": -1.0}
+NOT_FINITE = torch.full((90, 8), 0.5)
+NOT_FINITE[3, 2] = torch.nan
 TWO = {"relu": Variant(SMALL), "gelu": Variant(SMALL | {"activation": "gelu"})}
 
 
@@ -149,6 +151,7 @@ def test_the_result_of_a_head_is_a_share(compare):
         ({"lr": -1.0}, "Leave it out for an `lr` of each head"),
         ({"data": (torch.randn(90, 8), torch.zeros(90, dtype=torch.long))}, "at least 2 classes"),
         ({"data": (torch.randn(90, 8), torch.arange(4))}, r"got \(90, 8\) and \(4,\)"),
+        ({"data": (NOT_FINITE, torch.arange(90) % 2)}, "of 1 image .* not finite.*preprocessing"),
         ({"variants": {"a": Variant({"activation": "rleu"})}}, "Did you mean 'relu'"),
     ],
 )

@@ -61,8 +61,8 @@ def compare_heads(
         show_progress: Say before how long it takes, and show on the error stream how far it is.
 
     Raises:
-        ValueError: If the features do not fit the labels, a head cannot be built, or there are too
-            few images.
+        ValueError: If the features do not fit the labels or are not finite, a head cannot be built,
+            or there are too few images.
 
     Example:
         >>> labels = torch.arange(60) % 2
@@ -135,6 +135,12 @@ def _check_data(
         raise ValueError(
             f"A comparison takes features (N, num_features) and {wanted}, got "
             f"{tuple(features.shape)} and {tuple(labels.shape)}."
+        )
+    broken = int((~features.isfinite()).any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"Features of {broken} image{'s' * (broken > 1)} are not finite, and heads that train "
+            "on them diverge. Check the weights and the preprocessing: tltool doctor."
         )
     if len(torch.unique(labels, dim=0)) < 2:
         what = "values" if objective == "regression" else "classes"
