@@ -41,7 +41,7 @@ def rank_and_print(candidates: Sequence[LocalWeights], data: str, *, max_images:
             print(one_line(left_out), file=sys.stderr)
     if not ranked:
         raise ValueError("No backbone could be used; see above.")
-    ranked.sort(key=lambda one: one.suitability.accuracy, reverse=True)
+    ranked.sort(key=lambda one: one.suitability.order)
     _print_ranking(ranked)
     best = ranked[0].weights
     is_directory = Path(data).expanduser().is_dir()

@@ -34,8 +34,18 @@ class Suitability(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the accuracy, from the number of images."""
+        """The standard error of the accuracy, from the number of images.
+
+        Where the probe is right on all of them, or on none, it is half of 3/N, see `estimate`.
+        """
+        if self.accuracy in {0.0, 1.0}:
+            return 1.5 / self.num_images
         return math.sqrt(self.accuracy * (1 - self.accuracy) / self.num_images)
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """The place in a ranking, the best first: by accuracy, and of equal ones by LogME."""
+        return -self.accuracy, -self.logme
 
 
 class RankedBackbone(NamedTuple):
