@@ -81,6 +81,12 @@ def test_a_lagging_batch_norm_is_told(shift, factor):
     assert causes(norms=[NormHealth("head.hidden.0.norm", shift, factor)]) == ["batch norm lags"]
 
 
+@pytest.mark.parametrize(("kind", "is_named"), [("relu", True), ("star_relu", False)])
+def test_an_alarm_names_a_command_only_for_what_it_knows(kind, is_named):
+    (alarm,) = find_alarms([healthy(dead_in_epoch=0.6, activation=kind)])
+    assert (f"tltool activations {kind}" in alarm.message) is is_named
+
+
 def test_the_worst_layer_speaks_for_its_cause():
     layers = [healthy(dead_in_epoch=0.6), healthy(dead_in_epoch=0.9)]
     (alarm,) = find_alarms(layers)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from tltool.diagnostics.health.health_watch import LayerHealth, NormHealth
+from tltool.layers.activations import ACTIVATIONS
 
 #: Share of dead units. Random relu layers have few; a few dozen in a hundred do no measurable harm
 #: (`scripts/benchmark/health.py`).
@@ -119,7 +120,9 @@ def _shares(layers: Sequence[LayerHealth]) -> Iterator[Alarm]:
             where = "on every training image of the last epoch"
             if layer.dead_in_epoch is None and layer.units is not None:
                 where = f"on all {layer.units.num_rows:,} rows seen"
-            words = {"share": share, "activation": layer.activation, "where": where}
+            kind = layer.activation
+            more = f" (tltool activations {kind})" if kind in ACTIVATIONS else ""
+            words = {"share": share, "activation": kind, "where": where, "more": more}
             yield _alarm(cause, layer.layer, **words)
 
 
