@@ -50,3 +50,13 @@ def test_class_weights_count():
     fit_head_(weighted, features, labels, class_weights=torch.tensor([9.0, 1.0, 1.0]))
     shares = [(head(features).argmax(dim=1) == 0).double().mean() for head in (plain, weighted)]
     assert shares[1] > shares[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_a_head_of_another_precision_learns_as_one_of_float32(dtype):
+    labels = torch.arange(60) % 3
+    features = torch.eye(3)[labels] + 0.1 * torch.randn(60, 3)
+    head = Head(3, 3, hidden_features=[8], norm="batch").to(dtype)
+    fit_head_(head, features, labels)
+    assert {tensor.dtype for tensor in head.parameters()} == {dtype}
+    assert torch.equal(head.eval()(features.to(dtype)).argmax(dim=1), labels)

@@ -1,5 +1,6 @@
 """Training of a head on features alone, before the backbone trains too."""
 
+import copy
 from typing import Unpack
 
 import torch
@@ -25,7 +26,8 @@ def fit_head_(
     have no closed form: AdamW, one cycle. It draws from a seed of its own.
 
     Args:
-        head: Any head; its mode is left as it was.
+        head: Any head; its mode is left as it was. Of another precision than the features, it
+            trains in theirs.
         features: Of the training images, ``(N, num_features)``.
         labels: As `label_loss` takes them.
         **loss: See `LossOptions`.
@@ -40,6 +42,10 @@ def fit_head_(
         >>> fit_head_(head, features, labels)(features[:4]).argmax(dim=1)
         tensor([0, 0, 1, 1])
     """
+    if next(head.parameters()).dtype != features.dtype:  # As with --trainer.precision bf16-true.
+        copied = copy.deepcopy(head).to(features.dtype)
+        head.load_state_dict(fit_head_(copied, features, labels, **loss).state_dict())
+        return head
     size = min(_BATCH_SIZE, len(features))
     per_epoch = len(features) // size  # What is left over is in another epoch's batches.
     steps = min(max(EPOCHS * per_epoch, FEWEST_STEPS), MOST_STEPS)
