@@ -19,17 +19,21 @@ _OF_TIMMS_WEIGHTS = ("description", "license", "notes", "origin_url", "paper_ids
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
-def timm_classifier(backbone: Backbone, head: nn.Module) -> nn.Module:
+def timm_classifier(
+    backbone: Backbone, head: nn.Module, *, data_config: Mapping[str, Any] | None = None
+) -> nn.Module:
     """Return timm's model with its classifier, which computes the logits of a backbone and a head.
 
     Args:
         backbone: Without adapters; in evaluation mode.
         head: A linear layer, or a `Head` that is one, without input norm.
+        data_config: The preprocessing of its images; ``None`` for that of the backbone.
 
     Raises:
         ValueError: If timm has no such model; all that forbids it is named.
     """
-    reasons = [*_backbone_reasons(backbone), *_head_reasons(head)]
+    config = backbone.data_config if data_config is None else data_config
+    reasons = [*_backbone_reasons(backbone), *_head_reasons(head), *_image_reasons(config)]
     if reasons:
         raise ValueError(_refusal(backbone, reasons))
     linear = _linear(head)
@@ -112,6 +116,13 @@ def _head_reasons(head: nn.Module) -> list[str]:
     if head.input_norm is not None:
         reasons.append(f"`head.input_norm: {init_args['input_norm']}`")
     return reasons
+
+
+def _image_reasons(data_config: Mapping[str, Any]) -> list[str]:
+    """Return what of the preprocessing timm has no word for: it would give other pixels."""
+    reasons = ["`data.preprocessing: mean_image`"] if "mean_image" in data_config else []
+    value_range = data_config.get("value_range")
+    return reasons if value_range is None else [*reasons, f"`data.value_range: {value_range}`"]
 
 
 def _linear(head: nn.Module) -> nn.Linear:

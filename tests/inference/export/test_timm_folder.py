@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,21 @@ def test_what_timm_cannot_build_is_named_with_formats_that_can(
     with pytest.raises(ValueError, match=r"--to torch-export or --to onnx") as refusal:
         write_timm(make_predictor(**options), tmp_path / "model")
     assert reason in str(refusal.value)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("reason", "config"),
+    [
+        ("no `data.preprocessing: mean_image`", {"mean_image": "a PNG in base 64"}),
+        ("no `data.value_range: [0.0, 4095.0]`", {"value_range": [0.0, 4095.0]}),
+    ],
+)
+def test_a_preprocessing_that_timm_cannot_do_is_refused(make_predictor, tmp_path, reason, config):
+    predictor = make_predictor()
+    predictor.task.data_config |= config
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        write_timm(predictor, tmp_path / "model")
     assert not [*tmp_path.iterdir()]
 
 

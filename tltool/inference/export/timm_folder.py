@@ -34,7 +34,7 @@ def write_timm(predictor: Predictor, path: Path) -> list[str]:
     task = predictor.task
     exported = give_target_units_(exported_model(task), task)
     backbone = task.backbone
-    model = timm_classifier(exported.backbone, exported.head)
+    model = timm_classifier(exported.backbone, exported.head, data_config=task.data_config)
     source = task.task_config["backbone"]["init_args"]["weights"]
     with whole_folder(path) as folder:
         description = {"name": backbone.name, "data_config": task.data_config}
