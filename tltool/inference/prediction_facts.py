@@ -10,9 +10,14 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.data.files.decoding import decode_image
+from tltool.data.loading.image_dataset import decode_with
 from tltool.features.file_hashes import HASH_BYTES, hash_content
 from tltool.features.fingerprint import make_fingerprint
 from tltool.training.image_task import ImageTask
+
+DRAWN = 64
+"""So many images that are no files are looked at: their names are those of any data set."""
 
 
 def prediction_facts(
@@ -26,7 +31,8 @@ def prediction_facts(
 ) -> dict[str, Any]:
     """Return what decides the numbers of a prediction, as plain data.
 
-    Images count by path and size, for copies on the disks of machines have dates of their own.
+    Images count by path and size, for copies on the disks of machines have dates of their own; what
+    another decoder gives, such as rows of a data set, by name and the pixels of some.
 
     Args:
         task: The network.
@@ -43,6 +49,7 @@ def prediction_facts(
         "network": network.name,
         "num_images": len(paths),
         "images": hash_listing(paths),
+        "pixels": hash_pixels(data, paths),
         "batch_size": data.batch_size,
         "top_k": num_shown,
         "thresholds": task.thresholds,
@@ -74,4 +81,20 @@ def hash_listing(paths: Sequence[str]) -> str:
         with contextlib.suppress(OSError, ValueError):  # Data in memory have names alone.
             size = os.stat(path).st_size
         digest.update(os.fsencode(f"{path}\0{size}\n"))
+    return digest.hexdigest()
+
+
+def hash_pixels(data: ImageDataModule, paths: Sequence[str]) -> str:
+    """Return a hash of the pixels of `DRAWN` images, taken evenly; empty where files say enough.
+
+    Raises:
+        BrokenImageError: If one of them cannot be decoded.
+    """
+    if data.decoder is decode_image:
+        return ""
+    options = data.transform().decode_options
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    for path in paths[:: max(1, -(-len(paths) // DRAWN))]:
+        image = decode_with(data.decoder, path, **options)
+        digest.update(f"{image.size}\n".encode() + image.tobytes())
     return digest.hexdigest()
