@@ -9,8 +9,11 @@ import torch
 from tltool.inference.loading import load
 from tltool.inference.merge_sources import read_sources
 from tltool.inference.merging import merge_weights, save_merge
+from tltool.models.backbone import Backbone
 from tltool.models.weight_averaging import average_weights, interpolate_weights
 from tltool.training.callbacks.ending import Ending
+from tltool.training.checkpoint_io import TASK
+from tltool.training.image_task import ImageTask
 
 job = runpy.run_path(str(Path(__file__).parents[1] / "training" / "ending_job.py"))
 
@@ -128,6 +131,17 @@ def test_what_does_not_belong_together_is_refused(run, tmp_path, change, message
     other = changed(best, tmp_path, change)
     with pytest.raises(ValueError, match=rf"cannot be averaged with .*{message}"):
         read_sources([best, other], "soup")
+
+
+def test_heads_of_another_scale_of_the_target_are_refused(tmp_path):
+    stats = {"mean": 40.0, "std": 12.0}
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone, num_classes=1, objective="regression", target_stats=stats)
+    age = tmp_path / "age.ckpt"
+    torch.save({TASK: task.task_config, "state_dict": task.state_dict()}, age)
+    other = changed(age, tmp_path, lambda task: task["target_stats"].update(mean=400.0))
+    with pytest.raises(ValueError, match="was of mean 40, deviation 12 and is of mean 400"):
+        read_sources([age, other], "uniform")
 
 
 def test_networks_that_trained_with_another_dropout_belong_together(run, second, tmp_path):

@@ -112,21 +112,37 @@ def _checked_task(
     first = next(iter(checkpoints))
     task = ImageTask.load_from_checkpoint(paths[first])
     for name, checkpoint in checkpoints.items():
-        differences = [
-            difference
-            for difference in model_differences(checkpoints[first][TASK], checkpoint[TASK])
-            if difference.rule is Rule.REFUSED
-            and difference.key.rpartition(".")[2] not in _ONLY_IN_TRAINING
-        ]
+        differences = _differences(checkpoints[first][TASK], checkpoint[TASK])
         if differences:
             raise ValueError(
                 f"{paths[name]} cannot be averaged with {paths[first]}: "
-                f"{'; '.join(map(str, differences))}. Merge checkpoints of one backbone, head, "
-                "preprocessing and list of classes."
+                f"{'; '.join(differences)}. Merge checkpoints of one backbone, head, preprocessing "
+                "and list of classes; of numbers, with one mean and deviation of the target."
             )
         load_state_(task, checkpoint["state_dict"])
         check_finite(task, paths[name])
     return task
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what of two tasks gives their weights another meaning, in words."""
+    found = [
+        str(difference)
+        for difference in model_differences(before, now)
+        if difference.rule is Rule.REFUSED
+        and difference.key.rpartition(".")[2] not in _ONLY_IN_TRAINING
+    ]
+    scales = [_target_scale(config) for config in (before, now)]
+    if scales[0] != scales[1]:
+        words = " and is of ".join("mean {:.6g}, deviation {:.6g}".format(*each) for each in scales)
+        found.append(f"the target was of {words}: its outputs are numbers of that scale")
+    return found
+
+
+def _target_scale(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the mean and the deviation by which a head's outputs are standardized."""
+    stats = config.get("target_stats") or {}
+    return stats.get("mean", 0.0), stats.get("std", 1.0)
 
 
 def _start(run_dir: Path, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
