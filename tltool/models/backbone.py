@@ -47,7 +47,7 @@ from tltool.models.weights.loading import (
     resolve_auto,
 )
 from tltool.models.weights.model_folder import find_origin
-from tltool.models.weights.safetensors_file import own_preprocessing
+from tltool.models.weights.trained_backbone import edits_warnings, own_preprocessing
 from tltool.surgery.edits import EditReport
 from tltool.surgery.module_replacement import shortened
 
@@ -191,7 +191,10 @@ class Backbone(EditedModel):
         self._own = [parameter for parameter, _ in self.model.named_parameters()]
         self._edit(surgery)
         if not is_rebuilding():
-            for warning in surgery_warnings(self.model, self.surgery_reports):
+            for warning in (
+                *edits_warnings(self.weights, surgery),
+                *surgery_warnings(self.model, self.surgery_reports),
+            ):
                 log.warning("%s", warning)
         if grad_checkpointing:
             self.model.set_grad_checkpointing(True)

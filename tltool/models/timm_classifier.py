@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.models.pixel_backbone import NAME as PIXELS
+from tltool.models.weights.trained_backbone import EDITS_OF_VALUES
 
-#: Edits that change nothing but values, which a state dict carries.
-_EDITS_OF_VALUES = {"add_lora", "reestimate_statistics", "reinitialize"}
 #: What timm says about its own weights, and not about others for the same model.
 _OF_TIMMS_WEIGHTS = ("description", "license", "notes", "origin_url", "paper_ids", "paper_name")
 _PREPROCESSING = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -95,7 +94,7 @@ def _preprocessing(data_config: Mapping[str, Any]) -> dict[str, Any]:
 def _backbone_reasons(backbone: Backbone) -> list[str]:
     """Return what of a backbone timm does not build."""
     names = [edit if isinstance(edit, str) else next(iter(edit)) for edit in backbone.surgery]
-    reasons = [f"`surgery: {name}`" for name in names if name not in _EDITS_OF_VALUES]
+    reasons = [f"`surgery: {name}`" for name in names if name not in EDITS_OF_VALUES]
     if backbone.stop is not None:
         reasons.append(f"`stop_at: {backbone.description['init_args']['stop_at']}`")
     if backbone.name == PIXELS:

