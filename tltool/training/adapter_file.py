@@ -14,6 +14,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.safetensors_file import read_description, save_weights
+from tltool.models.weights.state_dict_files import check_checksum
 
 # Edits that begin with random numbers, which the file holds.
 _RANDOM = ("add_lora", "reinitialize")
@@ -56,9 +57,11 @@ def read_adapters(
         weights: Where the pretrained weights are; ``None`` for where they were.
 
     Raises:
-        ValueError: If the pretrained weights are not the same, or the file is damaged.
+        ValueError: If the pretrained weights are not the same, or the file is damaged or not that
+            of the checksum beside it.
         ConnectionError: If they must be downloaded and the hub is out of reach.
     """
+    check_checksum(path)
     description = read_description(path)
     base = _pretrained(description[_TASK], weights)
     if hash_weights(base) != description[_BASE]:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tltool.models.weights.safetensors_file import read_description
+from tltool.models.weights.state_dict_files import check_checksum
 
 # How to rebuild the task; what its probabilities rest on.
 _TASK, _CALIBRATION = "whole_task", "calibration"
@@ -33,8 +34,9 @@ def read_task(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return how to rebuild a task, and its weights.
 
     Raises:
-        ValueError: If the file is damaged.
+        ValueError: If the file is damaged, or is not that of the checksum beside it.
     """
+    check_checksum(path)
     try:
         state = load_file(path)
     except SafetensorError as error:

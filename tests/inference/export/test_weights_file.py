@@ -57,6 +57,16 @@ def test_the_file_is_a_source_of_weights(make_predictor, tmp_path):
     assert backbone.data_config["mean"] == [0.1, 0.2, 0.3]
 
 
+def test_a_file_that_was_changed_is_refused(make_predictor, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_weights(make_predictor(), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or was changed: its checksum is"):
+        tltool.load(path)
+
+
 def test_what_probabilities_rest_on_goes_along(make_predictor, tmp_path):
     predictor = make_predictor()
     predictor.task.calibration = Calibration(temperature=1.5, split="val", num_images=90)

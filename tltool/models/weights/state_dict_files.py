@@ -84,7 +84,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_checksum(path: Path) -> None:
+def check_checksum(path: Path) -> None:
+    """Refuse a file that is not the one that the checksum beside it was made of, if there is one.
+
+    Raises:
+        ValueError: If it is another one.
+        OSError: If it cannot be read.
+    """
     beside = checksum_path(path)
     if not beside.is_file():
         return
@@ -102,7 +108,7 @@ def _check_checksum(path: Path) -> None:
 
 
 def _read(path: Path) -> Any:
-    _check_checksum(path)
+    check_checksum(path)
     try:
         return read_torch_file(path, "Weights file")
     except ValueError as error:
