@@ -15,7 +15,12 @@ from tltool.__main__ import main
 from tltool.inference.export import onnx_runner
 from tltool.inference.export.golden_images import golden_images
 from tltool.inference.export.onnx_contents import content_hashes
-from tltool.inference.export.onnx_runner import RUNNERS, floats_as_text, package_versions
+from tltool.inference.export.onnx_runner import (
+    RUNNERS,
+    OnnxModel,
+    floats_as_text,
+    package_versions,
+)
 from tltool.inference.export.runner_file import runner_source
 from tltool.inference.export.verification import verify_export
 
@@ -138,6 +143,22 @@ def test_changed_metadata_are_named(file):
     assert verify_export(file).differences == ["changed: metadata class_names"]
 
 
+def test_metadata_of_others_are_named_and_do_not_keep_it_from_predicting(file):
+    edit(file, lambda model: model.metadata_props.add(key="note", value="approved"))
+    assert verify_export(file).differences == ["changed: metadata note"]
+    assert OnnxModel(file).predict([np.zeros((8, 8, 3), np.uint8)])
+
+
+def test_metadata_that_are_gone_are_named(file):
+    def change(model):
+        gone = next(each for each in model.metadata_props if each.key == "contents")
+        model.metadata_props.remove(gone)
+
+    edit(file, change)
+    with pytest.raises(ValueError, match=r"has lost some of its metadata: contents\. Export it"):
+        verify_export(file)
+
+
 def test_another_version_is_named_and_is_no_difference(file, monkeypatch):
     now = {**package_versions(RUNNERS), "onnxruntime": "9.9"}
     monkeypatch.setattr(onnx_runner, "package_versions", lambda names: now)
@@ -151,6 +172,12 @@ def test_a_file_that_is_no_export_is_refused(tmp_path, name, reason):
     (tmp_path / name).write_bytes(b"no protocol buffers")
     with pytest.raises(ValueError, match=reason or "holds no golden images"):
         verify_export(tmp_path / name)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ValueError, match="onnxruntime cannot read"):
+        verify_export(tmp_path / "m.onnx")
 
 
 def test_a_graph_of_someone_else_is_refused(tmp_path):

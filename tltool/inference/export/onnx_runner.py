@@ -2,11 +2,12 @@
 
 import argparse
 import base64
+import contextlib
 import importlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -34,6 +35,7 @@ DEFAULT_THRESHOLD = 0.5
 thresholds of its own."""
 
 _SHOWN = 5  # changed contents that are named
+_NEEDED = ("class_names", "objective", "decode", "resize", "contents", "tolerance", "versions")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class OnnxModel:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If tltool has not written it.
+        ValueError: If tltool has not written it, or its metadata is incomplete.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -81,7 +83,13 @@ class OnnxModel:
         self._texts = dict(self.session.get_modelmeta().custom_metadata_map)
         if "golden_images" not in self._texts:
             raise ValueError(f"{str(path)!r} was not written by `tltool export --to onnx`.")
-        self.facts: dict[str, Any] = {name: json.loads(each) for name, each in self._texts.items()}
+        self.facts = _parsed(self._texts)
+        missing = [name for name in _NEEDED if name not in self.facts]
+        if missing:
+            raise ValueError(
+                f"{str(path)!r} has lost some of its metadata: {', '.join(missing)}. Export it "
+                "again, or take the file as it was exported."
+            )
 
     @property
     def class_names(self) -> list[str]:
@@ -264,10 +272,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parsed(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what texts of metadata say; what others have written there need not be JSON."""
+    facts: dict[str, Any] = {}
+    for name, text in texts.items():
+        with contextlib.suppress(ValueError):
+            facts[name] = json.loads(text)
+    return facts
+
+
 def _session(path: Path) -> Any:
     runtime = importlib.import_module("onnxruntime")
     state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     try:
         return runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except (state.Fail, state.InvalidProtobuf, state.InvalidGraph) as error:
+    except (
+        *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
+        *(state.NoSuchFile, state.NotImplemented, state.RuntimeException),
+    ) as error:
         raise ValueError(f"onnxruntime cannot read {str(path)!r}: {error}") from error
