@@ -91,6 +91,26 @@ def test_other_logits_are_refused_with_the_difference(make_predictor):
         check_agreement(compare(task, model), "It")
 
 
+@pytest.fixture
+def far_from_zero(make_predictor):
+    """A regression of a target of 10,000 +- 1, and its export in these units."""
+    task = make_predictor(objective="regression").task
+    task.target_mean.fill_(1e4)
+    task.target_std.fill_(1.0)
+    return task, give_target_units_(exported_model(task), task)
+
+
+def test_a_regression_far_from_zero_agrees_with_itself(far_from_zero):
+    assert compare(*far_from_zero, in_units=True).agrees
+
+
+def test_a_regression_far_from_zero_does_not_agree_with_another_one(far_from_zero):
+    task, model = far_from_zero
+    with torch.no_grad():
+        model.head.output.bias += 0.5
+    assert not compare(task, model, in_units=True).agrees
+
+
 def test_logits_that_are_no_numbers_do_not_agree(make_predictor):
     task = make_predictor().task
     model = exported_model(task)

@@ -10,6 +10,8 @@ from tltool.training.image_task import ImageTask
 TOLERANCE = 1e-4
 """How far the logits of an export may be from those of the task, as a share of the largest one, or
 of 1 where all are smaller. Rounding makes about 1e-6."""
+ROUNDING = 1e-6
+"""What a number in 32 bits may lose by rounding, as a share of it."""
 NUM_IMAGES = 3
 """Of a comparison: neither one image nor the number that a graph was recorded with."""
 
@@ -18,8 +20,9 @@ class Agreement(NamedTuple):
     """How far the outputs of an export are from those of its task, on the same images.
 
     Attributes:
-        difference: The largest one of an output.
-        scale: The largest output, at least 1.
+        difference: The largest one of an output; of a regression, of a standardized value.
+        scale: The largest output, at least 1; where numbers of a regression have units, at least
+            what these lose by rounding.
         num_changed: Images whose most probable class is another; ``None`` where there are none.
         num_images: Images that were compared.
     """
@@ -57,20 +60,23 @@ def compare(
         task: The task.
         model: The other network.
         num_images: How many images.
-        in_units: The other one gives the numbers of a regression in the units of its target.
+        in_units: The other one gives the numbers of a regression in the units of its target. They
+            are standardized again, for beside a large mean all of them look alike.
     """
     images = example_images(task, num_images=num_images)
     weight = next(task.parameters(), images)
     task.eval()
     # By `forward`, for a compiled backbone would be compiled here, which takes minutes.
     expected = task.head(task.backbone.forward(images.to(weight)))
-    if in_units and task.objective == "regression":
-        expected = task.predictions(expected)
     found, expected = model(images), expected.to("cpu", torch.float32)
+    rounded = 0.0
+    if in_units and task.objective == "regression":
+        mean, std = float(task.target_mean), float(task.target_std)
+        found, rounded = (found - mean) / std, ROUNDING / TOLERANCE * abs(mean) / std
     changed = int((found.argmax(dim=1) != expected.argmax(dim=1)).sum())
     return Agreement(
         difference=float((found - expected).abs().max()),
-        scale=max(1.0, float(expected.abs().max())),
+        scale=max(1.0, rounded, float(expected.abs().max())),
         num_changed=None if task.objective == "regression" else changed,
         num_images=len(images),
     )
