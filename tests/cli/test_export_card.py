@@ -1,7 +1,13 @@
 """`tltool export` to other formats than ONNX, with a model card beside each."""
 
+import runpy
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 import tltool
 from tltool.__main__ import main
@@ -35,6 +41,19 @@ def test_timm_gets_a_folder_with_its_card(checkpoint, tmp_path, capsys):
     assert ".../images" in card
     assert str(checkpoint.parent.parent.parent) not in card
     assert "README.md" in capsys.readouterr().out
+
+
+def test_the_code_of_the_card_turns_a_photo_as_tltool_does(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["export", str(checkpoint), "--to", "timm", "--output", "bugs", "--no_measure"])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((60, 40)).save("image.jpg", exif=exif)
+    code = Path("bugs/README.md").read_text().split("```python\n")[1].split("```")[0]
+    Path("code.py").write_text(code)
+    found = runpy.run_path("code.py")["outputs"].detach()
+    torch.testing.assert_close(found, tltool.load(checkpoint).logits(["image.jpg"]))
 
 
 def test_the_minutes_of_the_run_are_in_its_status_and_on_the_card(checkpoint, tmp_path):

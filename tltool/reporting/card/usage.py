@@ -3,11 +3,12 @@
 from tltool.reporting.card.card_facts import CardFacts
 
 _TIMM = """import timm
-from PIL import Image
+from PIL import Image, ImageOps
 
 model = timm.create_model("local-dir:{name}", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-outputs = model(transform(Image.open("image.jpg").convert("{mode}"))[None])
+image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("{mode}")  # the right way up
+outputs = model(transform(image)[None])
 print(outputs, model.pretrained_cfg["label_names"])
 """
 _TLTOOL = """import tltool
@@ -22,10 +23,11 @@ outputs = model(images)  # (B, {shape}), prepared as facts["tltool.json"] says
 """
 _ONNX = """import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("{name}")
-pixels = np.asarray(Image.open("image.jpg").convert("{mode}"))
+image = ImageOps.exif_transpose(Image.open("image.jpg"))  # the right way up
+pixels = np.asarray(image.convert("{mode}"))
 pixels = pixels.reshape(1, *pixels.shape[:2], -1)  # (B, H, W, C), 8 bits
 names = [each.name for each in session.get_outputs()]
 print(dict(zip(names, session.run(names, {{"images": pixels}}))))
