@@ -95,6 +95,13 @@ def test_a_checkpoint_whose_images_are_gone_has_a_card_that_says_so(
     assert "model-index" not in card
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_images_to_compare_on_are_refused(checkpoint, tmp_path, capsys, number):
+    words = ["--output", str(tmp_path / "bugs.onnx"), "--max_images", number]
+    assert main(["export", str(checkpoint), *words]) == 1
+    assert f"--max_images must be at least 1, got {number}" in capsys.readouterr().err
+
+
 def test_a_run_that_timm_cannot_rebuild_leaves_nothing(checkpoint, tmp_path, capsys):
     status = main(["export", str(checkpoint), "--to", "timm", "--fold_norms"])
     assert status != 0

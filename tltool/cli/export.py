@@ -55,6 +55,10 @@ def export(
         tltool export best.ckpt --to onnx --images new_images
     """
     import_own_modules(modules=modules)
+    if max_images < 1:
+        raise ValueError(
+            f"--max_images must be at least 1, got {max_images}. Set 64, or leave it out."
+        )
     options: dict[str, Any] = {"tolerance": tolerance, "resize": resize}
     options["fold_norms"] = fold_norms or None
     if images or "images" in FORMATS[to].options:
