@@ -38,7 +38,7 @@ def write_adapters(
 
 def is_adapter_file(path: Path) -> bool:
     """Tell whether a file is one of `write_adapters`."""
-    return path.suffix == ".safetensors" and _BASE in read_description(path)
+    return path.suffix.lower() == ".safetensors" and _BASE in read_description(path)
 
 
 def read_calibration(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def task_facts(config: Mapping[str, Any], calibration: Mapping[str, Any]) -> dic
 
 def is_task_file(path: Path) -> bool:
     """Tell whether a file holds a whole task."""
-    return path.suffix == ".safetensors" and _TASK in read_description(path)
+    return path.suffix.lower() == ".safetensors" and _TASK in read_description(path)
 
 
 def read_task(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -116,6 +116,10 @@ def test_a_file_that_nobody_changed_is_as_exported(file):
     assert check.lines() == ["as exported", "5 golden images: off by 0.0e+00 at most"]
 
 
+def test_a_name_in_upper_case_is_verified_too(file):
+    assert verify_export(file.rename(file.with_name("M.ONNX"))).agrees
+
+
 def test_a_changed_weight_is_named_though_no_prediction_shows_it(file):
     def change(model):
         values = np.array(onnx.numpy_helper.to_array(model.graph.initializer[0]))

@@ -57,6 +57,11 @@ def test_the_file_is_a_source_of_weights(make_predictor, tmp_path):
     assert backbone.data_config["mean"] == [0.1, 0.2, 0.3]
 
 
+def test_a_name_in_upper_case_is_loaded_too(make_predictor, tmp_path):
+    write_weights(make_predictor(), tmp_path / "MODEL.SAFETENSORS")
+    assert tltool.load(tmp_path / "MODEL.SAFETENSORS").class_names == ["ants", "bees", "wasps"]
+
+
 def test_a_file_that_was_changed_is_refused(make_predictor, tmp_path):
     path = tmp_path / "model.safetensors"
     write_weights(make_predictor(), path)

@@ -23,7 +23,7 @@ def verify_export(path: Path) -> ExportCheck:
         FileNotFoundError: There is no file 'no/such.onnx'.
     """
     check_packages()
-    if path.is_file() and path.suffix != ".onnx":
+    if path.is_file() and path.suffix.lower() != ".onnx":
         raise ValueError(
             f"{str(path)!r} holds no golden images: of exports, an .onnx file alone has some."
         )
