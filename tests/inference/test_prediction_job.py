@@ -175,6 +175,12 @@ def test_nothing_but_the_file_is_left(predict, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
+def test_chunks_that_cannot_be_written_are_named(predict, tmp_path):
+    (tmp_path / "a.csv.chunks").touch()
+    with pytest.raises(OSError, match=r"Cannot write finished .*a\.csv\.chunks': Not a directory"):
+        predict("a.csv")
+
+
 def test_a_limit_of_batches_counts_all_ranks(predict):
     alone = predict("alone.csv", limit=0.25)  # Of 12 batches.
     for rank in (1, 0):

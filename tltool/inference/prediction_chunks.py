@@ -69,8 +69,11 @@ class PredictionChunks:
         return sum(len(self.images(number)) for number in self.finished())
 
     def write(self, number: int, batches: list[RankedImages]) -> None:
-        """Write a chunk, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a chunk, whole or not at all.
+
+        Raises:
+            OSError: If the disk is full, or nothing can be written there.
+        """
         columns = {
             "probabilities": torch.cat([batch.probabilities for batch in batches]).numpy(),
             "labels": torch.cat([batch.labels for batch in batches]).to(torch.int32).numpy(),
@@ -84,9 +87,17 @@ class PredictionChunks:
                 further[name] += cells
         if further:
             columns[FURTHER] = np.array(json.dumps(further))
-        # Open, for numpy adds a suffix to names.
-        with whole_file(self._file(number), sync=True) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Open, for numpy adds a suffix to names.
+            with whole_file(self._file(number), sync=True) as partial, partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **columns)
+        except OSError as error:
+            raise OSError(
+                f"Cannot write finished predictions to {str(self.folder.parent)!r}: "
+                f"{error.strerror or error}. Make room there, or set --output to another place. "
+                "The same command goes on from what is finished."
+            ) from error
 
     def read(self, number: int) -> RankedImages:
         """Return a chunk that is there."""
