@@ -24,6 +24,7 @@ def check_output_file(
     Raises:
         ValueError: If the suffix is unknown.
         FileExistsError: If there is a file already.
+        IsADirectoryError: If there is a directory of that name.
         FileNotFoundError: If the directory does not exist.
 
     Example:
@@ -42,6 +43,8 @@ def check_output_file(
         )
     if is_new and path.exists():
         raise FileExistsError(f"{str(file)!r} exists. Name a new file, or remove it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} is a folder. Name a file for {option}.")
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"There is no folder {str(path.parent)!r} for {option}. Create it first."

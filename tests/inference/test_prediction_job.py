@@ -181,6 +181,16 @@ def test_chunks_that_cannot_be_written_are_named(predict, tmp_path):
         predict("a.csv")
 
 
+def test_a_folder_in_the_place_of_the_output_is_refused_before_the_work(
+    predict, tmp_path, monkeypatch
+):
+    (tmp_path / "a.csv").mkdir()
+    numbers = written(monkeypatch)
+    with pytest.raises(IsADirectoryError, match=r"a\.csv' is a folder. Name a file for --output"):
+        predict("a.csv")
+    assert not numbers
+
+
 def test_a_limit_of_batches_counts_all_ranks(predict):
     alone = predict("alone.csv", limit=0.25)  # Of 12 batches.
     for rank in (1, 0):

@@ -59,6 +59,7 @@ def check_output(output: Path) -> None:
 
     Raises:
         FileNotFoundError: If the directory is not there.
+        IsADirectoryError: If it is a directory itself.
         ValueError: If the suffix is unknown, or pyarrow is missing for ``.parquet``.
     """
     check_output_file(output, "--output", suffixes=SUFFIXES)
