@@ -57,6 +57,14 @@ def test_a_checkpoint_needs_the_folder_no_more(folder):
     assert torch.equal(rebuilt(IMAGES), backbone(IMAGES))
 
 
+@pytest.mark.parametrize("source", ["hf-hub:stranger/network", "local-dir:/etc"])
+def test_a_checkpoint_that_names_a_source_as_its_model_looks_nothing_up(source):
+    description = Backbone("test_resnet", weights="random").description
+    changed = {**description, "init_args": {**description["init_args"], "name": source}}
+    with pytest.raises(ValueError, match=f"names '{source}' as its model. One of tltool keeps"):
+        rebuild(changed)
+
+
 def test_another_size_adapts_the_weights_of_the_folder(folder):
     assert Backbone(f"local-dir:{folder}", img_size=64).data_config["input_size"] == [3, 64, 64]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from timm.models import PretrainedCfg
 
+from tltool.models.serialization import is_rebuilding
 from tltool.models.timm_options import BACKBONE_OPTIONS
 from tltool.models.weights import hub_repository
 from tltool.models.weights.hub_repository import HUB
@@ -66,7 +67,8 @@ def find_origin(name: str, weights: str) -> ModelOrigin:
 
     Raises:
         FileNotFoundError: If there is no such folder, or no ``config.json`` in it.
-        ValueError: If that is damaged, of another tool, or of another model.
+        ValueError: If that is damaged, of another tool, or of another model; or if a checkpoint
+            that is loaded names one as its model.
         ConnectionError: If it must be downloaded and the hub is out of reach.
 
     Example:
@@ -75,6 +77,12 @@ def find_origin(name: str, weights: str) -> ModelOrigin:
     """
     origin = ModelOrigin(name, weights)
     if is_model_folder(name):
+        if is_rebuilding():
+            raise ValueError(
+                f"The checkpoint names {name!r} as its model. One of tltool keeps the name of the "
+                "model itself, so that nothing is downloaded when it is loaded: this one was "
+                "changed. Take it from whoever trained it."
+            )
         named = _read_origin(name)
         if weights in ("auto", name):
             return named
