@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tltool.inference.export.exporting import export
 from tltool.inference.loading import load
 from tltool.inference.merge_sources import read_sources
 from tltool.inference.merging import merge_weights, save_merge
@@ -131,6 +132,33 @@ def test_what_does_not_belong_together_is_refused(run, tmp_path, change, message
     other = changed(best, tmp_path, change)
     with pytest.raises(ValueError, match=rf"cannot be averaged with .*{message}"):
         read_sources([best, other], "soup")
+
+
+@pytest.fixture
+def adapted(tmp_path):
+    """Checkpoints of two networks that differ in their adapters, and their exports."""
+    backbone = Backbone("test_resnet", weights="random", img_size=32)
+    task = ImageTask(backbone.edit_([{"add_lora": {"rank": 2}}]), num_classes=2)
+    paths = [tmp_path / "0.ckpt", tmp_path / "1.ckpt"]
+    for path in paths:
+        for name, factor in task.named_parameters():
+            if "lora" in name:
+                torch.nn.init.normal_(factor, std=0.1)
+        torch.save({TASK: task.task_config, "state_dict": task.state_dict()}, path)
+    return paths, [export(path, to="safetensors").path for path in paths]
+
+
+def test_adapters_of_several_runs_are_refused(adapted):
+    with pytest.raises(ValueError, match=r"adapters .* of their own.*--to safetensors"):
+        read_sources(adapted[0], "uniform")
+
+
+def test_networks_with_merged_adapters_have_a_mean(adapted):
+    sources = read_sources(adapted[1], "uniform")
+    states = [load(path).task.merge_adapters_().state_dict() for path in adapted[0]]
+    found = merge_weights(sources, "uniform").weights
+    expected = average_weights(states)
+    assert all(torch.allclose(found[name], expected[name]) for name in found)
 
 
 def test_heads_of_another_scale_of_the_target_are_refused(tmp_path):

@@ -60,8 +60,8 @@ def read_sources(paths: Sequence[str | Path], average: MergeAverage) -> MergeSou
 
     Raises:
         FileNotFoundError: If a checkpoint is missing.
-        ValueError: If they are too few or too many, or differ in architecture, classes or
-            preprocessing.
+        ValueError: If they are too few or too many, differ in architecture, classes or
+            preprocessing, or have adapters of several runs.
     """
     start = None
     if len(paths) == 1 and Path(paths[0]).is_dir():
@@ -74,6 +74,8 @@ def read_sources(paths: Sequence[str | Path], average: MergeAverage) -> MergeSou
     base = next(reversed(checkpoints.values())) if len(paths) > 1 else _first(checkpoints)
     task = _checked_task(checkpoints, found)
     states = {name: checkpoint["state_dict"] for name, checkpoint in checkpoints.items()}
+    if len(paths) > 1:
+        _check_adapters(states)
     if average == "wise_ft" and len(paths) == 1:
         start = {**_first(states), **_start(Path(paths[0]), base)}
     elif average == "wise_ft":
@@ -137,6 +139,19 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         words = " and is of ".join("mean {:.6g}, deviation {:.6g}".format(*each) for each in scales)
         found.append(f"the target was of {words}: its outputs are numbers of that scale")
     return found
+
+
+def _check_adapters(states: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Refuse adapters whose both factors differ: their mean is not that of what they add."""
+    differing = differing_tensors([*states.values()])
+    names = [name for name in differing if name.endswith(".lora_a")]
+    if names:
+        raise ValueError(
+            f"{', '.join(states)} have adapters (LoRA) of their own, {len(names)} each. Means of "
+            "both factors add something else than the mean of what each pair adds. Export each by "
+            "`tltool export CHECKPOINT --to safetensors`, which merges its adapters into the "
+            "weights, and merge these files."
+        )
 
 
 def _target_scale(config: Mapping[str, Any]) -> tuple[float, float]:
