@@ -1,5 +1,6 @@
 """`tltool fit --run_dir`: one command that starts a run, resumes it, and knows when it is over."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -215,6 +216,22 @@ def test_a_directory_that_another_process_trains_in_is_refused(fit, cut, monkeyp
     assert status == 1
     assert "Another process trains in 'mine'. Wait until it has ended" in err
     assert fit()[0] == 0
+
+
+def test_a_run_that_another_process_has_trained_meanwhile_is_not_begun_anew(
+    whole, run_tltool, monkeypatch
+):
+    @contextlib.contextmanager
+    def wait_for_other(run_dir):
+        shutil.copytree(whole / "mine", run_dir, dirs_exist_ok=True)
+        yield
+
+    monkeypatch.setattr("tltool.cli.fit.locked_run_dir", wait_for_other)
+    words = ("--data.root", whole / "images", *SMALL, "--run_dir", "mine")
+    status, out, err = run_tltool("fit", *words)
+    assert status == 0, err
+    assert "finished  mine: 3 epochs" in out
+    assert "epoch 1/3" not in out
 
 
 def test_two_places_for_one_run_are_refused(fit):

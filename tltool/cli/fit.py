@@ -3,6 +3,8 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
@@ -31,7 +33,7 @@ from tltool.training.distributed.run_status import StatusOf, read_status
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.find_callback import find_callback
 from tltool.training.run_directory import number_given_back
-from tltool.training.run_lock import locked_run_dir
+from tltool.training.run_lock import TrainedMeanwhile, check_untouched, locked_run_dir
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,17 +76,13 @@ def run_fit(
         take_launch(config.trainer)
         (asked if asked is not None else []).append(check_seeds(config))
 
+    given: dict[str, Any] = {"shows_yaml": shows_yaml, "gains": gains}
     with RankWatch(find_launch()) as ranks:
-        return run_experiment(
-            "fit",
-            words,
-            run,
-            check=check,
-            trains=True,
-            shows_yaml=shows_yaml,
-            ranks=ranks,
-            gains=gains,
-        )
+        start = partial(run_experiment, "fit", words, run, check=check, trains=True, ranks=ranks)
+        try:
+            return start(**given)
+        except TrainedMeanwhile:  # What lies there now counts, and not what did in front of it.
+            return start(**given)
 
 
 def fit(
@@ -104,11 +102,17 @@ def fit(
         shows_yaml: Print the configuration as YAML to keep.
         ranks: Those that train; ``None`` for one process.
         gains: Takes the gain over the probe, if it is measured.
+
+    Raises:
+        TrainedMeanwhile: If another process has trained in the run directory since the start was
+            chosen: while this one waited for the lock, or in front of it.
     """
     del seeds  # This is one of them: `main` trains the others.
     run_dir, is_numbered = experiment.run_dir, experiment.start.run_dir is None
     given_back = number_given_back(run_dir) if is_numbered else contextlib.nullcontext()
     with given_back, locked_run_dir(run_dir):
+        if not is_numbered:
+            check_untouched(run_dir, experiment.start.file_times)
         gain = _fit(experiment, shows_yaml=shows_yaml, ranks=ranks)
     if gain is not None and gains is not None:
         gains.append(gain)

@@ -1,8 +1,8 @@
 """What a run begins with: its directory, and the checkpoint in it that it resumes."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tltool.finetuning.strategies.auto import EPOCHS
 from tltool.training.newest_checkpoint import newest_checkpoint
 from tltool.training.resume_rules import Difference
 from tltool.training.run_directory import check_run_dir, resumed_run_dir
+from tltool.training.run_lock import file_times
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
@@ -40,6 +41,7 @@ class RunStart:
         is_found: Whether it was found in ``run_dir``, and not named.
         has_epochs: Whether the number of epochs is given, or that of the checkpoint.
         changes: What the configuration changes of that in the checkpoint.
+        file_times: Those of ``run_dir`` before it was looked into.
     """
 
     run_dir: Path | None = None
@@ -48,6 +50,7 @@ class RunStart:
     is_found: bool = False
     has_epochs: bool = True
     changes: Sequence[Difference] = ()
+    file_times: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -100,14 +103,18 @@ def find_start(config: Namespace) -> RunStart:
     if config.run_dir is not None:
         run_dir = check_run_dir(config.run_dir)
         _check_same_place(config, run_dir)
-        start = _start_in(run_dir, None if named == AUTO else named)
+        times = file_times(run_dir)
+        start = replace(_start_in(run_dir, None if named == AUTO else named), file_times=times)
     elif named == AUTO:
         raise ValueError(
             "`ckpt_path: auto` is the newest checkpoint of a run directory, and none is guessed. "
             "Set --run_dir too, such as --run_dir runs/mine."
         )
     else:
-        start = RunStart(resumed_run_dir(named), named, ResumedConfig(named) if named else None)
+        own = resumed_run_dir(named)
+        times = file_times(own) if own else {}
+        resumed = ResumedConfig(named) if named else None
+        start = RunStart(own, named, resumed, file_times=times)
     config.run_dir = None
     place = start.run_dir
     if place and (named == AUTO or start.is_found or (named and _is_below(named, place))):

@@ -5,9 +5,10 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tltool.training.distributed.run_status import FILE
 from tltool.training.run_directory import is_first_rank
 
 try:
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds to wait: workers outlive a killed process, and a pod its successor, for that long.
 PATIENCE = 30.0
+
+
+class TrainedMeanwhile(ValueError):  # noqa: N818  # It says what has happened.
+    """Another process has trained in a run directory since this one looked for what to resume."""
 
 
 @contextlib.contextmanager
@@ -69,3 +74,33 @@ def _try(descriptor: int) -> bool:
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)
     return True
+
+
+def file_times(run_dir: Path) -> dict[str, int]:
+    """Return when the status and the checkpoints of a run were written, in nanoseconds, by name.
+
+    Example:
+        >>> import tempfile
+        >>> file_times(Path(tempfile.mkdtemp()))
+        {}
+    """
+    times = dict[str, int]()
+    for path in [run_dir / FILE, *sorted((run_dir / "checkpoints").glob("*.ckpt"))]:
+        with contextlib.suppress(OSError):  # Not there, or not any more.
+            times[path.name] = path.stat().st_mtime_ns
+    return times
+
+
+def check_untouched(run_dir: Path, before: Mapping[str, int]) -> None:
+    """Raise if a run directory has been trained in since its `file_times` were read.
+
+    Only rank 0 looks; it holds the lock.
+
+    Raises:
+        TrainedMeanwhile: If so.
+    """
+    if is_first_rank() and file_times(run_dir) != dict(before):
+        raise TrainedMeanwhile(
+            f"Another process has trained in {str(run_dir)!r} meanwhile. Type the command again: "
+            "it goes on from there."
+        )
