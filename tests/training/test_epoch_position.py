@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies import LPFT, FinetuningStrategy
+from tltool.finetuning.strategies import LPFT, FinetuningStrategy, LinearProbe
+from tltool.training.callbacks.early_end import EarlyEnd
 
 job = runpy.run_path(str(Path(__file__).with_name("position_job.py")))
 At, fit, last = job["At"], job["fit"], job["last"]
@@ -286,6 +287,17 @@ def test_an_early_stopping_that_is_resumed_stops_where_a_straight_one_does(image
     resumed = fit(images, tmp_path / "cut", patient(), ckpt_path=path, **OPTIONS["inside"])
     assert (len(straight.batches), len(resumed.batches)) == (9, 6)
     assert_equal(resumed, straight)
+
+
+def test_a_patience_that_is_given_to_a_resumed_run_counts(images, tmp_path):
+    def fit_with(patience, **options):
+        stopping = EarlyStopping("val/loss", patience=patience, min_delta=100.0)
+        options |= {"strategy": LinearProbe(), "max_epochs": 5}
+        return fit(images, tmp_path, stopping, EarlyEnd(), **options)
+
+    first = fit_with(1)
+    resumed = fit_with(3, ckpt_path=last(tmp_path))
+    assert [len(run.batches) // 5 for run in (first, resumed)] == [2, 2]  # Epochs of five batches.
 
 
 def test_a_checkpoint_of_before_these_notes_is_resumed_exactly(straight, images, tmp_path):

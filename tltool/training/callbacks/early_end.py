@@ -18,17 +18,25 @@ class EarlyEnd(Callback):
 
     A phase in front of the last has a length of its own, in epochs, in steps or by a metric (see
     ``Until``). Lightning's ``EarlyStopping`` knows no phases and would end the whole training in a
-    probe, so its patience counts anew from the last phase on. It stands behind it in the list of
-    callbacks.
+    probe, so its patience counts anew from the last phase on. Of a run that is resumed, the
+    patience that is given now counts, and not that in the checkpoint. It stands behind it in the
+    list of callbacks.
     """
 
     def __init__(self) -> None:
         #: Whether this fit has trained anything.
         self.has_trained = False
+        self._patience: list[int] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note the patience, before a checkpoint brings that of its run."""
+        self._patience = [stopping.patience for stopping in _all_stopping(trainer)]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say from which phase on the patience counts."""
+        """Restore the patience, and say from which phase on it counts."""
         self.has_trained = True
+        for stopping, patience in zip(_all_stopping(trainer), self._patience, strict=True):
+            stopping.patience = patience
         finetuning = find_callback(trainer, Finetuning)
         if finetuning is None or not trainer.is_global_zero:
             return
