@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
 from tltool.finetuning.phase import Phase, Until
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies import LPFT, FinetuningStrategy, LinearProbe
+from tltool.finetuning.strategies import LPFT, ChosenGroups, FinetuningStrategy, LinearProbe
 from tltool.training.callbacks.early_end import EarlyEnd
 
 job = runpy.run_path(str(Path(__file__).with_name("position_job.py")))
@@ -298,6 +298,31 @@ def test_a_patience_that_is_given_to_a_resumed_run_counts(images, tmp_path):
     first = fit_with(1)
     resumed = fit_with(3, ckpt_path=last(tmp_path))
     assert [len(run.batches) // 5 for run in (first, resumed)] == [2, 2]  # Epochs of five batches.
+
+
+def test_a_run_whose_patience_was_used_up_has_nothing_left_to_train(images, tmp_path):
+    def fit_again(**options):
+        stopping = EarlyStopping("val/loss", patience=1, min_delta=100.0)
+        ends = EarlyEnd()
+        run = fit(images, tmp_path, stopping, ends, strategy=LinearProbe(), **options)
+        return len(run.batches), ends.has_trained
+
+    assert fit_again(max_epochs=5) == (10, True)
+    assert fit_again(max_epochs=6, ckpt_path=last(tmp_path)) == (0, False)
+
+
+@pytest.mark.parametrize(("patience", "left"), [(1, 0), (3, 10)])
+def test_a_run_whose_last_phase_a_metric_has_ended_trains_on_for_another_end_alone(
+    images, tmp_path, patience, left
+):
+    def strategy(patience):
+        until = Until("val/loss", max_epochs=5, patience=patience, min_delta=100.0)
+        return ChosenGroups((Phase("probe", ("head",), until=until),))
+
+    first = fit(images, tmp_path, strategy=strategy(1), max_epochs=5)
+    again = {"strategy": strategy(patience), "max_epochs": 5, "ckpt_path": last(tmp_path)}
+    resumed = fit(images, tmp_path, **again)
+    assert (len(first.batches), len(resumed.batches)) == (10, left)
 
 
 def test_a_checkpoint_of_before_these_notes_is_resumed_exactly(straight, images, tmp_path):

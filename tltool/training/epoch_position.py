@@ -131,6 +131,11 @@ def ends_early(trainer: Trainer) -> bool:
     return not is_over and 0 < trainer.max_steps <= trainer.global_step
 
 
+def has_ended(trainer: Trainer) -> bool:
+    """Tell whether a Trainer, asked when training starts, has been told to train nothing."""
+    return bool(trainer.should_stop and trainer.fit_loop._can_stop_early)
+
+
 def take_up_(trainer: Trainer, validated: int) -> int:
     """Set the loops of a resumed Trainer to what comes next, and return the trained batches.
 

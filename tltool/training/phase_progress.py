@@ -1,13 +1,14 @@
 """Progress of the running phase, kept in checkpoints: its metric, and its best weights."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tltool.finetuning.phase import Until
+from tltool.finetuning.phase import Phase, Until
 
 
 @dataclass
@@ -20,6 +21,7 @@ class PhaseProgress:
         best: Best value of the metric in this phase.
         misses: Validations in a row without improvement.
         best_weights: What the phase had changed when the metric was best.
+        until: The end that the metric was observed for, as plain data.
     """
 
     phase: str = ""
@@ -27,10 +29,22 @@ class PhaseProgress:
     best: float | None = None
     misses: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    until: dict[str, Any] = field(default_factory=dict)
 
     def enter(self, phase: str) -> None:
         """Begin another phase; only the ends of earlier ones are kept."""
         self.phase, self.best, self.misses, self.best_weights = phase, None, 0, {}
+        self.until = {}
+
+    def forget_changed_end(self, phases: Iterable[Phase]) -> None:
+        """Let the phase go on that a metric has ended, where another `until` is to end it now."""
+        before = self.until
+        now = next((phase.until for phase in phases if phase.name == self.phase), None)
+        if not before or (now is not None and asdict(now) == before):
+            return
+        self.ended.pop(self.phase, None)
+        if now is None or now.metric != before["metric"]:
+            self.enter(self.phase)
 
     def observe(self, until: Until, value: float, epoch: int) -> bool:
         """Take a value of the metric, and tell whether it is the best so far.
@@ -47,6 +61,7 @@ class PhaseProgress:
             >>> progress.ended
             {'probe': 4}
         """
+        self.until = asdict(until)
         improved = until.improves(value, self.best)
         if improved:
             self.best, self.misses = value, 0

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.epoch_position import has_ended
 from tltool.training.find_callback import find_callback
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,8 @@ class EarlyEnd(Callback):
     A phase in front of the last has a length of its own, in epochs, in steps or by a metric (see
     ``Until``). Lightning's ``EarlyStopping`` knows no phases and would end the whole training in a
     probe, so its patience counts anew from the last phase on. Of a run that is resumed, the
-    patience that is given now counts, and not that in the checkpoint. It stands behind it in the
-    list of callbacks.
+    patience that is given now counts, and not that in the checkpoint; if it is used up, nothing is
+    left to train. It stands behind it in the list of callbacks.
     """
 
     def __init__(self) -> None:
@@ -34,9 +35,10 @@ class EarlyEnd(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the patience, and say from which phase on it counts."""
-        self.has_trained = True
         for stopping, patience in zip(_all_stopping(trainer), self._patience, strict=True):
             stopping.patience = patience
+        trainer.should_stop |= _is_patience_used_up(trainer)
+        self.has_trained = not has_ended(trainer)
         finetuning = find_callback(trainer, Finetuning)
         if finetuning is None or not trainer.is_global_zero:
             return
@@ -106,6 +108,9 @@ def end_reason(trainer: Trainer) -> str:
         return f"max_steps {max_steps} is reached; raise trainer.max_steps"
     if max_epochs is not None and 0 <= max_epochs <= trainer.current_epoch:
         return f"max_epochs {max_epochs} is reached; raise trainer.max_epochs"
+    finetuning = find_callback(trainer, Finetuning)
+    if finetuning is not None and finetuning.is_over(trainer.current_epoch):
+        return f"the metric of phase {finetuning.schedule.phases[-1].name!r} has ended it"
     if not trainer.limit_train_batches:
         return "limit_train_batches is 0"
     remaining = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]  # type: ignore[attr-defined]
@@ -131,6 +136,13 @@ def stops_on_validation(callbacks: Sequence[Callback] | Callback | None) -> bool
     given = [callbacks] if isinstance(callbacks, Callback) else callbacks or []
     stopping = [each for each in given if isinstance(each, EarlyStopping)]
     return any(not each.monitor.startswith("train/") for each in stopping)
+
+
+def _is_patience_used_up(trainer: Trainer) -> bool:
+    """Tell whether the run that is resumed was ended by it behind an epoch."""
+    counts = [(each.wait_count, each.patience) for each in _all_stopping(trainer)]
+    is_used_up = any(0 < count >= patience for count, patience in counts)
+    return is_used_up and not trainer.fit_loop.restarted_mid_epoch
 
 
 def _all_stopping(trainer: Trainer) -> Iterator[EarlyStopping]:

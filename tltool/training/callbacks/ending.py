@@ -25,6 +25,7 @@ from tltool.training.callbacks.ending_files import (
     undo_ending,
 )
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.epoch_position import has_ended
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
@@ -169,6 +170,8 @@ class Ending(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the start, or where a run is resumed, look for it and undo an earlier end."""
+        if has_ended(trainer):  # The run was over: `on_fit_end` makes up for its end.
+            return
         self._has_begun = True
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
             return
@@ -194,7 +197,8 @@ class Ending(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure what competes, and write the chosen weights to ``best.ckpt``."""
-        if not self.is_active or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by a connector
+        if not (self.is_active and self._has_begun) or is_try:
             return
         loaders = contest_loaders(trainer)
         if isinstance(loaders, str):

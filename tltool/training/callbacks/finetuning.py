@@ -159,7 +159,9 @@ class Finetuning(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the phase; an epoch resumed in its middle gets no `on_train_epoch_start`."""
+        self._progress.forget_changed_end(self.schedule.phases)
         self._lay_out(trainer)
+        trainer.should_stop |= self.is_over(trainer.current_epoch)
         batches = take_up_(trainer, self._position.validated)
         # As it was when the checkpoint was written: the next batch may begin another phase.
         self._apply(trainer, pl_module, batch_idx=max(batches - 1, 0))
@@ -207,9 +209,13 @@ class Finetuning(Callback):
         check_same_weights(pl_module)
         if not trainer.enable_validation and is_epoch_over(trainer):
             self._watch(trainer, pl_module)
-        done = (trainer.current_epoch + 1) * self._timeline.steps_per_epoch
-        if self._progress.ended and done >= self._timeline.spans[-1].end:
-            trainer.should_stop = True
+        trainer.should_stop |= self.is_over(trainer.current_epoch + 1)
+
+    def is_over(self, epoch: int) -> bool:
+        """Tell whether a metric has ended the last phase in front of an epoch."""
+        ends = [span.end for span in self._timeline.spans[-1:]]
+        done = epoch * self._timeline.steps_per_epoch
+        return bool(self._progress.ended) and any(done >= end for end in ends)
 
     def phases_of_epoch(self, epoch: int) -> list[Phase]:
         """Return the phases that train in an epoch; before training starts, the first one."""
