@@ -2,6 +2,7 @@
 
 import math
 import runpy
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -245,6 +246,18 @@ def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_starte
     steps = [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best_epoch", "best")]
     assert steps == [6, run.checkpoint("last.ckpt")["global_step"]] == [6, 9]
     assert run.trainer.checkpoint_callback.best_model_score is None
+
+
+def test_a_best_epoch_that_a_kill_has_left_newer_than_the_last_one_stays(hard_images, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1)
+    shutil.copy(checkpoints / "last.ckpt", tmp_path / "older.ckpt")
+    last = checkpoints / "last.ckpt"
+    Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=2, ckpt_path=last)
+    shutil.move(tmp_path / "older.ckpt", last)  # As if it had been killed in front of the last.
+    best = checkpoints / "best.ckpt"
+    run = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=2, ckpt_path=best)
+    assert [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best", "last")] == [6, 3]
 
 
 def test_a_last_epoch_without_a_validation_has_no_score_of_another(hard_images, tmp_path, capsys):

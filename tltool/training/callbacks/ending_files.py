@@ -90,15 +90,16 @@ def keep_last(trainer: Trainer, best: BestCheckpoint, *, is_measured: bool) -> N
 def keep_last_of_ended(best: BestCheckpoint) -> bool:
     """Write ``last.ckpt`` of a run that is over to ``best.ckpt``, and tell whether it was missing.
 
-    The score becomes that of ``best.ckpt``: ``None`` where other weights take its place, for
-    nothing has measured them here.
+    A kill may have come between the two, so that ``best.ckpt`` is the newer one, and stays. The
+    score becomes that of ``best.ckpt``: ``None`` where other weights take its place, for nothing
+    has measured them here.
     """
     path = Path(str(best.dirpath)) / "best.ckpt"
     last = path.with_name("last.ckpt")
     if not (path.is_file() and last.is_file()):
         return False
     kept, checkpoint = read_checkpoint(path), read_checkpoint(last)
-    if kept["global_step"] == checkpoint["global_step"]:
+    if kept["global_step"] >= checkpoint["global_step"]:
         best.best_model_score = kept["callbacks"][best.state_key]["best_model_score"]
         return False
     best.best_model_score = None
