@@ -191,6 +191,7 @@ def test_a_metric_improves_by_more_than_the_least_change(mode):
         ({"patience": 0}, "Give each at least 1"),
         ({"mode": "maximum"}, "Did you mean"),
         ({"min_delta": -1.0}, "must not be negative"),
+        ({"metric": "val/accuracy"}, "takes the least 'val/accuracy' for the best. Set its `mode:"),
     ],
 )
 def test_a_value_of_until_out_of_range_is_refused(fields, message):

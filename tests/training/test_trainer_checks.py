@@ -2,7 +2,12 @@
 
 import pytest
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 
@@ -47,6 +52,13 @@ def test_a_penalty_on_sharded_weights_is_refused(make_task, make_trainer):
     task.l2_sp = L2SP(0.1)
     with pytest.raises(ValueError, match="has `l2_sp`, which needs whole weights"):
         check_trainer(trainer, task, PROBE)
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_a_callback_that_takes_the_worst_epoch_for_the_best_is_refused(make_task, fit, kind):
+    callbacks = (Finetuning(LinearProbe()), kind(monitor="val/accuracy"))
+    with pytest.raises(ValueError, match=r"takes the least 'val/accuracy'.*`mode: max`"):
+        fit(make_task(), *callbacks, enable_checkpointing=True)
 
 
 def test_stochastic_weight_averaging_is_refused_with_what_works(make_task, fit):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tltool._lookup import lookup
+from tltool._objective import check_mode
 
 #: How a learning rate falls.
 Decay = Literal["none", "cosine", "linear"]
@@ -38,6 +39,10 @@ class Until:
         mode: Whether the metric should become small (``min``) or large (``max``).
         min_delta: A smaller change is no improvement.
 
+    Raises:
+        ValueError: If a value is out of its range, or the metric is known to be better the other
+            way.
+
     Example:
         >>> until = Until("val/loss", max_epochs=10, min_delta=0.1)
         >>> until.improves(0.5, best=None), until.improves(0.45, best=0.5)
@@ -57,6 +62,7 @@ class Until:
                 f"{self.patience}. Give each at least 1."
             )
         lookup({"min": 0, "max": 0}, self.mode, kind="mode")
+        check_mode("`until`", self.metric, self.mode)
         if self.min_delta < 0:
             raise ValueError(f"`min_delta` must not be negative, got {self.min_delta}.")
 

@@ -4,9 +4,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
     BatchSizeFinder,
+    EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
     LearningRateFinder,
+    ModelCheckpoint,
     ModelPruning,
     StochasticWeightAveraging,
 )
@@ -15,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tltool._objective import check_mode
 from tltool.finetuning.schedule import Schedule
 from tltool.training.average_start import AverageStart
 from tltool.training.find_callback import find_callback
@@ -73,12 +76,15 @@ def check_trainer(trainer: Trainer, module: LightningModule, schedule: Schedule)
 
 
 def _check_callbacks(trainer: Trainer) -> None:
-    """Refuse callbacks that would work against the phases."""
+    """Refuse callbacks that would work against the phases, or keep and stop at the worst."""
     for kind, why in REFUSED_CALLBACKS.items():
         found = find_callback(trainer, kind)
         if found is not None:
             name = type(found).__name__
             raise ValueError(f"{name} does not work with fine-tuning phases: {why}.")
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+        if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor is not None:
+            check_mode(type(callback).__name__, callback.monitor, callback.mode)
     accumulation = find_callback(trainer, GradientAccumulationScheduler)
     if accumulation is not None and accumulation.going_to_accumulate_grad_batches():
         steps = max(accumulation.scheduling.values())

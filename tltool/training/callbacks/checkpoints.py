@@ -3,34 +3,20 @@
 import math
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from tltool._lookup import lookup
+from tltool._objective import MODES
 from tltool._plain_text import shell_command
 from tltool.training.distributed.run_status import note_saved
 from tltool.training.epoch_position import ends_early
 from tltool.training.run_directory import resumed_run_dir
 
-MONITORS: dict[str, Literal["min", "max"]] = {
-    "val/accuracy": "max",
-    "val/f1": "max",
-    "val/loss": "min",
-    "val/auroc": "max",
-    "val/top5_accuracy": "max",
-    "val/calibration_error": "min",
-    "val/map": "max",
-    "val/f1_macro": "max",
-    "val/exact_match": "max",
-    "val/mae": "min",
-    "val/rmse": "min",
-    "val/r2": "max",
-    "val/spearman": "max",
-    "val/kappa": "max",
-}
+MONITORS = MODES
 """Metrics that can choose the best epoch, and whether the least or the most is best."""
 
 # A newer file replaces the older one.
