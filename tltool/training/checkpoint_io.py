@@ -27,13 +27,37 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
     ) -> None:
-        """See ``TorchCheckpointIO.save_checkpoint``."""
+        """See ``TorchCheckpointIO.save_checkpoint``.
+
+        Raises:
+            OSError: If it cannot be written, as on a full disk; an older one is left as it is.
+        """
         if storage_options is not None:
             raise TypeError("`storage_options` are not supported: checkpoints are local files.")
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target, sync=True) as partial, partial.open("wb") as file:
-            torch.save(checkpoint, file)
+        with whole_file(target, sync=True) as partial:
+            try:
+                with partial.open("wb") as file:
+                    torch.save(checkpoint, file)
+            except (OSError, RuntimeError) as error:
+                why = _failed_write(error)
+                if why is None:
+                    raise
+                raise OSError(
+                    f"Cannot write {str(target)!r}: {why}. Make room there, and resume the run: "
+                    "what was saved before is whole."
+                ) from error
+
+
+def _failed_write(error: BaseException) -> str | None:
+    """Return why a file could not be written; torch hides it behind an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return None
 
 
 def read_checkpoint(

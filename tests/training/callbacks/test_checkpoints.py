@@ -1,5 +1,6 @@
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -44,6 +45,23 @@ def test_a_failed_write_keeps_the_checkpoint_and_leaves_nothing_behind(tmp_path)
         AtomicCheckpointIO().save_checkpoint({"epoch": lambda: None}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+@pytest.fixture
+def full_disk():
+    """Let no file grow beyond 100 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_without_room_is_named_and_keeps_the_checkpoint(tmp_path, full_disk):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    with pytest.raises(OSError, match=r"Cannot write '.*last.ckpt': File too large. Make room"):
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(1_000_000)}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
 
 
 def test_saving_every_0_steps_is_refused(tmp_path):
