@@ -48,6 +48,7 @@ GIVEN = {
     "data.init_args.sampling": ["--data.sampling", "class_balanced"],
     "data.init_args": ["--data.batch_size", "4"],
     "optimizer": ["--optimizer", "SGD"],
+    "optimizer.init_args.amsgrad": ["--optimizer.amsgrad", "true"],
     "optimizer.init_args": ["--optimizer.init_args.lr", "0.01"],
     "finetuning": ["--finetuning", "FullFinetuning"],
     "seed_everything": ["--seed_everything", "3"],
@@ -98,9 +99,15 @@ NEEDS_MORE = {  # a compiler; views; a datamodule with a test split; adapters (t
     "finetuning.init_args.only",
     "model.backbone.init_args.compile",
     "features.mixup",
+    "optimizer.init_args.centered",  # RMSprop
     "data.init_args.test_fraction",
 }
-FAST = {"model.head", "optimizer.init_args", "data.init_args.augmentation"}
+FAST = {
+    "model.head",
+    "optimizer.init_args",
+    "optimizer.init_args.amsgrad",
+    "data.init_args.augmentation",
+}
 
 
 @pytest.fixture(scope="module")

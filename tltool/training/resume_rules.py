@@ -42,6 +42,8 @@ _ROWS: dict[Rule, dict[str, str]] = {
         "data.init_args.test_fraction": "images would move from one split to another",
         "data.init_args.tuning_fraction": "images would move from one split to another",
         "optimizer": "its state belongs to that optimizer",
+        "optimizer.init_args.amsgrad": "its state belongs to an optimizer with that option",
+        "optimizer.init_args.centered": "its state belongs to an optimizer with that option",
         "seed_everything": "order and augmentation of the images follow from it",
     },
     Rule.TOLD: {
