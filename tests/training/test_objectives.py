@@ -101,6 +101,16 @@ def test_thresholds_are_chosen_on_validation_images_and_stored_as_a_plain_list(r
     assert ImageTask.load_from_checkpoint(path).thresholds == thresholds == task.thresholds
 
 
+def test_thresholds_that_a_kill_prevented_are_chosen_by_the_next_start(runs, tables, tmp_path):
+    straight, resumed = runs["multi_label"][0], tmp_path / "run"
+    shutil.copytree(straight, resumed)
+    best = stored(resumed)
+    chosen, best[TASK]["thresholds"] = best[TASK]["thresholds"], None
+    torch.save(best, resumed / "checkpoints" / "best.ckpt")
+    train(tables, resumed, "multi_label", ckpt_path=resumed / "checkpoints" / "last.ckpt")
+    assert stored(resumed)[TASK]["thresholds"] == chosen
+
+
 def test_a_regression_predicts_in_the_units_of_its_target(runs, tables):
     _, _, task = runs["regression"]
     task.eval()
