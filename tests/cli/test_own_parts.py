@@ -13,6 +13,7 @@ import yaml
 
 import tltool
 from tltool.__main__ import main
+from tltool.cli.sections import experiment_parser
 from tltool.features.fingerprint import make_fingerprint
 
 PARTS = """
@@ -332,3 +333,19 @@ def test_a_class_of_python_stands_for_its_name(desk, monkeypatch):
     assert run.load().task.head.scale == 0.5
     kept = yaml.safe_load((run.run_dir / "config.yaml").read_text())
     assert kept["finetuning"]["class_path"].endswith(".LinearProbe")
+
+
+def test_an_optimizer_without_types_is_read_from_a_file_as_from_the_command_line(
+    tmp_path, monkeypatch
+):
+    code = "class Untyped(torch.optim.SGD):\n    def __init__(self, params, lr=0.1):\n"
+    code = f"import torch\n\n\n{code}        super().__init__(params, lr)\n"
+    (tmp_path / "own_optimizer.py").write_text(code)
+    file = tmp_path / "own.yaml"
+    file.write_text("optimizer: {class_path: own_optimizer.Untyped, init_args: {lr: 0.2}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    parser = experiment_parser("fit")
+    given = ["--optimizer", "own_optimizer.Untyped", "--optimizer.lr", "0.2"]
+    ways = (["--config", str(file)], given)
+    configs = [parser.parse_args([*words, "--data.root", "images"]) for words in ways]
+    assert configs[0].optimizer == configs[1].optimizer

@@ -101,9 +101,11 @@ def add_finetuning(parser: Parser) -> None:
 
 def add_optimizer(parser: Parser) -> None:
     """Add the section ``optimizer``: a class that is made when its parameters are there."""
-    parser.add_argument(
+    option = parser.add_argument(
         "--optimizer", type=OptimizerFactory, help="A class of torch.optim or timm.optim."
     )
+    # A class of one's own seldom has a type at `params`, which files would be refused for.
+    option.sub_add_kwargs = {"fail_untyped": False}
 
 
 def known_classes() -> Classes:
