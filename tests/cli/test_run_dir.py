@@ -102,6 +102,10 @@ def test_a_run_without_a_status_does_what_is_left_behind_its_last_epoch(fit):
     assert read_status("mine").state == "finished"
 
 
+def test_a_run_that_max_steps_has_ended_names_them(fit):
+    assert "with more --trainer.max_steps it trains on" in fit("--trainer.max_steps", "3")[1]
+
+
 def test_more_epochs_train_on(fit):
     status, out, _ = fit("--trainer.max_epochs", 4)
     assert (status, changed(out)) == (0, ["resume    trainer.max_epochs was 3 and is 4"])

@@ -28,9 +28,10 @@ def find_end(start: RunStart, config: Namespace) -> str | None:
         return None
     resumed, run_dir = start.resumed, start.run_dir
     assert resumed is not None  # noqa: S101  # for it is found
+    limit = "max_steps" if 0 < config.trainer.max_steps <= resumed.num_steps else "max_epochs"
     end = (
         f"finished  {one_line(run_dir)}: {resumed.num_epochs} epochs, {resumed.num_steps} steps; "
-        "with more --trainer.max_epochs it trains on"
+        f"with more --trainer.{limit} it trains on"
     )
     return "\n".join([end, *(f"unused    {one_line(change)}" for change in start.changes)])
 
