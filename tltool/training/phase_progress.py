@@ -1,14 +1,18 @@
 """Progress of the running phase, kept in checkpoints: its metric, and its best weights."""
 
-from collections.abc import Collection, Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tltool.finetuning.phase import Phase, Until
+
+_warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 
 @dataclass
@@ -31,8 +35,23 @@ class PhaseProgress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     until: dict[str, Any] = field(default_factory=dict)
 
-    def enter(self, phase: str) -> None:
-        """Begin another phase; only the ends of earlier ones are kept."""
+    def enter(self, phase: str, phases: Sequence[Phase] = ()) -> None:
+        """Begin another phase; only the ends of earlier ones are kept.
+
+        Args:
+            phase: Its name.
+            phases: The schedule. Only a resumed run can come to a phase in front of the one before,
+                where the phases have other lengths by then; a warning says so.
+        """
+        names = [each.name for each in phases]
+        if self.phase in names and names.index(phase) < names.index(self.phase):
+            _warn(
+                "The run had come to phase %r, and goes back to %r: with its options or its number "
+                "of epochs, its phases have changed their lengths. To keep them, set those of the "
+                "strategy, such as `probe_epochs` of LPFT.",
+                self.phase,
+                phase,
+            )
         self.phase, self.best, self.misses, self.best_weights = phase, None, 0, {}
         self.until = {}
 

@@ -237,7 +237,7 @@ class Finetuning(Callback):
         if phase.name != self._progress.phase:
             if phase.start_from_best:
                 restore_best_(pl_module, self._progress.best_weights, trainer.optimizers[0])
-            self._progress.enter(phase.name)
+            self._progress.enter(phase.name, self.schedule.phases)
         self._set_trainable(pl_module, phase)
         if phase is self.phase:
             return
