@@ -87,6 +87,14 @@ def test_numbers_in_parquet_become_text(tmp_path):
     assert read_table(tmp_path / "t.parquet") == {"label": ["3", "10"]}
 
 
+def test_lists_in_parquet_are_written_as_several_classes(tmp_path):
+    pyarrow, parquet = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    labels = [["ants", "bees"], ["bees"], [], None, [None, "ants"]]
+    parquet.write_table(pyarrow.table({"label": labels}), tmp_path / "t.parquet")
+    found = read_table(tmp_path / "t.parquet")
+    assert found == {"label": ["ants;bees", "bees", "", "", "ants"]}
+
+
 def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "t.parquet").touch()

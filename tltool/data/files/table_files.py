@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tltool._objective import SEPARATOR
 from tltool.data.files.decoding import is_image_name
 from tltool.data.files.directory_listing import nearest_path
 
@@ -21,7 +22,8 @@ _NAMED_DELIMITER = re.compile(r'"?sep=([,;|]?)"?')  # Excel's first line, where 
 def read_table(path: Path) -> Columns:
     r"""Return the columns of a table by name, every cell as text.
 
-    A cell that is empty, null or NaN, as pandas writes what is missing, is empty text.
+    A cell that is empty, null or NaN, as pandas writes what is missing, is empty text. A list, as
+    Parquet may hold several classes of an image, is written as CSV has it: ``ants;bees``.
 
     Args:
         path: A ``.parquet`` file, or text with a header. The delimiter is the one of comma,
@@ -129,6 +131,13 @@ def _read_parquet(path: Path) -> tuple[list[str], list[Sequence[object]]]:
 
 
 def cell_text(value: object) -> str:
-    """Return the text of a cell; it is empty where the cell is empty, null or NaN."""
+    """Return the text of a cell; it is empty where the cell is empty, null or NaN.
+
+    Example:
+        >>> cell_text(3), cell_text(float("nan")), cell_text(["ants", "bees"])
+        ('3', '', 'ants;bees')
+    """
+    if isinstance(value, list):
+        return SEPARATOR.join(filter(None, map(cell_text, value)))
     text = "" if value is None else str(value).strip()
     return "" if text.lower() == "nan" else text
