@@ -291,6 +291,14 @@ def test_an_image_by_its_relative_and_its_absolute_path_is_refused(manifest, tmp
         ManifestDataModule(path).setup("fit")
 
 
+def test_an_image_through_a_linked_folder_is_refused(manifest, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real", target_is_directory=True)
+    path = manifest([*((f"real/{name}", label) for name, label in TWENTY), ("link/00.png", "ants")])
+    with pytest.raises(ValueError, match=r"in more than one row, such as '.*/real/00.png'"):
+        ManifestDataModule(path).setup("fit")
+
+
 @pytest.mark.parametrize("label", ["nan", "NaN"])
 def test_a_label_of_nan_is_no_class(manifest, label):
     path = manifest([*TWENTY, ("odd.png", label), ("odder.png", label)])

@@ -16,7 +16,7 @@ from tltool.data.files.directory_listing import as_root
 from tltool.data.files.folder_layout import WHOLE
 from tltool.data.files.split_words import SPLIT_NAMES
 from tltool.data.files.table_files import Columns, read_table
-from tltool.data.files.table_paths import local_path, missing_image_advice, path_below
+from tltool.data.files.table_paths import local_path, missing_image_advice, path_below, real_paths
 from tltool.data.loading.samples import Samples
 
 
@@ -107,8 +107,8 @@ class ManifestDataModule(ImageDataModule):
         check_filled(splits, names, "split", place=self.place)
         names = [local_path(name, self.root) for name in names]
         paths = [str(self.root / name) for name in names]
-        # One image may go by two names: ./ant.jpg, or a path from the root of the disk.
-        counts = Counter(map(os.path.abspath, paths))
+        # One image may go by two names: ./ant.jpg, a path from the root of the disk, or by a link.
+        counts = Counter(real_paths(paths))
         repeated = [path for path, count in counts.items() if count > 1]
         if repeated:
             raise ValueError(

@@ -1,7 +1,9 @@
 """Paths in a table of images: those of Windows, one name for each image, and why one is missing."""
 
+import functools
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PureWindowsPath
 
 _DRIVE = re.compile(r"(?:^|/)[A-Za-z]:/")
@@ -34,6 +36,21 @@ def path_below(path: str, root: Path) -> str:
     below = Path(os.path.relpath(root / path, root))
     is_outside = ".." in below.parts and os.path.isabs(path)
     return os.path.normpath(path) if is_outside else below.as_posix()
+
+
+def real_paths(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the one path of each file: absolute, and without links to folders.
+
+    A link to a file counts as a file of its own. Each folder is looked up once.
+
+    Example:
+        >>> list(real_paths(["/ants/./1.jpg"]))
+        ['/ants/1.jpg']
+    """
+    real_folder = functools.cache(os.path.realpath)
+    for path in paths:
+        folder, name = os.path.split(os.path.abspath(path))
+        yield os.path.join(real_folder(folder), name)
 
 
 def missing_image_advice(path: Path) -> str:
