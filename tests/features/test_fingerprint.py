@@ -31,6 +31,57 @@ def test_an_edit_in_place_makes_another_name(make_backbone):
     assert name(backbone) != before
 
 
+def own_activation(body, **attributes):
+    """Return an activation of the user's own, whose class is typed in anew."""
+    names = {"nn": torch.nn, "torch": torch, "__name__": "own"}
+    exec(f"class Own(nn.Module):\n    def forward(self, x):\n        return {body}", names)
+    activation = names["Own"]()
+    vars(activation).update(attributes)
+    return activation
+
+
+@pytest.mark.parametrize(
+    ("body", "attributes"),
+    [("torch.tanh(x)", {"slope": 1.0}), ("3 * torch.relu(x)", {"slope": 1.0})]
+    + [("torch.relu(x)", {"slope": slope}) for slope in (2.0, None, "steep", (1.0,))],
+)
+def test_another_code_or_attribute_of_an_own_module_makes_another_name(
+    make_backbone, body, attributes
+):
+    backbone = make_backbone()
+    backbone.model.act1 = own_activation("torch.relu(x)", slope=1.0)
+    before = name(backbone)
+    backbone.model.act1 = own_activation("torch.relu(x)", slope=1.0)
+    assert name(backbone) == before
+    backbone.model.act1 = own_activation(body, **attributes)
+    assert name(backbone) != before
+
+
+def test_a_number_that_a_module_of_a_library_holds_makes_another_name(make_backbone):
+    backbone = make_backbone("test_vit")
+    before = name(backbone)
+    backbone.model.blocks[0].attn.scale *= 2
+    assert name(backbone) != before
+
+
+def test_whether_modules_train_makes_no_difference(make_backbone):
+    backbone = make_backbone()
+    assert name(backbone.train()) == name(backbone.eval())
+
+
+def test_another_attribute_of_an_own_transform_makes_another_name(make_backbone):
+    backbone = make_backbone()
+
+    class Clipped(ImageTransform):
+        most = 1.0
+
+    transform = Clipped(backbone.data_config)
+    plain, before = ImageTransform(backbone.data_config), transform.describe()
+    transform.most = 0.5
+    described = (plain.describe(), before, transform.describe())
+    assert len({name(backbone, each) for each in described}) == 3
+
+
 def test_a_buffer_makes_another_name(make_backbone):
     backbone = make_backbone()
     before = name(backbone)

@@ -77,6 +77,14 @@ def test_the_name_of_activations_changes_with_a_frozen_weight(name):
     assert make_fingerprint(FrozenFront(backbone, cut), {}) != before
 
 
+def test_the_name_of_activations_changes_with_the_code_of_an_own_backbone():
+    backbone, images = frozen_but_last("test_resnet")
+    cut = find_cut(backbone, images)
+    before = make_fingerprint(FrozenFront(backbone, cut), {})
+    backbone.__class__ = type("Own", (type(backbone),), {"forward": lambda self, x: 2 * x})
+    assert make_fingerprint(FrozenFront(backbone, cut), {}) != before
+
+
 def test_another_cut_has_another_name():
     names = []
     for num_groups in (1, 2):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from PIL import features as pillow_features
 from torch import nn
 
 import tltool
+from tltool._own_code import is_own, own_code, plain_attributes
 from tltool.features.file_hashes import HASH_BYTES, hash_content
 
 # Ways to the same numbers, and where the weights came from, which are hashed themselves.
@@ -42,8 +42,9 @@ def make_fingerprint(
 ) -> Fingerprint:
     """Return the fingerprint of a backbone's features.
 
-    Weights and buffers count by their bytes, the architecture by its description and by the text of
-    its modules, so an edit in place is noticed too.
+    Weights and buffers count by their bytes, the architecture by its description, by the text of
+    its modules and the numbers that they hold, so an edit in place is noticed too. Of modules of
+    your own the code counts, and all plain attributes; functions that they call do not.
 
     Args:
         backbone: The network. On a GPU its features have another name than on the CPU.
@@ -59,14 +60,16 @@ def make_fingerprint(
         >>> first == make_fingerprint(backbone, {"mean": [0.4]})
         False
     """
+    network = getattr(backbone, "whole", backbone)
     description = getattr(backbone, "description", {}).get("init_args", {})
     facts = {
         "backbone": {
             "class": f"{type(backbone).__module__}.{type(backbone).__qualname__}",
-            **_own_source(type(backbone)),
             **{key: value for key, value in description.items() if key not in _WITHOUT_EFFECT},
         },
         "modules": hash_content(_ADDRESS.sub("", repr(backbone)).encode()).hex(),
+        "attributes": _attributes(network),
+        "own_code": _own_code(network),
         "weights": hash_weights(backbone),
         "preprocessing": dict(preprocessing),
         "precision": precision,
@@ -90,13 +93,28 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _own_source(cls: type) -> dict[str, str]:
-    """Return a hash of the code of a class that is none of tltool: it may change at any time."""
-    if cls.__module__.partition(".")[0] == "tltool":
-        return {}
-    with contextlib.suppress(OSError, TypeError):  # It was typed into a shell.
-        return {"source": hash_content(inspect.getsource(cls).encode()).hex()}
-    return {}
+def _own_code(network: nn.Module) -> dict[str, str]:
+    """Return a hash of the code of each class of modules that is the user's own, by its name."""
+    classes = {type(module) for module in network.modules()}
+    found = {f"{cls.__module__}.{cls.__qualname__}": own_code(cls) for cls in classes}
+    return {name: code for name, code in found.items() if code is not None}
+
+
+def _attributes(network: nn.Module) -> str:
+    """Return a hash of the numbers that modules hold, and of all plain data of the user's own."""
+    attributes = {
+        name: plain_attributes(module) if name and is_own(type(module)) else _numbers(module)
+        for name, module in network.named_modules()
+    }
+    # What they are is told by their classes; whether they train makes no difference here.
+    for found in attributes.values():
+        found.pop("training", None)
+    text = json.dumps(attributes, sort_keys=True)
+    return hash_content(_ADDRESS.sub("", text).encode()).hex()
+
+
+def _numbers(module: nn.Module) -> dict[str, str]:
+    return plain_attributes(module, (int, float))
 
 
 def _versions() -> dict[str, str | None]:

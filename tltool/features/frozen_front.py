@@ -62,9 +62,14 @@ class FrozenFront(nn.Module):
         for name, buffer in backbone.model.named_buffers(recurse=False):
             self.register_buffer(f"buffer/{name}", buffer)
 
+    @property
+    def whole(self) -> Backbone:
+        """The backbone that these layers are a part of."""
+        return self._whole[0]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return rows ``(B, size)`` of images ``(B, C, H, W)``."""
-        activations = activations_in_front(self._whole[0], self.cut, images).flatten(1)
+        activations = activations_in_front(self.whole, self.cut, images).flatten(1)
         rows = activations.to(DTYPES[self.dtype])
         if (rows.isinf() & activations.isfinite()).any():
             largest = float(activations.abs().max())
@@ -81,7 +86,7 @@ class FrozenFront(nn.Module):
             state: Its state dict.
         """
         held = {id(tensor) for tensor in (*self.parameters(), *self.buffers())}
-        whole = self._whole[0]
+        whole = self.whole
         own = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
         return all(
             torch.equal(tensor.cpu(), state[name].cpu())
@@ -91,11 +96,11 @@ class FrozenFront(nn.Module):
 
     def in_dtype(self, dtype: ActivationDtype) -> "FrozenFront":
         """Return the same layers with rows of another type."""
-        return FrozenFront(self._whole[0], self.cut, dtype)
+        return FrozenFront(self.whole, self.cut, dtype)
 
     def folded(self, images: Tensor) -> "FrozenFront | None":
         """Return these layers with batch norms folded, if that gives the same rows of images."""
-        backbone = self._whole[0]
+        backbone = self.whole
         with evaluation_mode(backbone):
             network = fold_batch_norms(backbone, images)
             if not isinstance(network, Backbone):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from tltool._lookup import lookup
+from tltool._own_code import own_code, plain_attributes
 from tltool.data.transforms.augmentation import AUGMENTATIONS, Augmentation
 from tltool.data.transforms.crop_window import CONFIG_KEYS, WindowedCrop
 from tltool.data.transforms.normalization import shift_and_scale
@@ -111,8 +112,13 @@ class ImageTransform:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return all that decides the tensor of a decoded image, as plain data."""
-        return dict(self._description)
+        """Return all that decides the tensor of a decoded image, as plain data.
+
+        Of a class of your own its code and its plain attributes are among it.
+        """
+        code = own_code(type(self))
+        own = {} if code is None else {"code": code, "attributes": plain_attributes(self)}
+        return {**self._description, **own}
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return the 8-bit pixels ``(C, H, W)`` before the normalization."""
