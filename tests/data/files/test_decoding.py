@@ -182,6 +182,16 @@ def test_a_truncated_png_is_named(tmp_path, truncated):
         decode_image(path)
 
 
+def test_a_damaged_avif_is_named(tmp_path, gradient):
+    path = tmp_path / "image.avif"
+    gradient.save(path)
+    content = bytearray(path.read_bytes())
+    content[-40:] = bytes(40)  # Whole, but its colors cannot be decoded.
+    path.write_bytes(content)
+    with pytest.raises(BrokenImageError, match=r"image.avif': Failed to decode"):
+        decode_image(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(BrokenImageError, match=r"image.png': it does not exist"):
         decode_image(tmp_path / "image.png")

@@ -11,8 +11,11 @@ from PIL import Image
 from tltool.data.files.channel_values import channel_values, raw_mode
 from tltool.data.files.value_range import ValueRange, is_for_eight_bits, scale_to_eight_bits
 
-#: What Pillow's plugins raise on damaged files: there is no common base class.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, OverflowError)
+#: What Pillow's plugins raise on damaged files, AVIF a RuntimeError: there is no common base class.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, OverflowError),
+    RuntimeError,
+)
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
