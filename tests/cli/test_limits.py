@@ -1,7 +1,6 @@
 """What a fit knows of its limits at its end, and what predict, validate and report say of it."""
 
 import csv
-import re
 import shutil
 from pathlib import Path
 
@@ -91,6 +90,20 @@ def test_validate_prints_coverage_and_that_these_images_set_it(best, folder, run
     assert "24 of these images are among them" in out
 
 
+def test_images_are_split_as_in_the_run_where_nothing_else_is_given(best, folder, run_tltool):
+    words = ("--ckpt_path", best, "--data.root", folder, *EVALUATION)
+    status, out, errors = run_tltool("validate", *words)
+    assert (status, "was trained on" in errors) == (0, False)
+    assert "24 of these images are among them" in out
+
+
+def test_training_images_that_measure_are_counted(best, folder, run_tltool):
+    words = ("--ckpt_path", best, "--data.root", folder, "--data.seed", "1", *EVALUATION)
+    status, _, errors = run_tltool("validate", *words)
+    assert status == 0
+    assert "of these 24 images have names of images that this checkpoint was trained on" in errors
+
+
 def validation_folder(place, images, size):
     """Write a folder whose val images have the names of the validation images of a run."""
     other = write_images(place / "other", per_class=30, size=size)
@@ -148,10 +161,3 @@ def test_an_option_without_the_one_it_is_about_is_refused(best, folder, run_tlto
     given = ("--ckpt_path", best, "--data.root", folder, *EVALUATION)
     status, _, err = run_tltool("predict", *given, *words)
     assert (status, message in err) == (1, True)
-
-
-def test_validate_says_how_many_of_its_images_were_trained_on(best, folder, capsys):
-    other_split = ["--data.root", str(folder), *EVALUATION, "--data.seed", "7"]
-    assert main(["validate", "--ckpt_path", str(best), *other_split]) == 0
-    out = capsys.readouterr().out
-    assert re.search(r"Of these 12 images, \d+ have the name of one that was trained on", out)

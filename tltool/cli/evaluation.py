@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import docstring_parser
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from tltool.cli.evaluation_trainer import check_devices, evaluation_trainer
@@ -16,6 +17,7 @@ from tltool.cli.signature_options import add_options_of
 from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import check_accelerator
 from tltool.data.datamodules.image_datamodule import ImageDataModule
+from tltool.training.checkpoint_io import CONFIG, read_checkpoint
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
@@ -38,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "trainer.enable_model_summary": False,
     "trainer.devices": 1,
 }
+_SPLIT = ("seed", "val_fraction", "test_fraction")
+"""The options of the data by which images are split."""
 
 
 def run_evaluation(
@@ -67,12 +71,31 @@ def run_evaluation(
     with RankWatch(launch) as ranks:
         task = ImageTask.load_from_checkpoint(config.ckpt_path)
         config.data.init_args.data_config = task.data_config
+        take_split_(config.data, parser.parse_args(words, defaults=False), config.ckpt_path)
         made = parser.instantiate(config)
         take_labels_(made.data, task)
         trainer = evaluation_trainer(made.trainer, launch, is_apart=is_apart)
         setup = Setup(config.ckpt_path, task, made.data, trainer, ranks)
         run(setup, **{name: config[name] for name in options})
     return 143 if trainer.received_sigterm else 0  # Lightning notes the signal and goes on.
+
+
+def take_split_(data: Namespace, given: Namespace, ckpt_path: str) -> None:
+    """Let data be split as in the run of a checkpoint, in place, where nothing else is given.
+
+    By other fractions or another seed, images that it has trained on would measure it.
+
+    Args:
+        data: The section of the configuration.
+        given: What the command line and its files say, without defaults.
+        ckpt_path: The checkpoint; one without the configuration of a run says nothing.
+    """
+    config = read_checkpoint(ckpt_path, map_location="meta").get(CONFIG) or {}
+    of_run = config.get("data", {}).get("init_args", {})
+    for name in _SPLIT:
+        is_known = name in data.init_args and of_run.get(name) is not None
+        if is_known and given.get(f"data.init_args.{name}") is None:
+            data.init_args[name] = of_run[name]
 
 
 def _make_parser(command: str, run: Callable[..., None]) -> tuple[Parser, list[str]]:

@@ -1,5 +1,6 @@
 """`tltool validate` and `tltool test`: measure a checkpoint."""
 
+import logging
 from collections.abc import Sequence
 
 from tltool._plain_text import one_line, plain_console
@@ -17,11 +18,9 @@ from tltool.reporting.tables import FactTable, class_table, rich_table
 from tltool.training.callbacks.feature_reading import caching_of, reading_features
 from tltool.training.checkpoint_io import read_checkpoint
 
+log = logging.getLogger(__name__)
+
 MAX_CLASSES_SHOWN = 20
-_TRAINED = (
-    "that was trained on: if they are the same, their score is too good. Split the data as the run "
-    "did, by its --data options."
-)
 _TUNED = "a part of its training images was its val, and chose the epoch."
 
 
@@ -54,14 +53,17 @@ def _measure(setup: Setup, split: SplitName) -> None:
         return  # All ranks know the same.
     digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
+    if number := num_trained_on(setup.data.splits, split, checkpoint):
+        log.warning(
+            "%s of these %s images have names of images that this checkpoint was trained on. If "
+            "they are the same, the numbers flatter it: split the data as in its config.yaml.",
+            *(f"{number:,}", f"{len(setup.data.samples(split)):,}"),
+        )
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))
     if tested is not None:
         number = len(setup.data.samples(split))
         print(f"These {number:,} images are val in the data, and were test in the run: {_TUNED}")
-    if leaked := num_trained_on(setup.data.splits, split, checkpoint):
-        number = len(setup.data.samples(split))
-        print(f"Of these {number:,} images, {leaked:,} have the name of one {_TRAINED}")
     if sentence := predictor.task.calibration.describe(setup.data.splits, split):
         print(sentence)
     if classes:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tltool.data.datamodules.labeled_images import SplitName
 from tltool.data.loading.samples import Splits
 from tltool.training.resume_facts import image_hashes
 
@@ -37,17 +38,23 @@ def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
     return replace(splits, val=None, test=splits.val)
 
 
-def num_trained_on(splits: Splits, split: str, checkpoint: Mapping[str, Any]) -> int:
-    """Return how many images of a split have the name of one that a checkpoint was trained on.
-
-    A folder that is split otherwise than in the run, or that has grown since, measures such images.
+def num_trained_on(splits: Splits, split: SplitName, checkpoint: Mapping[str, Any]) -> int:
+    """Return how many images of a split have the names of training images of a checkpoint's run.
 
     Args:
         splits: Of the data.
-        split: The one that is measured.
-        checkpoint: As it was read; it keeps the `image_hashes` of its run.
+        split: Which of them measures.
+        checkpoint: See `as_tested`.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> before, now = Samples(["/images/a.jpg", "/images/b.jpg"]), Samples(["/images/b.jpg"])
+        >>> checkpoint = {"run_facts": {"images": image_hashes(Splits(before))}}
+        >>> num_trained_on(Splits(Samples(["/images/a.jpg"]), now), "val", checkpoint)
+        1
     """
     trained = checkpoint.get("run_facts", {}).get("images", {}).get("train")
     if trained is None:
         return 0
-    return len(set(image_hashes(splits)[split].tolist()).intersection(trained.tolist()))
+    found = image_hashes(splits)[split].tolist()
+    return len(set(found) & set(trained.tolist()))
