@@ -58,6 +58,12 @@ def test_views_are_augmented(compute):
     assert "train     20 images in 2 views, 40 rows computed" in out
 
 
+@pytest.mark.parametrize("words", [["2"], ["-1", "--data.augmentation", "flip"]])
+def test_views_that_cannot_be_are_refused(compute, words):
+    status, _, err = compute("--num_views", *words)
+    assert (status, "above 0 only with augmentation" in err) == (1, True)
+
+
 def test_the_list_says_what_there_is(features, folder):
     status, out, _ = features("list")
     assert status == 0

@@ -104,7 +104,17 @@ def verify(experiment: Experiment, *, cache: Path | None = None, num_views: int 
 def _splits(
     experiment: Experiment, num_views: int
 ) -> Iterator[tuple[SplitName, ImageDataset, int]]:
-    """Yield the splits that there are, and the number of views of each."""
+    """Yield the splits that there are, and the number of views of each.
+
+    Raises:
+        ValueError: If several views are asked for of images that look the same in each.
+    """
+    is_random = experiment.data.transform(augment=True).is_random
+    if num_views < 0 or (num_views and not is_random):
+        raise ValueError(
+            f"`num_views` must be at least 0, and above 0 only with augmentation, got {num_views}. "
+            "Set --data.augmentation crop, or leave it out."
+        )
     for name in split_names(experiment.data):
         augment = name == "train" and num_views > 0
         images = experiment.data.dataset(name, augment=augment)
