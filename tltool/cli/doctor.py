@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tltool._atomic_write import save_figure
+from tltool._objective import Objective
 from tltool._output_file import check_output_file
 from tltool._plain_text import one_line, pixel_size, plain_console, shell_command
 from tltool.cli.build import Experiment, run_experiment
@@ -143,7 +144,7 @@ def doctor(
         print(f"picture  {one_line(plot)}")
     if write_groups:
         sizes = write_duplicate_groups(str(write_groups), images, duplicates, data)
-        print(describe_groups(write_groups, images, sizes.tolist()))
+        print(describe_groups(write_groups, images, sizes.tolist(), objective=data.objective))
     count = Counter(result.status for result in results)
     print(f"result   {count['failed']} failed, {count['warning']} warnings, {len(results)} checks")
     print(f"took     {time.monotonic() - started_at:.0f} s")
@@ -207,12 +208,23 @@ def describe_values(survey: ValueSurvey, value_range: ValueRange | None) -> str:
     return f"values   {scale}{survey.looked_at}"
 
 
-def describe_groups(file: Path, images: HashedImages, sizes: Sequence[int]) -> str:
-    """Return the lines that say what was written, and how to train on it."""
+def describe_groups(
+    file: Path, images: HashedImages, sizes: Sequence[int], *, objective: Objective = "single_label"
+) -> str:
+    """Return the lines that say what was written, and how to train on it.
+
+    Example:
+        >>> from tltool.data.loading.samples import Samples
+        >>> images = HashedImages({"train": Samples(["a.png"], [0.5])}, [], [], 1)
+        >>> print(describe_groups(Path("g.csv"), images, [1], objective="regression"))
+        groups   g.csv: 1 images in 1 groups, the largest of 1
+        next     tltool fit --data ManifestDataModule --data.manifest g.csv --model.objective ...
+    """
     left_out = f"; {len(images.broken)} broken ones left out" if images.broken else ""
     share = len(images.samples.get("test", ())) / len(images.paths)
     test = ("--data.test_fraction", f"{share:.2f}") if share else ()
-    words = ("fit", "--data", "ManifestDataModule", "--data.manifest", file, *test)
+    what = () if objective == "single_label" else ("--model.objective", objective)
+    words = ("fit", "--data", "ManifestDataModule", "--data.manifest", file, *what, *test)
     return (
         f"groups   {one_line(file)}: {len(images.paths):,} images in {len(sizes):,} groups, the "
         f"largest of {max(sizes):,}{left_out}\n"
