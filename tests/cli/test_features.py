@@ -119,6 +119,13 @@ def test_deleting_nothing_in_particular_is_refused(features, folder):
     assert "--older_than DAYS" in err
 
 
+@pytest.mark.parametrize("option", ["--older_than", "--max_size"])
+def test_a_limit_below_zero_deletes_nothing(features, folder, option):
+    status, _, err = features("prune", option, "-1")
+    assert (status, folder.exists()) == (1, True)
+    assert f"{option} must be at least 0, got -1; --all deletes everything." in err
+
+
 def test_an_unknown_name_is_refused_with_those_that_there_are(features, folder):
     _, _, err = features("prune", "nothing")
     assert f"Choose one of: {folder.name[:8]}." in err

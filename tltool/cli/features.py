@@ -102,6 +102,11 @@ def prune(
         max_size: GB for the latest used; the rest goes.
         all: Delete everything.
     """
+    for name, value in (("older_than", older_than), ("max_size", max_size)):
+        if value is not None and not value >= 0:
+            raise ValueError(
+                f"--{name} must be at least 0, got {value:g}; --all deletes everything."
+            )
     root = cache_root(cache)
     chosen = [find_cached(root, name) for name in names]
     if all:
