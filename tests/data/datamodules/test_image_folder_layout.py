@@ -158,6 +158,18 @@ def test_split_folders_that_cannot_be_are_refused(splits, given, advice):
         ImageFolderDataModule(root, split_folders=given).setup("fit")
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("val", "train"), ("val/ants", "../train/ants"), ("train/wasps", "bees")],
+)
+def test_a_link_that_gives_images_to_two_splits_or_classes_is_refused(images, link, target):
+    root = images(TWO, below="train")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(target, target_is_directory=True)
+    with pytest.raises(ValueError, match=r"are one by a link, .* Remove the link"):
+        ImageFolderDataModule(root).setup("fit")
+
+
 def test_names_in_the_advice_are_quoted_for_yaml_and_shell(splits):
     root = splits("it's train", "it's test")
     with pytest.raises(ValueError, match=r"""'{train: it'"'"'s train, test: it'"'"'s test}'"""):

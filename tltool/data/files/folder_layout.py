@@ -15,7 +15,12 @@ from tltool.data.files.directory_listing import (
     list_images,
     log_left_out,
 )
-from tltool.data.files.layout_check import check_classes, check_given, check_names
+from tltool.data.files.layout_check import (
+    check_classes,
+    check_given,
+    check_links,
+    check_names,
+)
 from tltool.data.files.split_words import SPLIT_NAMES, SPLITS
 
 log = logging.getLogger(__name__)
@@ -39,7 +44,8 @@ def find_images(
 
     Raises:
         FileNotFoundError: If there is no image in class folders.
-        ValueError: If the classes look like splits, see `check_classes`.
+        ValueError: If the classes look like splits, see `check_classes`, or a link gives images to
+            two classes or splits.
 
     Example:
         >>> import tempfile
@@ -58,6 +64,7 @@ def find_images(
     for split, classes in found.items():
         if not known or not classes.keys() <= set(known):
             check_classes(folders[split], classes, is_whole=split == WHOLE, is_open=not known)
+    check_links([paths for classes in found.values() for paths in classes.values()])
     return found
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -99,6 +99,26 @@ def check_classes(
             f"classes. If they are splits, set {_option(root, places)}."
             + (f" If they are classes, set {_classes_option(list(classes))}." if is_open else "")
         )
+
+
+def check_links(images: Iterable[Sequence[Path]]) -> None:
+    """Raise if a link gives the images of a folder to two classes or splits.
+
+    Args:
+        images: Those of each class of each split.
+
+    Raises:
+        ValueError: It names both folders.
+    """
+    seen: dict[str, Path] = {}
+    for paths in images:
+        for folder in dict.fromkeys(path.parent for path in paths):
+            other = seen.setdefault(os.path.realpath(folder), folder)
+            if other != folder:
+                raise ValueError(
+                    f"The folders '{other}' and '{folder}' are one by a link, so the same images "
+                    "would be in two splits, or of two classes. Remove the link."
+                )
 
 
 def _check_flat(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
