@@ -81,6 +81,11 @@ def test_given_class_names_decide_the_labels(manifest):
     assert data.samples("val").class_counts(3) == [2, 0, 2]
 
 
+def test_a_class_name_that_is_given_twice_is_refused():
+    with pytest.raises(ValueError, match="have '1' more than once. Give each class once"):
+        ManifestDataModule("images.csv", class_names=["1", "2", 1])
+
+
 def test_other_names_of_columns(manifest):
     path = manifest(WITH_SPLIT, "file,species,fold")
     data = ManifestDataModule(path, path_column="file", label_column="species", split_column="fold")

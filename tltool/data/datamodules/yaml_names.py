@@ -1,5 +1,6 @@
 """Class names that YAML has read as something else: 0 for the class ``0``, false for ``no``."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,8 @@ def as_names(values: Sequence[object]) -> list[str]:
     """Return class names as text, where YAML has read some as numbers.
 
     Raises:
-        ValueError: If one is a truth value or null: nobody knows which word it was.
+        ValueError: If one is a truth value or null: nobody knows which word it was; or if one is
+            there twice.
 
     Example:
         >>> as_names(["ants", 0, 1])
@@ -29,7 +31,14 @@ def as_names(values: Sequence[object]) -> list[str]:
             "off and null as something else. Put each name into quotes, such as "
             """--data.class_names "['no', 'yes']"."""
         )
-    return [str(value) for value in values]
+    names = [str(value) for value in values]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"The class names {names} have {repeated[0]!r} more than once. Give each class once, in "
+            "the order of the labels."
+        )
+    return names
 
 
 def by_name(given: Mapping[Any, T], names: Sequence[str]) -> dict[str, T]:
