@@ -129,9 +129,8 @@ def _behavior(activation: nn.Module) -> Behavior:
     _, finer = _outputs_and_slopes(activation, z[slopes.abs().argmax()] + around)
     steepest = round(torch.cat([slopes, finer]).abs().max().item(), 6)
     typical = steepest
-    if (
-        far_slopes.abs().max() > 2 * steepest
-    ):  # A share of what lies at the end of the grid is none.
+    grows_with_input = far_slopes.abs().max() > 2 * steepest
+    if grows_with_input:  # The steepest one is only where the grid ends.
         steepest, typical = math.inf, slopes[z.abs() <= 1].abs().max().item()
     threshold = SATURATED_SLOPE * typical
     live = (slopes.abs() >= threshold).nonzero()[:, 0].tolist()
