@@ -68,7 +68,9 @@ def plain_attributes(instance: object, kinds: tuple[type, ...] = _PLAIN) -> dict
 
 def _facts(name: str, value: Any) -> Iterator[Any]:
     """Yield what a member of a class does: its code and defaults, or its plain value."""
-    members = (value.fget, value.fset) if isinstance(value, property) else (value,)
+    members: tuple[Any, ...] = (value,)
+    if isinstance(value, property):
+        members = (value.fget, value.fset)
     for member in members:
         function = inspect.unwrap(getattr(member, "__func__", member))
         if isinstance(function, FunctionType):

@@ -82,7 +82,7 @@ def test_given_class_names_decide_the_labels(manifest):
 
 
 def test_a_class_name_that_is_given_twice_is_refused():
-    with pytest.raises(ValueError, match="have '1' more than once. Give each class once"):
+    with pytest.raises(ValueError, match=r"have '1' more than once\. Give each class once"):
         ManifestDataModule("images.csv", class_names=["1", "2", 1])
 
 

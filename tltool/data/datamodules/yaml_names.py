@@ -35,8 +35,8 @@ def as_names(values: Sequence[object]) -> list[str]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(
-            f"The class names {names} have {repeated[0]!r} more than once. Give each class once, in "
-            "the order of the labels."
+            f"The class names {names} have {repeated[0]!r} more than once. Give each class once, "
+            "in the order of the labels."
         )
     return names
 
