@@ -1,5 +1,6 @@
 """Begin of a W&B run: on the server, else offline, else none; a training never fails of it."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,8 @@ def begin_run(begin: Callable[..., Any], run_dir: Path, *, mode: Mode) -> tuple[
                 said.rstrip("."),
                 run_dir,
             )
+            with contextlib.suppress(*LOST):  # Its process still holds the run that was refused.
+                wandb.teardown()
             return begin_run(begin, run_dir, mode="offline")
         log.warning(
             "W&B: the run cannot be kept: %s. Training goes on without W&B; metrics.csv holds "
