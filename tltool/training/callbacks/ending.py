@@ -16,9 +16,9 @@ from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.ending_contest import Average, Contest, contest_loaders
 from tltool.training.callbacks.ending_files import (
     ENDING,
-    TABLE,
     competing_states,
     describe_choice,
+    has_come_to_end,
     keep_last,
     keep_last_of_ended,
     saved_checkpoints,
@@ -233,11 +233,12 @@ class Ending(Callback):
             if not is_limited(trainer) and keep_last_of_ended(best):
                 log.info("Ending: best.ckpt holds the last epoch now; the run had not come to it.")
             return
-        run_dir = Path(str(best.dirpath)).parent
-        if not (run_dir / TABLE).is_file():
+        directory = Path(str(best.dirpath))
+        if not has_come_to_end(directory):
             average = "soup" if self.average == "soup" else "wise_ft"
             rule = () if self.choose == "best" else ("--choose", self.choose)
-            command = shell_command("tltool", "merge", run_dir, "--average", average, *rule)
+            words = ("merge", directory.parent, "--average", average, *rule)
+            command = shell_command("tltool", *words)
             log.warning(
                 "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
                 command,

@@ -114,6 +114,17 @@ def _keep_best_epoch(path: Path) -> None:
         shutil.copyfile(path, partial)
 
 
+def has_come_to_end(directory: Path) -> bool:
+    """Tell whether a run has come to its end: to the table, or at least to the chosen weights.
+
+    Args:
+        directory: Where its checkpoints lie.
+    """
+    best = directory / "best.ckpt"
+    is_written = (directory.parent / TABLE).is_file()
+    return is_written or (best.is_file() and ENDING in read_checkpoint(best, map_location="meta"))
+
+
 def undo_ending(directory: Path, *, keeps_best: bool) -> None:
     """Forget an earlier end of a run that goes on.
 
