@@ -106,6 +106,12 @@ def test_features_that_were_not_used_for_long_are_deleted(features, folder):
     assert not folder.exists()
 
 
+def test_what_a_killed_prune_has_left_is_deleted_by_the_next_one(features, cache):
+    (cache / ".0123.removed").mkdir(parents=True)
+    status, *_ = features("prune", "--max_size", 5)
+    assert (status, list(cache.iterdir())) == (0, [])
+
+
 def test_features_in_use_are_left(features, folder):
     with lock_directory(folder):
         status, out, _ = features("prune", "--all")

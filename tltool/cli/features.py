@@ -18,6 +18,7 @@ from tltool.features.cache_maintenance import (
     list_cached,
     pack_cached,
     remove_cached,
+    remove_leftovers,
 )
 from tltool.features.directory_lock import InUseError
 from tltool.features.file_hashes import remove_file_hashes
@@ -108,6 +109,7 @@ def prune(
                 f"--{name} must be at least 0, got {value:g}; --all deletes everything."
             )
     root = cache_root(cache)
+    remove_leftovers(root)
     chosen = [find_cached(root, name) for name in names]
     if all:
         chosen = list_cached(root)

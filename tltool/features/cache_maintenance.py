@@ -16,6 +16,7 @@ from tltool.features.segments import KEY_BYTES, Segment, read_segment, segment_p
 from tltool.features.store import FACTS_FILE
 
 _DAY = 86400.0
+_REMOVED = ".removed"  # How the name of what is being deleted ends.
 
 
 class CachedSet(NamedTuple):
@@ -102,11 +103,17 @@ def remove_cached(cached: CachedSet) -> None:
     Raises:
         InUseError: If another process uses them.
     """
-    removed = cached.directory.with_name(f".{cached.directory.name}.removed")
+    removed = cached.directory.with_name(f".{cached.directory.name}{_REMOVED}")
     with lock_directory(cached.directory, alone=True):
         shutil.rmtree(removed, ignore_errors=True)  # Of a run that was killed here.
         cached.directory.rename(removed)
         shutil.rmtree(removed)
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete what runs that were killed in `remove_cached` have left; nobody reads it any more."""
+    for path in root.glob(f".*{_REMOVED}"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def pack_cached(cached: CachedSet) -> int:
