@@ -77,6 +77,7 @@ def export(
     Raises:
         FileNotFoundError: If there is no such checkpoint, or no folder for the output.
         FileExistsError: If the output exists.
+        OSError: If it cannot be written, as on a full disk; then there is none.
         ValueError: If the format or an option is unknown, or what was written disagrees with the
             checkpoint.
 
@@ -94,13 +95,28 @@ def export(
     check_output_file(
         path, "--output", suffixes=suffixes, example=f"model{chosen.suffix}", is_new=True
     )
-    lines = chosen.write(predictor, path, **options)
+    lines = _written(chosen, predictor, path, options)
     if predictor.trust is not None and not chosen.has_unknown:
         lines.append(
             f"The score of unknown inputs is not part of {to}: it stays with the checkpoint, and "
             "--to onnx takes it along."
         )
     return Exported(path, lines, predictor)
+
+
+def _written(
+    chosen: ExportFormat, predictor: Predictor, path: Path, options: Mapping[str, object]
+) -> list[str]:
+    """Write the output, and return lines to print."""
+    try:
+        return chosen.write(predictor, path, **options)
+    except OSError as error:
+        if error.strerror is None:  # Its message says already what to do.
+            raise
+        raise OSError(
+            f"Cannot write {str(path)!r}: {error.strerror}. Make room there, or set --output to "
+            "another place."
+        ) from error
 
 
 def _check_options(to: str, chosen: ExportFormat, options: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint as a ``.pt2`` file that ``torch.export.load`` reads, without tltool."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ def write_torch_program(predictor: Predictor, path: Path, *, fold_norms: bool = 
     exported = give_target_units_(exported_model(task, fold_norms=fold_norms), task)
     program = _record(exported, example_images(task))
     facts = {FACTS: json.dumps(export_facts(predictor))}
+    content = io.BytesIO()  # To a file that cannot be written torch would end the process.
+    torch.export.save(program, content, extra_files=facts)
     with whole_file(path) as partial:
-        with partial.open("wb") as file:
-            torch.export.save(program, file, extra_files=facts)
+        partial.write_bytes(content.getbuffer())
         loaded = _load(partial)
         found = check_agreement(compare(task, loaded, in_units=True), "The graph")
         check_agreement(
