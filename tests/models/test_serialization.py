@@ -48,6 +48,13 @@ def test_a_head_is_rebuilt_from_its_description():
     assert isinstance(head, Head)
 
 
+def test_arguments_of_another_version_are_named_with_what_to_do():
+    description = Head(4, 2).description
+    newer = {**description, "init_args": {**description["init_args"], "scale": 2.0}}
+    with pytest.raises(ValueError, match=r"makes its Head with scale, .* Another version"):
+        rebuild(newer)
+
+
 def test_a_class_that_was_not_imported_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)

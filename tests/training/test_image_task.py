@@ -167,6 +167,12 @@ def test_load_from_checkpoint_needs_nothing_else(tmp_path):
     assert isinstance(ImageTask.load_from_checkpoint(tmp_path / "last.ckpt"), ImageTask)
 
 
+def test_a_task_of_another_version_is_refused_with_what_to_do():
+    task = make_task()
+    with pytest.raises(ValueError, match=r"makes its ImageTask with focal, .* Another version"):
+        ImageTask.rebuilt({**task.task_config, "focal": 2.0}, task.state_dict())
+
+
 def test_a_file_of_another_tool_is_refused(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="is no checkpoint of tltool"):

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from itertools import dropwhile
 from typing import Any, TypeVar
@@ -136,12 +136,13 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
         **overrides: Arguments that replace recorded ones.
 
     Raises:
-        ValueError: If the class is not there, or is no module.
+        ValueError: If the class is not there, is no module, or takes no such arguments.
     """
     path = description["class_path"]
     cls = find_imported(path, "The checkpoint")
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ValueError(f"The checkpoint names {path}, which is no torch.nn.Module.")
+    check_known_arguments(cls, description["init_args"])
     token = _rebuilding.set(True)
     try:
         made = cls(*args, **{**description["init_args"], **overrides})
@@ -150,6 +151,29 @@ def rebuild(description: Mapping[str, Any], *args: Any, **overrides: Any) -> nn.
     if not hasattr(made, "description"):  # The YAML of a run named it, undecorated.
         made.description = dict(description)  # type: ignore[assignment]  # no tensor
     return made
+
+
+def check_known_arguments(cls: type, arguments: Iterable[str]) -> None:
+    """Refuse arguments of a checkpoint that a class does not take, as those of a newer version.
+
+    Raises:
+        ValueError: The message names them.
+
+    Example:
+        >>> check_known_arguments(nn.ReLU, ["slope"])
+        Traceback (most recent call last):
+        ...
+        ValueError: The checkpoint makes its ReLU with slope, which it does not take here. ...
+    """
+    parameters = inspect.signature(cls).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return
+    unknown = [name for name in arguments if name not in parameters]
+    if unknown:
+        raise ValueError(
+            f"The checkpoint makes its {cls.__name__} with {', '.join(unknown)}, which it does not "
+            "take here. Another version, or other code, has written it: load it with that."
+        )
 
 
 def is_rebuilding() -> bool:

@@ -14,6 +14,7 @@ from tltool.features.activation_cut import ActivationCut, features_behind
 from tltool.models.backbone import Backbone
 from tltool.models.label_loss import RegressionLoss, label_loss, label_predictions
 from tltool.models.non_finite import check_finite
+from tltool.models.serialization import check_known_arguments
 from tltool.training.calibration import Calibration
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.loss_options import loss_options
@@ -209,7 +210,9 @@ class Classifier(LightningModule):
         Raises:
             ValueError: If they do not fit.
         """
-        task = cls(**task_arguments(config))
+        arguments = task_arguments(config)
+        check_known_arguments(cls, arguments)
+        task = cls(**arguments)
         load_state_(task, state_dict)
         task.closed_form_start = False
         task.task_config = config  # It still names the weights that training began with.
