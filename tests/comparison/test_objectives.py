@@ -139,6 +139,21 @@ def test_folds_share_out_small_and_large_numbers():
     assert float(means.max() - means.min()) < 0.03
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_without_any_class_has_no_score(features, labels, split):
+    labels = labels.clone()
+    labels[[name == split for name in SPLITS]] = 0
+    with pytest.raises(ValueError, match=r"images have none of the classes.*no mAP"):
+        compare(features, labels, "multi_label")
+
+
+@pytest.mark.parametrize("options", [{"log_prior": True}, {"sampling": "class_balanced"}], ids=str)
+@pytest.mark.parametrize("objective", ["multi_label", "regression"])
+def test_what_is_for_one_class_an_image_is_refused(objective, options):
+    with pytest.raises(ValueError, match=f"is for images of one class each.*{objective}"):
+        settings(objective, **options)
+
+
 def test_labels_of_another_kind_are_refused(features, labels):
     with pytest.raises(ValueError, match=r"labels \(N,\), got"):
         compare(features, labels, "regression")

@@ -62,7 +62,7 @@ def compare_heads(
 
     Raises:
         ValueError: If the features do not fit the labels or are not finite, a head cannot be built,
-            or there are too few images.
+            or there are too few images, also of those that have a class.
 
     Example:
         >>> labels = torch.arange(60) % 2
@@ -98,6 +98,8 @@ def compare_heads(
         )
         words = f"{len(seeds)} times {num_folds} {kind} folds of {len(labels)} images"
         protocol = f"{words}: one tests, {chooses}"
+    if settings.objective == "multi_label":
+        _check_positives(labels, folds)
     trainings = Trainings(features.float(), labels, variants, folds, seeds, settings)
     selection = Selection(trainings, lr=lr, show_progress=show_progress)
     selection.run()
@@ -149,6 +151,17 @@ def _check_data(
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
     if isinstance(lr, float | int) and not lr > 0:
         raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for an `lr` of each head.")
+
+
+def _check_positives(labels: Tensor, folds: Sequence[SplitRows]) -> None:
+    """Raise where the images of a tuning or test split have no class: then there is no score."""
+    for fold in folds:
+        for rows, split in ((fold.val, "tuning"), (fold.test, "test")):
+            if len(rows) and not labels[rows].any():
+                raise ValueError(
+                    f"The {len(rows)} {split} images have none of the classes, so there is no mAP "
+                    "of them. Add images that have one, or set fewer folds."
+                )
 
 
 def _fixed_split(

@@ -36,7 +36,7 @@ class TrainingSettings:
         regression_loss: The loss of numbers.
 
     Raises:
-        ValueError: If a value is out of its range.
+        ValueError: If a value is out of its range, or does not go with the objective.
     """
 
     epochs: int = 10
@@ -56,6 +56,12 @@ class TrainingSettings:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must be in [0, 1), got {self.label_smoothing}.")
+        for name, usual in (("log_prior", False), ("sampling", "shuffled")):
+            if self.objective != "single_label" and getattr(self, name) != usual:
+                raise ValueError(
+                    f"`{name}: {getattr(self, name)}` is for images of one class each, and the "
+                    f"objective is {self.objective}. Leave it out."
+                )
         self.phase  # noqa: B018  # It checks warmup and decay.
 
     @property
