@@ -36,6 +36,21 @@ def test_each_device_takes_its_share(tltool):
     assert "8 images a step, 2 per device" in out
 
 
+@pytest.mark.parametrize(
+    ("options", "memory"),
+    [
+        (["--trainer.precision", "bf16-mixed"], "4.3 MiB"),
+        (["--trainer.precision", "bf16-true"], "2.1 MiB"),
+        (["--trainer.precision", "64-true"], "8.5 MiB"),
+        (["--trainer.strategy", "fsdp2", "--trainer.devices", 2], "2.1 MiB"),
+    ],
+    ids=str,
+)
+def test_memory_is_that_of_the_precision_and_of_the_share_of_a_device(tltool, options, memory):
+    _, out, _ = tltool("plan", "--finetuning", "FullFinetuning", *options)
+    assert memory in out
+
+
 def test_accumulated_batches_are_one_step(tltool):
     _, out, _ = tltool("plan", "--trainer.accumulate_grad_batches", 3)
     assert "1 steps an epoch" in out

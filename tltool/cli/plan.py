@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,6 +27,14 @@ from tltool.reporting.figures.lr_range import draw_lr_range
 from tltool.reporting.figures.schedule import draw_schedule, lr_by_parameter_group
 from tltool.reporting.figures.surgery_damage import draw_surgery_damage
 from tltool.reporting.tables import FactTable, rich_table
+from tltool.training.distributed.fsdp2 import is_sharding
+
+#: Of which type weights are that train in other precisions than float32.
+WEIGHTS = {
+    "bf16-true": torch.bfloat16,
+    "16-true": torch.float16,
+    **dict.fromkeys(("64-true", "64"), torch.float64),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,6 +88,7 @@ def plan(
 
 def _plan(experiment: Experiment) -> Plan:
     config, task, data = experiment.config, experiment.task, experiment.data
+    trainer = experiment.made.trainer
     share = per_device_batch_size(data.batch_size, world_size(config.trainer))
     optimizer = task.configure_optimizers()
     made = make_plan(
@@ -89,6 +99,8 @@ def _plan(experiment: Experiment) -> Plan:
         steps_per_epoch=experiment.steps_per_epoch,
         max_epochs=config.trainer.max_epochs,
         max_steps=max_steps(config.trainer),
+        dtype=WEIGHTS.get(str(config.trainer.precision), torch.float32),
+        num_shards=world_size(config.trainer) if is_sharding(trainer.strategy) else 1,
     )
     if experiment.choice:
         print(f"chosen   {one_line(experiment.choice)}")

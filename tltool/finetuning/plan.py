@@ -26,7 +26,7 @@ class PlannedPhase:
         span: The phase with its steps; "at most" these where a metric decides.
         trained: Number of trainable parameters by layer group; groups without are left out.
         lrs: Largest learning rate by parameter group, or by layer with layer-wise decay.
-        memory: Bytes of gradients and optimizer state.
+        memory: Bytes of gradients and optimizer state on each device.
     """
 
     span: Span
@@ -80,6 +80,8 @@ def make_plan(
     max_epochs: int,
     max_steps: int | None = None,
     ended: Mapping[str, int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    num_shards: int = 1,
 ) -> Plan:
     """Work out what a schedule does to a model.
 
@@ -93,6 +95,8 @@ def make_plan(
         max_epochs: Length of training.
         max_steps: Training ends after so many steps, if that is earlier.
         ended: Of a run that is over, see `make_timeline`.
+        dtype: Of the weights that train.
+        num_shards: Devices that share gradients and optimizer state out, as with FSDP.
 
     Raises:
         ValueError: If the schedule does not fit the model or the training.
@@ -104,7 +108,7 @@ def make_plan(
         split_by_layer_(optimizer, task, fine)
     places = lr_groups(optimizer, task, groups, fine)
     bases = [group["lr"] for group in optimizer.param_groups]
-    bytes_each = bytes_per_parameter(make_optimizer)
+    bytes_each = bytes_per_parameter(make_optimizer, dtype) / num_shards
     timeline = make_timeline(
         schedule,
         steps_per_epoch=steps_per_epoch,
@@ -137,8 +141,10 @@ def trained_by(phase: Phase, task: nn.Module, groups: Mapping[str, Sequence[str]
     return trainable_names(task, groups, kinds, batch_norm=phase.batch_norm)
 
 
-def bytes_per_parameter(make_optimizer: Callable[[Any], Optimizer]) -> float:
-    """Return the memory of gradient and optimizer state for one float32 parameter.
+def bytes_per_parameter(
+    make_optimizer: Callable[[Any], Optimizer], dtype: torch.dtype = torch.float32
+) -> float:
+    """Return the memory of gradient and optimizer state for one parameter.
 
     Found by a step on a small matrix, so it holds for any optimizer; one whose state depends on the
     shape, such as Adafactor, may need less.
@@ -147,7 +153,7 @@ def bytes_per_parameter(make_optimizer: Callable[[Any], Optimizer]) -> float:
         >>> bytes_per_parameter(lambda params: torch.optim.AdamW(params, lr=0.1)) // 1
         12.0
     """
-    parameter = nn.Parameter(torch.zeros(_EDGE, _EDGE))
+    parameter = nn.Parameter(torch.zeros(_EDGE, _EDGE, dtype=dtype))
     parameter.grad = torch.zeros_like(parameter)
     optimizer = make_optimizer([{"params": [parameter]}])
     optimizer.step(lambda: 0.0)
