@@ -104,6 +104,13 @@ def test_an_interval_without_inside_is_refused():
         draw({"name": "uniform", "low": 1.0, "high": 0.0})
 
 
+@pytest.mark.parametrize("name", ["normal", "trunc_normal"])
+@pytest.mark.parametrize("std", [-1.0, 0.0, math.nan])
+def test_a_deviation_that_is_not_positive_is_refused(name, std):
+    with pytest.raises(ValueError, match=f"`std` of {name} must be positive.*initializer: zeros"):
+        draw({"name": name, "std": std})
+
+
 def test_a_fan_that_does_not_exist_gets_the_choices():
     with pytest.raises(ValueError, match=r"Choose one of: fan_in, fan_out"):
         draw({"name": "kaiming", "mode": "fan_avg"})

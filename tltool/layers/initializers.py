@@ -23,6 +23,12 @@ Fan = Literal["fan_in", "fan_out", "fan_avg"]
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+def _check_std(name: str, std: float) -> None:
+    if not std > 0:
+        fix = "For equal weights set initializer: zeros, or constant."
+        raise ValueError(f"`std` of {name} must be positive, got {std}. {fix}")
+
+
 def zeros(weight: Tensor, activation: Behind) -> None:
     """Set all weights to zero: right for output layers only, as equal units stay equal."""
     nn.init.zeros_(weight)
@@ -35,6 +41,7 @@ def constant(weight: Tensor, activation: Behind, *, value: float) -> None:
 
 def normal(weight: Tensor, activation: Behind, *, mean: float = 0.0, std: float = 0.01) -> None:
     """Draw from a normal distribution of a fixed width, whatever the layer's size."""
+    _check_std("normal", std)
     nn.init.normal_(weight, mean, std)
 
 
@@ -52,6 +59,7 @@ def trunc_normal(
 
     Devlin et al., 2018, https://arxiv.org/abs/1810.04805. The weights spread by 0.88 ``std``.
     """
+    _check_std("trunc_normal", std)
     nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -93,7 +94,11 @@ class Head(nn.Module):
         whole = all(isinstance(size, int) and size >= 1 for size in sizes)
         needed = "a list of whole numbers of at least 1, [256] for one hidden layer, [] for none"
         _check(whole, "hidden_features", hidden_features, needed)
-        _check(0 <= dropout < 1, "dropout", dropout, "a probability in [0, 1)")
+        is_share = isinstance(dropout, int | float) and 0 <= dropout < 1
+        _check(is_share, "dropout", dropout, "a probability in [0, 1)")
+        for name, start in (("bias", bias), ("output_bias", output_bias)):
+            finite = isinstance(start, int | float) and math.isfinite(start)
+            _check(finite, name, start, "a finite number")
         _check(
             norm_position in {"before", "after"}, "norm_position", norm_position, "before or after"
         )
