@@ -19,7 +19,9 @@ CONFIG_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_m
 class WindowedCrop(CropGeometry):
     """Timm's resize and crop for evaluation, with a bound on the image in between.
 
-    Below the bound the result is timm's own. Above it, it differs by rounding alone.
+    Below the bound the result is timm's own. Above it, it differs by rounding; of images that are
+    enlarged by more, for Pillow may resample the other edge first, and cuts off values beyond 0 and
+    255 in between: by up to 18 on noise of 20 x 370 pixels, bicubic, to 67.
 
     Args:
         data_config: See `ImageTransform`.
