@@ -12,6 +12,7 @@ _LIBRARIES = {
     *("builtins", "abc", "typing", "collections"),
 }
 _PLAIN = (bool, int, float, str, bytes, tuple, list, type(None))
+_MEMBERS = (tuple, list)
 
 
 def is_own(cls: type) -> bool:
@@ -60,7 +61,7 @@ def plain_attributes(instance: object, kinds: tuple[type, ...] = _PLAIN) -> dict
         kinds: The types that count; a truth value is no number here.
     """
     return {
-        name: repr(value)
+        name: repr(_without_addresses(value))
         for name, value in sorted(vars(instance).items())
         if type(value) in kinds and not name.startswith("_")
     }
@@ -75,9 +76,9 @@ def _facts(name: str, value: Any) -> Iterator[Any]:
         function = inspect.unwrap(getattr(member, "__func__", member))
         if isinstance(function, FunctionType):
             defaults = (function.__defaults__, function.__kwdefaults__)
-            yield _code_facts(function.__code__), repr(_only_plain(defaults))
+            yield _code_facts(function.__code__), repr(_without_addresses(defaults))
         elif type(member) in _PLAIN and not name.startswith("__"):
-            yield repr(member)
+            yield repr(_without_addresses(member))
 
 
 def _code_facts(code: CodeType) -> tuple[Any, ...]:
@@ -93,10 +94,10 @@ def _ordered(constant: object) -> str:
     return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
-def _only_plain(value: Any) -> Any:
-    """Return defaults without those whose text has an address."""
+def _without_addresses(value: Any) -> Any:
+    """Return a value with names in the place of objects, whose text is another in each process."""
     if isinstance(value, dict):
-        return {name: _only_plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_only_plain, value))
-    return value if type(value) in _PLAIN else type(value).__qualname__
+        return {name: _without_addresses(each) for name, each in value.items()}
+    if type(value) in _MEMBERS:
+        return type(value)(map(_without_addresses, value))
+    return value if type(value) in _PLAIN else getattr(value, "__qualname__", type(value).__name__)

@@ -57,6 +57,22 @@ def test_another_code_or_attribute_of_an_own_module_makes_another_name(
     assert name(backbone) != before
 
 
+def own_with_functions():
+    """Return an own activation that holds functions and objects, each made anew."""
+    activation = own_activation("torch.relu(x)", steps=[lambda x: x, object()])
+    type(activation).steps = (lambda x: x, object())
+    type(activation).apply = lambda self, x, steps=[abs]: x
+    return activation
+
+
+def test_the_addresses_of_what_an_own_module_holds_make_no_difference(make_backbone):
+    backbone = make_backbone()
+    backbone.model.act1 = own_with_functions()
+    before = name(backbone)
+    backbone.model.act1 = own_with_functions()
+    assert name(backbone) == before
+
+
 def test_a_number_that_a_module_of_a_library_holds_makes_another_name(make_backbone):
     backbone = make_backbone("test_vit")
     before = name(backbone)

@@ -65,6 +65,16 @@ def test_the_name_of_activations_stays_while_later_layers_train():
     assert make_fingerprint(FrozenFront(backbone, cut), {}) == before
 
 
+def test_the_name_of_activations_stays_with_numbers_that_later_layers_hold():
+    backbone, images = frozen_but_last("test_vit")
+    cut = find_cut(backbone, images)
+    before = make_fingerprint(FrozenFront(backbone, cut), {})
+    backbone.model.blocks[-1].attn.scale *= 2
+    assert make_fingerprint(FrozenFront(backbone, cut), {}) == before
+    backbone.model.blocks[0].attn.scale *= 2
+    assert make_fingerprint(FrozenFront(backbone, cut), {}) != before
+
+
 @pytest.mark.parametrize(
     "name", ["model.blocks.0.mlp.fc1.weight", "model.pos_embed", "model.cls_token"]
 )

@@ -60,7 +60,7 @@ def make_fingerprint(
         >>> first == make_fingerprint(backbone, {"mean": [0.4]})
         False
     """
-    network = getattr(backbone, "whole", backbone)
+    passed = getattr(backbone, "passed", None) or dict(backbone.named_modules())
     description = getattr(backbone, "description", {}).get("init_args", {})
     facts = {
         "backbone": {
@@ -68,8 +68,8 @@ def make_fingerprint(
             **{key: value for key, value in description.items() if key not in _WITHOUT_EFFECT},
         },
         "modules": hash_content(_ADDRESS.sub("", repr(backbone)).encode()).hex(),
-        "attributes": _attributes(network),
-        "own_code": _own_code(network),
+        "attributes": _attributes(passed),
+        "own_code": _own_code(passed),
         "weights": hash_weights(backbone),
         "preprocessing": dict(preprocessing),
         "precision": precision,
@@ -93,24 +93,23 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _own_code(network: nn.Module) -> dict[str, str]:
+def _own_code(modules: Mapping[str, nn.Module]) -> dict[str, str]:
     """Return a hash of the code of each class of modules that is the user's own, by its name."""
-    classes = {type(module) for module in network.modules()}
+    classes = {type(module) for module in modules.values()}
     found = {f"{cls.__module__}.{cls.__qualname__}": own_code(cls) for cls in classes}
     return {name: code for name, code in found.items() if code is not None}
 
 
-def _attributes(network: nn.Module) -> str:
+def _attributes(modules: Mapping[str, nn.Module]) -> str:
     """Return a hash of the numbers that modules hold, and of all plain data of the user's own."""
     attributes = {
         name: plain_attributes(module) if name and is_own(type(module)) else _numbers(module)
-        for name, module in network.named_modules()
+        for name, module in modules.items()
     }
     # What they are is told by their classes; whether they train makes no difference here.
     for found in attributes.values():
         found.pop("training", None)
-    text = json.dumps(attributes, sort_keys=True)
-    return hash_content(_ADDRESS.sub("", text).encode()).hex()
+    return hash_content(json.dumps(attributes, sort_keys=True).encode()).hex()
 
 
 def _numbers(module: nn.Module) -> dict[str, str]:

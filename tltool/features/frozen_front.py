@@ -67,6 +67,17 @@ class FrozenFront(nn.Module):
         """The backbone that these layers are a part of."""
         return self._whole[0]
 
+    @property
+    def passed(self) -> dict[str, nn.Module]:
+        """The modules of the backbone that a pass goes through, and those that hold them."""
+        skipped = [f"{name}." for name in self.cut.skipped]
+        found = dict[str, nn.Module]()
+        for name, module in self.whole.named_modules():
+            prefix = f"{name}." if name else ""
+            if any(each.startswith(prefix) or prefix.startswith(each) for each in skipped):
+                found[name] = module
+        return found
+
     def forward(self, images: Tensor) -> Tensor:
         """Return rows ``(B, size)`` of images ``(B, C, H, W)``."""
         activations = activations_in_front(self.whole, self.cut, images).flatten(1)
