@@ -82,6 +82,8 @@ def run_fit(
         try:
             return start(**given)
         except TrainedMeanwhile:  # What lies there now counts, and not what did in front of it.
+            if ranks.launch.world_size > 1:  # The others have begun from there.
+                raise
             return start(**given)
 
 
