@@ -110,9 +110,9 @@ def check_links(images: Iterable[Sequence[Path]]) -> None:
     Raises:
         ValueError: It names both folders.
     """
-    seen: dict[str, Path] = {}
+    seen: dict[str, str] = {}
     for paths in images:
-        for folder in dict.fromkeys(path.parent for path in paths):
+        for folder in dict.fromkeys(map(os.path.dirname, paths)):
             other = seen.setdefault(os.path.realpath(folder), folder)
             if other != folder:
                 raise ValueError(

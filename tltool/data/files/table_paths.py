@@ -49,7 +49,7 @@ def real_paths(paths: Iterable[str]) -> Iterator[str]:
     """
     real_folder = functools.cache(os.path.realpath)
     for path in paths:
-        folder, name = os.path.split(os.path.abspath(path))
+        folder, name = os.path.split(path)
         yield os.path.join(real_folder(folder), name)
 
 
