@@ -64,8 +64,7 @@ class LabelThresholds(Callback):
         if found is None or is_limited(trainer) or not isinstance(data, ImageDataModule):
             return
         task, path = found
-        lacks = path.is_file() and read_checkpoint(path)[TASK].get("thresholds") is None
-        if trainer.strategy.broadcast(lacks):
+        if trainer.strategy.broadcast(trainer.is_global_zero and _lacks_thresholds(path)):
             self._choose(trainer, task, path, [data.val_dataloader()])
 
     def _choose(
@@ -99,6 +98,12 @@ def _task_and_path(trainer: Trainer, module: LightningModule) -> tuple[ImageTask
     if not isinstance(module, ImageTask) or module.objective != "multi_label":
         return None
     return None if best is None or is_try else (module, Path(str(best.dirpath)) / "best.ckpt")
+
+
+def _lacks_thresholds(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    return read_checkpoint(path, map_location="meta")[TASK].get("thresholds") is None
 
 
 def _differing(path: Path, task: ImageTask) -> dict[str, Tensor] | None:
