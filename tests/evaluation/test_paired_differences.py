@@ -168,3 +168,8 @@ def test_the_error_of_groups_is_never_less_than_their_spread():
     (difference,) = judge({"a": scores, "b": torch.zeros(1, 80)}, "b", groups)
     expected = estimate_mean(scores, groups).standard_error
     assert difference.estimate.standard_error == pytest.approx(expected)
+
+
+def test_groups_that_are_all_right_leave_as_much_doubt_as_so_many_images():
+    of_groups = estimate_score(torch.ones(1, 50), [image // 10 for image in range(50)])
+    assert of_groups.interval == estimate_score(torch.ones(1, 5)).interval
