@@ -1,6 +1,7 @@
 """What a file of tltool says of the backbone whose weights it holds: preprocessing and edits."""
 
 import contextlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def task_of_weights(weights: str) -> dict[str, Any]:
     if weights in _NO_FILES or not path.is_file():
         return {}
     content: Any = read_description(path)
-    if not content:
+    if not content and zipfile.is_zipfile(path):  # Older files are read whole, and not of tltool.
         # Whoever reads the weights says what is wrong with the file.
         with contextlib.suppress(ValueError, OSError):
             content = read_torch_file(path, "Weights file", map_location="meta")
