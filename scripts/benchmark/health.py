@@ -26,7 +26,7 @@ SICK: dict[str, tuple[str, str]] = {
         "saturation",
         "head.hidden_features=[64] head.activation=sigmoid head.initializer={name:normal,std:10}",
     ),
-    "learning rate 100 times too high": ("large updates", "head.hidden_features=[64] lr=0.1"),
+    "learning rate 300 times too high": ("large updates", "head.hidden_features=[64] lr=0.3"),
     "zero weights": ("collapsed", "head.hidden_features=[64] head.initializer=zeros"),
     "deep sigmoid": (
         "vanishing gradient",
