@@ -116,3 +116,5 @@ def test_a_run_that_wandb_refuses_offline_too_keeps_nothing(monkeypatch, tmp_pat
     logger = wandb_logger(tmp_path, project="test", offline=True)
     logger.log_metrics({"loss": 1.0}, 0)
     assert "the run cannot be kept: run ID is in use" in caplog.text
+    finish(SimpleNamespace(loggers=[logger]))
+    assert wandb.run is None  # The next run of this process begins its own.
