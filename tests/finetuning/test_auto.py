@@ -25,19 +25,18 @@ def chosen(**changes):
 
 
 def test_on_a_cpu_the_last_groups_train():
-    assert chosen() == LastBlocks(2, backbone_lr_scale=1.0)
-    assert chosen(num_images=50_000) == LastBlocks(2, backbone_lr_scale=1.0)
+    assert chosen() == LastBlocks(2, backbone_lr_scale=0.5)
+    assert chosen(num_images=50_000) == LastBlocks(2, backbone_lr_scale=0.5)
 
 
 def test_on_a_gpu_everything_trains_on_many_images_alone():
-    assert chosen(on_gpu=True) == LastBlocks(2, backbone_lr_scale=1.0)
+    assert chosen(on_gpu=True) == LastBlocks(2, backbone_lr_scale=0.5)
     assert chosen(on_gpu=True, num_images=5000) == LPFT(probe_epochs=1)
 
 
 def test_one_epoch_has_no_room_for_a_probe_in_front():
-    assert chosen(on_gpu=True, num_images=5000, max_epochs=1) == LastBlocks(
-        2, backbone_lr_scale=1.0
-    )
+    one_epoch = chosen(on_gpu=True, num_images=5000, max_epochs=1)
+    assert one_epoch == LastBlocks(2, backbone_lr_scale=0.5)
 
 
 def test_with_few_images_of_a_class_the_head_trains_alone():

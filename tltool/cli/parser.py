@@ -52,18 +52,41 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, known_classes: Classes | None = None, **kwargs: Any) -> None:
         self.known_classes: Classes = known_classes or {}
         self.given = "images"  # What stands in front of the options, in the help.
+        self._is_trial = False
+        self._read: list[str] = []  # What the trial has read, in order.
         self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # all
-        """Parse a command line."""
+        """Parse a command line. Of an optimizer, ``lr`` alone is not at its class's default."""
         token = _command.set(self)
         try:
+            self._set_defaults_of_optimizer(*args)
             config: Namespace = super().parse_args(*args, **kwargs)
             return config
         finally:
             _command.reset(token)
+
+    def _set_defaults_of_optimizer(self, words: Sequence[str] = ()) -> None:
+        """Let an optimizer of another class than the default one begin at that class's defaults.
+
+        jsonargparse keeps what both classes know: SGD would decay weights as AdamW does.
+        """
+        usual = self._defaults.get("optimizer")
+        if usual is None:
+            return
+        self._read, self._is_trial = [], True
+        try:
+            tried = super().parse_args([word for word in words if "print_config" not in word])
+        except WrongUsage:
+            return  # The parse that counts says what is wrong.
+        finally:
+            self._is_trial = False
+        chosen = tried.optimizer.class_path
+        if chosen != usual["class_path"]:
+            init_args = {"lr": usual["init_args"]["lr"]}
+            self.set_defaults({"optimizer": {"class_path": chosen, "init_args": init_args}})
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a file; one that holds no text is refused by name."""
@@ -78,6 +101,10 @@ class Parser(LightningArgumentParser):
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration, with short forms written out."""
+        if self._is_trial:
+            self._read.append(content)
+        elif self._read:  # A pipe is empty now.
+            content = self._read.pop(0)
         try:
             given = yaml.safe_load(content)
         except yaml.YAMLError:
@@ -107,6 +134,8 @@ class Parser(LightningArgumentParser):
         """
         # jsonargparse makes a parser of its own for each class; that of the command knows more.
         command = _command.get() or self
+        if command._is_trial:
+            raise WrongUsage(message)
         explainer = ErrorExplainer(set(command.option_names()), command.known_classes)
         explained = explainer.explain(message)
         sys.stderr.write(f"error: {plain_lines(explained)}\n")
