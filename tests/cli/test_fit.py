@@ -1,6 +1,8 @@
 import csv
+import os
 import re
 import shutil
+import threading
 
 import pytest
 import torch
@@ -69,6 +71,35 @@ def test_of_several_configurations_later_ones_win(tmp_path):
     config = experiment_parser("fit").parse_args(["--data.root", "images", *words])
     assert (config.trainer.max_epochs, config.trainer.precision) == (2, "bf16-mixed")
     assert config.name == "a"
+
+
+@pytest.mark.parametrize("given", ["words", "file", "pipe"])
+def test_an_optimizer_of_another_class_begins_at_its_own_defaults_but_for_lr(given, tmp_path):
+    words = ["--optimizer=SGD", "--optimizer.momentum=0.9"]
+    if given != "words":
+        path = tmp_path / "sgd.yaml"
+        text = "optimizer: {class_path: SGD, init_args: {momentum: 0.9}}\nname: read\n"
+        words = ["--config", str(path)]
+        if given == "pipe":  # It can be read once.
+            os.mkfifo(path)
+            threading.Thread(target=path.write_text, args=(text,), daemon=True).start()
+        else:
+            path.write_text(text)
+    config = experiment_parser("fit").parse_args(["--data.root", "images", *words])
+    options = config.optimizer.init_args
+    assert (options.weight_decay, options.momentum, options.lr) == (0, 0.9, 1e-3)
+    assert config.name == (None if given == "words" else "read")
+
+
+def test_the_default_optimizer_decays_weights_and_keeps_what_is_given():
+    config = experiment_parser("fit").parse_args(["--data.root", "i", "--optimizer.eps", "1e-7"])
+    options = config.optimizer.init_args
+    assert (options.weight_decay, options.eps) == (0.05, 1e-7)
+
+
+def test_the_configuration_that_is_printed_has_the_defaults_of_the_optimizer(fit):
+    _, out, _ = fit("--data.root", "images", "--optimizer", "timm.optim.Lion", "--print_config")
+    assert yaml.safe_load(out)["optimizer"]["init_args"]["betas"] == [0.9, 0.99]
 
 
 def test_a_run_leaves_config_metrics_and_checkpoints(fit, images, tmp_path):

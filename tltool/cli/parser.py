@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import Path_fr
 from lightning.pytorch.cli import LightningArgumentParser
 
 import tltool
@@ -53,7 +54,7 @@ class Parser(LightningArgumentParser):
         self.known_classes: Classes = known_classes or {}
         self.given = "images"  # What stands in front of the options, in the help.
         self._is_trial = False
-        self._read: list[str] = []  # What the trial has read, in order.
+        self._pipes: dict[str, str] = {}  # What was read from each: it is empty then.
         self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
@@ -76,9 +77,9 @@ class Parser(LightningArgumentParser):
         usual = self._defaults.get("optimizer")
         if usual is None:
             return
-        self._read, self._is_trial = [], True
+        self._is_trial = True
         try:
-            tried = super().parse_args([word for word in words if "print_config" not in word])
+            tried = super().parse_args([w for w in words if not w.startswith("--print_config")])
         except WrongUsage:
             return  # The parse that counts says what is wrong.
         finally:
@@ -90,9 +91,13 @@ class Parser(LightningArgumentParser):
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a file; one that holds no text is refused by name."""
+        given = str(cfg_path)
         try:
-            parsed: Namespace = super().parse_path(cfg_path, *args, **kwargs)
-            return parsed
+            if Path(given).is_file():
+                return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[no-any-return]
+            if given not in self._pipes:
+                self._pipes[given] = Path_fr(given).read_text()
+            return self.parse_string(self._pipes[given], given, *args, **kwargs)
         except UnicodeDecodeError:
             self.error(
                 f"'{cfg_path}' is no YAML file. Name one, such as the config.yaml of a run, and a "
@@ -101,10 +106,6 @@ class Parser(LightningArgumentParser):
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration, with short forms written out."""
-        if self._is_trial:
-            self._read.append(content)
-        elif self._read:  # A pipe is empty now.
-            content = self._read.pop(0)
         try:
             given = yaml.safe_load(content)
         except yaml.YAMLError:
