@@ -66,7 +66,11 @@ def test_a_run_that_diverges_fails_and_says_what_to_set(fit):
 
 @pytest.mark.parametrize(
     "options",
-    [["--save_every_n_steps", "1"], ["--trainer.limit_val_batches", "0"], ["--optimizer", "SGD"]],
+    [
+        ["--save_every_n_steps", "1"],
+        ["--trainer.limit_val_batches", "0"],
+        ["--optimizer", "SGD", "--optimizer.weight_decay", "0.05"],  # Without, it stays finite.
+    ],
     ids=["step checkpoints", "no validation", "SGD"],
 )
 def test_no_checkpoint_of_a_diverged_network_is_written(fit, tmp_path, options):
