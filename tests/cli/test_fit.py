@@ -222,6 +222,7 @@ ERRORS = {
     "an unknown precision": (["--trainer.precision", "bf16-mixd"], "Did you mean 'bf16-mixed'"),
     "an unknown strategy": (["--finetuning", "LinearPrb"], "Did you mean 'LinearProbe'"),
     "an unknown optimizer": (["--optimizer", "AdamWW"], "Did you mean 'AdamW'"),
+    "an optimizer of another": (["--optimizer", "timm.optim.Lookahead"], "Choose another"),
     "an unknown head": (["--model.head", "Haed"], "Did you mean 'Head'"),
     "an unknown option": (
         ["--model.head.hiden_features=[4]"],

@@ -349,3 +349,13 @@ def test_an_optimizer_without_types_is_read_from_a_file_as_from_the_command_line
     ways = (["--config", str(file)], given)
     configs = [parser.parse_args([*words, "--data.root", "images"]) for words in ways]
     assert configs[0].optimizer == configs[1].optimizer
+
+
+def test_an_optimizer_without_a_learning_rate_is_accepted(tmp_path, monkeypatch):
+    code = "class Slow(torch.optim.SGD):\n    def __init__(self, params, momentum: float = 0.5):\n"
+    code = f"import torch\n\n\n{code}        super().__init__(params, 0.1, momentum)\n"
+    (tmp_path / "slow_optimizer.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--optimizer", "slow_optimizer.Slow", "--data.root", "images"]
+    config = experiment_parser("fit").parse_args(words)
+    assert config.optimizer.init_args.as_dict() == {"momentum": 0.5}

@@ -86,7 +86,8 @@ class Parser(LightningArgumentParser):
             self._is_trial = False
         chosen = tried.optimizer.class_path
         if chosen != usual["class_path"]:
-            init_args = {"lr": usual["init_args"]["lr"]}
+            accepted = tried.optimizer.get("init_args", {})
+            init_args = {k: v for k, v in usual["init_args"].items() if k == "lr" and k in accepted}
             self.set_defaults({"optimizer": {"class_path": chosen, "init_args": init_args}})
 
     def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:

@@ -16,7 +16,7 @@ def check_options(factory: OptimizerFactory) -> None:
     """Raise if an optimizer refuses its options, before there are parameters for it.
 
     Raises:
-        ValueError: It names the value.
+        ValueError: It names the value, or what the class wants instead of parameters.
 
     Example:
         >>> check_options(lambda parameters: torch.optim.AdamW(parameters, lr=-1.0))
@@ -30,6 +30,11 @@ def check_options(factory: OptimizerFactory) -> None:
         raise ValueError(
             f"The optimizer cannot be made: {error}. Set another value of it, such as "
             "--optimizer.lr 0.001."
+        ) from error
+    except (AttributeError, TypeError) as error:  # Such as timm's Lookahead, which wraps another.
+        raise ValueError(
+            f"The optimizer cannot be made from parameters alone: {error}. Choose another, such as "
+            "AdamW."
         ) from error
 
 
