@@ -24,7 +24,7 @@ MANY_IMAGES = 2_000
 """From so many training images on a GPU trains everything; of fewer the last groups are enough."""
 LAST_SCALE = 0.5
 """Factor on the learning rate of the last groups. At 1 training may diverge on its way up: the loss
-of solar cells doubles, at 0.5 it rises by 7 %."""
+of solar cells rises by two-thirds, at 0.5 by 7 % (`scripts/benchmark/README.md`)."""
 FULL_SCALE = 0.3
 """Factor on the learning rate of the backbone where all of it trains."""
 LAYER_NORM_SCALE = 0.1
