@@ -9,6 +9,8 @@ import torch
 import yaml
 
 from tltool.cli.sections import experiment_parser
+from tltool.comparison.optimizers import OPTIMIZERS
+from tltool.training.task_optimizer import DEFAULT_OPTIMIZER
 
 MODEL = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
 SMALL = [
@@ -95,6 +97,15 @@ def test_the_default_optimizer_decays_weights_and_keeps_what_is_given():
     config = experiment_parser("fit").parse_args(["--data.root", "i", "--optimizer.eps", "1e-7"])
     options = config.optimizer.init_args
     assert (options.weight_decay, options.eps) == (0.05, 1e-7)
+
+
+def test_the_default_optimizer_is_the_same_in_python_and_in_a_comparison():
+    chosen = experiment_parser("fit").parse_args(["--data.root", "images"]).optimizer
+    assert chosen.class_path == "torch.optim.AdamW"
+    in_python = DEFAULT_OPTIMIZER.keywords
+    assert {name: chosen.init_args[name] for name in in_python} == in_python
+    compared = OPTIMIZERS["AdamW"]
+    assert {**compared.defaults, "lr": compared.lr} == in_python | {"fused": True}
 
 
 def test_the_configuration_that_is_printed_has_the_defaults_of_the_optimizer(fit):

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ from tltool.training.objective_options import (
 from tltool.training.optimizer_options import keep_changed_options_
 from tltool.training.quiet_lightning import quiet_lightning
 from tltool.training.task_checkpoint import TaskCheckpoint
-from tltool.training.task_optimizer import OptimizerFactory, make_optimizer
+from tltool.training.task_optimizer import DEFAULT_OPTIMIZER, OptimizerFactory, make_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +123,7 @@ class ImageTask(MeasuredClassifier):
         class_names: Sequence[str] | None = None,
         objective: Objective = "single_label",
         data_config: dict[str, Any] | None = None,
-        # A partial holds no state of a task.
-        optimizer: OptimizerFactory = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05),  # noqa: B008
+        optimizer: OptimizerFactory = DEFAULT_OPTIMIZER,
         label_smoothing: float | None = None,
         class_counts: Sequence[int] | None = None,
         num_images: int | None = None,

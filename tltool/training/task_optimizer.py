@@ -1,6 +1,7 @@
 """The optimizer of a task: all parameters from the start, in named groups."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from tltool.finetuning.param_groups import param_groups
 from tltool.training.classifier import Classifier
 
 OptimizerFactory = Callable[[Any], Optimizer]
+
+DEFAULT_OPTIMIZER = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
+"""That of ``tltool fit`` and of a comparison too."""
 
 
 def check_options(factory: OptimizerFactory) -> None:
