@@ -93,6 +93,27 @@ def test_an_optimizer_of_another_class_begins_at_its_own_defaults_but_for_lr(giv
     assert config.name == (None if given == "words" else "read")
 
 
+@pytest.mark.parametrize("second", ["words", "file"])
+def test_an_optimizer_in_place_of_a_files_takes_lr_alone_and_says_so(second, tmp_path, caplog):
+    (tmp_path / "run.yaml").write_text(
+        "optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.02, weight_decay: 0.3}}\n"
+    )
+    (tmp_path / "lion.yaml").write_text("optimizer: timm.optim.Lion\n")
+    words = [f"--config={tmp_path / 'run.yaml'}", "--optimizer=timm.optim.Lion"]
+    if second == "file":
+        words[1] = f"--config={tmp_path / 'lion.yaml'}"
+    options = experiment_parser("fit").parse_args(["--data.root=i", *words]).optimizer.init_args
+    assert (options.lr, options.weight_decay, list(options.betas)) == (0.02, 0, [0.9, 0.99])
+    assert "the file's weight_decay 0.3 is not used" in caplog.text
+
+
+def test_an_optimizer_of_a_file_keeps_its_options_by_short_name_too(tmp_path, caplog):
+    (tmp_path / "run.yaml").write_text("optimizer: {class_path: SGD, init_args: {momentum: 0.5}}")
+    words = ["--data.root=i", f"--config={tmp_path / 'run.yaml'}", "--optimizer=torch.optim.SGD"]
+    assert experiment_parser("fit").parse_args(words).optimizer.init_args.momentum == 0.5
+    assert not caplog.text
+
+
 def test_the_default_optimizer_decays_weights_and_keeps_what_is_given():
     config = experiment_parser("fit").parse_args(["--data.root", "i", "--optimizer.eps", "1e-7"])
     options = config.optimizer.init_args

@@ -1,6 +1,7 @@
 """The argument parser of all commands: short errors that name the nearest option."""
 
 import inspect
+import logging
 import re
 import sys
 import warnings
@@ -20,6 +21,8 @@ from tltool._plain_text import plain_lines
 from tltool.cli.parser_errors import ErrorExplainer
 from tltool.cli.parser_help import asked_help
 from tltool.cli.short_forms import write_out_config
+
+log = logging.getLogger(__name__)
 
 Classes = Mapping[str, tuple[type[Any], ...]]
 """The classes that a section accepts by short name, by the section's key."""
@@ -54,6 +57,7 @@ class Parser(LightningArgumentParser):
         self.known_classes: Classes = known_classes or {}
         self.given = "images"  # What stands in front of the options, in the help.
         self._is_trial = False
+        self._optimizer: str | None = None  # The class that the trial has found.
         self._pipes: dict[str, str] = {}  # What was read from each: it is empty then.
         self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
         header = [f"tltool=={tltool.__version__}"]
@@ -77,7 +81,7 @@ class Parser(LightningArgumentParser):
         usual = self._defaults.get("optimizer")
         if usual is None:
             return
-        self._is_trial = True
+        self._is_trial, self._optimizer = True, None
         try:
             tried = super().parse_args([w for w in words if not w.startswith("--print_config")])
         except WrongUsage:
@@ -85,6 +89,7 @@ class Parser(LightningArgumentParser):
         finally:
             self._is_trial = False
         chosen = tried.optimizer.class_path
+        self._optimizer = chosen
         if chosen != usual["class_path"]:
             accepted = tried.optimizer.get("init_args", {})
             init_args = {k: v for k, v in usual["init_args"].items() if k == "lr" and k in accepted}
@@ -112,6 +117,8 @@ class Parser(LightningArgumentParser):
         except yaml.YAMLError:
             given = None  # The parser says where.
         config = write_out_config(given, self._directory)
+        if self._optimizer is not None:
+            config = _with_lr_alone(config, self._optimizer)
         if config is not given:
             content = yaml.safe_dump(config, sort_keys=False)
         parsed: Namespace = super().parse_string(content, *args, **kwargs)
@@ -170,6 +177,26 @@ class Parser(LightningArgumentParser):
                 continue  # Too many, of which few are meant.
             for cls in classes:
                 yield from (f"{section}.{name}" for name in inspect.signature(cls).parameters)
+
+
+def _with_lr_alone(config: Any, optimizer: str) -> Any:
+    """Return a configuration file whose optimizer keeps only ``lr`` if another class is chosen."""
+    section = config.get("optimizer") if isinstance(config, dict) else None
+    if not isinstance(section, dict) or not isinstance(section.get("init_args"), dict):
+        return config
+    name, init_args = optimizer.rpartition(".")[2], section["init_args"]
+    if str(section.get("class_path", name)).rpartition(".")[2] == name:
+        return config
+    lost = {key: value for key, value in init_args.items() if key != "lr"}
+    if lost:
+        given = ", ".join(f"{key} {value}" for key, value in lost.items())
+        log.warning(
+            "%s is not the optimizer of the configuration file, so the file's %s is not used.",
+            name,
+            given,
+        )
+    kept = {key: value for key, value in init_args.items() if key == "lr"}
+    return {**config, "optimizer": {"class_path": optimizer, "init_args": kept}}
 
 
 def _without_enums(value: Any) -> Any:
