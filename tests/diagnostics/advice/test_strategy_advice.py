@@ -105,9 +105,9 @@ def test_the_expected_gains_are_those_of_the_benchmark():
     rows = [line.strip("| \n").split(" | ") for line in readme.read_text("utf-8").splitlines()]
     names = next(row[1:] for row in rows if row[0] == "method" and "brain_mri_10" in row)
     first = next(n for n, row in enumerate(rows) if row[0] == "fit less probe, seed 0")
-    seeds = [[float(gain.split()[0]) for gain in row[1:]] for row in rows[first : first + 2]]
+    seeds = [[float(gain.split()[0]) for gain in row[1:]] for row in rows[first : first + 3]]
     measured = dict(zip(names, map(mean, zip(*seeds, strict=True)), strict=True))
-    assert {name: gain for name, (_, gain) in GAINS.items()} == pytest.approx(measured)
+    assert {name: gain for name, (_, gain) in GAINS.items()} == pytest.approx(measured, abs=5e-4)
     assert pytest.approx(sum(measured.values()) / 10, abs=5e-4) == MEAN
 
 
