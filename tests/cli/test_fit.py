@@ -93,6 +93,15 @@ def test_an_optimizer_of_another_class_begins_at_its_own_defaults_but_for_lr(giv
     assert config.name == (None if given == "words" else "read")
 
 
+def test_a_pipe_that_holds_no_text_is_refused(fit, tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    threading.Thread(target=path.write_bytes, args=(b"PK\x03\x04\xff",), daemon=True).start()
+    status, _, err = fit("--data.root", "images", "--config", path)
+    assert status == 2
+    assert f"'{path}' is no YAML file. Name one" in err
+
+
 @pytest.mark.parametrize("second", ["words", "file"])
 def test_an_optimizer_in_place_of_a_files_takes_lr_alone_and_says_so(second, tmp_path, caplog):
     (tmp_path / "run.yaml").write_text(

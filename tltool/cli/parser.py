@@ -58,7 +58,7 @@ class Parser(LightningArgumentParser):
         self.given = "images"  # What stands in front of the options, in the help.
         self._is_trial = False
         self._optimizer: str | None = None  # The class that the trial has found.
-        self._pipes: dict[str, str] = {}  # What was read from each: it is empty then.
+        self._pipes: dict[str, bytes] = {}  # What was read from each: it is empty then.
         self._directory = Path.cwd()  # While a file is parsed, the process is in the file's.
         header = [f"tltool=={tltool.__version__}"]
         super().__init__(*args, **{"dump_header": header, **kwargs})
@@ -102,8 +102,8 @@ class Parser(LightningArgumentParser):
             if Path(given).is_file():
                 return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[no-any-return]
             if given not in self._pipes:
-                self._pipes[given] = Path_fr(given).read_text()
-            return self.parse_string(self._pipes[given], given, *args, **kwargs)
+                self._pipes[given] = Path(Path_fr(given)).read_bytes()
+            return self.parse_string(self._pipes[given].decode(), given, *args, **kwargs)
         except UnicodeDecodeError:
             self.error(
                 f"'{cfg_path}' is no YAML file. Name one, such as the config.yaml of a run, and a "
