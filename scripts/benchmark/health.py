@@ -1,8 +1,8 @@
 """How often do the health alarms miss, and how often do they cry wolf?
 
 Networks made sick on purpose, each with the alarm that must be raised, and healthy runs of many
-heads and strategies, in which none should be. On the digits as pixels, and, with a folder that has
-`train` and `val`, on its features of EfficientNet-Lite0. Prints a row for each, and both shares.
+heads, in which none should be. On the digits as pixels, and, with a folder that has `train` and
+`val`, on its features of EfficientNet-Lite0. Prints a row for each, and both shares.
 
 Run: python scripts/benchmark/health.py [FOLDER]
 """
@@ -63,7 +63,7 @@ def main() -> None:
     logging.getLogger("tltool").setLevel(logging.ERROR)
     places = {"digits": DIGITS}
     if len(sys.argv) > 1:
-        places["images"] = ("--data.root", sys.argv[1])
+        places["images"] = ("--data.root", sys.argv[1], "--finetuning", "LinearProbe")
     missed, wolves, healthy = 0, 0, 0
     print("| network | data | alarms |\n|---|---|---|")
     for name, (cause, settings) in SICK.items():

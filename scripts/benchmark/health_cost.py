@@ -16,7 +16,10 @@ from watched_fit import BatchClock, watched_fit
 
 PAIRS = 5
 CASES = {
-    "features": ["--model.head.hidden_features", "[256]", "--trainer.max_epochs", "20"],
+    "features": [
+        *("--finetuning", "LinearProbe", "--trainer.max_epochs", "20"),
+        *("--model.head.hidden_features", "[256]"),
+    ],
     "everything": [
         *("--finetuning", "FullFinetuning", "--trainer.max_epochs", "1"),
         *("--model.backbone.img_size", "128"),

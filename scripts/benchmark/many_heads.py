@@ -1,10 +1,10 @@
 """How long do 24 heads take? `tltool compare` beside one `tltool fit`, both with an empty cache.
 
 6 activations x {no norm, batch norm} x 2 seeds, one hidden layer of 256 on EfficientNet-Lite0, 10
-epochs, on a folder with `train` and `val`. *compare, one lr* trains 24 heads; *compare, own
-lrs* tries three for each by 5-fold cross-validation, and more where the best is at the
-edge. Whole processes, three rounds in turn; printed are the median seconds and the median of the
-ratios to the fit of the same round.
+epochs, on a folder with `train` and `val`. *fit, one head* is `tltool fit --finetuning LinearProbe`
+with such a head. *compare, one lr* trains 24 heads; *compare, own lrs* tries three for each by
+5-fold cross-validation, and more where the best is at the edge. Whole processes, three rounds in
+turn; printed are the median seconds and the median of the ratios to the fit of the same round.
 
 Run: python scripts/benchmark/many_heads.py FOLDER
 """
@@ -30,8 +30,9 @@ def main() -> None:
     shared += ["--trainer.max_epochs", "10"]
     axes = ["--axes.activation", *ACTIVATIONS, "--axes.norm", "null", "batch"]
     compare = ["compare", *shared, *axes, "--axes.seed", "0", "1"]
+    one_head = ["--finetuning", "LinearProbe", "--model.head.hidden_features", "[256]"]
     commands = {
-        "fit, one head": ["fit", *shared, "--model.head.hidden_features", "[256]"],
+        "fit, one head": ["fit", *shared, *one_head],
         "compare, one lr": [*compare, "--lr", "1e-3"],
         "compare, own lrs": compare,
     }

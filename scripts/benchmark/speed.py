@@ -3,10 +3,11 @@
 Whole processes on a folder with `train` and `val`: *bound* is what cannot be beaten: import torch
 and timm, decode, pass each image through EfficientNet-Lite0 once (channels_last, float32), and
 train a linear head on the features, with a validation each epoch. *loop* passes every image in
-every epoch. tltool runs with an empty cache and with a full one. *fastai* and *autotimm* train a
-head as their documentation says; pip fills an environment for each (about 6 GB). `elpv` is a
-folder of the 2,624 solar cells. Three rounds in turn; printed are the median seconds, the median of
-the ratios to the first tool of the same round, and the last validation accuracy.
+every epoch. `tltool fit --finetuning LinearProbe` runs with an empty cache and with a full one.
+*fastai* and *autotimm* train a head as their documentation says; pip fills an environment for each
+(about 6 GB). `elpv` is a folder of the 2,624 solar cells. Three rounds in turn; printed are the
+median seconds, the median of the ratios to the first tool of the same round, and the last
+validation accuracy.
 
 Run: python scripts/benchmark/speed.py FOLDER|elpv [--epochs 10] [--rounds 3] [--only TOOL ...]
 """
@@ -34,7 +35,7 @@ OTHERS = ("fastai", "autotimm")
 EMPTY = "tltool, empty cache"
 TOOLS = ("bound", EMPTY, "tltool, full cache", "loop", *OTHERS)
 CACHE = FOLDER / "speed-cache"
-ACCURACY = re.compile(r"^(?:epoch .*val/accuracy )?(0\.\d+)", re.MULTILINE)
+ACCURACY = re.compile(r"^(?:epoch .*val/accuracy )?([01]\.\d+)", re.MULTILINE)
 
 
 def main() -> None:
@@ -90,7 +91,8 @@ def command(tool: str, images: str, epochs: str) -> list[str]:
     """Return the command that a tool is timed with."""
     if tool.startswith("tltool"):
         fit = [sys.executable, "-m", "tltool", "fit", "--data.root", images]
-        return [*fit, "--trainer.max_epochs", epochs, "--runs_dir", str(FOLDER / "speed-runs")]
+        fit += ["--finetuning", "LinearProbe", "--trainer.max_epochs", epochs]
+        return [*fit, "--runs_dir", str(FOLDER / "speed-runs")]
     python, job = sys.executable, "speed_job.py"
     if tool in OTHERS:
         python, job = interpreter(tool, "timm"), "speed_others_job.py"

@@ -1,9 +1,9 @@
 """How long until something happens, and how much memory? Whole processes, three rounds in turn.
 
 *imports* is a process that imports torch and timm and nothing else. The others are commands of
-tltool; *first step* is `tltool fit` with one step on a folder with `train` and `val`, features
-computed before, and *epoch, everything* one epoch that trains EfficientNet-Lite0 wholly. Printed
-are median seconds and the largest resident memory of a process.
+tltool; *first step* is `tltool fit --finetuning LinearProbe` with one step on a folder with `train`
+and `val`, features computed before, and *epoch, everything* one epoch that trains all of
+EfficientNet-Lite0. Printed are median seconds and the largest resident memory of a process.
 
 Run: python scripts/benchmark/startup.py FOLDER
 """
@@ -30,7 +30,7 @@ def main() -> None:
             "tltool --help": [*tltool, "--help"],
             "tltool fit --help": [*tltool, "fit", "--help"],
             "tltool activations": [*tltool, "activations"],
-            "first step": [*fit, "--trainer.max_steps", "1"],
+            "first step": [*fit, "--finetuning", "LinearProbe", "--trainer.max_steps", "1"],
             "epoch, everything": [*fit, "--finetuning", "FullFinetuning", "--trainer.max_epochs=1"],
         }
         measure(commands["first step"])  # The features are there from now on.
