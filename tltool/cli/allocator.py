@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Make glibc keep large freed blocks instead of handing them back to the system.
 
     By default each large activation is mapped anew, and the system must clear it page by page: on 2
-    cores a forward pass of EfficientNet-Lite0 with 32 images ran at 35 images a second, and at 86
-    with this (scripts/benchmark/allocator.py). Other allocators and settings of the user are left
+    cores a forward pass of EfficientNet-Lite0 with 32 images was 2.4 times as fast with this
+    (`scripts/benchmark/allocator.py`, de1d2f5). Other allocators and settings of the user are left
     alone.
 
     Returns:

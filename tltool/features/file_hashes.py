@@ -32,8 +32,8 @@ class FileHashes:
     replaced by one of equal size and date is noticed.
 
     Each process writes a file of its own, into which it takes those that are there: two that write
-    at the same time lose nothing, without a lock. An SQLite database would be as quick (20,000
-    files: 0.1 s), but is not safe on network file systems (https://sqlite.org/useovernet.html).
+    at the same time lose nothing, without a lock. An SQLite database is not safe on network
+    file systems (https://sqlite.org/useovernet.html).
 
     Args:
         root: The directory of the cache.

@@ -14,9 +14,8 @@ from tltool.surgery.norm_kinds import batch_norms
 def fold_batch_norms(network: nn.Module, images: Tensor) -> nn.Module | None:
     """Return a copy of a frozen network whose batch norms are part of the layers in front.
 
-    See `fold_norms`. EfficientNet-Lite0 makes 1.4 times the images a second on a CPU
-    (`scripts/benchmark/frozen_pass.py`). The copy must give the features of the network on a few
-    images.
+    See `fold_norms`. EfficientNet-Lite0 makes 1.35 times the images a second on a CPU
+    (`scripts/benchmark/README.md`). The copy must give the features of the network on a few images.
 
     Args:
         network: In evaluation mode; it is left as it is.

@@ -153,8 +153,8 @@ class Whiten(FittedNorm):
 
     The symmetric form (ZCA), which changes the features least (Kessy et al., 2018,
     https://arxiv.org/abs/1512.00809). It wants many more images than features: with 1,280 features
-    of 244 images a head fitted the training images in one epoch and did much worse on others than
-    without it (.63 to .77 against .93, README).
+    of 244 images a head fitted the training images in one or two epochs and did much worse on
+    others than without it (.63 to .77 against .93 to .94, `scripts/benchmark/README.md`).
 
     Args:
         num_features: Number of features.

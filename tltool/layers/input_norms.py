@@ -32,7 +32,8 @@ def _batch(num_features: int, *, eps: float = 1e-6, momentum: float = 0.1) -> Ba
 
 #: Each normalization of a head's inputs by its name. ``batch`` learns no scale and no shift (He et
 #: al., 2021, section A.1, https://arxiv.org/abs/2111.06377). ``l2`` reached a low training loss
-#: later than raw features did, on both data sets of the README, at about the same accuracy.
+#: later than raw features did, on both data sets of `scripts/benchmark/README.md`, at about the
+#: same accuracy.
 INPUT_NORMS: dict[str, Callable[..., nn.Module] | None] = {
     "center": Center,
     "standardize": Standardize,

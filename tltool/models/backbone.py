@@ -79,7 +79,7 @@ class Backbone(EditedModel):
         stop_at: Put the head on an earlier layer's pooled output, such as ``layer3``; the layers
             behind it are dropped. What lies late in a network fits its own classes most (Yosinski
             et al., 2014, https://arxiv.org/abs/1411.1792). ``None`` for the whole network, which
-            did best or as well on two data sets (`scripts/benchmark/transfer.py`).
+            did best or as well on two data sets (`scripts/benchmark/README.md`).
         surgery: Edits of the loaded model, in order, such as ``{swap_activations: gelu}``. See
             ``apply_surgery_``.
         img_size: Height and width in pixels, or one number for both; ``None`` for the size that the

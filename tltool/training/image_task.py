@@ -88,8 +88,9 @@ class ImageTask(MeasuredClassifier):
             weights begin.
         label_smoothing: Share of the target probability that is spread over all classes, in
             ``[0, 1)`` (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567). It is part of the
-            training loss, not of the validation and test loss. ``None`` is 0, unless the strategy
-            is ``Auto``, and then 0.1. With a linear head on three data sets it brought no accuracy
+            training loss, not of the validation and test loss. ``None`` is 0; of one class for each
+            image `tltool fit` takes 0.1 instead with ``Auto``, and where layers of the backbone
+            train. With a linear head on three data sets it brought no accuracy
             (`scripts/benchmark/losses.py`).
         l2_sp: Strength of a penalty on the distance of the backbone's trainable weights to those
             that training starts from, see `L2SP`; the backbone then has no weight decay, and the

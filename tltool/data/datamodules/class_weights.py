@@ -21,7 +21,8 @@ def class_weights(
     Weights trade accuracy for the accuracy of rare classes. Measured with a linear head on four
     grades of solar cells (shares .57, .11, .04, .27): mean accuracy of the classes .425 without,
     .475 with ``effective_number``, .511 with ``balanced``; accuracy .638, .580, .543. On two
-    balanced data sets they made no difference (`scripts/benchmark/losses.py`).
+    balanced data sets they made no difference (`scripts/benchmark/losses.py elpv elpv-probability
+    FOLDER`, e188eb9).
 
     Args:
         choice: ``"balanced"``, ``"effective_number"``, a weight for each class in the order of the

@@ -31,9 +31,9 @@ class ELPVDataModule(ImageDataModule):
     https://github.com/zae-bayern/elpv-dataset). **License of the images: CC-BY-NC-SA-4.0**, not for
     commercial use. They come with ``pip install 'tltool[quickstart]'``.
 
-    Images with neighboring numbers come from one module and are alike: a random split scores 10 to
-    20 points too high. So blocks of neighbors are split, never the images in a block. One module
-    was measured twice; the blocks of both times stay together.
+    Images with neighboring numbers come from one module and are alike: a random split scores
+    too high. So blocks of neighbors are split, never the images in a block. One module was measured
+    twice; the blocks of both times stay together.
 
     Args:
         target: ``defective``: intact (probability 0) or defective (above 0). ``probability``: the

@@ -79,8 +79,8 @@ class ImageDataModule(PreparedImages, LightningDataModule):
             `resolve_crop_mode`. A checkpoint keeps it.
         augmentation: Random changes of the training images, from weak to strong, see
             `AUGMENTATIONS`. With ``none`` a frozen backbone sees an image always the same, so its
-            features are computed only once. ``None`` is ``none``, unless the strategy ``Auto``
-            trains layers of the backbone, and then ``crop``.
+            features are computed only once. ``None`` is ``none``; `tltool fit` takes ``crop``
+            instead where layers of the backbone train.
         crop_area: Least share of the area that a random crop keeps, in ``(0, 1]``. See
             `RandomCrop`, which follows ``crop_mode``.
         random_erasing: Probability of erasing a rectangle of a training image, see

@@ -17,7 +17,7 @@ class MixingCollate:
     accuracy against, of several classes those with more than half: no network can get all of them
     right, so it lies below that on plain images.
     Measured on 244 and 600 images in 6 epochs, neither brought accuracy, and cutmix cost some: they
-    are for long training (`scripts/benchmark/transfer.py`).
+    are for long training (`scripts/benchmark/README.md`, "Augmentation").
 
     Args:
         num_classes: Number of classes.

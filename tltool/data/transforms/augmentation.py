@@ -59,7 +59,7 @@ AUGMENTATIONS: dict[str, AugmentationPreset] = {
 }
 """The presets by name, from weak to strong. Measured on 244 and 600 images in 6 epochs, those with
 a crop lower the test loss, and none changes the accuracy beyond noise; flips alone brought nothing
-(`scripts/benchmark/transfer.py`)."""
+(`scripts/benchmark/README.md`, "Augmentation")."""
 
 
 def crop_area_warnings(augmentation: Augmentation | None, crop_area: float) -> list[str]:

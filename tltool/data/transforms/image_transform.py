@@ -36,7 +36,7 @@ class ImageTransform:
         random_erasing: Probability of filling a rectangle of 2 % to 33 % of the area with zeros,
             which after the normalization is the mean (Zhong et al., 2017,
             https://arxiv.org/abs/1708.04896). Measured on 244 and 600 images in 6 epochs it changed
-            the accuracy by less than the noise (`scripts/benchmark/transfer.py`).
+            the accuracy by less than the noise (`scripts/benchmark/README.md`, "Augmentation").
 
     Attributes:
         mode: What `decode_image` should decode to: ``"RGB"`` or ``"L"``.

@@ -46,7 +46,7 @@ def resolve_preprocessing(
             channel only. ``mean_image``: subtract the mean image (Krizhevsky et al., 2012, section
             2, https://papers.nips.cc/paper/4824). ``none``: pixels in 0..1. None of the other
             choices did better than ``backbone`` with pretrained weights, on two data sets
-            (`scripts/benchmark/transfer.py`); they are for training from scratch.
+            (`scripts/benchmark/README.md`); they are for training from scratch.
         measure: Gives the statistics of the training images; called only where they are needed.
 
     Raises:
@@ -160,7 +160,7 @@ def measure_pixels(images: Iterable[Tensor]) -> PixelStatistics:
         >>> statistics.mean, statistics.std
         ([0.5], [0.5])
     """
-    # NumPy, for torch's own threads wait for the cores that decode: 20 times slower on two cores.
+    # NumPy, for torch's own threads wait for the cores that decode, which is many times slower.
     count, total, squares = 0, np.array(0), np.array(0)
     for image in images:
         pixels = image.numpy().astype(np.int64)  # (C, H, W)

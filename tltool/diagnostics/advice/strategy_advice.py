@@ -22,7 +22,8 @@ FEW_PER_CLASS = 20
 #: A learning curve that surely rises less than this in a doubling is flat: images are enough.
 FLAT = 0.02
 
-#: The most images of a class with which strategies were measured.
+#: The most images of a class with which strategies were compared: 600 solar cells of two classes
+#: (e188eb9). `tltool fit` alone was measured with up to 500, see `measured_gains`.
 MEASURED_PER_CLASS = 300
 
 #: With fewer of them an accuracy has a standard error of up to .05 and more.
@@ -34,10 +35,10 @@ RULE = (
     "than two standard errors. Where a probe is right on all images, the head alone trains."
 )
 """What decides on the cell of the table."""
-#: `scripts/benchmark/advice.py`, 341bda9.
+#: `scripts/benchmark/advice.py`, 341bda9: the backbone at the full learning rate, a warmup of .1.
 RECORD = (
     "Over 7 cases what the rule names lost 0.007 of accuracy on average to the best strategy, "
-    "0.033 at most; it was made with some of them."
+    "0.033 at most, at former defaults of the strategies; it was made with some of them."
 )
 """How good the rule is."""
 
@@ -156,7 +157,7 @@ def _doubts(
         f"No probe is better than always saying the most frequent class ({majority:.3f}) beyond "
         "noise: look at the labels, or at another backbone.": is_useless,
         "Whether the images are like the pretraining's is not known.": len(probes.correct) == 1,
-        f"Strategies were measured with at most {MEASURED_PER_CLASS} images of a class: with more, "
+        f"Strategies were compared with at most {MEASURED_PER_CLASS} images of a class: with more, "
         "try FullFinetuning too.": is_large and not isinstance(strategy, FullFinetuning),
         "Classes differ more than tenfold in size; accuracy hides the small ones.": is_uneven,
     }

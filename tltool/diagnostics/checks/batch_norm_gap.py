@@ -15,8 +15,8 @@ from tltool.diagnostics.health.health_watch import NormHealth
 
 #: No images are so unlike those of the pretraining: the statistics belong to other weights.
 WRONG_SHIFT, WRONG_FACTOR = 5.0, 10.0
-#: Training and evaluation see features as far apart as those of two images. At 1.19, from a
-#: pretrained EfficientNet-Lite0 on photographs, a phase with batch statistics lost 5 points.
+#: Training and evaluation see features as far apart as those of two images. Beyond it, from a
+#: pretrained EfficientNet-Lite0 on photographs, a phase with batch statistics lost accuracy.
 APART = 1.0
 
 _KEPT = "No phase normalizes by the batch, so that training sees the features of evaluation mode"

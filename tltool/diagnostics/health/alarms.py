@@ -28,8 +28,8 @@ EXPLODING = 1e3
 #: rule (CS231n, Neural Networks Part 3, "Ratio of weights:updates").
 FAST = 0.05
 #: The same of a head's output layer. Its first weights are small, those of a closed-form probe too,
-#: and Adam's first step is the learning rate in each of them: 0.22 of a default LPFT on 1,280
-#: features. A step as long as the weights leaves nothing of that start.
+#: and Adam's first step is the learning rate in each of them: a default LPFT is beyond `FAST` then
+#: (9a9acf4). A step as long as the weights leaves nothing of that start.
 FAST_OUTPUT, OUTPUT = 1.0, "head.output"
 #: Share of the gradient along the mean input, and cosine of successive updates: both, since one
 #: sign of all inputs alone is true behind every relu.

@@ -62,7 +62,7 @@ def check_download(name: str) -> None:
 def check_reachable(url: str, model_name: str) -> None:
     """Raise within ``HUB_TIMEOUT`` seconds if the hub cannot be reached.
 
-    timm itself tries for 46 seconds and ends in a traceback.
+    timm itself tries for much longer and ends in a traceback.
 
     Raises:
         ConnectionError: Naming the other sources of weights.
