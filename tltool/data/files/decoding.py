@@ -50,8 +50,8 @@ def decode_image(
         mode: ``"RGB"``, or ``"L"`` for one channel.
         size: The shortest edge that will be needed. A JPEG whose shortest edge is at least four
             times as long is decoded at 1/2, 1/4 or 1/8 of its size, never below twice ``size``
-            (``Image.draft``): 3 to 6 times quicker, and the pixels after the resize differ by
-            0.2 to 1.4 of 255 levels on average. ``None`` decodes every pixel.
+            (``Image.draft``): several times quicker, and the pixels after the resize differ by
+            about one of 255 levels on average. ``None`` decodes every pixel.
         content: The bytes of the file, where they were read already, see `read_content`.
         value_range: The values of black and of white, see `to_eight_bits`.
 
