@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 USUAL_GROUPS = 8
 """The fewer groups, the more a matched norm kept of EfficientNet-Lite0's features: a probe on ants
-and bees reached .837 with 32, .850 with 16, .882 with 8, .889 with 4, .915 with 1; .908 before.
-Chosen on these images; on brain MRI, which chose nothing, 8 kept .783 of .807."""
+and bees reached .837 with 32, .850 with 16, .876 with 8, .889 with 4, .915 with 1; .908 before
+(f9cc939, by the command in the README of this folder). Chosen on these images; on brain MRI, which
+chose nothing, 8 kept .783 of .807 (`scripts/benchmark/surgery_pays.py`)."""
 FEWEST_CHANNELS = 8
 """Of a group, where nothing is said and there are enough."""
 
