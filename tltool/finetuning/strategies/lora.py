@@ -18,9 +18,11 @@ class LoRA(WarmupDecayStrategy):
     needs a small share of the memory, and what was learned fits a small file (`save_adapters`). In
     language models it keeps more of what the network knew than full fine-tuning, learns less, and
     wants about ten times its learning rate (Biderman et al., 2024,
-    https://arxiv.org/abs/2405.09673). With a convolutional network it has .827 on 200 brain scans,
-    full fine-tuning .888, a probe .780. The adapters are added to the backbone before training, see
-    `add_lora`, and can be merged into its weights afterwards, see `merge_adapters`.
+    https://arxiv.org/abs/2405.09673). With a convolutional network it has the most of all
+    strategies on 500 images of clothes (.842, full fine-tuning .822, a probe .823), and less than
+    full fine-tuning on 959 brain scans (.898, .939, .810). The adapters are added to the backbone
+    before training, see `add_lora`, and can be merged into its weights afterwards, see
+    `merge_adapters`.
 
     Args:
         rank: Of the update of each weight, at least 1.

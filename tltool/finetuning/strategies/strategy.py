@@ -64,10 +64,10 @@ class FinetuningStrategy:
 class WarmupDecayStrategy(FinetuningStrategy):
     """A strategy whose phases warm the learning rate up and let it fall.
 
-    Where a backbone trains, it does so at three tenths of the learning rate by default, as much as
-    plain loops of full fine-tuning take (3e-4): with 50 brain scans of each class that raises
-    `FullFinetuning` from .837 to .885, one seed, on images that chose it
-    (`scripts/benchmark/README.md`).
+    Those that train whole groups of the backbone do so at three tenths of the learning rate by
+    default, as much as plain loops of full fine-tuning take (3e-4): with 50 brain scans of each
+    class that raises `FullFinetuning` from .837 to .885, one seed, on images that chose it
+    (`scripts/benchmark/README.md`). `LayerwiseDecay` has a factor of its own for each layer.
 
     Args:
         warmup: Share of a phase over which the learning rate rises from zero, in ``[0, 1)``; three
