@@ -13,9 +13,9 @@ class LinearProbe(WarmupDecayStrategy):
     """Train the head alone, on features of a frozen backbone.
 
     How well such a probe does tells how good the features are (Alain & Bengio, 2016,
-    https://arxiv.org/abs/1610.01644). It cannot distort them, and suits few images like those of
-    the pretraining: with 50 of each kind of clothes it has .823, what `Auto` trains in five times
-    the time .818 (three seeds; `scripts/benchmark/README.md`).
+    https://arxiv.org/abs/1610.01644). It cannot distort them, and suits few images, where
+    training more may gain nothing: with 50 of each kind of clothes it has .823, what `Auto` trains
+    in several times the time .818 (three seeds, within noise; `scripts/benchmark/README.md`).
 
     Example:
         >>> LinearProbe().schedule(["backbone.stem", "head"], max_epochs=5).phases[0].trains

@@ -19,9 +19,10 @@ class LoRA(WarmupDecayStrategy):
     language models it keeps more of what the network knew than full fine-tuning, learns less, and
     wants about ten times its learning rate (Biderman et al., 2024,
     https://arxiv.org/abs/2405.09673). With a convolutional network it has the most of all
-    strategies on 500 images of clothes (.842, full fine-tuning .822, a probe .823), and less than
-    full fine-tuning on 959 brain scans (.898, .939, .810). The adapters are added to the backbone
-    before training, see `add_lora`, and can be merged into its weights afterwards, see
+    strategies on 500 images of clothes (.842, full fine-tuning .822, a probe .823, within noise),
+    and less than full fine-tuning on 959 brain scans (.898, .939, .810; one seed,
+    `scripts/benchmark/README.md`). The adapters are added to the backbone before training, see
+    `add_lora`, and can be merged into its weights afterwards, see
     `merge_adapters`.
 
     Args:
