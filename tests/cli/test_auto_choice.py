@@ -26,7 +26,7 @@ def base(tmp_path_factory):
     state = Backbone("test_resnet", weights="random").model.state_dict()
     state = {name: value.contiguous() for name, value in state.items()}
     save_file(state, folder / "weights.safetensors")
-    for split, number in (("train", 110), ("val", 12)):
+    for split, number in (("train", 160), ("val", 12)):
         write_images(folder / "images" / split, per_class=number, size=32)
     return [
         *("--data.root", folder / "images", "--data.num_workers", 0),
@@ -62,8 +62,8 @@ def test_the_strategy_that_was_chosen_stands_in_the_configuration(trained):
 
 def test_the_screen_says_choice_probe_gain_and_what_it_is_measured_on(run_tltool, base):
     _, out, _ = run_tltool("fit", *base, "--trainer.max_epochs", 2)
-    assert "176 train, 44 val, 24 test (val is part of train, and test what was val)" in out
-    assert re.search(r"^chosen +LastBlocks\(.*\): 176 training images", out, re.M)
+    assert "256 train, 64 val, 24 test (val is part of train, and test what was val)" in out
+    assert re.search(r"^chosen +LastBlocks\(.*\): 256 training images", out, re.M)
     begin, end = out.split("epoch 1/2")
     accuracy = r"0\.\d{3} \(95 % interval 0\.\d{3} to [01]\.\d{3}\)|1\.000 .*"
     assert re.search(rf"^probe +({accuracy}): closed form, on 24 test images", begin, re.M)
@@ -165,7 +165,7 @@ def test_two_lengths_of_training_are_refused(run_tltool, base):
 
 @pytest.mark.slow
 def test_few_images_are_trained_on_for_more_epochs(run_tltool, base, tmp_path):
-    status, out, err = run_tltool("fit", *base, "--data.batch_size", 100)
+    status, out, err = run_tltool("fit", *base, "--data.batch_size", 150)
     assert status == 0, err
     assert config(tmp_path)["trainer"]["max_epochs"] == 75
     assert "epoch 75/75" in out

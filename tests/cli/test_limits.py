@@ -42,7 +42,7 @@ def tuned_run(tmp_path_factory):
     for split, number in (("train", 50), ("val", 10)):
         write_images(place / "images" / split, per_class=number)
     words = ["fit", *SMALL, "--data.root", place / "images", "--run_dir", place / "run"]
-    assert main([*map(str, words), "--data.tuning_fraction", "0.4"]) == 0
+    assert main([*map(str, words), "--data.tuning_fraction", "0.6"]) == 0
     return place / "run"
 
 

@@ -18,7 +18,7 @@ CACHING = {"enabled": False}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("refit")
-    train = write_images(root / "train", per_class=110, size=32)
+    train = write_images(root / "train", per_class=160, size=32)
     for number in range(40):  # With labels that are wrong, no probe is as sure as another one.
         blue, red = (train / name / f"{number:02d}.png" for name in ("blue", "red"))
         other = blue.read_bytes()

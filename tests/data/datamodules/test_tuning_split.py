@@ -37,8 +37,8 @@ def test_what_validated_tests_and_part_of_what_trained_validates():
 
 
 def test_images_without_splits_get_three():
-    sizes = {name: len(samples) for name, samples in split(records(WHOLE, 300)).items()}
-    assert sizes == {"train": 192, "val": 48, "test": 60}
+    sizes = {name: len(samples) for name, samples in split(records(WHOLE, 400)).items()}
+    assert sizes == {"train": 256, "val": 64, "test": 80}
 
 
 def test_where_there_is_a_test_split_the_validation_images_choose():
@@ -77,8 +77,8 @@ def of_patients(split, **images):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        ({"a1": 40, "a2": 40, "b": 130}, "train would have no image of b"),
-        ({"a1": 60, "a2": 60, "b": 100}, "it would have no image of b"),
+        ({"a1": 60, "a2": 60, "b": 195}, "train would have no image of b"),
+        ({"a1": 90, "a2": 90, "b": 150}, "it would have no image of b"),
     ],
 )
 def test_none_is_taken_where_train_or_the_tuning_split_would_lack_a_class(images, words, caplog):
