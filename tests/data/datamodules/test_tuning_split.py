@@ -46,9 +46,20 @@ def test_where_there_is_a_test_split_the_validation_images_choose():
     assert (len(splits["train"]), len(splits["val"]), len(splits["test"])) == (300, 50, 20)
 
 
-def test_too_few_images_are_left_to_train():
-    few = FEWEST_TUNING * 5 - 2
-    assert len(split([*records("train", few), *records("val", 50)])["train"]) == few
+def test_too_few_images_are_left_to_train_and_the_description_says_so():
+    few = FEWEST_TUNING * 5 - 4
+    found = [*records("train", few), *records("val", 50)]
+    assert len(split(found)["train"]) == few
+    splits = make_splits(found, "ab", "ab", {}, place="'images'", seed=0, tuning=0.2)
+    words = f"{few} train, 50 val (no tuning split: {FEWEST_TUNING - 1} images are too few), 2"
+    assert words in splits.describe("ab")
+
+
+@pytest.mark.parametrize(("tuning", "test"), [(0.0, 0), (0.2, 20)])
+def test_where_no_tuning_split_is_asked_for_or_needed_the_description_has_none(tuning, test):
+    found = [*records("train", 100), *records("val", 50), *records("test", test)]
+    splits = make_splits(found, "ab", "ab", {}, place="'images'", seed=0, tuning=tuning)
+    assert "tuning" not in splits.describe("ab")
 
 
 def test_groups_stay_together():

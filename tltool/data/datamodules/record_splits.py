@@ -81,7 +81,9 @@ def make_splits(
     if whole is not None:
         members_of |= _split(whole, fractions, seed, objective)
     parts: dict[str, list[ImageRecord]] = {}
-    if "test" not in members_of and _can_tune(members_of, tuning):
+    asks = "test" not in members_of and {"train", "val"} <= members_of.keys()
+    number = int(len(members_of["train"]) * tuning) if asks else 0
+    if number >= FEWEST_TUNING and _has_several_groups(members_of["train"]):
         parts = _split(members_of["train"], {"val": tuning}, seed, objective)
         missing = _missing_classes(parts) if objective == "single_label" else {}
         if missing:
@@ -92,14 +94,12 @@ def make_splits(
     samples = {
         split: _samples(members, learned, objective) for split, members in members_of.items()
     }
-    return Splits(**samples, has_tuning=bool(parts))
+    too_few = number if number < FEWEST_TUNING else 0
+    return Splits(**samples, has_tuning=bool(parts), too_few_to_tune=too_few)
 
 
-def _can_tune(members_of: Mapping[str, Sequence[ImageRecord]], tuning: float) -> bool:
-    """Tell whether a tuning split can be taken out of the training images, and would be enough."""
-    train = members_of.get("train", ())
-    is_enough = len(train) * tuning >= FEWEST_TUNING and "val" in members_of
-    return is_enough and len({record.group or record.name for record in train}) > 1
+def _has_several_groups(records: Sequence[ImageRecord]) -> bool:
+    return len({record.group or record.name for record in records}) > 1
 
 
 def _missing_classes(parts: Mapping[str, Sequence[ImageRecord]]) -> dict[str, list[str]]:

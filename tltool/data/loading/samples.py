@@ -48,6 +48,8 @@ class Splits:
     test: Samples | None = None
     has_tuning: bool = False
     """Whether ``val`` is a tuning split out of ``train``, and ``test`` what was ``val``."""
+    too_few_to_tune: int = 0
+    """Images that a tuning split was asked for and would have had, where they are too few."""
 
     def by_name(self) -> dict[str, Samples]:
         """Return the splits that there are, by name."""
@@ -95,6 +97,8 @@ class Splits:
         sizes = ", ".join(f"{len(samples)} {name}" for name, samples in splits if samples)
         counted = self.train or self.val or self.test or Samples([], [])
         tuning = " (val is part of train, and test what was val)" if self.has_tuning else ""
+        if self.too_few_to_tune:
+            tuning = f" (no tuning split: {self.too_few_to_tune} images are too few)"
         return f"images: {sizes}{tuning}, {_describe_labels(counted, class_names)}"
 
 
