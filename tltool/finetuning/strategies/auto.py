@@ -69,9 +69,10 @@ class Auto(FinetuningStrategy):
       those that take at most two-fifths of the forward pass, and at least one;
     - on a GPU, with many images: `LPFT`, everything, on images.
 
-    The augmentation becomes ``crop``, unless one is given, and a tuning split is taken out of the
-    training images where the data have no test split. See `tltool.finetuning.strategies.auto` for
-    the numbers, and `scripts/benchmark/transfer.py` for what they were measured on.
+    The augmentation becomes ``crop``, unless one is given, and a fifth of the training images is a
+    tuning split, where the data have no test split and these are at least 60. See
+    `tltool.finetuning.strategies.auto` for the numbers, and `scripts/benchmark/transfer.py` for
+    what they were measured on.
 
     Example:
         >>> shares = {"backbone.stem": 0.3, "backbone.layer1": 0.4, "backbone.layer2": 0.3}
