@@ -116,6 +116,16 @@ def test_an_optimizer_in_place_of_a_files_takes_lr_alone_and_says_so(second, tmp
     assert "the file's weight_decay 0.3 is not used" in caplog.text
 
 
+def test_an_optimizer_of_the_same_name_in_another_package_takes_lr_alone(tmp_path, caplog):
+    (tmp_path / "run.yaml").write_text(
+        "optimizer: {class_path: torch.optim.Adafactor, init_args: {lr: 0.02, weight_decay: 0.3}}\n"
+    )
+    words = [f"--config={tmp_path / 'run.yaml'}", "--optimizer=timm.optim.Adafactor"]
+    options = experiment_parser("fit").parse_args(["--data.root=i", *words]).optimizer.init_args
+    assert (options.lr, options.weight_decay) == (0.02, 0)
+    assert "the file's weight_decay 0.3 is not used" in caplog.text
+
+
 def test_an_optimizer_of_a_file_keeps_its_options_by_short_name_too(tmp_path, caplog):
     (tmp_path / "run.yaml").write_text("optimizer: {class_path: SGD, init_args: {momentum: 0.5}}")
     words = ["--data.root=i", f"--config={tmp_path / 'run.yaml'}", "--optimizer=torch.optim.SGD"]

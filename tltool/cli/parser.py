@@ -185,7 +185,7 @@ def _with_lr_alone(config: Any, optimizer: str) -> Any:
     if not isinstance(section, dict) or not isinstance(section.get("init_args"), dict):
         return config
     name, init_args = optimizer.rpartition(".")[2], section["init_args"]
-    if str(section.get("class_path", name)).rpartition(".")[2] == name:
+    if _is_same_class(str(section.get("class_path", name)), optimizer):
         return config
     lost = {key: value for key, value in init_args.items() if key != "lr"}
     if lost:
@@ -197,6 +197,20 @@ def _with_lr_alone(config: Any, optimizer: str) -> Any:
         )
     kept = {key: value for key, value in init_args.items() if key == "lr"}
     return {**config, "optimizer": {"class_path": optimizer, "init_args": kept}}
+
+
+def _is_same_class(path: str, other: str) -> bool:
+    """Tell whether two paths name one class, which modules of one package may export too.
+
+    Example:
+        >>> _is_same_class("SGD", "torch.optim.SGD")
+        True
+        >>> _is_same_class("torch.optim.Adafactor", "timm.optim.Adafactor")
+        False
+    """
+    name, other_name = (each.rpartition(".")[2] for each in (path, other))
+    package, other_package = (each.partition(".")[0] for each in (path, other))
+    return name == other_name and (path == name or package == other_package)
 
 
 def _without_enums(value: Any) -> Any:
