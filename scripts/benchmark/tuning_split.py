@@ -3,11 +3,12 @@
 The images are training images of the sets of transfer.py: some of them train, others of them
 report. So the images on which that script reports choose nothing here. Each cell is a whole process
 with an empty cache of features; results are kept under a fingerprint of the images, and a later
-call resumes there.
+call resumes there. With so few images that there is no tuning split nothing would be compared.
 
-Run: python scripts/benchmark/tuning_split.py --num_train 250 500 --seeds 0 1
+Run: python scripts/benchmark/tuning_split.py --num_train 500 --seeds 0 1
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +20,24 @@ from transfer import folders_of, make_parser, measure_all
 from transfer_methods import FIT, PROBES, Cell
 from transfer_results import Results, correct_of, load_results, over_sets, paired
 
+from tltool.data.datamodules.record_splits import FEWEST_TUNING
+
 NAMES = ("brain_mri", "solar", "solar_kind", "digits", "fashion")
 PROBE, OFF = PROBES[0], f"{FIT}+data.tuning_fraction=0"
 RESULTS = FOLDER / "tuning_split"
+SHARE = 0.2
+"""Of the training images that `Auto` lets choose."""
 
 
 def main() -> int:
     """Measure what is missing, and print a table for each number of training images."""
     parser = make_parser()
     parser.set_defaults(sets=NAMES)
-    parser.add_argument("--num_train", nargs="+", type=int, default=[250])
+    parser.add_argument("--num_train", nargs="+", type=int, default=[500])
     args = parser.parse_args()
+    fewest = math.ceil(FEWEST_TUNING / SHARE)
+    if min(args.num_train) < fewest:
+        parser.error(f"With fewer than {fewest} images there is no tuning split. Set --num_train.")
     sets = folders_of(args)
     failed: list[Cell] = []
     for number in args.num_train:

@@ -19,7 +19,7 @@ _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
 FEWEST_TUNING = 60
 """Images of a tuning split. Fewer tell little, and train: 50 of 250 are worth .012 of accuracy
-(`scripts/benchmark/tuning_split.py`)."""
+(-.003 to +.027 over five sets, `scripts/benchmark/README.md`)."""
 
 
 def make_splits(
