@@ -52,6 +52,16 @@ def test_a_config_runs_on_few_images_with_random_weights(path, images, tmp_path)
     assert main(["fit", "--config", str(path), *small, "--runs_dir", str(tmp_path)]) == 0
 
 
+def test_files_for_images_and_auto_change_nothing_of_what_fit_does_by_itself(desk, capsys):
+    def config(*words):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            fit(*words, "--print_config")
+        return yaml.safe_load(capsys.readouterr().out)
+
+    files = [CONFIGS / "data" / "image_folder.yaml", CONFIGS / "finetuning" / "auto.yaml"]
+    assert config("--config", files[0], "--config", files[1]) == config("images")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", fragments("data"), ids=lambda path: path.stem)
 def test_a_fragment_of_data_runs(path, desk):
