@@ -84,6 +84,12 @@ def test_the_plot_is_a_picture(tltool):
         assert picture.width > 600
 
 
+def test_a_batch_that_fit_refuses_is_refused(tltool):
+    for command in ("plan", "fit"):
+        status, _, err = tltool(command, "--data.batch_size", 64)
+        assert (status, "Set --data.batch_size 16" in err) == (1, True), command
+
+
 def test_a_picture_of_an_unknown_kind_is_refused(tltool):
     status, _, err = tltool("plan", "--plot", "plan.txt")
     assert status == 1

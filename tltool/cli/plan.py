@@ -89,6 +89,7 @@ def plan(
 def _plan(experiment: Experiment) -> Plan:
     config, task, data = experiment.config, experiment.task, experiment.data
     trainer = experiment.made.trainer
+    data.settle_batch_size()  # A batch that fit would refuse.
     share = per_device_batch_size(data.batch_size, world_size(config.trainer))
     optimizer = task.configure_optimizers()
     made = make_plan(
