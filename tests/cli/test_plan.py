@@ -53,7 +53,7 @@ def test_memory_is_that_of_the_precision_and_of_the_share_of_a_device(tltool, op
 
 def test_accumulated_batches_are_one_step(tltool):
     _, out, _ = tltool("plan", "--trainer.accumulate_grad_batches", 3)
-    assert "1 steps an epoch" in out
+    assert "1 step an epoch" in out
     assert out.startswith("chosen   FullFinetuning(batch_norm='train'): the weights are random")
 
 

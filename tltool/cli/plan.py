@@ -171,7 +171,8 @@ def print_plan(plan: Plan, task: nn.Module, batch: str) -> None:
     columns = ("phase", "epochs", "steps", "parameters", "memory", "batch norm")
     console.print(rich_table(FactTable(columns, rows)))
     print("memory   of gradients and optimizer, on each device")
-    print(f"batch    {batch}; {plan.steps_per_epoch:,} steps an epoch")
+    plural = "" if plan.steps_per_epoch == 1 else "s"
+    print(f"batch    {batch}; {plan.steps_per_epoch:,} step{plural} an epoch")
     width = max(len(planned.phase.name) for planned in plan.phases)
     for planned in plan.phases:
         for number, (lrs, run) in enumerate(_lrs(planned)):
