@@ -148,9 +148,9 @@ def message_for_user(error: BaseException) -> str | None:
         text = str(cause)
         worker = WORKER_ERROR.search(text)
         if worker:  # A data loader's worker sends its error as text, with the traceback in front.
-            return worker["message"].strip() if _is_own(worker["file"]) else None
+            return worker["message"].strip() if _is_in_package(worker["file"]) else None
         frames = traceback.extract_tb(cause.__traceback__)
-        raised_here = bool(frames) and _is_own(frames[-1].filename)
+        raised_here = bool(frames) and _is_in_package(frames[-1].filename)
         if raised_here and isinstance(cause, ValueError | TypeError | OSError | ImportError):
             return text
         # Lightning's and W&B's words for a user's error, and a package that one of them lacks.
@@ -162,7 +162,7 @@ def message_for_user(error: BaseException) -> str | None:
     return None
 
 
-def _is_own(filename: str) -> bool:
+def _is_in_package(filename: str) -> bool:
     return Path(filename).is_relative_to(Path(__file__).parent)
 
 

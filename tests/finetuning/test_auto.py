@@ -6,7 +6,7 @@ import pytest
 
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import LPFT, Auto, FullFinetuning, LastBlocks, LinearProbe
-from tltool.finetuning.strategies.auto import TrainingFacts, last_groups
+from tltool.finetuning.strategies.auto import TrainingFacts, count_last_groups
 
 SHARES = {"backbone.stem": 0.3, "backbone.layer1": 0.3, "backbone.layer2": 0.25, "backbone.x": 0.15}
 FACTS = TrainingFacts(
@@ -24,7 +24,7 @@ def chosen(**changes):
     return Auto().choose(dataclasses.replace(FACTS, **changes))[0]
 
 
-def test_on_a_cpu_the_last_groups_train():
+def test_on_a_cpu_the_count_last_groups_train():
     assert chosen() == LastBlocks(2, backbone_lr_scale=0.5)
     assert chosen(num_images=50_000) == LastBlocks(2, backbone_lr_scale=0.5)
 
@@ -57,17 +57,17 @@ def test_without_batch_norms_the_backbone_has_a_smaller_lr():
     assert chosen(has_batch_norm=False, on_gpu=True, num_images=5000).full_lr_scale < 0.3
 
 
-def test_the_last_groups_take_at_most_their_share():
-    assert last_groups(SHARES) == (2, pytest.approx(0.4))
+def test_the_count_last_groups_take_at_most_their_share():
+    assert count_last_groups(SHARES) == (2, pytest.approx(0.4))
 
 
 def test_one_group_trains_however_much_it_takes():
-    assert last_groups({"backbone.a": 0.1, "backbone.b": 0.9}) == (1, 0.9)
+    assert count_last_groups({"backbone.a": 0.1, "backbone.b": 0.9}) == (1, 0.9)
 
 
 def test_a_final_norm_is_not_counted():
     shares = {"backbone.a": 0.7, "backbone.b": 0.3, "backbone.norm": 0.0}
-    assert last_groups(shares) == (1, 0.3)
+    assert count_last_groups(shares) == (1, 0.3)
     groups = [*shares, "head"]
     trained = LastBlocks(1).schedule(groups, 1).phases[0].trains
     assert trained == ("backbone.b", "backbone.norm", "head")

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def check_finite(features: Tensor) -> None:
+def check_finite_features(features: Tensor) -> None:
     """Raise if features ``(N, D)`` of images are NaN or infinite.
 
     Raises:

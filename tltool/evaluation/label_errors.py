@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tltool.evaluation.finite_features import check_finite
+from tltool.evaluation.finite_features import check_finite_features
 from tltool.evaluation.left_out_probe import LeftOutProbe
 
 MOST_OF_LABEL = 0.01
@@ -90,7 +90,7 @@ def find_label_errors(
         >>> found.rows, found.suggested
         (tensor([7]), tensor([0]))
     """
-    check_finite(features)
+    check_finite_features(features)
     probe = LeftOutProbe(features, groups)
     return judge_labels(probe, labels, num_classes)
 

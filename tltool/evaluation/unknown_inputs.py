@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tltool.evaluation.finite_features import check_finite
+from tltool.evaluation.finite_features import check_finite_features
 
 MOST_DIRECTIONS = 512
 """So many directions of the features are told apart; the others are as wide as they are on average.
@@ -158,7 +158,7 @@ def fit_feature_distance(features: Tensor, labels: Tensor) -> FeatureDistance:
         >>> bool(far > 10 * near)
         True
     """
-    check_finite(features)
+    check_finite_features(features)
     x = features.double()
     classes, index = torch.unique(labels, return_inverse=True)
     means = torch.zeros(len(classes), x.shape[1], dtype=x.dtype).index_add_(0, index, x)

@@ -1,7 +1,6 @@
 """Auto: the strategy that the number of images, the device and the backbone call for."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from tltool.finetuning.schedule import Schedule
 from tltool.finetuning.strategies.full_finetuning import FullFinetuning
 from tltool.finetuning.strategies.linear_probe import LPFT, LinearProbe
 from tltool.finetuning.strategies.partial_finetuning import LastBlocks
-from tltool.finetuning.strategies.strategy import FinetuningStrategy
+from tltool.finetuning.strategies.strategy import FinetuningStrategy, is_final_norm
 
 LAST_SHARE = 0.4
 """Most of the forward pass that the last groups take where the others are computed once: two groups
@@ -106,7 +105,7 @@ class Auto(FinetuningStrategy):
         if facts.on_gpu and facts.num_images >= MANY_IMAGES and facts.max_epochs > 1:
             scale = FULL_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
             return LPFT(probe_epochs=1, full_lr_scale=scale), f"{images}, on a GPU"
-        number, behind = last_groups(facts.forward_shares)
+        number, behind = count_last_groups(facts.forward_shares)
         scale = LAST_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
         return LastBlocks(number, backbone_lr_scale=scale), (
             f"{images}; the last groups take {behind:.0%} of a forward pass, and what is in front "
@@ -127,13 +126,13 @@ def num_epochs(strategy: FinetuningStrategy, num_images: int, batch_size: int) -
     return min(max(math.ceil(FEWEST_STEPS / steps), EPOCHS), MOST_EPOCHS)
 
 
-def last_groups(shares: Mapping[str, float]) -> tuple[int, float]:
+def count_last_groups(shares: Mapping[str, float]) -> tuple[int, float]:
     """Return how many last groups take at most `LAST_SHARE` of a forward pass, and what they take.
 
     It is at least one. A final norm that is a group by itself is not counted, as in `LastBlocks`.
 
     Example:
-        >>> last_groups({"backbone.a": 0.5, "backbone.b": 0.375, "backbone.norm": 0.125})
+        >>> count_last_groups({"backbone.a": 0.5, "backbone.b": 0.375, "backbone.norm": 0.125})
         (1, 0.5)
     """
     number, taken = 0, 0.0
@@ -141,5 +140,5 @@ def last_groups(shares: Mapping[str, float]) -> tuple[int, float]:
         if number and taken + share > LAST_SHARE:
             break
         taken += share
-        number += not re.search(r"\bnorm\d*$", group)
+        number += not is_final_norm(group)
     return number, taken

@@ -1,12 +1,11 @@
 """Partial fine-tuning: the last layer groups, the normalization layers, or the biases."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tltool.finetuning.phase import BatchNormMode
 from tltool.finetuning.schedule import Schedule
-from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy
+from tltool.finetuning.strategies.strategy import EVERYTHING, WarmupDecayStrategy, is_final_norm
 
 
 def last_groups(backbone: Sequence[str], num_groups: int) -> tuple[str, ...]:
@@ -19,7 +18,7 @@ def last_groups(backbone: Sequence[str], num_groups: int) -> tuple[str, ...]:
         >>> last_groups(["backbone.stem", "backbone.layers.0", "backbone.norm"], 1)
         ('backbone.layers.0', 'backbone.norm')
     """
-    counted = [group for group in backbone if not re.search(r"\bnorm\d*$", group)]
+    counted = [group for group in backbone if not is_final_norm(group)]
     if not 1 <= num_groups <= len(counted):
         raise ValueError(
             f"`num_groups` must be from 1 to {len(counted)}, the groups of this backbone, got "

@@ -1,5 +1,6 @@
 """What a fine-tuning strategy is: a class that makes a schedule from a model's layer groups."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,16 @@ from tltool.finetuning.schedule import Schedule
 
 #: Patterns of all layer groups.
 EVERYTHING = ("backbone.*", "head")
+
+
+def is_final_norm(group: str) -> bool:
+    """Tell whether a group is a final norm by itself, which trains with the group in front of it.
+
+    Example:
+        >>> is_final_norm("backbone.norm"), is_final_norm("backbone.layers.0")
+        (True, False)
+    """
+    return re.search(r"\bnorm\d*$", group) is not None
 
 
 class FinetuningStrategy:
