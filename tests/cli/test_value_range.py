@@ -124,6 +124,14 @@ def test_a_model_of_eight_bits_warns_of_twelve(twins, scans, tmp_path, capsys):
     assert dark != pytest.approx(twin, abs=1e-6)
 
 
+def test_overlays_show_the_pixels_of_the_table(twins, scans, tmp_path):
+    for name, options in (("deep", TWELVE), ("twin", [])):
+        words = ["--overlays", str(tmp_path / name), "--num_overlays", "1", *options]
+        predicted(twins, scans / name, tmp_path / f"{name}.csv", *words)
+    deep, twin = (array_of(tmp_path / name / "000001_0.png") for name in ("deep", "twin"))
+    assert (abs(deep.astype(int) - twin) <= 2).all()
+
+
 def test_a_twelve_bit_image_alone_is_said_to_be_black(twins, scans, caplog):
     path = scans / "deep" / "bone" / "1.png"
     dark = tltool.load(twins).predict(path)

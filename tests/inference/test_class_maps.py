@@ -14,8 +14,8 @@ from tltool.training.image_task import ImageTask
 
 def predictor_of(name, **options):
     torch.manual_seed(0)
-    backbone = Backbone(name, weights="random", **options)
-    return Predictor(ImageTask(backbone, num_classes=2, class_names=["ants", "bees"]))
+    backbone = Backbone(name, weights="random")
+    return Predictor(ImageTask(backbone, num_classes=2, class_names=["ants", "bees"]), **options)
 
 
 @pytest.fixture
@@ -47,6 +47,19 @@ def test_the_map_is_where_the_features_speak_for_the_class(half_white):
     (found,) = class_maps(predictor, [half_white], ["bees"])
     assert found.values[:, 90:].mean() > 0.9
     assert found.values[:, :40].mean() < 0.1
+
+
+def test_the_map_is_of_the_class_that_the_averaged_views_predict(half_white):
+    predictor = predictor_of("test_resnet", tta="flip")
+    image = predictor.transform(half_white)[None]
+    with torch.no_grad():
+        plain, flipped = (predictor.task.backbone(each)[0] for each in (image, image.flip(-1)))
+        output = predictor.task.head.output
+        output.weight[:] = torch.stack([torch.zeros_like(plain), plain - flipped])
+        output.bias[:] = torch.tensor([0, 1e-3 - output.weight[1] @ plain])
+        assert predictor.task(image).argmax() == 1
+    (found,) = class_maps(predictor, [half_white])
+    assert found.label == predictor.predict(half_white).label == "ants"
 
 
 def test_tokens_of_a_transformer_are_arranged_as_patches():

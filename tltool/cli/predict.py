@@ -70,7 +70,8 @@ def predict(
     _check_input(setup)
     if overlays is None and num_overlays != MOST_OVERLAYS:
         raise ValueError("--num_overlays is about --overlays, a folder. Give that too.")
-    predictor = Predictor(setup.task, source=setup.ckpt_path, tta=tta)
+    value_range = setup.data.known_value_range
+    predictor = Predictor(setup.task, value_range=value_range, source=setup.ckpt_path, tta=tta)
     _check_objective(predictor, rejects=reject_below or reject_risk, overlays=overlays)
     threshold = _threshold(predictor, reject_below, reject_risk)
     if overlays is not None:  # What cannot be is said before the work.

@@ -54,7 +54,8 @@ def class_maps(
     Args:
         predictor: The network.
         images: The images, see `Predictor.predict`.
-        labels: A class for each; ``None`` for the predicted ones.
+        labels: A class for each; ``None`` for those that the predictor predicts, with its ``tta``;
+            the map is of the image as it is.
         decode: From an image to 8-bit pixels, with the options of `read_image`.
 
     Raises:
@@ -80,7 +81,7 @@ def class_maps(
 
 @torch.no_grad()
 def _predicted(predictor: Predictor, batch: Tensor) -> str:
-    return predictor.class_names[int(predictor.task(batch).argmax())]
+    return predictor.class_names[int(predictor.outputs({"images": batch}).argmax())]
 
 
 def _as_image(pixels: Tensor) -> Image.Image:

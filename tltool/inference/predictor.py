@@ -257,14 +257,22 @@ class Predictor:
             raise ValueError(f"{self._name} gives no numbers: its {split}/loss is {loss}. {_CAUSE}")
         return split_metrics(self.task, data, split, values)
 
+    def outputs(self, batch: dict[str, Any]) -> Tensor:
+        """Return the probabilities ``(B, num_classes)``, or numbers ``(B, 1)``, of a batch.
+
+        Args:
+            batch: Its prepared ``images`` on the device of the network, or their ``features``.
+        """
+        self.task.views = self._views  # Another predictor may share the task.
+        return output_numbers(self.task.predict_step(batch, 0))
+
     @torch.inference_mode()
     def _predict(self, images: Sequence[ImageSource], first: int = 0) -> list[Prediction]:
         pixels = source_pixels(images, self.transform, first=first)
         batch: dict[str, Any] = {"images": pixels.to(self.device), "paths": images}
         if self.trust is not None:  # By a hook, calls in several threads would mix their images.
             batch["features"] = self.task.backbone(batch.pop("images"))
-        self.task.views = self._views
-        found = output_numbers(self.task.predict_step(batch, 0))  # (B, num_classes)
+        found = self.outputs(batch)
         self._check_numbers(images, found)
         kind, names = self.task.prediction_kind, self.class_names
         unknown: list[dict[str, Any]] = [{}] * len(found)
