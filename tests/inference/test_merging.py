@@ -8,7 +8,7 @@ import torch
 
 from tltool.inference.export.exporting import export
 from tltool.inference.loading import load
-from tltool.inference.merge_sources import read_sources
+from tltool.inference.merge_sources import MergeSources, read_sources
 from tltool.inference.merging import merge_weights, save_merge
 from tltool.models.backbone import Backbone
 from tltool.models.weight_averaging import average_weights, interpolate_weights
@@ -189,3 +189,23 @@ def test_without_a_start_or_images_it_says_what_to_do(run, second):
         read_sources([run, run / "checkpoints" / "best.ckpt"], "soup")
     with pytest.raises(ValueError, match=r"`share` is for wise_ft"):
         merge_weights(read_sources([run, second], "soup"), "soup", share=0.5)
+
+
+@pytest.mark.parametrize(
+    ("average", "options", "message"),
+    [
+        ("uniform", {"share": 0.3}, r"`share` is for wise_ft.* the average is uniform"),
+        ("uniform", {"share": 7}, r"`share` is for wise_ft"),
+        ("wise_ft", {"share": 7}, r"`share` is the share of the end, in \[0, 1\], got 7"),
+        ("wise_ft", {"points": [25, 75]}, r"shares of the end, in \[0, 1\], got \[25, 75\]"),
+        ("soup", {"points": [0, 1]}, r"`points` are for wise_ft.* the average is soup. Leave out"),
+        ("wise_ft", {"points": [0, 1], "share": 0.5}, r"`points` are .* and `share` is 0\.5"),
+        ("soup", {"choose": "trained"}, r"the start, which does not compete. Leave it out"),
+        ("wise_ft", {"choose": "trained", "share": 0.5}, r"start, which does not compete"),
+        ("wise_ft", {"choose": "trained", "points": [0.5]}, r"with 0 among `points`"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(average, options, message):
+    sources = MergeSources({}, {}, {}, None)
+    with pytest.raises(ValueError, match=message):
+        merge_weights(sources, average, **options)

@@ -22,9 +22,10 @@ from tltool.cli.task_labels import take_labels_
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.evaluation.candidates import Choice
 from tltool.inference.merge_sources import MergeAverage, MergeSources, read_sources
-from tltool.inference.merging import POINTS, Merge, merge_weights, save_merge
+from tltool.inference.merging import Merge, merge_weights, save_merge
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.checkpoint_io import CONFIG
+from tltool.training.weight_blends import POINTS
 
 
 def main(argv: Sequence[str]) -> int:

@@ -17,13 +17,16 @@ from tltool.evaluation.paired_differences import MeanEstimate
 from tltool.evaluation.thresholds import choose_thresholds
 from tltool.inference.merge_sources import MergeAverage, MergeSources
 from tltool.training.callbacks.checkpoints import MONITORS
+from tltool.training.callbacks.ending import start_competes
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
 from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
 from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.weight_blends import (
+    POINTS,
     Blend,
     MeasuredBlend,
+    check_points,
     choose_blend,
     line_blends,
     measure_blends,
@@ -31,7 +34,6 @@ from tltool.training.weight_blends import (
     soup_blend,
 )
 
-POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # What a merged checkpoint keeps beside its weights: it is of no point of a training.
 _KEPT = ("epoch", "global_step", "pytorch-lightning_version", TASK, CONFIG)
 
@@ -97,8 +99,10 @@ def merge_weights(
         monitor: The metric to choose by, one of `MONITORS`; ``None`` for that of the objective.
 
     Raises:
-        ValueError: If there is nothing to choose by.
+        ValueError: If there is nothing to choose by, or an option is out of its range, or does
+            nothing beside the others.
     """
+    _check_options(sources, average, points=points, share=share, choose=choose)
     changed = sources.changed
     part = {name: _only(state, changed) for name, state in sources.states.items()}
     start = None if sources.start is None else _only(sources.start, changed)
@@ -169,6 +173,36 @@ def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Tensor]:
     return {name: state[name] for name in names}
 
 
+def _check_options(
+    sources: MergeSources,
+    average: MergeAverage,
+    *,
+    points: Sequence[float],
+    share: float | None,
+    choose: Choice,
+) -> None:
+    """Raise if an option is out of its range, or does nothing beside the others, as of `Ending`."""
+    check_points(points)
+    if share is not None and (average != "wise_ft" or sources.start is None):
+        raise ValueError(
+            f"`share` is for wise_ft, from a start to an end, and the average is {average}. Leave "
+            "it out."
+        )
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError(f"`share` is the share of the end, in [0, 1], got {share}.")
+    if tuple(points) != POINTS and (share is not None or average != "wise_ft"):
+        other = f"the average is {average}" if share is None else f"`share` is {share}"
+        raise ValueError(
+            f"`points` are for wise_ft, to choose from, and {other}. Leave out one of them."
+        )
+    has_start = share is None and start_competes(average, points, include_start=False)
+    if choose != "best" and not has_start:
+        raise ValueError(
+            f"`choose: {choose}` asks for the gain over the start, which does not compete. Leave "
+            "it out, or set `average` to wise_ft with 0 among `points` and without `share`."
+        )
+
+
 def _forced_blend(
     average: MergeAverage,
     start: dict[str, Tensor] | None,
@@ -180,10 +214,6 @@ def _forced_blend(
         return soup_blend(states, range(len(states)))
     if share is None:
         return None
-    if start is None:
-        raise ValueError(f"`share` is for wise_ft, and the average is {average}. Leave it out.")
-    if not 0 <= share <= 1:
-        raise ValueError(f"`share` is the share of the end, in [0, 1], got {share}.")
     first = dict([next(iter(states.items()))])
     blends = {blend.share: blend for blend in line_blends(start, first, [0, share])}
     return blends[share]

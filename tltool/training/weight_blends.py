@@ -22,6 +22,7 @@ from tltool.models.weight_averaging import (
 from tltool.training.candidate_trial import CandidateTrial
 
 START = "start"
+POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BEST, LAST = "best epoch", "last epoch"
 
 
@@ -62,6 +63,12 @@ class MeasuredBlend:
     def weights(self) -> dict[str, Tensor]:
         """The weights as they were measured."""
         return {**self.blend.make(), **self.estimated}
+
+
+def check_points(points: Sequence[float]) -> None:
+    """Raise unless all points are shares of the end, in ``[0, 1]``."""
+    if not all(0 <= point <= 1 for point in points):
+        raise ValueError(f"`points` are shares of the end, in [0, 1], got {list(points)}.")
 
 
 def line_blends(

@@ -30,10 +30,10 @@ from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 from tltool.training.start_weights import FILE, changing_tensors, read_start, save_start
+from tltool.training.weight_blends import POINTS, check_points
 
 log = logging.getLogger(__name__)
 
-POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 KEEP = 5
 
 
@@ -95,8 +95,7 @@ class Ending(Callback):
                 "`ending.choose: last` takes the last epoch: nothing competes with it. Leave out "
                 "`ending.average` and `ending.include_start`, or set `ending.choose` to best."
             )
-        if not all(0 <= point <= 1 for point in points):
-            raise ValueError(f"`points` are shares of the end, in [0, 1], got {list(points)}.")
+        check_points(points)
         if keep < 1:
             raise ValueError(f"`keep` must be at least 1, got {keep}.")
         competes = start_competes(average, points, include_start)
@@ -236,7 +235,8 @@ class Ending(Callback):
         directory = Path(str(best.dirpath))
         if not has_come_to_end(directory):
             average = "soup" if self.average == "soup" else "wise_ft"
-            rule = () if self.choose == "best" else ("--choose", self.choose)
+            has_rule = self.choose != "best" and average != "soup"  # There, no start competes.
+            rule = ("--choose", self.choose) if has_rule else ()
             words = ("merge", directory.parent, "--average", average, *rule)
             command = shell_command("tltool", *words)
             log.warning(
