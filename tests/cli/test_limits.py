@@ -10,6 +10,7 @@ from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.inference.checkpoint_trust import read_trust
+from tltool.inference.export.exporting import export
 from tltool.reporting.run_record import read_run
 
 SMALL = [
@@ -101,6 +102,15 @@ def test_training_images_that_measure_are_counted(best, folder, run_tltool):
     words = ("--ckpt_path", best, "--data.root", folder, "--data.seed", "1", *EVALUATION)
     status, _, errors = run_tltool("validate", *words)
     assert status == 0
+    assert "of these 24 images have names of images that this checkpoint was trained on" in errors
+
+
+def test_an_export_knows_the_images_of_its_run(best, folder, run_tltool):
+    export(best, to="safetensors", output="model.safetensors")
+    words = ("--ckpt_path", "model.safetensors", "--data.root", folder, *EVALUATION)
+    status, _, errors = run_tltool("validate", *words)
+    assert (status, "was trained on" in errors) == (0, False), errors
+    _, _, errors = run_tltool("validate", *words, "--data.seed", "1")
     assert "of these 24 images have names of images that this checkpoint was trained on" in errors
 
 

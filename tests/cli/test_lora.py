@@ -127,6 +127,15 @@ def test_a_file_of_adapters_keeps_the_temperature(last, tmp_path):
     assert tltool.load_adapters(tmp_path / "adapters.safetensors").calibration.temperature == 1.5
 
 
+def test_a_file_of_adapters_keeps_the_split(last, tmp_path):
+    path = tltool.save_adapters(last, tmp_path / "adapters.safetensors")
+    before, found = read_checkpoint(last), read_checkpoint(path)
+    images = found["run_facts"]["images"]
+    assert found["split"] == {"seed": 0, "val_fraction": 0.2}
+    assert images.keys() == before["run_facts"]["images"].keys()
+    assert all(map(torch.equal, images.values(), before["run_facts"]["images"].values()))
+
+
 def test_adapters_of_other_pretrained_weights_are_refused(last, tmp_path):
     path = tltool.save_adapters(last, tmp_path / "adapters.safetensors")
     other = tmp_path / "other.safetensors"

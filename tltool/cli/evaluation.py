@@ -17,10 +17,11 @@ from tltool.cli.signature_options import add_options_of
 from tltool.cli.task_labels import take_labels_
 from tltool.cli.trainer_section import check_accelerator
 from tltool.data.datamodules.image_datamodule import ImageDataModule
-from tltool.training.checkpoint_io import CONFIG, read_checkpoint
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.image_task import ImageTask
+from tltool.training.split_facts import split_options
 
 
 class Setup(NamedTuple):
@@ -40,8 +41,6 @@ DEFAULTS: dict[str, Any] = {
     "trainer.enable_model_summary": False,
     "trainer.devices": 1,
 }
-_SPLIT = ("seed", "val_fraction", "test_fraction")
-"""The options of the data by which images are split."""
 
 
 def run_evaluation(
@@ -88,14 +87,11 @@ def take_split_(data: Namespace, given: Namespace, ckpt_path: str) -> None:
     Args:
         data: The section of the configuration.
         given: What the command line and its files say, without defaults.
-        ckpt_path: The checkpoint; one without the configuration of a run says nothing.
+        ckpt_path: The checkpoint; one of a run from Python does not know its options.
     """
-    config = read_checkpoint(ckpt_path, map_location="meta").get(CONFIG) or {}
-    of_run = config.get("data", {}).get("init_args", {})
-    for name in _SPLIT:
-        is_known = name in data.init_args and of_run.get(name) is not None
-        if is_known and given.get(f"data.init_args.{name}") is None:
-            data.init_args[name] = of_run[name]
+    for name, value in split_options(read_checkpoint(ckpt_path, map_location="meta")).items():
+        if name in data.init_args and given.get(f"data.init_args.{name}") is None:
+            data.init_args[name] = value
 
 
 def _make_parser(command: str, run: Callable[..., None]) -> tuple[Parser, list[str]]:

@@ -8,6 +8,7 @@ from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.predictor import Predictor
 from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.image_task import ImageTask
+from tltool.training.split_facts import split_facts
 
 
 def load(
@@ -41,4 +42,5 @@ def load(
         source=checkpoint_path,
         tta=tta,
         trust=Trust.of_checkpoint(checkpoint),
+        split_facts=split_facts(checkpoint),
     )

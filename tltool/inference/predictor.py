@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, overload
 
@@ -47,6 +47,8 @@ class Predictor:
             (``flip``), or of it and its four corners (``five_crops``); see `VIEWS`.
         trust: What the checkpoint knows of its limits, which then is part of each `Prediction`, but
             not with ``tta``, of whose averages it knows nothing.
+        split_facts: What an export keeps of the split of the checkpoint's run, see `split_facts`;
+            ``None`` for nothing.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Predictor:
         source: str | Path | None = None,
         tta: TestTimeAugmentation = "none",
         trust: Trust | None = None,
+        split_facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.task = task.eval()
         self.source = source
         self.tta = tta
         self.trust = trust if tta == "none" else None
+        self.split_facts = split_facts or {}
         self._views = lookup(VIEWS, tta, kind="augmentation")
         given = None if value_range is None else check_value_range(value_range)
         self.transform = ImageTransform(resolve_value_range(task.data_config, given))

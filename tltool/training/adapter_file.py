@@ -18,33 +18,34 @@ from tltool.models.weights.state_dict_files import check_checksum
 
 # Edits that begin with random numbers, which the file holds.
 _RANDOM = ("add_lora", "reinitialize")
-# How to rebuild the task; which pretrained weights; what the probabilities rest on.
-_TASK, _BASE, _CALIBRATION = "task_config", "base_hash", "calibration"
+# How to rebuild the task; which pretrained weights.
+_TASK, _BASE = "task_config", "base_hash"
 
 
 def write_adapters(
     path: Path,
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
-    calibration: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
-    """Write what the weights of a task have beyond the pretrained ones, see `save_adapters`."""
+    """Write what the weights of a task have beyond the pretrained ones, see `save_adapters`.
+
+    Args:
+        path: The file.
+        config: How to rebuild the task.
+        state: All of its weights.
+        facts: Plain data that its description holds, too.
+    """
     base = _pretrained(config)
     own = _state_of(base)
     changed = {key: value for key, value in state.items() if not _is_same(value, own.get(key))}
     description = {_TASK: dict(config), _BASE: hash_weights(base)}
-    save_weights(path, changed, description | {_CALIBRATION: dict(calibration)})
+    save_weights(path, changed, {**facts, **description})
 
 
 def is_adapter_file(path: Path) -> bool:
     """Tell whether a file is one of `write_adapters`."""
     return path.suffix.lower() == ".safetensors" and _BASE in read_description(path)
-
-
-def read_calibration(path: Path) -> dict[str, Any]:
-    """Return what a file of `write_adapters` says of the probabilities; empty for nothing."""
-    found: dict[str, Any] = read_description(path).get(_CALIBRATION, {})
-    return found
 
 
 def read_adapters(

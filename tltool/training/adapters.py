@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import IO
 
-from tltool.training.adapter_file import (
-    is_adapter_file,
-    read_adapters,
-    read_calibration,
-    write_adapters,
-)
+from tltool.models.weights.safetensors_file import read_description
+from tltool.training.adapter_file import is_adapter_file, read_adapters, write_adapters
 from tltool.training.calibration import CALIBRATION, Calibration
 from tltool.training.checkpoint_io import TASK, read_checkpoint
 from tltool.training.image_task import ImageTask
+from tltool.training.split_facts import split_facts
 
 
 def save_adapters(checkpoint_path: str | Path | IO[bytes], path: str | Path) -> Path:
@@ -37,9 +34,8 @@ def save_adapters(checkpoint_path: str | Path | IO[bytes], path: str | Path) -> 
     if path.suffix != ".safetensors":
         raise ValueError(f"'{path}' must end in .safetensors: that is what it will be.")
     checkpoint = read_checkpoint(checkpoint_path)
-    write_adapters(
-        path, checkpoint[TASK], checkpoint["state_dict"], checkpoint.get(CALIBRATION, {})
-    )
+    facts = {CALIBRATION: checkpoint.get(CALIBRATION, {}), **split_facts(checkpoint)}
+    write_adapters(path, checkpoint[TASK], checkpoint["state_dict"], facts)
     return path
 
 
@@ -67,7 +63,7 @@ def load_adapters(path: str | Path, *, weights: str | None = None) -> ImageTask:
         )
     config, state = read_adapters(path, weights)
     task = ImageTask.rebuilt(config, state)
-    task.calibration = Calibration.of_checkpoint({CALIBRATION: read_calibration(path)})
+    task.calibration = Calibration.of_checkpoint(read_description(path))
     return task
 
 

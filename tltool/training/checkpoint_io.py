@@ -7,11 +7,14 @@ from typing import IO, Any
 import torch
 from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from tltool._atomic_write import whole_file
+from tltool.models.weights.safetensors_file import read_description
 from tltool.models.weights.torch_files import read_torch_file
-from tltool.training.adapter_file import is_adapter_file, read_adapters, read_calibration
-from tltool.training.task_file import is_task_file, read_task, read_task_calibration
+from tltool.training.adapter_file import is_adapter_file, read_adapters
+from tltool.training.split_facts import described_split
+from tltool.training.task_file import is_task_file, read_task
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
 CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
@@ -75,15 +78,12 @@ def read_checkpoint(
         ValueError: If the file is no checkpoint of tltool.
     """
     if isinstance(checkpoint_path, str | Path):
-        _check_is_file(Path(checkpoint_path))
-        if is_adapter_file(Path(checkpoint_path)):
-            config, state = read_adapters(Path(checkpoint_path))
-            calibration = read_calibration(Path(checkpoint_path))
-            return {TASK: config, "state_dict": state, "calibration": calibration}
-        if is_task_file(Path(checkpoint_path)):
-            config, state = read_task(Path(checkpoint_path))
-            calibration = read_task_calibration(Path(checkpoint_path))
-            return {TASK: config, "state_dict": state, "calibration": calibration}
+        path = Path(checkpoint_path)
+        _check_is_file(path)
+        if is_adapter_file(path):
+            return _of_file(path, *read_adapters(path))
+        if is_task_file(path):
+            return _of_file(path, *read_task(path))
     checkpoint = read_torch_file(checkpoint_path, "Checkpoint", map_location=map_location)
     if not (isinstance(checkpoint, Mapping) and _is_own(checkpoint)):
         raise ValueError(
@@ -91,6 +91,14 @@ def read_checkpoint(
             "To start from its weights, set `model.backbone.weights` to this file."
         )
     return dict(checkpoint)
+
+
+def _of_file(path: Path, config: dict[str, Any], state: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the checkpoint that a file of weights stands for."""
+    description = read_description(path)
+    calibration = description.get("calibration", {})
+    split = described_split(description)
+    return {TASK: config, "state_dict": state, "calibration": calibration, **split}
 
 
 def _is_own(checkpoint: Mapping[str, Any]) -> bool:

@@ -43,9 +43,3 @@ def read_task(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"'{path}' cannot be read: {error}. Write it anew.") from error
     config: dict[str, Any] = read_description(path)[_TASK]
     return config, state
-
-
-def read_task_calibration(path: Path) -> dict[str, Any]:
-    """Return what the file of a task says of its probabilities; empty for nothing."""
-    found: dict[str, Any] = read_description(path).get(_CALIBRATION, {})
-    return found

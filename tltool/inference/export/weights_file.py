@@ -37,7 +37,8 @@ def write_weights(predictor: Predictor, path: Path) -> list[str]:
         task = copy.deepcopy(task).merge_adapters_()
         lines.append("The adapters (LoRA) are merged into the weights.")
     calibration = task.calibration.state_dict()
-    description = {**export_facts(predictor), **task_facts(task.task_config, calibration)}
+    facts = task_facts(task.task_config, calibration)
+    description = {**export_facts(predictor), **predictor.split_facts, **facts}
     found = list[Agreement]()
     check = partial(_check, task=predictor.task, found=found)
     save_weights(path, task.state_dict(), description, check=check)
