@@ -7,6 +7,11 @@ import pytest
 import torch
 
 from tltool.__main__ import main
+from tltool.data.datamodules.image_folder import ImageFolderDataModule
+from tltool.models.backbone import Backbone
+from tltool.training.checkpoint_io import CONFIG, TASK
+from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import image_hashes
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
@@ -76,6 +81,56 @@ def test_other_images_are_given_as_for_fit(run, run_tltool, images):
     assert status == 0, err
     assert "the same 4 validation images" in out
     assert out.strip().endswith("last.ckpt: merged.ckpt")
+
+
+@pytest.fixture
+def write_checkpoint(images, tmp_path):
+    """Return a function that writes the checkpoint of a run with half of the images in val."""
+
+    def write(name, seed):
+        backbone = Backbone("test_resnet", weights="random", img_size=32)
+        given = {"root": str(images), "seed": seed, "val_fraction": 0.5}
+        data = ImageFolderDataModule(**given, data_config=backbone.data_config)
+        task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
+        section = {"class_path": "ImageFolderDataModule", "init_args": given}
+        content = {TASK: task.task_config, "state_dict": task.state_dict()}
+        content |= {CONFIG: {"data": section}, "run_facts": {"images": image_hashes(data.splits)}}
+        torch.save(content, tmp_path / name)
+        return content["run_facts"]["images"]["train"]
+
+    return write
+
+
+MEAN = ("a.ckpt", "b.ckpt", "--average", "uniform")
+DATA = ("--data.num_workers", "0", "--trainer.accelerator", "cpu", "--data.root")
+
+
+def test_other_images_are_split_as_in_the_run_where_nothing_else_is_given(
+    write_checkpoint, run_tltool, images
+):
+    write_checkpoint("a.ckpt", seed=3)
+    write_checkpoint("b.ckpt", seed=3)
+    status, out, err = run_tltool("merge", *MEAN, *DATA, images)
+    assert (status, "trained on" in err) == (0, False), err
+    assert "the same 12 validation images" in out
+
+
+def test_images_that_choose_and_have_trained_are_counted(write_checkpoint, run_tltool, images):
+    write_checkpoint("a.ckpt", seed=3)
+    write_checkpoint("b.ckpt", seed=4)
+    status, _, err = run_tltool("merge", "a.ckpt", "b.ckpt", "--average", "soup")
+    assert status == 0, err
+    assert "of these 12 val images have names of images that a network of this merge was" in err
+    words = ("--ckpt_path", "merged.ckpt", *DATA, images)
+    _, _, err = run_tltool("validate", *words)
+    assert "of these 12 images have names of images that this checkpoint was trained on" in err
+
+
+def test_a_merged_checkpoint_knows_what_each_network_has_trained_on(write_checkpoint, run_tltool):
+    trained = [write_checkpoint("a.ckpt", seed=3), write_checkpoint("b.ckpt", seed=4)]
+    assert run_tltool("merge", *MEAN)[0] == 0
+    found = torch.load("merged.ckpt", weights_only=True)["run_facts"]["images"]["train"]
+    assert set(found.tolist()) == set(torch.cat(trained).tolist())
 
 
 def test_a_file_that_is_there_is_not_overwritten(run, run_tltool, tmp_path):

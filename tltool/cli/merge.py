@@ -1,6 +1,6 @@
 """`tltool merge`: average the weights of checkpoints, choose on validation, report on test."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tltool.inference.merge_sources import MergeAverage, MergeSources, read_sour
 from tltool.inference.merging import Merge, merge_weights, save_merge
 from tltool.reporting.tables import FactTable, rich_table
 from tltool.training.checkpoint_io import CONFIG
+from tltool.training.split_facts import SPLIT_OPTIONS, split_options
 from tltool.training.weight_blends import POINTS
 
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         known_classes={"data": known_classes()["data"]},
     )
     parser.given = "RUN_OR_CHECKPOINTS"
-    options = add_options_of(merge, parser, skip={"data", "trainer"})
+    options = add_options_of(merge, parser, skip={"data", "split_of_run", "trainer"})
     add_options_of(import_own_modules, parser)
     parser.add_lightning_class_args(Trainer, "trainer")
     defaults: dict[str, Any] = dict(DEFAULTS)
@@ -52,8 +53,12 @@ def main(argv: Sequence[str]) -> int:
     parser.exit_with_asked_help(words)
     config = parser.parse_args([*names, *words])
     import_own_modules(modules=config.modules)
-    given = config.data.as_dict() if gives_data else None
-    merge(**{name: config[name] for name in options}, data=given, trainer=config.trainer.as_dict())
+    data, taken = None, list[str]()
+    if gives_data:
+        data, given = config.data.as_dict(), parser.parse_args([*names, *words], defaults=False)
+        taken = [name for name in SPLIT_OPTIONS if given.get(f"data.init_args.{name}") is None]
+    asked = {name: config[name] for name in options}
+    merge(**asked, data=data, split_of_run=taken, trainer=config.trainer.as_dict())
     return 0
 
 
@@ -67,6 +72,7 @@ def merge(
     monitor: str | None = None,
     output: Path = Path("merged.ckpt"),
     data: dict[str, Any] | None = None,
+    split_of_run: Collection[str] = (),
     trainer: dict[str, Any] | None = None,
 ) -> None:
     """Average the weights of checkpoints, and write the best average as a checkpoint.
@@ -83,13 +89,15 @@ def merge(
         monitor: The metric to choose by; null for that which training chooses by.
         output: The checkpoint to write; there must be none yet.
         data: What the section ``data`` says; ``None`` for the data of the checkpoint's run.
+        split_of_run: Which of `SPLIT_OPTIONS` are taken from the checkpoint's run, not from
+            ``data``.
         trainer: What the section ``trainer`` says.
     """
     check_output_file(output, "--output", suffixes=(".ckpt",), example="merged.ckpt", is_new=True)
     sources = read_sources(checkpoints, average)
     images = None
     if data is not None or (share is None and average != "uniform"):
-        images = _images(sources, data)
+        images = _images(sources, data, split_of_run)
     found = merge_weights(
         sources,
         average,
@@ -106,13 +114,16 @@ def merge(
     print(f"{one_line(found.name)}: {one_line(output)}")
 
 
-def _images(sources: MergeSources, given: dict[str, Any] | None) -> ImageDataModule:
+def _images(
+    sources: MergeSources, given: dict[str, Any] | None, split_of_run: Collection[str]
+) -> ImageDataModule:
     """Return the images that were given, else those of the run, as the task needs them."""
     section = given or sources.base.get(CONFIG, {}).get("data")
     if section is None:
         raise ValueError("The checkpoint does not say which images it is of. Set --data.root.")
-    arguments = {"data_config": sources.task.data_config, "class_names": None}
-    arguments = {**section["init_args"], **arguments}
+    known, arguments = split_options(sources.base), dict(section["init_args"])
+    arguments |= {name: known[name] for name in split_of_run if name in arguments and name in known}
+    arguments |= {"data_config": sources.task.data_config, "class_names": None}
     data: ImageDataModule = make_section("data", {**section, "init_args": arguments})
     take_labels_(data, sources.task)
     return data

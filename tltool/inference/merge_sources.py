@@ -1,10 +1,11 @@
 """The checkpoints that a merge is made of: of one run or several, of one architecture."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from tltool.models.non_finite import check_finite
@@ -34,12 +35,14 @@ class MergeSources:
         start: Weights of the start of the lines.
         base: The checkpoint from which all but the weights is taken.
         task: The task that they are weights of.
+        images: The `image_hashes` of the training images of all their runs; empty if not known.
     """
 
     states: Mapping[str, Mapping[str, Tensor]]
     start: Mapping[str, Tensor] | None
     base: Mapping[str, Any]
     task: ImageTask
+    images: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def changed(self) -> set[str]:
@@ -91,7 +94,7 @@ def read_sources(paths: Sequence[str | Path], average: MergeAverage) -> MergeSou
             f"There is nothing to average: {paths[0]} holds the same weights only. Name more "
             "checkpoints, or train with --ending.average soup, which keeps several."
         )
-    return MergeSources(states, start, base, task)
+    return MergeSources(states, start, base, task, _trained_on(checkpoints.values()))
 
 
 def _of_run(folder: Path) -> dict[str, Path]:
@@ -106,6 +109,16 @@ def _checkpoint(path: Path) -> Path:
     """Return the checkpoint that a run's directory stands for: its best one."""
     best = path / "checkpoints" / "best.ckpt"
     return best if best.is_file() else path  # What is no checkpoint is refused when it is read.
+
+
+def _trained_on(checkpoints: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Return the hashes of the images that the runs of checkpoints have trained on.
+
+    Those that a run called test are not kept: they may have trained another one, or choose here.
+    """
+    known = [each.get("run_facts", {}).get("images", {}) for each in checkpoints]
+    hashes = {number for images in known for number in images.get("train", torch.empty(0)).tolist()}
+    return {"train": torch.tensor(sorted(hashes))} if hashes else {}
 
 
 def _checked_task(

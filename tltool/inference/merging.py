@@ -1,5 +1,6 @@
 """Merge checkpoints: average their weights, choose on validation images, report on test images."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,14 @@ from tltool.evaluation.multi_label import MultiLabelPredictions
 from tltool.evaluation.paired_differences import MeanEstimate
 from tltool.evaluation.thresholds import choose_thresholds
 from tltool.inference.merge_sources import MergeAverage, MergeSources
+from tltool.inference.tested_images import num_trained_on
 from tltool.training.callbacks.checkpoints import MONITORS
 from tltool.training.callbacks.ending import start_competes
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
 from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
 from tltool.training.distributed.cluster_environment import evaluation_options
+from tltool.training.split_facts import SPLIT
 from tltool.training.weight_blends import (
     POINTS,
     Blend,
@@ -35,7 +38,9 @@ from tltool.training.weight_blends import (
 )
 
 # What a merged checkpoint keeps beside its weights: it is of no point of a training.
-_KEPT = ("epoch", "global_step", "pytorch-lightning_version", TASK, CONFIG)
+_KEPT = ("epoch", "global_step", "pytorch-lightning_version", TASK, CONFIG, SPLIT)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def merge_weights(
 ) -> Merge:
     """Average the weights of checkpoints, and choose among the averages on validation images.
 
+    Images that choose or report, and that one of the networks has trained on, raise a warning.
     Where the networks differ in running statistics of batch norms, averages are measured twice:
     with averaged statistics, and with those of training images. Without data nothing is chosen:
     there must be a ``share``, or ``uniform``.
@@ -126,6 +132,7 @@ def merge_weights(
         raise ValueError(
             "Merging runs on one device: leave out --trainer.devices and --trainer.num_nodes."
         )
+    _warn_of_trained_on(data, sources)
     task = sources.task.to(trainer.strategy.root_device)
     # The order of the training images, so that a merge equals the end of its run.
     data.load_state_dict(sources.base.get(type(data).__qualname__) or {"seed": 0})
@@ -152,6 +159,8 @@ def merge_weights(
 def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     """Write a merge as a checkpoint, whole or not at all; what belongs to a training is left out.
 
+    It knows the images that any of its sources has trained on.
+
     Args:
         sources: What it was made of.
         merge: The weights.
@@ -164,9 +173,27 @@ def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     if isinstance(predictions, MultiLabelPredictions):
         thresholds = choose_thresholds(predictions.probabilities, predictions.targets)
         checkpoint[TASK] = {**checkpoint[TASK], "thresholds": thresholds}
+    if sources.images:
+        checkpoint["run_facts"] = {"images": dict(sources.images)}
     metrics = merge.chosen.candidate.metrics if merge.chosen else {}
     checkpoint[ENDING] = {"candidate": merge.name, **metrics}
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+
+
+def _warn_of_trained_on(data: ImageDataModule, sources: MergeSources) -> None:
+    """Warn where images that choose, or that report, have trained one of the networks."""
+    for split in ("val", "test"):
+        samples = data.splits.by_name().get(split)
+        if samples is None:
+            continue
+        if number := num_trained_on(data.splits, split, {"run_facts": {"images": sources.images}}):
+            log.warning(
+                "%s of these %s %s images have names of images that a network of this merge was "
+                "trained on. If they are the same, they favor it, and the numbers flatter it: name "
+                "images that none was trained on, or choose nothing (--average uniform, --share "
+                "0.5) without --data.",
+                *(f"{number:,}", f"{len(samples):,}", split),
+            )
 
 
 def _only(state: Mapping[str, Any], names: set[str]) -> dict[str, Tensor]:
