@@ -55,6 +55,38 @@ def test_too_few_images_are_left_to_train_and_the_description_says_so():
     assert words in splits.describe("ab")
 
 
+def split_classes(number, images_each):
+    """Split classes of so many training images, and a validation image of each."""
+    names = [f"class{i}" for i in range(number)]
+    found = [
+        ImageRecord(f"{name}-{i}", f"{name}-{i}", name, "train" if i else "val")
+        for name in names
+        for i in range(images_each + 1)
+    ]
+    return make_splits(found, names, names, {}, place="'images'", seed=0, tuning=0.2)
+
+
+def test_rounding_in_each_class_does_not_make_a_tuning_split_of_too_few():
+    splits = split_classes(25, 12)
+    assert "300 train, 25 val (no tuning split: 50 images are too few)" in splits.describe("ab")
+
+
+@pytest.mark.parametrize("images_each", [2, 3])
+def test_none_is_taken_where_small_classes_would_make_it_far_too_large(images_each, caplog):
+    splits = split_classes(200, images_each)
+    assert len(splits.train) == 200 * images_each
+    assert splits.test is None
+    assert f"of small classes, it would have 200 of {200 * images_each} images" in caplog.text
+    assert "Add images, or give the images a test split" in caplog.text
+
+
+@pytest.mark.parametrize(("images_each", "taken"), [(4, 1), (5, 1), (8, 2), (13, 3)])
+def test_a_quarter_may_be_taken_where_classes_are_rounded(images_each, taken, caplog):
+    splits = split_classes(200, images_each)
+    assert (len(splits.train), len(splits.val)) == (200 * (images_each - taken), 200 * taken)
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(("tuning", "test"), [(0.0, 0), (0.2, 20)])
 def test_where_no_tuning_split_is_asked_for_or_needed_the_description_has_none(tuning, test):
     found = [*records("train", 100), *records("val", 50), *records("test", test)]

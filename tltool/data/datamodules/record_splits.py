@@ -21,6 +21,10 @@ FEWEST_TUNING = 60
 """Images of a tuning split. Fewer tell little, and train: 50 of 250 are worth .012 of accuracy
 (-.003 to +.027 over five sets, `scripts/benchmark/README.md`)."""
 
+# A tuning split has at most 1.5 times its fraction, or a quarter: from 4 images of a class on,
+# rounding gives no more.
+_MOST_TIMES, _QUARTER = 1.5, 0.25
+
 
 def make_splits(
     records: Sequence[ImageRecord],
@@ -49,7 +53,7 @@ def make_splits(
         tuning: Share of the training images for the tuning split; 0 for none. It is left out where
             it would have fewer than `FEWEST_TUNING` images, which could not choose; and, with a
             warning, where a class would be in one of the two parts only, as with groups of one
-            class.
+            class, or where small classes or large groups would make it far larger than its share.
         objective: What the labels are; a split keeps the shares of their `strata`.
 
     Raises:
@@ -80,22 +84,42 @@ def make_splits(
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
     if whole is not None:
         members_of |= _split(whole, fractions, seed, objective)
-    parts: dict[str, list[ImageRecord]] = {}
-    asks = "test" not in members_of and {"train", "val"} <= members_of.keys()
-    number = int(len(members_of["train"]) * tuning) if asks else 0
-    if number >= FEWEST_TUNING and _has_several_groups(members_of["train"]):
-        parts = _split(members_of["train"], {"val": tuning}, seed, objective)
-        missing = _missing_classes(parts) if objective == "single_label" else {}
-        if missing:
-            _warn_of_missing(missing, place)
-            parts = {}
+    parts, too_few = dict[str, list[ImageRecord]](), 0
+    if "test" not in members_of and {"train", "val"} <= members_of.keys():
+        parts, too_few = _tuning_split(members_of["train"], tuning, seed, objective, place)
     if parts:
         members_of |= {"test": members_of["val"], **parts}
     samples = {
         split: _samples(members, learned, objective) for split, members in members_of.items()
     }
-    too_few = number if number < FEWEST_TUNING else 0
     return Splits(**samples, has_tuning=bool(parts), too_few_to_tune=too_few)
+
+
+def _tuning_split(
+    records: list[ImageRecord], fraction: float, seed: int, objective: Objective, place: str
+) -> tuple[dict[str, list[ImageRecord]], int]:
+    """Return the two parts of the training images, or none, and how many are too few for it."""
+    number = int(len(records) * fraction)
+    if number < FEWEST_TUNING:
+        return {}, number
+    if not _has_several_groups(records):
+        return {}, 0
+    parts = _split(records, {"val": fraction}, seed, objective)
+    missing = _missing_classes(parts) if objective == "single_label" else {}
+    number = len(parts["val"])
+    if missing:
+        why = f"of whole groups, {_lacking(missing)}. Add groups with these classes"
+    elif number > max(_MOST_TIMES * fraction, _QUARTER) * len(records):
+        of, more = ("whole groups", "groups") if records[0].group else ("small classes", "images")
+        why = f"of {of}, it would have {number} of {len(records)} images. Add {more}"
+    else:
+        return (parts, 0) if number >= FEWEST_TUNING else ({}, number)
+    _warn(
+        "No tuning split is taken from the training images in %s: %s, or give the images a test "
+        "split.",
+        *(place, why),
+    )
+    return {}, 0
 
 
 def _has_several_groups(records: Sequence[ImageRecord]) -> bool:
@@ -116,15 +140,10 @@ def _missing_classes(parts: Mapping[str, Sequence[ImageRecord]]) -> dict[str, li
     return {part: sort_classes(names) for part, names in missing.items() if names}
 
 
-def _warn_of_missing(missing: Mapping[str, Sequence[str]], place: str) -> None:
-    lacks = " and ".join(
+def _lacking(missing: Mapping[str, Sequence[str]]) -> str:
+    return " and ".join(
         f"{'train' if part == 'train' else 'it'} would have no image of {_listed(names)}"
         for part, names in missing.items()
-    )
-    _warn(
-        "No tuning split is taken from the training images in %s: of whole groups, %s. Add groups "
-        "with these classes, or give the images a test split.",
-        *(place, lacks),
     )
 
 
