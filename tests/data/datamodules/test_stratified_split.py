@@ -141,3 +141,45 @@ def test_each_split_gets_a_group_of_three():
 def test_fewer_groups_than_splits_are_refused():
     with pytest.raises(ValueError, match="2 groups cannot be split into train, val, test"):
         by_group(["a", "b"], [0, 1])
+
+
+def split_sizes(*sizes, seed, **fractions):
+    """Return the size of each split of groups of these sizes, each with two classes in balance."""
+    groups = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    splits = by_group(groups, [i % 2 for i in range(sum(sizes))], seed, **fractions)
+    return {split: len(indices) for split, indices in splits.items()}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("sizes", [(400, 50, 50, 40, 60), (700, *[10] * 30), (50, 50, 40, 60, 400)])
+def test_a_group_larger_than_what_a_split_needs_is_passed_over(sizes, seed):
+    needed = 0.2 * sum(sizes)
+    assert 0.5 * needed <= split_sizes(*sizes, seed=seed, val=0.2)["val"] <= 1.5 * needed
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_large_group_is_left_to_train_where_two_splits_are_taken(seed):
+    sizes = split_sizes(400, 50, 50, 40, seed=seed, val=0.2, test=0.1)
+    assert sizes["train"] >= 400
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_two_groups_the_larger_trains(seed):
+    assert split_sizes(400, 50, seed=seed, val=0.2) == {"val": 50, "train": 400}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_where_all_groups_are_too_large_a_split_gets_one_that_is_much_smaller(seed):
+    assert split_sizes(900, 250, 850, seed=seed, val=0.1)["val"] == 250
+
+
+def test_where_no_group_is_much_smaller_the_mix_of_classes_decides():
+    groups = [group for group, size in {"a": 12, "b": 11, "c": 10}.items() for _ in range(size)]
+    labels = [0, 1] * 6 + [0] * 11 + [1] * 10
+    vals = [by_group(groups, labels, seed, val=0.1)["val"] for seed in range(8)]
+    assert list(range(12)) in vals
+
+
+def test_many_groups_beside_a_large_one_are_split_in_no_time():
+    sizes = split_sizes(40_000, *[1] * 20_000, seed=0, val=0.2)
+    assert sizes["val"] == 12_000

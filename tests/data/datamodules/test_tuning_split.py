@@ -108,6 +108,53 @@ def test_one_group_is_not_split():
     assert len(split(found)["train"]) == 300
 
 
+def of_groups(split, *sizes):
+    """Return records of groups of these sizes, each with two classes in balance."""
+    return [
+        ImageRecord(f"{split}{g}-{i}", f"{split}{g}-{i}", "ab"[i % 2], split, f"{split}{g}")
+        for g, size in enumerate(sizes)
+        for i in range(size)
+    ]
+
+
+def split_groups(*records, seed=0):
+    found = [record for each in records for record in each]
+    return make_splits(found, "ab", "ab", {"val": 0.2}, place="'images'", seed=seed, tuning=0.2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_tuning_split_of_groups_takes_about_its_share(seed):
+    splits = split_groups(of_groups("train", 400, 50, 50, 40, 60), of_groups("val", 50), seed=seed)
+    assert splits.has_tuning
+    assert 60 <= len(splits.val) <= 180
+
+
+def test_too_few_images_of_whole_groups_are_left_to_train():
+    splits = split_groups(of_groups("train", 400, 50), of_groups("val", 50))
+    assert (len(splits.train), splits.too_few_to_tune) == (450, 50)
+
+
+def test_none_is_taken_where_whole_groups_would_make_it_far_too_large(caplog):
+    splits = split_groups(of_groups("train", 200, 200, 200), of_groups("val", 50))
+    assert (len(splits.train), splits.test) == (600, None)
+    assert "of whole groups, it would have 200 of 600 images. Add groups, or" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_large_group_trains_and_does_not_validate(seed, caplog):
+    splits = split_groups(of_groups(WHOLE, 400, 50, 50, 40, 60, 55, 45), seed=seed)
+    assert len(splits.train) >= 400
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("sizes", "taken"), [((350, 350, 400), 350), ((900, 900, 150), 150)])
+def test_a_split_far_from_its_fraction_is_warned_of_with_the_largest_group(sizes, taken, caplog):
+    split_groups(of_groups(WHOLE, *sizes))
+    assert f"--data.val_fraction 0.2 asks for {sum(sizes) // 5} of {sum(sizes)}" in caplog.text
+    assert f"gets {taken}: groups stay whole, and the largest, {WHOLE}" in caplog.text
+    assert "Add groups, or give each image its split" in caplog.text
+
+
 def of_patients(split, **images):
     """Return records of patients, each with images of one class."""
     return [
@@ -120,7 +167,7 @@ def of_patients(split, **images):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        ({"a1": 60, "a2": 60, "b": 195}, "train would have no image of b"),
+        ({"a": 240, "b": 80}, "it would have no image of a and train would have no image of b"),
         ({"a1": 90, "a2": 90, "b": 150}, "it would have no image of b"),
     ],
 )

@@ -21,8 +21,8 @@ FEWEST_TUNING = 60
 """Images of a tuning split. Fewer tell little, and train: 50 of 250 are worth .012 of accuracy
 (-.003 to +.027 over five sets, `scripts/benchmark/README.md`)."""
 
-# A tuning split has at most 1.5 times its fraction, or a quarter: from 4 images of a class on,
-# rounding gives no more.
+# A split is far above its fraction if it has more than 1.5 times that and more than a quarter: from
+# 4 images of a class on, rounding gives no more.
 _MOST_TIMES, _QUARTER = 1.5, 0.25
 
 
@@ -84,6 +84,7 @@ def make_splits(
         check_class_sizes(sizes, place=place, splits=needed, expected=learned)
     if whole is not None:
         members_of |= _split(whole, fractions, seed, objective)
+        _warn_of_sizes({name: members_of[name] for name in ("train", *fractions)}, fractions, place)
     parts, too_few = dict[str, list[ImageRecord]](), 0
     if "test" not in members_of and {"train", "val"} <= members_of.keys():
         parts, too_few = _tuning_split(members_of["train"], tuning, seed, objective, place)
@@ -109,7 +110,7 @@ def _tuning_split(
     number = len(parts["val"])
     if missing:
         why = f"of whole groups, {_lacking(missing)}. Add groups with these classes"
-    elif number > max(_MOST_TIMES * fraction, _QUARTER) * len(records):
+    elif _is_far_above(number, len(records), fraction):
         of, more = ("whole groups", "groups") if records[0].group else ("small classes", "images")
         why = f"of {of}, it would have {number} of {len(records)} images. Add {more}"
     else:
@@ -120,6 +121,27 @@ def _tuning_split(
         *(place, why),
     )
     return {}, 0
+
+
+def _is_far_above(number: int, total: int, fraction: float) -> bool:
+    return number > max(_MOST_TIMES * fraction, _QUARTER) * total
+
+
+def _warn_of_sizes(
+    parts: Mapping[str, Sequence[ImageRecord]], fractions: Mapping[str, float], place: str
+) -> None:
+    """Warn of splits that whole groups make far larger or smaller than their fractions."""
+    groups = Counter(record.group for part in parts.values() for record in part)
+    (largest, size), total = groups.most_common(1)[0], groups.total()
+    for split, fraction in fractions.items():
+        number = len(parts[split])
+        is_far = _is_far_above(number, total, fraction) or number < fraction * total / 2
+        if largest and is_far:
+            _warn(
+                "In %s --data.%s_fraction %g asks for %d of %d images, and %s gets %d: groups stay "
+                "whole, and the largest, %s, has %d. Add groups, or give each image its split.",
+                *(place, split, fraction, fraction * total, total, split, number, largest, size),
+            )
 
 
 def _has_several_groups(records: Sequence[ImageRecord]) -> bool:

@@ -1,6 +1,8 @@
 """Stratified and grouped splits into train, val and test, by a hash of seed and name."""
 
 import hashlib
+import itertools
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -44,8 +46,8 @@ def split_stratified(
     for members in by_class.values():
         in_order = sorted(members, key=lambda index: _rank(names[index], seed))
 
-        def take(free: list[int], split: str, total: int = len(members)) -> list[int]:
-            return free[: max(round(total * fractions[split]), 1)]
+        def take(waiting: list[int], most: int, split: str, total: int = len(members)) -> list[int]:
+            return waiting[: min(max(round(total * fractions[split]), 1), most)]
 
         split_of |= _deal(in_order, fractions, take)
     return _indices([split_of.get(index, "train") for index in range(len(labels))], fractions)
@@ -59,7 +61,9 @@ def split_by_group(
     Images of one patient, one camera or one module are alike; a model that has trained on some of
     them recognizes the others. Groups are ordered by a hash of seed and name. Each split takes
     groups until it has its fraction of the images, at least one group, and of the next few always
-    the one that brings its mix of classes nearest to that of all images.
+    the one that brings its mix of classes nearest to that of all images. Where a large group makes
+    that less than half or more than 1.5 times of the fraction, groups larger than what is missing
+    are passed over as long as there are others, if that brings it much nearer.
 
     Args:
         groups: Group of each image.
@@ -85,32 +89,58 @@ def split_by_group(
         )
     goal = {label: count / len(labels) for label, count in Counter(labels).items()}
 
-    def take(free: list[str], split: str) -> list[str]:
-        chosen, taken = list[str](), Counter[Hashable]()
-        while free:
-            best = min(free[:_CHOICE], key=lambda group: _distance(taken + counts[group], goal))
-            nearer = taken.total() + counts[best].total() / 2 <= fractions[split] * len(labels)
-            if chosen and not nearer:
-                break
-            free.remove(best)
-            taken += counts[best]
-            chosen.append(best)
-        return chosen
+    def take(waiting: list[str], most: int, split: str) -> list[str]:
+        needed = fractions[split] * len(labels)
+        chosen = _choose(waiting[:most], most, needed, counts, goal)
+        error = abs(_total(chosen, counts) - needed)
+        if error <= needed / 2:
+            return chosen
+        fitting = _choose(waiting, most, needed, counts, goal, pass_over_large=True)
+        return fitting if abs(_total(fitting, counts) - needed) < error / 2 else chosen
 
     in_order = sorted(counts, key=lambda group: _rank(group, seed))
     split_of = _deal(in_order, fractions, take)
     return _indices([split_of.get(group, "train") for group in groups], fractions)
 
 
+def _choose(
+    waiting: Sequence[str],
+    most: int,
+    needed: float,
+    counts: Mapping[str, Counter[Hashable]],
+    goal: Mapping[Hashable, float],
+    *,
+    pass_over_large: bool = False,
+) -> list[str]:
+    """Return groups, at most so many, that have about as many images as are needed."""
+    chosen, taken, free = list[str](), Counter[Hashable](), list(waiting)
+    while len(chosen) < most:
+        missing = needed - taken.total() if pass_over_large else math.inf
+        fitting = (group for group in free if counts[group].total() <= missing)
+        few = list(itertools.islice(fitting, _CHOICE))
+        few = few or [min(free, key=lambda group: counts[group].total())]
+        best = min(few, key=lambda group: _distance(taken + counts[group], goal))
+        nearer = taken.total() + counts[best].total() / 2 <= needed
+        if chosen and not nearer:
+            break
+        free.remove(best)
+        taken += counts[best]
+        chosen.append(best)
+    return chosen
+
+
+def _total(groups: Sequence[str], counts: Mapping[str, Counter[Hashable]]) -> int:
+    return sum(counts[group].total() for group in groups)
+
+
 def _deal(
-    waiting: Sequence[T], splits: Collection[str], take: Callable[[list[T], str], Sequence[T]]
+    waiting: Sequence[T], splits: Collection[str], take: Callable[[list[T], int, str], Sequence[T]]
 ) -> dict[T, str]:
     """Let each split take its images or groups, but leave one for each later split and train."""
     split_of: dict[T, str] = {}
     for position, split in enumerate(splits):
-        reserved = len(splits) - position
-        free = list(waiting[: max(len(waiting) - reserved, 0)])
-        split_of |= dict.fromkeys(take(free, split), split)
+        most = max(len(waiting) - (len(splits) - position), 0)
+        split_of |= dict.fromkeys(take(list(waiting), most, split), split)
         waiting = [one for one in waiting if one not in split_of]
     return split_of
 
