@@ -1,6 +1,7 @@
 """What a fit knows of its limits at its end, and what predict, validate and report say of it."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -98,8 +99,9 @@ def test_images_are_split_as_in_the_run_where_nothing_else_is_given(best, folder
     assert "24 of these images are among them" in out
 
 
-def test_training_images_that_measure_are_counted(best, folder, run_tltool):
-    words = ("--ckpt_path", best, "--data.root", folder, "--data.seed", "1", *EVALUATION)
+@pytest.mark.parametrize("spell", [str, os.path.relpath])
+def test_training_images_that_measure_are_counted(best, folder, run_tltool, spell):
+    words = ("--ckpt_path", best, "--data.root", spell(folder), "--data.seed", "1", *EVALUATION)
     status, _, errors = run_tltool("validate", *words)
     assert status == 0
     assert "of these 24 images have names of images that this checkpoint was trained on" in errors

@@ -1,9 +1,21 @@
 """Facts of a run that a checkpoint keeps, compared on resume."""
 
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
 import torch
 
+from tests.conftest import write_images
+from tltool.data.files.directory_listing import list_images
 from tltool.data.loading.samples import Samples, Splits
-from tltool.training.resume_facts import RunFacts, image_differences, image_hashes
+from tltool.training.resume_facts import (
+    RunFacts,
+    image_differences,
+    image_hashes,
+    image_names,
+    new_images,
+)
 
 
 def facts(commit="abc", **images):
@@ -38,3 +50,36 @@ def test_the_order_of_the_images_is_no_difference():
 
 def test_a_name_that_is_no_text_has_a_hash():
     assert len(image_hashes(Splits(Samples(["/x/\udcff.png", "/y/1.png"])))["train"]) == 2
+
+
+@pytest.fixture
+def splits_of(tmp_path, monkeypatch):
+    """Return a function that returns the images of a folder beside the working directory."""
+    write_images(tmp_path / "images")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return lambda root: Splits(Samples([str(path) for path in list_images(Path(root))]))
+
+
+def test_images_of_a_relative_folder_are_those_of_its_absolute_path(splits_of, tmp_path):
+    relative, absolute = splits_of("../images"), splits_of(tmp_path / "images")
+    assert image_differences(image_hashes(relative), image_hashes(absolute)) == []
+
+
+def test_images_are_the_same_from_another_working_directory(splits_of, tmp_path, monkeypatch):
+    before = image_hashes(splits_of("../images"))
+    monkeypatch.chdir(tmp_path)
+    assert image_differences(before, image_hashes(splits_of("images"))) == []
+
+
+def test_names_in_memory_are_no_paths():
+    splits = Splits(Samples(["digits/all/000000", "digits/all/000001"]))
+    assert image_names(splits) == {"train": ["digits/all/000000", "digits/all/000001"]}
+
+
+def test_relative_paths_that_an_older_checkpoint_took_as_they_are_are_known_again(splits_of):
+    splits = splits_of("../images")
+    digests = [blake2b(path.encode(), digest_size=8).digest() for path in splits.train.paths]
+    before = {"train": torch.tensor([int.from_bytes(d, "big", signed=True) for d in digests])}
+    assert image_differences(before, image_hashes(splits, before)) == []
+    assert new_images(before, splits) == []

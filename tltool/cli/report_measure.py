@@ -119,7 +119,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
 def _changed_images(checkpoint: Path, data: ImageDataModule) -> list[str]:
     """Say how the images differ from those that a run was trained and measured on, if they do."""
     before = read_checkpoint(checkpoint).get("run_facts", {}).get("images", {})
-    changed = image_differences(before, image_hashes(data.splits)) if before else []
+    changed = image_differences(before, image_hashes(data.splits, before)) if before else []
     return [
         f"The images are not those of the run any more, {each.before} -> {each.now}: the score of "
         "images that were trained on is too good."

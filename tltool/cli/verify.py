@@ -174,16 +174,16 @@ def _callbacks(trainer: Trainer) -> list[Callback]:
 def _print_changes(replay: Replay, experiment: Experiment) -> None:
     """Say what is no more as it was, be it of consequence or not."""
     resumed = ResumedConfig(str(replay.newest))
-    splits = experiment.data.splits
+    splits, known = experiment.data.splits, replay.facts.get("images", {})
     found = [
         *resumed.changes(_without_elsewhere(experiment.plain_config, resumed.config)),
-        *RunFacts.of(splits, world_size=1).differences(replay.facts),
+        *RunFacts.of(splits, 1, known).differences(replay.facts),
     ]
     device = experiment.device_trainer().strategy.root_device
     found += compare(replay.machine, describe_machine(device))
     for difference in found:
         print(f"changed    {one_line(difference.words)}")
-    names = new_images(replay.facts["images"], splits) if "images" in replay.facts else []
+    names = new_images(known, splits) if known else []
     for name in names[:_SHOWN]:
         print(f"new        {one_line(name.lstrip('/'))}")
 

@@ -30,10 +30,11 @@ def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
         >>> found.test.paths
         ['/images/c.jpg']
     """
-    tested = checkpoint.get("run_facts", {}).get("images", {}).get("test")
+    known = checkpoint.get("run_facts", {}).get("images", {})
+    tested = known.get("test")
     if tested is None or splits.val is None or splits.test is not None:
         return None
-    if set(image_hashes(splits)["val"].tolist()) != set(tested.tolist()):
+    if set(image_hashes(splits, known)["val"].tolist()) != set(tested.tolist()):
         return None
     return replace(splits, val=None, test=splits.val)
 
@@ -53,8 +54,8 @@ def num_trained_on(splits: Splits, split: SplitName, checkpoint: Mapping[str, An
         >>> num_trained_on(Splits(Samples(["/images/a.jpg"]), now), "val", checkpoint)
         1
     """
-    trained = checkpoint.get("run_facts", {}).get("images", {}).get("train")
-    if trained is None:
+    known = checkpoint.get("run_facts", {}).get("images", {})
+    if "train" not in known:
         return 0
-    found = image_hashes(splits)[split].tolist()
-    return len(set(found) & set(trained.tolist()))
+    found = image_hashes(splits, known)[split].tolist()
+    return len(set(found) & set(known["train"].tolist()))

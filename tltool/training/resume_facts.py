@@ -63,10 +63,18 @@ class RunFacts:
     world_size: int | None = None
 
     @classmethod
-    def of(cls, splits: Splits, world_size: int) -> "RunFacts":
-        """Return those of this process, and of the images that it trains on."""
+    def of(
+        cls, splits: Splits, world_size: int, known: Mapping[str, Tensor] | None = None
+    ) -> "RunFacts":
+        """Return those of this process, and of the images that it trains on.
+
+        Args:
+            splits: The images.
+            world_size: Number of ranks.
+            known: Those of the checkpoint that they are compared with, see `image_names`.
+        """
         commit = git_commit(Path.cwd())
-        return cls(image_hashes(splits), package_versions(), commit, world_size)
+        return cls(image_hashes(splits, known), package_versions(), commit, world_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return them as plain data and tensors."""
@@ -106,10 +114,8 @@ def git_commit(directory: Path) -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def image_hashes(splits: Splits) -> dict[str, Tensor]:
-    """Return a number of 64 bits for the name of each image, by split.
-
-    Names are relative to the folder that holds all images: images that moved are the same.
+def image_hashes(splits: Splits, known: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return a number of 64 bits for the name of each image, by split, see `image_names`.
 
     Example:
         >>> from tltool.data.loading.samples import Samples
@@ -117,10 +123,30 @@ def image_hashes(splits: Splits) -> dict[str, Tensor]:
         >>> torch.equal(image_hashes(here)["train"], image_hashes(there)["train"])
         True
     """
-    root = common_folder(splits)
+    named = image_names(splits, known)
+    return {split: torch.tensor(list(map(_hash, names))) for split, names in named.items()}
+
+
+def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> dict[str, list[str]]:
+    """Return the name of each image, by split: its path from the folder on that holds all images.
+
+    Images that moved are the same. Those in memory have their names already.
+
+    Args:
+        splits: The images.
+        known: The `image_hashes` that they are compared with. Those of an older checkpoint may be
+            of relative paths as they were given, and so are the names then.
+    """
+    given = {split: list(samples.paths) for split, samples in splits.by_name().items()}
+    every = [path for paths in given.values() for path in paths]
+    is_file = bool(every) and (os.path.isabs(every[0]) or os.path.isfile(every[0]))
+    numbers = {number for hashes in (known or {}).values() for number in hashes.tolist()}
+    if not is_file or (numbers and not numbers.isdisjoint(map(_hash, every))):
+        return given
+    root = os.path.commonpath({os.path.dirname(os.path.abspath(path)) for path in every})
     return {
-        split: torch.tensor([_hash(path.removeprefix(root)) for path in samples.paths])
-        for split, samples in splits.by_name().items()
+        split: [os.path.abspath(path).removeprefix(root) for path in paths]
+        for split, paths in given.items()
     }
 
 
@@ -154,18 +180,9 @@ def new_images(before: Mapping[str, Tensor], splits: Splits) -> list[str]:
         >>> new_images(image_hashes(old), now)
         ['/b/2.jpg']
     """
-    root = common_folder(splits)
     known = {number for hashes in before.values() for number in hashes.tolist()}
-    paths = [path for samples in splits.by_name().values() for path in samples.paths]
-    names = (path.removeprefix(root) for path in paths)
+    names = (name for split in image_names(splits, before).values() for name in split)
     return [name for name in names if _hash(name) not in known]
-
-
-def common_folder(splits: Splits) -> str:
-    """Return the folder that holds all images; "" for those in memory, whose names are relative."""
-    named = splits.by_name().values()
-    folders = {os.path.dirname(path) for samples in named for path in samples.paths}
-    return os.path.commonpath(folders) if folders and all(map(os.path.isabs, folders)) else ""
 
 
 def _hash(name: str) -> int:

@@ -17,7 +17,7 @@ from tltool.models.layer_groups import layer_groups
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.find_callback import find_callback
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_facts import common_folder, git_commit
+from tltool.training.resume_facts import git_commit, image_names
 
 _DATA_FACTS = (
     *("global_batch", "data", "split", "augmentation", "img_size"),
@@ -78,13 +78,12 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         >>> split_fingerprint(here, names) == split_fingerprint(there, names)
         True
     """
-    rows = [
-        (split, path, label_text(label, class_names))
+    named = image_names(splits)
+    lines = sorted(
+        f"{split}\t{name}\t{label_text(label, class_names)}"
         for split, samples in splits.by_name().items()
-        for path, label in zip(samples.paths, samples.labels or [], strict=True)
-    ]
-    root = common_folder(splits)
-    lines = sorted(f"{split}\t{path.removeprefix(root)}\t{label}" for split, path, label in rows)
+        for name, label in zip(named[split], samples.labels or [], strict=True)
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 

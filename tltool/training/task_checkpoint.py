@@ -1,6 +1,7 @@
 """What a checkpoint keeps of a task beside its weights, and compares when a run resumes it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tltool.data.loading.labels import TargetStats
@@ -13,7 +14,7 @@ from tltool.training.measured_classifier import MeasuredClassifier
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.moved_checkpoints import follow_moved_files_
 from tltool.training.optimizer_options import optimizer_config
-from tltool.training.resume_facts import RunFacts, model_differences
+from tltool.training.resume_facts import RunFacts, image_hashes, model_differences
 from tltool.training.resume_rules import check
 
 
@@ -26,12 +27,14 @@ class TaskCheckpoint:
 
     def __init__(self, task: MeasuredClassifier) -> None:
         self._task = task
+        self._splits: Splits | None = None
         self._run_facts: RunFacts | None = None
         #: The `optimizer_config` of the run that is resumed.
         self.saved_optimizer: dict[str, Any] | None = None
 
     def begin(self, splits: Splits, world_size: int) -> None:
         """Note what the task is trained on from now on."""
+        self._splits = splits
         self._run_facts = RunFacts.of(splits, world_size)
 
     def save(self, checkpoint: dict[str, Any]) -> None:
@@ -61,8 +64,10 @@ class TaskCheckpoint:
         if stats is not None:  # Those that its head has learned, where the images are others now.
             task.set_target_stats_(TargetStats.from_plain(stats))
         self.saved_optimizer = checkpoint.get("optimizer")
-        if self._run_facts is not None:
-            self._run_facts.warn_of_differences(checkpoint.get("run_facts", {}))
+        if self._splits is not None and self._run_facts is not None:
+            before = checkpoint.get("run_facts", {})
+            images = image_hashes(self._splits, before.get("images"))
+            replace(self._run_facts, images=images).warn_of_differences(before)
         if trainer is not None:
             sums = checkpoint.get("train_metrics", {})
             place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}

@@ -15,7 +15,7 @@ from tltool.data.loading.samples import Splits
 from tltool.training.distributed.collectives import is_distributed
 from tltool.training.distributed.launch import node_name
 from tltool.training.distributed.rank_agreement import check_same
-from tltool.training.resume_facts import common_folder, git_commit, package_versions
+from tltool.training.resume_facts import git_commit, image_names, package_versions
 
 _OF_EACH_RANK = {
     "config",
@@ -69,11 +69,11 @@ def describe_listing(splits: Splits, class_names: list[str]) -> str:
         >>> describe_listing(here, ["a", "b"]) == describe_listing(there, ["a", "b"])
         True
     """
-    root, digest = common_folder(splits), hashlib.sha256()
+    named, digest = image_names(splits), hashlib.sha256()
     for split, samples in splits.by_name().items():
-        names = [label_text(label, class_names) for label in samples.labels or []]
-        for path, name in zip(samples.paths, names, strict=True):
-            line = f"{split}\t{path.removeprefix(root)}\t{name}\n"
+        labels = [label_text(label, class_names) for label in samples.labels or []]
+        for name, label in zip(named[split], labels, strict=True):
+            line = f"{split}\t{name}\t{label}\n"
             digest.update(line.encode(errors="surrogateescape"))
     sizes = ", ".join(f"{len(samples)} {split}" for split, samples in splits.by_name().items())
     return f"{sizes} (listing {digest.hexdigest()[:8]})"
