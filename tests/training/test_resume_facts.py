@@ -1,10 +1,13 @@
 """Facts of a run that a checkpoint keeps, compared on resume."""
 
+import shutil
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import write_images
 from tltool.data.files.directory_listing import list_images
@@ -13,6 +16,7 @@ from tltool.training.resume_facts import (
     RunFacts,
     image_differences,
     image_hashes,
+    image_marks,
     image_names,
     new_images,
 )
@@ -83,3 +87,20 @@ def test_relative_paths_that_an_older_checkpoint_took_as_they_are_are_known_agai
     before = {"train": torch.tensor([int.from_bytes(d, "big", signed=True) for d in digests])}
     assert image_differences(before, image_hashes(splits, before)) == []
     assert new_images(before, splits) == []
+
+
+@pytest.mark.parametrize("length", [200, 3000])
+def test_scans_of_one_size_with_a_dark_border_have_marks_of_their_own(tmp_path, length):
+    paths = [str(tmp_path / name) for name in ("a.bmp", "b.bmp")]
+    for brightness, path in enumerate(paths, start=1):
+        pixels = np.zeros((length, length), np.uint8)
+        pixels[length // 4 : length // 2, length // 4 : length // 2] = brightness
+        Image.fromarray(pixels).save(path)
+    assert len(set(image_marks(Samples(paths)).tolist())) == 2
+
+
+def test_an_image_has_its_mark_under_another_name(splits_of, tmp_path):
+    before = image_marks(splits_of("../images").train).tolist()
+    shutil.move(tmp_path / "images", tmp_path / "work" / "moved")
+    moved = splits_of("moved").train
+    assert image_marks(moved).tolist() == before

@@ -20,7 +20,8 @@ from tltool.training.resume_rules import Difference, compare
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
-_ENOUGH = 4096  # bytes
+_NUM_BLOCKS = 64  # of a file that are looked at
+_BLOCK_BYTES = 2**14
 _PACKAGES = ("tltool", "torch", "torchvision", "timm", "lightning")
 _FROM_CHECKPOINT = {"weights", "allow_partial"}  # A task that loads a checkpoint needs neither.
 
@@ -153,8 +154,8 @@ def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> di
 def image_marks(samples: Samples) -> Tensor:
     """Return a number of 64 bits for each image, ``(N,)``, by which it is known wherever it lies.
 
-    It is of the size of the file, its beginning and its end, and not of its name: other images may
-    have the same one. Of images in memory it is of the name.
+    It is of the content of the file, and not of its name; of more than 1 MB, of 64 parts of it, so
+    that large files need not be read. Of images in memory it is of the name.
     """
     return torch.tensor([_mark(path) for path in samples.paths], dtype=torch.int64)
 
@@ -163,11 +164,13 @@ def _mark(path: str) -> int:
     if not os.path.isfile(path):
         return _hash(path)
     with open(path, "rb") as file:
-        start = file.read(_ENOUGH)
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _ENOUGH, 0))
-        digest = hashlib.blake2b(b"%d " % size + start + file.read(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+        digest = hashlib.blake2b(b"%d " % size, digest_size=8)
+        # Scans may have the same header and borders: the blocks are spread over the whole file.
+        for start in range(0, size, max(size // _NUM_BLOCKS, _BLOCK_BYTES)):
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES))
+    return int.from_bytes(digest.digest(), "big", signed=True)
 
 
 def new_images(before: Mapping[str, Tensor], splits: Splits) -> list[str]:
