@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Collection
 from pathlib import Path
+from typing import NoReturn
 
 from tltool.data.files.decoding import is_image_name
 from tltool.data.files.natural_order import NaturalKey, natural_key
@@ -44,6 +45,9 @@ def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]
         left_out: Takes the names of the folders that are hidden or belong to a system; ``None`` to
             log them.
 
+    Raises:
+        OSError: If one of them cannot be listed.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
@@ -53,7 +57,7 @@ def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]
         ['a.png', 'b.JPG']
     """
     found, seen, hidden = [], set(), set[str]()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # Links are followed, and may lead in a circle.
             folders.clear()
@@ -75,11 +79,26 @@ def list_folders(folder: Path, *, left_out: set[str] | None = None) -> list[Path
     Args:
         folder: Where to look.
         left_out: Takes the names of the others.
+
+    Raises:
+        OSError: If it cannot be listed.
     """
-    found = [path for path in folder.iterdir() if path.is_dir()]
+    try:
+        found = [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        _refuse(error)
     if left_out is not None:
         left_out |= {path.name for path in found if not _is_visible(path.name)}
     return sorted((path for path in found if _is_visible(path.name)), key=_folder_key)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Raise the error of a folder that cannot be listed."""
+    raise OSError(
+        f"Cannot list the folder '{error.filename}': {error.strerror}. Its images would be "
+        "missing: make it readable, mount its file system again, or move it out of the images' "
+        "folder."
+    ) from error
 
 
 def log_left_out(names: Collection[str]) -> None:
