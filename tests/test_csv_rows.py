@@ -33,6 +33,14 @@ def test_what_a_row_lacks_is_empty(tmp_path):
     assert (tmp_path / "rows.csv").read_text() == "step,loss\n1,\n"
 
 
+@pytest.mark.parametrize("name", ["a\rb.png", "a\nb.png", "a\r\n", "\r\n", 'a"b,c.png'])
+def test_a_cell_reads_back_as_it_was_written(tmp_path, name):
+    rows = StepRows(tmp_path / "rows.csv", ["path", "step"])
+    for step in range(3):
+        rows.append([{"path": name, "step": step}])
+    assert read_rows(rows.path) == [{"path": name, "step": str(step)} for step in range(3)]
+
+
 def test_rows_are_whole_after_a_kill_and_go_on(tmp_path):
     path = tmp_path / "rows.csv"
     command = [sys.executable, "-c", APPEND, str(path)]

@@ -86,4 +86,18 @@ class StepRows:
 
 
 def _writer(file: TextIO, columns: Sequence[str]) -> "csv.DictWriter[str]":
-    return csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    return csv.DictWriter(_LineFeeds(file), columns, restval="", lineterminator="\r\n")
+
+
+class _LineFeeds:
+    """Ends each row by a line feed alone.
+
+    A path may hold a carriage return, which csv quotes before Python 3.11.9 only where rows end by
+    one (https://github.com/python/cpython/issues/67044).
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")

@@ -72,6 +72,12 @@ def test_quoted_cells_may_hold_the_delimiter(tmp_path):
     assert read_table(tmp_path / "t.csv")["path"] == ["a,b.jpg"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_quoted_cells_may_hold_the_end_of_a_line(tmp_path, end):
+    (tmp_path / "t.csv").write_bytes(f'path,label{end}"a\rb.jpg",ants{end}c.jpg,{end}'.encode())
+    assert read_table(tmp_path / "t.csv")["path"] == ["a\rb.jpg", "c.jpg"]
+
+
 def test_parquet_is_read(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

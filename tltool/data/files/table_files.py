@@ -68,8 +68,8 @@ def read_table(path: Path) -> Columns:
 
 def _read_text(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel writes a byte order mark.
-        lines = list(io.StringIO(text))
+        # Excel writes a byte order mark; a path in quotes may hold a carriage return.
+        lines = list(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
         start, delimiter = _find_header(lines)
         reader = csv.reader(lines[start:], delimiter=delimiter)
         names = [name.strip() for name in next(reader, [])]
