@@ -309,7 +309,7 @@ def test_a_manifest_is_predicted_with_its_labels(checkpoint, images, tmp_path):
 
 def test_paths_on_standard_input_are_predicted_in_order(checkpoint, images, tmp_path, monkeypatch):
     paths = [str(images / name) for name in ("red/05.png", "blue/01.png", "red/00.png")]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(paths)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(paths).encode())))
     args = ["--ckpt_path", str(checkpoint), "--data.root", "-", "--data.num_workers", "0"]
     assert main(["predict", *args, "--output", str(tmp_path / "table.csv")]) == 0
     table = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
@@ -317,7 +317,7 @@ def test_paths_on_standard_input_are_predicted_in_order(checkpoint, images, tmp_
 
 
 def test_a_path_on_standard_input_without_a_file_is_named(checkpoint, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("no/such.png\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no/such.png\n")))
     assert main(["predict", "--ckpt_path", str(checkpoint), "--data.root", "-"]) == 1
     assert "1 of 1 paths on standard input are no files, such as 'no/such.png'" in (
         capsys.readouterr().err

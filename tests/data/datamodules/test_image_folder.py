@@ -1,4 +1,6 @@
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,15 @@ def test_links_in_a_circle_end(images):
     root = images({"ants": 4, "bees": 4})
     (root / "ants" / "again").symlink_to(root / "ants", target_is_directory=True)
     assert ImageFolderDataModule(root).train_class_counts == [3, 3]
+
+
+@pytest.mark.parametrize("name", [b"K\xe4fer.jpg", b"a\rb.jpg"])
+def test_any_name_of_a_file_may_stand_on_standard_input(tmp_path, monkeypatch, name):
+    path = os.fsencode(tmp_path) + b"/" + name
+    Path(os.fsdecode(path)).touch()
+    stream = io.TextIOWrapper(io.BytesIO(path + b"\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert ImageFolderDataModule("-").unlabeled.paths == [os.fsdecode(path)]
 
 
 def test_names_with_spaces_and_accents_are_classes(images):

@@ -86,7 +86,7 @@ class ImageFolderDataModule(ImageDataModule):
     def find_unlabeled(self) -> Samples:
         """Return every image in ``root``, sorted by path, or ``root`` itself if it is a file."""
         if str(self.root) == STANDARD_INPUT:
-            found = read_paths(sys.stdin, allow_missing=self.broken_files == "skip")
+            found = read_paths(sys.stdin.buffer, allow_missing=self.broken_files == "skip")
             return Samples(self.without_broken(found))
         if self.root.is_file():
             return Samples([str(self.root)])

@@ -1,17 +1,17 @@
 """Paths of images from a stream, one on each line, such as those that ``find`` writes."""
 
 import os
-from typing import TextIO
+from typing import BinaryIO
 
 STANDARD_INPUT = "-"
 """The ``root`` that stands for paths on standard input."""
 
 
-def read_paths(stream: TextIO, *, allow_missing: bool = False) -> list[str]:
+def read_paths(stream: BinaryIO, *, allow_missing: bool = False) -> list[str]:
     r"""Return the paths on the lines of a stream, in order; empty lines are left out.
 
     Args:
-        stream: The lines.
+        stream: The lines, as bytes: a name need not be text of the locale.
         allow_missing: Keep paths at which there is no file.
 
     Raises:
@@ -20,10 +20,10 @@ def read_paths(stream: TextIO, *, allow_missing: bool = False) -> list[str]:
 
     Example:
         >>> import io
-        >>> read_paths(io.StringIO("ant.jpg\n\nmy bee.jpg\n"), allow_missing=True)
+        >>> read_paths(io.BytesIO(b"ant.jpg\n\nmy bee.jpg\n"), allow_missing=True)
         ['ant.jpg', 'my bee.jpg']
     """
-    paths = [path for line in stream if (path := line.rstrip("\r\n"))]
+    paths = [os.fsdecode(path) for line in stream if (path := line.rstrip(b"\r\n"))]
     if not paths:
         raise ValueError(
             "There is no path on standard input. Write one on each line: find images -name '*.jpg' "
