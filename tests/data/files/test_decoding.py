@@ -1,10 +1,12 @@
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.data.files.decoding import BrokenImageError, decode_image, is_image_name
+from tltool.data.files.decoding import BrokenImageError, decode_image, is_image_name, is_readable
 
 ORIENTATION = 0x0112
 
@@ -18,6 +20,18 @@ def gradient():
     ramp = np.linspace(0, 255, 64, dtype=np.uint8)
     red, green = np.meshgrid(ramp, ramp[:48])
     return Image.fromarray(np.stack([red, green, red // 2], axis=-1))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_not_readable_and_nobody_waits_for_it(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"",), daemon=True)
+    writer.start()
+    assert not is_readable(pipe)
+    writer.join(0.2)
+    assert writer.is_alive()  # It still waits for a reader.
+    pipe.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", ["png", "PNG", "bmp", "tif", "ppm", "tga"])

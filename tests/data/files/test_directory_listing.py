@@ -1,4 +1,4 @@
-"""Listing of folders: nothing that cannot be listed is left out in silence."""
+"""Listing of folders: nothing is left out in silence, and nothing is listed that never ends."""
 
 import errno
 import os
@@ -51,3 +51,20 @@ def test_a_folder_that_a_network_has_lost_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(OSError, match=r"'.*red': Stale file handle.* mount its file system"):
         list_images(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_with_the_name_of_an_image_is_left_out_with_a_warning(tmp_path, caplog):
+    write_images(tmp_path, classes=("red",), per_class=1)
+    os.mkfifo(tmp_path / "red" / "cam.jpg")
+    assert list_images(tmp_path) == [tmp_path / "red" / "00.png"]
+    assert "Left out 1 pipes, sockets or devices" in caplog.text
+    assert "cam.jpg" in caplog.text
+
+
+def test_links_to_files_are_listed_and_broken_ones_too(tmp_path):
+    write_images(tmp_path, classes=("red",), per_class=1)
+    (tmp_path / "link.png").symlink_to(tmp_path / "red" / "00.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "no.png")
+    names = ["link.png", "lost.png", "00.png"]  # Reading says that there is nothing behind it.
+    assert [path.name for path in list_images(tmp_path)] == names

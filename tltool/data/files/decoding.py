@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -126,6 +127,8 @@ def is_readable(
         >>> is_readable("missing.jpg")
         False
     """
+    if is_stream(path):
+        return False
     try:
         (decode or decode_image)(path, mode="RGB", size=None)
     except UnknownRangeError:
@@ -133,6 +136,20 @@ def is_readable(
     except BrokenImageError:
         return False
     return True
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a pipe, a socket or a device: opening it may wait for ever.
+
+    Example:
+        >>> is_stream(os.devnull), is_stream(os.curdir), is_stream("missing.jpg")
+        (True, False, False)
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # Reading it says why.
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def is_image_name(name: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
-from tltool.data.files.decoding import is_image_name
+from tltool.data.files.decoding import is_image_name, is_stream
 from tltool.data.files.natural_order import NaturalKey, natural_key
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"
 def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]:
     """Return the images in a folder and its subfolders, sorted by their path.
 
+    Pipes, sockets and devices are left out with a warning.
+
     Args:
         folder: Where to look.
         left_out: Takes the names of the folders that are hidden or belong to a system; ``None`` to
@@ -70,6 +72,10 @@ def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]
         log_left_out(hidden)
     else:
         left_out |= hidden
+    if streams := [path for path in found if is_stream(path)]:
+        message = "Left out %d pipes, sockets or devices that are named like images, such as '%s'."
+        log.warning(message, len(streams), streams[0])
+        found = [path for path in found if path not in streams]
     return sorted(found, key=lambda path: path.parts)
 
 
