@@ -58,7 +58,7 @@ def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]
         >>> [path.name for path in list_images(folder)]
         ['a.png', 'b.JPG']
     """
-    found, seen, hidden = [], set(), set[str]()
+    found, seen, hidden, streams = list[Path](), set[str](), set[str](), list[Path]()
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:  # Links are followed, and may lead in a circle.
@@ -67,15 +67,17 @@ def list_images(folder: Path, *, left_out: set[str] | None = None) -> list[Path]
         seen.add(real)
         hidden.update(name for name in folders if not _is_visible(name))
         folders[:] = sorted(filter(_is_visible, folders))  # Of two links to one, always the same.
-        found += [Path(parent, name) for name in files if is_image_name(name)]
+        images = [Path(parent, name) for name in files if is_image_name(name)]
+        others = _no_plain_files(parent) if images else set[str]()
+        streams += [path for path in images if path.name in others and is_stream(path)]
+        found += [path for path in images if path not in streams]
     if left_out is None:
         log_left_out(hidden)
     else:
         left_out |= hidden
-    if streams := [path for path in found if is_stream(path)]:
+    if streams:
         message = "Left out %d pipes, sockets or devices that are named like images, such as '%s'."
         log.warning(message, len(streams), streams[0])
-        found = [path for path in found if path not in streams]
     return sorted(found, key=lambda path: path.parts)
 
 
@@ -96,6 +98,12 @@ def list_folders(folder: Path, *, left_out: set[str] | None = None) -> list[Path
     if left_out is not None:
         left_out |= {path.name for path in found if not _is_visible(path.name)}
     return sorted((path for path in found if _is_visible(path.name)), key=_folder_key)
+
+
+def _no_plain_files(folder: str) -> set[str]:
+    """Return the names in a folder that are links, pipes and the like; no file is looked at."""
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
 
 
 def _refuse(error: OSError) -> NoReturn:
