@@ -84,7 +84,7 @@ def split_fingerprint(splits: Splits, class_names: list[str]) -> str:
         for split, samples in splits.by_name().items()
         for name, label in zip(named[split], samples.labels or [], strict=True)
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def _model_facts(task: ImageTask) -> dict[str, Any]:

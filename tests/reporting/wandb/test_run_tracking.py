@@ -1,6 +1,7 @@
 """What a run leaves on Weights & Biases, read back from its offline file."""
 
 import json
+import os
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -266,6 +267,12 @@ def test_a_run_in_a_repository_names_its_commit_and_elsewhere_none(tmp_path):
 def test_another_split_has_another_fingerprint():
     first = Splits(Samples(["/a/x.jpg", "/a/y.jpg"], [0, 1]), Samples(["/a/z.jpg"], [0]))
     second = Splits(Samples(["/a/x.jpg", "/a/z.jpg"], [0, 0]), Samples(["/a/y.jpg"], [1]))
+    assert split_fingerprint(first, ["u", "v"]) != split_fingerprint(second, ["u", "v"])
+
+
+def test_a_split_of_names_that_are_no_text_has_a_fingerprint():
+    names = (os.fsdecode(b"K\xe4fer.jpg"), os.fsdecode(b"K\xe5fer.jpg"))
+    first, second = (Splits(Samples([name, "b.jpg"], [0, 1])) for name in names)
     assert split_fingerprint(first, ["u", "v"]) != split_fingerprint(second, ["u", "v"])
 
 

@@ -102,8 +102,11 @@ def list_folders(folder: Path, *, left_out: set[str] | None = None) -> list[Path
 
 def _no_plain_files(folder: str) -> set[str]:
     """Return the names in a folder that are links, pipes and the like; no file is looked at."""
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if not entry.is_file(follow_symlinks=False)}
+    except OSError as error:
+        _refuse(error)
 
 
 def _refuse(error: OSError) -> NoReturn:
