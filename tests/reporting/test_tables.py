@@ -2,11 +2,13 @@
 
 import io
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from tltool.cli.report_measure import measure_run
 from tltool.evaluation.baselines import MAJORITY, RUN
 from tltool.evaluation.per_class import ClassMetrics
 from tltool.reporting.measured_run import MeasuredRun
@@ -90,26 +92,47 @@ def test_a_last_epoch_that_early_stopping_chose_is_not_called_unchosen(run):
     stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
     trainer = run.record.config["trainer"] | {"callbacks": [stopping]}
     changed = {"ending": {"choose": "last"}, "trainer": trainer}
-    record = replace(run.record, config=run.record.config | changed)
+    record = replace(run.record, config=run.record.config | changed, holds_last=True)
     words = describe_weights(record, {}, score="accuracy")
     assert words.endswith("the validation images chose when it ended.")
     assert "These images chose" in words_on(score_table(run.evaluation, words), RUN)
 
 
 @pytest.mark.parametrize(
-    ("ending", "checkpoint", "said"),
+    ("holds_last", "checkpoint", "said"),
     [
-        ({}, {}, "best validation accuracy. These images chose it: slightly optimistic."),
-        ({"choose": "last"}, {}, "The last epoch, as the run asked for"),
-        ({}, {"ending": {"candidate": "0.5 of best epoch"}}, "images: 0.5 of best epoch. These"),
+        (False, {}, "best validation accuracy. These images chose it: slightly optimistic."),
+        (True, {}, "The last epoch, as the run asked for"),
+        (False, {"ending": {"candidate": "0.5 of best epoch"}}, "images: 0.5 of best epoch. These"),
     ],
 )
-def test_the_weights_that_were_measured_are_named(run, ending, checkpoint, said):
-    record = replace(run.record, config=run.record.config | {"ending": ending})
+def test_the_weights_that_were_measured_are_named(run, holds_last, checkpoint, said):
+    record = replace(run.record, holds_last=holds_last)
     words = describe_weights(record, checkpoint, score="accuracy")
     table = score_table(run.evaluation, words, has_chosen=record.has_chosen)
     assert said in words_on(table, RUN)
     assert ("These images chose" in words_on(table, RUN)) is record.has_chosen
+
+
+@pytest.mark.parametrize(
+    ("words", "is_whole", "said"),
+    [
+        ((), True, "The last epoch, as the run asked for: the validation images chose nothing."),
+        ((), False, "best validation accuracy. These images chose it: slightly optimistic."),
+        (("--trainer.limit_train_batches", "0.5"), True, "best validation accuracy. These images"),
+    ],
+    ids=["whole", "killed in front of its end", "a try"],
+)
+def test_only_a_run_that_came_to_its_end_holds_the_last_epoch(
+    fit, measured_split, words, is_whole, said
+):
+    run_dir = fit("--ending.choose", "last", *words, name="last", epochs=1)
+    checkpoints = run_dir / "checkpoints"
+    if not is_whole:  # As it was in front of the end.
+        shutil.move(checkpoints / "best_epoch.ckpt", checkpoints / "best.ckpt")
+    found = measure_run(run_dir)
+    table = score_table(found.evaluation, found.measured, has_chosen=found.record.has_chosen)
+    assert said in words_on(table, RUN)
 
 
 def test_an_epoch_whose_metric_is_nan_is_not_the_best_one(finished):

@@ -102,6 +102,15 @@ def test_what_ending_has_chosen_is_no_checkpoint_to_resume(tmp_path):
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "epoch_0.ckpt"
 
 
+def test_the_last_epoch_is_resumed_from_best_ckpt_where_the_run_kept_it(tmp_path):
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    state = {"task_config": {}, "global_step": 4, "ending": {"choose": "last"}}
+    state["loops"] = {"fit_loop": {"epoch_loop.batch_progress": {"total": {"processed": 8}}}}
+    torch.save(state, best)
+    assert newest_checkpoint(tmp_path) == best
+
+
 def test_shards_without_their_last_file_are_not_whole(tmp_path):
     (tmp_path / "checkpoints" / "last.ckpt").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"last.ckpt' lacks meta.pt"):

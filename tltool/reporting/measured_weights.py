@@ -19,7 +19,7 @@ def describe_weights(run: RunRecord, checkpoint: Mapping[str, Any], *, score: st
     if not run.has_best:
         step = checkpoint["global_step"]
         return f"The last checkpoint, after {step:,} steps: no validation has chosen a best one."
-    if (run.config.get("ending") or {}).get("choose") == "last":
+    if run.holds_last:
         chose = "when it ended" if run.has_chosen else "nothing"
         return f"The last epoch, as the run asked for: the validation images chose {chose}."
     candidate = checkpoint.get(ENDING, {}).get("candidate", BEST)

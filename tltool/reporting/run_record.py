@@ -15,6 +15,8 @@ from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
 from tltool.models.class_paths import modules_option
 from tltool.training.callbacks.checkpoints import MONITORS, TIES
+from tltool.training.callbacks.ending_files import holds_last_epoch
+from tltool.training.checkpoint_io import read_checkpoint
 
 MADE_AGAIN = ("model", "data", "finetuning", "optimizer")
 """The sections of a run's configuration whose objects a report makes again."""
@@ -31,23 +33,17 @@ CURVES = {
 """What is drawn over the epochs of what was measured, by its name, of any objective."""
 
 
-def chooses_on_validation(config: Mapping[str, Any]) -> bool:
-    """Tell whether the validation images choose the weights of a run, or when training ends.
+def ends_on_validation(config: Mapping[str, Any]) -> bool:
+    """Tell whether the validation images choose when the training of a run ends.
 
     Args:
         config: Its configuration.
 
     Example:
-        >>> chooses_on_validation({"ending": {"choose": "last"}})
-        False
         >>> stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
-        >>> chooses_on_validation(
-        ...     {"ending": {"choose": "last"}, "trainer": {"callbacks": [stopping]}}
-        ... )
-        True
+        >>> ends_on_validation({}), ends_on_validation({"trainer": {"callbacks": [stopping]}})
+        (False, True)
     """
-    if (config.get("ending") or {}).get("choose") != "last":
-        return True
     given = (config.get("trainer") or {}).get("callbacks") or []
     callbacks = [given] if isinstance(given, Mapping) else given
     return any(
@@ -69,6 +65,7 @@ class RunRecord:
         health: Rows of ``health.csv``; ``None`` if there is no such file.
         alarms: Rows of ``alarms.csv``.
         checkpoint: The best checkpoint, else the last one, else ``None``.
+        holds_last: Whether the last epoch took the place of the best checkpoint, without a choice.
     """
 
     run_dir: Path
@@ -78,6 +75,7 @@ class RunRecord:
     health: list[dict[str, str]] | None
     alarms: list[dict[str, str]]
     checkpoint: Path | None
+    holds_last: bool = False
 
     @property
     def has_best(self) -> bool:
@@ -87,7 +85,7 @@ class RunRecord:
     @property
     def has_chosen(self) -> bool:
         """Whether the validation images chose the weights in the checkpoint, or when it ended."""
-        return self.has_best and chooses_on_validation(self.config)
+        return self.has_best and (not self.holds_last or ends_on_validation(self.config))
 
     @property
     def max_epochs(self) -> int | None:
@@ -191,7 +189,8 @@ def read_run(run_dir: Path) -> RunRecord:
         for name, value in row.items():
             if value and name not in {"epoch", "step"}:
                 points.setdefault(name, []).append((epoch, float(value)))
-    checkpoints = [run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
+    best, last = (run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    checkpoint = next((path for path in (best, last) if path.is_file()), None)
     return RunRecord(
         run_dir=run_dir,
         config=config,
@@ -199,7 +198,9 @@ def read_run(run_dir: Path) -> RunRecord:
         steps={epoch: int(row["step"]) for epoch, row in epochs},
         health=health,
         alarms=alarms or [],
-        checkpoint=next((path for path in checkpoints if path.is_file()), None),
+        checkpoint=checkpoint,
+        holds_last=checkpoint == best
+        and holds_last_epoch(read_checkpoint(best, map_location="meta")),
     )
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from tltool._atomic_write import PARTIAL
 from tltool.models.weights.torch_files import read_torch_file
-from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.callbacks.ending_files import is_left_by_training
 from tltool.training.checkpoint_io import TASK
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
@@ -65,7 +65,7 @@ def _progress(path: Path) -> tuple[int, int] | None:
             raise ValueError(f"Checkpoint {str(path.parent)!r} lacks {_SHARDED}.")
     checkpoint = read_torch_file(path, "Checkpoint", map_location="meta")
     is_training = isinstance(checkpoint, Mapping) and {TASK, "loops"} <= checkpoint.keys()
-    if not is_training or ENDING in checkpoint:
+    if not is_training or not is_left_by_training(checkpoint):
         return None
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
     return checkpoint["global_step"], batches["processed"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.callbacks.ending_files import is_left_by_training
 from tltool.training.callbacks.step_trace import StepTrace
 from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.epoch_position import read_position
@@ -98,7 +98,7 @@ def _next_epoch(path: Path) -> int | None:
     if not path.is_file():  # A directory of shards.
         return None
     checkpoint = read_checkpoint(path, map_location="meta")
-    if "loops" not in checkpoint or ENDING in checkpoint:
+    if "loops" not in checkpoint or not is_left_by_training(checkpoint):
         return None
     position = read_position(checkpoint["loops"]["fit_loop"])
     if position.batches and not position.is_over:

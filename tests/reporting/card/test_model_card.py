@@ -82,11 +82,20 @@ def test_metrics_have_intervals_and_the_images_that_they_are_of(make_card, measu
 
 
 def test_validation_images_that_chose_nothing_are_not_called_optimistic(make_card, measured_split):
-    config = {**CHECKPOINT["config"], "ending": {"choose": "last"}}
-    measured = measured_split(run=90, probe=50)
-    card = make_card(evaluation=measured, checkpoint={**CHECKPOINT, "config": config})
+    ended = {**CHECKPOINT, "ending": {"candidate": "last epoch", "choose": "last"}}
+    card = make_card(evaluation=measured_split(run=90, probe=50), checkpoint=ended)
     assert "which chose nothing" in card
+    assert "| weights are | last epoch |" in card
     assert "optimistic" not in card
+
+
+def test_the_best_epoch_of_a_run_that_did_not_come_to_its_last_one_is_optimistic(
+    make_card, measured_split
+):
+    config = {**CHECKPOINT["config"], "ending": {"choose": "last"}}
+    killed = {**CHECKPOINT, "config": config}
+    card = make_card(evaluation=measured_split(run=90, probe=50), checkpoint=killed)
+    assert "which chose the weights too" in card
 
 
 def test_the_interval_of_a_macro_f1_holds_it(measured_split):

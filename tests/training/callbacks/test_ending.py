@@ -260,6 +260,28 @@ def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_starte
     steps = [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best_epoch", "best")]
     assert steps == [6, run.checkpoint("last.ckpt")["global_step"]] == [6, 9]
     assert run.trainer.checkpoint_callback.best_model_score is None
+    assert run.checkpoint("best.ckpt")["ending"] == {"candidate": "last epoch", "choose": "last"}
+
+
+def test_a_best_epoch_that_is_the_last_one_is_marked_when_a_killed_run_is_started_again(
+    hard_images, tmp_path
+):
+    Run(hard_images, tmp_path, None, max_epochs=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    run = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1, ckpt_path=last)
+    assert run.checkpoint("best.ckpt")["ending"] == {"candidate": "last epoch", "choose": "last"}
+    assert "ending" not in run.checkpoint("best_epoch.ckpt")
+
+
+def test_the_last_epoch_is_marked_in_best_ckpt_and_resumed_without_a_warning(
+    hard_images, tmp_path, caplog
+):
+    first = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1)
+    marks = [first.checkpoint(f"{name}.ckpt").get("ending") for name in ("best", "last")]
+    assert marks == [{"candidate": "last epoch", "choose": "last"}, None]
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    Run(hard_images, tmp_path, Ending(), max_epochs=2, ckpt_path=best)
+    assert "training goes on from there" not in caplog.text
 
 
 def test_a_best_epoch_that_a_kill_has_left_newer_than_the_last_one_stays(hard_images, tmp_path):

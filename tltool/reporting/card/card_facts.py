@@ -6,7 +6,8 @@ from typing import Any
 
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.reporting.card.licenses import Licenses
-from tltool.reporting.run_record import RunRecord, chooses_on_validation
+from tltool.reporting.run_record import RunRecord, ends_on_validation
+from tltool.training.callbacks.ending_files import holds_last_epoch
 from tltool.training.image_task import ImageTask
 
 
@@ -66,7 +67,8 @@ class CardFacts:
     def has_chosen(self) -> bool:
         """Whether the images that measure the model have chosen its weights too."""
         is_val = self.evaluation is not None and self.evaluation.split == "val"
-        return is_val and chooses_on_validation(self.checkpoint.get("config", {}))
+        ends = ends_on_validation(self.checkpoint.get("config", {}))
+        return is_val and (ends or not holds_last_epoch(self.checkpoint))
 
     @property
     def data_name(self) -> str:

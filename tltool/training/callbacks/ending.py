@@ -16,9 +16,11 @@ from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.ending_contest import Average, Contest, contest_loaders
 from tltool.training.callbacks.ending_files import (
     ENDING,
+    LAST_EPOCH,
     competing_states,
     describe_choice,
     has_come_to_end,
+    is_left_by_training,
     keep_last,
     keep_last_of_ended,
     saved_checkpoints,
@@ -118,6 +120,7 @@ class Ending(Callback):
         self._validated_step: int | None = None
         self._has_begun = False
         self._is_from_ended = False
+        self._keeps_last = False
 
     @property
     def is_active(self) -> bool:
@@ -136,11 +139,18 @@ class Ending(Callback):
         """Take up the hash of the start."""
         self._start = state_dict.get("start")
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Mark the last epoch that takes the place of the best one."""
+        if self._keeps_last:
+            checkpoint[ENDING] = dict(LAST_EPOCH)
+
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Warn where training goes on from weights that no training has left."""
-        self._is_from_ended = ENDING in checkpoint
+        self._is_from_ended = not is_left_by_training(checkpoint)
         if self._is_from_ended and trainer.state.fn == "fit" and trainer.is_global_zero:
             log.warning(
                 "This checkpoint holds %s, chosen at the end of its run: training goes on from "
@@ -153,7 +163,7 @@ class Ending(Callback):
         if stage != "fit":
             return
         self._start, self._validated_step, self.summary = None, None, {}
-        self._has_begun = self._is_from_ended = False
+        self._has_begun = self._is_from_ended = self._keeps_last = False
         if not self.is_active:
             return
         is_whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
@@ -206,7 +216,9 @@ class Ending(Callback):
         assert isinstance(pl_module, ImageTask)  # noqa: S101  # see `setup`
         best = _find_best(trainer)
         if self.choose == "last":
+            self._keeps_last = True
             keep_last(trainer, best, is_measured=self._validated_step == trainer.global_step)
+            self._keeps_last = False
             return
         read = self._read(best, trainer, pl_module) if trainer.is_global_zero else {}
         states = trainer.strategy.broadcast(read)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -19,6 +20,26 @@ KEPT = "best_epoch.ckpt"
 """The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
 TABLE = "ending.csv"
 ENDING = "ending"  # The key under which a checkpoint says what its weights are.
+LAST_EPOCH = {"candidate": LAST, "choose": "last"}
+"""What it says there of the last epoch, which took the place of the best one without a choice."""
+
+
+def holds_last_epoch(checkpoint: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint is the last epoch in the place of the best one, as a run asked for.
+
+    Of a run that asked for it and has not come to its end, ``best.ckpt`` is still the best epoch.
+
+    Example:
+        >>> holds_last_epoch({}), holds_last_epoch({"ending": LAST_EPOCH})
+        (False, True)
+    """
+    choose: str = checkpoint.get(ENDING, {}).get("choose", "best")
+    return choose == "last"
+
+
+def is_left_by_training(checkpoint: Mapping[str, Any]) -> bool:
+    """Tell whether training has left a checkpoint as it is, and not a choice among candidates."""
+    return ENDING not in checkpoint or holds_last_epoch(checkpoint)
 
 
 def write_candidates(
@@ -90,23 +111,26 @@ def keep_last(trainer: Trainer, best: BestCheckpoint, *, is_measured: bool) -> N
 def keep_last_of_ended(best: BestCheckpoint) -> bool:
     """Write ``last.ckpt`` of a run that is over to ``best.ckpt``, and tell whether it was missing.
 
-    A kill may have come between the two, so that ``best.ckpt`` is the newer one, and stays. The
-    score becomes that of ``best.ckpt``: ``None`` where other weights take its place, for nothing
-    has measured them here.
+    A kill may have come between the two, so that ``best.ckpt`` is the newer one, and stays. It is
+    marked as the last epoch then too. The score becomes that of ``best.ckpt``: ``None`` where other
+    weights take its place, for nothing has measured them here.
     """
     path = Path(str(best.dirpath)) / "best.ckpt"
     last = path.with_name("last.ckpt")
     if not (path.is_file() and last.is_file()):
         return False
     kept, checkpoint = read_checkpoint(path), read_checkpoint(last)
-    if kept["global_step"] >= checkpoint["global_step"]:
+    is_missing: bool = kept["global_step"] < checkpoint["global_step"]
+    if is_missing:
+        best.best_model_score = None
+        checkpoint["callbacks"] = {**checkpoint["callbacks"], best.state_key: best.state_dict()}
+    else:
         best.best_model_score = kept["callbacks"][best.state_key]["best_model_score"]
-        return False
-    best.best_model_score = None
-    checkpoint["callbacks"] = {**checkpoint["callbacks"], best.state_key: best.state_dict()}
-    _keep_best_epoch(path)
-    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
-    return True
+        checkpoint = kept
+    if is_missing or ENDING not in kept:
+        _keep_best_epoch(path)
+        AtomicCheckpointIO().save_checkpoint({**checkpoint, ENDING: LAST_EPOCH}, path)
+    return is_missing
 
 
 def _keep_best_epoch(path: Path) -> None:
