@@ -16,6 +16,12 @@ from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.models.backbone import Backbone
+from tltool.reporting.run_record import read_run
+
+UNTIL = """[
+    {name: head, trains: [-1], until: {metric: val/loss, max_epochs: 1}},
+    {name: last, trains: [-1, -2], start_from_best: true},
+]"""
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +129,20 @@ def test_where_early_stopping_chooses_the_end_the_best_epoch_is_kept(run_tltool,
     assert "24 val images; optimistic, for the same chose the epoch" in out
 
 
-def test_a_last_epoch_that_early_stopping_chose_is_optimistic(run_tltool, base):
-    words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 1, "--ending.choose", "last"]
-    words += ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
-    _, out, _ = run_tltool("fit", *base, *words)
+@pytest.mark.parametrize(
+    "choosing",
+    [
+        ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss"],
+        ["--finetuning", "ChosenGroups", "--finetuning.phases", UNTIL],
+    ],
+    ids=["early stopping", "a phase until a metric"],
+)
+def test_a_last_epoch_that_validation_chose_is_optimistic(run_tltool, base, tmp_path, choosing):
+    words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 2, "--ending.choose", "last"]
+    _, out, _ = run_tltool("fit", *base, *words, *choosing)
     assert "24 val images; optimistic, for the same chose the epoch" in out
+    record = read_run(tmp_path / "runs/images/0")
+    assert (record.holds_last, record.has_chosen) == (True, True)
 
 
 def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):

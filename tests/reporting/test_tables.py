@@ -19,6 +19,7 @@ from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import score_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 from tltool.reporting.wandb.saved_report import markdown_table
+from tltool.training.callbacks.ending_files import last_epoch
 
 
 def printed(table):
@@ -88,27 +89,24 @@ def test_a_constant_guess_is_named_and_so_is_one_that_does_better_here(measured_
     assert said.endswith("On these images always saying 'bees' has 0.600.")
 
 
-def test_a_last_epoch_that_early_stopping_chose_is_not_called_unchosen(run):
-    stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
-    trainer = run.record.config["trainer"] | {"callbacks": [stopping]}
-    changed = {"ending": {"choose": "last"}, "trainer": trainer}
-    record = replace(run.record, config=run.record.config | changed, holds_last=True)
+def test_a_last_epoch_that_validation_chose_is_not_called_unchosen(run):
+    record = replace(run.record, ending=last_epoch(ends_on_validation=True))
     words = describe_weights(record, {}, score="accuracy")
     assert words.endswith("the validation images chose when it ended.")
     assert "These images chose" in words_on(score_table(run.evaluation, words), RUN)
 
 
 @pytest.mark.parametrize(
-    ("holds_last", "checkpoint", "said"),
+    ("ending", "said"),
     [
-        (False, {}, "best validation accuracy. These images chose it: slightly optimistic."),
-        (True, {}, "The last epoch, as the run asked for"),
-        (False, {"ending": {"candidate": "0.5 of best epoch"}}, "images: 0.5 of best epoch. These"),
+        ({}, "best validation accuracy. These images chose it: slightly optimistic."),
+        (last_epoch(ends_on_validation=False), "The last epoch, as the run asked for"),
+        ({"candidate": "0.5 of best epoch"}, "images: 0.5 of best epoch. These"),
     ],
 )
-def test_the_weights_that_were_measured_are_named(run, holds_last, checkpoint, said):
-    record = replace(run.record, holds_last=holds_last)
-    words = describe_weights(record, checkpoint, score="accuracy")
+def test_the_weights_that_were_measured_are_named(run, ending, said):
+    record = replace(run.record, ending=ending)
+    words = describe_weights(record, {}, score="accuracy")
     table = score_table(run.evaluation, words, has_chosen=record.has_chosen)
     assert said in words_on(table, RUN)
     assert ("These images chose" in words_on(table, RUN)) is record.has_chosen

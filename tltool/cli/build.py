@@ -32,7 +32,7 @@ from tltool.models.backbone import Backbone
 from tltool.models.class_paths import check_imported
 from tltool.models.group_names import find_group_names
 from tltool.models.layer_groups import layer_groups
-from tltool.training.callbacks.early_end import stops_on_validation
+from tltool.training.callbacks.early_end import ends_on_validation
 from tltool.training.distributed.cluster_environment import evaluation_options
 from tltool.training.image_task import ImageTask
 from tltool.training.run_directory import create_run_dir, open_run_dir
@@ -102,9 +102,9 @@ class Experiment:
 
     @property
     def chooses_on_validation(self) -> bool:
-        """Whether the validation images choose the weights, or when training ends."""
-        made = self.made
-        return made.ending.choose != "last" or stops_on_validation(made.trainer.callbacks)
+        """Whether the validation images choose the weights, or when training or a phase ends."""
+        made, phases = self.made, self.schedule.phases
+        return made.ending.choose != "last" or ends_on_validation(made.trainer.callbacks, phases)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tltool.reporting.run_record import RunRecord
-from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.weight_blends import BEST
 
 
@@ -22,7 +21,7 @@ def describe_weights(run: RunRecord, checkpoint: Mapping[str, Any], *, score: st
     if run.holds_last:
         chose = "when it ended" if run.has_chosen else "nothing"
         return f"The last epoch, as the run asked for: the validation images chose {chose}."
-    candidate = checkpoint.get(ENDING, {}).get("candidate", BEST)
+    candidate = run.ending.get("candidate", BEST)
     if candidate != BEST:
         return f"The weights that the ending chose on the validation images: {candidate}."
     return f"The checkpoint with the best validation {score}."

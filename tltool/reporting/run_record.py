@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tltool._plain_text import shell_command
 from tltool.diagnostics.health import alarm_table, health_table
 from tltool.models.class_paths import modules_option
 from tltool.training.callbacks.checkpoints import MONITORS, TIES
-from tltool.training.callbacks.ending_files import holds_last_epoch
+from tltool.training.callbacks.ending_files import ENDING, holds_last_epoch, is_unchosen
 from tltool.training.checkpoint_io import read_checkpoint
 
 MADE_AGAIN = ("model", "data", "finetuning", "optimizer")
@@ -33,26 +33,6 @@ CURVES = {
 """What is drawn over the epochs of what was measured, by its name, of any objective."""
 
 
-def ends_on_validation(config: Mapping[str, Any]) -> bool:
-    """Tell whether the validation images choose when the training of a run ends.
-
-    Args:
-        config: Its configuration.
-
-    Example:
-        >>> stopping = {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss"}}
-        >>> ends_on_validation({}), ends_on_validation({"trainer": {"callbacks": [stopping]}})
-        (False, True)
-    """
-    given = (config.get("trainer") or {}).get("callbacks") or []
-    callbacks = [given] if isinstance(given, Mapping) else given
-    return any(
-        each["class_path"].endswith("EarlyStopping")
-        and not each.get("init_args", {}).get("monitor", "").startswith("train/")
-        for each in callbacks
-    )
-
-
 @dataclass(frozen=True)
 class RunRecord:
     """A run directory, read.
@@ -65,7 +45,7 @@ class RunRecord:
         health: Rows of ``health.csv``; ``None`` if there is no such file.
         alarms: Rows of ``alarms.csv``.
         checkpoint: The best checkpoint, else the last one, else ``None``.
-        holds_last: Whether the last epoch took the place of the best checkpoint, without a choice.
+        ending: What the best checkpoint says of its weights, see `Ending`; empty for an epoch.
     """
 
     run_dir: Path
@@ -75,7 +55,7 @@ class RunRecord:
     health: list[dict[str, str]] | None
     alarms: list[dict[str, str]]
     checkpoint: Path | None
-    holds_last: bool = False
+    ending: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_best(self) -> bool:
@@ -83,9 +63,14 @@ class RunRecord:
         return self.checkpoint is not None and self.checkpoint.name == "best.ckpt"
 
     @property
+    def holds_last(self) -> bool:
+        """Whether the last epoch took the place of the best checkpoint, as the run asked for."""
+        return holds_last_epoch(self.ending)
+
+    @property
     def has_chosen(self) -> bool:
         """Whether the validation images chose the weights in the checkpoint, or when it ended."""
-        return self.has_best and (not self.holds_last or ends_on_validation(self.config))
+        return self.has_best and not is_unchosen(self.ending)
 
     @property
     def max_epochs(self) -> int | None:
@@ -199,9 +184,13 @@ def read_run(run_dir: Path) -> RunRecord:
         health=health,
         alarms=alarms or [],
         checkpoint=checkpoint,
-        holds_last=checkpoint == best
-        and holds_last_epoch(read_checkpoint(best, map_location="meta")),
+        ending={} if checkpoint != best else _read_ending(best),
     )
+
+
+def _read_ending(best: Path) -> Mapping[str, Any]:
+    ending: Mapping[str, Any] = read_checkpoint(best, map_location="meta").get(ENDING, {})
+    return ending
 
 
 def is_run_config(file: Path) -> bool:

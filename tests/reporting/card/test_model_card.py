@@ -17,6 +17,7 @@ from tltool.reporting.card.card_metrics import measures, weak_classes
 from tltool.reporting.card.licenses import Licenses
 from tltool.reporting.card.model_card import card_path, model_card
 from tltool.reporting.markdown import code_block
+from tltool.training.callbacks.ending_files import last_epoch
 from tltool.training.image_task import ImageTask
 
 CHECKPOINT = {
@@ -82,7 +83,7 @@ def test_metrics_have_intervals_and_the_images_that_they_are_of(make_card, measu
 
 
 def test_validation_images_that_chose_nothing_are_not_called_optimistic(make_card, measured_split):
-    ended = {**CHECKPOINT, "ending": {"candidate": "last epoch", "choose": "last"}}
+    ended = {**CHECKPOINT, "ending": last_epoch(ends_on_validation=False)}
     card = make_card(evaluation=measured_split(run=90, probe=50), checkpoint=ended)
     assert "which chose nothing" in card
     assert "| weights are | last epoch |" in card

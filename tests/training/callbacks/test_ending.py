@@ -15,11 +15,13 @@ from tltool.cli.fit_end import print_best
 from tltool.models.weight_averaging import interpolate_weights
 from tltool.training.callbacks.ending import Ending
 from tltool.training.callbacks.ending_contest import Contest
+from tltool.training.callbacks.ending_files import last_epoch
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.image_task import ImageTask
 
 JOB = Path(__file__).parents[1] / "ending_job.py"
 job = runpy.run_path(str(JOB))
+LAST_EPOCH = last_epoch(ends_on_validation=False)
 train, rows, Seen = job["train"], job["rows"], job["Seen"]
 
 pytestmark = pytest.mark.filterwarnings(
@@ -260,7 +262,7 @@ def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_starte
     steps = [run.checkpoint(f"{name}.ckpt")["global_step"] for name in ("best_epoch", "best")]
     assert steps == [6, run.checkpoint("last.ckpt")["global_step"]] == [6, 9]
     assert run.trainer.checkpoint_callback.best_model_score is None
-    assert run.checkpoint("best.ckpt")["ending"] == {"candidate": "last epoch", "choose": "last"}
+    assert run.checkpoint("best.ckpt")["ending"] == LAST_EPOCH
 
 
 def test_a_best_epoch_that_is_the_last_one_is_marked_when_a_killed_run_is_started_again(
@@ -269,7 +271,7 @@ def test_a_best_epoch_that_is_the_last_one_is_marked_when_a_killed_run_is_starte
     Run(hard_images, tmp_path, None, max_epochs=1)
     last = tmp_path / "checkpoints" / "last.ckpt"
     run = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1, ckpt_path=last)
-    assert run.checkpoint("best.ckpt")["ending"] == {"candidate": "last epoch", "choose": "last"}
+    assert run.checkpoint("best.ckpt")["ending"] == LAST_EPOCH
     assert "ending" not in run.checkpoint("best_epoch.ckpt")
 
 
@@ -278,7 +280,7 @@ def test_the_last_epoch_is_marked_in_best_ckpt_and_resumed_without_a_warning(
 ):
     first = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1)
     marks = [first.checkpoint(f"{name}.ckpt").get("ending") for name in ("best", "last")]
-    assert marks == [{"candidate": "last epoch", "choose": "last"}, None]
+    assert marks == [LAST_EPOCH, None]
     best = tmp_path / "checkpoints" / "best.ckpt"
     Run(hard_images, tmp_path, Ending(), max_epochs=2, ckpt_path=best)
     assert "training goes on from there" not in caplog.text

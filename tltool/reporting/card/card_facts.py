@@ -6,8 +6,8 @@ from typing import Any
 
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.reporting.card.licenses import Licenses
-from tltool.reporting.run_record import RunRecord, ends_on_validation
-from tltool.training.callbacks.ending_files import holds_last_epoch
+from tltool.reporting.run_record import RunRecord
+from tltool.training.callbacks.ending_files import ENDING, is_unchosen
 from tltool.training.image_task import ImageTask
 
 
@@ -67,8 +67,7 @@ class CardFacts:
     def has_chosen(self) -> bool:
         """Whether the images that measure the model have chosen its weights too."""
         is_val = self.evaluation is not None and self.evaluation.split == "val"
-        ends = ends_on_validation(self.checkpoint.get("config", {}))
-        return is_val and (ends or not holds_last_epoch(self.checkpoint))
+        return is_val and not is_unchosen(self.checkpoint.get(ENDING, {}))
 
     @property
     def data_name(self) -> str:

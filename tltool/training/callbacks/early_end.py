@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
+from tltool.finetuning.phase import Phase
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.epoch_position import has_ended
 from tltool.training.find_callback import find_callback
@@ -136,6 +137,25 @@ def stops_on_validation(callbacks: Sequence[Callback] | Callback | None) -> bool
     given = [callbacks] if isinstance(callbacks, Callback) else callbacks or []
     stopping = [each for each in given if isinstance(each, EarlyStopping)]
     return any(not each.monitor.startswith("train/") for each in stopping)
+
+
+def ends_on_validation(
+    callbacks: Sequence[Callback] | Callback | None, phases: Sequence[Phase]
+) -> bool:
+    """Tell whether the validation images choose when training, or a phase of it, ends.
+
+    Args:
+        callbacks: As a Trainer takes them.
+        phases: Of its schedule.
+
+    Example:
+        >>> from tltool.finetuning.phase import Until
+        >>> probe = Phase("probe", ("head",), until=Until("val/loss", max_epochs=5))
+        >>> ends_on_validation([], [probe, Phase("full", ("backbone.*", "head"))])
+        True
+    """
+    ends = [phase.until.metric for phase in phases if phase.until]
+    return stops_on_validation(callbacks) or any(not name.startswith("train/") for name in ends)
 
 
 def _is_patience_used_up(trainer: Trainer) -> bool:

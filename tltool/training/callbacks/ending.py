@@ -13,16 +13,17 @@ from tltool._lookup import lookup
 from tltool._plain_text import shell_command
 from tltool.evaluation.candidates import Choice
 from tltool.training.callbacks.checkpoints import BestCheckpoint
+from tltool.training.callbacks.early_end import ends_on_validation
 from tltool.training.callbacks.ending_contest import Average, Contest, contest_loaders
 from tltool.training.callbacks.ending_files import (
     ENDING,
-    LAST_EPOCH,
     competing_states,
     describe_choice,
     has_come_to_end,
     is_left_by_training,
     keep_last,
     keep_last_of_ended,
+    last_epoch,
     saved_checkpoints,
     undo_ending,
 )
@@ -144,7 +145,7 @@ class Ending(Callback):
     ) -> None:
         """Mark the last epoch that takes the place of the best one."""
         if self._keeps_last:
-            checkpoint[ENDING] = dict(LAST_EPOCH)
+            checkpoint[ENDING] = last_epoch(ends_on_validation=_ends_on_validation(trainer))
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -241,7 +242,8 @@ class Ending(Callback):
         if not self.is_active or self._has_begun or best is None or not trainer.is_global_zero:
             return
         if self.choose == "last":
-            if not is_limited(trainer) and keep_last_of_ended(best):
+            ends = _ends_on_validation(trainer)
+            if not is_limited(trainer) and keep_last_of_ended(best, ends_on_validation=ends):
                 log.info("Ending: best.ckpt holds the last epoch now; the run had not come to it.")
             return
         directory = Path(str(best.dirpath))
@@ -298,6 +300,12 @@ def _find_best(trainer: Trainer) -> BestCheckpoint:
             "callbacks."
         )
     return best
+
+
+def _ends_on_validation(trainer: Trainer) -> bool:
+    finetuning = find_callback(trainer, Finetuning)
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return ends_on_validation(callbacks, finetuning.schedule.phases if finetuning else ())
 
 
 def _say(trainer: Trainer, message: str) -> None:

@@ -20,26 +20,45 @@ KEPT = "best_epoch.ckpt"
 """The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
 TABLE = "ending.csv"
 ENDING = "ending"  # The key under which a checkpoint says what its weights are.
-LAST_EPOCH = {"candidate": LAST, "choose": "last"}
-"""What it says there of the last epoch, which took the place of the best one without a choice."""
 
 
-def holds_last_epoch(checkpoint: Mapping[str, Any]) -> bool:
-    """Tell whether a checkpoint is the last epoch in the place of the best one, as a run asked for.
+def last_epoch(*, ends_on_validation: bool) -> dict[str, Any]:
+    """Return what ``best.ckpt`` says of its weights where the last epoch has taken its place.
 
     Of a run that asked for it and has not come to its end, ``best.ckpt`` is still the best epoch.
 
+    Args:
+        ends_on_validation: Whether the validation images chose when training, or a phase, ended.
+    """
+    return {"candidate": LAST, "choose": "last", "ends_on_validation": ends_on_validation}
+
+
+def holds_last_epoch(ending: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint is the last epoch in the place of the best one.
+
+    Args:
+        ending: What it says under `ENDING`; empty for an epoch.
+
     Example:
-        >>> holds_last_epoch({}), holds_last_epoch({"ending": LAST_EPOCH})
+        >>> holds_last_epoch({}), holds_last_epoch(last_epoch(ends_on_validation=False))
         (False, True)
     """
-    choose: str = checkpoint.get(ENDING, {}).get("choose", "best")
+    choose: str = ending.get("choose", "best")
     return choose == "last"
+
+
+def is_unchosen(ending: Mapping[str, Any]) -> bool:
+    """Tell whether validation chose neither the weights of ``best.ckpt`` nor when training ended.
+
+    Args:
+        ending: See `holds_last_epoch`.
+    """
+    return holds_last_epoch(ending) and not ending["ends_on_validation"]
 
 
 def is_left_by_training(checkpoint: Mapping[str, Any]) -> bool:
     """Tell whether training has left a checkpoint as it is, and not a choice among candidates."""
-    return ENDING not in checkpoint or holds_last_epoch(checkpoint)
+    return ENDING not in checkpoint or holds_last_epoch(checkpoint[ENDING])
 
 
 def write_candidates(
@@ -108,12 +127,16 @@ def keep_last(trainer: Trainer, best: BestCheckpoint, *, is_measured: bool) -> N
     trainer.save_checkpoint(path, weights_only=False)
 
 
-def keep_last_of_ended(best: BestCheckpoint) -> bool:
+def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> bool:
     """Write ``last.ckpt`` of a run that is over to ``best.ckpt``, and tell whether it was missing.
 
     A kill may have come between the two, so that ``best.ckpt`` is the newer one, and stays. It is
     marked as the last epoch then too. The score becomes that of ``best.ckpt``: ``None`` where other
     weights take its place, for nothing has measured them here.
+
+    Args:
+        best: It learns the score.
+        ends_on_validation: See `last_epoch`.
     """
     path = Path(str(best.dirpath)) / "best.ckpt"
     last = path.with_name("last.ckpt")
@@ -129,7 +152,8 @@ def keep_last_of_ended(best: BestCheckpoint) -> bool:
         checkpoint = kept
     if is_missing or ENDING not in kept:
         _keep_best_epoch(path)
-        AtomicCheckpointIO().save_checkpoint({**checkpoint, ENDING: LAST_EPOCH}, path)
+        checkpoint[ENDING] = last_epoch(ends_on_validation=ends_on_validation)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     return is_missing
 
 
