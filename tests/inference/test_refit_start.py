@@ -7,10 +7,12 @@ from tests.conftest import write_images
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import measure_gain, measure_probe
+from tltool.inference.tested_images import num_trained_on
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import TASK
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import RunFacts
 
 CACHING = {"enabled": False}
 
@@ -39,6 +41,7 @@ def refit(folder, tmp_path):
         )
         task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
         checkpoint = {"state_dict": task.state_dict(), TASK: task.task_config, "epoch": 3}
+        checkpoint["run_facts"] = RunFacts.of(data.splits, 1).state_dict()
         torch.save({**checkpoint, ENDING: {"candidate": candidate}}, tmp_path / "best.ckpt")
         options = {"caching": CACHING, "precision": "32-true", **options}
         done = refit_start(tmp_path / "best.ckpt", data, **options)
@@ -59,6 +62,16 @@ def test_the_start_is_fitted_anew_and_nothing_else_changes(refit):
     ]
     assert changed == ["head.output.weight", "head.output.bias"]
     assert after["epoch"] == 3
+
+
+def test_tuning_images_are_training_images_of_what_has_learned_them(refit, folder):
+    _, before, after = refit()
+    data = ImageFolderDataModule(folder, tuning_fraction=0.2, num_workers=0)
+    counts = [num_trained_on(data.splits, "val", found) for found in (before, after)]
+    assert counts == [0, len(data.samples("val"))]
+    sizes = {split: len(names) for split, names in after["run_facts"]["images"].items()}
+    assert sizes == {"train": 320, "test": 8}
+    assert after["run_facts"]["versions"] == before["run_facts"]["versions"]
 
 
 @pytest.mark.parametrize("options", [{"candidate": "0.5 of best epoch"}, {"tuning": 0.0}], ids=str)

@@ -13,12 +13,14 @@ from tltool.cli.trainer_section import max_steps, steps_per_epoch
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.files.decoding import decode_image
 from tltool.data.loading.image_dataset import Decoder, decode_with
+from tltool.data.loading.samples import Splits
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.plan import Plan, make_plan
 from tltool.inference.class_maps import class_maps
 from tltool.inference.map_measurement import measure_map
 from tltool.inference.predictor import Predictor
+from tltool.inference.refit_start import REFIT, learned_splits
 from tltool.inference.split_measurement import measure_split
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.overlay import draw_overlay
@@ -69,7 +71,9 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
             caching=caching,
             seed=seed if type(seed) is int else 0,
         )
-        missing += _changed_images(record.checkpoint, data)
+        is_refit = record.ending.get("candidate") == REFIT
+        splits = learned_splits(data.splits) if is_refit else data.splits
+        missing += _changed_images(record.checkpoint, splits)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)
         overlays = _overlays(predictor, data, evaluation, num_overlays)
@@ -116,10 +120,10 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
     )
 
 
-def _changed_images(checkpoint: Path, data: ImageDataModule) -> list[str]:
+def _changed_images(checkpoint: Path, splits: Splits) -> list[str]:
     """Say how the images differ from those that a run was trained and measured on, if they do."""
     before = read_checkpoint(checkpoint).get("run_facts", {}).get("images", {})
-    changed = image_differences(before, image_hashes(data.splits, before)) if before else []
+    changed = image_differences(before, image_hashes(splits, before)) if before else []
     return [
         f"The images are not those of the run any more, {each.before} -> {each.now}: the score of "
         "images that were trained on is too good."

@@ -10,11 +10,13 @@ from tltool.evaluation.multi_label import LabelMetrics
 from tltool.evaluation.per_class import ClassMetrics
 from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.predictor import Predictor
+from tltool.inference.refit_start import REFIT
 from tltool.inference.split_limits import SplitLimits, listening
 from tltool.inference.tested_images import as_tested, num_trained_on
 from tltool.reporting.limit_tables import set_table
 from tltool.reporting.multi_label_sections import label_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
+from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.callbacks.feature_reading import caching_of, reading_features
 from tltool.training.checkpoint_io import read_checkpoint
 
@@ -54,10 +56,12 @@ def _measure(setup: Setup, split: SplitName) -> None:
     digits = ".4g" if predictor.objective == "regression" else ".4f"  # Of any unit.
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     if number := num_trained_on(setup.data.splits, split, checkpoint):
+        is_refit = checkpoint.get(ENDING, {}).get("candidate") == REFIT
+        cure = "type tltool test" if is_refit else "split the data as in its config.yaml"
         log.warning(
             "%s of these %s images have names of images that this checkpoint was trained on. If "
-            "they are the same, the numbers flatter it: split the data as in its config.yaml.",
-            *(f"{number:,}", f"{len(setup.data.samples(split)):,}"),
+            "they are the same, the numbers flatter it: %s.",
+            *(f"{number:,}", f"{len(setup.data.samples(split)):,}", cure),
         )
     print(one_line(setup.ckpt_path))
     plain_console().print(rich_table(FactTable(("metric", "value"), rows)))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
+from tltool.data.loading.samples import Samples, Splits
 from tltool.inference.split_features import split_features
 from tltool.models.heads import Head
 from tltool.training.callbacks.ending_files import ENDING
@@ -14,8 +15,11 @@ from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from tltool.training.class_frequencies import fit_options
 from tltool.training.head_start import has_closed_form, leaves_start, start_from_probe_
 from tltool.training.image_task import ImageTask
+from tltool.training.resume_facts import image_hashes
 from tltool.training.weight_blends import START
 
+REFIT = f"{START}, refit with tuning images"
+"""What a checkpoint that has learned them says of its weights."""
 _SPLITS: tuple[SplitName, ...] = ("train", "val")
 
 
@@ -30,7 +34,8 @@ def refit_start(
     """Fit the head of a checkpoint on the tuning images too, if it is the start of a run.
 
     A tuning split has told that training does not pay, and is not needed any more: the probe that
-    is left learns from all images. The checkpoint is replaced, whole or not at all.
+    is left learns from all images. The checkpoint is replaced, whole or not at all, and counts them
+    among its training images.
 
     Args:
         path: ``best.ckpt``.
@@ -59,6 +64,20 @@ def refit_start(
     checkpoint["state_dict"] |= {
         f"head.{name}": tensor.cpu() for name, tensor in head.state_dict().items()
     }
-    checkpoint[ENDING] = {**checkpoint[ENDING], "candidate": f"{START}, refit with tuning images"}
+    checkpoint[ENDING] = {**checkpoint[ENDING], "candidate": REFIT}
+    images = image_hashes(learned_splits(data.splits))
+    checkpoint["run_facts"] = {**checkpoint["run_facts"], "images": images}
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     return True
+
+
+def learned_splits(splits: Splits) -> Splits:
+    """Return splits with the tuning images among the training images, as a refit start has them.
+
+    Example:
+        >>> splits = Splits(Samples(["a.jpg"]), Samples(["b.jpg"]), Samples(["c.jpg"]))
+        >>> {name: samples.paths for name, samples in learned_splits(splits).by_name().items()}
+        {'train': ['a.jpg', 'b.jpg'], 'test': ['c.jpg']}
+    """
+    learned = [samples.paths for samples in (splits.train, splits.val) if samples]
+    return Splits(Samples([path for paths in learned for path in paths]), test=splits.test)

@@ -1,0 +1,46 @@
+"""A run that ends with the start, fitted anew: what validate, test and report say of its images."""
+
+import pytest
+
+from tests.conftest import write_images
+from tltool.__main__ import main
+from tltool.cli.report_measure import measure_run
+from tltool.training.checkpoint_io import read_checkpoint
+
+SMALL = [
+    *("--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"),
+    *("--model.backbone.img_size", "32", "--health.enabled", "false"),
+    *("--finetuning", "LinearProbe", "--trainer.max_epochs", "1", "--data.tuning_fraction", "0.5"),
+    *("--ending.include_start", "true", "--ending.choose", "one_standard_error"),
+]
+EVALUATION = ["--data.num_workers", "0", "--trainer.accelerator", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return the directory of a run whose best.ckpt has learned 60 tuning images too."""
+    place = tmp_path_factory.mktemp("refit")
+    for split, number in (("train", 60), ("val", 10)):
+        write_images(place / "images" / split, per_class=number, size=32)
+    words = ["fit", *SMALL, *EVALUATION, "--run_dir", place / "run"]
+    words += ["--data.root", place / "images"]
+    assert main([str(word) for word in words]) == 0
+    ending = read_checkpoint(place / "run" / "checkpoints" / "best.ckpt")["ending"]
+    assert ending["candidate"] == "start, refit with tuning images"
+    return place / "run"
+
+
+@pytest.mark.parametrize(("command", "warns"), [("validate", True), ("test", False)])
+def test_tuning_images_that_trained_are_warned_of_and_test_images_are_not(
+    run, run_tltool, command, warns
+):
+    words = ["--ckpt_path", run / "checkpoints" / "best.ckpt", "--data.root", run.parent / "images"]
+    status, _, err = run_tltool(command, *words, "--data.tuning_fraction", "0.5", *EVALUATION)
+    assert status == 0
+    said = "60 of these 60 images have names of images that this checkpoint was trained on"
+    assert (said in err, "the numbers flatter it: type tltool test." in err) == (warns, warns)
+
+
+def test_images_that_stayed_are_not_reported_as_others(run):
+    found = measure_run(run)
+    assert (found.evaluation.split, found.missing) == ("test", [])
