@@ -186,6 +186,18 @@ def test_few_images_are_trained_on_for_more_epochs(run_tltool, base, tmp_path):
     assert "epoch 75/75" in out
 
 
+def chosen_epochs(base, *words):
+    parser = experiment_parser("fit")
+    parsed = parser.parse_args(rewrite([*map(str, base), *map(str, words)]))
+    build(parser, parsed, begin(parser, parsed))
+    return parsed.trainer.max_epochs
+
+
+def test_few_images_are_trained_on_for_150_optimizer_steps(base):
+    words = ["--data.batch_size", 32, "--trainer.accumulate_grad_batches"]
+    assert [chosen_epochs(base, *words, number) for number in (1, 4)] == [19, 75]
+
+
 def test_a_budget_that_is_no_duration_is_refused(run_tltool, base):
     status, _, err = run_tltool("fit", *base, "--budget", "soon")
     assert status == 1

@@ -167,7 +167,12 @@ def with_choice(experiment: "Experiment", auto: Auto, *, has_epochs: bool) -> "E
     budget, config.budget = config.budget, None
     if budget is None:
         if not has_epochs:
-            epochs = num_epochs(strategy, len(data.samples("train")), data.batch_size)
+            epochs = num_epochs(
+                strategy,
+                len(data.samples("train")),
+                data.batch_size,
+                num_accumulated=config.trainer.accumulate_grad_batches,
+            )
             config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
         return chosen
     epochs = epochs_of_budget(chosen, parse_duration(budget))

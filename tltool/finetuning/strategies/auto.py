@@ -16,7 +16,7 @@ of efficientnet-lite0 and mobilenetv2, one of a ResNet or ConvNeXt."""
 EPOCHS = 10
 """Length of a training that says nothing else."""
 FEWEST_STEPS, MOST_EPOCHS = 150, 75
-"""Of few images an epoch is of few steps: so many steps are trained, in at most so many epochs."""
+"""Of few images an epoch is of few optimizer steps: these are taken, in at most these epochs."""
 FEW_PER_CLASS = 5
 """With fewer training images of a class the head alone has enough to learn."""
 MANY_IMAGES = 2_000
@@ -113,16 +113,26 @@ class Auto(FinetuningStrategy):
         )
 
 
-def num_epochs(strategy: FinetuningStrategy, num_images: int, batch_size: int) -> int:
+def num_epochs(
+    strategy: FinetuningStrategy, num_images: int, batch_size: int, *, num_accumulated: int = 1
+) -> int:
     """Return how long a chosen strategy trains where nothing else is given.
+
+    Args:
+        strategy: The strategy.
+        num_images: Number of training images.
+        batch_size: Number of images in a batch of all devices.
+        num_accumulated: Number of batches in an optimizer step.
 
     Example:
         >>> num_epochs(LastBlocks(), 1000, 32), num_epochs(LastBlocks(), 100, 32)
         (10, 50)
+        >>> num_epochs(LastBlocks(), 1000, 32, num_accumulated=4)
+        19
     """
     if isinstance(strategy, LinearProbe):
         return EPOCHS
-    steps = max(round(num_images / batch_size), 1)
+    steps = math.ceil(max(round(num_images / batch_size), 1) / num_accumulated)
     return min(max(math.ceil(FEWEST_STEPS / steps), EPOCHS), MOST_EPOCHS)
 
 
