@@ -198,6 +198,53 @@ def test_few_images_are_trained_on_for_150_optimizer_steps(base):
     assert [chosen_epochs(base, *words, number) for number in (1, 4)] == [19, 75]
 
 
+@pytest.mark.parametrize("strategy", ["Auto", "LPFT"])
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [
+        ([], 125),  # Of 8 steps.
+        (["--trainer.max_epochs", 12], 12),
+        (["--trainer.accumulate_grad_batches", 4], 500),
+        (["--trainer.devices", 2], 125),
+        (["--trainer.limit_train_batches", 0.5], 250),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "-".join(map(str, value)),
+)
+def test_a_number_of_steps_becomes_epochs_where_these_are_left_out(base, strategy, words, epochs):
+    steps = ["--data.tuning_fraction", 0, "--data.batch_size", 40, "--trainer.max_steps", 1000]
+    assert chosen_epochs(base, "--finetuning", strategy, *steps, *words) == epochs
+
+
+def test_phases_are_checked_against_the_epochs_that_the_steps_make(base):
+    phases = "[{name: head, trains: [-1], epochs: 20}, {name: last, trains: [-1, -2]}]"
+    words = ["--finetuning", "ChosenGroups", "--finetuning.phases", phases]
+    assert chosen_epochs(base, *words, "--data.batch_size", 40, "--trainer.max_steps", 240) == 30
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trainer.max_steps", 12], ""),
+        (["--trainer.max_time", "00:00:10:00", "--finetuning", "LinearProbe"], "10 epochs at most"),
+        (["--trainer.max_time", "00:00:10:00", "--trainer.max_epochs", 1], ""),
+        (["--trainer.max_steps", 9, "--trainer.max_epochs", 1], "1 epoch of 8 steps"),
+    ],
+    ids=["steps", "time", "time and epochs", "too many steps"],
+)
+def test_a_length_that_the_epochs_cut_is_said_when_a_run_begins(run_tltool, base, words, said):
+    usual = ["--data.batch_size", 40, "--data.tuning_fraction", 0]
+    _, out, _ = run_tltool("fit", *base, *usual, *words)
+    assert re.findall(r"^length +(.*?)[,:]", out, re.M) == [said] * bool(said)
+
+
+def test_a_resumed_run_keeps_its_epochs_and_says_that_more_steps_need_more(run_tltool, base):
+    words = ["--data.batch_size", 40, "--data.tuning_fraction", 0, "--trainer.max_steps"]
+    first = run_tltool("fit", *base, *words, 12, "--run_dir", "mine")[1]
+    more = run_tltool("fit", *base, *words, 40, "--run_dir", "mine")[1]
+    assert "epoch 2/2" in first
+    assert "length    2 epochs of 8 steps, fewer than max_steps 40" in more
+
+
 def test_a_budget_that_is_no_duration_is_refused(run_tltool, base):
     status, _, err = run_tltool("fit", *base, "--budget", "soon")
     assert status == 1

@@ -23,7 +23,12 @@ from tltool.cli.run_start import RunStart, begin
 from tltool.cli.sections import add_data, add_finetuning, add_optimizer, experiment_parser
 from tltool.cli.short_forms import rewrite
 from tltool.cli.signature_options import add_options_of
-from tltool.cli.trainer_section import check_accelerator, steps_per_epoch, world_size
+from tltool.cli.trainer_section import (
+    check_accelerator,
+    max_steps,
+    steps_per_epoch,
+    world_size,
+)
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.data.loading.batch_size import per_device_batch_size
 from tltool.finetuning.schedule import Schedule
@@ -109,10 +114,7 @@ class Experiment:
     @property
     def steps_per_epoch(self) -> int:
         """The optimizer steps of an epoch."""
-        devices = world_size(self.config.trainer)
-        images = math.ceil(len(self.data.samples("train")) / devices)
-        share = per_device_batch_size(self.data.batch_size, devices)
-        return steps_per_epoch(self.config.trainer, images, share)
+        return _steps_per_epoch(self.config, self.data)
 
     def device_trainer(self, **options: Any) -> Trainer:
         """Return a Trainer that says only where to compute.
@@ -150,11 +152,14 @@ def build(
     strategy: FinetuningStrategy = make_section("finetuning", config.finetuning.as_dict())
     auto = strategy if isinstance(strategy, Auto) else None
     _check_epochs(config)
-    if auto is None:
+    by_steps = None if start.has_epochs or config.budget else max_steps(config.trainer)
+    if auto is None and by_steps is None:
         _check_phases(strategy, config)
     fill_defaults(config, strategy)
     check_options(make_section("optimizer", config.optimizer.as_dict()))
     data = list_data(config, trains=trains)
+    if by_steps is not None:  # The phases span them.
+        config.trainer.max_epochs = math.ceil(by_steps / max(_steps_per_epoch(config, data), 1))
 
     def take(class_type: type[Any], **init_args: Any) -> ImageDataModule:
         del class_type  # It is made, and not listed twice; the backbone is made only now.
@@ -174,7 +179,15 @@ def build(
         start.resumed.check_task(made.model)
     made.data.check_values(made.data.value_survey)
     experiment = Experiment(parser, config, made, made.data, made.model, strategy, start)
-    return with_choice(experiment, auto, has_epochs=start.has_epochs) if auto else experiment
+    has_epochs = start.has_epochs or by_steps is not None
+    return with_choice(experiment, auto, has_epochs=has_epochs) if auto else experiment
+
+
+def _steps_per_epoch(config: Namespace, data: ImageDataModule) -> int:
+    devices = world_size(config.trainer)
+    images = math.ceil(len(data.samples("train")) / devices)
+    share = per_device_batch_size(data.batch_size, devices)
+    return steps_per_epoch(config.trainer, images, share)
 
 
 def make_section(name: str, config: Mapping[str, Any]) -> Any:

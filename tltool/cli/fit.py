@@ -21,7 +21,7 @@ from tltool.cli.fit_trust import print_trust, trust_fit
 from tltool.cli.run_trainer import run_trainer
 from tltool.cli.short_yaml import short_yaml
 from tltool.cli.surgery_damage import print_surgery
-from tltool.cli.trainer_section import take_launch
+from tltool.cli.trainer_section import describe_cut, take_launch
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.inference.run_gain import RunGain
 from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
@@ -205,6 +205,10 @@ def _print_start(experiment: Experiment, trainer: Trainer) -> None:
     if experiment.choice:
         print(f"chosen    {one_line(experiment.choice)}")
     print(f"run       {one_line(experiment.run_dir)}")
+    has_epochs = experiment.start.has_epochs or experiment.has_measured_epochs
+    section, steps = experiment.config.trainer, experiment.steps_per_epoch
+    if cut := describe_cut(section, steps, has_epochs=has_epochs):
+        print(f"length    {cut}")
     if trainer.world_size > 1:
         print(f"ranks     {trainer.world_size}: {_nodes(trainer)}")
     for change in experiment.start.changes:

@@ -140,6 +140,35 @@ def log_interval(steps_per_epoch: int) -> int:
     return min(max(steps_per_epoch // 10, 1), 50)
 
 
+def describe_cut(
+    trainer: Mapping[str, Any], steps_per_epoch: int, *, has_epochs: bool
+) -> str | None:
+    """Return how the epochs cut a length in steps or time short; ``None`` where they do not.
+
+    Args:
+        trainer: The section.
+        steps_per_epoch: See `steps_per_epoch`.
+        has_epochs: Whether the number of epochs is given, and not our usual one.
+
+    Example:
+        >>> describe_cut({"max_epochs": 2, "max_steps": 40}, 8, has_epochs=True)
+        '2 epochs of 8 steps, fewer than max_steps 40. Set --trainer.max_epochs to train longer'
+    """
+    epochs, steps = trainer["max_epochs"], max_steps(trainer)
+    words = f"{epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    if steps is not None and 0 < epochs * steps_per_epoch < steps:
+        return (
+            f"{words} of {steps_per_epoch:,} steps, fewer than max_steps {steps}. Set "
+            "--trainer.max_epochs to train longer"
+        )
+    if trainer.get("max_time") is not None and steps is None and not has_epochs:
+        return (
+            f"{words} at most: max_time only ends them earlier. Set --trainer.max_epochs to train "
+            "longer, or beside --finetuning Auto --budget, which turns a time into epochs"
+        )
+    return None
+
+
 def max_steps(trainer: Mapping[str, Any]) -> int | None:
     """Return after how many optimizer steps training ends at the latest; ``None`` for no limit."""
     steps: int = trainer.get("max_steps", -1)
