@@ -3,7 +3,10 @@
 import re
 
 import pytest
+import torch
 import yaml
+
+from tltool.models.backbone import Backbone
 
 SMALL = [
     *("--model.backbone.name", "test_resnet", "--model.backbone.img_size", "32"),
@@ -30,6 +33,17 @@ def test_what_cannot_be_is_said_before_weights_are_loaded(
     assert status == 1
     assert message in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_features_that_overflow_are_said_in_front_of_the_probe(run_tltool, images, tmp_path):
+    state = Backbone("test_resnet", weights="random").model.state_dict()
+    large = {name: 1e20 * value for name, value in state.items() if value.is_floating_point()}
+    torch.save(state | large, tmp_path / "large.pt")
+    words = ["--data.root", images, *SMALL, "--model.backbone.weights", tmp_path / "large.pt"]
+    status, _, err = run_tltool("fit", *words, "--trainer.max_epochs", 1)
+    assert status == 1
+    assert "error: The backbone gives features that are NaN or infinite. Check its weights" in err
+    assert "Traceback" not in err
 
 
 def test_images_are_listed_once(run_tltool, images, monkeypatch):

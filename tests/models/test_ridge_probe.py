@@ -46,6 +46,14 @@ def test_the_penalty_has_the_least_loss_when_each_sample_is_left_out_in_turn():
     assert (probe.penalty, probe.factor) == pytest.approx([float(value) for value in best])
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_features_that_are_no_numbers_are_refused(value):
+    features, labels = make_data(20, 5)
+    features[3, 4] = value
+    with pytest.raises(ValueError, match=r"features that are NaN or infinite\. Check its weights"):
+        fit_ridge_probe(features, labels, 3)
+
+
 def test_a_constant_feature_changes_nothing():
     features, labels = make_data(50, 5)
     with_constant = torch.cat([features, torch.full((50, 1), 3.0)], dim=1)

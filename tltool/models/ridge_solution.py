@@ -32,7 +32,16 @@ class RidgeSolution(NamedTuple):
 
     @classmethod
     def of(cls, features: Tensor, counts: Tensor) -> "RidgeSolution":
-        """Return that of features ``(N, D)``, each image counted so often ``(N,)``."""
+        """Return that of features ``(N, D)``, each image counted so often ``(N,)``.
+
+        Raises:
+            ValueError: If the features are not finite.
+        """
+        if not features.isfinite().all():
+            raise ValueError(
+                "The backbone gives features that are NaN or infinite. Check its weights and the "
+                "preprocessing: tltool doctor."
+            )
         x = features.double()
         share = counts.double() / counts.double().sum()
         mean = share @ x
