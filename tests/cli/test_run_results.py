@@ -169,7 +169,7 @@ def test_a_run_that_trained_nothing_fails(fit, options, why):
     status, out, err = fit(*options)
     assert status == 1
     assert f"error: Nothing was trained: {why}" in err
-    assert "predict  tltool" not in out
+    assert "predict   tltool" not in out
 
 
 def test_early_stopping_leaves_the_probe_its_length_and_ends_the_last_phase(fit, tmp_path):
@@ -236,12 +236,12 @@ def lost_run(tmp_path_factory):
 
 def test_a_run_that_lost_ends_with_a_line_that_says_so(lost_run):
     [line] = [each for each in lost_run[1].splitlines() if each.startswith("lost ")]
-    assert re.match(r"lost     this run \d\.\d+, the probe without training 1\.000: -0\.\d+", line)
+    assert re.match(r"lost      this run \d\.\d+, the probe without training 1\.000: -0\.\d+", line)
 
 
 def test_a_run_that_lost_says_last_which_phase_did_and_what_to_change(lost_run):
     last = lost_run[1].splitlines()[-1]
-    assert last.startswith("next     It lost in phase full: val/accuracy fell from 1.000 to 0.")
+    assert last.startswith("next      It lost in phase full: val/accuracy fell from 1.000 to 0.")
     assert last.endswith("config.yaml --finetuning.batch_norm eval")
 
 

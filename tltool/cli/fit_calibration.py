@@ -46,6 +46,6 @@ def print_calibration(fit: TemperatureFit) -> None:
     change = f"calibration error {fit.error_before:.3f} to {fit.error_after:.3f}"
     on = f"on {fit.num_images:,} val images, each by a fit to others"
     if fit.temperature == 1:
-        print(f"sure     as the network says: temperature {fit.proposed:.2f} did not help ({on})")
+        print(f"sure      as the network says: temperature {fit.proposed:.2f} did not help ({on})")
     else:
-        print(f"sure     temperature {fit.temperature:.2f}: {change} ({on})")
+        print(f"sure      temperature {fit.temperature:.2f}: {change} ({on})")

@@ -42,12 +42,12 @@ def print_outcome(gain: RunGain | None, seconds: float, *, earlier: float = 0.0)
         earlier: What earlier starts of the same run took.
     """
     whole = f", with earlier starts {describe_duration(seconds + earlier)}" if earlier else ""
-    print(f"took     {describe_duration(seconds)}{whole}")
+    print(f"took      {describe_duration(seconds)}{whole}")
     if gain is None:
-        print("unknown  whether it won: no probe was measured to compare it with")
+        print("unknown   whether it won: no probe was measured to compare it with")
         return
     print(outcome(gain))
-    print(f"on       {where_measured(gain)}")
+    print(f"on        {where_measured(gain)}")
 
 
 def print_next(run_dir: Path, gain: RunGain | None, config: Mapping[str, Any]) -> None:
@@ -61,15 +61,15 @@ def print_next(run_dir: Path, gain: RunGain | None, config: Mapping[str, Any]) -
     kept = _kept_checkpoint(run_dir)
     own = modules_option(config["model"])
     command = shell_command("tltool", "predict", "--ckpt_path", kept, "--data.root", "FOLDER", *own)
-    print(f"predict  {command}")
+    print(f"predict   {command}")
     own = modules_option([config[section] for section in MADE_AGAIN])
-    print(f"look     {shell_command('tltool', 'report', run_dir, *own)}")
+    print(f"look      {shell_command('tltool', 'report', run_dir, *own)}")
     difference = None if gain is None else gain.difference
     if difference is None or (difference.is_finding and difference.gain > 0):
         return  # There is nothing to repair, or nothing is known.
     mark = Mark.NO if difference.is_finding else Mark.SAME
     words, commands = what_next(read_run(run_dir), mark)
-    print(f"next     {one_line(words)} {commands[0]}")
+    print(f"next      {one_line(words)} {commands[0]}")
 
 
 def _kept_checkpoint(run_dir: Path) -> Path:

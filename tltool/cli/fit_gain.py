@@ -130,7 +130,7 @@ def outcome(gain: RunGain) -> str:
     mean, low, high = (score.words(each, "+") for each in (estimate.mean, *estimate.interval))
     direction = ", less is better" if score.smaller_is_better else ""
     return (
-        f"{word:<9}this run {name}{run}, the probe without training {probe}: {mean} "
+        f"{word:<10}this run {name}{run}, the probe without training {probe}: {mean} "
         f"(95 % interval {low} to {high}){direction}"
     )
 

@@ -37,7 +37,7 @@ def trust_fit(experiment: Experiment, trainer: Trainer, best: BestFeatures | Non
     split = calibration_split(experiment.data)
     if split is None:
         print(
-            f"limits   not known: that takes {LEAST_IMAGES} images that validate, of one class each"
+            f"limits    not known: it takes {LEAST_IMAGES} images that validate, of one class each"
         )
         return None
     trust = fit_trust(
@@ -61,7 +61,7 @@ def trust_fit(experiment: Experiment, trainer: Trainer, best: BestFeatures | Non
 def print_trust(trust: Trust) -> None:
     """Print what predictions will say of unknown inputs, and of what else they may be."""
     print(
-        f"limits   is_unknown beyond {trust.threshold:.3g}, which {1 - KNOWN_SHARE:.0%} of known "
+        f"limits    is_unknown beyond {trust.threshold:.3g}, which {1 - KNOWN_SHARE:.0%} of known "
         "images are; prediction sets by --coverage: from ".replace("%", " %")
         + trust.describe()
     )
