@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.models.backbone import Backbone
@@ -87,9 +88,9 @@ def test_other_images_are_given_as_for_fit(run, run_tltool, images):
 def write_checkpoint(images, tmp_path):
     """Return a function that writes the checkpoint of a run with half of the images in val."""
 
-    def write(name, seed):
+    def write(name, seed, root=images, **options):
         backbone = Backbone("test_resnet", weights="random", img_size=32)
-        given = {"root": str(images), "seed": seed, "val_fraction": 0.5}
+        given = {"root": str(root), "seed": seed, "val_fraction": 0.5, **options}
         data = ImageFolderDataModule(**given, data_config=backbone.data_config)
         task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
         section = {"class_path": "ImageFolderDataModule", "init_args": given}
@@ -113,6 +114,18 @@ def test_other_images_are_split_as_in_the_run_where_nothing_else_is_given(
     status, out, err = run_tltool("merge", *MEAN, *DATA, images)
     assert (status, "trained on" in err) == (0, False), err
     assert "the same 12 validation images" in out
+
+
+def test_the_images_that_a_run_called_test_report_and_do_not_choose(
+    write_checkpoint, run_tltool, tmp_path
+):
+    write_images(tmp_path / "images/train", per_class=150, size=8)
+    write_images(tmp_path / "images/val", per_class=4, size=8)
+    for name in MEAN[:2]:
+        write_checkpoint(name, seed=3, root=tmp_path / "images", tuning_fraction=0.2)
+    status, out, err = run_tltool("merge", *MEAN, *DATA, tmp_path / "images")
+    assert (status, "trained on" in err) == (0, False), err
+    assert "8 test images" in out
 
 
 def test_images_that_choose_and_have_trained_are_counted(write_checkpoint, run_tltool, images):

@@ -89,7 +89,9 @@ def take_split_(data: Namespace, given: Namespace, ckpt_path: str) -> None:
         given: What the command line and its files say, without defaults.
         ckpt_path: The checkpoint; one of a run from Python does not know its options.
     """
-    for name, value in split_options(read_checkpoint(ckpt_path, map_location="meta")).items():
+    known = split_options(read_checkpoint(ckpt_path, map_location="meta"))
+    known.pop("tuning_fraction", None)  # The test images of a run are known by name: `as_tested`.
+    for name, value in known.items():
         if name in data.init_args and given.get(f"data.init_args.{name}") is None:
             data.init_args[name] = value
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SPLIT = "split"  # The key under which a checkpoint without a configuration has the options.
-SPLIT_OPTIONS = ("seed", "val_fraction", "test_fraction")
+SPLIT_OPTIONS = ("seed", "val_fraction", "test_fraction", "tuning_fraction")
 """The options of the data by which images are split."""
 
 _HASHES = "image_hashes"
