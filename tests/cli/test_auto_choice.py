@@ -75,7 +75,7 @@ def test_the_screen_says_choice_probe_gain_and_what_it_is_measured_on(run_tltool
     assert re.search(rf"^probe +({accuracy}): closed form, on 24 test images", begin, re.M)
     run = r"(won|lost|even|unknown) +this run \d\.\d{3}, the probe without training \d\.\d{3}"
     assert re.search(rf"^{run}: [+-]\d\.\d{{3}} \(95 % interval", end, re.M)
-    assert "\non       24 test images, which chose nothing" in end
+    assert "\non        24 test images, which chose nothing" in end
 
 
 def test_the_last_screen_says_each_fact_once_and_the_next_step_last(trained):
@@ -207,12 +207,18 @@ def test_few_images_are_trained_on_for_150_optimizer_steps(base):
         (["--trainer.accumulate_grad_batches", 4], 500),
         (["--trainer.devices", 2], 125),
         (["--trainer.limit_train_batches", 0.5], 250),
+        (["--trainer.overfit_batches", 2], 500),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else "-".join(map(str, value)),
 )
 def test_a_number_of_steps_becomes_epochs_where_these_are_left_out(base, strategy, words, epochs):
     steps = ["--data.tuning_fraction", 0, "--data.batch_size", 40, "--trainer.max_steps", 1000]
     assert chosen_epochs(base, "--finetuning", strategy, *steps, *words) == epochs
+
+
+def test_few_steps_take_no_epoch_from_the_phases(base):
+    steps = ["--data.batch_size", 40, "--trainer.max_steps", 30]
+    assert chosen_epochs(base, "--finetuning", "LPFT", *steps) == 10
 
 
 def test_phases_are_checked_against_the_epochs_that_the_steps_make(base):
@@ -240,9 +246,9 @@ def test_a_length_that_the_epochs_cut_is_said_when_a_run_begins(run_tltool, base
 def test_a_resumed_run_keeps_its_epochs_and_says_that_more_steps_need_more(run_tltool, base):
     words = ["--data.batch_size", 40, "--data.tuning_fraction", 0, "--trainer.max_steps"]
     first = run_tltool("fit", *base, *words, 12, "--run_dir", "mine")[1]
-    more = run_tltool("fit", *base, *words, 40, "--run_dir", "mine")[1]
-    assert "epoch 2/2" in first
-    assert "length    2 epochs of 8 steps, fewer than max_steps 40" in more
+    more = run_tltool("fit", *base, *words, 100, "--run_dir", "mine")[1]
+    assert "epoch 2/10" in first
+    assert "length    10 epochs of 8 steps, fewer than max_steps 100" in more
 
 
 def test_a_budget_that_is_no_duration_is_refused(run_tltool, base):

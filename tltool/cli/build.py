@@ -158,8 +158,9 @@ def build(
     fill_defaults(config, strategy)
     check_options(make_section("optimizer", config.optimizer.as_dict()))
     data = list_data(config, trains=trains)
-    if by_steps is not None:  # The phases span them.
-        config.trainer.max_epochs = math.ceil(by_steps / max(_steps_per_epoch(config, data), 1))
+    if by_steps is not None:  # The phases span them; fewer of them end the usual epochs earlier.
+        epochs = math.ceil(by_steps / max(_steps_per_epoch(config, data), 1))
+        config.trainer.max_epochs = max(config.trainer.max_epochs, epochs)
 
     def take(class_type: type[Any], **init_args: Any) -> ImageDataModule:
         del class_type  # It is made, and not listed twice; the backbone is made only now.

@@ -109,7 +109,8 @@ def steps_per_epoch(trainer: Mapping[str, Any], num_images: int, batch_size: int
     """Return the optimizer steps of an epoch, as `fit` will count them.
 
     Args:
-        trainer: The section; ``limit_train_batches`` and ``accumulate_grad_batches`` may be absent.
+        trainer: The section; ``limit_train_batches``, ``overfit_batches`` and
+            ``accumulate_grad_batches`` may be absent.
         num_images: Number of training images of a device.
         batch_size: Number of images in a batch of a device.
 
@@ -119,7 +120,7 @@ def steps_per_epoch(trainer: Mapping[str, Any], num_images: int, batch_size: int
         (10, 3)
     """
     batches = batches_per_epoch(num_images, batch_size)
-    limit = trainer.get("limit_train_batches")
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches")
     if isinstance(limit, int):
         batches = min(batches, limit)
     elif limit is not None:
@@ -164,7 +165,7 @@ def describe_cut(
     if trainer.get("max_time") is not None and steps is None and not has_epochs:
         return (
             f"{words} at most: max_time only ends them earlier. Set --trainer.max_epochs to train "
-            "longer, or beside --finetuning Auto --budget, which turns a time into epochs"
+            "longer, or use --finetuning Auto --budget, which turns a time into epochs"
         )
     return None
 
