@@ -52,7 +52,7 @@ class Calibration:
 
     def num_shared(self, splits: Splits, split: str) -> int:
         """Return how many images of a split have fitted the temperature."""
-        samples = splits.by_name().get(split)
+        samples = splits.by_name().get(split) if self.images else None
         marks = [] if samples is None else image_marks(samples).tolist()
         return len(self.images.intersection(marks))
 

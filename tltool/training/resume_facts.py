@@ -20,8 +20,8 @@ from tltool.training.resume_rules import Difference, compare
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
-_NUM_BLOCKS = 64  # of a file that are looked at
-_BLOCK_BYTES = 2**14
+_NUM_BLOCKS = 16  # of a file that are looked at
+_BLOCK_BYTES = 2**12
 _PACKAGES = ("tltool", "torch", "torchvision", "timm", "lightning")
 _FROM_CHECKPOINT = {"weights", "allow_partial"}  # A task that loads a checkpoint needs neither.
 
@@ -154,7 +154,7 @@ def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> di
 def image_marks(samples: Samples) -> Tensor:
     """Return a number of 64 bits for each image, ``(N,)``, by which it is known wherever it lies.
 
-    It is of the content of the file, and not of its name; of more than 1 MB, of 64 parts of it, so
+    It is of the content of the file, and not of its name; of more than 64 KB, of 16 parts of it, so
     that large files need not be read. Of images in memory it is of the name.
     """
     return torch.tensor([_mark(path) for path in samples.paths], dtype=torch.int64)
