@@ -71,9 +71,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
             caching=caching,
             seed=seed if type(seed) is int else 0,
         )
-        is_refit = record.ending.get("candidate") == REFIT
-        splits = learned_splits(data.splits) if is_refit else data.splits
-        missing += _changed_images(record.checkpoint, splits)
+        missing += _changed_images(record, data.splits)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)
         overlays = _overlays(predictor, data, evaluation, num_overlays)
@@ -120,9 +118,12 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
     )
 
 
-def _changed_images(checkpoint: Path, splits: Splits) -> list[str]:
+def _changed_images(record: RunRecord, splits: Splits) -> list[str]:
     """Say how the images differ from those that a run was trained and measured on, if they do."""
-    before = read_checkpoint(checkpoint).get("run_facts", {}).get("images", {})
+    assert record.checkpoint is not None  # noqa: S101  # it was measured
+    before = read_checkpoint(record.checkpoint).get("run_facts", {}).get("images", {})
+    if record.ending.get("candidate") == REFIT and "val" not in before:
+        splits = learned_splits(splits)
     changed = image_differences(before, image_hashes(splits, before)) if before else []
     return [
         f"The images are not those of the run any more, {each.before} -> {each.now}: the score of "

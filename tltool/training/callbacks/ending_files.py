@@ -151,7 +151,8 @@ def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> boo
         best.best_model_score = kept["callbacks"][best.state_key]["best_model_score"]
         checkpoint = kept
     if is_missing or ENDING not in kept:
-        _keep_best_epoch(path)
+        if is_missing or not path.with_name(KEPT).is_file():
+            _keep_best_epoch(path)
         checkpoint[ENDING] = last_epoch(ends_on_validation=ends_on_validation)
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     return is_missing
@@ -169,8 +170,9 @@ def has_come_to_end(directory: Path) -> bool:
         directory: Where its checkpoints lie.
     """
     best = directory / "best.ckpt"
-    is_written = (directory.parent / TABLE).is_file()
-    return is_written or (best.is_file() and ENDING in read_checkpoint(best, map_location="meta"))
+    if (directory.parent / TABLE).is_file():
+        return True
+    return best.is_file() and not is_left_by_training(read_checkpoint(best, map_location="meta"))
 
 
 def undo_ending(directory: Path, *, keeps_best: bool) -> None:
