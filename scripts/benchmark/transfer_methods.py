@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         AUGMENTED,
         *(
             f"{AUGMENTED}+data.augmentation={name}"
-            for name in ("flip", "flip_both", "crop", "color_jitter", "trivial_augment")
+            for name in ("none", "flip", "flip_both", "color_jitter", "trivial_augment")
         ),
         f"{AUGMENTED}+data.augmentation=rand_augment",
         f"{AUGMENTED}+data.random_erasing=0.25",
