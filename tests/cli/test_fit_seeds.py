@@ -13,7 +13,7 @@ def test_each_seed_is_a_run_and_the_spread_is_printed(run_tltool, images, tmp_pa
     status, out, _ = run_tltool("fit", images, *SMALL, "--seeds", 2, "--run_dir", "a")
     assert status == 0
     assert [path.name for path in sorted(tmp_path.glob("a*"))] == ["a", "a_seed1"]
-    assert "seeds    0, 1: mean +- standard deviation\n" in out
+    assert "seeds     0, 1: mean +- standard deviation\n" in out
     found = re.findall(r"^\w+ +this run (\d\.\d+), the", out, re.MULTILINE)
     assert re.search(rf"^this run .* \({found[0]}, {found[1]}\)$", out, re.MULTILINE)
 

@@ -84,10 +84,10 @@ def test_the_plot_is_a_picture(tltool):
         assert picture.width > 600
 
 
-def test_a_batch_that_fit_refuses_is_refused(tltool):
-    for command in ("plan", "fit"):
-        status, _, err = tltool(command, "--data.batch_size", 64)
-        assert (status, "Set --data.batch_size 16" in err) == (1, True), command
+@pytest.mark.parametrize("command", ["plan", "fit"])
+def test_a_batch_that_the_images_do_not_fill_is_refused(tltool, command):
+    status, _, err = tltool(command, "--data.batch_size", 64)
+    assert (status, "Set --data.batch_size 16" in err) == (1, True)
 
 
 def test_a_picture_of_an_unknown_kind_is_refused(tltool):

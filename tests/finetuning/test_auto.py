@@ -24,7 +24,7 @@ def chosen(**changes):
     return Auto().choose(dataclasses.replace(FACTS, **changes))[0]
 
 
-def test_on_a_cpu_the_count_last_groups_train():
+def test_on_a_cpu_the_last_groups_train():
     assert chosen() == LastBlocks(2, backbone_lr_scale=0.5)
     assert chosen(num_images=50_000) == LastBlocks(2, backbone_lr_scale=0.5)
 
@@ -57,7 +57,7 @@ def test_without_batch_norms_the_backbone_has_a_smaller_lr():
     assert chosen(has_batch_norm=False, on_gpu=True, num_images=5000).full_lr_scale < 0.3
 
 
-def test_the_count_last_groups_take_at_most_their_share():
+def test_the_last_groups_take_at_most_their_share():
     assert count_last_groups(SHARES) == (2, pytest.approx(0.4))
 
 

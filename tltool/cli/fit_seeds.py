@@ -88,7 +88,7 @@ def train_seeds(
     """
     gains = {asked.first: first}
     for seed in range(asked.first + 1, asked.first + asked.number):
-        print(f"\nseed     {seed}")
+        print(f"\nseed      {seed}")
         gains[seed] = train(asked.options(seed))
     known = {seed: gain for seed, gain in gains.items() if gain is not None}
     print(spread(known, asked.number))
@@ -104,7 +104,7 @@ def spread(gains: dict[int, RunGain], number: int) -> str:
     """
     left = f" ({number - len(gains)} of {number} not measured)" if len(gains) < number else ""
     if not gains:
-        return f"\nseeds    none was measured{left}"
+        return f"\nseeds     none was measured{left}"
     found = list(gains.values())
     score = found[0].predictions.score
     rows = {
@@ -112,10 +112,10 @@ def spread(gains: dict[int, RunGain], number: int) -> str:
         "this run": [each.score.value for each in found],
         "gain": [each.difference.estimate.mean for each in found],
     }
-    lines = [f"\nseeds    {', '.join(map(str, gains))}{left}: mean +- standard deviation"]
+    lines = [f"\nseeds     {', '.join(map(str, gains))}{left}: mean +- standard deviation"]
     for name, values in rows.items():
         sign = "+" if name == "gain" else ""
         deviation = f" +- {score.words(stdev(values))}" if len(values) > 1 else ""
         each = ", ".join(score.words(value, sign) for value in values)
-        lines.append(f"{name:<9}{score.words(mean(values), sign)}{deviation}  ({each})")
+        lines.append(f"{name:<10}{score.words(mean(values), sign)}{deviation}  ({each})")
     return "\n".join(lines)

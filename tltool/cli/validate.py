@@ -57,7 +57,7 @@ def _measure(setup: Setup, split: SplitName) -> None:
     rows = [(name, f"{value:{digits}}") for name, value in values.items()]
     if number := num_trained_on(setup.data.splits, split, checkpoint):
         is_refit = checkpoint.get(ENDING, {}).get("candidate") == REFIT
-        cure = "type tltool test" if is_refit else "split the data as in its config.yaml"
+        cure = "type tltool test" if is_refit else "measure images that it has not seen"
         log.warning(
             "%s of these %s images have names of images that this checkpoint was trained on. If "
             "they are the same, the numbers flatter it: %s.",

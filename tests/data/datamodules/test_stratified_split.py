@@ -180,6 +180,6 @@ def test_where_no_group_is_much_smaller_the_mix_of_classes_decides():
     assert list(range(12)) in vals
 
 
-def test_many_groups_beside_a_large_one_are_split_in_no_time():
+def test_many_groups_beside_a_large_one_make_up_a_split():
     sizes = split_sizes(40_000, *[1] * 20_000, seed=0, val=0.2)
     assert sizes["val"] == 12_000
