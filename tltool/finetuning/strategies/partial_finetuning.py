@@ -35,8 +35,8 @@ class LastBlocks(WarmupDecayStrategy):
     pretraining (Yosinski et al., 2014, https://arxiv.org/abs/1411.1792). It is the cheapest that
     gains over a probe, for what is in front is computed once: one group has .941 on 244 photographs
     (probe .922), two have .934 on 959 brain scans (.810), as `Auto` trains them (three seeds). On
-    images unlike photographs one group is not enough: .926 on 997 digits, a probe .938
-    (`scripts/benchmark/README.md`).
+    997 digits, of which a random crop is another sign, one group has .926 and without crops .958, a
+    probe .938 (`scripts/benchmark/README.md`).
 
     Args:
         num_groups: How many groups of the backbone train. A final norm that is a group by itself
