@@ -1,6 +1,7 @@
 """`tltool export` to other formats than ONNX, with a model card beside each."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,15 @@ def checkpoint(images, tmp_path_factory):
 
 def matter(card):
     return yaml.safe_load(card.read_text().split("---\n")[1])
+
+
+def test_a_damaged_best_checkpoint_does_not_keep_the_last_one_from_leaving(checkpoint, tmp_path):
+    run = tmp_path / "0"
+    shutil.copytree(checkpoint.parent.parent, run)
+    (run / "checkpoints/best.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    words = ["--to", "safetensors", "--output", str(tmp_path / "m.safetensors")]
+    assert main(["export", str(run / "checkpoints/last.ckpt"), *words]) == 0
+    assert (tmp_path / "m.safetensors.md").is_file()
 
 
 def test_timm_gets_a_folder_with_its_card(checkpoint, tmp_path, capsys):

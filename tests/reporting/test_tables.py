@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from rich.console import Console
 
 from tltool.cli.report_measure import measure_run
@@ -19,7 +20,8 @@ from tltool.reporting.run_report import run_report
 from tltool.reporting.run_tables import score_table
 from tltool.reporting.tables import FactTable, class_table, rich_table
 from tltool.reporting.wandb.saved_report import markdown_table
-from tltool.training.callbacks.ending_files import last_epoch
+from tltool.training.callbacks.ending_files import ENDING, last_epoch
+from tltool.training.checkpoint_io import TASK
 
 
 def printed(table):
@@ -89,8 +91,15 @@ def test_a_constant_guess_is_named_and_so_is_one_that_does_better_here(measured_
     assert said.endswith("On these images always saying 'bees' has 0.600.")
 
 
-def test_a_last_epoch_that_validation_chose_is_not_called_unchosen(run):
-    record = replace(run.record, ending=last_epoch(ends_on_validation=True))
+def with_ending(run, folder, ending):
+    """Return the record of a run whose best checkpoint says so of its weights."""
+    best = folder / "best.ckpt"
+    torch.save({TASK: {}, "state_dict": {}, ENDING: ending}, best)
+    return replace(run.record, checkpoint=best)
+
+
+def test_a_last_epoch_that_validation_chose_is_not_called_unchosen(run, tmp_path):
+    record = with_ending(run, tmp_path, last_epoch(ends_on_validation=True))
     words = describe_weights(record, {}, score="accuracy")
     assert words.endswith("the validation images chose when it ended.")
     assert "These images chose" in words_on(score_table(run.evaluation, words), RUN)
@@ -104,8 +113,8 @@ def test_a_last_epoch_that_validation_chose_is_not_called_unchosen(run):
         ({"candidate": "0.5 of best epoch"}, "images: 0.5 of best epoch. These"),
     ],
 )
-def test_the_weights_that_were_measured_are_named(run, ending, said):
-    record = replace(run.record, ending=ending)
+def test_the_weights_that_were_measured_are_named(run, tmp_path, ending, said):
+    record = with_ending(run, tmp_path, ending)
     words = describe_weights(record, {}, score="accuracy")
     table = score_table(run.evaluation, words, has_chosen=record.has_chosen)
     assert said in words_on(table, RUN)

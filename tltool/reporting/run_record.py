@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ class RunRecord:
         health: Rows of ``health.csv``; ``None`` if there is no such file.
         alarms: Rows of ``alarms.csv``.
         checkpoint: The best checkpoint, else the last one, else ``None``.
-        ending: What the best checkpoint says of its weights, see `Ending`; empty for an epoch.
     """
 
     run_dir: Path
@@ -55,12 +55,21 @@ class RunRecord:
     health: list[dict[str, str]] | None
     alarms: list[dict[str, str]]
     checkpoint: Path | None
-    ending: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_best(self) -> bool:
         """Whether a validation has chosen the checkpoint."""
         return self.checkpoint is not None and self.checkpoint.name == "best.ckpt"
+
+    @cached_property
+    def ending(self) -> Mapping[str, Any]:
+        """What the best checkpoint says of its weights, see `Ending`; empty for an epoch."""
+        if self.checkpoint is None or not self.has_best:
+            return {}
+        found: Mapping[str, Any] = read_checkpoint(self.checkpoint, map_location="meta").get(
+            ENDING, {}
+        )
+        return found
 
     @property
     def holds_last(self) -> bool:
@@ -174,8 +183,7 @@ def read_run(run_dir: Path) -> RunRecord:
         for name, value in row.items():
             if value and name not in {"epoch", "step"}:
                 points.setdefault(name, []).append((epoch, float(value)))
-    best, last = (run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
-    checkpoint = next((path for path in (best, last) if path.is_file()), None)
+    checkpoints = [run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")]
     return RunRecord(
         run_dir=run_dir,
         config=config,
@@ -183,14 +191,8 @@ def read_run(run_dir: Path) -> RunRecord:
         steps={epoch: int(row["step"]) for epoch, row in epochs},
         health=health,
         alarms=alarms or [],
-        checkpoint=checkpoint,
-        ending={} if checkpoint != best else _read_ending(best),
+        checkpoint=next((path for path in checkpoints if path.is_file()), None),
     )
-
-
-def _read_ending(best: Path) -> Mapping[str, Any]:
-    ending: Mapping[str, Any] = read_checkpoint(best, map_location="meta").get(ENDING, {})
-    return ending
 
 
 def is_run_config(file: Path) -> bool:
