@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from tltool.__main__ import main
+from tltool.cli.build import build
+from tltool.cli.rank_trial import run_parent
+from tltool.cli.run_start import begin
+from tltool.cli.sections import experiment_parser
+from tltool.cli.short_forms import rewrite
 
 JOB = Path(__file__).with_name("doctor_ranks_job.py")
 
@@ -89,6 +94,27 @@ def test_ranks_with_other_images_are_named_with_their_numbers(outputs):
 def test_a_rank_that_does_not_come_is_named_within_the_time_limit(outputs):
     status, text = outputs("absent")
     assert (status, "No word from rank 1. Present: rank 0" in text) == (1, True)
+
+
+@pytest.fixture
+def experiment(images):
+    """Return a function that builds the experiment of some options."""
+
+    def make(*words):
+        model = ["--model.backbone.name", "test_resnet", "--model.backbone.weights", "random"]
+        parser = experiment_parser("doctor")
+        given = [str(images), *model, "--trainer.accelerator", "cpu", *map(str, words)]
+        config = parser.parse_args(rewrite(given))
+        return build(parser, config, begin(parser, config))
+
+    return make
+
+
+@pytest.mark.parametrize("place", ["--run_dir", "--runs_dir"])
+def test_a_save_is_tried_where_the_run_will_lie(experiment, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared").mkdir()
+    assert run_parent(experiment(place, "shared/runs/1")) == tmp_path / "shared"
 
 
 def test_without_a_launcher_it_says_how_to_start(capsys):

@@ -62,8 +62,8 @@ def try_save(experiment: Experiment, meeting: RankMeeting) -> list[CheckResult]:
 
 def run_parent(experiment: Experiment) -> Path:
     """Return the directory, of those that there are, in which the run directory will lie."""
-    config = experiment.config
-    directory = Path(config.get("run_dir") or config.runs_dir).expanduser().absolute()
+    place = experiment.start.run_dir or experiment.config.runs_dir
+    directory = Path(place).expanduser().absolute()
     return next(each for each in (directory, *directory.parents) if each.is_dir())
 
 
