@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tltool.__main__ import main
+from tltool.cli import auto_choice
 from tltool.cli.build import build
+from tltool.cli.doctor_ranks import hash_config
 from tltool.cli.rank_trial import run_parent
 from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
@@ -115,6 +117,15 @@ def test_a_save_is_tried_where_the_run_will_lie(experiment, place, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shared").mkdir()
     assert run_parent(experiment(place, "shared/runs/1")) == tmp_path / "shared"
+
+
+def test_what_each_rank_finds_for_itself_is_no_other_configuration(experiment, monkeypatch):
+    options = ["--budget", "1m", "--seed_everything", "true"]
+    epochs = iter([4, 5])  # What the speed of a node allows.
+    monkeypatch.setattr(auto_choice, "epochs_of_budget", lambda *_: next(epochs))
+    hashes = [hash_config(experiment(*options)) for _ in range(2)]
+    assert hashes[0] == hashes[1]
+    assert hashes[0] != hash_config(experiment("--trainer.max_epochs", 4))
 
 
 def test_without_a_launcher_it_says_how_to_start(capsys):

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from jsonargparse import Namespace
 import tltool
 from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.rank_trial import try_all_reduce, try_save
+from tltool.cli.run_trainer import same_run
 from tltool.diagnostics.checks.check_result import CheckResult
 from tltool.features.fingerprint import hash_weights
 from tltool.training.distributed.launch import find_launch, node_name
@@ -143,11 +145,16 @@ def _facts(experiment: Experiment) -> dict[str, str]:
     data = experiment.data
     splits = data.splits.by_name()
     counts = ", ".join(f"{len(samples):,} {name}" for name, samples in splits.items())
-    config = experiment.parser.dump(experiment.config, skip_unset=False)
     commit = git_commit(Path(tltool.__file__).parent) or ""
     return {
         "images": f"{counts} ({split_fingerprint(data.splits, data.class_names)})",
         "weights": f"{experiment.backbone.weights} ({hash_weights(experiment.backbone)[:12]})",
-        "configuration": hashlib.sha256(config.encode()).hexdigest()[:12],
+        "configuration": hash_config(experiment),
         "software": f"tltool {tltool.__version__} {commit[:12]}, torch {torch.__version__}",
     }
+
+
+def hash_config(experiment: Experiment) -> str:
+    """Return a short hash of what `fit` compares too: what a rank finds for itself is left out."""
+    config = json.dumps(same_run(experiment).config, sort_keys=True)
+    return hashlib.sha256(config.encode()).hexdigest()[:12]

@@ -70,7 +70,7 @@ def run_trainer(experiment: Experiment) -> Trainer:
         "logger": [*filter(None, loggers), *_as_list(given.get("logger"))],
         "callbacks": [
             AgreedStart(experiment.start.facts),
-            _same_run(experiment),
+            same_run(experiment),
             Divergence(),
             *([AgreedEpochs()] if experiment.has_measured_epochs else []),
             Finetuning(experiment.strategy),
@@ -105,7 +105,8 @@ def run_trainer(experiment: Experiment) -> Trainer:
     return trainer
 
 
-def _same_run(experiment: Experiment) -> SameRun:
+def same_run(experiment: Experiment) -> SameRun:
+    """Return what compares the configuration of the ranks, but for what each finds for itself."""
     # Each rank has measured its own number of epochs, and `AgreedEpochs` takes that of rank 0.
     measured = {"trainer.max_epochs"} if experiment.has_measured_epochs else set()
     return SameRun(experiment.plain_config, frozenset(measured))
