@@ -10,7 +10,7 @@ from tltool.training.distributed import rank_watch
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
 from tltool.training.distributed.run_status import UNFINISHED
-from tltool.training.distributed.signals import SIGNALS
+from tltool.training.distributed.signals import SIGNALS, SignalStopped
 
 
 @pytest.fixture
@@ -53,6 +53,14 @@ def end_before_the_other(rank, ranks):
     ranks.wait("never")
 
 
+def wait_for_a_rank_that_a_signal_stops(rank, ranks):
+    if rank == 1:
+        raise SignalStopped(signal.SIGUSR2)
+    with pytest.raises(SignalStopped, match="SIGUSR2") as stop:
+        ranks.wait("never")
+    raise stop.value
+
+
 def differ(rank, ranks):
     ranks.check_same({"images": 24 - rank, "top_k": None})
 
@@ -87,6 +95,11 @@ def test_a_rank_does_not_wait_for_one_that_has_ended(run):
     codes, (first, second) = run(end_before_the_other, _PERIOD=0.2)
     assert (codes, second) == ([4, UNFINISHED], "")
     assert first == "ended: Another rank has ended, which this one waits for.\n"
+
+
+def test_a_rank_that_waits_for_one_that_a_signal_has_stopped_stops_too(run):
+    codes, _ = run(wait_for_a_rank_that_a_signal_stops, _PERIOD=0.2)
+    assert codes == [UNFINISHED, UNFINISHED]
 
 
 def test_ranks_that_do_not_do_the_same_end_with_what_differs(run):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from tltool.training.distributed.launch import Launch, node_name, rank_name
 from tltool.training.distributed.rank_agreement import check_same
 from tltool.training.distributed.rank_store import RankFailedError, open_store, wait_for_all
 from tltool.training.distributed.run_status import UNFINISHED
-from tltool.training.distributed.signals import SIGNALS
+from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.distributed.strategies import TIME_LIMIT
 
 _PERIOD = 2.0  # seconds between two looks at the others
@@ -79,6 +80,9 @@ class RankWatch:
         if self._store is None:
             return
         SIGNALS.defer()
+        if isinstance(error, SignalStopped):
+            with contextlib.suppress(dist.DistError):  # Rank 0 was killed.
+                self._store.set("stopped", error.signal_name)
         is_own = error is None or _is_clean(error) or self._tell(error)
         self._leave(has_told=is_own and self.failure is not None)
         if is_own and (error is not None or self.failure is None):
@@ -105,6 +109,7 @@ class RankWatch:
 
         Raises:
             RankFailedError: If one of them fails, or ends before it comes here.
+            SignalStopped: If a signal has stopped one of them.
         """
         if self._store is None:
             return
@@ -117,6 +122,8 @@ class RankWatch:
             has_left = self._store.add("left", 0) > 0
             count = self._store.add(name, 0)
             if has_left and count < self.launch.world_size:
+                if self._store.check(["stopped"]):
+                    raise SignalStopped(signal.Signals[self._store.get("stopped").decode()])
                 raise RankFailedError("Another rank has ended, which this one waits for.")
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
