@@ -125,7 +125,8 @@ def _fit(experiment: Experiment, *, shows_yaml: bool, ranks: RankWatch | None) -
     SIGNALS.check()
     trainer = run_trainer(experiment)
     is_kept = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
-    with StatusOf(experiment.run_dir) if is_kept else contextlib.nullcontext():
+    status = StatusOf(experiment.run_dir) if is_kept else contextlib.nullcontext()
+    with status, ranks.naming_losses() if ranks else contextlib.nullcontext():
         try:
             return _train(experiment, trainer, shows_yaml=shows_yaml, ranks=ranks)
         except SignalStopped as stop:

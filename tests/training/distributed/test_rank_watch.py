@@ -5,11 +5,13 @@ import signal
 import time
 
 import pytest
+import torch
+import torch.distributed as dist
 
 from tltool.training.distributed import rank_watch
 from tltool.training.distributed.launch import find_launch
 from tltool.training.distributed.rank_watch import RankWatch
-from tltool.training.distributed.run_status import UNFINISHED
+from tltool.training.distributed.run_status import UNFINISHED, StatusOf, read_status
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 
 
@@ -69,12 +71,81 @@ def fail_alike(rank, ranks):
     raise ValueError("no such file")
 
 
+def wait_for_a_killed_rank(rank, ranks):
+    if rank == 1:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    ranks.wait("never")
+
+
 def kill_rank_1(rank, ranks):
     time.sleep(1)
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     while True:
         time.sleep(0.1)
+
+
+def sum_with(end_of_rank_1, run_dir):
+    """Return what rank 0 does that needs rank 1, and that notes in its status how it ends."""
+
+    def act(rank, ranks):
+        dist.init_process_group("gloo", rank=rank, world_size=2)
+        dist.barrier()
+        if rank == 1:
+            end_of_rank_1()
+        with StatusOf(run_dir), ranks.naming_losses():
+            dist.all_reduce(torch.ones(1))
+
+    return act
+
+
+def be_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ValueError("no such file")
+
+
+def test_a_run_that_loses_a_rank_is_unfinished_and_says_so_in_one_line(run, tmp_path):
+    codes, (first, _) = run(sum_with(be_killed, tmp_path), _PERIOD=0.2, _GRACE=0.5)
+    assert (codes, first.count("\n")) == ([4, -9], 1)
+    assert "ended: Another rank was lost: it was killed, or hangs" in first
+    status = read_status(tmp_path)
+    assert (status.state, status.why[:34]) == ("unfinished", "RankLostError: Another rank was lo")
+
+
+def test_a_run_whose_other_rank_has_an_error_has_failed_of_that(run, tmp_path):
+    codes, (first, second) = run(sum_with(fail, tmp_path), _PERIOD=0.2)
+    assert (codes, second) == ([4, 3], "error: no such file\n")
+    assert ") has failed: no such file" in first
+    status = read_status(tmp_path)
+    assert (status.state, "has failed: no such file" in status.why) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        dist.DistBackendError("NCCL error: invalid usage. Last error: Duplicate GPU detected"),
+        dist.DistNetworkError("The server socket has failed to listen on any address. EADDRINUSE"),
+    ],
+)
+def test_an_error_of_the_setup_is_no_lost_rank(error):
+    ranks = RankWatch(find_launch())
+    vars(ranks)["_store"] = dist.HashStore()
+    with pytest.raises(type(error)) as raised, ranks.naming_losses():
+        raise error
+    assert raised.value is error
+
+
+def test_a_rank_that_waits_for_a_killed_one_has_lost_it(run, tmp_path):
+    def act(rank, ranks):
+        with StatusOf(tmp_path):
+            wait_for_a_killed_rank(rank, ranks)
+
+    run(act, _PERIOD=0.2, _GRACE=5.0, _SILENCE=1.0)
+    assert read_status(tmp_path).state == "unfinished"
 
 
 def test_a_rank_that_fails_ends_another_that_hangs(run):

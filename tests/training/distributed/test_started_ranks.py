@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from tltool.training.distributed.rank_store import RankFailedError
+from tltool.training.distributed.rank_errors import RankFailedError
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.distributed.started_ranks import meet_started_ranks_
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from tltool.training.distributed.launch import Launch, rank_name
-from tltool.training.distributed.rank_store import RankFailedError, open_store
+from tltool.training.distributed.rank_errors import RankFailedError
+from tltool.training.distributed.rank_store import open_store
 
 
 class RankMeeting:

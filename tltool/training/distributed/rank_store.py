@@ -12,12 +12,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from tltool._plain_text import one_line
 from tltool.training.distributed.cluster_environment import cluster_environment
 from tltool.training.distributed.launch import Launch, rank_name
+from tltool.training.distributed.rank_errors import RankFailedError
 
 _PERIOD = 0.1  # seconds between two looks at who has come
-
-
-class RankFailedError(ConnectionError):
-    """Another rank has failed; the message says which, and why."""
 
 
 def open_store(launch: Launch, name: str, limit: timedelta) -> Store:

@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch.distributed.distributed_c10d import Store
 from tltool._plain_text import one_line
 from tltool.training.distributed.launch import Launch, node_name, rank_name
 from tltool.training.distributed.rank_agreement import check_same
-from tltool.training.distributed.rank_store import RankFailedError, open_store, wait_for_all
+from tltool.training.distributed.rank_errors import RankFailedError, RankLostError
+from tltool.training.distributed.rank_store import open_store, wait_for_all
 from tltool.training.distributed.run_status import UNFINISHED
 from tltool.training.distributed.signals import SIGNALS, SignalStopped
 from tltool.training.distributed.strategies import TIME_LIMIT
@@ -95,10 +97,34 @@ class RankWatch:
         """Raise if another rank has failed; it is cheap to ask often.
 
         Raises:
-            RankFailedError: With its cause.
+            RankFailedError: With its cause; `RankLostError` for a rank that is killed.
         """
         if self.failure:
-            raise RankFailedError(f"Ended, for {self.failure}")
+            is_error = _FAILED in self.failure
+            raise (RankFailedError if is_error else RankLostError)(f"Ended, for {self.failure}")
+
+    @contextlib.contextmanager
+    def naming_losses(self) -> Iterator[None]:
+        """Say what has happened to the other ranks where a connection to one of them ends.
+
+        Raises:
+            RankFailedError: In the place of what gloo, NCCL or the store raise: the error of the
+                rank that has ended the others; `RankLostError` if there is none. All other errors
+                pass, and all of them where Lightning watches the ranks.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self._store is None or not _is_loss(error):
+                raise
+            with contextlib.suppress(dist.DistError):  # Rank 0 was killed.
+                self.failure = self.failure or self._look()
+            self.check()
+            raise RankLostError(
+                "Another rank was lost: it was killed, or hangs, or its node is gone. See what it "
+                "has printed last; to go on from the last save, start the run again. "
+                f"({_words(error)})"
+            ) from error
 
     def wait(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait for the other ranks, however long they take.
@@ -185,7 +211,8 @@ class RankWatch:
     def _tell(self, error: BaseException) -> bool:
         """Tell the others of an error; return whether it is the first one."""
         assert self._store is not None  # noqa: S101  # asked by the caller
-        told = f"{rank_name()} has failed: {_words(error)}"
+        what = "has lost another rank: " if isinstance(error, RankLostError) else _FAILED
+        told = f"{rank_name()} {what}{_words(error)}"
         try:
             self.failure = self._store.compare_set("failed", "", told).decode()
         except dist.DistError:
@@ -216,6 +243,11 @@ class RankWatch:
                 self.failure = self._look()
 
 
+_FAILED = "has failed: "  # In front of the error of a rank; a rank that is killed has none.
+# Gloo's errors of a connection: closed, reset, timed out. Others begin with "[enforce fail at".
+_OF_GLOO = re.compile(r"\[\S*gloo/transport/\S+\] ")
+# NCCL's: others are of its use, such as two ranks on one device, and come again.
+_OF_NCCL = re.compile(r"ncclRemoteError|ncclSystemError|remote process exited", re.IGNORECASE)
 _LOST = "rank 0 is gone: its store cannot be reached"
 
 
@@ -227,6 +259,15 @@ def _wait_until(is_so: Callable[[], bool], seconds: float = _GRACE) -> None:
     stops_at = time.monotonic() + seconds
     while time.monotonic() < stops_at and not is_so():
         time.sleep(0.2)
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Tell whether a collective or the store has failed for what happened to another rank."""
+    if isinstance(error, dist.DistBackendError):
+        return _OF_NCCL.search(str(error)) is not None
+    if isinstance(error, dist.DistNetworkError):
+        return "failed to listen" not in str(error)
+    return isinstance(error, dist.DistStoreError) or _OF_GLOO.match(str(error)) is not None
 
 
 def _is_clean(error: BaseException) -> bool:
@@ -243,4 +284,4 @@ def _words(error: BaseException | None) -> str:
 
 
 def _cause(failure: str | None) -> str:
-    return (failure or "").partition(" has failed: ")[2]
+    return (failure or "").partition(_FAILED)[2]

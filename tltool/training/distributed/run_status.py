@@ -9,6 +9,7 @@ from typing import Literal
 
 from tltool._atomic_write import write_whole
 from tltool._plain_text import one_line
+from tltool.training.distributed.rank_errors import RankLostError
 
 UNFINISHED = 85
 """Exit code of a run that a signal has stopped, with all that it did saved: start it again."""
@@ -26,9 +27,9 @@ class RunStatus:
     """What ``status.json`` says; batch scripts decide by it, for launchers change exit codes.
 
     Args:
-        state: ``running``: it runs, or was killed. ``unfinished``: it was stopped, and goes on when
-            it is started again. ``finished``: nothing is left to train. ``failed``: it ended with
-            an error, as it would again.
+        state: ``running``: it runs, or was killed. ``unfinished``: it was stopped or lost a rank,
+            and goes on when it is started again. ``finished``: nothing is left to train.
+            ``failed``: it ended with an error, as it would again.
         step: Optimizer steps in ``last.ckpt``, from which it goes on.
         epoch: The epoch that they have come to, counted from 0.
         why: The signal or the error that has ended it.
@@ -149,7 +150,8 @@ def _outcome(error: BaseException | None) -> tuple[State, str]:
     if error is None:
         return "finished", ""
     if isinstance(error, Exception):
-        return "failed", one_line(f"{type(error).__name__}: {error}")
+        state: State = "unfinished" if isinstance(error, RankLostError) else "failed"
+        return state, one_line(f"{type(error).__name__}: {error}")
     if isinstance(error, SystemExit):  # Of a signal; or Lightning makes one of a second Ctrl-C.
         return "unfinished", str(getattr(error, "signal_name", "SIGINT"))
     return "unfinished", "SIGINT" if isinstance(error, KeyboardInterrupt) else type(error).__name__

@@ -10,7 +10,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from tltool.training.distributed.launch import Launch
-from tltool.training.distributed.rank_store import RankFailedError, open_store, wait_for_all
+from tltool.training.distributed.rank_errors import RankFailedError
+from tltool.training.distributed.rank_store import open_store, wait_for_all
 from tltool.training.distributed.signals import SIGNALS, STOPPING, SignalStopped
 from tltool.training.distributed.strategies import TIME_LIMIT
 
