@@ -1,9 +1,13 @@
 """A linear head begins as the closed-form probe."""
 
+import time
+from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.nn import functional
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
@@ -13,8 +17,9 @@ from tltool.layers.fitted_norms import Standardize
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
 from tltool.models.ridge_probe import fit_ridge_probe
+from tltool.training import head_start
 from tltool.training.callbacks.finetuning import Finetuning
-from tltool.training.head_start import start_from_probe_
+from tltool.training.head_start import start_from_probe_, start_head_
 from tltool.training.image_task import ImageTask
 
 
@@ -174,3 +179,33 @@ def test_from_random_weights_under_batch_statistics_it_begins_with_its_initializ
 
 def test_pretrained_weights_under_batch_statistics_begin_as_the_probe(start):
     assert start(strategy=FullFinetuning(batch_norm="train"), weights="a file")[-1]
+
+
+def start_as_rank(rank, images):
+    """Start a head as one of two ranks, the first of which takes longer than a broadcast waits."""
+
+    def broadcast(state):
+        found = [state]
+        dist.broadcast_object_list(found)
+        return found[0]
+
+    def pass_slowly(task, data):
+        time.sleep(4)
+        return torch.randn(len(data.samples("train")), task.backbone.num_features)
+
+    vars(head_start)["_passed"] = pass_slowly
+    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=2))
+    task = ImageTask(Backbone("test_resnet", weights="random", img_size=32), num_classes=2)
+    strategy = SimpleNamespace(broadcast=broadcast)
+    whole = {"limit_train_batches": 1.0, "limit_val_batches": 1.0}
+    vars(task)["_trainer"] = SimpleNamespace(
+        is_global_zero=rank == 0, strategy=strategy, fast_dev_run=False, overfit_batches=0, **whole
+    )
+    start_head_(task, ImageFolderDataModule(images, data_config=task.data_config))
+    print(task.head.output.weight.abs().sum().item())
+
+
+def test_ranks_wait_for_the_first_one_however_long_it_takes(run_tasks, images):
+    codes, texts = run_tasks(partial(start_as_rank, images=images))
+    assert codes == [0, 0], texts
+    assert texts[0].splitlines()[-1] == texts[1].splitlines()[-1]

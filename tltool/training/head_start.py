@@ -1,10 +1,12 @@
 """The start of a head, from features of the training images: its input norm and its weights."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Unpack
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
@@ -76,6 +78,7 @@ def start_head_(
                 fit_head_(head, features, labels, **loss)
     task.closed_form_start = False  # type: ignore[assignment]  # no module
     if trainer is not None:
+        _wait_for_first_rank()
         head.load_state_dict(trainer.strategy.broadcast(head.state_dict()))
     return task
 
@@ -162,3 +165,16 @@ def _passed(task: LightningModule, data: ImageDataModule) -> Tensor:
     loader = data.evaluation_dataloader("train")
     words = "features for the start of the head"
     return extract_features(backbone, loader, description=words, total=len(loader))[0]
+
+
+def _wait_for_first_rank() -> None:
+    """Let the other ranks wait for the first one, however long its images take.
+
+    In a collective call they would wait no longer than the time limit of the process group.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    store = dist.distributed_c10d._get_default_store()
+    times = store.add(f"tltool-head-start/{dist.get_rank()}", 1)
+    while store.add("tltool-head-start/0", 0) < times:
+        time.sleep(0.1)
