@@ -16,17 +16,22 @@ export MASTER_ADDR=${MASTER_ADDR:-$(scontrol show hostnames "$SLURM_JOB_NODELIST
 trap 'ended_by_slurm=1' TERM
 trap : USR2 # A shell that is signalled waits for its ranks too.
 
+# Print the status of a run, and those of its further seeds (--seeds).
+status() {
+  cat "$RUN_DIR"/status.json "$RUN_DIR"_seed*/status.json 2>/dev/null
+}
+
 run() {
   local before after code job=$SLURM_JOB_ID
   [[ -z ${SLURM_ARRAY_JOB_ID:-} ]] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-  before=$(cat "$RUN_DIR/status.json" 2>/dev/null)
+  before=$(status)
   "$@"
   code=$?
-  after=$(cat "$RUN_DIR/status.json" 2>/dev/null)
+  after=$(status)
   echo "exit code $code, status ${after:-none}"
   # srun and torchrun change exit codes, so the file decides: "unfinished" was stopped, "running" was killed. A file that
   # is as before is of an earlier start; tltool itself says "failed" after three starts without progress.
-  if [[ -n ${ended_by_slurm:-} || $after == "$before" ]] || ! grep -Eq '"state": "(unfinished|running)"' <<<"$after"; then
+  if [[ -n ${ended_by_slurm:-} ]] || ! grep -vxF "$before" <<<"$after" | grep -Eq '"state": "(unfinished|running)"'; then
     return "$code"
   fi
   scontrol requeue "$job" && exit 0

@@ -54,6 +54,20 @@ def test_a_run_that_is_over_is_not_requeued(job, state):
     assert job(say(state))[:2] == (85, "")
 
 
+def test_a_later_seed_that_was_stopped_is_requeued(job, tmp_path):
+    seed = Path(f"{tmp_path}_seed1")
+    seed.mkdir()
+    stopped = say("unfinished").replace("status.json", str(seed / "status.json"))
+    assert job(f"{say('finished')}; {stopped}")[:2] == (0, "requeue 7\n")
+
+
+def test_an_earlier_seed_that_was_left_requeues_no_run_that_fails(job, tmp_path):
+    seed = Path(f"{tmp_path}_seed1")
+    seed.mkdir()
+    (seed / "status.json").write_text('{"state": "unfinished", "step": 3}\n')
+    assert job(say("failed"))[:2] == (85, "")
+
+
 def test_a_start_that_never_reached_the_run_is_not_requeued(job, tmp_path):
     (tmp_path / "status.json").write_text('{"state": "unfinished", "step": 3}')
     assert job("true")[:2] == (85, "")
