@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from timm.optim import param_groups_weight_decay
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -113,6 +114,16 @@ def test_biases_and_norms_get_no_weight_decay():
     decayed = {p.ndim for group in groups if group["weight_decay"] for p in group["params"]}
     assert decayed == {2, 4}
     assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "test_vit"])
+def test_the_backbone_decays_what_it_decays_in_timm(name):
+    task = ImageTask(Backbone(name, weights="random"), num_classes=2)
+    model = task.backbone.model
+    reference = param_groups_weight_decay(model, 0.1, no_weight_decay_list=model.no_weight_decay())
+    expected = {id(p) for group in reference if group["weight_decay"] for p in group["params"]}
+    groups = [g for g in task.configure_optimizers().param_groups if g["name"] != "head"]
+    assert {id(p) for g in groups if g["weight_decay"] for p in g["params"]} == expected
 
 
 def test_an_optimizers_own_weight_decay_is_kept():

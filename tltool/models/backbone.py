@@ -1,5 +1,6 @@
 """Backbone: a timm model without its classifier, its weights loaded and its layers edited."""
 
+import fnmatch
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -285,5 +286,7 @@ class Backbone(EditedModel):
 
     def no_weight_decay(self) -> set[str]:
         """Return names of parameters that the model's authors exclude from weight decay."""
-        names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else set()
-        return {f"model.{name}" for name in names}
+        # Some authors write patterns, as for a shell: `pos_embed.*`.
+        own = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
+        names = [name for name, _ in self.model.named_parameters()]
+        return {f"model.{name}" for pattern in own for name in fnmatch.filter(names, pattern)}
