@@ -135,10 +135,19 @@ def test_a_group_whose_norms_another_edit_has_replaced_is_refused(name, edit):
         made(edited, {"reinitialize": [-2]}, name=name)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_byobnet"])
-def test_a_group_with_folded_norms_is_refused(name):
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [("test_resnet", -1), ("test_byobnet", -1), ("test_coatnet", "stem")],
+    ids=["new bias", "merged block", "bias of its own"],
+)
+def test_a_group_with_folded_norms_is_refused(name, group):
     with pytest.raises(ValueError, match="Put `reinitialize` in front of `fold_norms`"):
-        made("fold_norms", {"reinitialize": [-1]}, name=name)
+        made("fold_norms", {"reinitialize": [group]}, name=name)
+
+
+def test_a_group_whose_norms_are_not_folded_begins_anew():
+    backbone = made({"fold_norms": {"only": "layer1.*"}})
+    assert begun_anew(backbone, groups=[-1], init="kaiming_normal")
 
 
 def test_removed_norms_lie_in_the_group_of_the_layer_in_front():

@@ -7,6 +7,7 @@ from torch import nn
 
 from tltool._module_state import evaluation_mode
 from tltool.surgery.module_replacement import Place, walk
+from tltool.surgery.norm_kinds import mark_folded_
 
 #: What timm calls the method of a block that returns the merged one, or merges itself.
 METHODS = ("fuse", "reparameterize")
@@ -41,5 +42,6 @@ def merge_block_(place: Place) -> None:
         setattr(owner, attribute, merged)
     for module in set(merged.modules()) - old:
         module.training = was_training
+        mark_folded_(module)
     merged.to(parameters[0].device, parameters[0].dtype)
     merged.requires_grad_(any(parameter.requires_grad for parameter in parameters))

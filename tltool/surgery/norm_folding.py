@@ -21,6 +21,7 @@ from tltool.surgery.norm_kinds import (
     check_replaced,
     check_statistics,
     is_batch_norm,
+    mark_folded_,
 )
 
 log = logging.getLogger(__name__)
@@ -193,6 +194,7 @@ def _fold_(layer: Any, norm: Any) -> None:
         empty = torch.empty_like(layer.weight[:, *[0] * (weight.ndim - 1)])
         layer.bias = nn.Parameter(empty, requires_grad=layer.weight.requires_grad)
     layer.bias.copy_(shift)
+    mark_folded_(layer)
 
 
 def _merge_blocks(

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -75,6 +76,16 @@ def norms_inside_edits(model: nn.Module) -> set[nn.Module]:
     """Return the norms inside modules that take their values from images, those of `add_norms`."""
     outer = [module for module in model.modules() if isinstance(module, Calibrated)]
     return {inner for each in outer for inner in each.children() if norm_kind(inner)}
+
+
+def mark_folded_(layer: Any) -> None:
+    """Mark a layer whose weights do the work of a batch norm, too, from now on."""
+    layer.holds_norm = True
+
+
+def holds_norm(layer: nn.Module) -> bool:
+    """Tell whether a batch norm is part of a layer's weights, as `mark_folded_` said."""
+    return hasattr(layer, "holds_norm")
 
 
 def check_statistics(places: Iterable[Place]) -> None:

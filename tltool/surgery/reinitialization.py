@@ -15,6 +15,7 @@ from tltool.surgery.activations_behind import activations_behind
 from tltool.surgery.adapters import LowRankUpdate, check_adapters
 from tltool.surgery.matched_norm import FixedAffine, MatchedNorm
 from tltool.surgery.module_replacement import shortened
+from tltool.surgery.norm_kinds import holds_norm
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +113,10 @@ def reinitialize(
                 f"{', '.join(names)} holds no linear layer or convolution for {kind} to "
                 "initialize. Leave `init` out, or choose other groups."
             )
-    begun = new_model().state_dict()
-    _check_folded(drawn, begun)
-    new = _begin_as(begun, model, parameters, owners)
+    for name, module in drawn.items():
+        if holds_norm(module):
+            _refuse(name, "fold_norms")
+    new = _begin_as(new_model().state_dict(), model, parameters, owners)
     behind = activations_behind(model)
     for module in drawn.values() if init is not None else ():
         init_weights_(module, init or "auto", activation=behind[module])
@@ -172,13 +174,6 @@ def _check_norms(model: nn.Module, parameters: Collection[str]) -> None:
                 _refuse(name, edit)
         for key, _ in module.named_parameters(recurse=False):
             is_last_chosen = f"{name}.{key}".removeprefix(".") in parameters
-
-
-def _check_folded(layers: Mapping[str, nn.Module], new: Mapping[str, torch.Tensor]) -> None:
-    """Refuse layers with parameters that a new model has not: a folded norm is part of them."""
-    for name, layer in layers.items():
-        if any(f"{name}.{key}" not in new for key, _ in layer.named_parameters(recurse=False)):
-            _refuse(name, "fold_norms")
 
 
 def _refuse(name: str, edit: str) -> None:
