@@ -141,6 +141,38 @@ def test_a_convolution_counts_its_receptive_field():
     assert conv.weight.std().item() == pytest.approx(math.sqrt(1 / (30 * 25)), rel=0.02)
 
 
+# 8 groups, in each of which an output reaches 30 channels, and an input 50.
+@pytest.mark.parametrize(
+    ("initializer", "activation", "std"),
+    [
+        ("xavier", None, math.sqrt(2 / (30 * 9 + 50 * 9))),
+        ("auto", "tanh", activation_gain("tanh") * math.sqrt(2 / (30 * 9 + 50 * 9))),
+        ({"name": "kaiming", "mode": "fan_out"}, "relu", math.sqrt(2 / (50 * 9))),
+        ("lecun", None, math.sqrt(1 / (30 * 9))),
+        ("orthogonal", None, math.sqrt(1 / (30 * 9))),
+    ],
+)
+def test_each_group_of_a_convolution_is_drawn_as_a_layer_of_its_own(initializer, activation, std):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8 * 30, 8 * 50, kernel_size=3, groups=8)
+    weight = init_weights_(conv, initializer, activation=activation).weight
+    assert weight.std().item() == pytest.approx(std, rel=0.01)
+
+
+@pytest.mark.parametrize("initializer", ["xavier", "lecun", "orthogonal", "auto"])
+def test_a_depthwise_convolution_keeps_the_scale_of_a_signal(initializer):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(256, 256, kernel_size=3, groups=256, bias=False)
+    outputs = init_weights_(conv, initializer)(torch.randn(8, 256, 16, 16))
+    assert outputs.std().item() == pytest.approx(1, rel=0.05)
+
+
+def test_an_orthogonal_weight_may_lie_in_any_memory_format():
+    conv = nn.Conv2d(8, 4, kernel_size=3).to(memory_format=torch.channels_last)
+    rows = init_weights_(conv, "orthogonal").weight.flatten(1)
+    assert torch.allclose(rows @ rows.T, torch.eye(4), atol=1e-5)
+
+
 def test_a_norm_keeps_its_scale():
     layers = init_weights_(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), "zeros")
     assert (layers[1].weight == 1).all()

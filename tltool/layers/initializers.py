@@ -68,7 +68,10 @@ def orthogonal(weight: Tensor, activation: Behind, *, gain: float = 1.0) -> None
 
     https://arxiv.org/abs/1312.6120
     """
-    nn.init.orthogonal_(weight, gain)
+    for part in weight:
+        # torch cannot fill a weight in channels_last.
+        drawn = torch.empty_like(part, memory_format=torch.contiguous_format)
+        part.copy_(nn.init.orthogonal_(drawn, gain))
 
 
 def scaled(
@@ -80,7 +83,7 @@ def scaled(
     fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
     https://proceedings.mlr.press/v9/glorot10a.html).
     """
-    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight[0])
     fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     std = gain / math.sqrt(fans[fan])
     if distribution == "uniform":
@@ -115,7 +118,8 @@ def auto(weight: Tensor, activation: Behind) -> None:
     scaled("normal", fan, weight, activation, gain=activation_gain(activation))
 
 
-#: Each initializer by its name: fills a weight ``(out, in, ...)`` in front of an activation.
+#: Each initializer by its name: fills a weight ``(parts, out, in, ...)`` in front of an activation.
+#: Each part is a layer of its own: a group of a convolution, or a piece of maxout.
 INITIALIZERS: dict[str, Callable[..., None]] = {
     "auto": auto,
     "zeros": zeros,
@@ -172,8 +176,9 @@ def init_weights_(
     maxouts = [child for child in module.modules() if isinstance(child, MaxoutLinear)]
     num_pieces: dict[nn.Module, int] = {maxout.linear: maxout.k for maxout in maxouts}
     for layer in layers:
-        for weight in layer.weight.chunk(num_pieces.get(layer, 1)):  # Each piece has its own fans.
-            build(factory, name, arguments, weight, activation)
+        num_parts = num_pieces.get(layer, 1) * getattr(layer, "groups", 1)
+        weight = layer.weight.view(num_parts, -1, *layer.weight.shape[1:])
+        build(factory, name, arguments, weight, activation)
         if layer.bias is not None:
             nn.init.constant_(layer.bias, bias)
     return module
