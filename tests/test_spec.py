@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from torch import nn
 
@@ -50,3 +52,9 @@ def test_an_argument_that_is_no_number_is_refused_before_it_is_used(value):
 def test_where_a_layer_lies_is_no_matter_of_configuration():
     with pytest.raises(ValueError, match="Unknown layer argument 'device'"):
         build(nn.LayerNorm, "layer", {"device": "cpu"}, 4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_argument_that_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match=f"`alpha` of elu must be a finite number, got {value}"):
+        build(nn.ELU, "elu", {"alpha": value})

@@ -1,6 +1,7 @@
 """Specifications of layers in YAML: a name, or a mapping of a name and its arguments."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -61,7 +62,7 @@ def build(
         *injected: Leading positional arguments that the caller knows, such as a layer's width.
 
     Raises:
-        ValueError: If an argument is unknown or missing.
+        ValueError: If an argument is unknown, missing or not finite.
         TypeError: If an argument is of another type than the annotation in the signature.
 
     Example:
@@ -110,6 +111,11 @@ def _check_type(name: str, parameter: inspect.Parameter, value: object) -> None:
     is_bool_for_number = isinstance(value, bool) and bool not in allowed
     is_whole_number = float in allowed and isinstance(value, int)
     if (isinstance(value, allowed) or is_whole_number) and not is_bool_for_number:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"`{parameter.name}` of {name} must be a finite number, got {value}. "
+                "Choose another value."
+            )
         return
     raise TypeError(
         f"`{parameter.name}` of {name} must be {' or '.join(WORDS[option] for option in allowed)}; "

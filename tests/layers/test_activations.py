@@ -68,6 +68,26 @@ def test_an_argument_changes_the_function():
     assert leaky(torch.tensor([-10.0])).item() == pytest.approx(-2.0)
 
 
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "celu", "alpha": 0.0}, r"celu .* alpha: 0.0: .*alpha cannot be 0"),
+        ({"name": "hardtanh", "min_val": 1, "max_val": -1}, r"min_val: 1, max_val: -1: max_val"),
+        ({"name": "gelu", "approximate": "bogus"}, r"approximate: bogus: .* none or tanh"),
+        ({"name": "softplus", "beta": 0.0}, r"softplus .* beta: 0.0: its output is not finite"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused_with_the_reason(spec, message):
+    with pytest.raises(ValueError, match=f"{message}.* write just `{spec['name']}`"):
+        create_activation(spec)
+
+
+def test_an_activation_is_made_on_the_device_that_is_the_default():
+    with torch.device("meta"):
+        made = create_activation({"name": "prelu", "init": 0.1}), create_activation("gelu")
+    assert (made[0].weight.device.type, repr(made[1])) == ("meta", "GELU(approximate='none')")
+
+
 def test_prelu_learns_one_slope_unless_told_otherwise():
     assert create_activation("prelu", num_channels=64).weight.shape == (1,)
 

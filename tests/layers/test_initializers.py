@@ -105,10 +105,33 @@ def test_an_interval_without_inside_is_refused():
 
 
 @pytest.mark.parametrize("name", ["normal", "trunc_normal"])
-@pytest.mark.parametrize("std", [-1.0, 0.0, math.nan])
+@pytest.mark.parametrize("std", [-1.0, 0.0])
 def test_a_deviation_that_is_not_positive_is_refused(name, std):
     with pytest.raises(ValueError, match=f"`std` of {name} must be positive.*initializer: zeros"):
         draw({"name": name, "std": std})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("normal", "std"),
+        ("trunc_normal", "std"),
+        ("constant", "value"),
+        ("uniform", "low"),
+        ("kaiming", "gain"),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_argument_that_is_not_finite_is_refused(name, argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` of {name} must be a finite number"):
+        draw({"name": name, argument: value})
+
+
+@pytest.mark.parametrize("name", ["xavier", "lecun_uniform", "kaiming", "orthogonal"])
+@pytest.mark.parametrize("gain", [-1.0, 0.0])
+def test_a_gain_that_is_not_positive_is_refused(name, gain):
+    with pytest.raises(ValueError, match=f"`gain` must be positive, got {gain}.*initializer: zero"):
+        draw({"name": name, "gain": gain})
 
 
 def test_a_fan_that_does_not_exist_gets_the_choices():

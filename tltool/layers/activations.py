@@ -1,10 +1,12 @@
 """Activation functions by name."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from tltool._lookup import lookup
@@ -72,8 +74,8 @@ def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Modu
         A module that keeps the shape of its input.
 
     Raises:
-        ValueError: If the name or an argument is unknown, or if it is maxout, which is no function
-            of one number.
+        ValueError: If the name or an argument is unknown, an argument is out of range, or it is
+            maxout, which is no function of one number.
         TypeError: If ``spec`` or an argument is of the wrong type.
 
     Example:
@@ -91,7 +93,29 @@ def create_activation(spec: Spec, *, num_channels: int | None = None) -> nn.Modu
             "out_features, k). Elsewhere, use MaxoutLinear instead of nn.Linear."
         )
     injected = [num_channels] if entry.takes_channels else []
-    return build(entry.factory, name, arguments, *injected)
+    make = partial(build, entry.factory, name, arguments, *injected)
+    if arguments:
+        _check_computed(name, arguments, make, num_channels or 1)
+    return make()
+
+
+def _check_computed(
+    name: str, arguments: Mapping[str, Any], make: Callable[[], nn.Module], num_channels: int
+) -> None:
+    """Raise unless an activation can be made and computed with its arguments."""
+    reason = "its output is not finite"
+    try:
+        with torch.device("cpu"), torch.no_grad():  # Made on the meta device, it has no numbers.
+            outputs = make()(torch.linspace(-3, 3, 7)[:, None].repeat(1, num_channels))
+        if outputs.isfinite().all():
+            return
+    except (AssertionError, RuntimeError) as error:  # So torch refuses an argument.
+        reason = str(error).rstrip(".")
+    settings = ", ".join(f"{key}: {value}" for key, value in arguments.items())
+    raise ValueError(
+        f"{name} cannot be computed with {settings}: {reason}. Choose another value, or write just "
+        f"`{name}` for the usual one."
+    )
 
 
 def create_maxout(

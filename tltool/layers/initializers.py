@@ -23,10 +23,10 @@ Fan = Literal["fan_in", "fan_out", "fan_avg"]
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _check_std(name: str, std: float) -> None:
-    if not std > 0:
+def _check_positive(argument: str, value: float) -> None:
+    if not value > 0:
         fix = "For equal weights set initializer: zeros, or constant."
-        raise ValueError(f"`std` of {name} must be positive, got {std}. {fix}")
+        raise ValueError(f"{argument} must be positive, got {value}. {fix}")
 
 
 def zeros(weight: Tensor, activation: Behind) -> None:
@@ -41,7 +41,7 @@ def constant(weight: Tensor, activation: Behind, *, value: float) -> None:
 
 def normal(weight: Tensor, activation: Behind, *, mean: float = 0.0, std: float = 0.01) -> None:
     """Draw from a normal distribution of a fixed width, whatever the layer's size."""
-    _check_std("normal", std)
+    _check_positive("`std` of normal", std)
     nn.init.normal_(weight, mean, std)
 
 
@@ -59,7 +59,7 @@ def trunc_normal(
 
     Devlin et al., 2018, https://arxiv.org/abs/1810.04805. The weights spread by 0.88 ``std``.
     """
-    _check_std("trunc_normal", std)
+    _check_positive("`std` of trunc_normal", std)
     nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
 
 
@@ -68,6 +68,7 @@ def orthogonal(weight: Tensor, activation: Behind, *, gain: float = 1.0) -> None
 
     https://arxiv.org/abs/1312.6120
     """
+    _check_positive("`gain`", gain)
     for part in weight:
         # torch cannot fill a weight in channels_last.
         drawn = torch.empty_like(part, memory_format=torch.contiguous_format)
@@ -83,6 +84,7 @@ def scaled(
     fan in and fan out, which keeps that of the gradient too (Xavier: Glorot & Bengio, 2010,
     https://proceedings.mlr.press/v9/glorot10a.html).
     """
+    _check_positive("`gain`", gain)
     fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight[0])
     fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     std = gain / math.sqrt(fans[fan])
@@ -157,7 +159,8 @@ def init_weights_(
         The same module.
 
     Raises:
-        ValueError: If the name or an argument is unknown, or if the module has no such layer.
+        ValueError: If the name or an argument is unknown, an argument is out of range, or the
+            module has no such layer.
         TypeError: If an argument is of the wrong type.
 
     Example:
