@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -16,6 +17,19 @@ def test_each_seed_is_a_run_and_the_spread_is_printed(run_tltool, images, tmp_pa
     assert "seeds     0, 1: mean +- standard deviation\n" in out
     found = re.findall(r"^\w+ +this run (\d\.\d+), the", out, re.MULTILINE)
     assert re.search(rf"^this run .* \({found[0]}, {found[1]}\)$", out, re.MULTILINE)
+
+
+def test_the_id_of_a_sweeps_agent_is_that_of_the_first_seed(
+    run_tltool, images, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    wandb = ("--wandb.project", "test", "--wandb.offline", "true")
+    run_tltool("fit", images, *SMALL, *wandb, "--seeds", 2, "--run_dir", "a")
+    first, second = (
+        json.loads((tmp_path / name / "wandb_run.json").read_text())["id"]
+        for name in ("a", "a_seed1")
+    )
+    assert (first, second != "given") == ("given", True)
 
 
 def test_seeds_that_are_over_are_not_trained_again(run_tltool, images):

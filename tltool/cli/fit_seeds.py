@@ -1,5 +1,6 @@
 """`tltool fit --seeds N`: the same run with several seeds, and how far the results spread."""
 
+import os
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -86,6 +87,7 @@ def train_seeds(
         first: What the first has gained; ``None`` where it was not measured.
         train: Trains with some options more.
     """
+    os.environ.pop("WANDB_RUN_ID", None)  # A sweep's agent gives it to one W&B run, the first.
     gains = {asked.first: first}
     for seed in range(asked.first + 1, asked.first + asked.number):
         print(f"\nseed      {seed}")

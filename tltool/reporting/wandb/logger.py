@@ -33,7 +33,7 @@ def wandb_logger(
 
     Metrics and the configuration are sent; images and checkpoints are not, unless asked for. The
     run's id lies in its directory, so a run that is resumed there stays one run. A sweep's agent
-    gives its own by ``WANDB_RUN_ID``.
+    gives its own by ``WANDB_RUN_ID``, to the first seed of ``--seeds`` alone.
 
     Args:
         run_dir: The run directory; W&B keeps its files there.
