@@ -8,6 +8,7 @@ from typing import Any
 from tltool.comparison.result import Comparison
 from tltool.reporting.wandb.begin_run import begin_run
 from tltool.reporting.wandb.logger import is_disabled, wandb_mode
+from tltool.reporting.wandb.run_identity import new_id
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def log_group(
     for row, plain in zip(found.rows, found.table(), strict=True):
         begin = partial(
             wandb.init,
+            id=new_id(),  # WANDB_RUN_ID would make all heads one run.
             project=project,
             group=group,
             name=row.name,

@@ -34,7 +34,12 @@ def find_identity(run_dir: Path) -> RunIdentity:
     given = os.environ.get("WANDB_RUN_ID")
     if given is not None and (kept is None or kept.id != given):
         return RunIdentity(given)
-    return kept or RunIdentity(uuid.uuid4().hex[:12])
+    return kept or RunIdentity(new_id())
+
+
+def new_id() -> str:
+    """Return an id that no run has."""
+    return uuid.uuid4().hex[:12]
 
 
 def find_kept_identity(run_dir: Path) -> RunIdentity | None:
