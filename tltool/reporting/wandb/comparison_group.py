@@ -8,11 +8,13 @@ from typing import Any
 from tltool.comparison.result import Comparison
 from tltool.reporting.wandb.begin_run import begin_run
 from tltool.reporting.wandb.logger import is_disabled, wandb_mode
+from tltool.reporting.wandb.lost_service import without_lost_service
 from tltool.reporting.wandb.run_identity import new_id
 
 log = logging.getLogger(__name__)
 
 
+@without_lost_service
 def log_group(
     found: Comparison,
     run_dir: Path,
@@ -36,7 +38,7 @@ def log_group(
         **options: All others of `wandb_logger`.
 
     Returns:
-        The group, or ``None`` without a project or where W&B is disabled.
+        The group, or ``None`` without a project, where W&B is disabled, or its process is gone.
     """
     if project is None or is_disabled(offline=offline):
         return None

@@ -64,6 +64,6 @@ def say_lost() -> None:
 def _warn() -> None:
     log.warning(
         "W&B's own process is gone, perhaps ended by a signal to all processes of the job. "
-        "Training goes on without it. metrics.csv holds everything; a run that is started again "
-        "logs to the same W&B run."
+        "The command goes on without it. The run directory holds everything; a fit that is started "
+        "again logs to the same W&B run."
     )
