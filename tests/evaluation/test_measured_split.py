@@ -37,7 +37,7 @@ def test_what_was_measured_of_trust_is_named(measured_split):
     )
 
 
-def test_the_calibration_error_is_that_of_validation():
+def test_the_calibration_error_is_that_of_torchmetrics():
     generator = torch.Generator().manual_seed(0)
     probabilities = torch.rand(100, 2, generator=generator)
     probabilities /= probabilities.sum(dim=1, keepdim=True)

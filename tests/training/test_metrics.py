@@ -3,11 +3,14 @@
 import pytest
 import torch
 from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
     multiclass_confusion_matrix,
     multiclass_f1_score,
 )
 
-from tltool.training.metrics import ConfusionMatrix, MacroF1, stage_metrics
+from tltool.evaluation.calibration import calibration_error
+from tltool.evaluation.predictions import PredictionSet
+from tltool.training.metrics import CalibrationError, ConfusionMatrix, MacroF1, stage_metrics
 
 
 @pytest.fixture
@@ -28,6 +31,21 @@ def test_macro_f1_is_that_of_torchmetrics(batches):
     preds, target = (torch.cat(each) for each in zip(*batches, strict=True))
     expected = multiclass_f1_score(preds, target, 7, average="macro")
     assert counted(MacroF1(7), batches) == pytest.approx(expected)
+
+
+def test_the_calibration_error_is_that_of_torchmetrics(batches):
+    preds, target = (torch.cat(each) for each in zip(*batches, strict=True))
+    expected = multiclass_calibration_error(preds, target, 7, n_bins=15)
+    assert counted(CalibrationError(), batches) == pytest.approx(expected)
+
+
+def test_the_calibration_error_is_that_of_a_report_also_of_whole_certainty():
+    preds = torch.tensor([[1.0, 0.0]] * 50 + [[0.95, 0.05]] * 50)
+    target = torch.tensor([1] * 10 + [0] * 90)
+    metrics = stage_metrics(2, "val")
+    metrics.update(value=torch.tensor(0.5), weight=100, preds=preds, target=target)
+    expected = calibration_error(PredictionSet.from_probabilities(preds, target).bins)
+    assert metrics.compute()["val/calibration_error"] == pytest.approx(expected)
 
 
 def test_the_confusion_matrix_is_that_of_torchmetrics(batches):

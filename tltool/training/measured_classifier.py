@@ -6,17 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassCalibrationError
 
 from tltool._objective import MONITORS
 from tltool.data.loading.labels import TargetStats
-from tltool.evaluation.calibration import NUM_BINS
 from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.models.backbone import Backbone
 from tltool.training.batch_format import as_named_batch
 from tltool.training.classifier import Classifier
 from tltool.training.distributed.sharding import is_sharded
-from tltool.training.metrics import SCALED, Stage, stage_metrics
+from tltool.training.metrics import SCALED, CalibrationError, Stage, stage_metrics
 
 
 class MeasuredClassifier(Classifier):
@@ -51,9 +49,7 @@ class MeasuredClassifier(Classifier):
         self.data_config = data_config
         self.set_target_stats_(self.target_stats)
         #: Of one class for each image, at the temperature of the checkpoint.
-        self.scaled_calibration = MulticlassCalibrationError(
-            max(len(class_names), 2), n_bins=NUM_BINS
-        )
+        self.scaled_calibration = CalibrationError()
         #: Makes the views of images whose predictions are averaged.
         self.views: Callable[[Tensor], Sequence[Tensor]] = lambda images: [images]
         #: Confusion matrix of the last evaluation, rows are labels; see `confusion_matrix`.

@@ -6,15 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassCalibrationError,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from tltool._objective import Objective
 from tltool.data.loading.labels import TargetStats
-from tltool.evaluation.calibration import NUM_BINS
+from tltool.evaluation.calibration import calibration_error, reliability_bins
 from tltool.evaluation.confusion import confusion_matrix
 from tltool.evaluation.per_class import macro_f1
 from tltool.evaluation.regression_scores import quadratic_kappa, r_squared, spearman
@@ -85,7 +81,7 @@ def _class_metrics(num_classes: int, stage: Stage) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {"accuracy": MulticlassAccuracy(num_classes, average="micro")}
     if stage != "train":
         metrics["f1"] = MacroF1(num_classes)
-        metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=NUM_BINS)
+        metrics["calibration_error"] = CalibrationError()
         metrics["confusion"] = ConfusionMatrix(num_classes)
         if num_classes > 5:
             metrics["top5_accuracy"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
@@ -143,6 +139,26 @@ class MacroF1(Metric):
     def compute(self) -> Tensor:
         """Return the mean."""
         return macro_f1(*self.counts)
+
+
+class CalibrationError(RowMetric):
+    """The expected calibration error, see `calibration_error`, as reports have it.
+
+    torchmetrics' own has a bin more, of images whose confidence is 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((2,))
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Note a batch: probabilities ``(B, num_classes)`` and labels ``(B,)``."""
+        confidence, predicted = preds.float().max(dim=1)
+        self.rows.append(torch.stack([confidence, (predicted == target).float()], dim=1))
+
+    def compute(self) -> Tensor:
+        """Return the error."""
+        confidence, correct = self.joined_rows().T
+        return torch.tensor(calibration_error(reliability_bins(confidence, correct)))
 
 
 class ConfusionMatrix(RowMetric):
