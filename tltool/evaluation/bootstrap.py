@@ -10,8 +10,11 @@ RESAMPLES = 400
 
 def bootstrap_interval(
     statistic: Callable[[Tensor], float], num_images: int, groups: Sequence[int] | None = None
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Return the 95 % percentile interval over resampled images (Efron & Tibshirani, 1993).
+
+    ``None`` where resamples do not differ, as of a single group, or where all images are right:
+    they tell nothing of other images then.
 
     Args:
         statistic: The number for images by their indices, which may repeat.
@@ -35,4 +38,4 @@ def bootstrap_interval(
         rows = torch.tensor(drawn) if groups is None else torch.cat([members[i] for i in drawn])
         found.append(statistic(rows))
     low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975])).tolist()
-    return low, high
+    return (low, high) if low != high else None

@@ -1,5 +1,6 @@
 """The model card: what it says comes from checkpoint and run, and what is missing is said."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -104,6 +105,15 @@ def test_the_interval_of_a_macro_f1_holds_it(measured_split):
     assert name == "macro F1"
     assert low < value < high
     assert 0.08 < high - low < 0.16
+
+
+@pytest.mark.parametrize(
+    ("run", "groups"), [(90, [0] * 100), (100, None)], ids=["one group", "all right"]
+)
+def test_resamples_that_are_all_equal_are_no_interval(make_card, measured_split, run, groups):
+    card = make_card(evaluation=measured_split(run=run, probe=50, groups=groups))
+    assert f"| macro F1 | {run / 100:.3f} | unknown |" in card
+    assert re.search(r"\| calibration error \| 0\.\d{3} \| unknown \|", card)
 
 
 def test_a_class_that_is_provably_weaker_is_marked(measured_split):

@@ -16,11 +16,11 @@ from tltool.evaluation.regression import RegressionPredictions
 from tltool.reporting.tables import FactTable
 
 MOST_CLASSES = 10
-Measure = tuple[str, float, tuple[float, float]]
+Measure = tuple[str, float, tuple[float, float] | None]
 
 
 def measures(found: MeasuredSplit) -> list[Measure]:
-    """Return name, value and 95 % interval of each metric of the network, its score first."""
+    """Return name, value and 95 % interval, if known, of each metric, the network's score first."""
     value, _, interval = found.result
     first = (found.score.name, value, interval)
     predictions = found.predictions

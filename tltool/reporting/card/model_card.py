@@ -101,8 +101,8 @@ def _metrics(facts: CardFacts) -> list[str]:
         return ["Nothing was measured for this card."]
     words = found.score.words
     rows = [
-        (name, words(value), f"{words(low)} to {words(high)}")
-        for name, value, (low, high) in measures(found)
+        (name, words(value), " to ".join(map(words, interval)) if interval else "unknown")
+        for name, value, interval in measures(found)
     ]
     of_groups = f" of {len(set(found.groups)):,} groups" if found.groups else ""
     chose = "which chose the weights too" if facts.has_chosen else "which chose nothing"
