@@ -43,3 +43,22 @@ def test_an_optimizer_that_cannot_train_a_stack_is_refused_with_those_that_can()
 def test_an_unknown_argument_of_an_optimizer_is_refused():
     with pytest.raises(ValueError, match="momentun"):
         base_lr({"name": "SGD", "momentun": 0.9})
+
+
+def test_an_argument_is_checked_beside_those_that_are_usual():
+    assert base_lr({"name": "SGD", "nesterov": True}) == OPTIMIZERS["SGD"].lr
+
+
+@pytest.mark.parametrize("option", ["foreach", "differentiable"])
+def test_arguments_that_torch_does_not_take_together_are_refused(option):
+    with pytest.raises(ValueError, match=r"AdamW cannot be made of .*`fused`"):
+        base_lr({"name": "AdamW", option: True, "fused": True})
+
+
+def test_a_step_that_the_user_chooses_takes_the_place_of_the_fused_one():
+    weight = torch.ones(2, 1, 1, requires_grad=True)
+    optimizer = StackedOptimizer({"name": "AdamW", "foreach": True}, [weight], LRS)
+    weight.sum().backward()
+    optimizer.step()
+    defaults = optimizer.optimizer.defaults
+    assert (defaults["foreach"], defaults["fused"], bool((weight < 1).all())) == (True, None, True)

@@ -8,7 +8,7 @@ from tltool._lookup import lookup
 from tltool._spec import Spec, parse_spec
 from tltool.cli.sections import HEAD
 from tltool.cli.short_yaml import changed_arguments, short_yaml
-from tltool.comparison.optimizers import OPTIMIZERS
+from tltool.comparison.optimizers import OPTIMIZERS, with_defaults
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.variants import Variant
 
@@ -43,7 +43,7 @@ def head_yaml(
         weights: Where the backbone's weights came from.
     """
     name, arguments = parse_spec(variant.optimizer, kind="optimizer")
-    optimizer = {**OPTIMIZERS[name].defaults, **arguments, "lr": float(f"{lr:.3g}")}
+    optimizer = with_defaults(name, {**arguments, "lr": float(f"{lr:.3g}")})
     chosen = {
         **config,
         "model": config["model"] | {"head": {"class_path": HEAD, "init_args": variant.head}},

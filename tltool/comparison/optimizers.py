@@ -1,6 +1,6 @@
 """Optimizers of stacked heads, each head with its own learning rate."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -34,20 +34,44 @@ OPTIMIZERS: dict[str, StackableOptimizer] = {
 }
 
 
+def with_defaults(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an optimizer with those that are usual in a comparison.
+
+    Example:
+        >>> with_defaults("SGD", {"nesterov": True})
+        {'momentum': 0.9, 'fused': True, 'nesterov': True}
+        >>> with_defaults("Adam", {"foreach": True})  # torch takes no fused step beside it
+        {'foreach': True}
+    """
+    defaults = dict(lookup(OPTIMIZERS, name, kind="optimizer of a comparison").defaults)
+    if "foreach" in arguments:
+        defaults.pop("fused", None)
+    return {**defaults, **arguments}
+
+
+def _build(spec: Spec, parameters: Iterable[Any], **fixed: Any) -> Optimizer:
+    name, arguments = parse_spec(spec, kind="optimizer")
+    options = with_defaults(name, {**arguments, **fixed})
+    try:
+        return build(OPTIMIZERS[name].factory, name, options, parameters)
+    except RuntimeError as error:  # Of arguments that exclude each other.
+        raise ValueError(f"{name} cannot be made of {options}: {error}") from error
+
+
 def base_lr(spec: Spec) -> float:
     """Return the learning rate that an optimizer's grid lies around.
 
     Raises:
-        ValueError: If the name or an argument is unknown, or the learning rate is not positive.
+        ValueError: If the name or an argument is unknown, arguments exclude each other, or the
+            learning rate is not positive.
 
     Example:
         >>> base_lr("AdamW"), base_lr({"name": "SGD", "lr": 0.1, "momentum": 0.9})
         (0.001, 0.1)
     """
+    _build(spec, [torch.zeros(1, requires_grad=True)])
     name, arguments = parse_spec(spec, kind="optimizer")
-    entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
-    build(entry.factory, name, arguments, [torch.zeros(1, requires_grad=True)])
-    lr = float(arguments.get("lr", entry.lr))
+    lr = float(arguments.get("lr", OPTIMIZERS[name].lr))
     if lr <= 0:
         raise ValueError(f"`lr` of {name} must be positive, got {lr}.")
     return lr
@@ -74,16 +98,13 @@ class StackedOptimizer:
     """
 
     def __init__(self, spec: Spec, parameters: Sequence[Tensor], lrs: Sequence[float]) -> None:
-        name, arguments = parse_spec(spec, kind="optimizer")
-        entry = lookup(OPTIMIZERS, name, kind="optimizer of a comparison")
         self.parameters = list(parameters)
         self.lrs = torch.tensor(list(lrs), device=self.parameters[0].device)
         # One dimension is that of the stack.
         decayed: dict[str, Any] = {"params": [p for p in self.parameters if p.ndim > 2]}
         others = {"params": [p for p in self.parameters if p.ndim <= 2], "weight_decay": 0.0}
         groups = [group for group in (decayed, others) if group["params"]]
-        options = {**entry.defaults, **arguments, "lr": 1.0}
-        self.optimizer = entry.factory(groups, **options)
+        self.optimizer = _build(spec, groups, lr=1.0)
 
     def step(self, factor: float = 1.0) -> None:
         """Make a step.
