@@ -283,6 +283,18 @@ def test_an_id_from_outside_wins(tmp_path, monkeypatch):
     assert find_identity(tmp_path) == RunIdentity("given", 0)
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"step": 5}'])
+def test_a_damaged_identity_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / "wandb_run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"wandb_run\.json is damaged .*Delete it"):
+        find_identity(tmp_path)
+
+
+def test_an_identity_of_a_newer_version_is_read(tmp_path):
+    (tmp_path / "wandb_run.json").write_text('{"id": "kept", "step": 5, "new": 1}')
+    assert find_identity(tmp_path) == RunIdentity("kept", 5)
+
+
 def test_the_readme_says_what_each_name_means(run):
     names = {key for row in (*run.history, run.summary) for key in row if key[0] != "_"}
     table = README.read_text().partition("## What each name means")[2]

@@ -43,9 +43,21 @@ def new_id() -> str:
 
 
 def find_kept_identity(run_dir: Path) -> RunIdentity | None:
-    """Return the identity that the run directory keeps, if it keeps one."""
+    """Return the identity that the run directory keeps, if it keeps one.
+
+    Raises:
+        ValueError: If its file is damaged.
+    """
     path = run_dir / NAME
-    return RunIdentity(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        kept = dict(json.loads(path.read_text("utf-8")))
+        return RunIdentity(**{key: kept[key] for key in RunIdentity._fields if key in kept})
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}). Delete it: the run goes on as a new one on W&B."
+        ) from error
 
 
 def keep_identity(run_dir: Path, identity: RunIdentity) -> None:
