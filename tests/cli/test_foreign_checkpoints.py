@@ -135,7 +135,15 @@ def test_a_report_refuses_a_damaged_checkpoint_in_one_line(run, tmp_path, capsys
     check_one_line(capsys, ["report", tmp_path / "0"], "is damaged: its end is missing")
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04\x80\xff", b"a: [1", b"<html>"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"PK\x03\x04\x80\xff", b"a: [1", b"<html>"),
+        b"{data: null, trainer: {}, finetuning: {}, model: {}, optimizer: {}}",
+        b"{data: {}, trainer: 1, finetuning: {}, model: {}, optimizer: {}}",
+        b"{data: {}, trainer: {}, finetuning: {}, model: null, optimizer: {}}",
+    ],
+)
 def test_a_report_refuses_a_damaged_configuration_in_one_line(content, tmp_path, capsys):
     (tmp_path / "config.yaml").write_bytes(content)
     check_one_line(capsys, ["report", tmp_path], "is not the whole configuration of a run")

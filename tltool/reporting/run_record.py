@@ -205,5 +205,7 @@ def _read_config(file: Path) -> dict[str, Any] | None:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
-    is_whole = isinstance(config, Mapping) and config.keys() >= {"data", "trainer", "finetuning"}
-    return dict(config) if is_whole else None
+    if not isinstance(config, Mapping):
+        return None
+    sections = (config.get(name) for name in (*MADE_AGAIN, "trainer"))
+    return dict(config) if all(isinstance(each, Mapping) for each in sections) else None
