@@ -133,6 +133,13 @@ def test_a_run_killed_in_its_first_epoch_is_measured_by_its_last_checkpoint(copy
     assert f"--ckpt_path {copy}/checkpoints/last.ckpt" in capsys.readouterr().out
 
 
+def test_a_damaged_last_checkpoint_does_not_keep_the_best_one_from_being_measured(copy):
+    (copy / "checkpoints/last.ckpt").write_bytes(b"PK")
+    found = measure_run(copy, with_probe=False)
+    assert found.evaluation is not None
+    assert re.search("last.ckpt' is damaged.* best.ckpt", " ".join(found.missing))
+
+
 @pytest.mark.slow
 def test_a_run_that_stopped_later_goes_on_by_the_command_on_the_page(fit):
     run = fit(name="later")

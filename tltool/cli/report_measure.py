@@ -86,7 +86,11 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
     if not record.has_best:
         missing.append("There is no best checkpoint, so the last one is measured.")
     last = folder / "checkpoints" / "last.ckpt"
-    newest = read_checkpoint(last if last.is_file() else record.checkpoint)
+    measured = newest = read_checkpoint(record.checkpoint)
+    try:
+        newest = read_checkpoint(last) if last.is_file() else measured
+    except (OSError, ValueError) as error:
+        missing.append(f"{error} How the run ended is taken from best.ckpt.")
     num_steps = max(newest["global_step"], *(step + 1 for step in record.steps.values()), 0)
     # The epoch in front of which a metric ended a phase, by the phase's name.
     ended = newest.get("callbacks", {}).get("Finetuning", {}).get("ended", {})
@@ -99,7 +103,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         feature_map=mapped,
         measured=describe_weights(
             record,
-            read_checkpoint(record.checkpoint),
+            measured,
             score=record.monitor_words,
         ),
         decode=partial(decode_with, decode, value_range=task.data_config.get("value_range")),
