@@ -152,6 +152,7 @@ def test_the_result_of_a_head_is_a_share(compare):
         ({"data": (torch.randn(90, 8), torch.zeros(90, dtype=torch.long))}, "at least 2 classes"),
         ({"data": (torch.randn(90, 8), torch.arange(4))}, r"got \(90, 8\) and \(4,\)"),
         ({"data": (NOT_FINITE, torch.arange(90) % 2)}, "of 1 image .* not finite.*preprocessing"),
+        ({"settings": TrainingSettings(class_weights=[1.0] * 4)}, "one weight .* 3 classes, got 4"),
         ({"variants": {"a": Variant({"activation": "rleu"})}}, "Did you mean 'relu'"),
     ],
 )

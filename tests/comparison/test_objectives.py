@@ -157,3 +157,21 @@ def test_what_is_for_one_class_an_image_is_refused(objective, options):
 def test_labels_of_another_kind_are_refused(features, labels):
     with pytest.raises(ValueError, match=r"labels \(N,\), got"):
         compare(features, labels, "regression")
+
+
+def test_numbers_that_are_none_are_refused(features, numbers):
+    with pytest.raises(ValueError, match=r"Labels of 1 image are not finite.*Leave it out"):
+        compare(features, numbers.index_fill(0, torch.tensor([7]), torch.nan), "regression")
+
+
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_several_labels_that_are_not_0_or_1_are_refused(features, labels, factor):
+    with pytest.raises(ValueError, match=f"are 0 or 1, got {factor}"):
+        compare(features, factor * labels, "multi_label")
+
+
+def test_several_labels_of_another_type_are_those_of_numbers(features, labels):
+    whole, usual = (
+        compare(features, each, "multi_label", lr=0.1) for each in (labels.long(), labels)
+    )
+    assert whole.row("linear").result == usual.row("linear").result

@@ -61,8 +61,9 @@ def compare_heads(
         show_progress: Say before how long it takes, and show on the error stream how far it is.
 
     Raises:
-        ValueError: If the features do not fit the labels or are not finite, a head cannot be built,
-            or there are too few images, also of those that have a class.
+        ValueError: If the features do not fit the labels or are not finite, the labels are none of
+            the objective, ``class_weights`` are not one for each class, a head cannot be built, or
+            there are too few images, also of those that have a class.
 
     Example:
         >>> labels = torch.arange(60) % 2
@@ -78,6 +79,9 @@ def compare_heads(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     reference = next(iter(variants), "") if reference is None else reference
     _check_data(features, labels, seeds, lr, settings.objective)
+    _check_labels(labels, settings)
+    if settings.objective == "multi_label":
+        labels = labels.float()  # As the loss takes them.
     if reference not in variants:
         names = ", ".join(variants) or "none"
         raise ValueError(f"The reference {reference!r} is not among the heads: {names}.")
@@ -151,6 +155,25 @@ def _check_data(
         raise ValueError(f"`seeds` must be at least one, all different, got {list(seeds)}.")
     if isinstance(lr, float | int) and not lr > 0:
         raise ValueError(f"`lr` must be positive, got {lr}. Leave it out for an `lr` of each head.")
+
+
+def _check_labels(labels: Tensor, settings: TrainingSettings) -> None:
+    broken = int((~labels.isfinite()).sum())
+    if settings.objective == "regression" and broken:
+        raise ValueError(
+            f"Labels of {broken} image{'s' * (broken > 1)} are not finite, and heads that learn "
+            f"them diverge. Leave {'them' if broken > 1 else 'it'} out."
+        )
+    if settings.objective == "multi_label":
+        others = labels[(labels != 0) & (labels != 1)]
+        if len(others):
+            raise ValueError(f"Labels of several classes are 0 or 1, got {others[0].item():g}.")
+    weights, number = settings.class_weights, num_outputs(labels, settings.objective)
+    if settings.objective != "regression" and weights is not None and len(weights) != number:
+        raise ValueError(
+            f"`class_weights` takes one weight for each of the {number} classes, got "
+            f"{len(weights)}."
+        )
 
 
 def _check_positives(labels: Tensor, folds: Sequence[SplitRows]) -> None:
