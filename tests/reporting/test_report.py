@@ -16,6 +16,7 @@ import yaml
 
 from tltool.__main__ import main
 from tltool.cli.report_measure import measure_run
+from tltool.evaluation.baselines import PROBE
 from tltool.inference import split_measurement
 from tltool.inference.split_features import split_features
 from tltool.models.backbone import Backbone
@@ -280,3 +281,33 @@ def test_the_metric_that_chose_the_checkpoint_is_named(copy):
     (copy / "config.yaml").write_text(yaml.safe_dump(config))
     found = measure_run(copy, with_probe=False)
     assert found.measured == "The checkpoint with the best validation calibration error."
+
+
+@pytest.fixture(scope="module")
+def loaded(fit, tmp_path_factory):
+    """Return a run that began with the weights in a file, and the file."""
+    torch.manual_seed(1)
+    weights = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(Backbone("test_resnet", weights="random").model.state_dict(), weights)
+    options = ("--model.backbone.weights", str(weights), "--finetuning", "LinearProbe")
+    return fit(*options, name="loaded", epochs=1), weights
+
+
+@pytest.fixture
+def weights(loaded):
+    """Return the weights file of a run, which is there again afterwards."""
+    content = loaded[1].read_bytes()
+    yield loaded[1]
+    loaded[1].write_bytes(content)
+
+
+def test_a_run_whose_weights_file_is_gone_is_measured_without_the_probe(loaded, weights, capsys):
+    weights.unlink()
+    report(loaded[0])
+    out = capsys.readouterr().out
+    assert f"missing      No closed-form probe: There is no weights file '{weights}'" in out
+    assert "accuracy on 4 val images" in out
+
+
+def test_the_probe_of_a_run_is_measured_with_the_weights_that_it_began_with(loaded):
+    assert PROBE in measure_run(loaded[0]).evaluation.baselines

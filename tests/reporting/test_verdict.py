@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from tltool.evaluation.baselines import MAJORITY
 from tltool.evaluation.verdict import Mark
 from tltool.reporting.run_record import read_run
 from tltool.reporting.run_verdict import judge_run, what_next
@@ -49,6 +52,14 @@ def test_two_groups_of_images_prove_nothing(finished, measured_split):
 def test_a_run_that_works_is_to_be_repeated_with_another_seed(finished, measured_split):
     verdict = judge_run(read_run(finished), measured_split(run=95, probe=70))
     assert verdict.commands[1].endswith("--seed_everything 1")
+
+
+def test_without_a_probe_a_run_that_learned_is_not_said_to_have_paid(finished, measured_split):
+    found = measured_split(run=95, probe=70)
+    found = replace(found, baselines={MAJORITY: found.baselines[MAJORITY]}, no_probe="moved")
+    verdict = judge_run(read_run(finished), found)
+    assert verdict.answer.startswith("It cannot be told whether training paid: it is better than")
+    assert verdict.commands == [f"tltool report {finished}"]
 
 
 def test_images_that_chose_the_checkpoint_are_named_so(finished, measured_split):

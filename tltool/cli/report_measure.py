@@ -71,6 +71,8 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
             caching=caching,
             seed=seed if type(seed) is int else 0,
         )
+        if evaluation.no_probe:
+            missing.append(f"No closed-form probe: {evaluation.no_probe}")
         missing += _changed_images(record, data.splits)
         if with_probe:
             mapped = measure_map(predictor, data, evaluation.split, caching=caching)

@@ -38,6 +38,7 @@ class MeasuredSplit:
             where it has none.
         doubts: What was found of labels and shortcuts, in sentences.
         doubt_counts: How many ``label_errors`` and ``shortcuts`` there are; empty if unknown.
+        no_probe: Why there is no closed-form probe, where there was to be one.
     """
 
     split: Literal["train", "val", "test"]
@@ -53,6 +54,7 @@ class MeasuredSplit:
     limits: MeasuredLimits | None = None
     doubts: Sequence[str] = ()
     doubt_counts: Mapping[str, int] = field(default_factory=dict)
+    no_probe: str = ""
 
     @property
     def score(self) -> Score:

@@ -29,10 +29,10 @@ def answer(differences: Mapping[str, Difference]) -> tuple[Mark, str]:
     """Return whether training paid, from the differences to the baselines.
 
     Args:
-        differences: To the closed-form probe, and to at least one constant baseline, of which the
-            strongest counts.
+        differences: To the closed-form probe, if it was fitted, and to at least one constant
+            baseline, of which the strongest counts.
     """
-    probe, constants = differences[PROBE], [n for n in differences if n in CONSTANT]
+    probe, constants = differences.get(PROBE), [n for n in differences if n in CONSTANT]
     name = min(constants, key=lambda name: differences[name].gain)
     constant, words = differences[name], CONSTANT[name]
     if not constant.is_finding and constant.gain > constant.estimate.standard_error:
@@ -42,6 +42,11 @@ def answer(differences: Mapping[str, Difference]) -> tuple[Mark, str]:
         )
     if not constant.is_finding or constant.gain < 0:
         return Mark.NO, f"No: it is not provably better than {words}."
+    if probe is None:
+        return Mark.UNKNOWN, (
+            f"It cannot be told whether training paid: it is better than {words}, but there is no "
+            "closed-form probe to compare it with."
+        )
     if not probe.is_finding:
         return Mark.SAME, (
             "In part: it learned, but not provably more than a closed-form probe of the pretrained "

@@ -25,8 +25,7 @@ from tltool.inference.predictor import Predictor
 from tltool.inference.split_doubts import Doubts, find_doubts
 from tltool.inference.split_features import probe_splits, split_features
 from tltool.inference.split_limits import SplitLimits
-from tltool.models.backbone import Backbone
-from tltool.models.serialization import rebuild
+from tltool.inference.start_backbone import start_backbone
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.callbacks.feature_reading import reading_features
 
@@ -44,7 +43,8 @@ def measure_split(
     Args:
         predictor: The checkpoint.
         data: Its data.
-        with_probe: Fit the closed-form probe too, which needs features of all images.
+        with_probe: Fit the closed-form probe too, which needs features of all images, and the
+            weights that the run began with: without them `MeasuredSplit.no_probe` says why.
         caching: The options of the feature cache, by which features are looked up.
         seed: Of the run: random weights of the backbone are drawn by it again.
     """
@@ -79,13 +79,13 @@ def measure_split(
     is_shown = temperature != 1 and not calibration.num_shared(data.splits, split)
     train_labels = torch.tensor(data.samples("train").labels)
     baselines = constant_baselines(train_labels, labels, kind.objective)
-    doubts = Doubts([], {})
-    if with_probe:
+    doubts, no_probe = Doubts([], {}), ""
+    try:
+        backbone = start_backbone(predictor.task, seed=seed) if with_probe else None
+    except (OSError, ValueError) as error:  # The rest is measured without its weights.
+        backbone, no_probe = None, str(error)
+    if backbone is not None:
         # As it was before training, and so perhaps in the cache.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            backbone = rebuild(predictor.task.task_config["backbone"])
-        assert isinstance(backbone, Backbone)  # noqa: S101  # the description was written by one
         calibrate_backbone_(backbone, data)
         learned = probe_splits(data, split)
         rows = [split_features(backbone, data, name, caching=caching) for name in learned]
@@ -109,4 +109,5 @@ def measure_split(
         limits=None if limits is None else limits.result(data, split),
         doubts=doubts.sentences,
         doubt_counts=doubts.counts,
+        no_probe=no_probe,
     )

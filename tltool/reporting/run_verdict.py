@@ -152,6 +152,13 @@ def what_next(
         other = run.fit_command("--seed_everything", str(seed + 1 if type(seed) is int else 1))
         words = "Use it, and train it again with another seed to see how much was noise:"
         return words, [run.checkpoint_command("predict"), other]
+    return _measure_more(run, evaluation)
+
+
+def _measure_more(run: RunRecord, evaluation: MeasuredSplit | None) -> tuple[str, list[str]]:
+    if evaluation is not None and evaluation.no_probe:
+        words = "Put back the weights that it began with, and compare it with the probe:"
+        return words, [shell_command("tltool", "report", run.run_dir)]
     images = "images that are there"
     if evaluation is not None:
         images = "more images of more groups" if evaluation.groups else "more images"
