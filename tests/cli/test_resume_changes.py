@@ -307,6 +307,18 @@ def test_a_weights_file_that_moved_is_no_difference(resume, tmp_path):
     assert "model.backbone.init_args.weights was" not in err
 
 
+def test_other_weights_in_the_file_are_not_taken_for_the_probe_of_the_run(resume, tmp_path):
+    path = "runs/images/0/checkpoints/last.ckpt"
+    checkpoint = saved(path) | {"loaded_hash": "of other weights"}
+    checkpoint["config"]["model"]["backbone"]["init_args"]["weights"] = "weights.pth"
+    torch.save(checkpoint, path)
+    shutil.copy(path, tmp_path / "weights.pth")
+    _, out, _ = resume("--model.backbone.weights", tmp_path / "weights.pth")
+    why = f"the weights '{tmp_path / 'weights.pth'}' are not those that the run began with"
+    assert f"probe     left out: {why}" in out
+    assert saved()["loaded_hash"] == "of other weights"
+
+
 def test_a_checkpoint_of_python_is_compared_by_its_facts(resume, tmp_path):
     path = "runs/images/0/checkpoints/last.ckpt"
     checkpoint = saved(path)

@@ -309,5 +309,16 @@ def test_a_run_whose_weights_file_is_gone_is_measured_without_the_probe(loaded, 
     assert "accuracy on 4 val images" in out
 
 
+def test_other_weights_in_the_file_of_a_run_are_not_taken_for_those_it_began_with(
+    loaded, weights, capsys
+):
+    torch.save(Backbone("test_resnet", weights="random").model.state_dict(), weights)
+    report(loaded[0])
+    out = capsys.readouterr().out
+    why = f"the weights '{weights}' are not those that the run began with"
+    assert f"missing      No closed-form probe: {why}" in out
+    assert "accuracy on 4 val images" in out
+
+
 def test_the_probe_of_a_run_is_measured_with_the_weights_that_it_began_with(loaded):
     assert PROBE in measure_run(loaded[0]).evaluation.baselines

@@ -178,6 +178,11 @@ def test_load_from_checkpoint_needs_nothing_else(tmp_path):
     assert isinstance(ImageTask.load_from_checkpoint(tmp_path / "last.ckpt"), ImageTask)
 
 
+def test_a_rebuilt_task_does_not_know_the_weights_that_training_began_with():
+    task = make_task()
+    assert ImageTask.rebuilt(task.task_config, task.state_dict()).backbone.loaded_hash is None
+
+
 def test_a_task_of_another_version_is_refused_with_what_to_do():
     task = make_task()
     with pytest.raises(ValueError, match=r"makes its ImageTask with focal, .* Another version"):

@@ -16,7 +16,7 @@ from tltool.cli.build import Experiment, run_experiment
 from tltool.cli.rank_trial import try_all_reduce, try_save
 from tltool.cli.run_trainer import same_run
 from tltool.diagnostics.checks.check_result import CheckResult
-from tltool.features.fingerprint import hash_weights
+from tltool.models.weights_hash import hash_weights
 from tltool.training.distributed.launch import find_launch, node_name
 from tltool.training.distributed.rank_meeting import RankMeeting, StageLimit
 from tltool.training.distributed.rank_report import (

@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from tltool._plain_text import one_line
 from tltool.cli.build import Experiment
 from tltool.evaluation.score import ACCURACY, Score
 from tltool.evaluation.score_interval import ScoreInterval
@@ -11,6 +12,7 @@ from tltool.features.frozen_front import FrozenFront
 from tltool.inference.best_features import BestFeatures
 from tltool.inference.refit_start import refit_start
 from tltool.inference.run_gain import ProbeBaseline, RunGain, measure_gain, measure_probe
+from tltool.inference.start_backbone import changed_weights
 from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.backbone_start import calibrate_backbone_
 from tltool.training.head_start import is_limited
@@ -31,11 +33,15 @@ def print_probe(
         front: See `fit_front`.
 
     Returns:
-        ``None`` where features are not cached, training is a try, or the fit would take long; and
-        on other ranks than the first.
+        ``None`` where features are not cached, training is a try, the fit would take long, or the
+        run that is resumed has begun with other weights; and on other ranks than the first.
     """
     caching = experiment.config.features
     if not trainer.is_global_zero or not caching.enabled or is_limited(trainer):
+        return None
+    resumed = experiment.start.resumed
+    if changed := resumed and changed_weights(experiment.backbone, resumed.loaded_hash):
+        print(f"probe     left out: {one_line(changed)}")
         return None
     backbone = experiment.backbone.to(trainer.strategy.root_device)
     calibrate_backbone_(backbone, experiment.data)

@@ -10,7 +10,7 @@ from tltool.cli.parser import Parser
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.model_folder import LOCAL
 from tltool.training.adapter_file import is_adapter_file
-from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
+from tltool.training.checkpoint_io import CONFIG, LOADED_HASH, TASK, read_checkpoint
 from tltool.training.epoch_position import read_position
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import model_differences
@@ -40,6 +40,8 @@ class ResumedConfig:
             )
         checkpoint = read_checkpoint(ckpt_path, map_location="meta")
         self._task_config = checkpoint[TASK]
+        #: See `Backbone.loaded_hash`.
+        self.loaded_hash: str | None = checkpoint.get(LOADED_HASH)
         #: The configuration of ``fit``; empty where the run was started from Python.
         self.config: dict[str, Any] = checkpoint.get(CONFIG, {})
         loops = checkpoint.get("loops")  # There are none beside weights alone.

@@ -1,7 +1,6 @@
 """Fingerprint of features: all that decides them apart from the image, as one name."""
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from torch import nn
 
 import tltool
 from tltool._own_code import is_own, own_code, plain_attributes
-from tltool.features.file_hashes import HASH_BYTES, hash_content
+from tltool.features.file_hashes import hash_content
+from tltool.models.weights_hash import hash_weights
 
 # Ways to the same numbers, and where the weights came from, which are hashed themselves.
 _SOURCE = ("weights", "weights_key", "allow_partial")
@@ -79,18 +79,6 @@ def make_fingerprint(
     }
     text = json.dumps(facts, sort_keys=True, allow_nan=True)
     return Fingerprint(hash_content(text.encode()).hex(), json.loads(text))
-
-
-def hash_weights(module: nn.Module) -> str:
-    """Return a hash of all parameters and buffers of a module: names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=HASH_BYTES)
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        # Flat, for numbers without a shape, such as a counter of batches, have no bytes to view.
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _own_code(modules: Mapping[str, nn.Module]) -> dict[str, str]:

@@ -49,6 +49,7 @@ from tltool.models.weights.loading import (
 )
 from tltool.models.weights.model_folder import find_origin
 from tltool.models.weights.trained_backbone import edits_warnings, own_preprocessing
+from tltool.models.weights_hash import hash_tensors
 from tltool.surgery.edits import EditReport
 from tltool.surgery.module_replacement import shortened
 
@@ -178,13 +179,15 @@ class Backbone(EditedModel):
             name, self.weights, options, allow_partial, weights_key, input_size=origin.input_size
         )
         self.model = model  # Any: the type of nn.Module does not know the methods of timm's models.
+        #: Hash of the loaded weights before any edit, of a checkpoint's backbone of those that its
+        #: run began with, if it knows them; ``random`` where none were loaded.
+        self.loaded_hash: str | None = (
+            "random" if self.weights == "random" else hash_tensors(model.state_dict())
+        )
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
             log.info("Stopped %s early: dropped %s.", name, dropped)
-        if not hasattr(self.model, "group_matcher") and name != PIXELS:
-            log.info("%s has no group matcher: its layer groups are its top-level children.", name)
-        elif not has_coarse_groups(self.model):
-            log.info("%s has no coarse layer groups in timm: its fine ones are its groups.", name)
+        self._describe_groups()
         self._protect_convolutions()
         self._freeze_unused()
         #: What each edit changed.
@@ -203,6 +206,16 @@ class Backbone(EditedModel):
             self.model.to(memory_format=torch.channels_last)
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
+
+    def _describe_groups(self) -> None:
+        if not hasattr(self.model, "group_matcher") and self.name != PIXELS:
+            log.info(
+                "%s has no group matcher: its layer groups are its top-level children.", self.name
+            )
+        elif not has_coarse_groups(self.model):
+            log.info(
+                "%s has no coarse layer groups in timm: its fine ones are its groups.", self.name
+            )
 
     def _protect_convolutions(self) -> None:
         unsafe = replace_strided_pointwise_(self.model)

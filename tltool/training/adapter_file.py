@@ -9,12 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tltool.features.fingerprint import hash_weights
 from tltool.models.backbone import Backbone
 from tltool.models.serialization import rebuild
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.safetensors_file import read_description, save_weights
 from tltool.models.weights.state_dict_files import check_checksum
+from tltool.models.weights_hash import hash_weights
 
 # Edits that begin with random numbers, which the file holds.
 _RANDOM = ("add_lora", "reinitialize")

@@ -18,6 +18,7 @@ from tltool.training.task_file import is_task_file, read_task
 
 TASK = "task_config"  # The key under which a checkpoint says how to rebuild its task.
 CONFIG = "config"  # That of the configuration of `tltool fit`, as plain data.
+LOADED_HASH = "loaded_hash"  # That of `Backbone.loaded_hash`.
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -16,7 +16,7 @@ from tltool.models.label_loss import RegressionLoss, label_loss, label_predictio
 from tltool.models.non_finite import check_finite
 from tltool.models.serialization import check_known_arguments
 from tltool.training.calibration import Calibration
-from tltool.training.checkpoint_io import TASK, read_checkpoint
+from tltool.training.checkpoint_io import LOADED_HASH, TASK, read_checkpoint
 from tltool.training.loss_options import loss_options
 from tltool.training.task_serialization import load_state_, task_arguments, task_config
 
@@ -200,6 +200,7 @@ class Classifier(LightningModule):
         """
         task = cls.rebuilt(checkpoint[TASK], checkpoint["state_dict"])
         task.calibration = Calibration.of_checkpoint(checkpoint)
+        task.backbone.loaded_hash = checkpoint.get(LOADED_HASH)
         check_finite(task, source)
         return task
 
@@ -216,4 +217,5 @@ class Classifier(LightningModule):
         load_state_(task, state_dict)
         task.closed_form_start = False
         task.task_config = config  # It still names the weights that training began with.
+        task.backbone.loaded_hash = None  # Nor was it they that were loaded here.
         return task.eval()

@@ -8,7 +8,7 @@ from tltool.data.loading.labels import TargetStats
 from tltool.data.loading.samples import Splits
 from tltool.models.serialization import plain
 from tltool.training.calibration import CALIBRATION
-from tltool.training.checkpoint_io import TASK
+from tltool.training.checkpoint_io import LOADED_HASH, TASK
 from tltool.training.csv_logger import add_last_row, resume_rows
 from tltool.training.measured_classifier import MeasuredClassifier
 from tltool.training.metric_state import gather_sums, set_sums_
@@ -40,6 +40,7 @@ class TaskCheckpoint:
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add everything to a checkpoint."""
         checkpoint[TASK] = self._task.task_config
+        checkpoint[LOADED_HASH] = self._task.backbone.loaded_hash
         if self._task.calibration.num_images:
             checkpoint[CALIBRATION] = self._task.calibration.state_dict()
         trainer = self._task._trainer
@@ -63,6 +64,7 @@ class TaskCheckpoint:
         stats = checkpoint[TASK].get("target_stats")
         if stats is not None:  # Those that its head has learned, where the images are others now.
             task.set_target_stats_(TargetStats.from_plain(stats))
+        task.backbone.loaded_hash = checkpoint.get(LOADED_HASH)
         self.saved_optimizer = checkpoint.get("optimizer")
         if self._splits is not None and self._run_facts is not None:
             before = checkpoint.get("run_facts", {})
