@@ -1,5 +1,7 @@
 """A run that ends with the start, fitted anew: what validate, test and report say of its images."""
 
+import shutil
+
 import pytest
 
 from tests.conftest import write_images
@@ -39,6 +41,17 @@ def test_tuning_images_that_trained_are_warned_of_and_test_images_are_not(
     assert status == 0
     said = "60 of these 60 images have names of images that this checkpoint was trained on"
     assert (said in err, "the numbers flatter it: type tltool test." in err) == (warns, warns)
+
+
+def test_a_head_that_has_learned_the_tuning_images_keeps_the_temperature_of_before(
+    run, run_tltool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tltool.inference.checkpoint_calibration.LEAST_IMAGES", 60)
+    place = shutil.copytree(run, tmp_path / "run")
+    (place / "status.json").unlink()  # As if it had been killed behind the refit.
+    status, out, err = run_tltool("fit", "--config", place / "config.yaml", "--run_dir", place)
+    assert (status, "nothing left to train" in out) == (0, True), err
+    assert "calibration" not in read_checkpoint(place / "checkpoints" / "best.ckpt")
 
 
 def test_images_that_stayed_are_not_reported_as_others(run):

@@ -6,6 +6,7 @@ from tltool.cli.build import Experiment
 from tltool.evaluation.temperature import TemperatureFit
 from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
+from tltool.inference.refit_start import is_refit
 from tltool.reporting.wandb.run_logger import log_summary
 from tltool.training.head_start import is_limited
 
@@ -21,13 +22,13 @@ def calibrate_fit(
         best: See `best_features`.
 
     Returns:
-        ``None`` where it is turned off, nothing was trained, training is a try, or too few images
-        validate; and on other ranks than the first.
+        ``None`` where it is turned off, nothing was trained, training is a try, too few images
+        validate, or the checkpoint has learned them; and on other ranks than the first.
     """
     path = experiment.run_dir / "checkpoints" / "best.ckpt"
     is_wanted = trainer.is_global_zero and experiment.config.calibrate and not is_limited(trainer)
     is_wanted = is_wanted and experiment.task.objective == "single_label"
-    if not (is_wanted and path.is_file() and can_calibrate(experiment.data)):
+    if not (is_wanted and path.is_file() and can_calibrate(experiment.data)) or is_refit(path):
         return None
     fit = calibrate_checkpoint(
         path,
