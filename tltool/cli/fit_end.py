@@ -16,6 +16,7 @@ from tltool.reporting.run_record import MADE_AGAIN, read_run
 from tltool.reporting.run_verdict import what_next
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.ending import Ending
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.find_callback import find_callback
 
 
@@ -27,10 +28,12 @@ def print_best(run_dir: Path, trainer: Trainer) -> None:
     chooses_last = ending is not None and ending.choose == "last"
     if kept.name == "last.ckpt":
         print(f"\nlast {one_line(kept)}: without a validation there is no best epoch")
-    elif checkpoint.best_model_score is not None:
-        print(f"\nbest {checkpoint.monitor} {checkpoint.best_model_score:.4f}: {one_line(kept)}")
+    elif (score := _kept_score(kept, checkpoint)) is not None:
+        print(f"\nbest {checkpoint.monitor} {score:.4f}: {one_line(kept)}")
     elif chooses_last:
         print(f"\nbest {one_line(kept)}: the last epoch, whose {checkpoint.monitor} is not known")
+    else:
+        print(f"\nbest {one_line(kept)}: it does not say its {checkpoint.monitor}")
 
 
 def print_outcome(gain: RunGain | None, seconds: float, *, earlier: float = 0.0) -> None:
@@ -70,6 +73,16 @@ def print_next(run_dir: Path, gain: RunGain | None, config: Mapping[str, Any]) -
     mark = Mark.NO if difference.is_finding else Mark.SAME
     words, commands = what_next(read_run(run_dir), mark)
     print(f"next      {one_line(words)} {commands[0]}")
+
+
+def _kept_score(path: Path, best: BestCheckpoint) -> float | None:
+    """Return what a checkpoint says of itself: other weights may have taken the best one's place.
+
+    Of a run that was over already, ``best`` knows the best epoch alone.
+    """
+    states = read_checkpoint(path).get("callbacks", {})  # A merge that was put there has none.
+    score = states.get(best.state_key, {}).get("best_model_score")
+    return None if score is None else float(score)
 
 
 def _kept_checkpoint(run_dir: Path) -> Path:

@@ -318,6 +318,21 @@ def test_a_run_that_is_over_says_the_score_of_its_last_epoch(hard_images, tmp_pa
     assert scores == [float(first.seen.metrics[-1]["val/accuracy"])] * 2
 
 
+def test_a_run_that_is_over_says_the_score_of_the_weights_that_were_chosen(
+    hard_images, tmp_path, capsys
+):
+    ending = {"include_start": True, "choose": "one_standard_error"}
+    first = Run(hard_images, tmp_path, Ending(**ending), max_epochs=1)
+    last, content = tmp_path / "checkpoints" / "last.ckpt", first.checkpoint("last.ckpt")
+    content["callbacks"]["BestCheckpoint"]["best_model_score"] = torch.tensor(0.9)  # Of an epoch.
+    torch.save(content, last)
+    again = Run(hard_images, tmp_path, Ending(**ending), max_epochs=1, ckpt_path=last)
+    print_best(tmp_path, again.trainer)
+    assert first.chosen["candidate"] == "start"
+    said = f"best val/accuracy {float(first.chosen['accuracy']):.4f}: "
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("harm", ["missing", "damaged", "of another run"])
 def test_a_start_that_is_gone_is_said_and_nothing_wrong_is_chosen(
     hard_images, tmp_path, caplog, harm
