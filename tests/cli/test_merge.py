@@ -1,6 +1,7 @@
 """`tltool merge`, and what `tltool fit` makes of the section ``ending``."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_run_merges_on_its_own_images_and_predicts(run, run_tltool, images):
     assert out.strip().endswith(": merged.ckpt")
     status, _, err = run_tltool("predict", "--ckpt_path", "merged.ckpt", "--data.root", images)
     assert status == 0, err
+
+
+def test_a_merge_chooses_by_what_the_run_has_chosen_by(run, run_tltool, tmp_path):
+    place = shutil.copytree(run, tmp_path / "run")
+    for path in (place / "checkpoints").glob("*.ckpt"):
+        content = torch.load(path, weights_only=True)
+        content[CONFIG]["monitor"] = "val/f1"
+        torch.save(content, path)
+    status, out, err = run_tltool("merge", place)
+    assert (status, "val/f1" in out) == (0, True), err
 
 
 def test_it_trains_on_from_merged_weights(run, run_tltool, images):

@@ -110,7 +110,7 @@ def merge(
     )
     save_merge(sources, found, output)
     usual = MONITORS[sources.task.objective]
-    _print(found, images, usual, monitor or usual)
+    _print(found, images, usual, monitor or sources.monitor)
     print(f"{one_line(found.name)}: {one_line(output)}")
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tltool._objective import MONITORS
 from tltool.models.non_finite import check_finite
 from tltool.models.weight_averaging import differing_tensors
 from tltool.training.callbacks.ending_files import KEPT
-from tltool.training.checkpoint_io import TASK, read_checkpoint
+from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import model_differences
 from tltool.training.resume_rules import Rule
@@ -43,6 +44,12 @@ class MergeSources:
     base: Mapping[str, Any]
     task: ImageTask
     images: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def monitor(self) -> str:
+        """The metric that the run has chosen by; where it does not say, that of the objective."""
+        chosen: str | None = self.base.get(CONFIG, {}).get("monitor")
+        return chosen or MONITORS[self.task.objective]
 
     @property
     def changed(self) -> set[str]:

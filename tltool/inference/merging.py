@@ -10,7 +10,6 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from tltool._lookup import lookup
-from tltool._objective import MONITORS as OBJECTIVE_MONITORS
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.evaluation.candidates import Candidate, Choice, paired_gain
 from tltool.evaluation.multi_label import MultiLabelPredictions
@@ -102,7 +101,7 @@ def merge_weights(
         data: Images with the preprocessing of ``sources.task.data_config``.
         trainer: Says on which device to compute; ``None`` for the default one.
         choose: See `choose_candidate`.
-        monitor: The metric to choose by, one of `MONITORS`; ``None`` for that of the objective.
+        monitor: The metric to choose by, one of `MONITORS`; ``None`` for that of the run.
 
     Raises:
         ValueError: If there is nothing to choose by, or an option is out of its range, or does
@@ -137,7 +136,7 @@ def merge_weights(
     # The order of the training images, so that a merge equals the end of its run.
     data.load_state_dict(sources.base.get(type(data).__qualname__) or {"seed": 0})
     train = data.train_dataloader() if norms_of(task, changed) else None
-    monitor = monitor or OBJECTIVE_MONITORS[task.objective]
+    monitor = monitor or sources.monitor
     mode = lookup(MONITORS, monitor, kind="monitor")
     with restored_task(task, [], changed):
         trial = CandidateTrial(task, trainer, data.val_dataloader(), train, changed)

@@ -234,6 +234,8 @@ def test_an_interrupted_end_changes_nothing_and_says_how_to_make_up_for_it(
     assert f"Type: tltool merge {tmp_path} --average wise_ft" in caplog.text
     Run(hard_images, tmp_path, Ending(average="wise_ft", choose="trained"), **options)
     assert f"merge {tmp_path} --average wise_ft --choose trained" in caplog.text
+    Run(hard_images, tmp_path, Ending(average="wise_ft", points=(0.5, 1)), **options)
+    assert f"merge {tmp_path} --average wise_ft --points '[0.5, 1]'" in caplog.text
 
 
 def test_an_end_that_was_killed_in_front_of_its_table_is_not_advised_again(

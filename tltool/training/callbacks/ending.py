@@ -251,7 +251,9 @@ class Ending(Callback):
             average = "soup" if self.average == "soup" else "wise_ft"
             has_rule = self.choose != "best" and average != "soup"  # There, no start competes.
             rule = ("--choose", self.choose) if has_rule else ()
-            words = ("merge", directory.parent, "--average", average, *rule)
+            is_usual = self.average != "wise_ft" or set(self.points) == set(POINTS)
+            points = () if is_usual else ("--points", str(self.points))
+            words = ("merge", directory.parent, "--average", average, *points, *rule)
             command = shell_command("tltool", *words)
             log.warning(
                 "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
