@@ -25,7 +25,7 @@ def test_a_missing_folder_says_what_is_there(images, missing, advice):
     [
         (
             {"ants": 3, "bees": 3, "wasps": 0},
-            "class wasps in .* has 0 images, .* or remove",
+            "class wasps in .* has no image. .* or remove",
         ),
         ({"ants": 3, "bees": 1}, "class bees in .* has 1 image, which cannot be split"),
         ({"ants": 3}, "Add images of a second class"),

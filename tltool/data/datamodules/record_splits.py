@@ -249,15 +249,19 @@ def check_class_sizes(
         Traceback (most recent call last):
         ...
         ValueError: The class antss ... Is 'antss' 'ants', misspelled? Add images, or remove...
+        >>> check_class_sizes({"ants": 7, "bees": 0}, place="'images'", splits=["train"])
+        Traceback (most recent call last):
+        ...
+        ValueError: The class bees in 'images' has no image. Add images, or remove the class.
     """
     small = {name: count for name, count in counts.items() if count < len(splits)}
     if small:
         most = max(small.values())
         number = "1 image" if most == 1 else f"{most} images"
+        why = f"{number}, which cannot be split into one for each of {', '.join(splits)}"
         raise ValueError(
-            f"The class {_listed(list(small))} in {place} has {number}, which cannot be split into "
-            f"one for each of {', '.join(splits)}. {_misspelled(small, counts)}Add images, or "
-            "remove the class."
+            f"The class {_listed(list(small))} in {place} has {why if most else 'no image'}. "
+            f"{_misspelled(small, counts)}Add images, or remove the class."
         )
     if len(counts) < 2 and len(expected) < 2:
         raise ValueError(
