@@ -158,6 +158,11 @@ def test_the_summary_of_many_classes_is_short(images):
     assert data.summary() == "images: 13 train, 9 val, 9 classes (1 to 2 images each)"
 
 
+def test_the_summary_of_many_classes_of_one_size_names_it_once(images):
+    data = ImageFolderDataModule(images({f"class{i}": 2 for i in range(9)}))
+    assert data.summary() == "images: 9 train, 9 val, 9 classes (1 image each)"
+
+
 def test_prediction_reads_every_image_below_a_folder_in_order(images, data_config):
     images({"b": 1, "a": 2}, below="deeper")
     root = images({"": 1})

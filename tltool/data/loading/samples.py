@@ -111,7 +111,9 @@ def _describe_labels(samples: Samples, class_names: Sequence[str]) -> str:
         return f"{class_names[0]} {min(numbers):g} to {max(numbers):g} (mean {mean:.3g})"
     counts = samples.class_counts(len(class_names))
     named = [f"{name} {count}" for name, count in zip(class_names, counts, strict=True)]
-    each = f"{min(counts)} to {max(counts)} images each"
+    least, most = min(counts), max(counts)
+    images = "1 image" if most == 1 else f"{most} images"
+    each = f"{images} each" if least == most else f"{least} to {images} each"
     classes = ", ".join(named) if len(named) <= _NAMED else each
     several = ", several for an image" if labels and isinstance(labels[0], tuple) else ""
     return f"{len(class_names)} classes{several} ({classes})"
