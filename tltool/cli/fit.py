@@ -24,7 +24,7 @@ from tltool.cli.surgery_damage import print_surgery
 from tltool.cli.trainer_section import describe_cut, take_launch
 from tltool.data.transforms.crop_mode import crop_mode_name
 from tltool.inference.run_gain import RunGain
-from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish
+from tltool.reporting.wandb.run_logger import RunLogger, find_logger, finish, log_checkpoints
 from tltool.training.callbacks.early_end import EarlyEnd, end_reason
 from tltool.training.callbacks.signal_stop import leave_together
 from tltool.training.distributed.launch import find_launch
@@ -164,6 +164,7 @@ def _train(
     calibration = calibrate_fit(experiment, trainer, best)
     gain = measure_fit(experiment, trainer, probe, best) if probe else None
     trust = trust_fit(experiment, trainer, best)  # Behind what fits the head anew.
+    log_checkpoints(trainer)  # As they stay.
     finish(trainer)
     _check_trained(experiment, trainer)
     is_try = trainer.fast_dev_run  # type: ignore[attr-defined]  # Trainer sets it

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ import yaml
 from lightning.pytorch import Trainer
 from PIL import Image
 
+import tltool.cli.fit
 import tltool.reporting.wandb
+from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.data.loading.samples import Samples, Splits
@@ -26,6 +30,7 @@ from tltool.reporting.wandb.media import log_predictions
 from tltool.reporting.wandb.run_identity import RunIdentity, find_identity, keep_identity
 from tltool.reporting.wandb.run_logger import finish
 from tltool.reporting.wandb.run_tracking import WandbTracking
+from tltool.training.distributed.signals import SignalStopped
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import git_commit
 from tltool.training.run_facts import split_fingerprint
@@ -220,6 +225,35 @@ def test_checkpoints_are_versions_of_one_artifact(run_with_images):
     (content,) = models[0].manifest.contents
     assert "state_dict" in torch.load(content.local_path, weights_only=True)
     assert "/wandb/artifacts/staging/" in content.local_path
+
+
+def test_the_best_checkpoint_that_is_sent_is_the_one_that_lies_in_the_run_directory(
+    fit_offline, tmp_path
+):
+    images = write_images(tmp_path / "many", per_class=100)  # Enough for a temperature and limits.
+    head = ("--finetuning", "LinearProbe", "--trainer.max_epochs", "1")
+    options = ("--data.val_fraction", "0.5", "--wandb.log_checkpoints", "true")
+    (run,) = fit_offline(tmp_path, "--data.root", images, *head, *options)
+    (best,) = [a for a in run.artifacts if "best" in a.aliases]
+    (content,) = best.manifest.contents
+    (kept,) = tmp_path.glob("*/*/checkpoints/best.ckpt")
+    assert Path(content.local_path).read_bytes() == kept.read_bytes()
+    assert {"calibration", "trust"} <= torch.load(kept, weights_only=True).keys()
+
+
+def test_a_run_stopped_behind_its_training_sends_its_checkpoints_when_it_is_started_again(
+    images, tmp_path, offline_runs, monkeypatch
+):
+    head = ["--finetuning", "LinearProbe", "--trainer.max_epochs", "1", "--data.root", str(images)]
+    logged = ["--wandb.project", "test", "--wandb.log_checkpoints", "true"]
+    words = ["fit", *SMALL, *head, *logged, "--run_dir", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        stop = Mock(side_effect=SignalStopped(signal.SIGTERM))
+        patch.setattr(tltool.cli.fit, "trust_fit", stop)
+        statuses = [main(words)]
+    statuses.append(main(words))
+    sent = [[a for a in run.artifacts if a.type == "model"] for run in offline_runs(tmp_path)]
+    assert (statuses, list(map(len, sent))) == ([85, 0], [0, 2])
 
 
 @pytest.fixture(scope="module")

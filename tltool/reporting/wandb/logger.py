@@ -47,7 +47,9 @@ def wandb_logger(
             as ``WANDB_MODE`` says (``disabled`` is no logger), else so where no account is set up.
         log_images: Send images too: the worst of the validation, and some training images as they
             are augmented.
-        log_checkpoints: Send the best and the last checkpoint too.
+        log_checkpoints: Send the best and the last checkpoint too. ``tltool fit`` does so when
+            nothing changes them any more; with a Trainer of your own, call
+            `tltool.reporting.wandb.run_logger.log_checkpoints` behind its ``fit``.
 
     Raises:
         ValueError: If W&B does not allow the names.

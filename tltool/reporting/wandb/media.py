@@ -1,4 +1,4 @@
-"""Media of a run on Weights & Biases: tables, figures, images and checkpoints."""
+"""Media of a run on Weights & Biases: tables, figures and images."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -112,19 +112,6 @@ def log_augmented(run: Any, loader: TrainingLoader, data_config: Mapping[str, An
     batch = loader.images.collate_fn(items)
     images = [wandb.Image(_picture(image, data_config)) for image in batch["images"]]
     run.log({"train/augmented": images})
-
-
-def log_checkpoints(run: Any, directory: Path) -> None:
-    """Log the last and the best checkpoint of a directory as versions of one artifact."""
-    import wandb
-
-    with files_beside(run):
-        for name in ("last", "best"):
-            path = directory / f"{name}.ckpt"
-            if path.is_file():
-                artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
-                artifact.add_file(str(path))
-                run.log_artifact(artifact, aliases=[name])
 
 
 def _picture(image: Tensor, data_config: Mapping[str, Any]) -> Image.Image:

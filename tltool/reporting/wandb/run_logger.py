@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
@@ -150,6 +151,27 @@ def log_summary(trainer: Trainer, values: Mapping[str, Any]) -> None:
     logger = find_logger(trainer)
     if logger is not None:
         logger.experiment.summary.update(dict(values))
+
+
+@rank_zero_only
+@without_lost_service
+def log_checkpoints(trainer: Trainer) -> None:
+    """Send the last and the best checkpoint as versions of one artifact, if that was asked for.
+
+    It stands behind all that changes them, see `tltool.cli.fit`: a run that is stopped before sends
+    none, and the one that resumes it does.
+    """
+    logger = find_logger(trainer)
+    if not isinstance(logger, RunLogger) or not logger.log_checkpoints:
+        return
+    run = logger.experiment
+    with files_beside(run):
+        for name in ("last", "best"):  # The newest version has the alias ``latest``.
+            path = logger.run_dir / "checkpoints" / f"{name}.ckpt"
+            if path.is_file():
+                artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
+                artifact.add_file(str(path))
+                run.log_artifact(artifact, aliases=[name])
 
 
 @rank_zero_only

@@ -38,8 +38,9 @@ class WandbTracking(Callback):
     Its configuration, whole and as a flat block; a name that says what differs; the phases; loss,
     gradient and throughput by step; the alarms of `HealthMonitor`; the baselines and the gain over
     them; the metrics of the best epoch; and at the end per-class metrics. It does nothing where the
-    trainer has no ``WandbLogger``. Images and checkpoints are sent only if `wandb_logger` was asked
-    to. It stands behind `FeatureCaching` and `HealthMonitor` in the list of callbacks.
+    trainer has no ``WandbLogger``. Images are sent only if `wandb_logger` was asked to, and so are
+    checkpoints, by `log_checkpoints`. It stands behind `FeatureCaching` and `HealthMonitor` in the
+    list of callbacks.
 
     Args:
         config: The whole configuration, as plain data; ``None`` for the flat block alone.
@@ -112,7 +113,7 @@ class WandbTracking(Callback):
             return
         if not isinstance(val, BatchLoader):
             return
-        if self._sends("images"):
+        if self._sends_images:
             media.log_augmented(self._run, train, self._task.data_config)
         if self._task.objective != "single_label":
             return  # The tables are of one class for each image.
@@ -228,12 +229,10 @@ class WandbTracking(Callback):
             if predictions is not None:
                 media.log_predictions(self._run, section, predictions, self._task.class_names)
         loader = trainer.val_dataloaders
-        if self._sends("images") and self._best is not None and isinstance(loader, BatchLoader):
+        if self._sends_images and self._best is not None and isinstance(loader, BatchLoader):
             media.log_errors(self._run, self._best, loader, self._task)
         if isinstance(self._logger, RunLogger):
             media.log_health(self._run, self._logger.run_dir / "health.csv")
-            if self._sends("checkpoints"):
-                media.log_checkpoints(self._run, self._logger.run_dir / "checkpoints")
         self._keep_step()
 
     def on_exception(self, *args: Any) -> None:
@@ -245,5 +244,6 @@ class WandbTracking(Callback):
         if isinstance(self._logger, RunLogger):
             self._logger.keep_step()
 
-    def _sends(self, what: str) -> bool:
-        return bool(getattr(self._logger, f"log_{what}", False))
+    @property
+    def _sends_images(self) -> bool:
+        return isinstance(self._logger, RunLogger) and self._logger.log_images
