@@ -15,6 +15,7 @@ from tltool.cli.build import build
 from tltool.cli.run_start import begin
 from tltool.cli.sections import experiment_parser
 from tltool.cli.short_forms import rewrite
+from tltool.diagnostics.advice.training_time import TrainingTime
 from tltool.models.backbone import Backbone
 from tltool.reporting.run_record import read_run
 
@@ -153,6 +154,25 @@ def test_a_budget_becomes_epochs_and_is_gone(run_tltool, base, tmp_path):
     assert f"2s are enough for {epochs} epochs" in out
     assert f"epoch {epochs}/{epochs}" in out
     assert config(tmp_path)["budget"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_kept"),
+    [
+        ([], True),
+        (["--model.backbone.grad_checkpointing", "true"], False),  # Which no network is cut with.
+        (["--features.max_size", "1KB"], False),
+        (["--features.activations", "false"], False),
+        (["--data.mixup", 0.2], False),
+        (["--trainer.strategy", "fsdp2"], False),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_a_budget_counts_on_activations_only_where_they_are_kept(base, monkeypatch, words, is_kept):
+    taken = []
+    monkeypatch.setattr(TrainingTime, "epochs_within", lambda time, _: taken.append(time) or 1)
+    assert chosen_epochs(base, "--budget", "10m", *words) == 1
+    assert [time.start > 0 for time in taken] == [is_kept]
 
 
 def test_a_budget_of_one_epoch_leaves_no_room_for_a_probe_in_front(base, monkeypatch):

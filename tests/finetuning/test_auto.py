@@ -29,6 +29,11 @@ def test_on_a_cpu_the_last_groups_train():
     assert chosen(num_images=50_000) == LastBlocks(2, backbone_lr_scale=0.5)
 
 
+def test_the_reason_promises_no_activations_for_not_every_network_can_be_cut():
+    reason = Auto().choose(FACTS)[1]
+    assert reason.endswith("; the last groups take 40% of a forward pass")
+
+
 def test_on_a_gpu_everything_trains_on_many_images_alone():
     assert chosen(on_gpu=True) == LastBlocks(2, backbone_lr_scale=0.5)
     assert chosen(on_gpu=True, num_images=5000) == LPFT(probe_epochs=1)

@@ -11,7 +11,7 @@ from jsonargparse import Namespace, dict_to_namespace
 from tltool._objective import MONITORS
 from tltool.cli.trainer_section import uses_gpu, world_size
 from tltool.data.transforms.augmentation import Augmentation
-from tltool.diagnostics.advice.strategy_choice import choose_strategy, training_facts
+from tltool.diagnostics.advice.strategy_choice import choose_strategy
 from tltool.diagnostics.advice.training_time import measure_training_time
 from tltool.finetuning.durations import parse_duration
 from tltool.finetuning.strategies import LPFT, Auto, ChosenGroups, FinetuningStrategy, LinearProbe
@@ -80,20 +80,17 @@ def take_batch_size_of_checkpoint(config: Namespace, before: Mapping[str, Any]) 
 
 def epochs_of_budget(experiment: "Experiment", seconds: float) -> int:
     """Return the epochs that a budget allows, from measured steps of the last phase."""
-    config, made = experiment.config, experiment.made
-    phase = experiment.schedule.phases[-1]
-    facts = training_facts(experiment.task, experiment.data, max_epochs=1, on_gpu=False)
-    caching = made.features
-    keeps = caching.enabled and caching.activations and caching.views is not None
-    frozen = set(facts.forward_shares) - set(phase.groups)
-    front = sum(facts.forward_shares[group] for group in frozen) if keeps else 0.0
+    made, data, phase = experiment.made, experiment.data, experiment.schedule.phases[-1]
+    is_whole = not is_sharding(made.trainer.strategy)  # Else images are read.
     taken = measure_training_time(
         experiment.task,
-        experiment.data,
+        data,
         phase,
-        front=front,
-        views=caching.views or 1,
-        devices=world_size(config.trainer),
+        find_front=lambda backbone: (
+            made.features.planned_source(backbone, phase, data) if is_whole else None
+        ),
+        views=made.features.num_views(data),
+        devices=world_size(experiment.config.trainer),
     )
     return taken.epochs_within(seconds)
 

@@ -64,8 +64,9 @@ class Auto(FinetuningStrategy):
 
     - random weights: `FullFinetuning`, with batch norms in training;
     - very few images of a class, or a backbone without parameters: `LinearProbe`;
-    - otherwise, as on any CPU: `LastBlocks`, the last groups on cached activations. They are
-      those that take at most two-fifths of the forward pass, and at least one;
+    - otherwise, as on any CPU: `LastBlocks`, the last groups, on cached activations where the
+      network can be cut in front of them. They are those that take at most two-fifths of the
+      forward pass, and at least one;
     - on a GPU, with many images: `LPFT`, everything, on images.
 
     The augmentation becomes ``crop``, unless one is given, and a fifth of the training images is a
@@ -108,8 +109,7 @@ class Auto(FinetuningStrategy):
         number, behind = count_last_groups(facts.forward_shares)
         scale = LAST_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
         return LastBlocks(number, backbone_lr_scale=scale), (
-            f"{images}; the last groups take {behind:.0%} of a forward pass, and what is in front "
-            "is computed once"
+            f"{images}; the last groups take {behind:.0%} of a forward pass"
         )
 
 

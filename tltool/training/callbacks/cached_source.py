@@ -58,13 +58,13 @@ class CachedSource:
             return None
         phases = finetuning.phases_of_epoch(trainer.current_epoch)
         data = getattr(trainer, "datamodule", None)
-        is_random = isinstance(data, ImageDataModule) and data.transform(augment=True).is_random
-        if self._needs_images(trainer, is_random):
+        if reason := self._need_of_images(data):
+            self.say(trainer, reason)
             return None
         backbone: Any = pl_module.get_submodule("backbone")  # ImageTask takes only a Backbone.
         if all(set(phase.trains) == {"head"} for phase in phases):
             return backbone if self._fits(trainer, backbone.num_features, 4, loaders) else None
-        views = (self.views or 1) if is_random else 1
+        views = self.num_views(data)
         if not self.activations or len(phases) > 1 or finetuning.num_epochs(phases[0]) <= views:
             return None
         if all(parameter.requires_grad for parameter in backbone.parameters()):
@@ -74,24 +74,49 @@ class CachedSource:
             self.front = self._cut(trainer, backbone, loaders)
         return self.front
 
-    def _needs_images(self, trainer: Trainer, is_random: bool) -> bool:
-        """Tell whether the data ask for images that are new at each visit; offer another way."""
-        data = getattr(trainer, "datamodule", None)
-        if self.views is None and is_random:
-            self.say(
-                trainer,
+    def planned(self, backbone: Backbone, phase: Phase, data: ImageDataModule) -> Source | None:
+        """Return what will compute the rows of a phase that is long enough, before it begins.
+
+        Args:
+            backbone: With what the phase trains trainable, and the rest frozen.
+            phase: Resolved.
+            data: The images.
+
+        Returns:
+            ``None`` where images will be read. The rows are of ``fp32``, which holds all numbers.
+        """
+        images = [data.dataset("train", augment=True), data.dataset("val")]
+        if self._need_of_images(data):
+            return None
+        if set(phase.trains) == {"head"}:
+            return None if self._excess(backbone.num_features, 4, images) else backbone
+        cut = find_cut(backbone) if self.activations else ""
+        if isinstance(cut, str) or self._excess(cut.size, self._width, images):
+            return None
+        return FrozenFront(backbone, cut, "fp32")
+
+    def num_views(self, data: object) -> int:
+        """Return how many views of each training image are computed."""
+        return (self.views or 1) if _is_random(data) else 1
+
+    @property
+    def _width(self) -> int:
+        """Bytes of a value of activations."""
+        return DTYPES[self.activation_dtype].itemsize
+
+    def _need_of_images(self, data: object) -> str:
+        """Return why the data ask for images that are new at each visit, and another way, if so."""
+        if self.views is None and _is_random(data):
+            return (
                 "Augmented images are computed anew in each epoch. Set --features.views 4 to draw "
-                "from 4 augmented views of each, computed once.",
+                "from 4 augmented views of each, computed once."
             )
-            return True
         if isinstance(data, ImageDataModule) and (data.mixup or data.cutmix) and not self.mixup:
-            self.say(
-                trainer,
+            return (
                 "mixup and cutmix mix images, so these are read in each epoch. Set "
-                "--features.mixup 0.2 to mix what frozen layers compute, once, instead.",
+                "--features.mixup 0.2 to mix what frozen layers compute, once, instead."
             )
-            return True
-        return False
+        return ""
 
     def _cut(
         self, trainer: Trainer, backbone: Backbone, loaders: Sequence[BatchLoader]
@@ -101,8 +126,7 @@ class CachedSource:
         if isinstance(cut, str):
             self.say(trainer, f"Images are read in each epoch: {cut}.")
             return None
-        width = DTYPES[self.activation_dtype].itemsize
-        if not self._fits(trainer, cut.size, width, loaders):
+        if not self._fits(trainer, cut.size, self._width, loaders):
             return None
         return FrozenFront(backbone, cut, self.activation_dtype)
 
@@ -110,7 +134,13 @@ class CachedSource:
         self, trainer: Trainer, width: int, num_bytes: int, loaders: Sequence[BatchLoader]
     ) -> bool:
         """Tell whether the rows of all loaders are within the limit, and say so where not."""
-        images = [loader.images.dataset for loader in loaders]
+        reason = self._excess(width, num_bytes, [loader.images.dataset for loader in loaders])
+        if reason:
+            self.say(trainer, reason)
+        return not reason
+
+    def _excess(self, width: int, num_bytes: int, images: Sequence[object]) -> str:
+        """Return what to say where the rows of some data sets exceed the limit; empty elsewhere."""
         rows = sum(
             len(each) * ((self.views or 1) if each.transform.is_random else 1)
             for each in images
@@ -118,13 +148,15 @@ class CachedSource:
         )
         size = rows * width * num_bytes
         if size <= self.max_bytes:
-            return True
-        self.say(
-            trainer,
+            return ""
+        return (
             f"What the frozen layers compute of {rows:,} images and views would take "
-            f"{decimal(size)}: images are read in each epoch. Set --features.max_size to allow it.",
+            f"{decimal(size)}: images are read in each epoch. Set --features.max_size to allow it."
         )
-        return False
+
+
+def _is_random(data: object) -> bool:
+    return isinstance(data, ImageDataModule) and data.transform(augment=True).is_random
 
 
 def shards_weights(trainer: Trainer) -> bool:

@@ -22,6 +22,7 @@ from tltool.features.frozen_front import (
 from tltool.features.row_lookup import PassStoppedError
 from tltool.features.sizes import parse_size
 from tltool.features.store import NotKeptError
+from tltool.finetuning.phase import Phase
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.cached_source import CachedSource, Source, shards_weights
 from tltool.training.callbacks.signal_stop import stop_unsaved
@@ -97,6 +98,16 @@ class FeatureCaching(Callback):
             max_bytes=max_bytes,
             activation_dtype=activation_dtype,
         )
+
+    def planned_source(
+        self, backbone: Backbone, phase: Phase, data: ImageDataModule
+    ) -> Source | None:
+        """Return what will compute the rows that a long phase reads, see `CachedSource.planned`."""
+        return self._source.planned(backbone, phase, data) if self.enabled else None
+
+    def num_views(self, data: ImageDataModule) -> int:
+        """Return how many views of each training image are computed; of so few epochs, none is."""
+        return self._source.num_views(data)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the head start from features that are kept, see `start_head_`."""
