@@ -44,4 +44,4 @@ def test_the_gain_of_a_run_with_larger_errors_is_negative():
     targets = torch.arange(4.0)
     run, probe = (RegressionPredictions.of(targets + error, targets) for error in (2.0, 0.5))
     found = gain_summary(RunGain(ProbeBaseline("test", probe, None), run, is_optimistic=False))
-    assert (found["test/mae_of_best"], found["test/gain_over_probe"]) == (2.0, -1.5)
+    assert (found["test/mae_of_best"], found["gain_over_probe"]) == (2.0, -1.5)

@@ -102,13 +102,17 @@ def measure_fit(
 
 
 def gain_summary(gain: RunGain) -> dict[str, float]:
-    """Return what a logger keeps of a gain, by name; a gain is positive where the run is better."""
+    """Return what a logger keeps of a gain, by name; a gain is positive where the run is better.
+
+    The gain has one name whatever its images are, by which columns and sweeps find it; the names of
+    the scores say which these are.
+    """
     split, score = gain.probe.split, gain.predictions.score
     return {
         f"{split}/{score.name.lower()}_of_best": gain.score.value,
         f"{split}/{score.name.lower()}_of_probe": gain.probe.score.value,
-        f"{split}/gain_over_probe": gain.difference.gain,
-        f"{split}/gain_over_probe_se": gain.difference.estimate.standard_error,
+        "gain_over_probe": gain.difference.gain,
+        "gain_over_probe_se": gain.difference.estimate.standard_error,
     }
 
 

@@ -9,16 +9,10 @@ from torch import Tensor
 
 from tltool.data.loading.batch_loader import BatchLoader
 from tltool.data.loading.image_dataset import ImageDataset
-from tltool.evaluation.baselines import (
-    compare_with_baselines,
-    is_cheap_probe,
-    majority_class,
-    probe_correct,
-)
+from tltool.evaluation.baselines import compare_with_baselines, majority_class
 from tltool.evaluation.paired_differences import number_groups
 from tltool.evaluation.prediction_kind import PredictionKind
 from tltool.evaluation.predictions import Predictions, PredictionSet
-from tltool.features.feature_loader import FeatureLoader
 
 
 class PredictionCollector:
@@ -59,27 +53,6 @@ class PredictionCollector:
 def val_majority_correct(train: BatchLoader, val: BatchLoader) -> Tensor:
     """Return for which validation images the most frequent class of training is right, ``(N,)``."""
     return _labels(val) == majority_class(_labels(train))
-
-
-def val_probe_correct(train: BatchLoader, val: BatchLoader, num_classes: int) -> Tensor | str:
-    """Return for which validation images a probe on the cached features is right, ``(N,)``.
-
-    Returns:
-        That, or where it would take time, the reason why it is left out.
-    """
-    features, val_features = (cached_features_of(loader) for loader in (train, val))
-    if features is None or val_features is None:
-        return "training does not begin with cached features"
-    if not is_cheap_probe(features):
-        return f"{features.shape[1]} features of {len(features)} images would take long"
-    return probe_correct((features, _labels(train)), (val_features, _labels(val)), num_classes)
-
-
-def cached_features_of(loader: BatchLoader) -> Tensor | None:
-    """Return the features that a loader gives in the place of images, in order, if it does."""
-    cached = loader.substitute
-    rows = cached.views[0] if isinstance(cached, FeatureLoader) and cached.cut is None else None
-    return rows if isinstance(rows, Tensor) else None
 
 
 def gains_over_baselines(

@@ -181,6 +181,7 @@ def test_the_workspace_has_a_section_for_each_question(written):
     assert [section["name"] for section in sections(written)] == SECTIONS
     by_name = {each["name"]: shown(each["panels"]) for each in sections(written)}
     assert {"gain_over_probe", "train/loss", "val/accuracy"} <= by_name["result"]
+    assert {"val/accuracy_of_best", "val/accuracy_of_probe"} <= by_name["result"]
     assert {"lr/head", "phase"} <= by_name["schedule"]
     assert {"health/layers", "health/update_to_weight_max"} <= by_name["health"]
     assert by_name["system"] == {"step/images_per_second", "system/cpu", "system/gpu.0.gpu"}

@@ -34,7 +34,7 @@ def test_two_ranks_are_one_run_with_all_images_in_it(run_two_ranks, offline_runs
     assert run.summary["best/accuracy"] == max(
         row["val/accuracy"] for row in run.history if "val/accuracy" in row
     )
-    assert run.summary["baseline/probe_accuracy"] == 1.0
+    assert run.summary["val/accuracy_of_probe"] == 1.0
 
 
 def chosen(parameter, index):

@@ -152,15 +152,17 @@ def test_each_step_of_a_short_run_has_loss_gradient_and_throughput(run):
 
 def test_both_baselines_and_the_gain_over_them_are_in_the_summary(run):
     summary = run.summary
-    probe, majority = (summary[f"baseline/{name}_accuracy"] for name in ("probe", "majority"))
+    probe, majority = (summary["val/accuracy_of_probe"], summary["baseline/majority_accuracy"])
     assert (probe, majority) == (1.0, 0.5)
-    assert summary["gain_over_probe"] == pytest.approx(summary["best/accuracy"] - probe)
+    assert summary["gain_over_probe"] == pytest.approx(summary["val/accuracy_of_best"] - probe)
     assert 0 <= summary["gain_over_probe_se"] < 0.5
+    assert summary["gain_over_majority"] == pytest.approx(summary["best/accuracy"] - majority)
 
 
-def test_without_cached_features_the_probe_is_left_out(run_with_images):
-    assert run_with_images.summary["baseline/majority_accuracy"] == 0.5
-    assert "baseline/probe_accuracy" not in run_with_images.summary
+def test_the_gain_over_the_probe_has_one_name_whatever_training_reads(run, run_with_images):
+    names = [{n for n in each.summary if "probe" in n} for each in (run, run_with_images)]
+    expected = {"gain_over_probe", "gain_over_probe_se", "val/accuracy_of_probe"}
+    assert names == [expected, expected]
 
 
 def test_the_beginning_of_each_phase_is_marked(run):
@@ -273,7 +275,7 @@ def test_a_resumed_run_goes_on_with_its_id_and_steps(resumed):
 
 def test_a_resumed_run_keeps_its_baselines_and_tells_no_alarm_again(resumed):
     first, second = resumed
-    names = ["best/accuracy", "best/epoch", "baseline/probe_accuracy", "gain_over_probe_se"]
+    names = ["best/accuracy", "best/epoch", "val/accuracy_of_probe", "gain_over_probe_se"]
     assert all(second.summary[name] == first.summary[name] for name in names)
     assert not {a.title for a in first.alerts} & {a.title for a in second.alerts}
 

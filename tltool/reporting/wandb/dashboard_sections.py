@@ -27,7 +27,8 @@ _MACHINE = {  # what a name ends on: title
     "/memory_percent": "memory of the machine, %",
     "/cpu": "CPU in use, %",
 }
-_ACCURACIES = ("best/accuracy", "baseline/probe_accuracy", "baseline/majority_accuracy")
+_MAJORITY = ("best/accuracy", "baseline/majority_accuracy")
+_SCORES = ("_of_best", "_of_probe")  # what names end on
 
 
 class Panel(NamedTuple):
@@ -62,11 +63,13 @@ def dashboard_sections(runs: Sequence[LoggedRun]) -> dict[str, list[Panel]]:
     health = _begin_with("health/", curves)[:_MOST_OF_HEALTH]
     lr = Panel("lines", "learning rate of each layer group", _begin_with("lr/", curves), True)
     system = _begin_with("system/", curves)
+    scores = tuple(sorted(name for name in logged["bars"] if name.endswith(_SCORES)))
     # The names of a panel are those that were looked for.
     chosen = {
         "result": [
             *_each("bars", ["gain_over_probe", "gain_over_majority"]),
-            Panel("bars", "best accuracy beside the baselines", _ACCURACIES),
+            Panel("bars", "this run beside the closed-form probe", scores),
+            Panel("bars", "best val accuracy beside the majority class", _MAJORITY),
             Panel("lines", "loss", _LOSSES),
             Panel("lines", "accuracy", _LEARNED),
             Panel("lines", "loss of single steps", ("step/loss",)),

@@ -1,6 +1,5 @@
-"""Lightning callback for Weights & Biases: configuration, phases, alarms, baselines, classes."""
+"""Lightning callback for Weights & Biases: configuration, phases, alarms, baseline, classes."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,21 +25,18 @@ from tltool.training.val_predictions import (
     PredictionCollector,
     gains_over_baselines,
     val_majority_correct,
-    val_probe_correct,
 )
-
-log = logging.getLogger(__name__)
 
 
 class WandbTracking(Callback):
     """Log what the metrics of a run on Weights & Biases leave out.
 
     Its configuration, whole and as a flat block; a name that says what differs; the phases; loss,
-    gradient and throughput by step; the alarms of `HealthMonitor`; the baselines and the gain over
-    them; the metrics of the best epoch; and at the end per-class metrics. It does nothing where the
-    trainer has no ``WandbLogger``. Images are sent only if `wandb_logger` was asked to, and so are
-    checkpoints, by `log_checkpoints`. It stands behind `FeatureCaching` and `HealthMonitor` in the
-    list of callbacks.
+    gradient and throughput by step; the alarms of `HealthMonitor`; the majority class and the gain
+    over it; the metrics of the best epoch; and at the end per-class metrics. It does nothing where
+    the trainer has no ``WandbLogger``. Images are sent only if `wandb_logger` was asked to, and so
+    are checkpoints, by `log_checkpoints`. It stands behind `HealthMonitor` in the list of
+    callbacks. What is measured behind training, such as the gain over a probe, `tltool fit` logs.
 
     Args:
         config: The whole configuration, as plain data; ``None`` for the flat block alone.
@@ -62,17 +58,15 @@ class WandbTracking(Callback):
         self._majority: Tensor | None = None
         self._last: PredictionSet | None = None
         # What a checkpoint keeps.
-        self._probe: Tensor | None = None
         self._best: PredictionSet | None = None
         self._summary: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which run this is, its best epoch, and what it is measured by."""
+        """Return which run this is, and its best epoch."""
         if self._run is None:
             return {}
         best = None if self._best is None else vars(self._best).copy()
-        kept = {"probe": self._probe, "best": best, "summary": self._summary}
-        return {"id": self._run.id, **kept}
+        return {"id": self._run.id, "best": best, "summary": self._summary}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what a checkpoint keeps."""
@@ -90,7 +84,7 @@ class WandbTracking(Callback):
             return
         self._task, self._run = pl_module, self._logger.experiment
         if restored.get("id") == self._run.id:
-            self._probe, self._summary = restored["probe"], restored["summary"]
+            self._summary = restored["summary"]
             self._best = restored["best"] and PredictionSet(**restored["best"])
             self._run.summary.update(self._summary)
         if isinstance(self._logger, RunLogger):
@@ -105,7 +99,7 @@ class WandbTracking(Callback):
 
     @without_lost_service
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the baselines, which need no training."""
+        """Measure the majority class, which needs no training."""
         monitor = find_callback(trainer, HealthMonitor)
         self._num_alarms = len(monitor.alarms) if monitor else 0  # Of a resumed run.
         train, val = trainer.train_dataloader, trainer.val_dataloaders
@@ -118,11 +112,6 @@ class WandbTracking(Callback):
         if self._task.objective != "single_label":
             return  # The tables are of one class for each image.
         self._majority = val_majority_correct(train, val)
-        if self._probe is None or len(self._probe) != len(self._majority):
-            probe = val_probe_correct(train, val, len(self._task.class_names))
-            self._probe = probe if isinstance(probe, Tensor) else None
-            if isinstance(probe, str):
-                log.info("W&B: no closed-form probe to compare with: %s.", probe)
 
     @without_lost_service
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
@@ -192,7 +181,7 @@ class WandbTracking(Callback):
 
     @without_lost_service
     def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
-        """Keep the best epoch and its metrics, and log its gain over the baselines."""
+        """Keep the best epoch and its metrics, and log its gain over the majority class."""
         self._steps.begin_clock()
         if self._collector is None:
             return
@@ -209,8 +198,7 @@ class WandbTracking(Callback):
         if self._best is None or is_kept(trainer, found, self._summary):
             self._best = predictions
             groups = self._collector.dataset.samples.groups
-            references = {"majority": self._majority, "probe": self._probe}
-            compared = gains_over_baselines(predictions, references, groups)
+            compared = gains_over_baselines(predictions, {"majority": self._majority}, groups)
             self._summary = {**found, "best/epoch": trainer.current_epoch + 1, **compared}
             self._run.summary.update(self._summary)
         best = {"best/accuracy": self._best.accuracy}
