@@ -9,6 +9,16 @@ from PIL import Image
 from tltool.data.files.decoding import BrokenImageError, decode_image, is_image_name, is_readable
 
 ORIENTATION = 0x0112
+UPRIGHT = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: np.rot90,
+}
 
 
 def pixels(image):
@@ -123,24 +133,25 @@ def test_thirty_two_bit_pixels_are_refused_for_want_of_a_range(tmp_path):
         decode_image(tmp_path / "image.tif")
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_the_exif_orientation_is_applied(tmp_path, gradient, orientation, suffix):
-    upright = {
-        1: lambda a: a,
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
-        8: np.rot90,
-    }
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     gradient.save(tmp_path / f"image.{suffix}", exif=exif, lossless=True)
     decoded = pixels(decode_image(tmp_path / f"image.{suffix}"))
-    assert (decoded == upright[orientation](pixels(gradient))).all()
+    assert (decoded == UPRIGHT[orientation](pixels(gradient))).all()
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+def test_an_uncompressed_tiff_is_turned_in_any_mode(tmp_path, gradient, orientation, mode):
+    image = gradient.convert("I" if mode == "I;16" else mode).convert(mode)
+    image.save(tmp_path / "stored.tif")
+    image.save(tmp_path / "turned.tif", tiffinfo={ORIENTATION: orientation})
+    stored = pixels(decode_image(tmp_path / "stored.tif"))
+    turned = pixels(decode_image(tmp_path / "turned.tif"))
+    assert turned.tolist() == UPRIGHT[orientation](stored).tolist()
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # said by Pillow, which reads on

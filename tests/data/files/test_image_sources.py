@@ -87,6 +87,16 @@ def test_reading_an_open_image_leaves_it_as_it_was(tmp_path):
         assert (image.size, image.mode) == ((640, 480), "RGB")
 
 
+def test_an_open_tiff_is_turned_and_keeps_its_name(tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    Image.fromarray(pixels).save(path, tiffinfo={0x0112: 6})
+    with Image.open(path) as image:
+        turned = read_image(image, mode="L")
+        assert image.filename == str(path)
+    assert np.asarray(turned).tolist() == np.rot90(pixels, -1).tolist()
+
+
 def test_a_later_frame_is_the_one_that_was_chosen(tmp_path):
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])

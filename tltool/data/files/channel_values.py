@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 # Pillow keeps the upper byte of 16-bit colors. Read in the other byte order, it keeps the lower.
 _OTHER_BYTE = {
@@ -28,7 +28,7 @@ def channel_values(image: Image.Image) -> NDArray[Any] | None:
         return None
     is_gray_alpha = raw_mode(image) == _GRAY_ALPHA
     content = None if image.mode.startswith(("I", "F")) else unread_content(image)
-    image.load()  # Which may turn it, so the array comes after.
+    load(image)  # Which may turn it, so the array comes after.
     if content is None:
         return np.asarray(image)
     with Image.open(io.BytesIO(content)) as twin:
@@ -39,6 +39,21 @@ def channel_values(image: Image.Image) -> NDArray[Any] | None:
         read = read[..., [1, 1, 1, 3]]
     values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) * 256 + read
     return values
+
+
+def load(image: Image.Image) -> None:
+    """Load the pixels of an image, if they are not loaded yet; its file is not mapped.
+
+    Pillow turns a TIFF by its orientation, and maps one that is not compressed as if the file had
+    the size after the turn (since https://github.com/python-pillow/Pillow/pull/8390).
+    """
+    if not isinstance(image, ImageFile.ImageFile):
+        return
+    filename, image.filename = image.filename, ""  # Without a name there is nothing to map.
+    try:
+        image.load()
+    finally:
+        image.filename = filename
 
 
 def has_deep_channels(image: Image.Image) -> bool:

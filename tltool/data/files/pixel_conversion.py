@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tltool.data.files.channel_values import channel_values, raw_mode
+from tltool.data.files.channel_values import channel_values, load, raw_mode
 from tltool.data.files.value_range import ValueRange, is_for_eight_bits, scale_to_eight_bits
 
 #: What Pillow's plugins raise on damaged files, AVIF a RuntimeError: there is no common base class.
@@ -66,7 +66,7 @@ def to_eight_bits(
         transparent *= _WIDENED.get(raw_mode(image), 1)
     is_exact = value_range is not None or _needs_all_bits(image, transparent)
     values = channel_values(image) if is_exact else None
-    image.load()
+    load(image)
     if values is not None:
         colors = from_values(values, value_range, transparent)
     elif value_range is None or not is_for_eight_bits(value_range):
@@ -87,6 +87,7 @@ def shown_values(image: Image.Image) -> NDArray[Any]:
         0
     """
     values = channel_values(image)
+    load(image)
     if values is None:
         values = np.asarray(_from_eight_bits(image, "RGB", image.info.get("transparency")))
     if values.ndim == 3 and values.shape[2] == 4:
