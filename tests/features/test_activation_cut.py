@@ -89,6 +89,13 @@ def test_a_network_that_trains_as_a_whole_has_no_cut():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_of_another_type_is_cut_at_the_same_place(dtype):
+    backbone, _ = frozen_but_last("test_resnet")
+    expected = find_cut(backbone)
+    assert find_cut(backbone.to(dtype)) == expected
+
+
 def test_batch_norms_that_adapt_are_behind_the_cut():
     backbone, images = frozen_but_last("test_resnet")
     backbone.model.layer1.train()

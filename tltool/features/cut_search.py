@@ -64,10 +64,10 @@ def find_cut(backbone: Backbone, images: Tensor | None = None) -> ActivationCut 
 
 
 def _noise(backbone: Backbone) -> Tensor:
-    """Return two images of the size that a backbone takes, on its device."""
+    """Return two images of the size that a backbone takes, on its device and of its type."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((2, *backbone.data_config["input_size"]), generator=generator)
-    return images.to(next(backbone.parameters()).device)
+    return images.to(next(backbone.parameters()))
 
 
 def _cut_at(calls: Sequence[tuple[str, Any]], end: int, num_images: int) -> ActivationCut | str:

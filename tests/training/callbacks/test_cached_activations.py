@@ -61,7 +61,16 @@ class ViewsOfTheCache(ImageDataset):
 
 @pytest.fixture
 def train(images, tmp_path):
-    def run(strategy, *, name="test_resnet", img_size=32, max_epochs=4, change=None, **options):
+    def run(
+        strategy,
+        *,
+        name="test_resnet",
+        img_size=32,
+        max_epochs=4,
+        change=None,
+        precision="32-true",
+        **options,
+    ):
         seed_everything(0, verbose=False)
         backbone = Backbone(name, weights="random", img_size=img_size)
         if change is not None:
@@ -79,6 +88,7 @@ def train(images, tmp_path):
         trainer = Trainer(
             max_epochs=max_epochs,
             accelerator="cpu",
+            precision=precision,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -105,6 +115,11 @@ def test_the_losses_of_20_steps_are_those_with_images(train, name, monkeypatch):
     assert cached.kinds == ["activations"] * 20
     assert uncached.kinds == ["images"] * 20
     assert cached.losses == pytest.approx(uncached.losses, abs=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_weights_of_another_type_train_on_activations(train, precision):
+    assert train(LastBlocks(2), precision=precision).kinds == ["activations"] * 20
 
 
 class Seam(FinetuningStrategy):
