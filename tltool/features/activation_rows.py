@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +10,7 @@ from tltool.data.loading.image_dataset import ImageDataset
 from tltool.features.activation_cut import LayersBehind
 from tltool.features.cache import Features, cached_features
 from tltool.features.extraction import frozen_pass
+from tltool.features.file_hashes import hash_content
 from tltool.features.frozen_front import FrozenFront
 from tltool.models.backbone import Backbone
 
@@ -18,7 +20,7 @@ class ActivationImages(ImageDataset):
 
     Args:
         images: The images, as in evaluation.
-        rows: Of `FrozenFront`, in their order.
+        rows: Of `FrozenFront`.
     """
 
     def __init__(self, images: ImageDataset, rows: Features) -> None:
@@ -26,8 +28,18 @@ class ActivationImages(ImageDataset):
         self.rows = rows
 
     def image(self, index: int, content: bytes, *, seed: int | None = None) -> Tensor:
-        """Return the row of an image, see `ImageDataset.image`."""
-        return self.rows.select([index])[0]
+        """Return the row of an image, see `ImageDataset.image`.
+
+        Raises:
+            ValueError: If there is none of this content, for the file was replaced since.
+        """
+        row = self.rows.store.rows.get(hash_content(content))
+        if row is None:
+            raise ValueError(
+                f"'{self.samples.paths[index]}' was changed while its features were computed. "
+                "Start again when nothing writes to the images any more."
+            )
+        return self.rows.store.select(np.array([row]))[0]
 
 
 def features_by_activations(
@@ -46,6 +58,7 @@ def features_by_activations(
 
     Raises:
         NotKeptError: If the activations cannot be kept on the disk.
+        ValueError: If an image is replaced meanwhile.
     """
     rows = cached_features(front, images, **options)
     behind = LayersBehind(backbone, front.cut)
