@@ -14,9 +14,9 @@ class Draws:
         return draw
 
 
-def training_loader(done=0, num_images=10, **options):
+def training_loader(done=0, num_images=10, batch_size=4, **options):
     sampler = ShuffledSampler(range(num_images), **{"seed": 0} | options)
-    batches = EpochBatches(sampler, batch_size=4)
+    batches = EpochBatches(sampler, batch_size=batch_size)
     images = DataLoader(Draws(), batch_sampler=batches, collate_fn=lambda draws: {"draws": draws})
     return TrainingLoader(images, lambda: done)
 
@@ -50,6 +50,25 @@ def test_an_epoch_of_another_length_is_not_gone_on_with():
     loader.load_state_dict(training_loader().state_dict())
     with pytest.raises(ValueError, match=r"after 1 of the 3 batches.*has 4\. Resume with"):
         next(iter(loader))
+
+
+def test_an_epoch_of_another_batch_size_and_the_same_length_is_not_gone_on_with():
+    loader = training_loader(done=1, num_images=10, batch_size=3)
+    loader.load_state_dict(training_loader(num_images=10, batch_size=4).state_dict())
+    with pytest.raises(ValueError, match=r"3 batches.*of 4, and now, with 3.* has 3\. Resume with"):
+        next(iter(loader))
+
+
+def test_an_epoch_of_the_same_batch_size_on_more_devices_is_gone_on_with():
+    loader = training_loader(done=1, num_images=12, batch_size=2, world_size=2)
+    loader.load_state_dict(training_loader(num_images=12).state_dict())
+    assert len(list(loader)) == 2
+
+
+def test_a_checkpoint_that_knows_no_batch_size_is_gone_on_with():
+    loader = training_loader(done=1)
+    loader.load_state_dict({"length": 3})
+    assert len(list(loader)) == 2
 
 
 def test_an_epoch_of_another_length_is_begun():

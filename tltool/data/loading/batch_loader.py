@@ -69,7 +69,7 @@ class TrainingLoader(BatchLoader):
 
     Raises:
         ValueError: When the first batch is asked for, if the checkpoint was written in the middle
-            of an epoch of another length.
+            of an epoch of another length or batch size.
     """
 
     batch_sampler: "EpochBatches"
@@ -79,30 +79,34 @@ class TrainingLoader(BatchLoader):
     ) -> None:
         super().__init__(images)
         self.batches_done = batches_done
-        self._length_before = len(self)
+        self._before: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         first = self.batches_done()
-        if first and self._length_before != len(self):
+        now = self.state_dict()
+        before = {**now, **self._before}  # Older checkpoints have the length alone.
+        if first and before != now:
             raise ValueError(
-                f"The checkpoint was written after {first} of the {self._length_before} batches of "
-                f"an epoch, and now an epoch has {len(self)}. Resume with the same images and "
-                "`batch_size`, or from a checkpoint of the end of an epoch."
+                f"The checkpoint was written after {first} of the {before['length']} batches of an "
+                f"epoch, with a `batch_size` of {before['batch_size']}, and now, with "
+                f"{now['batch_size']}, an epoch has {now['length']}. Resume with the same images "
+                "and `batch_size`, or from a checkpoint of the end of an epoch."
             )
         self.batch_sampler.first = first
         for number, batch in enumerate(super().__iter__(), start=first):
             yield {**batch, "seed": self.batch_sampler.seed(number)}
 
     def state_dict(self) -> dict[str, int]:
-        """Return the length of an epoch.
+        """Return the length of an epoch, and the number of images in a batch of all devices.
 
         How much of it is done, Lightning's progress says; the seed is the datamodule's.
         """
-        return {"length": len(self)}
+        num_devices = self.batch_sampler.sampler.num_replicas
+        return {"length": len(self), "batch_size": self.batch_sampler.batch_size * num_devices}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Note how long the epoch was in which a checkpoint was written."""
-        self._length_before = state_dict["length"]
+        """Note of what length and batch size the epoch of a checkpoint was."""
+        self._before = state_dict
 
 
 class EpochBatches(Sampler[list[Draw]]):
