@@ -58,6 +58,22 @@ def test_two_that_write_at_once_lose_nothing(tmp_path, image):
     assert len(list(both.directory.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("digest", "file"),
+    [("zz" * 16, '"{}"'), ("ab", '"{}"'), ("00" * 16, '["{}"]')],
+)
+def test_a_damaged_line_is_left_out_and_the_others_are_read(tmp_path, image, digest, file):
+    other = f"{os.path.dirname(image)}/other.jpg"
+    os.link(image, other)
+    table = remember(tmp_path, image)
+    table.save()
+    (path,) = table.directory.iterdir()
+    status = " ".join(map(str, file_status(other)))
+    path.write_text(f"{status}\t{digest}\t{file.format(other)}\n{path.read_text()}")
+    read = FileHashes(tmp_path, [image])
+    assert (read.find(image), read.find(other)) == (DIGEST, None)
+
+
 def test_a_damaged_table_is_left_out(tmp_path, image):
     table = remember(tmp_path, image)
     table.save()

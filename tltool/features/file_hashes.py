@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import uuid
@@ -19,6 +20,11 @@ log = logging.getLogger(__name__)
 SETTLED_AFTER = 2.0
 
 HASH_BYTES = 16
+
+# Status, hash and file; of a file that was forgotten, the file alone.
+_LINE = re.compile(
+    rf'(?P<entry>-?\d+(?: -?\d+)*\t[0-9a-f]{{{2 * HASH_BYTES}}}|\t)\t(?P<file>".*")\n'
+)
 
 FileStatus = tuple[int, ...]
 """Size, times of the last writing and of the last change in nanoseconds, and inode of a file."""
@@ -65,8 +71,9 @@ class FileHashes:
             try:
                 with path.open(encoding="ascii") as lines:
                     for line in lines:
-                        entry, _, file = line.rpartition("\t")
-                        self._table.setdefault(json.loads(file), entry)
+                        found = _LINE.fullmatch(line)
+                        if found is not None:
+                            self._table.setdefault(json.loads(found["file"]), found["entry"])
             except (OSError, ValueError):  # Taken into another one by now, or damaged.
                 continue
 
