@@ -106,6 +106,27 @@ def test_features_that_were_not_used_for_long_are_deleted(features, folder):
     assert not folder.exists()
 
 
+@pytest.fixture(params=['{"backbone": {"na', "[]", '{"a": 1}'])
+def damaged(request, folder):
+    """The folder of features whose facts cannot be read."""
+    (folder / "fingerprint.json").write_text(request.param)
+    return folder
+
+
+def test_features_whose_facts_are_damaged_are_listed(features, damaged, caplog):
+    status, out, _ = features("list")
+    assert status == 0
+    assert (damaged.name[:8] in out, "unknown" in out) == (True, True)
+    assert (
+        "fingerprint.json' is damaged, so what its features are of is unknown. They" in caplog.text
+    )
+
+
+def test_features_whose_facts_are_damaged_are_deleted(features, damaged):
+    status, *_ = features("prune", damaged.name[:8])
+    assert (status, damaged.exists()) == (0, False)
+
+
 def test_what_a_killed_prune_has_left_is_deleted_by_the_next_one(features, cache):
     (cache / ".0123.removed").mkdir(parents=True)
     status, *_ = features("prune", "--max_size", 5)

@@ -1,8 +1,9 @@
 """`tltool features`: compute, search, list, verify, prune and pack features of backbones."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.filesize import decimal
 
@@ -70,20 +71,23 @@ def list_features(*, cache: Path | None = None) -> None:
         return
     rows = []
     for entry in cached:
-        backbone, preprocessing = entry.facts["backbone"], entry.facts["preprocessing"]
-        name = backbone.get("name", backbone["class"])
-        pixels = pixel_size(preprocessing.get("input_size", ())) or "?"
-        device, used_at = entry.facts["device"], time.localtime(entry.used_at)
-        rows.append(
-            [
-                *(entry.directory.name[:8], name, pixels),
-                *(f"{entry.facts['precision']} {device}", entry.num_segments),
-                *(decimal(entry.num_bytes), time.strftime("%Y-%m-%d", used_at)),
-            ]
-        )
+        used_at = time.strftime("%Y-%m-%d", time.localtime(entry.used_at))
+        size = decimal(entry.num_bytes)
+        described = _described(entry.facts)
+        rows.append([entry.directory.name[:8], *described, entry.num_segments, size, used_at])
     columns = ("name", "backbone", "pixels", "precision", "files", "size", "last used")
     plain_console().print(rich_table(FactTable(columns, rows)))
     print(f"{decimal(sum(entry.num_bytes for entry in cached))} in '{root}'")
+
+
+def _described(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return backbone, pixels and precision of features, by the facts behind their fingerprint."""
+    if not facts:
+        return "unknown", "unknown", "unknown"
+    backbone = facts["backbone"]
+    pixels = pixel_size(facts["preprocessing"].get("input_size", ())) or "?"
+    precision = f"{facts['precision']} {facts['device']}"
+    return backbone.get("name", backbone["class"]), pixels, precision
 
 
 def prune(

@@ -1,6 +1,8 @@
 """Maintenance of the feature cache: list what is in it, remove some of it, pack it."""
 
+import contextlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,7 +17,10 @@ from tltool.features.directory_lock import lock_directory
 from tltool.features.segments import KEY_BYTES, Segment, read_segment, segment_paths, write_segment
 from tltool.features.store import FACTS_FILE
 
+log = logging.getLogger(__name__)
+
 _DAY = 86400.0
+_FACTS = {"backbone", "preprocessing", "precision", "device"}
 _REMOVED = ".removed"  # How the name of what is being deleted ends.
 
 
@@ -24,7 +29,7 @@ class CachedSet(NamedTuple):
 
     Attributes:
         directory: Where they are; its name is that of the fingerprint.
-        facts: What is behind the fingerprint.
+        facts: What is behind the fingerprint; empty if their file is damaged.
         num_segments: Number of files.
         num_bytes: Size of the files.
         used_at: Time of the last use, in seconds since 1970.
@@ -47,10 +52,24 @@ def list_cached(root: Path) -> list[CachedSet]:
     found = []
     for path in root.glob(f"*/{FACTS_FILE}"):
         segments = segment_paths(path.parent)
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = _read_facts(path)
         size = sum(segment.stat().st_size for segment in segments)
         found.append(CachedSet(path.parent, facts, len(segments), size, path.stat().st_mtime))
     return sorted(found, key=lambda cached: -cached.used_at)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    facts: Any = None
+    with contextlib.suppress(ValueError):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(facts, dict) and facts.keys() >= _FACTS:
+        return facts
+    message = (
+        "'%s' is damaged, so what its features are of is unknown. They are found and used as "
+        "before; tltool features prune %s deletes them."
+    )
+    log.warning(message, path, path.parent.name[:8])
+    return {}
 
 
 def find_cached(root: Path, name: str) -> CachedSet:
