@@ -203,6 +203,7 @@ def test_without_a_start_or_images_it_says_what_to_do(run, second):
         ("soup", {"choose": "trained"}, r"the start, which does not compete. Leave it out"),
         ("wise_ft", {"choose": "trained", "share": 0.5}, r"start, which does not compete"),
         ("wise_ft", {"choose": "trained", "points": [0.5]}, r"with 0 among `points`"),
+        ("uniform", {"monitor": "val/f1"}, r"`monitor` 'val/f1' is measured on images, and there"),
     ],
 )
 def test_an_option_that_does_nothing_is_refused(average, options, message):
