@@ -8,7 +8,9 @@ from tltool.models.backbone import Backbone
 from tltool.models.forward_compute import forward_shares
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_efficientnet", "test_vit", "test_vit3", "test_convnext"]
+)
 def test_shares_of_a_backbone_sum_to_one_in_the_order_of_its_groups(name):
     backbone = Backbone(name, weights="random")
     images = torch.zeros(1, *backbone.data_config["input_size"])

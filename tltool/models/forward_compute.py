@@ -35,7 +35,8 @@ def forward_shares(
     """
     group_of = {name: group for group, names in groups.items() for name in names}
     counter = FlopCounterMode(display=False)
-    with evaluation_mode(model), computing_old(model), torch.inference_mode(), counter:
+    # Without gradients the counter fails where a module is given a view of a parameter.
+    with evaluation_mode(model), computing_old(model), torch.enable_grad(), counter:
         model(images)
     # By the module's name, with that of the model's class in front; those of children included.
     root = type(model).__name__
