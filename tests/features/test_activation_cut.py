@@ -130,6 +130,14 @@ class ReadsImages(ThreeLayers):
         return images
 
 
+class FrontReadsWhatTrains(ThreeLayers):
+    """The first layer is shifted by a parameter of the last one, which is not called for it."""
+
+    def forward(self, images):
+        shift = self.late.bias[:, None, None]
+        return self.late(self.middle(self.early(images) + shift)).mean(dim=(2, 3))
+
+
 class HoldsAList(ThreeLayers):
     def __init__(self):
         super().__init__()
@@ -173,6 +181,7 @@ def cut_of(network):
     [
         (ReadsEarly, "model.early"),
         (ReadsEarlyTimesZero, "model.early"),
+        (FrontReadsWhatTrains, "model.early"),
         (HoldsAList, "model.layers.1"),
         (GivesATuple, "model.middle"),
     ],

@@ -103,8 +103,9 @@ def test_layerwise_decay_is_a_field_of_its_phase():
     assert phase.group_lr_scale("backbone.stem", depth=3) == 0.125
 
 
-def test_last_blocks_does_not_count_a_final_norm():
-    groups = ["backbone.stem", "backbone.stages.0", "backbone.head.norm", "head"]
+@pytest.mark.parametrize("norm", ["head.norm", "fc_norm", "features.norm5"])
+def test_last_blocks_does_not_count_a_final_norm(norm):
+    groups = ["backbone.stem", "backbone.stages.0", f"backbone.{norm}", "head"]
     assert resolve(LastBlocks(1), groups=groups).phases[0].trains == tuple(groups[1:])
     assert resolve(LastBlocks(1)).phases[0].trains == ("backbone.layer2", "head")
 

@@ -38,6 +38,21 @@ def test_groups_are_named_after_their_modules(model, names):
     assert group_names(model) == names.split()
 
 
+@pytest.mark.parametrize(
+    ("model", "parameter"),
+    [
+        ("vit_small_patch16_rope_mixed_224", "rope.freqs"),
+        ("vit_srelpos_small_patch16_224", "shared_rel_pos.mlp.fc1.weight"),
+    ],
+)
+@pytest.mark.parametrize("coarse", [True, False])
+def test_a_position_embedding_that_all_blocks_read_is_in_the_first_group(model, parameter, coarse):
+    with torch.device("meta"):
+        network = timm.create_model(model, num_classes=0)
+    groups = layer_groups_of(network, coarse=coarse)
+    assert parameter in next(iter(groups.values()))
+
+
 def test_fine_groups_are_named_after_their_blocks():
     assert group_names("resnet18", coarse=False)[:4] == ["stem", "layer1.0", "layer1.1", "layer2.0"]
 

@@ -57,10 +57,20 @@ def find_cut(backbone: Backbone, images: Tensor | None = None) -> ActivationCut 
             if isinstance(cut, ActivationCut):
                 activations = activations_in_front(backbone, cut, images)
                 found = features_behind(backbone, cut, activations, blank=_unusable)
-                if is_close(found, expected):
+                if not is_close(found, expected):
+                    cut = "layers behind it read more than that"
+                elif _reads_trained(backbone, cut, images):
+                    cut = "layers in front of it read parameters that train"
+                else:
                     return cut
-            reasons.append(cut if isinstance(cut, str) else "layers behind it read more than that")
+            reasons.append(cut)
     return f"behind {calls[first - 1][0]}, {reasons[0]}"
+
+
+def _reads_trained(backbone: Backbone, cut: ActivationCut, images: Tensor) -> bool:
+    """Tell whether activations depend on a parameter that trains, which no layer's call shows."""
+    with torch.inference_mode(False), torch.enable_grad():
+        return activations_in_front(backbone, cut, images.clone()).requires_grad
 
 
 def _noise(backbone: Backbone) -> Tensor:

@@ -110,8 +110,8 @@ def merge_weights(
     _check_options(sources, average, points=points, share=share, choose=choose)
     if data is None and monitor is not None:
         raise ValueError(
-            f"`monitor` {monitor!r} is measured on images, and there are none. Leave it out, or set "
-            "--data.root."
+            f"`monitor` {monitor!r} is measured on images, and there are none. Leave it out, or "
+            "set --data.root."
         )
     changed = sources.changed
     part = {name: _only(state, changed) for name, state in sources.states.items()}

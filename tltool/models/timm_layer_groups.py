@@ -13,6 +13,8 @@ from tltool.models.timm_models import classifier_names
 
 #: Models whose matcher refuses coarse groups, and whose others are as few.
 _FINE_ONLY = {"RDNet"}
+# Stands for a parameter that no pattern of a matcher matches.
+_UNMATCHED = "?"
 
 
 def has_coarse_groups(model: nn.Module) -> bool:
@@ -54,13 +56,40 @@ def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict
         matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)
-        named = [(key, None) for key in (*own, *classifier)]
+        named = [(key, None) for key in (*own, *classifier, _UNMATCHED)]
         holder = SimpleNamespace(named_parameters=lambda: named)
-        return name_groups(timm.models.group_parameters(cast(Any, holder), matcher), classifier)
+        numbered = list(timm.models.group_parameters(cast(Any, holder), matcher).values())
+        return name_groups(dict(enumerate(_in_place(numbered, own))), classifier)
     groups: dict[str, list[str]] = {}
     for parameter in own:
         groups.setdefault(parameter.partition(".")[0], []).append(parameter)
     return name_groups(groups)
+
+
+def _in_place(groups: Sequence[Sequence[str]], own: Sequence[str]) -> list[list[str]]:
+    """Return groups in which modules that no pattern of timm matches are where they are defined.
+
+    timm counts what it does not match to the end, as a norm behind the pooling is. A position
+    embedding that all blocks read is none of it: it belongs to the parameter in front of it.
+    Parameters of the network itself stay, for their place says nothing.
+
+    Args:
+        groups: Parameter names from the input on, with `_UNMATCHED` among them.
+        own: All names in the order of the network.
+    """
+    group_of = {name: number for number, names in enumerate(groups) for name in names}
+    end = group_of.pop(_UNMATCHED)
+    matched = [place for place, name in enumerate(own) if group_of[name] != end]
+    front = 0
+    for name in own[: max(matched, default=0)]:
+        if group_of[name] != end:
+            front = group_of[name]
+        elif "." in name:
+            group_of[name] = front
+    placed: list[list[str]] = [[] for _ in groups]
+    for name, number in group_of.items():
+        placed[number].append(name)
+    return [names for names in placed if names]
 
 
 def _groups_of_modules(group_of: Mapping[str, str]) -> dict[str, str]:

@@ -16,10 +16,10 @@ def is_final_norm(group: str) -> bool:
     """Tell whether a group is a final norm by itself, which trains with the group in front of it.
 
     Example:
-        >>> is_final_norm("backbone.norm"), is_final_norm("backbone.layers.0")
+        >>> is_final_norm("backbone.fc_norm"), is_final_norm("backbone.layers.0")
         (True, False)
     """
-    return re.search(r"\bnorm\d*$", group) is not None
+    return re.search(r"(\b|_)norm\d*$", group) is not None
 
 
 class FinetuningStrategy:
