@@ -53,6 +53,19 @@ def test_a_position_embedding_that_all_blocks_read_is_in_the_first_group(model, 
     assert parameter in next(iter(groups.values()))
 
 
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("poolformerv2_s12", "stem stages.0 stages.1 stages.2 stages.3 head.norm"),
+        ("pit_ti_224", "stem transformers.0 transformers.1 transformers.2 norm"),
+    ],
+)
+def test_a_network_without_patterns_has_the_parts_of_its_lists_as_groups(model, names):
+    with torch.device("meta"):
+        network = timm.create_model(model, num_classes=0)
+    assert list(layer_groups_of(network, coarse=True)) == names.split()
+
+
 def test_fine_groups_are_named_after_their_blocks():
     assert group_names("resnet18", coarse=False)[:4] == ["stem", "layer1.0", "layer1.1", "layer2.0"]
 
@@ -125,9 +138,9 @@ def test_a_head_without_parameters_is_no_group(make_task):
 
 
 def test_what_surgery_put_first_in_a_module_lies_in_its_group():
-    layers = {"a": nn.Linear(2, 2), "b": nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))}
-    model = nn.ModuleDict(layers)
+    block = nn.ModuleDict({"0": nn.BatchNorm1d(2), "1": nn.Linear(2, 2)})
+    model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": block})
     own = [name for name, _ in model.named_parameters()]
-    model["b"][0] = nn.Sequential(nn.BatchNorm1d(2))
+    model["b"]["0"] = nn.Sequential(nn.BatchNorm1d(2))
     groups = layer_groups_of(model, coarse=True, own=own)
     assert groups["b"] == ["b.0.0.weight", "b.0.0.bias", "b.1.weight", "b.1.bias"]

@@ -210,7 +210,7 @@ class Backbone(EditedModel):
     def _describe_groups(self) -> None:
         if not hasattr(self.model, "group_matcher") and self.name != PIXELS:
             log.info(
-                "%s has no group matcher: its layer groups are its top-level children.", self.name
+                "%s has no group matcher: its layer groups are its top-level layers.", self.name
             )
         elif not has_coarse_groups(self.model):
             log.info(

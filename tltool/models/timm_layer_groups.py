@@ -27,7 +27,8 @@ def layer_groups_of(
 ) -> dict[str, list[str]]:
     """Return parameter names by layer group, from the input on, as timm's ``group_matcher`` says.
 
-    A model without a matcher gets one group for each top-level child.
+    A model without a matcher gets one group for each top-level child, and for each part of one that
+    is a list of layers; its own parameters are in the first one.
 
     Args:
         model: The model.
@@ -60,9 +61,13 @@ def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict
         holder = SimpleNamespace(named_parameters=lambda: named)
         numbered = list(timm.models.group_parameters(cast(Any, holder), matcher).values())
         return name_groups(dict(enumerate(_in_place(numbered, own))), classifier)
+    children = dict(model.named_children())
     groups: dict[str, list[str]] = {}
     for parameter in own:
-        groups.setdefault(parameter.partition(".")[0], []).append(parameter)
+        child, _, rest = parameter.partition(".")
+        is_list = isinstance(children.get(child), nn.Sequential | nn.ModuleList)
+        group = f"{child}.{rest.partition('.')[0]}" if is_list else child
+        groups.setdefault(group if rest else next(iter(children)), []).append(parameter)
     return name_groups(groups)
 
 
