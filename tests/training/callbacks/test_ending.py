@@ -335,6 +335,20 @@ def test_a_run_that_is_over_says_the_score_of_the_weights_that_were_chosen(
     assert said in capsys.readouterr().out
 
 
+def test_a_merge_in_the_place_of_the_last_epoch_stays_when_the_run_is_started_again(
+    hard_images, tmp_path, capsys
+):
+    first = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1)
+    best = first.checkpoint("best.ckpt")
+    merge = {key: best[key] for key in ("state_dict", "task_config", "global_step")}
+    merge["ending"] = {"candidate": "average of 2", "val/accuracy": 0.9}
+    torch.save(merge, tmp_path / "checkpoints" / "best.ckpt")
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    again = Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1, ckpt_path=last)
+    assert again.checkpoint("best.ckpt").keys() == merge.keys()
+    assert again.trainer.checkpoint_callback.best_model_score is None
+
+
 @pytest.mark.parametrize("harm", ["missing", "damaged", "of another run"])
 def test_a_start_that_is_gone_is_said_and_nothing_wrong_is_chosen(
     hard_images, tmp_path, caplog, harm

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,11 @@ class BestCheckpoint(MonitoredCheckpoint):
 
     def __init__(self, directory: Path, monitor: str = "val/accuracy") -> None:
         super().__init__(directory, "best", monitor)
+
+    def state_in(self, checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a checkpoint keeps of it; empty for one without, such as a merge."""
+        state: Mapping[str, Any] = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        return state
 
 
 class EpochCheckpoints(MonitoredCheckpoint):

@@ -148,7 +148,7 @@ def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> boo
         best.best_model_score = None
         checkpoint["callbacks"] = {**checkpoint["callbacks"], best.state_key: best.state_dict()}
     else:
-        best.best_model_score = kept["callbacks"][best.state_key]["best_model_score"]
+        best.best_model_score = best.state_in(kept).get("best_model_score")
         checkpoint = kept
     if is_missing or ENDING not in kept:
         if is_missing or not path.with_name(KEPT).is_file():
