@@ -15,25 +15,29 @@ from tltool.models.class_paths import modules_option
 from tltool.reporting.run_record import MADE_AGAIN, read_run
 from tltool.reporting.run_verdict import what_next
 from tltool.training.callbacks.checkpoints import BestCheckpoint
-from tltool.training.callbacks.ending import Ending
+from tltool.training.callbacks.ending_files import ENDING, holds_last_epoch
 from tltool.training.checkpoint_io import read_checkpoint
-from tltool.training.find_callback import find_callback
 
 
 def print_best(run_dir: Path, trainer: Trainer) -> None:
     """Print which checkpoint there is, and why it is the best."""
-    checkpoint = trainer.checkpoint_callback
-    assert isinstance(checkpoint, BestCheckpoint)  # noqa: S101  # run_trainer put it there
-    ending, kept = find_callback(trainer, Ending), _kept_checkpoint(run_dir)
-    chooses_last = ending is not None and ending.choose == "last"
+    best = trainer.checkpoint_callback
+    assert isinstance(best, BestCheckpoint)  # noqa: S101  # run_trainer put it there
+    kept = _kept_checkpoint(run_dir)
     if kept.name == "last.ckpt":
         print(f"\nlast {one_line(kept)}: without a validation there is no best epoch")
-    elif (score := _kept_score(kept, checkpoint)) is not None:
-        print(f"\nbest {checkpoint.monitor} {score:.4f}: {one_line(kept)}")
-    elif chooses_last:
-        print(f"\nbest {one_line(kept)}: the last epoch, whose {checkpoint.monitor} is not known")
+        return
+    # What it says of itself: other weights, or a best epoch by another metric, may lie there, and
+    # of a run that was over already `best` knows the best epoch alone.
+    checkpoint = read_checkpoint(kept)
+    state = best.state_in(checkpoint)
+    monitor, score = state.get("monitor", best.monitor), state.get("best_model_score")
+    if score is not None:
+        print(f"\nbest {monitor} {float(score):.4f}: {one_line(kept)}")
+    elif holds_last_epoch(checkpoint.get(ENDING, {})):
+        print(f"\nbest {one_line(kept)}: the last epoch, whose {monitor} is not known")
     else:
-        print(f"\nbest {one_line(kept)}: it does not say its {checkpoint.monitor}")
+        print(f"\nbest {one_line(kept)}: it does not say its {monitor}")
 
 
 def print_outcome(gain: RunGain | None, seconds: float, *, earlier: float = 0.0) -> None:
@@ -73,16 +77,6 @@ def print_next(run_dir: Path, gain: RunGain | None, config: Mapping[str, Any]) -
     mark = Mark.NO if difference.is_finding else Mark.SAME
     words, commands = what_next(read_run(run_dir), mark)
     print(f"next      {one_line(words)} {commands[0]}")
-
-
-def _kept_score(path: Path, best: BestCheckpoint) -> float | None:
-    """Return what a checkpoint says of itself: other weights may have taken the best one's place.
-
-    Of a run that was over already, ``best`` knows the best epoch alone.
-    """
-    states = read_checkpoint(path).get("callbacks", {})  # A merge that was put there has none.
-    score = states.get(best.state_key, {}).get("best_model_score")
-    return None if score is None else float(score)
 
 
 def _kept_checkpoint(run_dir: Path) -> Path:
