@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tltool.cli.fit_end import print_best
+from tltool.inference.refit_start import REFIT
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.checkpoint_io import TASK
 
@@ -32,6 +33,7 @@ def test_a_score_is_said_under_the_metric_that_it_is_of(said, tmp_path):
     assert found.startswith("\nbest val/accuracy 0.7500: ")
 
 
-def test_a_merge_in_the_place_of_the_best_epoch_has_no_score(said):
-    found = said(ending={"candidate": "average of 2"})
-    assert found.endswith("best.ckpt: it does not say its val/f1\n")
+@pytest.mark.parametrize("candidate", ["average of 2", REFIT])
+def test_weights_without_a_score_are_named(said, candidate):
+    found = said(ending={"candidate": candidate})
+    assert found.endswith(f"best.ckpt: the {candidate}, whose val/f1 is not known\n")

@@ -42,7 +42,9 @@ def refit(folder, tmp_path):
         task = ImageTask(backbone, num_classes=2, class_names=data.class_names)
         checkpoint = {"state_dict": task.state_dict(), TASK: task.task_config, "epoch": 3}
         checkpoint["run_facts"] = RunFacts.of(data.splits, 1).state_dict()
-        torch.save({**checkpoint, ENDING: {"candidate": candidate}}, tmp_path / "best.ckpt")
+        checkpoint["callbacks"] = {"BestCheckpoint": {"best_model_score": torch.tensor(0.75)}}
+        checkpoint[ENDING] = {"candidate": candidate, "val/accuracy": 0.75}
+        torch.save(checkpoint, tmp_path / "best.ckpt")
         options = {"caching": CACHING, "precision": "32-true", **options}
         done = refit_start(tmp_path / "best.ckpt", data, **options)
         after = torch.load(tmp_path / "best.ckpt", weights_only=True)
@@ -72,6 +74,12 @@ def test_tuning_images_are_training_images_of_what_has_learned_them(refit, folde
     sizes = {split: len(names) for split, names in after["run_facts"]["images"].items()}
     assert sizes == {"train": 320, "test": 8}
     assert after["run_facts"]["versions"] == before["run_facts"]["versions"]
+
+
+def test_the_score_of_the_head_before_is_not_that_of_the_one_that_is_left(refit):
+    _, _, after = refit()
+    assert after[ENDING] == {"candidate": "start, refit with tuning images"}
+    assert after["callbacks"]["BestCheckpoint"] == {"best_model_score": None}
 
 
 @pytest.mark.parametrize("options", [{"candidate": "0.5 of best epoch"}, {"tuning": 0.0}], ids=str)

@@ -15,7 +15,7 @@ from tltool.models.class_paths import modules_option
 from tltool.reporting.run_record import MADE_AGAIN, read_run
 from tltool.reporting.run_verdict import what_next
 from tltool.training.callbacks.checkpoints import BestCheckpoint
-from tltool.training.callbacks.ending_files import ENDING, holds_last_epoch
+from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import read_checkpoint
 
 
@@ -34,8 +34,8 @@ def print_best(run_dir: Path, trainer: Trainer) -> None:
     monitor, score = state.get("monitor", best.monitor), state.get("best_model_score")
     if score is not None:
         print(f"\nbest {monitor} {float(score):.4f}: {one_line(kept)}")
-    elif holds_last_epoch(checkpoint.get(ENDING, {})):
-        print(f"\nbest {one_line(kept)}: the last epoch, whose {monitor} is not known")
+    elif ending := checkpoint.get(ENDING):
+        print(f"\nbest {one_line(kept)}: the {ending['candidate']}, whose {monitor} is not known")
     else:
         print(f"\nbest {one_line(kept)}: it does not say its {monitor}")
 

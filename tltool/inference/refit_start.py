@@ -10,6 +10,7 @@ from tltool.data.datamodules.image_datamodule import ImageDataModule, SplitName
 from tltool.data.loading.samples import Samples, Splits
 from tltool.inference.split_features import split_features
 from tltool.models.heads import Head
+from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.ending_files import ENDING
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from tltool.training.class_frequencies import fit_options
@@ -34,8 +35,8 @@ def refit_start(
     """Fit the head of a checkpoint on the tuning images too, if it is the start of a run.
 
     A tuning split has told that training does not pay, and is not needed any more: the probe that
-    is left learns from all images. The checkpoint is replaced, whole or not at all, and counts them
-    among its training images.
+    is left learns from all images. The checkpoint is replaced, whole or not at all, counts them
+    among its training images, and has no scores any more: they were of the head before.
 
     Args:
         path: ``best.ckpt``.
@@ -64,7 +65,9 @@ def refit_start(
     checkpoint["state_dict"] |= {
         f"head.{name}": tensor.cpu() for name, tensor in head.state_dict().items()
     }
-    checkpoint[ENDING] = {**checkpoint[ENDING], "candidate": REFIT}
+    checkpoint[ENDING] = {"candidate": REFIT}
+    if state := BestCheckpoint.state_in(checkpoint):
+        state["best_model_score"] = None
     images = image_hashes(learned_splits(data.splits))
     checkpoint["run_facts"] = {**checkpoint["run_facts"], "images": images}
     AtomicCheckpointIO().save_checkpoint(checkpoint, path)

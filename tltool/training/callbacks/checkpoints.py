@@ -123,9 +123,10 @@ class BestCheckpoint(MonitoredCheckpoint):
     def __init__(self, directory: Path, monitor: str = "val/accuracy") -> None:
         super().__init__(directory, "best", monitor)
 
-    def state_in(self, checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    @classmethod
+    def state_in(cls, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a checkpoint keeps of it; empty for one without, such as a merge."""
-        state: Mapping[str, Any] = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        state: dict[str, Any] = checkpoint.get("callbacks", {}).get(cls.__qualname__, {})
         return state
 
 
