@@ -91,6 +91,16 @@ def test_validation_images_that_chose_nothing_are_not_called_optimistic(make_car
     assert "optimistic" not in card
 
 
+@pytest.mark.parametrize(
+    ("ending", "has_steps"),
+    [({"candidate": "start"}, False), (last_epoch(ends_on_validation=False), True)],
+    ids=["start", "last epoch"],
+)
+def test_weights_that_no_step_has_left_have_no_number_of_steps(make_card, ending, has_steps):
+    card = make_card(checkpoint={**CHECKPOINT, "ending": ending})
+    assert ("| steps of this checkpoint | 120 |" in card) is has_steps
+
+
 def test_the_best_epoch_of_a_run_that_did_not_come_to_its_last_one_is_optimistic(
     make_card, measured_split
 ):

@@ -14,6 +14,7 @@ from tltool.reporting.card.untested import untested
 from tltool.reporting.card.usage import meaning_of_outputs, usage_code
 from tltool.reporting.markdown import code_block, markdown_table, markdown_text
 from tltool.reporting.tables import FactTable
+from tltool.training.callbacks.ending_files import is_left_by_training
 
 MOST_NAMES = 50
 _KINDS = {
@@ -144,12 +145,14 @@ def _training(facts: CardFacts) -> list[str]:
 def _training_rows(facts: CardFacts) -> dict[str, str]:
     checkpoint, run, record = facts.checkpoint, facts.run_facts, facts.record
     init_args: Mapping[str, Any] = facts.task.task_config["backbone"]["init_args"]
+    is_trained = is_left_by_training(checkpoint)
     minutes = None if facts.seconds is None else f"{facts.seconds / 60:.1f}"
     return {
         "pretrained weights": weights_in_words(str(init_args["weights"]), init_args["name"]),
         "weights are": str(checkpoint.get("ending", {}).get("candidate", "")),
         "epochs": "" if record is None or not record.epochs_done else str(record.epochs_done),
-        "steps of this checkpoint": str(checkpoint.get("global_step", "")),
+        # Chosen weights are those of no step.
+        "steps of this checkpoint": str(checkpoint.get("global_step", "")) if is_trained else "",
         "minutes": minutes or "unknown",
         "processes": str(run.get("world_size") or ""),
         "versions": ", ".join(f"{name} {v}" for name, v in run.get("versions", {}).items()),
