@@ -110,6 +110,12 @@ def test_no_tuning_split_makes_the_result_optimistic(run_tltool, base):
     assert "24 val images; optimistic, for the same chose the epoch" in out
 
 
+def test_without_a_validation_nothing_is_optimistic(run_tltool, base):
+    words = ["--data.tuning_fraction", 0, "--ending.choose", "best", "--trainer.max_epochs", 1]
+    _, out, _ = run_tltool("fit", *base, *words, "--trainer.limit_val_batches", 0)
+    assert "24 val images, which chose nothing" in out
+
+
 def test_without_a_tuning_split_nothing_chooses(run_tltool, base, tmp_path):
     words = ["--data.tuning_fraction", 0, "--trainer.max_epochs", 2]
     _, out, _ = run_tltool("fit", *base, *words)

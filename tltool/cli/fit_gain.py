@@ -94,7 +94,8 @@ def measure_fit(
         experiment.data,
         probe,
         precision=options["precision"],
-        is_optimistic=probe.split == "val" and experiment.chooses_on_validation,
+        # Without a best epoch, nothing has validated.
+        is_optimistic=is_best and probe.split == "val" and experiment.chooses_on_validation,
         features=None if best is None else best.of(probe.split),
     )
     log_summary(trainer, gain_summary(gain))
