@@ -54,6 +54,45 @@ def test_a_head_that_has_learned_the_tuning_images_keeps_the_temperature_of_befo
     assert "calibration" not in read_checkpoint(place / "checkpoints" / "best.ckpt")
 
 
+@pytest.fixture
+def resume(run, run_tltool, tmp_path):
+    """Return a function that trains a copy of the run for another epoch, and its directory."""
+
+    def resume(name):
+        place = shutil.copytree(run, tmp_path / "run")
+        words = ["--config", place / "config.yaml", "--run_dir", place]
+        words += ["--ckpt_path", place / "checkpoints" / f"{name}.ckpt"]
+        words += ["--trainer.max_epochs", 2, "--ending.include_start", "false"]
+        status, out, err = run_tltool("fit", *words, "--ending.choose", "best")
+        assert status == 0, err
+        return out, place / "checkpoints"
+
+    return resume
+
+
+def test_a_run_that_goes_on_from_tuning_images_counts_them_as_trained_on(resume, run, run_tltool):
+    _, checkpoints = resume("best")
+    words = ["--ckpt_path", checkpoints / "last.ckpt", "--data.root", run.parent / "images"]
+    _, _, err = run_tltool("validate", *words, "--data.tuning_fraction", "0.5", *EVALUATION)
+    assert "60 of these 60 images have names of images that this checkpoint was trained on" in err
+
+
+def test_a_run_that_goes_on_from_tuning_images_has_no_temperature_of_them(resume, monkeypatch):
+    monkeypatch.setattr("tltool.inference.checkpoint_calibration.LEAST_IMAGES", 60)
+    out, checkpoints = resume("best")
+    assert "sure      no temperature is fitted: 60 of these 60 val images have names" in out
+    assert "calibration" not in read_checkpoint(checkpoints / "best.ckpt")
+
+
+def test_a_run_that_is_resumed_as_it_was_has_trained_on_no_others(resume, run):
+    _, checkpoints = resume("last")
+    before, after = (
+        read_checkpoint(folder / "last.ckpt")["run_facts"]
+        for folder in (run / "checkpoints", checkpoints)
+    )
+    assert after.keys() == before.keys()
+
+
 def test_images_that_stayed_are_not_reported_as_others(run):
     found = measure_run(run)
     assert (found.evaluation.split, found.missing) == ("test", [])

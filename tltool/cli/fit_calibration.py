@@ -6,8 +6,9 @@ from tltool.cli.build import Experiment
 from tltool.evaluation.temperature import TemperatureFit
 from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
-from tltool.inference.refit_start import is_refit
+from tltool.inference.tested_images import num_trained_on
 from tltool.reporting.wandb.run_logger import log_summary
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.head_start import is_limited
 
 
@@ -23,12 +24,20 @@ def calibrate_fit(
 
     Returns:
         ``None`` where it is turned off, nothing was trained, training is a try, too few images
-        validate, or the checkpoint has learned them; and on other ranks than the first.
+        validate, or the checkpoint has trained on one of them; and on other ranks than the first.
     """
     path = experiment.run_dir / "checkpoints" / "best.ckpt"
     is_wanted = trainer.is_global_zero and experiment.config.calibrate and not is_limited(trainer)
     is_wanted = is_wanted and experiment.task.objective == "single_label"
-    if not (is_wanted and path.is_file() and can_calibrate(experiment.data)) or is_refit(path):
+    if not (is_wanted and path.is_file() and can_calibrate(experiment.data)):
+        return None
+    splits = experiment.data.splits
+    if number := num_trained_on(splits, "val", read_checkpoint(path)):
+        print(
+            f"sure      no temperature is fitted: {number:,} of these "
+            f"{len(experiment.data.samples('val')):,} val images have names of images that "
+            f"{path.name} was trained on"
+        )
         return None
     fit = calibrate_checkpoint(
         path,

@@ -14,7 +14,7 @@ from tltool.models.weight_averaging import differing_tensors
 from tltool.training.callbacks.ending_files import KEPT
 from tltool.training.checkpoint_io import CONFIG, TASK, read_checkpoint
 from tltool.training.image_task import ImageTask
-from tltool.training.resume_facts import model_differences
+from tltool.training.resume_facts import model_differences, trained_on
 from tltool.training.resume_rules import Rule
 from tltool.training.start_weights import FILE, read_start
 from tltool.training.task_serialization import load_state_
@@ -123,8 +123,7 @@ def _trained_on(checkpoints: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
 
     Those that a run called test are not kept: they may have trained another one, or choose here.
     """
-    known = [each.get("run_facts", {}).get("images", {}) for each in checkpoints]
-    hashes = {number for images in known for number in images.get("train", torch.empty(0)).tolist()}
+    hashes = {number for each in checkpoints for number in trained_on(each).tolist()}
     return {"train": torch.tensor(sorted(hashes))} if hashes else {}
 
 

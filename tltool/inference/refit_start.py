@@ -74,12 +74,6 @@ def refit_start(
     return True
 
 
-def is_refit(path: Path) -> bool:
-    """Tell whether a checkpoint is a start that has learned the tuning images."""
-    found: dict[str, Any] = read_checkpoint(path, map_location="meta").get(ENDING, {})
-    return found.get("candidate") == REFIT
-
-
 def learned_splits(splits: Splits) -> Splits:
     """Return splits with the tuning images among the training images, as a refit start has them.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tltool.data.datamodules.labeled_images import SplitName
 from tltool.data.loading.samples import Splits
-from tltool.training.resume_facts import image_hashes
+from tltool.training.resume_facts import image_hashes, trained_on
 
 
 def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
@@ -40,7 +40,7 @@ def as_tested(splits: Splits, checkpoint: Mapping[str, Any]) -> Splits | None:
 
 
 def num_trained_on(splits: Splits, split: SplitName, checkpoint: Mapping[str, Any]) -> int:
-    """Return how many images of a split have the names of training images of a checkpoint's run.
+    """Return how many images of a split have the names of images that a checkpoint has trained on.
 
     Args:
         splits: Of the data.
@@ -54,8 +54,8 @@ def num_trained_on(splits: Splits, split: SplitName, checkpoint: Mapping[str, An
         >>> num_trained_on(Splits(Samples(["/images/a.jpg"]), now), "val", checkpoint)
         1
     """
-    known = checkpoint.get("run_facts", {}).get("images", {})
-    if "train" not in known:
+    learned = set(trained_on(checkpoint).tolist())
+    if not learned:
         return 0
-    found = image_hashes(splits, known)[split].tolist()
-    return len(set(found) & set(known["train"].tolist()))
+    found = image_hashes(splits, checkpoint["run_facts"].get("images"))[split].tolist()
+    return len(learned & set(found))

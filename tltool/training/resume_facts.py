@@ -20,6 +20,9 @@ from tltool.training.resume_rules import Difference, compare
 
 _warn = rank_zero_only(logging.getLogger(__name__).warning)
 
+TRAINED_BEFORE = "trained_before"
+"""What a checkpoint's facts call the images that its run no longer trains on, see `trained_on`."""
+
 _NUM_BLOCKS = 16  # of a file that are looked at
 _BLOCK_BYTES = 2**12
 _PACKAGES = ("tltool", "torch", "torchvision", "timm", "lightning")
@@ -149,6 +152,25 @@ def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> di
         split: [os.path.abspath(path).removeprefix(root) for path in paths]
         for split, paths in given.items()
     }
+
+
+def trained_on(checkpoint: Mapping[str, Any]) -> Tensor:
+    """Return the `image_hashes` of all images that the weights of a checkpoint have trained on.
+
+    They are the training images of its run, and those of the runs that it went on from.
+
+    Args:
+        checkpoint: As it was read; empty for one that does not know them.
+
+    Example:
+        >>> images = {"train": torch.tensor([1, 2]), "val": torch.tensor([3])}
+        >>> trained_on({"run_facts": {"images": images, TRAINED_BEFORE: torch.tensor([3])}})
+        tensor([1, 2, 3])
+    """
+    facts = checkpoint.get("run_facts", {})
+    none = torch.empty(0, dtype=torch.int64)
+    known = [facts.get("images", {}).get("train", none), facts.get(TRAINED_BEFORE, none)]
+    return torch.cat(known)
 
 
 def image_marks(samples: Samples) -> Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tltool.training.resume_facts import trained_on
+
 SPLIT = "split"  # The key under which a checkpoint without a configuration has the options.
 SPLIT_OPTIONS = ("seed", "val_fraction", "test_fraction", "tuning_fraction")
 """The options of the data by which images are split."""
@@ -30,9 +32,11 @@ def split_options(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def split_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return plain data for the description of a file, from which `described_split` reads.
 
-    An image takes 11 bytes.
+    Its training images are all that `trained_on` names. An image takes 11 bytes.
     """
-    images: Mapping[str, Tensor] = checkpoint.get("run_facts", {}).get("images", {})
+    images: dict[str, Tensor] = dict(checkpoint.get("run_facts", {}).get("images", {}))
+    if "train" in images:
+        images["train"] = trained_on(checkpoint)
     hashes = {name: _to_text(found) for name, found in images.items()}
     return {SPLIT: split_options(checkpoint), _HASHES: hashes}
 

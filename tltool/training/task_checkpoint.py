@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tltool.data.loading.labels import TargetStats
 from tltool.data.loading.samples import Splits
 from tltool.models.serialization import plain
@@ -14,7 +17,13 @@ from tltool.training.measured_classifier import MeasuredClassifier
 from tltool.training.metric_state import gather_sums, set_sums_
 from tltool.training.moved_checkpoints import follow_moved_files_
 from tltool.training.optimizer_options import optimizer_config
-from tltool.training.resume_facts import RunFacts, image_hashes, model_differences
+from tltool.training.resume_facts import (
+    TRAINED_BEFORE,
+    RunFacts,
+    image_hashes,
+    model_differences,
+    trained_on,
+)
 from tltool.training.resume_rules import check
 
 
@@ -29,6 +38,7 @@ class TaskCheckpoint:
         self._task = task
         self._splits: Splits | None = None
         self._run_facts: RunFacts | None = None
+        self._trained_before: Tensor | None = None
         #: The `optimizer_config` of the run that is resumed.
         self.saved_optimizer: dict[str, Any] | None = None
 
@@ -51,6 +61,8 @@ class TaskCheckpoint:
                 checkpoint["optimizer"] = optimizer_config(trainer.optimizers[0])
         if self._run_facts is not None:
             checkpoint["run_facts"] = self._run_facts.state_dict()
+            if self._trained_before is not None:
+                checkpoint["run_facts"][TRAINED_BEFORE] = self._trained_before
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
         """Restore the metrics of a begun epoch; warn of what else was trained on.
@@ -70,6 +82,8 @@ class TaskCheckpoint:
             before = checkpoint.get("run_facts", {})
             images = image_hashes(self._splits, before.get("images"))
             replace(self._run_facts, images=images).warn_of_differences(before)
+            if others := set(trained_on(checkpoint).tolist()) - set(images["train"].tolist()):
+                self._trained_before = torch.tensor(sorted(others))
         if trainer is not None:
             sums = checkpoint.get("train_metrics", {})
             place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}
