@@ -97,6 +97,14 @@ def test_given_thresholds_are_kept(resume, tmp_path):
     assert torch.load(path, weights_only=True)[TASK]["thresholds"] == [0.3, 0.4, 0.6]
 
 
+def test_a_merge_keeps_the_thresholds_that_were_given_to_its_run(resume, run_tltool, tmp_path):
+    resume("multi_label", "--model.thresholds", "[.3,.4,.6]")
+    status, _, err = run_tltool("merge", tmp_path / "copy" / "multi_label")
+    assert status == 0, err
+    merged = torch.load(tmp_path / "merged.ckpt", weights_only=True)
+    assert merged[TASK]["thresholds"] == [0.3, 0.4, 0.6]
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_doctor_checks_other_labels(run_tltool, trained, objective):
     status, out, err = run_tltool("doctor", *SMALL, *words(trained, objective))

@@ -163,7 +163,8 @@ def merge_weights(
 def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     """Write a merge as a checkpoint, whole or not at all; what belongs to a training is left out.
 
-    It knows the images that any of its sources has trained on.
+    It knows the images that any of its sources has trained on. Thresholds of several classes are
+    chosen for the weights, unless the configuration gave them, as `LabelThresholds` does.
 
     Args:
         sources: What it was made of.
@@ -174,7 +175,8 @@ def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     checkpoint = {key: base[key] for key in _KEPT if key in base}
     checkpoint["state_dict"] = {**base["state_dict"], **merge.weights}
     predictions = merge.chosen.candidate.predictions if merge.chosen else None
-    if isinstance(predictions, MultiLabelPredictions):
+    has_thresholds = base.get(CONFIG, {}).get("model", {}).get("thresholds") is not None
+    if isinstance(predictions, MultiLabelPredictions) and not has_thresholds:
         thresholds = choose_thresholds(predictions.probabilities, predictions.targets)
         checkpoint[TASK] = {**checkpoint[TASK], "thresholds": thresholds}
     if sources.images:
