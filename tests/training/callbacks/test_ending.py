@@ -235,7 +235,7 @@ def test_an_interrupted_end_changes_nothing_and_says_how_to_make_up_for_it(
     Run(hard_images, tmp_path, Ending(average="wise_ft", choose="trained"), **options)
     assert f"merge {tmp_path} --average wise_ft --choose trained" in caplog.text
     Run(hard_images, tmp_path, Ending(average="wise_ft", points=(0.5, 1)), **options)
-    assert f"merge {tmp_path} --average wise_ft --points '[0.5, 1]'" in caplog.text
+    assert f"merge {tmp_path} --average wise_ft --points 0.5 1" in caplog.text
 
 
 def test_an_end_that_was_killed_in_front_of_its_table_is_not_advised_again(
@@ -249,7 +249,7 @@ def test_an_end_that_was_killed_in_front_of_its_table_is_not_advised_again(
     again = Ending(include_start=True, choose="one_standard_error")
     run = Run(hard_images, tmp_path, again, max_epochs=1, ckpt_path=last)
     assert run.checkpoint("best.ckpt")["ending"]["candidate"] == "start"
-    assert "nothing has been averaged" not in caplog.text
+    assert "nothing has competed" not in caplog.text
 
 
 def test_a_run_killed_in_front_of_its_end_keeps_the_last_epoch_when_it_is_started_again(

@@ -10,10 +10,10 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
 from tltool._lookup import lookup
-from tltool._plain_text import shell_command
 from tltool.evaluation.candidates import Choice
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import ends_on_validation
+from tltool.training.callbacks.ending_advice import merge_advice
 from tltool.training.callbacks.ending_contest import Average, Contest, contest_loaders
 from tltool.training.callbacks.ending_files import (
     ENDING,
@@ -248,17 +248,9 @@ class Ending(Callback):
             return
         directory = Path(str(best.dirpath))
         if not has_come_to_end(directory):
-            average = "soup" if self.average == "soup" else "wise_ft"
-            has_rule = self.choose != "best" and average != "soup"  # There, no start competes.
-            rule = ("--choose", self.choose) if has_rule else ()
-            is_usual = self.average != "wise_ft" or set(self.points) == set(POINTS)
-            points = () if is_usual else ("--points", str(self.points))
-            words = ("merge", directory.parent, "--average", average, *points, *rule)
-            command = shell_command("tltool", *words)
-            log.warning(
-                "Ending: nothing was left to train, and nothing has been averaged. Type: %s",
-                command,
-            )
+            contest = (self.average, self.points, self.choose)
+            advice = merge_advice(directory.parent, *contest, has_start=self.include_start)
+            log.warning("Ending: nothing was left to train, and nothing has competed. %s", advice)
 
     def _read(
         self, best: BestCheckpoint, trainer: Trainer, task: ImageTask
