@@ -256,3 +256,15 @@ def test_the_next_step_of_a_report_names_the_phase_that_lost(lost_run, measured_
     verdict = judge_run(read_run(lost_run[0]), measured_split(run=70, probe=95))
     assert verdict.next_step.startswith("It lost in phase full: val/accuracy fell from 1.000 to 0")
     assert verdict.commands[0].endswith("--finetuning.batch_norm eval")
+
+
+def test_a_monitor_that_is_nan_is_told_and_no_infinity_is_its_best(run_tltool, tmp_path):
+    write_images(tmp_path / "images/train", per_class=8, size=32)
+    write_images(tmp_path / "images/val", classes=["blue"], per_class=4, size=32)
+    words = ["--data.root", "images", *SMALL, "--data.tuning_fraction", 0, "--monitor", "val/auroc"]
+    status, out, err = run_tltool("fit", *words, "--trainer.max_epochs", 2)
+    assert status == 0, err
+    assert err.count("val/auroc is NaN after epoch") == 1
+    assert f"\nbest {BEST}: its val/auroc is NaN\n" in out
+    assert "inf" not in out.split("\nbest ")[1]
+    assert read_run(tmp_path / "runs/run/0").best_epoch is None

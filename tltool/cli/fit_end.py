@@ -1,5 +1,6 @@
 """The last screen of a fit: what came out, whether it won, and what to type next."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ def print_best(run_dir: Path, trainer: Trainer) -> None:
     checkpoint = read_checkpoint(kept)
     state = best.state_in(checkpoint)
     monitor, score = state.get("monitor", best.monitor), state.get("best_model_score")
-    if score is not None:
+    if score is not None and math.isfinite(score):
         print(f"\nbest {monitor} {float(score):.4f}: {one_line(kept)}")
+    elif score is not None:  # Of epochs whose metric is NaN, Lightning keeps infinity.
+        print(f"\nbest {one_line(kept)}: its {monitor} is NaN")
     elif ending := checkpoint.get(ENDING):
         print(f"\nbest {one_line(kept)}: the {ending['candidate']}, whose {monitor} is not known")
     else:

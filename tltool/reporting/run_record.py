@@ -103,7 +103,8 @@ class RunRecord:
         """The epoch, from 0, of the best checkpoint: by the run's monitor, of equal ones by loss.
 
         A run that chooses its monitor by itself has written it into its configuration. An epoch
-        whose metric is NaN is none, as for `BestCheckpoint`.
+        whose metric is NaN is none: `BestCheckpoint` prefers each other one, and keeps that with
+        the least loss where all are NaN.
         """
         points = [each for each in self.metrics.get(self.monitor, []) if not math.isnan(each[1])]
         if not points or not self.has_best:

@@ -74,6 +74,7 @@ def validate(best, *epochs):
     saved = []
     strategy = SimpleNamespace(reduce_boolean_decision=lambda decision: decision)
     trainer = SimpleNamespace(strategy=strategy, callback_metrics={}, save_checkpoint=saved.append)
+    trainer.checkpoint_callbacks, trainer.is_global_zero, trainer.current_epoch = [best], True, 0
     trainer.callback_metrics = metrics = {}
     kept = None
     for number, (accuracy, loss) in enumerate(epochs):
@@ -100,6 +101,8 @@ def best(tmp_path):
         ([(0.9, 0.1), (0.95, 0.9), (0.9, 0.05)], 1),
         ([(0.9, 0.3), (0.9, 0.3)], 0),  # the first of equal ones
         ([(0.9, 0.3), (0.9, math.nan)], 0),
+        ([(math.nan, 0.1), (0.2, 0.9), (math.nan, 0.1)], 1),  # NaN is the worst
+        ([(math.nan, 0.5), (math.nan, 0.3), (math.nan, 0.4)], 1),
     ],
 )
 def test_of_equal_epochs_that_with_the_smallest_loss_is_kept(best, epochs, kept):
@@ -113,6 +116,12 @@ def test_a_resumed_callback_knows_the_loss_of_the_best_epoch(best, tmp_path):
     with patch.object(ModelCheckpoint, "file_exists", return_value=False):
         assert validate(resumed, (0.9, 0.4)) is None
         assert validate(resumed, (0.9, 0.2)) == 0
+
+
+def test_a_metric_that_is_nan_is_told_once_with_its_cause(best, caplog):
+    validate(best, (math.nan, 0.5), (math.nan, 0.3))
+    assert caplog.text.count("val/accuracy is NaN after epoch 1") == 1
+    assert "the validation images lack classes" in caplog.text
 
 
 def test_a_loss_that_is_monitored_is_the_least(tmp_path):

@@ -1,11 +1,13 @@
 """Checkpoint callbacks: the best epoch, and the last state of a run to resume from."""
 
+import logging
 import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
@@ -16,6 +18,8 @@ from tltool._plain_text import shell_command
 from tltool.training.distributed.run_status import note_saved
 from tltool.training.epoch_position import ends_early
 from tltool.training.run_directory import resumed_run_dir
+
+log = logging.getLogger(__name__)
 
 MONITORS = MODES
 """Metrics that can choose the best epoch, and whether the least or the most is best."""
@@ -32,6 +36,8 @@ probabilities of an early epoch are often worse where the share of right images 
 class MonitoredCheckpoint(ModelCheckpoint):
     """Keep the epochs with the best values of a metric of the validation, of equal ones by `TIES`.
 
+    NaN is the worst value: of epochs that are all NaN, `TIES` chooses, and a warning says so.
+
     Args:
         directory: Where the files lie.
         filename: Their name, without suffix.
@@ -47,6 +53,7 @@ class MonitoredCheckpoint(ModelCheckpoint):
         chosen: dict[str, Any] = {"monitor": monitor, "mode": mode, "save_top_k": keep}
         super().__init__(directory, filename, **chosen, **_SAME_NAME)
         self._losses = dict[str, float]()  # of the kept epochs, by name of the file
+        self._has_warned = False
 
     @property
     def state_key(self) -> str:
@@ -65,6 +72,9 @@ class MonitoredCheckpoint(ModelCheckpoint):
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Tell whether an epoch is to be kept: also where it is as good, with a smaller loss."""
+        if current is not None and current.isnan():
+            self._warn_of_nan(trainer)
+            current = torch.full_like(current, -math.inf if self.mode == "max" else math.inf)
         if super().check_monitor_top_k(trainer, current) or current is None:
             return current is not None
         worst = self.kth_best_model_path
@@ -72,6 +82,21 @@ class MonitoredCheckpoint(ModelCheckpoint):
             _loss(trainer) < self._losses.get(Path(worst).name, -math.inf)
         )
         return trainer.strategy.reduce_boolean_decision(is_better)
+
+    def _warn_of_nan(self, trainer: Trainer) -> None:
+        """Say once what a metric without a value means; of several callbacks, the first does."""
+        callbacks = trainer.checkpoint_callbacks
+        first = next(each for each in callbacks if isinstance(each, MonitoredCheckpoint))
+        if self._has_warned or first is not self or not trainer.is_global_zero:
+            return
+        self._has_warned = True
+        log.warning(
+            "%s is NaN after epoch %d, which counts as its worst value; where it is NaN in all "
+            "epochs, %s chooses. It has no value where the validation images lack classes, or "
+            "where all labels or predictions are equal. Give images of each class, or set "
+            "--monitor %s.",
+            *(self.monitor, trainer.current_epoch + 1, TIES, TIES),
+        )
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         """Save an epoch that is kept, once it is known which of equal ones is the best."""
