@@ -46,6 +46,7 @@ def test_seeds_that_are_over_are_not_trained_again(run_tltool, images):
         (["--seeds", 0], "at least 1, got 0"),
         (["--seeds", 2, "--seed_everything", "false"], "Set that to a number"),
         (["--seeds", 2, "--trainer.devices", 2], "on one device"),
+        (["--seeds", 2, "--ckpt_path", "a/last.ckpt"], "and a/last.ckpt is of one run. Leave out"),
     ],
 )
 def test_seeds_that_cannot_be_are_refused(run_tltool, images, options, message):

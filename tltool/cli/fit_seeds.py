@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jsonargparse import Namespace
 
+from tltool.cli.run_start import AUTO
 from tltool.cli.trainer_section import world_size
 from tltool.inference.run_gain import RunGain
 
@@ -39,7 +40,8 @@ def check_seeds(config: Namespace) -> SeedRuns:
     """Return what a configuration asks of seeds, or refuse what cannot be trained.
 
     Raises:
-        ValueError: If it is none, there is no first seed, or there are several processes.
+        ValueError: If it is none, there is no first seed, there are several processes, or there is
+            one checkpoint for all.
     """
     number, first = config.get("seeds", 1), config.seed_everything
     if number < 1:
@@ -52,6 +54,12 @@ def check_seeds(config: Namespace) -> SeedRuns:
         raise ValueError(
             "--seeds trains one seed after another on one device. On several, start a run for each "
             "seed with --seed_everything, as scripts/slurm/array.sbatch does."
+        )
+    if number > 1 and config.ckpt_path not in (None, AUTO):
+        raise ValueError(
+            f"--seeds trains each seed from its own start, and {config.ckpt_path} is of one run. "
+            "Leave out --ckpt_path, for each seed resumes its own run where --run_dir names the "
+            "first; or leave out --seeds."
         )
     place = None if config.run_dir is None else str(config.run_dir)
     return SeedRuns(number, first, place)
