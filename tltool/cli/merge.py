@@ -123,7 +123,9 @@ def _images(
         raise ValueError("The checkpoint does not say which images it is of. Set --data.root.")
     known, arguments = split_options(sources.base), dict(section["init_args"])
     arguments |= {name: known[name] for name in split_of_run if name in arguments and name in known}
-    arguments |= {"data_config": sources.task.data_config, "class_names": None}
+    arguments["data_config"] = sources.task.data_config
+    if given is None:
+        arguments["class_names"] = None  # The task has them, and see `take_labels_`.
     data: ImageDataModule = make_section("data", {**section, "init_args": arguments})
     take_labels_(data, sources.task)
     return data
