@@ -12,6 +12,7 @@ from PIL import Image
 from tests.conftest import write_images
 from tltool.data.files.directory_listing import list_images
 from tltool.data.loading.samples import Samples, Splits
+from tltool.inference.tested_images import num_trained_on
 from tltool.training.resume_facts import (
     RunFacts,
     image_differences,
@@ -74,6 +75,31 @@ def test_images_are_the_same_from_another_working_directory(splits_of, tmp_path,
     before = image_hashes(splits_of("../images"))
     monkeypatch.chdir(tmp_path)
     assert image_differences(before, image_hashes(splits_of("images"))) == []
+
+
+def absolute(*names):
+    return Samples([f"/{name}.jpg" for name in names])
+
+
+WHOLE = Splits(absolute("t/train/a/1", "t/train/b/1"), absolute("t/val/a/1", "t/val/b/1"))
+
+
+def test_trained_on_images_are_counted_where_only_their_folder_is_measured():
+    checkpoint = {"run_facts": {"images": image_hashes(WHOLE)}}
+    moved = Splits(absolute("new/t/train/b/2"), absolute("new/t/train/a/1", "new/t/train/b/1"))
+    assert num_trained_on(moved, "val", checkpoint) == 2
+
+
+def test_other_images_of_the_same_classes_are_not_those_that_were_trained_on():
+    checkpoint = {"run_facts": {"images": image_hashes(WHOLE)}}
+    val = Splits(absolute("t/val/b/1"), absolute("t/val/a/1"))
+    other = Splits(absolute("other/b/1"), absolute("other/a/1"))
+    assert [num_trained_on(each, "val", checkpoint) for each in (val, other)] == [0, 0]
+
+
+def test_new_images_are_named_from_their_own_folder():
+    other = Splits(absolute("other/b/1"), absolute("other/a/1"))
+    assert new_images(image_hashes(WHOLE), other) == ["/b/1.jpg", "/a/1.jpg"]
 
 
 def test_names_in_memory_are_no_paths():

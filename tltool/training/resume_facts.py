@@ -138,8 +138,10 @@ def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> di
 
     Args:
         splits: The images.
-        known: The `image_hashes` that they are compared with. Those of an older checkpoint may be
-            of relative paths as they were given, and so are the names then.
+        known: The `image_hashes` that they are compared with. Where these images are but a folder
+            of those, names are from the nearest folder above on from which one of them is known.
+            Those of an older checkpoint may be of relative paths as they were given, and so are
+            the names then.
     """
     given = {split: list(samples.paths) for split, samples in splits.by_name().items()}
     every = [path for paths in given.values() for path in paths]
@@ -147,7 +149,7 @@ def image_names(splits: Splits, known: Mapping[str, Tensor] | None = None) -> di
     numbers = {number for hashes in (known or {}).values() for number in hashes.tolist()}
     if not is_file or (numbers and not numbers.isdisjoint(map(_hash, every))):
         return given
-    root = os.path.commonpath({os.path.dirname(os.path.abspath(path)) for path in every})
+    root = _root([os.path.abspath(path) for path in every], numbers)
     return {
         split: [os.path.abspath(path).removeprefix(root) for path in paths]
         for split, paths in given.items()
@@ -171,6 +173,15 @@ def trained_on(checkpoint: Mapping[str, Any]) -> Tensor:
     none = torch.empty(0, dtype=torch.int64)
     known = [facts.get("images", {}).get("train", none), facts.get(TRAINED_BEFORE, none)]
     return torch.cat(known)
+
+
+def _root(paths: list[str], known: set[int]) -> str:
+    """Return the folder from which on paths are names, see `image_names`."""
+    root = os.path.commonpath({os.path.dirname(path) for path in paths})
+    for folder in [root, *map(str, Path(root).parents)] if known else []:
+        if any(_hash(path.removeprefix(folder)) in known for path in paths):
+            return folder
+    return root
 
 
 def image_marks(samples: Samples) -> Tensor:
