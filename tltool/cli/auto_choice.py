@@ -18,7 +18,8 @@ from tltool.finetuning.strategies import LPFT, Auto, ChosenGroups, FinetuningStr
 from tltool.finetuning.strategies.auto import num_epochs
 from tltool.models.class_paths import check_imported
 from tltool.training.callbacks.early_end import stops_on_validation
-from tltool.training.callbacks.ending import Ending, start_competes
+from tltool.training.callbacks.ending import Ending
+from tltool.training.callbacks.ending_options import start_competes
 from tltool.training.distributed.fsdp2 import is_sharding
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from tltool.evaluation.thresholds import choose_thresholds
 from tltool.inference.merge_sources import MergeAverage, MergeSources
 from tltool.inference.tested_images import num_trained_on
 from tltool.training.callbacks.checkpoints import MONITORS
-from tltool.training.callbacks.ending import start_competes
 from tltool.training.callbacks.ending_files import ENDING
+from tltool.training.callbacks.ending_options import start_competes
 from tltool.training.candidate_trial import CandidateTrial, norms_of, restored_task
 from tltool.training.checkpoint_io import CONFIG, TASK, AtomicCheckpointIO
 from tltool.training.distributed.cluster_environment import evaluation_options

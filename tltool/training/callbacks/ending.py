@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from tltool._lookup import lookup
 from tltool.evaluation.candidates import Choice
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.callbacks.early_end import ends_on_validation
@@ -27,17 +26,16 @@ from tltool.training.callbacks.ending_files import (
     saved_checkpoints,
     undo_ending,
 )
+from tltool.training.callbacks.ending_options import KEEP, check_options, start_competes
 from tltool.training.callbacks.finetuning import Finetuning
 from tltool.training.epoch_position import has_ended
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
 from tltool.training.image_task import ImageTask
 from tltool.training.start_weights import FILE, changing_tensors, read_start, save_start
-from tltool.training.weight_blends import POINTS, check_points
+from tltool.training.weight_blends import POINTS
 
 log = logging.getLogger(__name__)
-
-KEEP = 5
 
 
 class Ending(Callback):
@@ -91,28 +89,10 @@ class Ending(Callback):
         keep: int = KEEP,
     ) -> None:
         average, choose = average or "none", choose or "best"
-        lookup(dict.fromkeys(get_args(Average)), average, kind="average")
-        lookup(dict.fromkeys([*get_args(Choice), "last"]), choose, kind="choice")
-        if choose == "last" and (average != "none" or include_start):
-            raise ValueError(
-                "`ending.choose: last` takes the last epoch: nothing competes with it. Leave out "
-                "`ending.average` and `ending.include_start`, or set `ending.choose` to best."
-            )
-        check_points(points)
-        if keep < 1:
-            raise ValueError(f"`keep` must be at least 1, got {keep}.")
-        competes = start_competes(average, points, include_start)
-        if choose in ("trained", "one_standard_error") and not competes:
-            raise ValueError(
-                f"`ending.choose: {choose}` asks for the gain over the start, which does not "
-                "compete. Set `ending.include_start` to true, or `ending.average` to wise_ft with "
-                "0 among `ending.points`; or leave out `ending.choose`."
-            )
-        _check_used("points", tuple(points) != POINTS, average, "wise_ft")
-        _check_used("keep", keep != KEEP, average, "soup")
+        check_options(average, points, choose, include_start=include_start, keep=keep)
         self.average = average
         self.points = [*points, *([0.0] if include_start else [])]
-        self.include_start = competes
+        self.include_start = start_competes(average, points, include_start)
         self.choose = choose
         self.keep = keep
         #: What was chosen, by name, for loggers; empty before the end.
@@ -269,20 +249,6 @@ class Ending(Callback):
         return (
             f"Ending: {directory / FILE} is not there, is damaged, or is not of this run, so "
             "nothing competes with the best epoch. To average, set `ending` when a run starts."
-        )
-
-
-def start_competes(average: str, points: Sequence[float], include_start: bool) -> bool:
-    """Tell whether the start of a run is among its candidates; for arguments, see `Ending`."""
-    return include_start or (average == "wise_ft" and 0 in points)
-
-
-def _check_used(name: str, is_given: bool, average: Average, needed: Average) -> None:
-    """Raise if an option of one average is given beside another one."""
-    if is_given and average != needed:
-        raise ValueError(
-            f"`ending.{name}` is of `ending.average: {needed}`, but the average is {average}. "
-            "Leave out one of them."
         )
 
 
