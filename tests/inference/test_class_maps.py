@@ -72,6 +72,13 @@ def test_tokens_of_a_transformer_are_arranged_as_patches():
     assert rows[1, 0] == prefix + width
 
 
+def test_patches_that_no_class_token_stands_in_front_of_are_arranged_from_the_first_on():
+    small = {"depth": 1, "embed_dim": 48, "num_heads": 2}
+    backbone = Backbone("cait_xxs24_224", weights="random", img_size=64, model_args=small)
+    rows = last_feature_map(backbone).arrange(torch.arange(16.0)[None, :, None])[0, 0]
+    assert rows.flatten().tolist() == list(range(16))
+
+
 def test_layers_of_an_unknown_order_of_places_are_refused():
     with pytest.raises(ValueError, match=r"cannot be shown.*convolutional networks, ViT and Swin"):
         last_feature_map(Backbone("pixels", weights="random", img_size=8))
