@@ -79,6 +79,17 @@ def test_patches_that_no_class_token_stands_in_front_of_are_arranged_from_the_fi
     assert rows.flatten().tolist() == list(range(16))
 
 
+# NesT says nothing of the order, and SelecSLS has fewer channels there than features.
+@pytest.mark.parametrize("name", ["nest_tiny", "test_mambaout", "selecsls42"])
+def test_a_map_is_arranged_with_its_channels_in_front_of_the_places(name):
+    backbone = Backbone(name, weights="random", img_size=64).eval()
+    place, outputs = last_feature_map(backbone), []
+    place.module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    backbone(torch.zeros(1, 3, 64, 64))
+    _, channels, height, width = place.arrange(outputs[0]).shape
+    assert height == width < channels
+
+
 def test_layers_of_an_unknown_order_of_places_are_refused():
     with pytest.raises(ValueError, match=r"cannot be shown.*convolutional networks, ViT and Swin"):
         last_feature_map(Backbone("pixels", weights="random", img_size=8))

@@ -50,7 +50,10 @@ def last_feature_map(backbone: Backbone) -> FeatureMap:
             f"Where {backbone.name} looks cannot be shown: the order of places in its last layers "
             "is not known. Overlays work for convolutional networks, ViT and Swin."
         )
-    if getattr(model, "output_fmt", "NCHW") == "NHWC":
+    # NesT does not say that its channels are last. Others widen them behind the map: where no
+    # dimension has the number of features they are in front.
+    is_last = output.shape[1] != backbone.num_features == output.shape[3]
+    if is_last or getattr(model, "output_fmt", "NCHW") == "NHWC":
         return FeatureMap(module, lambda features: features.permute(0, 3, 1, 2))
     return FeatureMap(module, lambda features: features)
 
