@@ -322,3 +322,10 @@ def test_other_weights_in_the_file_of_a_run_are_not_taken_for_those_it_began_wit
 
 def test_the_probe_of_a_run_is_measured_with_the_weights_that_it_began_with(loaded):
     assert PROBE in measure_run(loaded[0]).evaluation.baselines
+
+
+def test_overlays_of_a_network_whose_places_are_not_known_are_refused(fit, capsys):
+    run = fit("--model.backbone.name", "pixels", name="pixels", epochs=1)
+    report(run, "--overlays", "2", status=1)
+    assert "Where pixels looks cannot be shown" in capsys.readouterr().err
+    assert not (run / "report.html").exists()

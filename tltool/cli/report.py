@@ -17,7 +17,6 @@ from tltool.cli.report_measure import measure_run
 from tltool.cli.report_wandb import open_dashboard, write_dashboard
 from tltool.cli.short_forms import import_own_modules
 from tltool.cli.signature_options import run_function
-from tltool.inference.class_maps import check_can_map
 from tltool.reporting.compared_runs import compare_runs
 from tltool.reporting.lightning_log import is_lightning_log, read_lightning_log
 from tltool.reporting.measured_run import MeasuredRun
@@ -74,8 +73,6 @@ def report(
         return
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
-    if overlays:
-        check_can_map()
     num_overlays = 0 if several or no_images else overlays
     runs = [
         measure_run(directory, with_probe=not several, num_overlays=num_overlays)

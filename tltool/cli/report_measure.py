@@ -17,11 +17,12 @@ from tltool.data.loading.samples import Splits
 from tltool.evaluation.measured_split import MeasuredSplit
 from tltool.evaluation.predictions import PredictionSet
 from tltool.finetuning.plan import Plan, make_plan
-from tltool.inference.class_maps import class_maps
+from tltool.inference.class_maps import check_can_map, class_maps
 from tltool.inference.map_measurement import measure_map
 from tltool.inference.predictor import Predictor
 from tltool.inference.refit_start import REFIT, learned_splits
 from tltool.inference.split_measurement import measure_split
+from tltool.models.feature_map import last_feature_map
 from tltool.models.layer_groups import layer_groups
 from tltool.reporting.figures.overlay import draw_overlay
 from tltool.reporting.measured_run import MeasuredRun
@@ -47,6 +48,8 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
 
     Raises:
         FileNotFoundError: If it is no run's directory.
+        ValueError: If overlays are asked for, and a package is missing or the order of places in
+            the network is not known.
     """
     record = read_run(folder)
     if record.checkpoint is None:
@@ -54,6 +57,9 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
+    if num_overlays:  # What cannot be is said before the work.
+        check_can_map()
+        last_feature_map(task.backbone)
     data = evaluation = mapped = steps = None
     images, missing, overlays = "", list[str](), dict[int, Image]()
     try:
