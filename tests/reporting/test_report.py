@@ -329,3 +329,15 @@ def test_overlays_of_a_network_whose_places_are_not_known_are_refused(fit, capsy
     report(run, "--overlays", "2", status=1)
     assert "Where pixels looks cannot be shown" in capsys.readouterr().err
     assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("runs/other", "--overlays is of one run, and 2 are given"),
+        ("--no_images", "--overlays shows images, and --no_images leaves them out"),
+    ],
+)
+def test_overlays_that_the_page_would_not_show_are_refused(finished, capsys, other, message):
+    report(finished, other, "--overlays", "2", status=1)
+    assert message in capsys.readouterr().err

@@ -54,8 +54,8 @@ def report(
         output: Write the page here; else report.html in the run's directory, of several runs in the
             directory that holds them all.
         no_images: Leave the images out, which may be private, and keep their file names.
-        overlays: Show for so many images what speaks for the predicted class (Grad-CAM): the worst
-            mistakes, then the least sure of the others.
+        overlays: Of one run: show for so many images what speaks for the predicted class
+            (Grad-CAM): the worst mistakes, then the least sure of the others.
         wandb: Write a workspace and a report too, into the W&B project that the runs were logged
             to; called again, it updates them; no images are sent.
         modules: Your own modules whose classes the checkpoints need, such as my_heads.
@@ -71,11 +71,12 @@ def report(
         _write_page(told, output or logs[0] / PAGE)
         _print_verdict(told.verdict, with_answer=True)
         return
+    if overlays:
+        _check_has_overlays(len(directories), no_images=no_images)
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
-    num_overlays = 0 if several or no_images else overlays
     runs = [
-        measure_run(directory, with_probe=not several, num_overlays=num_overlays)
+        measure_run(directory, with_probe=not several, num_overlays=overlays)
         for directory in directories
     ]
     if several:
@@ -93,6 +94,18 @@ def report(
     if dashboard is not None:
         write_dashboard(dashboard, told, runs)
     _print_verdict(verdict, with_answer=not several)
+
+
+def _check_has_overlays(num_runs: int, *, no_images: bool) -> None:
+    """Refuse overlays of a page that would show none."""
+    if num_runs > 1:
+        raise ValueError(
+            f"--overlays is of one run, and {num_runs} are given. Leave it out, or name one run."
+        )
+    if no_images:
+        raise ValueError(
+            "--overlays shows images, and --no_images leaves them out. Leave out one of the two."
+        )
 
 
 def _write_page(told: Report, output: Path) -> None:
