@@ -37,7 +37,8 @@ def timm_classifier(
         raise ValueError(_refusal(backbone, reasons))
     linear = _linear(head)
     options = {**backbone._options, "num_classes": linear.out_features}
-    options = {key: value for key, value in options.items() if not key.endswith("_rate")}
+    # Dropout is for training alone; a growth_rate is part of the architecture.
+    options = {k: v for k, v in options.items() if not ("drop" in k and k.endswith("_rate"))}
     model: nn.Module = timm.create_model(backbone.name, **options)
     state, expected = _values(backbone.model), model.state_dict()
     place = _classifier_place(expected, state)

@@ -41,6 +41,11 @@ WORKS = {
     "classifier behind a norm": {"name": "test_convnext"},
     "several labels": {"objective": "multi_label"},
     "drop rates": {"drop_path_rate": 0.1},
+    "drop rates of one model": {"name": "test_vit", "model_args": {"attn_drop_rate": 0.1}},
+    "growth rate": {
+        "name": "densenet121",
+        "model_args": {"growth_rate": 8, "block_config": [1, 1, 1, 1]},
+    },
 }
 
 FORBIDDEN = {
