@@ -14,11 +14,11 @@ from tltool.models.serialization import rebuild
 from tltool.models.weights.loading import resolve_auto
 from tltool.models.weights.safetensors_file import read_description, save_weights
 from tltool.models.weights.state_dict_files import check_checksum
-from tltool.models.weights_hash import hash_weights
+from tltool.models.weights_hash import hash_tensors, hash_weights
 
 # Edits that begin with random numbers, which the file holds.
 _RANDOM = ("add_lora", "reinitialize")
-# How to rebuild the task; which pretrained weights.
+# How to rebuild the task; a hash of the pretrained weights that are not in the file.
 _TASK, _BASE = "task_config", "base_hash"
 
 
@@ -36,10 +36,9 @@ def write_adapters(
         state: All of its weights.
         facts: Plain data that its description holds, too.
     """
-    base = _pretrained(config)
-    own = _state_of(base)
+    own = _state_of(_pretrained(config))
     changed = {key: value for key, value in state.items() if not _is_same(value, own.get(key))}
-    description = {_TASK: dict(config), _BASE: hash_weights(base)}
+    description = {_TASK: dict(config), _BASE: _hash_of_rest(own, changed)}
     save_weights(path, changed, {**facts, **description})
 
 
@@ -64,18 +63,20 @@ def read_adapters(
     """
     check_checksum(path)
     description = read_description(path)
+    try:
+        changed = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' cannot be read: {error}. Write it anew.") from error
     base = _pretrained(description[_TASK], weights)
-    if hash_weights(base) != description[_BASE]:
+    own = _state_of(base)
+    # Earlier files have a hash of all pretrained weights.
+    if description[_BASE] not in (_hash_of_rest(own, changed), hash_weights(base)):
         raise ValueError(
             f"The adapters in '{path}' belong to other weights of {base.name} than "
             f"{base.weights!r}. Load them by `load_adapters`, with `weights` set to those that "
             "they were trained on."
         )
-    try:
-        changed = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"'{path}' cannot be read: {error}. Write it anew.") from error
-    return description[_TASK], {**_state_of(base), **changed}
+    return description[_TASK], {**own, **changed}
 
 
 def _pretrained(config: Mapping[str, Any], weights: str | None = None) -> Backbone:
@@ -95,6 +96,11 @@ def _pretrained(config: Mapping[str, Any], weights: str | None = None) -> Backbo
 
 def _state_of(backbone: Backbone) -> dict[str, Tensor]:
     return {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
+
+
+def _hash_of_rest(base: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> str:
+    """Return a hash of what a file takes from elsewhere, so not of layers drawn at each start."""
+    return hash_tensors({key: value for key, value in base.items() if key not in changed})
 
 
 def _is_same(value: Tensor, base: Tensor | None) -> bool:

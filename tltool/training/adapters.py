@@ -14,10 +14,11 @@ from tltool.training.split_facts import split_facts
 def save_adapters(checkpoint_path: str | Path | IO[bytes], path: str | Path) -> Path:
     """Write what a checkpoint has beyond the pretrained weights that its training started from.
 
-    That is the adapters and the head, and whatever else differs, such as norms that have trained: a
-    few percent of the checkpoint after `LoRA`. The pretrained weights are read for that, from where
-    they were read for the training, and are named by a hash. The file stands for the checkpoint
-    wherever one is loaded, as long as these weights are there.
+    That is the adapters and the head, and whatever else differs, such as norms that have trained or
+    layers that the pretrained weights lack: a few percent of the checkpoint after `LoRA`. The
+    pretrained weights are read for that, from where they were read for the training, and those that
+    are not in the file are named by a hash. The file stands for the checkpoint wherever one is
+    loaded, as long as these weights are there.
 
     Args:
         checkpoint_path: A checkpoint of ``tltool fit``.
