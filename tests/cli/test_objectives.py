@@ -147,6 +147,11 @@ def test_a_report_says_the_score_and_its_baselines(finished, capsys):
     assert (run / "predictions.png").is_file()
 
 
+def test_a_report_with_overlays_is_refused(finished, capsys):
+    assert main(["report", str(finished[2]), "--overlays", "2"]) == 1
+    assert "--overlays is of one class for each image" in capsys.readouterr().err
+
+
 def test_heads_are_compared_by_the_score_of_the_labels(finished, tmp_path, capsys):
     objective, manifest, _ = finished
     options = [

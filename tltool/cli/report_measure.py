@@ -48,8 +48,8 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
 
     Raises:
         FileNotFoundError: If it is no run's directory.
-        ValueError: If overlays are asked for, and a package is missing or the order of places in
-            the network is not known.
+        ValueError: If overlays are asked for, and a package is missing, the order of places in the
+            network is not known, or it does not predict one class for each image.
     """
     record = read_run(folder)
     if record.checkpoint is None:
@@ -58,8 +58,7 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
     if num_overlays:  # What cannot be is said before the work.
-        check_can_map()
-        last_feature_map(task.backbone)
+        _check_overlays(task)
     data = evaluation = mapped = steps = None
     images, missing, overlays = "", list[str](), dict[int, Image]()
     try:
@@ -148,6 +147,16 @@ def _seconds(folder: Path) -> float | None:
     """Return how long a run has run, over all starts; ``None`` where it has not said so."""
     status = read_status(folder)
     return status.seconds if status and status.seconds else None
+
+
+def _check_overlays(task: ImageTask) -> None:
+    check_can_map()
+    if task.objective != "single_label":
+        raise ValueError(
+            "--overlays is of one class for each image, and this run's objective is "
+            f"{task.objective}. Leave it out."
+        )
+    last_feature_map(task.backbone)
 
 
 def _overlays(
