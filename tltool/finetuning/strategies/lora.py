@@ -35,7 +35,7 @@ class LoRA(WarmupDecayStrategy):
         num_groups: Only in so many of the last groups of the backbone; activations in front of them
             can be cached. ``None`` for all.
         norms: Train the normalization layers of these groups too.
-        adapter_lr_scale: Factor on the learning rate of the adapters.
+        adapter_lr_scale: Factor on the learning rate of the adapters, which start at no update.
         batch_norm: What batch norms do in these groups, see `Phase`.
 
     Example:
@@ -49,7 +49,7 @@ class LoRA(WarmupDecayStrategy):
     only: str | list[str] = "*"
     num_groups: int | None = None
     norms: bool = False
-    adapter_lr_scale: float = 1.0
+    adapter_lr_scale: float = 3.0
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
