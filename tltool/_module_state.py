@@ -61,6 +61,28 @@ def restored_freezing(module: M) -> Iterator[M]:
 
 
 @contextmanager
+def frozen(module: M) -> Iterator[M]:
+    """Let no parameter require a gradient, and restore which ones did; gradients stay.
+
+    Example:
+        >>> linear = nn.Linear(2, 1)
+        >>> with frozen(linear):
+        ...     linear.weight.requires_grad
+        False
+        >>> linear.weight.requires_grad
+        True
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield module
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
 def restored_state(module: M) -> Iterator[M]:
     """Restore weights, buffers, modes, what requires a gradient, and the random numbers.
 

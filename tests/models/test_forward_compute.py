@@ -1,5 +1,7 @@
 """Shares of the forward pass by layer group."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,21 @@ def test_shares_of_a_backbone_sum_to_one_in_the_order_of_its_groups(name):
     assert list(shares) == list(backbone.layer_groups())
     assert sum(shares.values()) == pytest.approx(1)
     assert sum(share > 0 for share in shares.values()) >= 3
+
+
+def test_a_network_that_keeps_what_it_computes_can_be_copied_afterwards():
+    backbone = Backbone("levit_128s", weights="random")
+    forward_shares(backbone, backbone.layer_groups(), torch.zeros(1, 3, 224, 224))
+    copy.deepcopy(backbone)
+
+
+def test_inference_mode_of_the_caller_is_no_obstacle():
+    backbone = Backbone("test_vit3", weights="random")
+    images = torch.zeros(1, *backbone.data_config["input_size"])
+    with torch.inference_mode():
+        shares = forward_shares(backbone, backbone.layer_groups(), images)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
 
 
 def test_each_operation_is_counted_once_though_modules_nest():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tltool._module_state import evaluation_mode
+from tltool._module_state import evaluation_mode, frozen
 from tltool.surgery.calibration import computing_old
 
 
@@ -35,8 +35,8 @@ def forward_shares(
     """
     group_of = {name: group for group, names in groups.items() for name in names}
     counter = FlopCounterMode(display=False)
-    # Without gradients the counter fails where a module is given a view of a parameter.
-    with evaluation_mode(model), computing_old(model), torch.enable_grad(), counter:
+    # The counter fails without a graph where a module is given a view of a parameter that trains.
+    with evaluation_mode(model), computing_old(model), frozen(model), torch.no_grad(), counter:
         model(images)
     # By the module's name, with that of the model's class in front; those of children included.
     root = type(model).__name__
