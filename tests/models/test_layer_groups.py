@@ -66,6 +66,16 @@ def test_a_network_without_patterns_has_the_parts_of_its_lists_as_groups(model, 
     assert list(layer_groups_of(network, coarse=True)) == names.split()
 
 
+def test_a_list_of_single_layers_is_one_group_and_parameters_of_the_network_are_in_the_first():
+    network = nn.Module()
+    network.scale = nn.Parameter(torch.ones(1))
+    network.stages = nn.ModuleList([nn.Sequential(nn.Linear(2, 2)) for _ in range(2)])
+    network.neck = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU())
+    groups = layer_groups_of(network, coarse=True)
+    assert list(groups) == ["stem", "stages.1", "neck"]
+    assert groups["stem"] == ["scale", "stages.0.0.weight", "stages.0.0.bias"]
+
+
 def test_fine_groups_are_named_after_their_blocks():
     assert group_names("resnet18", coarse=False)[:4] == ["stem", "layer1.0", "layer1.1", "layer2.0"]
 
@@ -138,9 +148,9 @@ def test_a_head_without_parameters_is_no_group(make_task):
 
 
 def test_what_surgery_put_first_in_a_module_lies_in_its_group():
-    block = nn.ModuleDict({"0": nn.BatchNorm1d(2), "1": nn.Linear(2, 2)})
-    model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": block})
+    layers = {"a": nn.Linear(2, 2), "b": nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))}
+    model = nn.ModuleDict(layers)
     own = [name for name, _ in model.named_parameters()]
-    model["b"]["0"] = nn.Sequential(nn.BatchNorm1d(2))
+    model["b"][0] = nn.Sequential(nn.BatchNorm1d(2))
     groups = layer_groups_of(model, coarse=True, own=own)
     assert groups["b"] == ["b.0.0.weight", "b.0.0.bias", "b.1.weight", "b.1.bias"]

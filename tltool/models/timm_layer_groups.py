@@ -28,7 +28,7 @@ def layer_groups_of(
     """Return parameter names by layer group, from the input on, as timm's ``group_matcher`` says.
 
     A model without a matcher gets one group for each top-level child, and for each part of one that
-    is a list of layers; its own parameters are in the first one.
+    is a list of stages; its own parameters are in the first one.
 
     Args:
         model: The model.
@@ -61,14 +61,25 @@ def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict
         holder = SimpleNamespace(named_parameters=lambda: named)
         numbered = list(timm.models.group_parameters(cast(Any, holder), matcher).values())
         return name_groups(dict(enumerate(_in_place(numbered, own))), classifier)
-    children = dict(model.named_children())
+    depths = {name: 1 + _is_list_of_stages(child) for name, child in model.named_children()}
+    group_of = {
+        parameter: ".".join(parameter.split(".")[: depths[parameter.partition(".")[0]]])
+        for parameter in own
+        if "." in parameter
+    }
     groups: dict[str, list[str]] = {}
     for parameter in own:
-        child, _, rest = parameter.partition(".")
-        is_list = isinstance(children.get(child), nn.Sequential | nn.ModuleList)
-        group = f"{child}.{rest.partition('.')[0]}" if is_list else child
-        groups.setdefault(group if rest else next(iter(children)), []).append(parameter)
+        group = group_of.get(parameter) or next(iter(group_of.values()), "")
+        groups.setdefault(group, []).append(parameter)
     return name_groups(groups)
+
+
+def _is_list_of_stages(module: nn.Module) -> bool:
+    """Tell whether a module is a list whose parts, but for those without parameters, have parts."""
+    if not isinstance(module, nn.Sequential | nn.ModuleList):
+        return False
+    parts = [part for part in module if next(part.parameters(), None) is not None]
+    return all(list(part.children()) for part in parts)
 
 
 def _in_place(groups: Sequence[Sequence[str]], own: Sequence[str]) -> list[list[str]]:

@@ -56,7 +56,7 @@ def keep_changed_options_(
             raise ValueError(
                 f"The checkpoint has {len(loaded)} parameter groups and this run {len(made)}: "
                 "they follow from the layers and from `layer_decay` of the fine-tuning strategy. "
-                "Resume with the strategy that the checkpoint was trained with."
+                "Resume with the strategy and the version of tltool that it was trained with."
             )
         options = before["init_args"], now["init_args"]
         changed = {key for key in options[1] if options[0].get(key) != options[1][key]}
