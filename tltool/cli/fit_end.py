@@ -36,7 +36,7 @@ def print_best(run_dir: Path, trainer: Trainer) -> None:
     if score is not None and math.isfinite(score):
         print(f"\nbest {monitor} {float(score):.4f}: {one_line(kept)}")
     elif score is not None:  # Of epochs whose metric is NaN, Lightning keeps infinity.
-        print(f"\nbest {one_line(kept)}: its {monitor} is NaN")
+        print(f"\nbest {one_line(kept)}: its {monitor} is no finite number")
     elif ending := checkpoint.get(ENDING):
         print(f"\nbest {one_line(kept)}: the {ending['candidate']}, whose {monitor} is not known")
     else:

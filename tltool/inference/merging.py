@@ -164,7 +164,7 @@ def save_merge(sources: MergeSources, merge: Merge, path: str | Path) -> None:
     """Write a merge as a checkpoint, whole or not at all; what belongs to a training is left out.
 
     It knows the images that any of its sources has trained on. Thresholds of several classes are
-    chosen for the weights, unless the configuration gave them, as `LabelThresholds` does.
+    chosen for the weights, unless the configuration gave them.
 
     Args:
         sources: What it was made of.

@@ -54,8 +54,8 @@ def num_trained_on(splits: Splits, split: SplitName, checkpoint: Mapping[str, An
         >>> num_trained_on(Splits(Samples(["/images/a.jpg"]), now), "val", checkpoint)
         1
     """
-    learned = set(trained_on(checkpoint).tolist())
-    if not learned:
+    learned = trained_on(checkpoint)
+    if not len(learned):
         return 0
-    found = image_hashes(splits, checkpoint["run_facts"].get("images"))[split].tolist()
-    return len(learned & set(found))
+    found = image_hashes(splits, {"trained": learned})[split].tolist()
+    return len(set(learned.tolist()) & set(found))

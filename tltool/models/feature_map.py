@@ -43,7 +43,7 @@ def last_feature_map(backbone: Backbone) -> FeatureMap:
     if all(hasattr(model, name) for name in ("patch_embed", "num_prefix_tokens", "blocks")):
         grid, last = getattr(model.patch_embed, "grid_size", None), model.blocks[-1]
         if grid and hasattr(last, "norm1"):
-            return FeatureMap(last.norm1, lambda tokens: _grid_of(tokens, grid))
+            return FeatureMap(last.norm1, lambda tokens: _grid_of(tokens, grid, model))
     module, output = _last_output(backbone)
     if output is None or output.ndim != 4:
         raise ValueError(
@@ -58,10 +58,14 @@ def last_feature_map(backbone: Backbone) -> FeatureMap:
     return FeatureMap(module, lambda features: features)
 
 
-def _grid_of(tokens: Tensor, grid: Sequence[int]) -> Tensor:
+def _grid_of(tokens: Tensor, grid: Sequence[int], model: Any) -> Tensor:
     height, width = grid
-    # Counted, for CaiT adds the class token, its `num_prefix_tokens`, behind these blocks only.
     num_prefix = tokens.shape[1] - height * width
+    if num_prefix not in (0, model.num_prefix_tokens):  # CaiT adds its own behind these blocks.
+        raise ValueError(
+            f"The network has {tokens.shape[1]} tokens, which are no {height} x {width} places. "
+            "Give images of the size that it was built for."
+        )
     patches = tokens[:, num_prefix:].transpose(1, 2)  # (B, C, H * W)
     return patches.reshape(*patches.shape[:2], height, width)
 

@@ -82,8 +82,8 @@ class TaskCheckpoint:
             before = checkpoint.get("run_facts", {})
             images = image_hashes(self._splits, before.get("images"))
             replace(self._run_facts, images=images).warn_of_differences(before)
-            if others := set(trained_on(checkpoint).tolist()) - set(images["train"].tolist()):
-                self._trained_before = torch.tensor(sorted(others))
+            others = set(trained_on(checkpoint).tolist()) - set(images["train"].tolist())
+            self._trained_before = torch.tensor(sorted(others)) if others else None
         if trainer is not None:
             sums = checkpoint.get("train_metrics", {})
             place = {"rank": trainer.global_rank, "num_ranks": trainer.world_size}

@@ -118,6 +118,13 @@ def test_a_resumed_callback_knows_the_loss_of_the_best_epoch(best, tmp_path):
         assert validate(resumed, (0.9, 0.2)) == 0
 
 
+def test_a_loss_that_is_nan_is_told_with_its_own_cause(tmp_path, caplog):
+    with patch.object(ModelCheckpoint, "file_exists", return_value=False):
+        validate(BestCheckpoint(tmp_path, "val/loss"), (math.nan, math.nan))
+    assert "val/loss is NaN after epoch 1" in caplog.text
+    assert "training has diverged" in caplog.text
+
+
 def test_a_metric_that_is_nan_is_told_once_with_its_cause(best, caplog):
     validate(best, (math.nan, 0.5), (math.nan, 0.3))
     assert caplog.text.count("val/accuracy is NaN after epoch 1") == 1

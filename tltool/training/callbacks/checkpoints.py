@@ -90,6 +90,13 @@ class MonitoredCheckpoint(ModelCheckpoint):
         if self._has_warned or first is not self or not trainer.is_global_zero:
             return
         self._has_warned = True
+        if self.monitor == TIES:
+            log.warning(
+                "%s is NaN after epoch %d, which counts as its worst value: training has diverged, "
+                "or images have NaN. Lower --optimizer.lr; tltool doctor looks at the images.",
+                *(self.monitor, trainer.current_epoch + 1),
+            )
+            return
         log.warning(
             "%s is NaN after epoch %d, which counts as its worst value; where it is NaN in all "
             "epochs, %s chooses. It has no value where the validation images lack classes, or "
