@@ -1,7 +1,6 @@
 """From a parsed configuration to an `Experiment`: the one builder behind all commands."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 
 from tltool.cli.auto_choice import fill_defaults, is_auto, with_choice
+from tltool.cli.instantiation_errors import one_line_error
 from tltool.cli.memory import is_out_of_memory, out_of_memory_advice
 from tltool.cli.parser import Classes, Parser
 from tltool.cli.process import set_up_process
@@ -45,9 +45,6 @@ from tltool.training.strategy_surgery import edit_for_strategy_
 from tltool.training.task_optimizer import check_options
 
 _SECTIONS = {"data": add_data, "finetuning": add_finetuning, "optimizer": add_optimizer}
-# What jsonargparse says where a logger or callback of the trainer cannot be made.
-_NOT_MADE = re.compile(r"Problem with given class_path '(?P<path>[\w.]+)':\s*(?P<reason>[^\n]+)")
-_PACKAGE = re.compile(r"pip install (?:-U )?'?([\w.-]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +171,7 @@ def build(
     try:
         made = parser.instantiate(others, instantiators=[(take, ImageDataModule, True)])
     except ValueError as error:
-        raise (_as_one_line(error) or error) from error.__cause__
+        raise (one_line_error(error) or error) from error.__cause__
     edit_for_strategy_(made.model, strategy)
     if start.resumed:
         start.resumed.check_task(made.model)
@@ -299,15 +296,3 @@ def _check_phases(strategy: FinetuningStrategy, config: Namespace) -> None:
     options = {key: given[key] for key in kept}
     groups = [*(f"backbone.{group}" for group in find_group_names(**options)), "head"]
     strategy.resolved_schedule(groups, max_epochs)
-
-
-def _as_one_line(error: ValueError) -> ValueError | None:
-    """Return jsonargparse's error about a logger or callback in one line; ``None`` for others."""
-    found = _NOT_MADE.search(str(error))
-    if found is None or "Union subtypes" not in str(error):
-        return None
-    name = found["path"].rpartition(".")[2]
-    why = f"cannot be made: {found['reason']}"
-    for package in _PACKAGE.findall(str(error))[-1:]:
-        why = f"needs a package that is not installed. Type: pip install {package}"
-    return ValueError(f"{name} {why}")

@@ -1,6 +1,5 @@
 """Predictor: a checkpoint that predicts images, directories and splits, and is measured on them."""
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from tltool.inference.augmented_views import VIEWS, TestTimeAugmentation
 from tltool.inference.checkpoint_trust import Trust
 from tltool.inference.data_prediction import Kept, keep_batches, output_numbers
 from tltool.inference.prediction import PredictedImages, Prediction, SplitMetrics, make_prediction
-from tltool.inference.source_pixels import source_path, source_pixels
+from tltool.inference.source_pixels import batches_of, source_path, source_pixels
 from tltool.inference.split_metrics import split_metrics
 from tltool.training.image_task import ImageTask
 
@@ -173,7 +172,7 @@ class Predictor:
             batch_size: See `predict`.
         """
         start = 0
-        for batch in _batches(images, batch_size):
+        for batch in batches_of(images, batch_size):
             yield from self._predict(batch, first=start)
             start += len(batch)
 
@@ -194,7 +193,7 @@ class Predictor:
             batch_size: See `predict`.
         """
         found = []
-        for number, batch in enumerate(_batches(images, batch_size)):
+        for number, batch in enumerate(batches_of(images, batch_size)):
             pixels = source_pixels(batch, self.transform, first=number * batch_size)
             found.append(self.task(pixels.to(self.device)).float().cpu())
         return torch.cat([torch.empty(0, len(self.class_names)), *found])
@@ -299,11 +298,3 @@ class Predictor:
                 f"{self._name} gives no numbers for {len(wrong)} of {len(images)} images, first "
                 f"{describe_source(images[wrong[0]])}. {_CAUSE}"
             )
-
-
-def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
-    if size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {size}.")
-    left = iter(images)
-    while batch := list(itertools.islice(left, size)):
-        yield batch

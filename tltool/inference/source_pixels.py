@@ -1,9 +1,10 @@
 """Pixels of images from any source, as the network takes them; errors say which image it was."""
 
 import functools
+import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,6 +27,23 @@ def source_path(source: ImageSource) -> str | None:
         ('ant.jpg', None)
     """
     return os.fspath(source) if isinstance(source, str | os.PathLike) else None
+
+
+def batches_of(images: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
+    """Yield lists of so many images, which are drawn one list at a time.
+
+    Raises:
+        ValueError: If there is to be less than one in each.
+
+    Example:
+        >>> list(batches_of(["a.jpg", "b.jpg", "c.jpg"], 2))
+        [['a.jpg', 'b.jpg'], ['c.jpg']]
+    """
+    if size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {size}.")
+    left = iter(images)
+    while batch := list(itertools.islice(left, size)):
+        yield batch
 
 
 def source_pixels(

@@ -23,7 +23,7 @@ from tltool.models.pixel_backbone import NAME as PIXELS
 from tltool.models.serialization import is_rebuilding, serializable
 from tltool.models.strided_pointwise import replace_strided_pointwise_
 from tltool.models.surgery_warnings import surgery_warnings
-from tltool.models.timm_layer_groups import has_coarse_groups, layer_groups_of
+from tltool.models.timm_layer_groups import layer_groups_of, unusual_groups
 from tltool.models.timm_models import (
     check_name,
     check_patches,
@@ -187,7 +187,8 @@ class Backbone(EditedModel):
         if self.stop is not None:
             dropped = drop_behind_(self.model, self.stop)
             log.info("Stopped %s early: dropped %s.", name, dropped)
-        self._describe_groups()
+        if name != PIXELS and (note := unusual_groups(self.model)):
+            log.info("%s has no %s.", name, note)
         self._protect_convolutions()
         self._freeze_unused()
         #: What each edit changed.
@@ -206,16 +207,6 @@ class Backbone(EditedModel):
             self.model.to(memory_format=torch.channels_last)
         if compile:
             self.compile()  # In place: no `_orig_mod.` in the state dict.
-
-    def _describe_groups(self) -> None:
-        if not hasattr(self.model, "group_matcher") and self.name != PIXELS:
-            log.info(
-                "%s has no group matcher: its layer groups are its top-level layers.", self.name
-            )
-        elif not has_coarse_groups(self.model):
-            log.info(
-                "%s has no coarse layer groups in timm: its fine ones are its groups.", self.name
-            )
 
     def _protect_convolutions(self) -> None:
         unsafe = replace_strided_pointwise_(self.model)

@@ -17,9 +17,13 @@ _FINE_ONLY = {"RDNet"}
 _UNMATCHED = "?"
 
 
-def has_coarse_groups(model: nn.Module) -> bool:
-    """Tell whether timm gives whole stages of a model as groups."""
-    return type(model).__name__ not in _FINE_ONLY
+def unusual_groups(model: nn.Module) -> str | None:
+    """Return what a model lacks for groups of whole stages by timm's patterns, if so, in words."""
+    if not hasattr(model, "group_matcher"):
+        return "group matcher: its layer groups are its top-level layers"
+    if type(model).__name__ in _FINE_ONLY:
+        return "coarse layer groups in timm: its fine ones are its groups"
+    return None
 
 
 def layer_groups_of(
@@ -53,7 +57,7 @@ def layer_groups_of(
 
 def _match_groups(model: nn.Module, own: Sequence[str], *, coarse: bool) -> dict[str, list[str]]:
     if hasattr(model, "group_matcher"):
-        is_coarse = coarse and has_coarse_groups(model)
+        is_coarse = coarse and type(model).__name__ not in _FINE_ONLY
         matcher = cast(Any, model).group_matcher(coarse=is_coarse)
         # timm numbers layers with the classifier among them, so its names must be there.
         classifier = [] if coarse else classifier_names(model)
