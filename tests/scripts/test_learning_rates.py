@@ -16,6 +16,8 @@ def script(monkeypatch, tmp_path):
     found = importlib.import_module("learning_rates")
     monkeypatch.setattr(found, "RESULTS", tmp_path)
     monkeypatch.setattr(found, "make_set", lambda name, *args, **kwargs: Path(name))
+    monkeypatch.setattr(found, "folders_of", lambda args: dict.fromkeys(args.sets, Path("set")))
+    monkeypatch.setattr(found, "redrawn", lambda folder, num_train: folder / f"of_{num_train}")
     monkeypatch.setattr(found, "fingerprint", lambda folder: "0" * 12)
     return found
 
@@ -25,7 +27,8 @@ def call(script, monkeypatch):
     """Run the script on one set; return what it measured."""
     measured = []
 
-    def trained(cell, folder, cache):
+    def trained(cell, folder, cache, *, epochs):
+        assert f"--trainer.max_epochs={epochs}" in cell.options
         measured.append(cell.options[-1])
         rate = float(cell.method.rpartition("=")[2])
         return {"accuracy": 0.9 if rate == pytest.approx(1e-3) else 0.6, "minutes": 1.0}
@@ -68,7 +71,16 @@ def test_another_option_has_no_range_test(call):
     assert measured[2] == "--finetuning.num_groups=1"
 
 
+def test_draws_are_measured_at_other_factors_and_for_another_length_without_a_range_test(
+    call, capsys
+):
+    words = ["--draws", "--epochs", "10", "--factors", "1", ".333"]
+    assert call(*words) == ["--optimizer.lr=0.000333", "--optimizer.lr=0.001"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["| digits | 0.600 | 0.900 | 2.0 |", "| mean regret | 0.300 | 0.000 | |"]
+
+
 @pytest.mark.parametrize(("factor", "accuracy"), [(0.01, 0.1), (3.0, 0.4), (100, 0.5)])
 def test_a_rate_beyond_the_grid_counts_as_its_edge(script, factor, accuracy):
-    found = script.interpolated([0.1, 0.2, 0.3, 0.4, 0.5], factor)
-    assert found == pytest.approx(accuracy)
+    judged = script.Judged(script.FACTORS, [0.1, 0.2, 0.3, 0.4, 0.5], None, minutes=1.0)
+    assert script.interpolated(judged, factor) == pytest.approx(accuracy)
