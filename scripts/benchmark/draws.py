@@ -6,8 +6,8 @@ with an empty cache of features; results are kept under a fingerprint of the ima
 call resumes there. Slices of one brain and cells of one module may be on both sides.
 
 Run: python scripts/benchmark/draws.py --seeds 0 1 --first fit+data.tuning_fraction=0 --others fit
-     python scripts/benchmark/draws.py --methods LoRA LoRA+finetuning.adapter_lr_scale=3
-         --first LoRA+finetuning.adapter_lr_scale=3 --others LoRA
+     python scripts/benchmark/draws.py --methods LoRA LoRA+finetuning.adapter_lr_scale=1
+         --first LoRA --others LoRA+finetuning.adapter_lr_scale=1
 """
 
 import sys
