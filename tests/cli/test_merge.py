@@ -167,6 +167,10 @@ def test_a_file_that_is_there_is_not_overwritten(run, run_tltool, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ["RUN", "--points", "[0, 1]"],
+            "Each value of --points is a number, with a space",
+        ),
         (["nowhere"], "There is no checkpoint 'nowhere'"),
         (["--share", "0.5"], "checkpoints"),
         (["RUN", "--average", "greedy"], "Choose one of: wise_ft, soup, uniform"),

@@ -163,6 +163,12 @@ def test_a_run_without_any_checkpoint_says_so(copy):
     assert commands(page) == [["fit", "--config", f"{copy}/config.yaml"]]
 
 
+def test_overlays_of_a_run_without_any_checkpoint_are_refused(copy, capsys):
+    shutil.rmtree(copy / "checkpoints")
+    report(copy, "--overlays", "2", status=1)
+    assert "--overlays are of a trained network" in capsys.readouterr().err
+
+
 def test_a_run_whose_images_are_gone_keeps_its_curves(copy, odd_images, capsys):
     text = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(text.replace(str(odd_images), "gone"))
@@ -332,12 +338,13 @@ def test_overlays_of_a_network_whose_places_are_not_known_are_refused(fit, capsy
 
 
 @pytest.mark.parametrize(
-    ("other", "message"),
+    ("args", "message"),
     [
-        ("runs/other", "--overlays is of one run, and 2 are given"),
-        ("--no_images", "--overlays shows images, and --no_images leaves them out"),
+        (["runs/other", "--overlays", "2"], "--overlays is of one run, and 2 are given"),
+        (["--overlays", "2", "--no_images"], "shows images, and --no_images leaves them out"),
+        (["--overlays", "-1"], "--overlays is a number of images, and not -1"),
     ],
 )
-def test_overlays_that_the_page_would_not_show_are_refused(finished, capsys, other, message):
-    report(finished, other, "--overlays", "2", status=1)
+def test_overlays_that_the_page_would_not_show_are_refused(finished, capsys, args, message):
+    report(finished, *args, status=1)
     assert message in capsys.readouterr().err

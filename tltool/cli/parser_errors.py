@@ -31,7 +31,8 @@ WRONG_CHOICE = re.compile(
     re.DOTALL,
 )
 WRONG_TYPE = re.compile(
-    r"""Parser key "(?P<key>[\w.]+)":.*?Expected a <class '(?P<type>int|float|bool)'>.*?"""
+    r"""Parser key "(?P<key>[\w.]+)"(?P<element> element \d+)?:"""
+    r""".*?Expected a <class '(?P<type>int|float|bool)'>.*?"""
     r"""(?:Got|Given) value: (?P<value>[^\n]*)$""",
     re.DOTALL,
 )
@@ -106,6 +107,8 @@ class ErrorExplainer:
         leaf = key.rpartition(".")[2]
         options = sorted(o for o in set(self.options) if o == key or o.rpartition(".")[2] == leaf)
         name = f"--{options[0]}" if len(options) == 1 else f"`{key}`"
+        if found["element"]:
+            name, kind = f"Each value of {name}", f"{kind}, with a space between them"
         return f"{name} is {kind}, and not {found['value']!r}."
 
     def _missing(self, found: re.Match[str]) -> str | None:

@@ -72,7 +72,7 @@ def report(
         _print_verdict(told.verdict, with_answer=True)
         return
     if overlays:
-        _check_has_overlays(len(directories), no_images=no_images)
+        _check_has_overlays(overlays, len(directories), no_images=no_images)
     dashboard = open_dashboard(directories) if wandb else None
     several = len(directories) > 1
     runs = [
@@ -96,8 +96,10 @@ def report(
     _print_verdict(verdict, with_answer=not several)
 
 
-def _check_has_overlays(num_runs: int, *, no_images: bool) -> None:
+def _check_has_overlays(number: int, num_runs: int, *, no_images: bool) -> None:
     """Refuse overlays of a page that would show none."""
+    if number < 0:
+        raise ValueError(f"--overlays is a number of images, and not {number}.")
     if num_runs > 1:
         raise ValueError(
             f"--overlays is of one run, and {num_runs} are given. Leave it out, or name one run."

@@ -48,12 +48,15 @@ def measure_run(folder: Path, *, with_probe: bool = True, num_overlays: int = 0)
 
     Raises:
         FileNotFoundError: If it is no run's directory.
-        ValueError: If overlays are asked for, and a package is missing, the order of places in the
-            network is not known, or it does not predict one class for each image.
+        ValueError: If overlays are asked for, and there is no checkpoint, a package is missing, the
+            order of places in the network is not known, or it does not predict one class for each
+            image.
     """
     record = read_run(folder)
     if record.checkpoint is None:
         why = "There is no checkpoint: the run was stopped before training began."
+        if num_overlays:
+            raise ValueError(f"--overlays are of a trained network. {why} Leave it out.")
         command = shell_command("tltool", "plan", "--config", folder / "config.yaml")
         return MeasuredRun(record, f"{why} {command} says what was to train when.", missing=[why])
     task = ImageTask.load_from_checkpoint(record.checkpoint)
