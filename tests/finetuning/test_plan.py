@@ -15,6 +15,7 @@ from tltool.finetuning.strategies import (
     LPFT,
     BatchNormOnly,
     FullFinetuning,
+    GradualUnfreezing,
     LayerwiseDecay,
     LinearProbe,
 )
@@ -25,6 +26,7 @@ from tltool.training.callbacks.finetuning import Finetuning
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 ADAMW = partial(torch.optim.AdamW, lr=1e-3)
+STRATEGIES = [LPFT(probe_epochs=1), LayerwiseDecay(), BatchNormOnly(), GradualUnfreezing()]
 
 
 def plan_of(task, schedule, make=SGD, max_epochs=3):
@@ -47,7 +49,7 @@ def warnings_of(task, schedule, make=SGD, batch=32, *, is_new=False):
     return plan_warnings(plan, task, make(task.parameters()), batch_per_device=batch)
 
 
-@pytest.mark.parametrize("strategy", [LPFT(probe_epochs=1), LayerwiseDecay(), BatchNormOnly()])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_planned_rates_are_those_of_training(make_task, fit, strategy):
     task = make_task("test_resnet")
     fit(task, Finetuning(strategy), max_epochs=3)

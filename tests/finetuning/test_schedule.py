@@ -25,6 +25,17 @@ def test_the_learning_rate_rises_in_the_warmup_and_falls_to_zero_after_it(decay)
     assert factors[100] == pytest.approx(0)
 
 
+@pytest.mark.parametrize("cycle", [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)])
+def test_a_phase_takes_its_part_of_a_cycle(cycle):
+    whole = Phase("all", ("*",), warmup=0.25, decay="cosine")
+    part = Phase("part", ("*",), warmup=0.25, decay="cosine", cycle=cycle)
+    shares = [step / 100 for step in range(101)]
+    factors = [part.lr_factor(share) for share in shares]
+    places = [cycle[0] + share * (cycle[1] - cycle[0]) for share in shares]
+    assert factors == [whole.lr_factor(place) for place in places]
+    assert part.highest_factor == pytest.approx(max(factors), abs=1e-3)
+
+
 def test_each_phase_begins_where_the_one_before_ends():
     schedule = Schedule((Phase("a", ("head",), epochs=2), Phase("b", ("*",), epochs=3)))
     assert [schedule.epochs_of(phase) for phase in schedule.phases] == [(0, 2), (2, 5)]
@@ -72,6 +83,8 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_choices():
         ({"epochs": 0}, "at least 1, or leave the phase out"),
         ({"warmup": 1.0}, r"in \[0, 1\)"),
         ({"warmup": -0.1}, r"in \[0, 1\)"),
+        ({"cycle": (0.5, 0.2)}, "Give its start and its end"),
+        ({"cycle": (0.5, 1.2)}, r"both in \[0, 1\]"),
         ({"lr_scale": 0.0}, "To freeze a group, leave it out of `trains`"),
         ({"lr_scale": {"head": float("nan")}}, "must be positive"),
         ({"decay": "cosin"}, "Did you mean 'cosine'"),

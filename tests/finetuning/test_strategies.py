@@ -22,6 +22,7 @@ from tltool.finetuning.strategies import (
     LinearProbe,
     LoRA,
 )
+from tltool.finetuning.timeline import make_timeline
 
 GROUPS = ["backbone.stem", "backbone.layer1", "backbone.layer2", "head"]
 STRATEGIES = [
@@ -86,6 +87,16 @@ def test_gradual_unfreezing_unfreezes_one_more_group_in_each_phase():
     assert [phase.epochs for phase in phases] == [2, 2, 2, 4]
 
 
+def test_gradual_unfreezing_warms_up_and_decays_once():
+    factors = []
+    for strategy in (GradualUnfreezing(), FullFinetuning()):
+        schedule = resolve(strategy, max_epochs=10)
+        timeline = make_timeline(schedule, steps_per_epoch=7, max_epochs=10)
+        spans = [(timeline.at(step), step) for step in range(70)]
+        factors.append([span.phase.lr_factor(span.progress(step)) for span, step in spans])
+    assert factors[0] == pytest.approx(factors[1])
+
+
 def test_gradual_unfreezing_says_which_groups_a_short_training_leaves_out():
     schedule = resolve(GradualUnfreezing(), max_epochs=2)
     assert [phase.name for phase in schedule.phases] == ["head", "layer2"]
@@ -135,7 +146,10 @@ def test_one_kind_of_parameters_is_that_of_the_backbone(strategy, kind):
         (lambda: GradualUnfreezing(epochs_per_group=0), "use FullFinetuning"),
         (lambda: GradualUnfreezing(num_groups=0), "use LinearProbe"),
         (lambda: GradualUnfreezing(num_groups=4).schedule(GROUPS, 9), "at most 3"),
-        (lambda: GradualUnfreezing(num_groups=3).resolved_schedule(GROUPS, 3), "'stem'"),
+        (
+            lambda: GradualUnfreezing(num_groups=3).resolved_schedule(GROUPS, 3),
+            "more than 3 epochs",
+        ),
         (lambda: LastBlocks(0).schedule(GROUPS, 9), "For none of them use LinearProbe"),
         (lambda: LastBlocks(4).schedule(GROUPS, 9), "from 1 to 3"),
     ],

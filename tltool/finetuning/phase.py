@@ -98,6 +98,8 @@ class Phase:
         warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
         decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
             (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
+        cycle: The part of warmup and decay that the phase takes, in shares, where several phases
+            have one cycle together: (0, 0.5) in the first of two, (0.5, 1) in the second.
         batch_norm: What batch norms do in groups of the backbone that train; those of the head,
             which are new, always train with it. ``train``: normalize by the batch,
             update the running statistics, and train their weights. ``eval``: normalize by the
@@ -127,16 +129,21 @@ class Phase:
     layer_decay: float = 1.0
     warmup: float = 0.0
     decay: Decay = "none"
+    cycle: tuple[float, float] = (0.0, 1.0)
     batch_norm: BatchNormMode = "eval"
     start_from_best: bool = False
 
     def __post_init__(self) -> None:
         trains = (self.trains,) if isinstance(self.trains, int | str) else tuple(self.trains)
         object.__setattr__(self, "trains", trains)
+        object.__setattr__(self, "cycle", tuple(self.cycle))
         self._require("trains", bool(trains), "Name at least one layer group, for example 'head'.")
         self._check_length()
         needed = "It is a share of the phase, in [0, 1): for one tenth of its steps set 0.1."
         self._require("warmup", 0 <= self.warmup < 1, needed)
+        start, end = self.cycle
+        needed = "Give its start and its end, for example [0, 0.5], both in [0, 1]."
+        self._require("cycle", 0 <= start < end <= 1, needed)
         needed = "It must be in (0, 1]. Usual values are 0.65 to 0.9; 1.0 is the same for all."
         self._require("layer_decay", 0 < self.layer_decay <= 1, needed)
         scales = self.lr_scale.values() if isinstance(self.lr_scale, dict) else [self.lr_scale]
@@ -171,9 +178,18 @@ class Phase:
         Args:
             progress: Share of the phase that is done, in ``[0, 1]``.
         """
-        if progress < self.warmup:
-            return progress / self.warmup
-        return _DECAYS[self.decay]((progress - self.warmup) / (1 - self.warmup))
+        start, end = self.cycle
+        done = start + (end - start) * progress
+        if done < self.warmup:
+            return done / self.warmup
+        return _DECAYS[self.decay]((done - self.warmup) / (1 - self.warmup))
+
+    @property
+    def highest_factor(self) -> float:
+        """The most that `lr_factor` comes to in the phase."""
+        start, end = self.cycle
+        top = (self.warmup - start) / (end - start)  # The progress at which the warmup is over.
+        return self.lr_factor(min(max(top, 0.0), 1.0))
 
     @property
     def groups(self) -> tuple[str, ...]:

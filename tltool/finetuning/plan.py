@@ -66,7 +66,8 @@ class Plan:
     def lr(self, label: str, step: int) -> float:
         """Return the learning rate of a parameter group at a step; 0 while it is frozen."""
         planned = next((p for p in self.phases if step < p.span.end), self.phases[-1])
-        factor = planned.phase.lr_factor(planned.span.progress(step))
+        phase = planned.phase
+        factor = phase.lr_factor(planned.span.progress(step)) / phase.highest_factor
         return planned.lrs.get(label, 0.0) * factor
 
 
@@ -125,7 +126,9 @@ def make_plan(
             for group, members in groups.items()
         }
         lrs = {
-            place.label: base * phase.group_lr_scale(place.group, place.depth)
+            place.label: base
+            * phase.highest_factor
+            * phase.group_lr_scale(place.group, place.depth)
             for place, base in zip(places, bases, strict=True)
             if trained[place.group]
         }

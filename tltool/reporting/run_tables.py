@@ -141,10 +141,12 @@ def _phase_row(number: int, planned: PlannedPhase, plan: Plan) -> tuple[str, ...
     cut = f", ended by {phase.until.metric}" if phase.until and span.end < span.planned_end else ""
     warmup = f"warmup over {phase.warmup:.0%}, " if phase.warmup else ""
     decay = "constant" if phase.decay == "none" else f"falls to 0 ({phase.decay})"
+    first, last = phase.cycle
+    part = "" if (first, last) == (0, 1) else f"{first:.0%} to {last:.0%} of: "
     return (
         f"{number} {phase.name}",
         f"{start:g} to {end:g}{cut}",
         f"{phase.describe_groups(len(plan.groups))} ({sum(planned.trained.values()):,} parameters)",
         " to ".join(extremes),
-        warmup + decay,
+        part + warmup + decay,
     )

@@ -47,9 +47,10 @@ class PhaseRates:
         return named
 
     def trained(self, phase: Phase) -> list[float]:
-        """Return the rates of the groups that train in a phase, without warmup and decay."""
+        """Return the highest rates of the groups that train in a phase."""
         all_lrs = zip(self._places, self._of(phase), strict=True)
-        return [lr for place, lr in all_lrs if place.group in phase.trains]
+        highest = phase.highest_factor
+        return [lr * highest for place, lr in all_lrs if place.group in phase.trains]
 
     def _of(self, phase: Phase) -> list[float]:
         param_groups = zip(self._places, self._optimizer.param_groups, strict=True)

@@ -61,13 +61,21 @@ class GradualUnfreezing(WarmupDecayStrategy):
                 f"`num_groups` is {count}, but the backbone has {available} layer groups. Set it "
                 f"to at most {available}."
             )
+        if count > room:
+            raise ValueError(
+                f"To unfreeze `num_groups` {count}, each {self.epochs_per_group} epochs behind the "
+                f"one before, takes more than {count * self.epochs_per_group} epochs, and training "
+                f"lasts {max_epochs}. Raise `max_epochs`, or lower one of the two."
+            )
         phases = []
         for number in range(count + 1):
             trains = tuple(group_names[available - number :])
             name = trains[0].removeprefix("backbone.")
             epochs = self.epochs_per_group if number < count else None
             scale = dict.fromkeys(trains[:-1], self.backbone_lr_scale)
+            start = number * self.epochs_per_group / max_epochs
+            end = (number + 1) * self.epochs_per_group / max_epochs if epochs else 1.0
             options = {"epochs": epochs, "lr_scale": scale, "batch_norm": self.batch_norm}
-            phases.append(self._phase(name, trains, **options))
+            phases.append(self._phase(name, trains, cycle=(start, end), **options))
         intended = group_names[: available - count] if self.num_groups is not None else ()
         return Schedule(tuple(phases), frozen=tuple(intended))
