@@ -3,10 +3,12 @@
 import shutil
 
 import pytest
+import torch
 
 from tests.conftest import write_images
 from tltool.__main__ import main
 from tltool.cli.report_measure import measure_run
+from tltool.training.calibration import Calibration
 from tltool.training.checkpoint_io import read_checkpoint
 
 SMALL = [
@@ -52,6 +54,21 @@ def test_a_head_that_has_learned_the_tuning_images_keeps_the_temperature_of_befo
     status, out, err = run_tltool("fit", "--config", place / "config.yaml", "--run_dir", place)
     assert (status, "nothing left to train" in out) == (0, True), err
     assert "calibration" not in read_checkpoint(place / "checkpoints" / "best.ckpt")
+
+
+def test_a_temperature_of_before_the_refit_is_told_when_the_run_is_started_again(
+    run, run_tltool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tltool.inference.checkpoint_calibration.LEAST_IMAGES", 60)
+    place = shutil.copytree(run, tmp_path / "run")
+    (place / "status.json").unlink()  # As if it had been killed behind the refit.
+    best = place / "checkpoints" / "best.ckpt"
+    fitted = Calibration(temperature=1.5, split="val", num_images=60).state_dict()
+    torch.save(read_checkpoint(best) | {"calibration": fitted}, best)
+    status, out, err = run_tltool("fit", "--config", place / "config.yaml", "--run_dir", place)
+    assert status == 0, err
+    assert "sure      the temperature that 60 val images fitted before stays" in out
+    assert read_checkpoint(best)["calibration"] == fitted
 
 
 @pytest.fixture

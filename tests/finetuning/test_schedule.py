@@ -65,6 +65,13 @@ def test_two_patterns_for_one_learning_rate_are_refused():
         Schedule((phase,)).resolve(GROUPS, max_epochs=1)
 
 
+@pytest.mark.parametrize("address", ["-1", "hea?"])
+def test_a_learning_rate_that_counts_nowhere_is_refused(address):
+    phase = Phase("all", ("*",), lr_scale={address: 0.1, "head": 2.0})
+    with pytest.raises(ValueError, match="counts nowhere: head is listed by its name"):
+        Schedule((phase,)).resolve(GROUPS, max_epochs=1)
+
+
 def test_a_learning_rate_of_a_frozen_group_is_refused():
     phase = Phase("probe", ("head",), lr_scale={"backbone.*": 0.1})
     with pytest.raises(ValueError, match=r"does not train in it\. Add it"):

@@ -220,12 +220,13 @@ def test_top5_accuracy_is_there_from_six_classes_on():
     assert names[1] - names[0] == {"val/top5_accuracy"}
 
 
-def test_class_weights_are_pytorchs_in_training_and_absent_in_validation():
+def test_class_weights_multiply_the_loss_of_each_image_in_training_alone():
     task = make_task(class_weights=[1.0, 2.0, 4.0]).eval()
     batch = next(iter(make_loader()))
     logits, labels = task(batch["images"]), batch["labels"]
-    weighted = functional.cross_entropy(logits, labels, weight=torch.tensor([1.0, 2.0, 4.0]))
-    torch.testing.assert_close(task._step(batch, "train")[0], weighted)
+    losses = functional.cross_entropy(logits, labels, reduction="none")
+    weighted = losses * torch.tensor([1.0, 2.0, 4.0])[labels]
+    torch.testing.assert_close(task._step(batch, "train")[0], weighted.mean())
     torch.testing.assert_close(
         task._step(batch, "val")[0], functional.cross_entropy(logits, labels)
     )

@@ -82,6 +82,14 @@ def test_an_average_resumed_after_an_end_equals_a_straight_one(straight, hard_im
     assert job["rows"](tmp_path) == job["rows"](folder)
 
 
+def test_the_last_epoch_in_best_ckpt_has_the_network_that_trains(hard_images, tmp_path):
+    average = [AverageStart(), EMAWeightAveraging(decay=0.5)]
+    job["train"](hard_images, tmp_path, Ending(choose="last"), *average, max_epochs=1)
+    best, last = (states(tmp_path, f"{name}.ckpt") for name in ("best", "last"))
+    assert not torch.equal(last[0]["head.output.weight"], last[1]["head.output.weight"])
+    assert_same(best, last)
+
+
 def test_the_average_is_not_the_network_and_is_what_the_end_measures(straight):
     _, folder = straight
     average, network, _ = states(folder, "last.ckpt")

@@ -78,6 +78,7 @@ def run_fit(
 
     given: dict[str, Any] = {"shows_yaml": shows_yaml, "gains": gains}
     with RankWatch(find_launch()) as ranks:
+        SIGNALS.end_at_once()  # Also one that came in the end of the seed before.
         start = partial(run_experiment, "fit", words, run, check=check, trains=True, ranks=ranks)
         try:
             return start(**given)

@@ -8,6 +8,7 @@ from tltool.inference.best_features import BestFeatures
 from tltool.inference.checkpoint_calibration import calibrate_checkpoint, can_calibrate
 from tltool.inference.tested_images import num_trained_on
 from tltool.reporting.wandb.run_logger import log_summary
+from tltool.training.calibration import Calibration
 from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.head_start import is_limited
 
@@ -32,7 +33,11 @@ def calibrate_fit(
     if not (is_wanted and path.is_file() and can_calibrate(experiment.data)):
         return None
     splits = experiment.data.splits
-    if number := num_trained_on(splits, "val", read_checkpoint(path)):
+    checkpoint = read_checkpoint(path)
+    if number := num_trained_on(splits, "val", checkpoint):
+        if kept := Calibration.of_checkpoint(checkpoint).num_images:
+            print(f"sure      the temperature that {kept:,} val images fitted before stays")
+            return None
         print(
             f"sure      no temperature is fitted: {number:,} of these "
             f"{len(experiment.data.samples('val')):,} val images have names of images that "

@@ -100,10 +100,8 @@ class TrainingSettings:
             return binary(logits, targets, pos_weight=weight, reduction="none").mean(dim=(1, 2))
         options: dict[str, Any] = {"weight": weight, "label_smoothing": self.label_smoothing}
         flat, wanted = logits.flatten(0, 1), labels.flatten()
-        losses = functional.cross_entropy(flat, wanted, reduction="none", **options).view_as(labels)
-        if weight is None:
-            return losses.mean(dim=1)
-        return losses.sum(dim=1) / weight[labels].sum(dim=1)
+        losses = functional.cross_entropy(flat, wanted, reduction="none", **options)
+        return losses.view_as(labels).mean(dim=1)
 
     def order(self, labels: Tensor, seed: int, epoch: int) -> Tensor:
         """Return which training rows one epoch draws, in order.

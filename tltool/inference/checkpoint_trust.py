@@ -22,12 +22,11 @@ from tltool.evaluation.prediction_sets import (
 from tltool.evaluation.unknown_inputs import UnknownScore, fit_feature_distance, fit_unknown_score
 from tltool.features.extraction import extract_features
 from tltool.inference.head_features import head_features
+from tltool.training.calibration import TRUST
 from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from tltool.training.image_task import ImageTask
 from tltool.training.resume_facts import image_marks
 
-TRUST = "trust"
-"""The key of a checkpoint."""
 KNOWN_SHARE = 0.95
 """Share of the images of the known classes that are not called unknown."""
 USUAL_COVERAGE = 0.9

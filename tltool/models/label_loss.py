@@ -15,8 +15,11 @@ class LossOptions(TypedDict, total=False):
 
     Args:
         objective: What the labels are.
-        class_weights: Weights of the classes ``(num_classes,)``, of several classes those of the
-            images that have the class; ``None`` counts all alike.
+        class_weights: What the loss of an image is multiplied by, for its class
+            ``(num_classes,)``; of several classes the weight of the images that have the class;
+            ``None`` counts all alike. The mean is over images and not over weights, as PyTorch's
+            is, in which an image weighs the less the more its batch weighs: the loss would depend
+            on batch size and number of devices.
         label_smoothing: Share of the target probability that is spread over all classes, or of
             several classes over having one and not.
         regression_loss: ``mse``, or ``huber`` (1964), which counts an error of more than one
@@ -57,7 +60,10 @@ def label_loss(logits: Tensor, labels: Tensor, **loss: Unpack[LossOptions]) -> T
     if objective == "multi_label":
         targets = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
-    return functional.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+    total = functional.cross_entropy(
+        logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum"
+    )
+    return total / len(labels)
 
 
 def label_predictions(logits: Tensor, objective: Objective) -> Tensor:

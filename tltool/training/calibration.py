@@ -9,6 +9,7 @@ from tltool.evaluation.rejection import RejectionCurve
 from tltool.training.resume_facts import image_marks
 
 CALIBRATION = "calibration"  # The key of a checkpoint.
+TRUST = "trust"  # Of its limits, see `tltool.inference.checkpoint_trust`.
 
 
 @dataclass(frozen=True)

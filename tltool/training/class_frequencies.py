@@ -10,6 +10,7 @@ from tltool.data.datamodules.class_weights import (
     ClassWeights,
     balanced_weights,
     class_weights,
+    mean_one,
     positive_weights,
 )
 from tltool.data.loading.class_balance import Sampling
@@ -28,6 +29,9 @@ def weight_tensor(
 ) -> Tensor | None:
     """Return the weight of each class in the loss ``(num_classes,)``, or ``None`` for none.
 
+    Where counts are known, the mean weight over the images is 1, so that weights keep the scale of
+    the loss.
+
     Args:
         choice: See `tltool.data.datamodules.class_weights`.
         class_counts: Number of training images of each class, where they are known.
@@ -41,6 +45,8 @@ def weight_tensor(
     Example:
         >>> weight_tensor("balanced", [1, 3], ["a", "b"])
         tensor([2.0000, 0.6667])
+        >>> weight_tensor([3.0, 1.0], [1, 3], ["a", "b"])
+        tensor([2.0000, 0.6667])
     """
     if choice is None:
         return None
@@ -51,7 +57,9 @@ def weight_tensor(
     counts = _need(class_counts, "class_weights") if isinstance(choice, str) else []
     if objective == "multi_label" and isinstance(choice, str):
         return torch.tensor(positive_weights(choice, counts, num_images))
-    return torch.tensor(class_weights(choice, counts, class_names))
+    weights = class_weights(choice, counts, class_names)
+    is_scaled = class_counts is not None and objective == "single_label"
+    return torch.tensor(mean_one(weights, class_counts) if is_scaled else weights)
 
 
 def fit_weights(weights: Tensor | None, labels: Tensor, sampling: Sampling) -> Tensor | None:

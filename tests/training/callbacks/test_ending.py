@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from tltool.cli.fit_end import print_best
@@ -277,6 +278,36 @@ def test_a_best_epoch_that_is_the_last_one_is_marked_when_a_killed_run_is_starte
     assert "ending" not in run.checkpoint("best_epoch.ckpt")
 
 
+def test_what_an_earlier_end_has_fitted_to_other_weights_is_left_out(hard_images, tmp_path):
+    ending = {"include_start": True, "choose": "one_standard_error"}
+    first = Run(hard_images, tmp_path, Ending(**ending), max_epochs=1)
+    epoch, last = (first.checkpoint(f"{name}.ckpt") for name in ("best_epoch", "last"))
+    epoch["task_config"]["thresholds"] = [0.2, 0.8]
+    epoch |= {"calibration": {"temperature": 9.0}, "trust": {"threshold": 1.0}}
+    state = last["callbacks"]["BestCheckpoint"]
+    unbeaten = torch.tensor(2.0)
+    state |= {"best_model_score": unbeaten, "kth_value": unbeaten}
+    state["best_k_models"] = dict.fromkeys(state["best_k_models"], unbeaten)
+    for name, content in (("best_epoch", epoch), ("last", last)):
+        torch.save(content, tmp_path / "checkpoints" / f"{name}.ckpt")
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    run = Run(hard_images, tmp_path, Ending(**ending), max_epochs=2, ckpt_path=path)
+    assert run.checkpoint("best_epoch.ckpt")["calibration"] == {"temperature": 9.0}
+    best = run.checkpoint("best.ckpt")
+    assert (best["ending"]["candidate"], best["task_config"]["thresholds"]) == ("start", None)
+    assert best.keys().isdisjoint({"calibration", "trust"})
+
+
+def test_chosen_weights_that_stay_where_the_last_epoch_is_asked_for_are_told(
+    hard_images, tmp_path, caplog
+):
+    ending = Ending(include_start=True, choose="one_standard_error")
+    Run(hard_images, tmp_path, ending, max_epochs=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1, ckpt_path=last)
+    assert "best.ckpt holds start, chosen before, which stays" in caplog.text
+
+
 def test_the_last_epoch_is_marked_in_best_ckpt_and_resumed_without_a_warning(
     hard_images, tmp_path, caplog
 ):
@@ -418,3 +449,26 @@ def test_two_ranks_choose_alike_and_count_each_image_once(hard_images, tmp_path,
     assert best["ending"]["candidate"] == first["summary"]["ending/candidate"]
     accuracies = [float(row["accuracy"]) * 18 for row in rows(tmp_path / "run")]
     assert all(math.isclose(each, round(each), abs_tol=1e-4) for each in accuracies)
+
+
+def go_on(trainer, max_epochs):
+    """Train a task for longer with the Trainer that has trained it."""
+    trainer.fit_loop.max_epochs = max_epochs
+    trainer.fit(trainer.lightning_module, trainer.datamodule)
+
+
+def test_a_trainer_that_goes_on_behind_its_end_ends_again(hard_images, tmp_path, caplog):
+    run = Run(hard_images, tmp_path, Ending(average="wise_ft", points=[0, 0.5, 1]), max_epochs=1)
+    score = float(
+        run.checkpoint("best_epoch.ckpt")["callbacks"]["BestCheckpoint"]["best_model_score"]
+    )
+    best = run.trainer.checkpoint_callback
+    assert float(best.best_model_score) > score
+    seen = []
+    run.trainer.callbacks.append(
+        LambdaCallback(on_train_epoch_start=lambda *_: seen.append(float(best.best_model_score)))
+    )
+    go_on(run.trainer, 2)
+    assert seen == [score]
+    assert {row["candidate"] for row in rows(tmp_path)} >= {"start", "last epoch"}
+    assert "is not of this run" not in caplog.text

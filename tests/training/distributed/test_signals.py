@@ -146,6 +146,19 @@ def test_a_signal_whose_exception_was_lost_stops_at_the_next_check(name):
             SIGNALS.check()
 
 
+def test_a_signal_that_came_while_a_run_ended_stops_in_front_of_the_next_one():
+    with SIGNALS.installed():
+        SIGNALS.defer()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SignalStopped):
+            SIGNALS.end_at_once()
+    with SIGNALS.installed():
+        SIGNALS.defer()
+        SIGNALS.end_at_once()
+        with pytest.raises(SignalStopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_an_exception_that_was_lost_is_raised_again(monkeypatch):
     monkeypatch.setitem(type(SIGNALS)._handle.__globals__, "_SECONDS_TO_AGREE", 0.05)
     with SIGNALS.installed():

@@ -95,7 +95,7 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
         >>> balanced_weights([30, 10])
         [0.6666666666666666, 2.0]
     """
-    return _mean_one([1 / count if count else 0.0 for count in counts], counts)
+    return mean_one([1 / count if count else 0.0 for count in counts], counts)
 
 
 def effective_number_weights(counts: Sequence[int], *, beta: float = 0.999) -> list[float]:
@@ -115,11 +115,20 @@ def effective_number_weights(counts: Sequence[int], *, beta: float = 0.999) -> l
     """
     if not 0 <= beta < 1:
         raise ValueError(f"`beta` must be in [0, 1), got {beta}. The paper uses 0.9 to 0.9999.")
-    return _mean_one([(1 - beta) / (1 - beta**count) if count else 0.0 for count in counts], counts)
+    return mean_one([(1 - beta) / (1 - beta**count) if count else 0.0 for count in counts], counts)
 
 
-def _mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
+def mean_one(weights: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """Return weights times a factor that makes their mean over the images 1.
+
+    Raises:
+        ValueError: If no class with a weight above 0 has images.
+
+    Example:
+        >>> mean_one([3.0, 1.0], [10, 30])
+        [2.0, 0.6666666666666666]
+    """
     total = sum(weight * count for weight, count in zip(weights, counts, strict=True))
     if not total:
-        raise ValueError("Class weights from counts need training images, and there are none.")
+        raise ValueError("Class weights need training images of a class whose weight is above 0.")
     return [weight * sum(counts) / total for weight in weights]

@@ -28,6 +28,7 @@ from tltool.training.callbacks.ending_files import (
 )
 from tltool.training.callbacks.ending_options import KEEP, check_options, start_competes
 from tltool.training.callbacks.finetuning import Finetuning
+from tltool.training.checkpoint_io import read_checkpoint
 from tltool.training.epoch_position import has_ended
 from tltool.training.find_callback import find_callback
 from tltool.training.head_start import is_limited
@@ -143,7 +144,7 @@ class Ending(Callback):
         """Refuse what it does not work with."""
         if stage != "fit":
             return
-        self._start, self._validated_step, self.summary = None, None, {}
+        self._validated_step, self.summary = None, {}
         self._has_begun = self._is_from_ended = self._keeps_last = False
         if not self.is_active:
             return
@@ -157,6 +158,8 @@ class Ending(Callback):
         if not isinstance(pl_module, ImageTask):
             raise TypeError(f"Ending needs an ImageTask, got a {type(pl_module).__name__}.")
         _find_best(trainer)
+        if trainer.global_step == 0:  # Else this Trainer goes on, and its start is still that one.
+            self._start = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the start, or where a run is resumed, look for it and undo an earlier end."""
@@ -169,6 +172,8 @@ class Ending(Callback):
         is_new = trainer.global_step == 0
         if trainer.is_global_zero and best is not None:
             undo_ending(Path(str(best.dirpath)), keeps_best=is_new or self._is_from_ended)
+        if best is not None and not is_new and trainer.ckpt_path is None:
+            _recall_score(trainer, best)
         if best is None or not self._needs_start or is_limited(trainer):
             return
         directory = Path(str(best.dirpath))
@@ -208,7 +213,7 @@ class Ending(Callback):
             return
         contest = Contest(self.average, self.points, self.choose, best)
         chosen, measured = contest.hold(pl_module, trainer, loaders, states)
-        contest.write(chosen, measured, is_first=trainer.is_global_zero)
+        contest.write(pl_module, chosen, measured, is_first=trainer.is_global_zero)
         candidate = chosen.candidate
         self.summary = {
             "ending/candidate": str(candidate),
@@ -260,6 +265,15 @@ def _find_best(trainer: Trainer) -> BestCheckpoint:
             "callbacks."
         )
     return best
+
+
+def _recall_score(trainer: Trainer, best: BestCheckpoint) -> None:
+    """Give `BestCheckpoint` the state of the best epoch, where a Trainer goes on behind its end."""
+    path = Path(str(best.dirpath)) / "best.ckpt"
+    is_there = trainer.is_global_zero and path.is_file()
+    state = BestCheckpoint.state_in(read_checkpoint(path)) if is_there else {}
+    if state := trainer.strategy.broadcast(state):
+        best.load_state_dict(state)
 
 
 def _ends_on_validation(trainer: Trainer) -> bool:

@@ -87,7 +87,12 @@ class Contest:
         return measure_blends(trial, line_blends(start, ends, points))
 
     def write(
-        self, chosen: MeasuredBlend, measured: Sequence[MeasuredBlend], *, is_first: bool
+        self,
+        task: ImageTask,
+        chosen: MeasuredBlend,
+        measured: Sequence[MeasuredBlend],
+        *,
+        is_first: bool,
     ) -> None:
         """Write ``best.ckpt`` and the table, on the first rank; tell `BestCheckpoint` of it."""
         best, candidate, monitor = self.best, chosen.candidate, str(self.best.monitor)
@@ -97,7 +102,7 @@ class Contest:
             best.best_model_score = score
             best.best_k_models[best.best_model_path] = score
             if is_first:
-                replace_best(directory, best, chosen)
+                replace_best(directory, best, chosen, task)
         if is_first:
             write_candidates(directory.parent / TABLE, measured, chosen, monitor)
 

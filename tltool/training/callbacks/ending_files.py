@@ -1,5 +1,6 @@
 """Files of a run's end: the weights that compete, ``best.ckpt`` with the chosen, ``ending.csv``."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +13,19 @@ from torch import Tensor, nn
 from tltool._atomic_write import whole_file
 from tltool._csv_rows import write_rows
 from tltool.models.weight_averaging import differing_tensors
+from tltool.training.calibration import CALIBRATION, TRUST
 from tltool.training.callbacks.checkpoints import BestCheckpoint
-from tltool.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from tltool.training.checkpoint_io import TASK, AtomicCheckpointIO, read_checkpoint
+from tltool.training.image_task import ImageTask
 from tltool.training.weight_blends import BEST, LAST, START, MeasuredBlend
+
+log = logging.getLogger(__name__)
 
 KEPT = "best_epoch.ckpt"
 """The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
 TABLE = "ending.csv"
+NETWORK = "current_model_state"
+"""The key of Lightning's `WeightAveraging` for the network that trains, beside the average."""
 ENDING = "ending"  # The key under which a checkpoint says what its weights are.
 
 
@@ -94,11 +101,19 @@ def saved_checkpoints(trainer: Trainer) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def replace_best(directory: Path, best: BestCheckpoint, chosen: MeasuredBlend) -> None:
-    """Write other weights to ``best.ckpt``, and keep the checkpoint that it was."""
+def replace_best(
+    directory: Path, best: BestCheckpoint, chosen: MeasuredBlend, task: ImageTask
+) -> None:
+    """Write other weights to ``best.ckpt``, and keep the checkpoint that it was.
+
+    What an earlier end of the run has fitted to those weights is left out.
+    """
     path = directory / "best.ckpt"
     checkpoint = read_checkpoint(path)
     _keep_best_epoch(path)
+    for key in (CALIBRATION, TRUST):
+        checkpoint.pop(key, None)
+    checkpoint[TASK] = task.task_config  # Without thresholds, unless they were given.
     checkpoint["state_dict"] |= chosen.weights
     checkpoint["callbacks"] = {**checkpoint.get("callbacks", {}), best.state_key: best.state_dict()}
     candidate = chosen.candidate
@@ -125,6 +140,24 @@ def keep_last(trainer: Trainer, best: BestCheckpoint, *, is_measured: bool) -> N
     if trainer.is_global_zero:
         _keep_best_epoch(path)
     trainer.save_checkpoint(path, weights_only=False)
+    if trainer.is_global_zero:
+        _take_trained_network(path)
+
+
+def _take_trained_network(path: Path) -> None:
+    """Give a checkpoint the network that trains, which an average has replaced by now.
+
+    Args:
+        path: ``best.ckpt``, of the last epoch; ``last.ckpt`` beside it knows the network.
+    """
+    last = path.with_name("last.ckpt")
+    checkpoint = read_checkpoint(path)
+    if NETWORK not in checkpoint or not last.is_file():
+        return
+    trained = read_checkpoint(last)
+    if trained["global_step"] == checkpoint["global_step"]:
+        checkpoint[NETWORK] = trained[NETWORK]
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
 def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> bool:
@@ -150,6 +183,12 @@ def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> boo
     else:
         best.best_model_score = best.state_in(kept).get("best_model_score")
         checkpoint = kept
+        if not is_left_by_training(kept):
+            log.warning(
+                "Ending: best.ckpt holds %s, chosen before, which stays; the last epoch is "
+                "last.ckpt.",
+                kept[ENDING]["candidate"],
+            )
     if is_missing or ENDING not in kept:
         if is_missing or not path.with_name(KEPT).is_file():
             _keep_best_epoch(path)

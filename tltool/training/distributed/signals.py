@@ -136,6 +136,15 @@ class StopSignals:
         self._is_deferred = True
         self._set_timer(0)
 
+    def end_at_once(self) -> None:
+        """End the process at a signal again, and now if one has come: all is saved.
+
+        Raises:
+            SignalStopped: See `check`.
+        """
+        self._is_deferred = False
+        self.check()
+
     def pass_by(self) -> None:
         """Ignore all signals but Ctrl-C from here on: the run is saved and about to end."""
         self._is_over = True
