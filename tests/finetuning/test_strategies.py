@@ -68,10 +68,10 @@ def test_full_finetuning_trains_everything_with_a_scaled_backbone():
     assert [phase.group_lr_scale(group) for group in GROUPS] == [0.1, 0.1, 0.1, 1.0]
 
 
-def test_lpft_probes_for_a_third_of_the_training():
+def test_lpft_probes_for_an_epoch():
     probe, full = resolve(LPFT(), max_epochs=9).phases
-    assert (probe.trains, probe.epochs) == (("head",), 3)
-    assert (full.trains, full.epochs) == (tuple(GROUPS), 6)
+    assert (probe.trains, probe.epochs) == (("head",), 1)
+    assert (full.trains, full.epochs) == (tuple(GROUPS), 8)
     assert full.group_lr_scale("head") == 0.3
 
 

@@ -174,7 +174,7 @@ def with_choice(experiment: "Experiment", auto: Auto, *, has_epochs: bool) -> "E
             config.trainer.max_epochs = experiment.made.trainer.max_epochs = epochs
         return chosen
     epochs = epochs_of_budget(chosen, parse_duration(budget))
-    if isinstance(strategy, LPFT) and epochs <= (strategy.probe_epochs or 0):
+    if isinstance(strategy, LPFT) and epochs <= strategy.probe_epochs:
         # Its probe would take all of them: choose for one epoch, and measure that.
         config.budget, config.trainer.max_epochs = budget, 1
         return with_choice(experiment, auto, has_epochs=has_epochs)

@@ -200,8 +200,8 @@ def _by_group(
     for address in values.keys() - set(chosen.values()):
         groups = ", ".join(match_groups([address], group_names))
         raise ValueError(
-            f"Phase {phase.name!r} has `{field}` for {address!r}, which counts nowhere: {groups} is "
-            "listed by its name, which comes first. Leave one of them out."
+            f"Phase {phase.name!r} has `{field}` for {address!r}, which counts nowhere: {groups} "
+            "is listed by its name, which comes first. Leave one of them out."
         )
     return {group: values[address] for group, address in chosen.items()}
 

@@ -58,8 +58,9 @@ def weight_tensor(
     if objective == "multi_label" and isinstance(choice, str):
         return torch.tensor(positive_weights(choice, counts, num_images))
     weights = class_weights(choice, counts, class_names)
-    is_scaled = class_counts is not None and objective == "single_label"
-    return torch.tensor(mean_one(weights, class_counts) if is_scaled else weights)
+    if class_counts is not None and objective == "single_label":
+        weights = mean_one(weights, class_counts)
+    return torch.tensor(weights)
 
 
 def fit_weights(weights: Tensor | None, labels: Tensor, sampling: Sampling) -> Tensor | None:

@@ -16,9 +16,9 @@ class GradualUnfreezing(WarmupDecayStrategy):
     section 3.3, https://arxiv.org/abs/1801.06146). As there, the learning rate rises and falls once
     over the whole training: ``warmup`` is a share of it, and each phase takes its part. Groups that
     the training is too short for stay frozen, and a log line names them. The field expects it by
-    name; in 10 epochs it did as well as a probe on 244 photographs (.922) and less well than `FullFinetuning` on
-    959 brain scans (.915, full .939, probe .810) and 997 digits (.975, .983, .938;
-    `scripts/benchmark/README.md`).
+    name; in 10 epochs it did as well as a probe on 244 photographs (.922) and less well than
+    `FullFinetuning` on 959 brain scans (.915, full .939, probe .810) and 997 digits (.975, .983,
+    .938; `scripts/benchmark/README.md`).
 
     Args:
         epochs_per_group: Length of each phase but the last, which lasts for the rest of training.

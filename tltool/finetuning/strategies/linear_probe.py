@@ -41,7 +41,8 @@ class LPFT(WarmupDecayStrategy):
     `scripts/benchmark/README.md`). The probe needs no warmup and has none.
 
     Args:
-        probe_epochs: Length of the probe; ``None`` for a third of the training.
+        probe_epochs: Length of the probe. One epoch is enough where the head begins in closed
+            form, and each further one is missing behind it.
         full_lr_scale: Factor on the learning rate after the probe.
         batch_norm: What batch norms do in the second phase, see `Phase`.
 
@@ -51,19 +52,18 @@ class LPFT(WarmupDecayStrategy):
         [('probe', ('head',)), ('full', ('backbone.*', 'head'))]
     """
 
-    probe_epochs: int | None = None
+    probe_epochs: int = 1
     full_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
         """See `FinetuningStrategy.schedule`."""
-        epochs = max(max_epochs // 3, 1) if self.probe_epochs is None else self.probe_epochs
-        if epochs >= max_epochs:
+        if self.probe_epochs >= max_epochs:
             raise ValueError(
-                f"LPFT probes for {epochs} of {max_epochs} epochs, so nothing is left for "
-                "fine-tuning. Raise `max_epochs`, or use LinearProbe."
+                f"LPFT probes for {self.probe_epochs} of {max_epochs} epochs, so nothing is left "
+                "for fine-tuning. Raise `max_epochs`, or use LinearProbe."
             )
-        probe = Phase("probe", ("head",), epochs=epochs, decay=self.decay)
+        probe = Phase("probe", ("head",), epochs=self.probe_epochs, decay=self.decay)
         scale = self.full_lr_scale
         full = self._phase("full", EVERYTHING, lr_scale=scale, batch_norm=self.batch_norm)
         return Schedule((probe, full))
