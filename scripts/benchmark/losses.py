@@ -21,6 +21,7 @@ from tltool.data.datamodules.class_weights import class_weights
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.layers.log_prior import init_log_prior_
 from tltool.models.heads import Head
+from tltool.models.label_loss import label_loss
 
 CHOICES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -71,8 +72,8 @@ def train(
         head.train()
         for rows in torch.randperm(len(x)).split(32):
             optimizer.zero_grad()
-            functional.cross_entropy(
-                head(x[rows]), y[rows], weight=weight, label_smoothing=smoothing
+            label_loss(
+                head(x[rows]), y[rows], class_weights=weight, label_smoothing=smoothing
             ).backward()
             optimizer.step()
         losses.append(evaluate(head, x, y)[0])

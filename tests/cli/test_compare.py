@@ -135,6 +135,12 @@ def test_a_quick_comparison_is_small_and_how_long_it_takes_is_said_before(tltool
     assert "3 stratified folds of 24 images: one tests, the usual lr of each optimizer" in out
 
 
+def test_heads_train_for_all_epochs_where_a_strategy_trains_them_alone_for_some(compare):
+    head = ("--axes.activation", "relu", "gelu", "--write_config", "head.yaml")
+    compare(*head, "--finetuning", "LPFT", "--trainer.max_epochs", 3)
+    assert yaml.safe_load(Path("head.yaml").read_text())["trainer"]["max_epochs"] == 3
+
+
 @pytest.mark.slow
 def test_each_head_is_a_run_of_one_group_on_request(compare):
     status, out, _ = compare("--axes.activation", "relu", "gelu", "--wandb.project", "heads")

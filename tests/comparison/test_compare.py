@@ -2,6 +2,7 @@
 
 import csv
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,14 @@ def test_the_result_of_a_head_is_a_share(compare):
 def test_bad_input_is_refused_before_anything_trains(compare, options, message):
     with pytest.raises(ValueError, match=message):
         compare(**options)
+
+
+def test_class_weights_that_are_all_the_same_change_nothing(compare):
+    settings = [replace(SETTINGS, class_weights=weights) for weights in (None, [9.0] * 3)]
+    variants = {"one": Variant(SMALL, "SGD"), "two": Variant(SMALL | {"activation": "gelu"}, "SGD")}
+    plain, weighted = (compare(variants, settings=each) for each in settings)
+    assert [row.lr for row in plain.rows] == [row.lr for row in weighted.rows]
+    assert torch.equal(plain.per_image["one"], weighted.per_image["one"])
 
 
 def test_one_head_under_two_names_is_one_head(compare):

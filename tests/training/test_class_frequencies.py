@@ -11,7 +11,7 @@ from tltool.finetuning.strategies import LinearProbe
 from tltool.models.backbone import Backbone
 from tltool.training.callbacks.feature_caching import FeatureCaching
 from tltool.training.callbacks.finetuning import Finetuning
-from tltool.training.class_frequencies import fit_weights
+from tltool.training.class_frequencies import fit_weights, weight_tensor
 from tltool.training.image_task import ImageTask
 
 
@@ -84,3 +84,8 @@ def test_cached_features_are_drawn_as_images_are(begin):
     )
     torch.testing.assert_close(cached, read, rtol=0, atol=1e-5)
     assert (cached - shuffled).abs().max() > 1e-3
+
+
+def test_counts_of_other_classes_are_refused():
+    with pytest.raises(ValueError, match="`class_counts` are 3, and there are 2 classes"):
+        weight_tensor([3.0, 1.0], [1, 3, 2], ["a", "b"])

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tltool.data.datamodules.image_folder import ImageFolderDataModule
 from tltool.features.extraction import extract_features
-from tltool.finetuning.strategies import FullFinetuning, LinearProbe
+from tltool.finetuning.strategies import LPFT, FullFinetuning, LinearProbe
 from tltool.layers.fitted_norms import Standardize
 from tltool.models.backbone import Backbone
 from tltool.models.heads import Head
@@ -112,7 +112,7 @@ def start(images, make_trainer):
         data = ImageFolderDataModule(
             images, batch_size=4, num_workers=0, data_config=backbone.data_config
         )
-        trainer = make_trainer(Finetuning(strategy or FullFinetuning()), max_epochs=1, max_steps=0)
+        trainer = make_trainer(Finetuning(strategy or FullFinetuning()), max_epochs=2, max_steps=0)
         before = task.head.output.weight.clone()
         trainer.fit(task, data)
         changed = not torch.equal(before, task.head.output.weight)
@@ -144,8 +144,9 @@ def test_a_head_with_hidden_layers_begins_with_its_initializer_where_it_trains_a
     assert not begun
 
 
-def test_a_head_with_hidden_layers_is_trained_before_the_backbone_is(start):
-    assert start(partial(Head, hidden_features=[8]))[-1]
+@pytest.mark.parametrize("strategy", [FullFinetuning(), LPFT()])
+def test_a_head_with_hidden_layers_is_trained_before_the_backbone_is(start, strategy):
+    assert start(partial(Head, hidden_features=[8]), strategy)[-1]
 
 
 def test_a_head_that_says_how_it_begins_is_left(start):

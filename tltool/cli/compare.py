@@ -249,7 +249,7 @@ def _features(
 
 
 def _training_settings(experiment: Experiment) -> TrainingSettings:
-    """Return how heads train: as in the phase that trains the head alone, if there is one."""
+    """Return how heads train: as in the only phase, if it trains the head alone."""
     task, max_epochs = experiment.task, experiment.config.trainer.max_epochs
     if max_epochs is None or max_epochs < 1:
         raise ValueError("Heads train for a number of epochs. Set --trainer.max_epochs 10.")
@@ -261,9 +261,10 @@ def _training_settings(experiment: Experiment) -> TrainingSettings:
             "backbone, which may rank them otherwise.",
             type(experiment.strategy).__name__,
         )
-    phase, weights = (alone or [LINEAR_PROBE])[0], task.class_weights
+    phase = phases[0] if alone == list(phases) and len(phases) == 1 else LINEAR_PROBE
+    weights = task.class_weights
     return TrainingSettings(
-        epochs=phase.epochs or max_epochs,
+        epochs=max_epochs,
         batch_size=experiment.data.batch_size,
         warmup=phase.warmup,
         decay=phase.decay,

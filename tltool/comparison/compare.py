@@ -1,6 +1,7 @@
 """Compare heads on features of one backbone: train them all, and say which differences are real."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from tltool.comparison.result import Comparison
 from tltool.comparison.training_settings import TrainingSettings
 from tltool.comparison.trainings import Trainings
 from tltool.comparison.variants import Variant, check_variant
+from tltool.data.datamodules.class_weights import mean_one
 from tltool.evaluation.paired_differences import judge
 
 
@@ -80,6 +82,9 @@ def compare_heads(
     reference = next(iter(variants), "") if reference is None else reference
     _check_data(features, labels, seeds, lr, settings.objective)
     _check_labels(labels, settings)
+    if settings.class_weights is not None and settings.objective == "single_label":
+        counts = labels.bincount(minlength=len(settings.class_weights)).tolist()
+        settings = replace(settings, class_weights=mean_one(settings.class_weights, counts))
     if settings.objective == "multi_label":
         labels = labels.float()  # As the loss takes them.
     if reference not in variants:

@@ -27,8 +27,9 @@ class TrainingSettings:
         decay: How the learning rate falls afterwards.
         label_smoothing: Share of the target probability that is spread over all classes, or of
             several classes for each image over having one and not.
-        class_weights: Weight of each class in the training loss; ``None`` for one weight. Of
-            several classes for each image, that of the images that have it.
+        class_weights: Weight of each class in the training loss, which `compare_heads` scales to a
+            mean of 1 over the images; ``None`` for one weight. Of several classes for each image,
+            that of the images that have it.
         log_prior: Start from the class frequencies. See ``init_log_prior_``.
         sampling: What an epoch draws, see `ImageDataModule`.
         objective: What the labels are: classes ``(N,)``, several of them ``(N, num_classes)`` of 0
@@ -98,10 +99,10 @@ class TrainingSettings:
             targets = labels * (1 - self.label_smoothing) + self.label_smoothing / 2
             binary = functional.binary_cross_entropy_with_logits
             return binary(logits, targets, pos_weight=weight, reduction="none").mean(dim=(1, 2))
-        options: dict[str, Any] = {"weight": weight, "label_smoothing": self.label_smoothing}
-        flat, wanted = logits.flatten(0, 1), labels.flatten()
-        losses = functional.cross_entropy(flat, wanted, reduction="none", **options)
-        return losses.view_as(labels).mean(dim=1)
+        options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "reduction": "none"}
+        losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **options)
+        losses = losses.view_as(labels)
+        return (losses if weight is None else weight[labels] * losses).mean(dim=1)
 
     def order(self, labels: Tensor, seed: int, epoch: int) -> Tensor:
         """Return which training rows one epoch draws, in order.

@@ -96,6 +96,7 @@ class Phase:
         layer_decay: Further factor for each layer between a parameter and the head, in ``(0, 1]``;
             1.0 for the same in all layers. Layers are finer than groups: single blocks.
         warmup: Share of the phase over which the learning rate rises linearly from zero; in [0, 1).
+            With a ``cycle`` a share of all of it.
         decay: How the learning rate falls to zero after the warmup: not at all, by half a cosine
             (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983), or linearly.
         cycle: The part of warmup and decay that the phase takes, in shares, where several phases

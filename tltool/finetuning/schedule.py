@@ -197,12 +197,13 @@ def _by_group(
                     "by its name, which comes first."
                 )
             chosen[group] = address
-    for address in values.keys() - set(chosen.values()):
-        groups = ", ".join(match_groups([address], group_names))
-        raise ValueError(
-            f"Phase {phase.name!r} has `{field}` for {address!r}, which counts nowhere: {groups} "
-            "is listed by its name, which comes first. Leave one of them out."
-        )
+    for address in values:
+        if address not in chosen.values():
+            named = [group for group in match_groups([address], group_names) if group in trains]
+            raise ValueError(
+                f"Phase {phase.name!r} has `{field}` for {address!r}, which counts nowhere: listed "
+                f"by name, which comes first: {', '.join(named)}. Leave one of them out."
+            )
     return {group: values[address] for group, address in chosen.items()}
 
 

@@ -17,9 +17,9 @@ class LossOptions(TypedDict, total=False):
         objective: What the labels are.
         class_weights: What the loss of an image is multiplied by, for its class
             ``(num_classes,)``; of several classes the weight of the images that have the class;
-            ``None`` counts all alike. The mean is over images and not over weights, as PyTorch's
-            is, in which an image weighs the less the more its batch weighs: the loss would depend
-            on batch size and number of devices.
+            ``None`` counts all alike. The mean is over images. PyTorch's is over their weights, so
+            that an image weighs the less the more its batch weighs, and the loss depends on batch
+            size and number of devices.
         label_smoothing: Share of the target probability that is spread over all classes, or of
             several classes over having one and not.
         regression_loss: ``mse``, or ``huber`` (1964), which counts an error of more than one
@@ -60,10 +60,11 @@ def label_loss(logits: Tensor, labels: Tensor, **loss: Unpack[LossOptions]) -> T
     if objective == "multi_label":
         targets = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
-    total = functional.cross_entropy(
-        logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum"
-    )
-    return total / len(labels)
+    if weights is None:
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    losses = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    of_images = weights[labels] if labels.ndim == 1 else labels.to(weights.dtype) @ weights
+    return (of_images * losses).mean()
 
 
 def label_predictions(logits: Tensor, objective: Objective) -> Tensor:

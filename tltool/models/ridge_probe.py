@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tltool.models.label_loss import label_loss
 from tltool.models.ridge_solution import PENALTIES, RidgeSolution
 
 SCALES = torch.logspace(0, 1.5, 25, dtype=torch.float64)
@@ -94,8 +95,8 @@ def fit_ridge_probe(
     for penalty in PENALTIES:
         left_out = bias + solution.left_out(projected, one_hot, penalty, rows)
         losses += [
-            functional.cross_entropy(
-                factor * left_out, targets, weight=weights, label_smoothing=label_smoothing
+            label_loss(
+                factor * left_out, targets, class_weights=weights, label_smoothing=label_smoothing
             )
             for factor in SCALES
         ]

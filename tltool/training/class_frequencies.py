@@ -29,8 +29,8 @@ def weight_tensor(
 ) -> Tensor | None:
     """Return the weight of each class in the loss ``(num_classes,)``, or ``None`` for none.
 
-    Where counts are known, the mean weight over the images is 1, so that weights keep the scale of
-    the loss.
+    Of one class for each image, the mean weight over the images is 1 where counts are known, so
+    that weights keep the scale of the loss.
 
     Args:
         choice: See `tltool.data.datamodules.class_weights`.
@@ -59,6 +59,10 @@ def weight_tensor(
         return torch.tensor(positive_weights(choice, counts, num_images))
     weights = class_weights(choice, counts, class_names)
     if class_counts is not None and objective == "single_label":
+        if len(class_counts) != len(weights):
+            raise ValueError(
+                f"`class_counts` are {len(class_counts)}, and there are {len(weights)} classes."
+            )
         weights = mean_one(weights, class_counts)
     return torch.tensor(weights)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tltool.data.datamodules.image_datamodule import ImageDataModule
 from tltool.features.extraction import extract_features
+from tltool.finetuning.schedule import Schedule
 from tltool.layers.fitted_norms import FittedNorm
 from tltool.models.heads import Head
 from tltool.models.label_loss import LossOptions
@@ -30,8 +31,8 @@ def start_head_(
 ) -> LightningModule:
     """Fit the input norm of a task's head, and let a linear head begin as the closed-form probe.
 
-    A head with hidden layers is trained on the features, if the backbone trains from the first
-    step. What edits of the backbone take from images comes first, see `start_backbone_`. It is done
+    A head with hidden layers is trained on the features, if the backbone trains in some phase.
+    What edits of the backbone take from images comes first, see `start_backbone_`. It is done
     once, the same on every rank; in a run that is resumed it was done before.
 
     Args:
@@ -97,7 +98,11 @@ def leaves_start(head: nn.Module) -> bool:
 
 
 def _trains_backbone(task: LightningModule) -> bool:
-    """Tell whether the backbone trains from the first step, as a strategy has set it by now."""
+    """Tell whether the backbone trains: in a phase of a schedule, or without one by now."""
+    callbacks = getattr(getattr(task, "_trainer", None), "callbacks", ())
+    for schedule in (getattr(callback, "schedule", None) for callback in callbacks):
+        if isinstance(schedule, Schedule):
+            return any(set(phase.groups) != {"head"} for phase in schedule.phases)
     backbone = task.get_submodule("backbone")
     return any(parameter.requires_grad for parameter in backbone.parameters())
 

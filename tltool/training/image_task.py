@@ -77,7 +77,8 @@ class ImageTask(MeasuredClassifier):
         num_images: Number of training images, which ``class_weights: balanced`` needs where images
             have several classes. The command line fills it in.
         class_weights: Weights of the classes in the training loss: ``balanced``,
-            ``effective_number``, a weight for each class, or weights by class name. See
+            ``effective_number``, a weight for each class, or weights by class name; with
+            ``class_counts`` scaled to a mean of 1 over the images. See
             ``tltool.data.datamodules.class_weights``. Of several classes for each image these are
             weights of the images that have the class, and ``balanced`` is how many do not for each
             that does.

@@ -298,13 +298,16 @@ def test_what_an_earlier_end_has_fitted_to_other_weights_is_left_out(hard_images
     assert best.keys().isdisjoint({"calibration", "trust"})
 
 
+@pytest.mark.parametrize("options", [{"max_epochs": 1}, {"max_epochs": 3, "max_steps": 7}])
 def test_chosen_weights_that_stay_where_the_last_epoch_is_asked_for_are_told(
-    hard_images, tmp_path, caplog
+    hard_images, tmp_path, caplog, options
 ):
     ending = Ending(include_start=True, choose="one_standard_error")
-    Run(hard_images, tmp_path, ending, max_epochs=1)
+    before = Run(hard_images, tmp_path, ending, **options).checkpoint("best_epoch.ckpt")
     last = tmp_path / "checkpoints" / "last.ckpt"
-    Run(hard_images, tmp_path, Ending(choose="last"), max_epochs=1, ckpt_path=last)
+    run = Run(hard_images, tmp_path, Ending(choose="last"), ckpt_path=last, **options)
+    assert run.checkpoint("best.ckpt")["ending"]["candidate"] == "start"
+    assert run.checkpoint("best_epoch.ckpt")["global_step"] == before["global_step"]
     assert "best.ckpt holds start, chosen before, which stays" in caplog.text
 
 

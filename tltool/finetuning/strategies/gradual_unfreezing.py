@@ -65,9 +65,9 @@ class GradualUnfreezing(WarmupDecayStrategy):
             )
         if count > room:
             raise ValueError(
-                f"To unfreeze `num_groups` {count}, each {self.epochs_per_group} epochs behind the "
-                f"one before, takes more than {count * self.epochs_per_group} epochs, and training "
-                f"lasts {max_epochs}. Raise `max_epochs`, or lower one of the two."
+                f"`num_groups` {count} with `epochs_per_group` {self.epochs_per_group} takes more "
+                f"than {count * self.epochs_per_group} epochs, and training lasts {max_epochs}. "
+                "Raise `max_epochs`, or lower one of the two."
             )
         phases = []
         for number in range(count + 1):

@@ -41,8 +41,9 @@ class LPFT(WarmupDecayStrategy):
     `scripts/benchmark/README.md`). The probe needs no warmup and has none.
 
     Args:
-        probe_epochs: Length of the probe. One epoch is enough where the head begins in closed
-            form, and each further one is missing behind it.
+        probe_epochs: Length of the probe. One epoch is enough, for the head begins in closed form
+            or trained on features, see `start_head_`. Without such a start
+            (``model.closed_form_start: false``, ``log_prior``) it needs more.
         full_lr_scale: Factor on the learning rate after the probe.
         batch_norm: What batch norms do in the second phase, see `Phase`.
 

@@ -151,10 +151,9 @@ def _take_trained_network(path: Path) -> None:
         path: ``best.ckpt``, of the last epoch; ``last.ckpt`` beside it knows the network.
     """
     last = path.with_name("last.ckpt")
-    checkpoint = read_checkpoint(path)
-    if NETWORK not in checkpoint or not last.is_file():
+    if NETWORK not in read_checkpoint(path, map_location="meta") or not last.is_file():
         return
-    trained = read_checkpoint(last)
+    checkpoint, trained = read_checkpoint(path), read_checkpoint(last)
     if trained["global_step"] == checkpoint["global_step"]:
         checkpoint[NETWORK] = trained[NETWORK]
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)
@@ -176,6 +175,12 @@ def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> boo
     if not (path.is_file() and last.is_file()):
         return False
     kept, checkpoint = read_checkpoint(path), read_checkpoint(last)
+    if not is_left_by_training(kept):
+        best.best_model_score = best.state_in(kept).get("best_model_score")
+        chosen = kept[ENDING]["candidate"]
+        message = "Ending: best.ckpt holds %s, chosen before, which stays; the last epoch is %s."
+        log.warning(message, chosen, last.name)
+        return False
     is_missing: bool = kept["global_step"] < checkpoint["global_step"]
     if is_missing:
         best.best_model_score = None
@@ -183,12 +188,6 @@ def keep_last_of_ended(best: BestCheckpoint, *, ends_on_validation: bool) -> boo
     else:
         best.best_model_score = best.state_in(kept).get("best_model_score")
         checkpoint = kept
-        if not is_left_by_training(kept):
-            log.warning(
-                "Ending: best.ckpt holds %s, chosen before, which stays; the last epoch is "
-                "last.ckpt.",
-                kept[ENDING]["candidate"],
-            )
     if is_missing or ENDING not in kept:
         if is_missing or not path.with_name(KEPT).is_file():
             _keep_best_epoch(path)
