@@ -325,11 +325,11 @@ def test_a_run_whose_last_phase_a_metric_has_ended_trains_on_for_another_end_alo
     assert (len(first.batches), len(resumed.batches)) == (10, left)
 
 
-def test_a_longer_training_that_goes_back_to_the_probe_warns(images, tmp_path, caplog):
+def test_a_longer_probe_that_a_training_goes_back_to_warns(images, tmp_path, caplog):
     fit(images, tmp_path, strategy=LPFT(), max_epochs=2)
     assert "goes back" not in caplog.text
     stops = At("on_train_batch_end", 1, job["stop"])
-    fit(images, tmp_path, stops, strategy=LPFT(), max_epochs=9, ckpt_path=last(tmp_path))
+    fit(images, tmp_path, stops, strategy=LPFT(3), max_epochs=9, ckpt_path=last(tmp_path))
     assert "The run had come to phase 'full', and goes back to 'probe'" in caplog.text
     assert "set those of the strategy, such as `probe_epochs` of LPFT" in caplog.text
 

@@ -35,9 +35,9 @@ class LPFT(WarmupDecayStrategy):
 
     A head that fits the features already does not distort them when the backbone begins to train,
     which helps most on data unlike the training data (Kumar et al., 2022,
-    https://arxiv.org/abs/2202.10054). On a GPU `Auto` takes it for many images. It has .915 on 959
-    slices of brain MRI, where a probe has .810, and .970 on 997 digits (.938); from the closed form
-    `FullFinetuning` begins as well, and has .939 and .983 (one seed,
+    https://arxiv.org/abs/2202.10054). On a GPU `Auto` takes it for many images. It has .932 on 959
+    slices of brain MRI, where a probe has .810, and .982 on 997 digits (.938), within noise of
+    `FullFinetuning` (.939, .983), which begins from the closed form as well (one seed,
     `scripts/benchmark/README.md`). The probe needs no warmup and has none.
 
     Args:
