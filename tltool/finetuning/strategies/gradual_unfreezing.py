@@ -17,7 +17,7 @@ class GradualUnfreezing(WarmupDecayStrategy):
     over the whole training: ``warmup`` is a share of it, and each phase takes its part. Groups that
     the training is too short for stay frozen, and a log line names them. The field expects it by
     name; in 10 epochs it did as well as a probe on 244 photographs (.922) and less well than
-    `FullFinetuning` on 959 brain scans (.915, full .939, probe .810) and 997 digits (.975, .983,
+    `FullFinetuning` on 959 brain scans (.915, full .939, probe .810) and 997 digits (.973, .983,
     .938; `scripts/benchmark/README.md`).
 
     Args:
