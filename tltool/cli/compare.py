@@ -261,7 +261,7 @@ def _training_settings(experiment: Experiment) -> TrainingSettings:
             "backbone, which may rank them otherwise.",
             type(experiment.strategy).__name__,
         )
-    phase = phases[0] if alone == list(phases) and len(phases) == 1 else LINEAR_PROBE
+    phase = alone[0] if alone and len(phases) == 1 else LINEAR_PROBE
     weights = task.class_weights
     return TrainingSettings(
         epochs=max_epochs,
