@@ -22,8 +22,8 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 _PREFIXES = {"model", "backbone", "encoder", "net", "network", "student", "teacher", "ema"}
 # An exponential moving average of the weights, which timm prefers too.
 _AVERAGE = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
-# Lightning keeps the weights that train beside their average so.
-_CURRENT = "current_model_state"
+CURRENT = "current_model_state"
+"""Where Lightning's `WeightAveraging` keeps the weights that train, beside their average."""
 
 
 class StoredWeights(NamedTuple):
@@ -98,7 +98,7 @@ def choose_state_dict(
 
 def _preferred(equal: Sequence[StoredWeights], source: str) -> StoredWeights:
     averages = [weights for weights in equal if _AVERAGE.search(weights.name)]
-    plain = [weights for weights in equal if not weights.name.startswith(_CURRENT)]
+    plain = [weights for weights in equal if not weights.name.startswith(CURRENT)]
     for some in (averages, equal, plain):
         if some and all(_are_equal(some[0].tensors, other.tensors) for other in some):
             return some[0]

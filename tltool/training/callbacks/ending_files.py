@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tltool._atomic_write import whole_file
 from tltool._csv_rows import write_rows
 from tltool.models.weight_averaging import differing_tensors
+from tltool.models.weights.state_dict_choice import CURRENT
 from tltool.training.calibration import CALIBRATION, TRUST
 from tltool.training.callbacks.checkpoints import BestCheckpoint
 from tltool.training.checkpoint_io import TASK, AtomicCheckpointIO, read_checkpoint
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 KEPT = "best_epoch.ckpt"
 """The best epoch's checkpoint, where other weights have taken the place of ``best.ckpt``."""
 TABLE = "ending.csv"
-NETWORK = "current_model_state"
-"""The key of Lightning's `WeightAveraging` for the network that trains, beside the average."""
 ENDING = "ending"  # The key under which a checkpoint says what its weights are.
 
 
@@ -151,11 +150,11 @@ def _take_trained_network(path: Path) -> None:
         path: ``best.ckpt``, of the last epoch; ``last.ckpt`` beside it knows the network.
     """
     last = path.with_name("last.ckpt")
-    if NETWORK not in read_checkpoint(path, map_location="meta") or not last.is_file():
+    if CURRENT not in read_checkpoint(path, map_location="meta") or not last.is_file():
         return
     checkpoint, trained = read_checkpoint(path), read_checkpoint(last)
     if trained["global_step"] == checkpoint["global_step"]:
-        checkpoint[NETWORK] = trained[NETWORK]
+        checkpoint[CURRENT] = trained[CURRENT]
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)
 
 
