@@ -11,7 +11,7 @@ Results are kept under a fingerprint of the images, and a later call resumes the
 the sets that are complete and measures nothing.
 
 Run: python scripts/benchmark/learning_rates.py LastBlocks LPFT --folders hymenoptera=DIR
-     python scripts/benchmark/learning_rates.py LPFT --option finetuning.full_lr_scale --center .3
+     python scripts/benchmark/learning_rates.py LoRA --option finetuning.adapter_lr_scale --center 3
      python scripts/benchmark/learning_rates.py LPFT --draws --epochs 10 --factors .33 1
 """
 

@@ -226,7 +226,7 @@ def lost_run(tmp_path_factory):
     images = write_images(folder / "images", classes=("blue", "green", "red"), per_class=40)
     words = ["--data.root", images, *SMALL, "--finetuning", "LPFT", "--trainer.max_epochs", "2"]
     words += ["--finetuning.batch_norm", "train", "--finetuning.warmup", "0"]
-    words += ["--optimizer.lr", "0.5", "--finetuning.full_lr_scale", "1.0"]
+    words += ["--optimizer.lr", "0.5", "--finetuning.backbone_lr_scale", "1.0"]
     words += ["--ending.choose", "last", "--runs_dir", folder]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -59,7 +59,7 @@ def test_random_weights_train_with_batch_norms_in_training():
 
 def test_without_batch_norms_the_backbone_has_a_smaller_lr():
     assert chosen(has_batch_norm=False).backbone_lr_scale < 0.3
-    assert chosen(has_batch_norm=False, on_gpu=True, num_images=5000).full_lr_scale < 0.3
+    assert chosen(has_batch_norm=False, on_gpu=True, num_images=5000).backbone_lr_scale < 0.3
 
 
 def test_the_last_groups_take_at_most_their_share():

@@ -72,7 +72,7 @@ def test_lpft_probes_for_an_epoch():
     probe, full = resolve(LPFT(), max_epochs=9).phases
     assert (probe.trains, probe.epochs) == (("head",), 1)
     assert (full.trains, full.epochs) == (tuple(GROUPS), 8)
-    assert full.group_lr_scale("head") == 0.3
+    assert [full.group_lr_scale(group) for group in GROUPS] == [0.3, 0.3, 0.3, 1.0]
 
 
 @pytest.mark.parametrize(("strategy", "max_epochs"), [(LPFT(5), 5), (LPFT(), 1)])

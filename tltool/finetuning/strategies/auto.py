@@ -105,7 +105,7 @@ class Auto(FinetuningStrategy):
             return LinearProbe(), f"{images} are {per_class:.3g} of a class"
         if facts.on_gpu and facts.num_images >= MANY_IMAGES and facts.max_epochs > 1:
             scale = FULL_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
-            return LPFT(full_lr_scale=scale), f"{images}, on a GPU"
+            return LPFT(backbone_lr_scale=scale), f"{images}, on a GPU"
         number, behind = count_last_groups(facts.forward_shares)
         scale = LAST_SCALE if facts.has_batch_norm else LAYER_NORM_SCALE
         return LastBlocks(number, backbone_lr_scale=scale), (

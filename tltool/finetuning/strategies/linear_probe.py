@@ -44,7 +44,8 @@ class LPFT(WarmupDecayStrategy):
         probe_epochs: Length of the probe. One epoch is enough, for the head begins in closed form
             or trained on features, see `start_head_`. Without such a start
             (``model.closed_form_start: false``, ``log_prior``) it needs more.
-        full_lr_scale: Factor on the learning rate after the probe.
+        backbone_lr_scale: Factor on the learning rate of the backbone after the probe, as in
+            `FullFinetuning`.
         batch_norm: What batch norms do in the second phase, see `Phase`.
 
     Example:
@@ -54,7 +55,7 @@ class LPFT(WarmupDecayStrategy):
     """
 
     probe_epochs: int = 1
-    full_lr_scale: float = 0.3
+    backbone_lr_scale: float = 0.3
     batch_norm: BatchNormMode = "eval"
 
     def schedule(self, group_names: Sequence[str], max_epochs: int) -> Schedule:
@@ -65,6 +66,6 @@ class LPFT(WarmupDecayStrategy):
                 "for fine-tuning. Raise `max_epochs`, or use LinearProbe."
             )
         probe = Phase("probe", ("head",), epochs=self.probe_epochs, decay=self.decay)
-        scale = self.full_lr_scale
+        scale = {"backbone.*": self.backbone_lr_scale}
         full = self._phase("full", EVERYTHING, lr_scale=scale, batch_norm=self.batch_norm)
         return Schedule((probe, full))
