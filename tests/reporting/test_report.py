@@ -98,7 +98,7 @@ def test_the_phases_are_listed_with_their_epochs_and_rates(page):
     rows = re.findall('<td data-label="phase">(.*?)</td><td data-label="epochs">(.*?)</td>', page)
     assert rows == [("1 probe", "0 to 1"), ("2 full", "1 to 2")]
     rates = re.findall('<td data-label="highest learning rate">(.*?)</td>', page)
-    assert rates == ["0.001", "0.0003"]
+    assert rates == ["0.001", "0.0003 to 0.001"]
 
 
 def test_an_alarm_is_on_the_page_with_its_remedy(page):
