@@ -46,9 +46,10 @@ class LayerwiseDecay(WarmupDecayStrategy):
     As vision transformers are fine-tuned after masked pretraining (Bao et al., 2021,
     https://arxiv.org/abs/2106.08254), from discriminative fine-tuning (Howard & Ruder, 2018,
     section 3.2, https://arxiv.org/abs/1801.06146). Layers and learning rates are those of timm. It
-    is for a backbone that should train where nobody knows how unlike the images are: over four
+    is for a backbone that should train where nobody knows how unlike the images are: over ten
     sets it is within noise of full fine-tuning, with .932 on 959 brain scans (full .939, probe
-    .810) and .835 on 500 images of clothes (.822, .823; one seed, `scripts/benchmark/README.md`).
+    .810) and .865 on 1,000 images of clothes (.858, .840; one seed,
+    `scripts/benchmark/README.md`).
 
     What to take for vision transformers is from the literature and was not measured here: for
     ViT-B a ``layer_decay`` of 0.65 with AdamW at ``lr`` 5e-4, for ViT-L and larger ones 0.75 at

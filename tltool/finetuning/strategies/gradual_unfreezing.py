@@ -18,7 +18,7 @@ class GradualUnfreezing(WarmupDecayStrategy):
     the training is too short for stay frozen, and a log line names them. The field expects it by
     name; in 10 epochs it did as well as a probe on 244 photographs (.922) and less well than
     `FullFinetuning` on 959 brain scans (.915, full .939, probe .810) and 997 digits (.973, .983,
-    .938; `scripts/benchmark/README.md`).
+    .938), and is the best on none of ten sets (`scripts/benchmark/README.md`).
 
     Args:
         epochs_per_group: Length of each phase but the last, which lasts for the rest of training.
